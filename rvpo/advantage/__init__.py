@@ -1,0 +1,44 @@
+"""Advantage estimators: each one file, each its own section of the configuration.
+
+A new one is a file with a frozen dataclass that has a `name`, and its class in `Estimator` below.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from rvpo.advantage.gdpo import GDPO
+from rvpo.advantage.grpo import GRPO
+from rvpo.advantage.hard_min import HardMin
+from rvpo.advantage.mean_variance import MeanVariance
+from rvpo.advantage.rvpo import RVPO
+from rvpo.advantage.schedule import Ramp
+from rvpo.types import Advantages, Rewards
+
+Estimator = GRPO | GDPO | RVPO | MeanVariance | HardMin
+"""What `advantage.name` may choose."""
+
+
+class AdvantageEstimator(Protocol):
+    """What a training loop needs of an estimator, of this package or of anyone's."""
+
+    def __call__(self, rewards: Rewards, progress: float = 0.0) -> Advantages:
+        """Advantages of a whole step.
+
+        Args:
+            rewards: all samples of the step, over all ranks.
+            progress: share of training done, 0 at the first step and 1 at the last.
+        """
+        ...
+
+
+__all__ = [
+    "GDPO",
+    "GRPO",
+    "RVPO",
+    "AdvantageEstimator",
+    "Estimator",
+    "HardMin",
+    "MeanVariance",
+    "Ramp",
+]

@@ -1,0 +1,58 @@
+"""One number for each sample out of its z-scores, and what each reward had to say in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Aggregate:
+    """The unwhitened advantages of the R trained rows of a step."""
+
+    values: Tensor  # [R]
+    contribution: Tensor  # [R, M] dA/dZ_j, scaled to sum to 1 over the row
+    penalty: Tensor  # [R] how far below the weighted mean of Z, on the scale of Z; 0 if A is linear
+    per_row: Mapping[str, Tensor] = field(default_factory=dict)
+    """Further diagnostics, [R] each; their mean is logged."""
+    settings: Mapping[str, float] = field(default_factory=dict)
+    """Settings that change over training, logged as they are."""
+
+
+def shares(weights: Tensor) -> Tensor:
+    """[R, M] weights scaled to sum to 1 over each row; every row has one above 0."""
+    return weights / weights.sum(dim=1, keepdim=True)
+
+
+def mean_and_variance(z: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    """mu = sum_j p_j Z_j and sigma^2 = sum_j p_j (Z_j - mu)^2, across the channels of each row.
+
+    Args:
+        z: [R, M].
+        share: [R, M] p, summing to 1 over each row.
+
+    Returns:
+        [R] and [R].
+    """
+    mean = (share * z).sum(dim=1)
+    variance = (share * (z - mean[:, None]).square()).sum(dim=1)
+    return mean, variance
+
+
+def lowest(z: Tensor, used: Tensor) -> tuple[Tensor, Tensor]:
+    """The lowest used z of each row, and whose it is.
+
+    Args:
+        z: [R, M].
+        used: [R, M] bool, at least one in each row.
+
+    Returns:
+        The minimum [R], and [R, M]: 1 at its channel, split equally among ties.
+    """
+    candidates = z.where(used, torch.inf)
+    minimum = candidates.amin(dim=1)
+    holders = (candidates == minimum[:, None]).to(z.dtype)
+    return minimum, shares(holders)

@@ -1,0 +1,29 @@
+"""Checks of an estimator's settings that hold with and without pydantic."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, get_args, get_origin, get_type_hints
+
+
+def check_choices(settings: object) -> None:
+    """Refuse a value outside its field's `Literal`.
+
+    Raises:
+        ValueError: names the field, the value and what is allowed.
+    """
+    for field, hint in get_type_hints(type(settings)).items():
+        value = getattr(settings, field)
+        if get_origin(hint) is Literal and value not in get_args(hint):
+            allowed = ", ".join(repr(choice) for choice in get_args(hint))
+            raise ValueError(f"{field} must be one of {allowed}, got {value!r}")
+
+
+def check_eps(eps: float) -> None:
+    """Refuse a stabiliser that is not a finite number above 0.
+
+    Raises:
+        ValueError: with the value given.
+    """
+    if not 0 < eps < math.inf:
+        raise ValueError(f"eps must be a finite number above 0, got {eps}")

@@ -1,0 +1,30 @@
+"""GDPO: standardise every reward in its group, then add up.
+
+    A = sum_j w_j Z_j,   whitened over the batch
+
+Liu et al. 2026, arXiv:2601.05242, eq. 4 to 7.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from rvpo.advantage.aggregate import Aggregate, shares
+from rvpo.advantage.zscore import ZScoreEstimator
+
+
+@dataclass(frozen=True, kw_only=True)
+class GDPO(ZScoreEstimator):
+    """A = sum_j w_j Z_j over the row's own rewards. arXiv:2601.05242, eq. 7."""
+
+    name: Literal["gdpo"] = "gdpo"
+
+    def aggregate(self, z: Tensor, weights: Tensor, progress: float) -> Aggregate:
+        values = (weights * z).sum(dim=1)
+        return Aggregate(
+            values=values, contribution=shares(weights), penalty=torch.zeros_like(values)
+        )

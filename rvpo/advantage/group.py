@@ -1,0 +1,97 @@
+"""Statistics of scores within their groups, and of advantages over the batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class GroupScores:
+    """Scores compared with those of their siblings, channel by channel, in float64."""
+
+    compared: Tensor  # [N, M] bool, at least two siblings of the row have this score
+    present: Tensor  # [N, M] bool, compared, and the row has the score itself
+    dead: Tensor  # [N, M] bool, compared, and all scores of the group are exactly equal
+    mean: Tensor  # [N, M] of the group's scores, 0 where there is none
+    std: Tensor  # [N, M] unbiased, 0 where dead or not compared
+    centred: Tensor  # [N, M] score - mean, 0 where not present or dead
+    z: Tensor  # [N, M] centred / (std + eps)
+
+
+def standardise(values: Tensor, valid: Tensor, group_size: int, eps: float) -> GroupScores:
+    """The group z-score of every valid score.
+
+        Z_ij = (r_ij - mean_G r_j) / (std_G r_j + eps)          GDPO, arXiv:2601.05242, eq. 4
+
+    The statistics run over the valid scores alone and divide by their number - 1. Equality is
+    exact: a constant channel gives exactly 0, where rounding divided by eps would not.
+
+    Args:
+        values: [N, M] scores, siblings adjacent.
+        valid: [N, M] bool; the others do not exist.
+        group_size: G.
+        eps: added to the standard deviation.
+    """
+    grouped = (values.shape[0] // group_size, group_size, values.shape[1])  # P, G, M
+    scores = values.double().reshape(grouped)
+    exists = valid.reshape(grouped)
+    count = exists.sum(dim=1, keepdim=True)
+    mean = scores.where(exists, 0.0).sum(dim=1, keepdim=True) / count.clamp(min=1)
+    deviation = (scores - mean).where(exists, 0.0)
+    variance = deviation.square().sum(dim=1, keepdim=True) / (count - 1).clamp(min=1)
+
+    compared = count >= 2
+    lowest = scores.where(exists, torch.inf).amin(dim=1, keepdim=True)
+    highest = scores.where(exists, -torch.inf).amax(dim=1, keepdim=True)
+    dead = compared & (lowest == highest)
+    live = compared & ~dead
+    std = variance.sqrt().where(live, 0.0)
+    centred = deviation.where(live, 0.0)
+
+    def rows(statistic: Tensor) -> Tensor:
+        return statistic.expand(grouped).reshape(values.shape)
+
+    return GroupScores(
+        compared=rows(compared),
+        present=rows(compared) & valid,
+        dead=rows(dead),
+        mean=rows(mean),
+        std=rows(std),
+        centred=rows(centred),
+        z=rows(centred / (std + eps)),
+    )
+
+
+def in_dead_group(scores: GroupScores, used: Tensor, group_size: int) -> Tensor:
+    """[N] bool: no used channel of the row's group tells its samples apart."""
+    alive = (used & ~scores.dead).any(dim=1).reshape(-1, group_size)
+    return ~alive.any(dim=1).repeat_interleave(group_size)
+
+
+def recentre(values: Tensor, group: Tensor) -> Tensor:
+    """Subtract each group's mean.
+
+    Args:
+        values: [R], any rows.
+        group: [R] int, the group of each.
+    """
+    groups = int(group.max()) + 1 if group.numel() else 0
+    total = values.new_zeros(groups).index_add(0, group, values)
+    return values - (total / torch.bincount(group, minlength=groups))[group]
+
+
+def whiten(values: Tensor, eps: float) -> Tensor:
+    """Mean 0 and unbiased standard deviation 1 over the batch, every response counting once.
+
+        (A - mean A) / (std A + eps)                            GDPO, arXiv:2601.05242, eq. 6
+
+    Args:
+        values: [R]; fewer than two, or all exactly equal, give exactly 0.
+        eps: added to the standard deviation.
+    """
+    if values.numel() < 2 or bool(values.min() == values.max()):
+        return torch.zeros_like(values)
+    return (values - values.mean()) / (values.std() + eps)

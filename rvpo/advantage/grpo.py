@@ -1,0 +1,93 @@
+"""GRPO: add the rewards up, then standardise the sum in its group.
+
+    A = (r - mean_G r) / (std_G r + eps),   r = sum_j w_j r_j
+
+Shao et al. 2024, arXiv:2402.03300. Without the division it is Dr. GRPO, Liu et al. 2025,
+arXiv:2503.20783.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from rvpo.advantage.aggregate import Aggregate, shares
+from rvpo.advantage.check import check_choices, check_eps
+from rvpo.advantage.diagnostics import diagnose
+from rvpo.advantage.group import GroupScores, standardise
+from rvpo.types import Advantages, Rewards
+
+
+@dataclass(frozen=True, kw_only=True)
+class GRPO:
+    """A = (r - mean_G r) / (std_G r + eps), r = sum_j w_j r_j. arXiv:2402.03300.
+
+    In the diagnostics a reward's weight is its share of the sum's movement, w_j (std_j + eps): the
+    total weighs each z-score by how far its reward spreads.
+
+    Raises:
+        ValueError: a setting is outside what it allows.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    name: Literal["grpo"] = "grpo"
+    eps: float = 1e-4
+    """Added to the standard deviation."""
+    scale_by_std: bool = True
+    """Divide by the group's standard deviation; off is Dr. GRPO."""
+    missing: Literal["neutral", "sum"] = "neutral"
+    """A missing score counts as its reward's group mean, so that it moves nothing; or, as in TRL,
+    the sum runs over the scores there are, which reads a missing one as 0. The same when no score
+    is missing."""
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        check_eps(self.eps)
+
+    def __call__(self, rewards: Rewards, progress: float = 0.0) -> Advantages:
+        """Advantages of a whole step.
+
+        Args:
+            rewards: all samples of the step, over all ranks.
+            progress: not used.
+        """
+        scores = standardise(rewards.values, rewards.valid, rewards.group_size, self.eps)
+        counted = self._counted(rewards, scores)
+        total = standardise(
+            self._totals(rewards, scores)[:, None],
+            counted.any(dim=1)[:, None],
+            rewards.group_size,
+            self.eps,
+        )
+        trained = total.present[:, 0]
+        advantages = (total.z if self.scale_by_std else total.centred)[trained, 0]
+
+        spread = rewards.weights.double() * (scores.std + self.eps)
+        aggregate = Aggregate(
+            values=advantages,
+            contribution=shares(spread.where(counted, 0.0)[trained]),
+            penalty=torch.zeros_like(advantages),
+        )
+        values = torch.zeros_like(rewards.values[:, 0])
+        values[trained] = advantages.to(values)
+        return Advantages(
+            values=values,
+            trained=trained,
+            z=scores.z.to(rewards.values),
+            metrics=diagnose(rewards, scores, trained, aggregate, advantages),
+        )
+
+    def _counted(self, rewards: Rewards, scores: GroupScores) -> Tensor:
+        """[N, M] bool: the scores that make a row worth comparing."""
+        return rewards.used if self.missing == "sum" else rewards.used & scores.present
+
+    def _totals(self, rewards: Rewards, scores: GroupScores) -> Tensor:
+        """[N], float64."""
+        values = rewards.values.double()
+        if self.missing == "neutral":
+            values = values.where(scores.present, scores.mean.where(scores.compared, 0.0))
+        return (rewards.weights.double() * values).sum(dim=1)

@@ -1,0 +1,31 @@
+"""Hard minimum: every sample is worth its worst reward.
+
+    A = min_j Z_j,   whitened over the batch
+
+The limit of RVPO (arXiv:2605.05750) as k goes to infinity, and one of its ablations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from rvpo.advantage.aggregate import Aggregate, lowest, mean_and_variance, shares
+from rvpo.advantage.zscore import ZScoreEstimator
+
+
+@dataclass(frozen=True, kw_only=True)
+class HardMin(ZScoreEstimator):
+    """A = min_j Z_j over the row's own rewards of weight above 0. arXiv:2605.05750, k = infinity.
+
+    A weight decides only whether its reward takes part.
+    """
+
+    name: Literal["hard_min"] = "hard_min"
+
+    def aggregate(self, z: Tensor, weights: Tensor, progress: float) -> Aggregate:
+        values, holders = lowest(z, weights > 0)
+        mu, _ = mean_and_variance(z, shares(weights))
+        return Aggregate(values=values, contribution=holders, penalty=mu - values)

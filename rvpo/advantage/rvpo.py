@@ -1,0 +1,103 @@
+"""RVPO: standardise every reward in its group, then take a soft minimum over the rewards.
+
+    A = -(1/k) ln( sum_j w_j exp(-k Z_j) / sum_j w_j ),   whitened over the batch
+
+Montero, Jurczyk and Dhingra 2026, arXiv:2605.05750. k = 0 is the weighted mean, GDPO up to scale;
+k = infinity is the minimum. In between, A = mu - (k/2) sigma^2 + O(k^2), with mu and sigma^2 the
+weighted mean and population variance of Z across the rewards of one sample.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from rvpo.advantage.aggregate import Aggregate, lowest, mean_and_variance, shares
+from rvpo.advantage.schedule import Ramp
+from rvpo.advantage.zscore import ZScoreEstimator
+
+
+@dataclass(frozen=True, kw_only=True)
+class RVPO(ZScoreEstimator):
+    """A = -(1/k) ln sum_j p_j exp(-k Z_j), p = w / sum w over the row's own rewards.
+
+    arXiv:2605.05750.
+
+    Raises:
+        ValueError: k is negative or NaN, or another setting is outside what it allows.
+    """
+
+    name: Literal["rvpo"] = "rvpo"
+    k: float | Ramp = 1.0
+    """Risk coefficient, in units of 1/Z: 0 is the mean, `.inf` the minimum. The paper's curriculum
+    is {start: 0.5, end: 2.0}."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        ends = (self.k.start, self.k.end) if isinstance(self.k, Ramp) else (self.k,)
+        for k in ends:
+            if not k >= 0:
+                raise ValueError(f"k must be at least 0, got {k}")
+
+    def k_at(self, progress: float) -> float:
+        """The risk coefficient when that share of training is done."""
+        return self.k.at(progress) if isinstance(self.k, Ramp) else self.k
+
+    def aggregate(self, z: Tensor, weights: Tensor, progress: float) -> Aggregate:
+        k = self.k_at(progress)
+        p = shares(weights)
+        values = soft_min(z, p, k)
+        mu, variance = mean_and_variance(z, p)
+        aggregate = Aggregate(
+            values=values, contribution=soft_min_weights(z, p, k), penalty=mu - values
+        )
+        if math.isinf(k):  # no Taylor series, and infinity is no number to log
+            return aggregate
+        residual = (values - (mu - k / 2 * variance)).abs()
+        return replace(
+            aggregate,
+            per_row={"advantage/taylor_residual": residual},
+            settings={"rvpo/k": float(k)},
+        )
+
+
+def soft_min(z: Tensor, p: Tensor, k: float) -> Tensor:
+    """-(1/k) ln sum_j p_j exp(-k z_j), with its limits at k = 0 and k = infinity.
+
+    Args:
+        z: [R, M].
+        p: [R, M], summing to 1 over each row; channels with p = 0 take no part.
+        k: at least 0.
+
+    Returns:
+        [R], between the lowest z and the mean.
+    """
+    if k == 0:
+        return (p * z).sum(dim=1)
+    minimum, _ = lowest(z, p > 0)
+    if math.isinf(k):
+        return minimum
+    # Measured from the minimum no exponent is positive, so nothing overflows; expm1 and log1p
+    # keep the digits that exp and log would lose as k goes to 0.
+    gap = (z - minimum[:, None]).where(p > 0, 0.0)
+    return minimum - torch.log1p((p * torch.expm1(-k * gap)).sum(dim=1)) / k
+
+
+def soft_min_weights(z: Tensor, p: Tensor, k: float) -> Tensor:
+    """dA/dz_j = p_j exp(-k z_j) / sum_l p_l exp(-k z_l).
+
+    Args:
+        z: [R, M].
+        p: [R, M], summing to 1 over each row.
+        k: at least 0; infinity gives 1 at the minimum, split equally among ties.
+
+    Returns:
+        [R, M], summing to 1 over each row.
+    """
+    if math.isinf(k):
+        return lowest(z, p > 0)[1]
+    return torch.softmax(p.log() - k * z, dim=1)

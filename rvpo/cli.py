@@ -1,0 +1,132 @@
+"""The command line. Heavy imports wait inside the commands, so `rvpo --help` answers at once."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rvpo import __version__
+from rvpo.errors import RvpoError
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Train language models against many rewards at once.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="YAML file of the run.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[section.key=value]...",
+        help="Settings that replace those of the file, such as update.lr=1e-6.",
+        show_default=False,
+    ),
+]
+
+
+def main() -> None:
+    """Entry point of the `rvpo` script."""
+    app()
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"rvpo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def train(
+    config: Config,
+    settings: Settings = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest checkpoint of the run folder.")
+    ] = False,
+) -> None:
+    """Train a model, and score it on held-out prompts before and after."""
+    with one_sentence():
+        from rvpo.trainer.launch import end_with_launcher, launch
+
+        end_with_launcher()
+        from rvpo.config import load_config
+
+        run_config = load_config(config, settings or [])
+        processes = run_config.distributed.processes
+        if processes > 1 and "RANK" not in os.environ:
+            raise typer.Exit(launch(_again(config, settings or [], resume), processes))
+
+        from rvpo.trainer.run import run
+
+        run(run_config, resume)
+
+
+@app.command()
+def show(config: Config, settings: Settings = None) -> None:
+    """Print every setting of a run, defaults included."""
+    with one_sentence():
+        from rvpo.config import dump_config, load_config
+
+        typer.echo(dump_config(load_config(config, settings or [])), nl=False)
+
+
+@app.command()
+def doctor() -> None:
+    """Check this machine: what a run would use, what is missing, and how to install it."""
+    from rvpo.doctor import diagnose, display, examine
+
+    findings = diagnose(examine())
+    display(findings)
+    raise typer.Exit(int(any(finding.state == "missing" for finding in findings)))
+
+
+def _again(config: Path, settings: list[str], resume: bool) -> list[str]:
+    # "--" keeps a setting that starts with a dash from being read as an option.
+    return ["train", "--config", str(config), *(["--resume"] if resume else []), "--", *settings]
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """What a user can cause or meet ends in one sentence; any other error keeps its traceback."""
+    try:
+        yield
+    except RvpoError as error:
+        _say(str(error))
+        raise typer.Exit(USER_ERROR) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        where = f" while writing {error.filename}" if error.filename else ""
+        _say(f"the disk is full{where}; free some space, then go on with --resume")
+        raise typer.Exit(USER_ERROR) from None
+
+
+def _say(sentence: str) -> None:
+    from rvpo.trainer.launch import say
+
+    say(f"rvpo: {sentence}")

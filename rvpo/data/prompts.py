@@ -1,0 +1,152 @@
+"""Rows of data to prompts, and the order in which training visits them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rvpo.config import FunctionSource, Source
+from rvpo.data.rows import function_rows, stored_rows
+from rvpo.errors import DataError
+from rvpo.problem import nearest
+from rvpo.rewards.reward import STANDARD_ARGUMENTS
+from rvpo.types import Message, Prompt
+
+
+def load_prompts(source: Source, system_prompt: str | None, where: str) -> tuple[Prompt, ...]:
+    """Every prompt of a source, in its order.
+
+    A row's prompt column is a string, which becomes one user message, or a list of chat
+    messages. All other columns become `Prompt.columns`. A column `id` gives the prompt its id;
+    without one the id is the row's number, from 0.
+
+    Args:
+        source: where the rows come from.
+        system_prompt: put before every prompt that has no system message.
+        where: the setting that holds the source, for messages.
+
+    Raises:
+        DataError: the source cannot be read, is empty, or has a row that is no prompt.
+        ConfigError: the source is a function that does not import.
+    """
+    if isinstance(source, FunctionSource):
+        rows = function_rows(source, where)
+    else:
+        rows = stored_rows(source, where)
+    if not rows:
+        raise DataError(f"{where}: there are no rows; give at least one")
+    prompts = tuple(
+        _prompt(index, row, source.prompt_column, system_prompt, where)
+        for index, row in enumerate(rows)
+    )
+    _check_ids(prompts, where)
+    return prompts
+
+
+@dataclass(frozen=True)
+class PromptStream:
+    """Prompts without end: each epoch visits all of them once, in an order of its own.
+
+    The stream has no state. Which prompts a step gets follows from the step alone, so a resumed
+    run goes on exactly where it stopped. A batch may reach from one epoch into the next.
+
+    Args:
+        prompts: at least one.
+        per_step: P, at least 1.
+        seed: of the order; the same on every machine.
+
+    Raises:
+        ValueError: there are no prompts or `per_step` is less than 1.
+    """
+
+    prompts: Sequence[Prompt]
+    per_step: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not self.prompts or self.per_step < 1:
+            raise ValueError(
+                f"a stream needs prompts and at least 1 per step, got {len(self.prompts)} prompts "
+                f"and {self.per_step} per step"
+            )
+
+    def at(self, step: int) -> tuple[Prompt, ...]:
+        """The [P] prompts of step 0, 1, …"""
+        start, size = step * self.per_step, len(self.prompts)
+        first, last = start // size, (start + self.per_step - 1) // size
+        order = [index for epoch in range(first, last + 1) for index in self._order(epoch)]
+        skipped = start - first * size
+        return tuple(self.prompts[i] for i in order[skipped : skipped + self.per_step])
+
+    def _order(self, epoch: int) -> list[int]:
+        order = list(range(len(self.prompts)))
+        # Seeded by text, which Python hashes with SHA-512: every process gets the same order.
+        random.Random(f"{self.seed}/{epoch}").shuffle(order)
+        return order
+
+
+def _prompt(
+    index: int, row: Any, prompt_column: str, system_prompt: str | None, where: str
+) -> Prompt:
+    if not isinstance(row, Mapping):
+        raise DataError(f"{where}: row {index} is a {type(row).__name__}; rows must be dicts")
+    if prompt_column not in row:
+        guess = nearest(prompt_column, [str(name) for name in row])
+        meant = f"; did you mean '{guess}'?" if guess else ""
+        raise DataError(
+            f"{where}.prompt_column: row {index} has no column '{prompt_column}', it has "
+            f"{', '.join(map(str, row)) or 'none'}{meant}"
+        )
+    reserved = [name for name in STANDARD_ARGUMENTS if name in row and name != prompt_column]
+    if reserved:
+        raise DataError(
+            f"{where}: column '{reserved[0]}' has a name that reward functions know as something "
+            "else; rename the column"
+        )
+    messages = tuple(_messages(row[prompt_column], f"{where}: row {index}, '{prompt_column}'"))
+    if system_prompt is not None and all(m["role"] != "system" for m in messages):
+        messages = ({"role": "system", "content": system_prompt}, *messages)
+    return Prompt(
+        id=_id(row.get("id", index), f"{where}: row {index}"),
+        messages=messages,
+        columns={name: value for name, value in row.items() if name != prompt_column},
+    )
+
+
+def _messages(value: Any, where: str) -> Iterator[Message]:
+    if isinstance(value, str):
+        yield {"role": "user", "content": value}
+        return
+    if not isinstance(value, Sequence) or not value:
+        raise DataError(f"{where}: is {_shown(value)}; give text or a list of chat messages")
+    for message in value:
+        fields = message if isinstance(message, Mapping) else {}
+        role, content = fields.get("role"), fields.get("content")
+        if not isinstance(role, str) or not isinstance(content, str):
+            raise DataError(
+                f"{where}: holds {_shown(message)}; a chat message is a dict with a text 'role' "
+                "and a text 'content'"
+            )
+        yield {"role": role, "content": content}
+
+
+def _id(value: Any, where: str) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise DataError(f"{where}: the id is {_shown(value)}; give text or a whole number")
+    return str(value)
+
+
+def _check_ids(prompts: Sequence[Prompt], where: str) -> None:
+    seen: set[str] = set()
+    for prompt in prompts:
+        if prompt.id in seen:
+            raise DataError(f"{where}: two rows have the id '{prompt.id}'; make ids unique")
+        seen.add(prompt.id)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    short = text if len(text) <= 60 else text[:57] + "..."
+    return "null" if value is None else f"{short} of type {type(value).__name__}"

@@ -1,0 +1,113 @@
+"""Where rows of data come from: a Python function, a file, or the Hub."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rvpo.errors import DataError
+from rvpo.imports import import_function
+
+if TYPE_CHECKING:
+    from rvpo.config import DatasetSource, FunctionSource
+
+_READERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+
+def function_rows(source: FunctionSource, where: str) -> list[Any]:
+    """Call the function of a source.
+
+    Raises:
+        ConfigError: it does not import.
+        DataError: it raised, or did not return rows.
+    """
+    function = import_function(source.function, f"{where}.function")
+    try:
+        rows = function(**source.arguments)
+    except Exception as error:  # the user's code, which can raise anything
+        raise DataError(
+            f"{where}.function: {source.function} failed: {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(rows, Iterable) or isinstance(rows, str | Mapping):
+        raise DataError(
+            f"{where}.function: {source.function} returned a value of type "
+            f"{type(rows).__name__}; return a list of rows, each a dict"
+        )
+    return [_plain(row) for row in rows]
+
+
+def stored_rows(source: DatasetSource, where: str) -> list[Any]:
+    """Read a file or a Hub dataset.
+
+    Raises:
+        DataError: it does not exist, is of an unknown kind, or cannot be read or reached.
+    """
+    path = Path(source.path).expanduser()
+    where = f"{where}.path"
+    if path.suffix in _READERS:
+        return _file_rows(path, where)
+    known = ", ".join(_READERS)
+    if path.is_file():
+        raise DataError(f"{where}: '{source.path}' is of an unknown kind; give a file in {known}")
+    if path.is_dir():
+        raise DataError(f"{where}: '{source.path}' is a folder; give one file in {known}")
+    if not _HUB_ID.fullmatch(source.path):
+        raise DataError(
+            f"{where}: there is no file '{source.path}'; give a file in {known} or a Hub dataset id"
+        )
+    return _hub_rows(source, where)
+
+
+def _file_rows(path: Path, where: str) -> list[Any]:
+    from datasets import load_dataset_builder
+    from datasets.exceptions import DatasetGenerationError
+
+    if not path.is_file():
+        raise DataError(f"{where}: there is no file '{path}'; give the path of an existing one")
+    if set(str(path)) & set("*?["):
+        raise DataError(
+            f"{where}: '{path}' reads as a pattern for several files; rename it without * ? ["
+        )
+    if path.stat().st_size == 0:
+        return []
+    try:
+        builder = load_dataset_builder(_READERS[path.suffix], data_files=str(path))
+        builder.download_and_prepare()
+    except (DatasetGenerationError, OSError, ValueError) as error:
+        cause = error.__cause__ or error
+        reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
+        raise DataError(f"{where}: '{path}' cannot be read ({reason})") from error
+    # datasets makes no split of a file without rows, and fails when asked for it.
+    return list(builder.as_dataset("train")) if builder.info.splits else []
+
+
+def _hub_rows(source: DatasetSource, where: str) -> list[Any]:
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
+
+    try:
+        return list(load_dataset(source.path, split=source.split))
+    except (DatasetsError, OSError, ValueError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(
+            f"{where}: the Hub dataset '{source.path}', split '{source.split}', cannot be loaded "
+            f"({reason}); check the id and the network, or give a local file"
+        ) from error
+
+
+def _plain(value: Any) -> Any:
+    """numpy arrays and numbers as Python's own, however deep; everything else as it is."""
+    import numpy as np
+
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

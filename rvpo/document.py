@@ -1,0 +1,155 @@
+"""A settings file as plain data: YAML read strictly, with settings laid over it.
+
+Two departures from PyYAML: a repeated key is an error (YAML 1.2, 3.2.1.3; PyYAML keeps the last
+one in silence), and `1e-6` is the number it is in YAML 1.2 (PyYAML follows 1.1, where it is text).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rvpo.errors import ConfigError
+
+Document = dict[str, Any]
+
+_FLOAT_TAG = "tag:yaml.org,2002:float"
+_EXPONENT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)[eE][-+]?[0-9]+\Z")
+
+
+class _RepeatedKey(yaml.MarkedYAMLError):
+    """A key that stands twice in one mapping."""
+
+
+class _Loader(yaml.SafeLoader):
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            line = key.start_mark.line + 1
+            if key.value in seen:
+                raise _RepeatedKey(
+                    problem=f"'{key.value}' stands on line {seen[key.value]} already; keep one",
+                    problem_mark=key.start_mark,
+                )
+            seen[key.value] = line
+        return node
+
+
+class _Dumper(yaml.SafeDumper):
+    pass
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    # Unicode's other line breaks survive in double quotes only, where they are escaped.
+    style = '"' if re.search("[\x85\u2028\u2029]", text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+# The dumper must know the loader's rule: the text "1e-6" has to be quoted to stay text.
+_Loader.add_implicit_resolver(_FLOAT_TAG, _EXPONENT, list("-+.0123456789"))
+_Dumper.add_implicit_resolver(_FLOAT_TAG, _EXPONENT, list("-+.0123456789"))
+
+
+def read_document(path: Path) -> Document:
+    """The mapping that a YAML file holds.
+
+    Raises:
+        ConfigError: no such file, a folder, unreadable, empty, not YAML (with line and column),
+            a repeated key, or something other than a mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; give --config an existing YAML file") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path} is a folder; give --config a YAML file in it") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not a text file; a YAML file in UTF-8 is expected") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    try:
+        data = _load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {_reason(error)}") from None
+    if data is None:
+        needed = "output, steps, model, data, rewards and advantage"
+        raise ConfigError(f"{path} is empty; a run needs at least {needed}")
+    if not isinstance(data, dict):
+        raise ConfigError(
+            f"{path} holds a {type(data).__name__} at its top level; write `key: value` lines"
+        )
+    return data
+
+
+def override(document: Document, settings: Sequence[str]) -> Document:
+    """A copy of the document with every `section.key=value` applied, in order.
+
+    Values are YAML, so lists, booleans, null and whole tables (`advantage={name: grpo}`) work.
+    Sections on the way are made where they are missing; a table replaces what stood there.
+
+    Raises:
+        ConfigError: every setting that is malformed or points into something that is no section.
+    """
+    result = dict(document)
+    problems = []
+    for setting in settings:
+        try:
+            result = _set(result, setting)
+        except ConfigError as problem:
+            problems.append(str(problem))
+    if problems:
+        raise ConfigError("\n  ".join(problems))
+    return result
+
+
+def dump(document: Document) -> str:
+    """YAML that `read_document` reads back equal, in the order given."""
+    text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return text
+
+
+def _load(text: str) -> Any:
+    return yaml.load(text, Loader=_Loader)  # a SafeLoader: builds plain data only
+
+
+def _set(document: Document, setting: str) -> Document:
+    path, equals, text = setting.partition("=")
+    names = path.split(".")
+    if not equals or not all(names):
+        raise ConfigError(
+            f"'{setting}' sets nothing; write section.key=value, as in update.lr=1e-6"
+        )
+    try:
+        value = _load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: '{text}' is not valid YAML: {_reason(error)}") from None
+    result = dict(document)
+    section = result
+    for depth, name in enumerate(names[:-1], start=1):
+        inner = section.get(name)
+        if inner is not None and not isinstance(inner, dict):
+            where = ".".join(names[:depth])
+            raise ConfigError(
+                f"{path}: '{where}' is a value ({inner!r}), not a section; "
+                f"set it as a whole, {where}=..."
+            )
+        section[name] = dict(inner or {})
+        section = section[name]
+    section[names[-1]] = value
+    return result
+
+
+def _reason(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem or error.context}"
+    return " ".join(str(error).split())

@@ -1,0 +1,34 @@
+"""Every error a user can cause or meet. The command line prints the sentence and exits with 2.
+
+Each message says where, what was given, what is allowed and what to do instead.
+"""
+
+from __future__ import annotations
+
+
+class RvpoError(Exception):
+    """Base of the errors below; never raised itself."""
+
+
+class ConfigError(RvpoError, ValueError):
+    """A configuration that cannot be a run."""
+
+
+class DataError(RvpoError, ValueError):
+    """Prompts that cannot be read or used."""
+
+
+class RewardError(RvpoError, RuntimeError):
+    """A reward function that raised or broke its contract."""
+
+
+class EngineError(RvpoError, RuntimeError):
+    """A generation engine that could not start, sample or take new weights."""
+
+
+class UpdateError(RvpoError, RuntimeError):
+    """A policy update that must not be applied, such as one with a non-finite loss."""
+
+
+class CheckpointError(RvpoError, RuntimeError):
+    """A run folder or checkpoint that cannot be written or read."""

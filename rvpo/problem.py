@@ -1,0 +1,261 @@
+"""What is wrong with a document, one sentence for each problem.
+
+pydantic finds the problems; this says them: the dotted path as the user writes it, what was
+given, what is allowed, and the nearest valid name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+_SHAPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text",
+    "path": "a path",
+    "dict": "a table of settings",
+    "model": "a table of settings",
+    "dataclass": "a table of settings",
+    "tuple": "a list",
+    "list": "a list",
+}
+_BOUNDS = {
+    "greater_than": ("greater than", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("less than", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+_MISSING = ("missing", "missing_argument", "missing_keyword_only_argument")
+
+
+@dataclass(frozen=True, slots=True)
+class _Spot:
+    """Where in the tree a problem lies."""
+
+    path: tuple[str | int, ...]
+    kind: Any
+    """The declared type there, a union as a whole."""
+    section: Any = None
+    """The type that holds it."""
+    others: tuple[Any, ...] = ()
+    """Types that could stand in the section's place, where a name chooses among several."""
+    is_entry: bool = False
+    """The section is an entry that the user named, such as one reward."""
+
+
+def sentences(error: ValidationError, root: type[BaseModel], document: Any) -> list[str]:
+    """Every problem of `error`, which validating `document` as `root` raised.
+
+    A value that fits no member of a union is one problem, not one for each member.
+    """
+    found = [(_locate(root, detail["loc"]), detail) for detail in error.errors(include_url=False)]
+    result: dict[str, None] = {}  # a set that keeps the order
+    for spot, detail in found:
+        if _is_mismatch(detail) and _deeper(spot, found):
+            continue
+        where = _dotted(spot.path)
+        if detail["type"].startswith("union_tag"):
+            where += ".name"
+        for line in _sentence(spot, detail, root, document).split("\n"):
+            result[f"{where}: {line}" if where else line] = None
+    return list(result)
+
+
+def nearest(name: str, names: Sequence[str]) -> str | None:
+    """The valid name that a misspelt one most likely means, or None."""
+    close = difflib.get_close_matches(name, names, n=1)
+    return close[0] if close else None
+
+
+def _sentence(spot: _Spot, detail: ErrorDetails, root: type[BaseModel], document: Any) -> str:
+    kind, given, context = detail["type"], detail["input"], detail.get("ctx", {})
+    match kind:
+        case _ if kind in _UNKNOWN:
+            return _unknown(spot, root)
+        case _ if kind in _MISSING:
+            return _missing(spot, document)
+        case "value_error":
+            return str(context["error"])
+        case "union_tag_invalid":
+            return _choose(context["tag"], context["expected_tags"])
+        case "union_tag_not_found":
+            return "required and not given; choose from " + ", ".join(_tags(spot.kind))
+        case "literal_error" | "enum":
+            return _choose(given, context["expected"])
+        case "too_long" | "too_short":
+            length = context.get("max_length", context.get("min_length"))
+            return f"must have {length} items, got {_given(given)}"
+        case "finite_number":
+            return f"must be a finite number, got {_given(given)}"
+        case _ if kind in _BOUNDS:
+            words, bound = _BOUNDS[kind]
+            return f"must be {words} {context[bound]}, got {_given(given)}"
+        case _ if kind.partition("_")[0] in _SHAPES:
+            allowed, hint = _allowed(spot.kind, kind), _hint(spot, kind, given)
+            return f"must be {allowed}, got {_given(given)}{hint}"
+        case _:
+            return f"{detail['msg'].rstrip('.')}, got {_given(given)}"
+
+
+def _unknown(spot: _Spot, root: type[BaseModel]) -> str:
+    name, allowed = str(spot.path[-1]), list(_fields(spot.section))
+    owners = [_tag(other) for other in spot.others if name in _fields(other)]
+    if owners:
+        mine, table = _tag(spot.section), _dotted(spot.path[:-1])
+        return (
+            f"'{mine}' has no such setting ({', '.join(owners)} has); allowed here: "
+            f"{', '.join(allowed)}. To replace the whole table write {table}={{name: {mine}}}"
+        )
+    guess = nearest(name, allowed) or next(_homes(root, name), None)
+    if guess is None:
+        return f"no such setting; allowed here: {', '.join(allowed)}"
+    return f"no such setting; did you mean '{guess}'?"
+
+
+def _missing(spot: _Spot, document: Any) -> str:
+    text = "required and not given"
+    if spot.is_entry:
+        *holder, entry, field = spot.path
+        siblings = _lookup(document, holder)
+        names = [n for n, s in siblings.items() if isinstance(s, Mapping) and field in s]
+        guess = nearest(str(entry), names)
+        if guess is not None:
+            return f"{text}; did you mean '{_dotted((*holder, guess))}', which has one?"
+    info = getattr(spot.section, "model_fields", {}).get(spot.path[-1])
+    about = " ".join((info.description or "").split()).rstrip(".") if info else ""
+    return f"{text}: {about[0].lower()}{about[1:]}" if about else text
+
+
+def _choose(given: Any, expected: str) -> str:
+    """`expected` is pydantic's listing: quoted names with commas or "or" between them."""
+    names = re.findall(r"'([^']*)'", expected)
+    names.sort(key=lambda n: -difflib.SequenceMatcher(None, n, str(given)).ratio())
+    guess = nearest(str(given), names)
+    meant = f"; did you mean '{guess}'?" if guess else ";"
+    return f"{_given(given)} is not available{meant} Choose from {', '.join(names)}"
+
+
+def _allowed(kind: Any, error: str) -> str:
+    """What a place takes, in words; a union names each of its members."""
+    members = _members(kind)
+    if len(members) < 2:
+        return _SHAPES[error.partition("_")[0]]
+    if all(_fields(m) for m in members):
+        return f"a table with a name ({', '.join(_tags(kind))})"
+    words = [
+        f"a table of {' and '.join(_fields(m))}" if _fields(m) else _SHAPES.get(m.__name__, "")
+        for m in members
+    ]
+    return " or ".join(filter(None, words))
+
+
+def _hint(spot: _Spot, error: str, given: Any) -> str:
+    if given in _tags(spot.kind):
+        return f"; write {{name: {given}}}"
+    if error == "string_type" and isinstance(given, bool | int | float):
+        return "; put it in quotes"
+    return ""
+
+
+def _given(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _is_mismatch(detail: ErrorDetails) -> bool:
+    return detail["type"].endswith("_type")
+
+
+def _deeper(spot: _Spot, found: Sequence[tuple[_Spot, ErrorDetails]]) -> bool:
+    """Another problem says more about the same value: it got further into a union's member."""
+    return any(
+        other.path[: len(spot.path)] == spot.path and not _is_mismatch(detail)
+        for other, detail in found
+    )
+
+
+def _locate(root: type[BaseModel], loc: Sequence[str | int]) -> _Spot:
+    """Follow pydantic's location, leaving out the union tags that it mixes into the names."""
+    path: list[str | int] = []
+    kind: Any = root
+    declared: Any = root
+    section: Any = None
+    others: tuple[Any, ...] = ()
+    rivals: tuple[Any, ...] = ()
+    held_by_dict = is_entry = False
+    for part in loc:
+        members = _members(kind)
+        if len(members) > 1:  # the part is a tag, and names nothing the user wrote
+            kind = next((m for m in members if _tag(m) == part), Any)
+            rivals = tuple(m for m in members if m is not kind)
+            continue
+        if part == "[key]":
+            continue
+        section, is_entry = members[0], held_by_dict
+        others, rivals = rivals, ()
+        held_by_dict = get_origin(section) is dict
+        path.append(part if get_origin(section) in (tuple, list) else str(part))
+        kind = get_args(section)[1] if held_by_dict else _fields(section).get(str(part), Any)
+        declared = kind
+    return _Spot(tuple(path), declared, section, others, is_entry)
+
+
+def _members(kind: Any) -> list[Any]:
+    """The types a union may be, None left out; a list of one for any other type."""
+    if get_origin(kind) is Annotated:
+        return _members(get_args(kind)[0])
+    if get_origin(kind) in (Union, types.UnionType):
+        return [m for arm in get_args(kind) for m in _members(arm) if m is not types.NoneType]
+    return [kind]
+
+
+def _tags(kind: Any) -> list[str]:
+    return [_tag(member) for member in _members(kind)]
+
+
+def _tag(member: Any) -> str:
+    """pydantic's tag of a union member: what its `name` must be, else the type's own name."""
+    names = get_args(_fields(member).get("name"))
+    return str(names[0]) if names else str(getattr(member, "__name__", member))
+
+
+def _fields(kind: Any) -> dict[str, Any]:
+    """Settings of a section with their types; none for a type that is no section."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return {name: info.annotation for name, info in kind.model_fields.items()}
+    if isinstance(kind, type) and is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return {field.name: hints[field.name] for field in fields(kind)}
+    return {}
+
+
+def _homes(root: type[BaseModel], name: str) -> Iterator[str]:
+    """Sections in which a setting of this name does exist."""
+    for section, kind in _fields(root).items():
+        if any(name in _fields(member) for member in _members(kind)):
+            yield f"{section}.{name}"
+
+
+def _lookup(document: Any, path: Sequence[str | int]) -> Any:
+    for part in path:
+        document = document[part]
+    return document
+
+
+def _dotted(path: Sequence[str | int]) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".")

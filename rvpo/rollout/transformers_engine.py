@@ -1,0 +1,146 @@
+"""Generation by transformers' own `generate`: slower, everywhere, reproducible to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rvpo.config import TransformersConfig
+from rvpo.errors import EngineError
+from rvpo.rollout.encoder import Encoder
+from rvpo.types import Prompt, Rollout, Sample
+
+
+class TransformersEngine:
+    """A second copy of the model on this rank's device, in evaluation mode.
+
+    Args:
+        model: a causal language model with its weights whole (not sharded); taken over.
+        temperature: of sampling; the reported log-probabilities are at this temperature.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        encoder: Encoder,
+        config: TransformersConfig,
+        *,
+        temperature: float,
+        max_completion_tokens: int,
+    ) -> None:
+        self._model = model.eval()
+        self._encoder = encoder
+        self._batch_size = config.batch_size
+        self._temperature = temperature
+        self._max_completion_tokens = max_completion_tokens
+        self._version: int | None = None
+
+    def generate(self, prompts: Sequence[Prompt], samples_per_prompt: int, seed: int) -> Rollout:
+        """See `RolloutEngine.generate`. The same seed, weights and prompts give the same
+        samples to the bit."""
+        if self._version is None:
+            raise EngineError("the engine was asked to generate before it was given weights")
+        rows = [prompt for prompt in prompts for _ in range(samples_per_prompt)]
+        samples: list[Sample] = []
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            for start in range(0, len(rows), self._batch_size):
+                samples += self._generate_batch(rows[start : start + self._batch_size])
+        return Rollout(samples=tuple(samples), group_size=samples_per_prompt)
+
+    def load_weights(self, weights: Iterable[tuple[str, Tensor]], version: int) -> None:
+        """See `RolloutEngine.load_weights`."""
+        own = dict(self._model.named_parameters())
+        missing = set(own)
+        for name, tensor in weights:
+            if name not in own:
+                raise EngineError(f"the engine's model has no weight {name!r}")
+            own[name].data.copy_(tensor)
+            missing.discard(name)
+        if missing:
+            raise EngineError(f"no new value came for {len(missing)} weights, {min(missing)!r} one")
+        self._version = version
+
+    def close(self) -> None:
+        """See `RolloutEngine.close`."""
+
+    @torch.inference_mode()
+    def _generate_batch(self, prompts: Sequence[Prompt]) -> list[Sample]:
+        encoded = [self._encoder.encode(prompt) for prompt in prompts]
+        width = max(map(len, encoded))
+        stop_ids = self._encoder.stop_ids
+        # Left padding: every row's next token is at the same place.
+        input_ids = torch.tensor(
+            [[stop_ids[0]] * (width - len(ids)) + list(ids) for ids in encoded]
+        )
+        mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in encoded])
+        recorder = _LogprobRecorder(self._temperature)
+        output = self._model.generate(
+            input_ids=input_ids.to(self._model.device),
+            attention_mask=mask.to(self._model.device),
+            logits_processor=[recorder],
+            do_sample=True,
+            temperature=self._temperature,
+            top_k=0,
+            top_p=1.0,
+            max_new_tokens=self._max_completion_tokens,
+            eos_token_id=list(stop_ids),
+            pad_token_id=stop_ids[0],
+        )
+        logprobs = recorder.finish(output)
+        return [
+            self._sample(prompt, ids, completion, row)
+            for prompt, ids, completion, row in zip(
+                prompts, encoded, output[:, width:].tolist(), logprobs.tolist(), strict=True
+            )
+        ]
+
+    def _sample(
+        self,
+        prompt: Prompt,
+        prompt_ids: tuple[int, ...],
+        completion: Sequence[int],
+        logprobs: Sequence[float],
+    ) -> Sample:
+        ends = [i for i, token in enumerate(completion) if token in self._encoder.stop_ids]
+        length = ends[0] + 1 if ends else len(completion)
+        assert self._version is not None
+        return Sample(
+            prompt=prompt,
+            prompt_ids=prompt_ids,
+            completion_ids=tuple(completion[:length]),
+            logprobs=tuple(logprobs[:length]),
+            text=self._encoder.decode(completion[:length]),
+            finish_reason="stop" if ends else "length",
+            policy_version=self._version,
+        )
+
+
+class _LogprobRecorder:
+    """Keeps the log-probability of each sampled token, and one step's logits at a time.
+
+    `generate` can return the logits of all steps, [T, B, V] floats: too much for long
+    completions. A logits processor sees them step by step, a token later than it needs.
+    """
+
+    def __init__(self, temperature: float) -> None:
+        self._temperature = temperature
+        self._pending: Tensor | None = None  # [B, V] log-probabilities of the token to come
+        self._chosen: list[Tensor] = []  # T times [B]
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        self._record(input_ids[:, -1])
+        self._pending = torch.log_softmax(scores.float() / self._temperature, dim=-1)
+        return scores
+
+    def finish(self, output_ids: Tensor) -> Tensor:
+        """[B, T] log-probabilities of all sampled tokens."""
+        self._record(output_ids[:, -1])
+        return torch.stack(self._chosen, dim=1)
+
+    def _record(self, tokens: Tensor) -> None:
+        if self._pending is not None:
+            self._chosen.append(self._pending.gather(1, tokens[:, None])[:, 0])

@@ -1,0 +1,199 @@
+"""Generation by vLLM, on its native calls only."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rvpo.config import VllmConfig
+from rvpo.errors import ConfigError, EngineError
+from rvpo.rollout.encoder import Encoder
+from rvpo.types import Prompt, Rollout, Sample
+
+_RANK_VARIABLES = (
+    *("RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"),
+    *("MASTER_ADDR", "MASTER_PORT"),
+)
+
+
+class VllmEngine:
+    """One vLLM engine for this rank.
+
+    On a CPU it runs in this process when there is one rank, and in a process of its own beside
+    each of several ranks (vLLM and the trainer would fight over the process group). On a GPU it
+    shares the device with the trainer and sleeps while that works.
+
+    Args:
+        in_process: whether the engine runs in this very process.
+        temperature: of sampling; the reported log-probabilities are at this temperature.
+
+    Raises:
+        ConfigError: vLLM is not installed.
+        EngineError: the engine does not start.
+    """
+
+    def __init__(
+        self,
+        model_path: str,
+        encoder: Encoder,
+        config: VllmConfig,
+        *,
+        dtype: torch.dtype,
+        temperature: float,
+        max_completion_tokens: int,
+        seed: int,
+        in_process: bool,
+        trust_remote_code: bool = False,
+    ) -> None:
+        self._encoder = encoder
+        self._model_path = Path(model_path)
+        self._in_process = in_process
+        self._sleeps = torch.cuda.is_available()
+        self._version: int | None = None
+        _prepare_environment(config, in_process)
+        try:
+            from vllm import LLM, SamplingParams
+        except ImportError as error:
+            raise ConfigError(
+                f"rollout.engine.name: vllm cannot be imported ({error}); install it with "
+                "pip install 'rvpo[cpu]' or 'rvpo[gpu]', or set rollout.engine.name=transformers"
+            ) from error
+        self._sampling = SamplingParams(
+            temperature=temperature,
+            max_tokens=max_completion_tokens,
+            logprobs=0,
+            stop_token_ids=list(encoder.stop_ids),
+            detokenize=False,
+        )
+        settings: dict[str, Any] = {
+            "model": model_path,
+            "dtype": dtype,
+            "max_model_len": encoder.max_context_tokens,
+            "seed": seed,
+            "logprobs_mode": "processed_logprobs",
+            "trust_remote_code": trust_remote_code,
+            "disable_log_stats": True,
+        }
+        if self._sleeps:
+            settings |= {
+                "enable_sleep_mode": True,
+                "gpu_memory_utilization": config.gpu_memory,
+                "distributed_executor_backend": "external_launcher",
+            }
+        else:
+            settings |= {"enforce_eager": True}
+        try:
+            with _ranks_hidden(not in_process):
+                self._llm: Any = LLM(**settings)
+        except (RuntimeError, ValueError, OSError) as error:
+            raise EngineError(f"vLLM did not start on {model_path!r}: {error}") from error
+
+    def generate(self, prompts: Sequence[Prompt], samples_per_prompt: int, seed: int) -> Rollout:
+        """See `RolloutEngine.generate`. `seed` counts only where the engine runs in process:
+        vLLM takes a seed for each request on GPUs alone."""
+        if self._version is None:
+            raise EngineError("vLLM was asked to generate before it was given weights")
+        self._wake("kv_cache")
+        requests = [{"prompt_token_ids": list(self._encoder.encode(p))} for p in prompts]
+        sampling = self._sampling.clone()
+        sampling.n = samples_per_prompt
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            outputs = self._llm.generate(requests, sampling, use_tqdm=False)
+        samples = tuple(
+            self._sample(prompt, output.prompt_token_ids, completion)
+            for prompt, output in zip(prompts, outputs, strict=True)
+            for completion in output.outputs
+        )
+        if self._sleeps:
+            self._llm.sleep(level=1)
+        return Rollout(samples=samples, group_size=samples_per_prompt)
+
+    def load_weights(self, weights: Iterable[tuple[str, Tensor]], version: int) -> None:
+        """See `RolloutEngine.load_weights`."""
+        self._wake("weights")
+        if self._in_process:
+            self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
+        else:
+            with _weights_on_disk(weights, self._model_path) as folder:
+                self._llm.collective_rpc("reload_weights", kwargs={"weights_path": str(folder)})
+        if not self._llm.reset_prefix_cache():
+            raise EngineError("vLLM did not reset its prefix cache after taking new weights")
+        self._version = version
+
+    def close(self) -> None:
+        """See `RolloutEngine.close`."""
+        if hasattr(self, "_llm"):
+            self._llm.llm_engine.engine_core.shutdown()
+            del self._llm
+
+    def _wake(self, part: str) -> None:
+        if self._sleeps and self._llm.llm_engine.is_sleeping():
+            self._llm.wake_up(tags=[part])
+
+    def _sample(self, prompt: Prompt, prompt_ids: Sequence[int], completion: Any) -> Sample:
+        if completion.finish_reason not in ("stop", "length"):
+            raise EngineError(
+                f"vLLM ended a completion of prompt {prompt.id!r} with "
+                f"{completion.finish_reason!r} instead of finishing it"
+            )
+        assert self._version is not None
+        ids = tuple(completion.token_ids)
+        return Sample(
+            prompt=prompt,
+            prompt_ids=tuple(prompt_ids),
+            completion_ids=ids,
+            logprobs=tuple(
+                at[token].logprob for token, at in zip(ids, completion.logprobs, strict=True)
+            ),
+            text=self._encoder.decode(ids),
+            finish_reason=completion.finish_reason,
+            policy_version=self._version,
+        )
+
+
+def _prepare_environment(config: VllmConfig, in_process: bool) -> None:
+    """vLLM reads these from the environment alone."""
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0" if in_process else "1"
+    os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(config.cpu_kv_cache_gib)
+    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    os.environ.setdefault("VLLM_CONFIGURE_LOGGING", "1")
+
+
+@contextmanager
+def _ranks_hidden(hidden: bool) -> Iterator[None]:
+    """Let an engine in its own process form a group of its own, not join the trainer's."""
+    names = _RANK_VARIABLES if hidden else ()
+    saved = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(saved)
+
+
+@contextmanager
+def _weights_on_disk(weights: Iterable[tuple[str, Tensor]], model: Path) -> Iterator[Path]:
+    """A checkpoint folder in shared memory, gone afterwards."""
+    from safetensors.torch import save_file
+
+    shared = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(prefix="rvpo-", dir=shared if shared.is_dir() else None))
+    try:
+        state = {name: tensor.detach().cpu().clone() for name, tensor in weights}
+        save_file(state, folder / "model.safetensors")
+        for name in ("config.json", "generation_config.json"):
+            if (model / name).exists():
+                shutil.copy(model / name, folder / name)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

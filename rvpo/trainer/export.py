@@ -1,0 +1,33 @@
+"""The trained model as a folder that transformers and vLLM load."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from rvpo.trainer.ranks import Ranks
+from rvpo.trainer.run_folder import writing
+from rvpo.trainer.zero_policy import ZeroPolicy
+
+
+def export_model(policy: ZeroPolicy, tokenizer: Any, folder: Path, ranks: Ranks) -> None:
+    """Write weights, settings and tokenizer; the folder appears when it is complete.
+
+    Raises:
+        CheckpointError: the disk is full, or the folder may not be written.
+    """
+    # All ranks gather, one keeps; a sharded model cannot write itself.
+    state = {}
+    for name, tensor in policy.named_weights():
+        if ranks.is_main:
+            state[name] = tensor.cpu()
+    if ranks.is_main:
+        partial = folder.with_name(folder.name + ".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        with writing(folder):
+            policy.engine.module.save_pretrained(partial, state_dict=state)
+            tokenizer.save_pretrained(partial)
+            shutil.rmtree(folder, ignore_errors=True)
+            partial.rename(folder)
+    ranks.wait()

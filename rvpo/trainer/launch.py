@@ -1,0 +1,179 @@
+"""Several ranks on this machine: started together, ended together, one voice on the terminal."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+from typing import IO
+
+GRACE_S = 30.0
+"""How long the other ranks may take to end once one has."""
+
+_USER_ERROR = 2
+_LAUNCHER = "RVPO_LAUNCHER"
+_REASON = "RVPO_REASON_FD"
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def launch(
+    arguments: Sequence[str],
+    processes: int,
+    program: Sequence[str] = (sys.executable, "-m", "rvpo"),
+) -> int:
+    """Run `program arguments` as ranks 0 to processes - 1 and wait for all of them.
+
+    Rank 0 owns the terminal; of the others only the reason of a failure is shown, once even where
+    all of them have it. The first SIGINT or SIGTERM is passed on once, for an orderly end; a second
+    one kills. When a rank fails, the rest are terminated. Nothing is left running on return.
+
+    Returns:
+        The exit status: 0, that of the rank that failed first, or 128 + the signal's number.
+    """
+    from rvpo.trainer.ranks import free_port  # torch with it, which no rank should wait for here
+
+    with ExitStack() as stack:
+        logs = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(processes)]
+        reasons = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(processes)]
+        ranks: list[subprocess.Popen[bytes]] = []
+        stack.callback(_kill, ranks)
+        asked = stack.enter_context(_signals())
+        port = free_port()
+        for rank in range(processes):
+            log = logs[rank] if rank else None
+            note = reasons[rank].fileno()
+            ranks.append(
+                subprocess.Popen(
+                    [*program, *arguments],
+                    env=_environment(rank, processes, port) | {_REASON: str(note)},
+                    pass_fds=[note],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    process_group=0,  # the terminal's Ctrl-C reaches the launcher alone
+                )
+            )
+        failed = _wait(ranks, asked)
+        if failed is None:
+            return 0
+        if asked:
+            return 128 + asked[0]
+        if sys.stderr.isatty():
+            sys.stderr.write("\x1b[?25h")  # a progress display that was cut off hid the cursor
+        reason = next(filter(None, map(_tail, reasons)), None)
+        if reason is not None:  # the cause, whichever rank it brought down first
+            print(reason, file=sys.stderr)
+            return _USER_ERROR
+        status = ranks[failed].returncode
+        _tell(failed, status, _tail(logs[failed]))
+        return status if status > 0 else 128 - status
+
+
+def say(sentence: str) -> None:
+    """Print to stderr why this process gives up; a launched rank leaves that to its launcher."""
+    reason = os.environ.get(_REASON)
+    if reason is None:
+        print(sentence, file=sys.stderr)
+    else:
+        os.write(int(reason), sentence.encode())
+
+
+def end_with_launcher() -> None:
+    """Have the kernel terminate this rank if its launcher dies without ending it."""
+    launcher = os.environ.get(_LAUNCHER)
+    if launcher is None or sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != int(launcher):  # it died before the line above
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _environment(rank: int, processes: int, port: int) -> dict[str, str]:
+    threads = max(1, len(os.sched_getaffinity(0)) // processes)
+    return {
+        "OMP_NUM_THREADS": str(threads),  # ranks that take every core each slow one another down
+        **os.environ,
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        _LAUNCHER: str(os.getpid()),
+    }
+
+
+def _wait(ranks: Sequence[subprocess.Popen[bytes]], asked: Sequence[int]) -> int | None:
+    """The rank that failed first, once all have ended; None if none failed."""
+    first: int | None = None
+    deadline = float("inf")
+    forwarded = False
+    while True:
+        if asked and not forwarded:
+            _send(ranks, signal.Signals(asked[0]))
+            forwarded = True
+        codes = [rank.poll() for rank in ranks]
+        failed = [index for index, code in enumerate(codes) if code]
+        if failed and first is None:
+            first = failed[0]
+            deadline = time.monotonic() + GRACE_S
+            if not asked:
+                _send(ranks, signal.SIGTERM)
+        if None not in codes:
+            return first
+        if len(asked) > 1 or time.monotonic() > deadline:
+            _kill(ranks)
+        time.sleep(0.05)
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """A list that fills with the requests to stop which arrive meanwhile."""
+    asked: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _send(ranks: Sequence[subprocess.Popen[bytes]], number: signal.Signals) -> None:
+    for rank in ranks:
+        rank.send_signal(number)  # does nothing to one that has ended
+
+
+def _kill(ranks: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Each rank with whatever it started, an engine process for one."""
+    for rank in ranks:
+        try:
+            os.killpg(rank.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    for rank in ranks:
+        rank.wait()
+
+
+def _tell(rank: int, status: int, log: str) -> None:
+    if status < 0:
+        name = signal.Signals(-status).name
+        memory = "; the machine may have run out of memory" if name == "SIGKILL" else ""
+        print(f"rvpo: rank {rank} was ended by {name}{memory}", file=sys.stderr)
+    elif rank:  # rank 0 wrote its traceback to the terminal itself
+        print(f"rank {rank} failed:", log, sep="\n", file=sys.stderr)
+
+
+def _tail(file: IO[bytes]) -> str:
+    file.seek(max(0, file.seek(0, os.SEEK_END) - 8192))
+    return file.read().decode(errors="replace").strip()

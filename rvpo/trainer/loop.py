@@ -1,0 +1,84 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rvpo.advantage import AdvantageEstimator
+from rvpo.data.prompts import PromptStream
+from rvpo.rollout.engine import RolloutEngine
+from rvpo.trainer.checkpoint import Checkpoints
+from rvpo.trainer.clock import Clock
+from rvpo.trainer.interrupt import Interrupt
+from rvpo.trainer.metrics import step_metrics
+from rvpo.trainer.policy import Policy
+from rvpo.trainer.ranks import Ranks
+from rvpo.trainer.report import Report, StepRecord
+from rvpo.trainer.seed import derived_seed
+from rvpo.types import Rewards, Rollout
+
+
+def train(
+    prompts: PromptStream,
+    engine: RolloutEngine,
+    score: Callable[[Rollout], Rewards],
+    estimate: AdvantageEstimator,
+    policy: Policy,
+    report: Report,
+    checkpoints: Checkpoints,
+    interrupt: Interrupt,
+    ranks: Ranks,
+    *,
+    group_size: int,
+    seed: int,
+    steps: range,
+) -> None:
+    """Each pass is one optimizer update on samples from the newest policy.
+
+    Every rank generates for its share of the prompts and trains on what it generated; the
+    estimator sees the reward matrix of all ranks, so that it need not know of them.
+
+    Args:
+        steps: the updates to do; `steps.start` are done already, `steps.stop` is the end of
+            the run.
+
+    Raises:
+        RvpoError: of whichever part failed; the newest checkpoint stays usable.
+        KeyboardInterrupt: a stop was asked for; the step was finished and saved first.
+    """
+    engine.load_weights(policy.named_weights(), version=steps.start)
+    for step in steps:
+        clock = Clock()
+        batch = prompts.at(step)  # P prompts
+
+        rollout = engine.generate(
+            batch[ranks.share(len(batch))], group_size, derived_seed(seed, step, ranks.rank)
+        )  # N / ranks samples
+        clock.lap("generate")
+
+        rewards = ranks.gather(score(rollout))  # [N, M]
+        advantages = estimate(rewards, progress=step / max(1, steps.stop - 1))  # [N]
+        clock.lap("score")
+
+        update = policy.update(rollout, ranks.shard(advantages))
+        clock.lap("update")
+
+        engine.load_weights(policy.named_weights(), version=step + 1)
+        clock.lap("sync")
+
+        report(
+            StepRecord(
+                step=step + 1,
+                rollout=rollout,
+                rewards=rewards,
+                advantages=advantages,
+                first_row=ranks.share(len(rewards.values)).start,
+                metrics=step_metrics(step, rollout, rewards, advantages, ranks)
+                | update
+                | clock.metrics(),
+            )
+        )
+        stop = interrupt.requested()
+        checkpoints.after(step + 1, policy, last=stop or step + 1 == steps.stop)
+        if stop:
+            raise KeyboardInterrupt

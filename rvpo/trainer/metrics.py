@@ -1,0 +1,48 @@
+"""The numbers of a step, under TRL's names where they exist."""
+
+from __future__ import annotations
+
+from statistics import fmean
+
+from rvpo.rewards.metrics import reward_metrics
+from rvpo.trainer.ranks import Ranks
+from rvpo.types import Advantages, Rewards, Rollout
+
+
+def step_metrics(
+    step: int, rollout: Rollout, rewards: Rewards, advantages: Advantages, ranks: Ranks
+) -> dict[str, float]:
+    """Rewards, advantages and completions of all ranks, in step `step` = 0, 1, …"""
+    return (
+        reward_metrics(rewards)
+        | dict(advantages.metrics)
+        | completion_metrics(step, rollout, ranks)
+    )
+
+
+def completion_metrics(step: int, rollout: Rollout, ranks: Ranks) -> dict[str, float]:
+    """Lengths in tokens, how many were cut off, and how old the weights were that made them."""
+    mine = [
+        (len(sample.completion_ids), sample.finish_reason == "length", sample.policy_version)
+        for sample in rollout.samples
+    ]
+    rows = [row for part in ranks.gather_objects(mine) for row in part]
+    lengths = [length for length, _, _ in rows]
+    terminated = [length for length, cut, _ in rows if not cut]
+    staleness = [step - version for _, _, version in rows]
+    metrics = {
+        "completions/mean_length": fmean(lengths),
+        "completions/min_length": min(lengths),
+        "completions/max_length": max(lengths),
+        "completions/clipped_ratio": 1 - len(terminated) / len(rows),
+        "policy/version": step,
+        "policy/staleness_mean": fmean(staleness),
+        "policy/staleness_max": max(staleness),
+    }
+    if terminated:
+        metrics |= {
+            "completions/mean_terminated_length": fmean(terminated),
+            "completions/min_terminated_length": min(terminated),
+            "completions/max_terminated_length": max(terminated),
+        }
+    return metrics

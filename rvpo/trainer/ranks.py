@@ -1,0 +1,119 @@
+"""The processes of a run: the only module in which ranks meet outside the policy update."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+
+from rvpo.types import Advantages, Rewards
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among its siblings."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @staticmethod
+    def join() -> Ranks:
+        """Join the process group that the environment describes, or form a group of one."""
+        from accelerate import PartialState
+
+        if "RANK" not in os.environ:
+            os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
+            os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+        on_gpu = torch.cuda.is_available()
+        state = PartialState(cpu=not on_gpu, backend="nccl" if on_gpu else "gloo")
+        if not dist.is_initialized():  # accelerate forms no group for a single process
+            dist.init_process_group("nccl" if on_gpu else "gloo")
+        return Ranks(rank=state.process_index, size=state.num_processes, device=state.device)
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def share(self, total: int) -> slice:
+        """This rank's part of `total` items, as equal as can be."""
+        return slice(self.rank * total // self.size, (self.rank + 1) * total // self.size)
+
+    def gather(self, rewards: Rewards) -> Rewards:
+        """Every rank's rows under each other, in rank order, on every rank."""
+        if self.size == 1:
+            return rewards
+        parts = self.gather_objects(rewards)
+        starts = [0]
+        for part in parts[:-1]:
+            starts.append(starts[-1] + len(part.values))
+        return Rewards(
+            values=torch.cat([part.values for part in parts]),
+            names=rewards.names,
+            group_size=rewards.group_size,
+            weights=torch.cat([part.weights for part in parts]),
+            valid=torch.cat([part.valid for part in parts]),
+            failures={
+                (row + start, column): reason
+                for part, start in zip(parts, starts, strict=True)
+                for (row, column), reason in part.failures.items()
+            },
+        )
+
+    def shard(self, advantages: Advantages) -> Advantages:
+        """This rank's rows."""
+        rows = self.share(len(advantages.values))
+        return replace(
+            advantages,
+            values=advantages.values[rows],
+            trained=advantages.trained[rows],
+            z=advantages.z[rows],
+        )
+
+    def gather_objects(self, value: T) -> list[T]:
+        """The value of every rank, in rank order, on every rank."""
+        parts: list[T | None] = [None] * self.size
+        dist.all_gather_object(parts, value)
+        return [part for part in parts if part is not None]
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Elementwise sums over ranks."""
+        return self._reduce(values, dist.ReduceOp.SUM)
+
+    def max(self, values: Sequence[float]) -> list[float]:
+        """Elementwise maxima over ranks."""
+        return self._reduce(values, dist.ReduceOp.MAX)
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is raised on any rank."""
+        return self.max([float(flag)])[0] > 0
+
+    def wait(self) -> None:
+        """Until every rank is here."""
+        dist.barrier()
+
+    def leave(self) -> None:
+        """Leave the process group."""
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+    def _reduce(self, values: Sequence[float], op: dist.ReduceOp.RedOpType) -> list[float]:
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(tensor, op=op)
+        result: list[float] = tensor.tolist()
+        return result
+
+
+def free_port() -> int:
+    """A port nobody listens on at the moment, on loopback."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

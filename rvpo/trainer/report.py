@@ -1,0 +1,120 @@
+"""What a training step tells the world: one record, handed to any number of reports."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from rvpo.types import Advantages, Rewards, Rollout
+
+PHASES = ("generate", "score", "update", "sync")
+"""The parts of a step that are timed, as `timing/{phase}` in seconds, in their order."""
+STEP_TIME = "step_time"
+"""Seconds of a whole step, under TRL's name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StepRecord:
+    """Everything one step did, as one rank sees it."""
+
+    step: int
+    """Optimizer updates done, so the first record is step 1."""
+    rollout: Rollout
+    """This rank's samples."""
+    rewards: Rewards  # of all ranks' samples
+    advantages: Advantages  # of all ranks' samples
+    first_row: int
+    """The row of this rank's first sample in `rewards` and `advantages`."""
+    metrics: Mapping[str, float]
+    """All numbers of the step by name, timing included."""
+
+
+class Report(Protocol):
+    """A reader of steps."""
+
+    def __call__(self, record: StepRecord) -> None:
+        """Take in a finished step."""
+
+    def close(self) -> None:
+        """Finish what is open; no step follows."""
+
+
+class Reports:
+    """Several reports as one, told in the order given."""
+
+    def __init__(self, *reports: Report) -> None:
+        self._reports = reports
+
+    def __call__(self, record: StepRecord) -> None:
+        for report in self._reports:
+            report(record)
+
+    def close(self) -> None:
+        """Close every report, the first one first, even where one of them fails."""
+        with ExitStack() as stack:
+            for report in reversed(self._reports):
+                stack.callback(report.close)
+
+
+def finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The metrics that have a value: JSON knows no NaN, and a curve no infinity."""
+    return {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
+
+
+def sample_rows(record: StepRecord) -> Iterator[dict[str, Any]]:
+    """One JSON-ready row for each of this rank's samples, in rollout order.
+
+    `scores` and `z` hold null for a score that does not exist; where it was lost rather than
+    not applicable, `failures` has the reason under the reward's name.
+    """
+    rewards, advantages, first = record.rewards, record.advantages, record.first_row
+    rows = slice(first, first + len(record.rollout.samples))
+    valid = rewards.valid[rows].tolist()
+    values, z = rewards.values[rows].tolist(), advantages.z[rows].tolist()
+    advantage, trained = advantages.values[rows].tolist(), advantages.trained[rows].tolist()
+    for i, sample in enumerate(record.rollout.samples):
+        present = dict(zip(rewards.names, valid[i], strict=True))
+        score, channel_z = (
+            {name: x if present[name] else None for name, x in zip(rewards.names, row, strict=True)}
+            for row in (values[i], z[i])
+        )
+        yield {
+            "step": record.step,
+            "prompt_id": sample.prompt.id,
+            "prompt": [dict(message) for message in sample.prompt.messages],
+            "completion": sample.text,
+            "completion_tokens": len(sample.completion_ids),
+            "finish_reason": sample.finish_reason,
+            "policy_version": sample.policy_version,
+            "scores": score,
+            "failures": {
+                name: rewards.failures[first + i, j]
+                for j, name in enumerate(rewards.names)
+                if (first + i, j) in rewards.failures
+            },
+            "z": channel_z,
+            "advantage": advantage[i],
+            "trained": trained[i],
+        }
+
+
+def timing(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Seconds of each phase that `metrics` times, in order, and last of the whole `step`."""
+    keys = {phase: f"timing/{phase}" for phase in PHASES} | {"step": STEP_TIME}
+    return {name: metrics[key] for name, key in keys.items() if key in metrics}
+
+
+def summarise_timing(history: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Seconds spent in each phase, and in whole steps, over all steps of a run.
+
+    Args:
+        history: the metrics of each step, as `metrics.jsonl` holds them.
+    """
+    totals: dict[str, float] = {}
+    for metrics in history:
+        for name, seconds in timing(metrics).items():
+            totals[name] = totals.get(name, 0.0) + seconds
+    return totals

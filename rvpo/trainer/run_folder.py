@@ -1,0 +1,213 @@
+"""The folder of one run, and the reports that write into it.
+
+    config.yaml  provenance.json  metrics.jsonl  samples/step-000001.rank-0.jsonl
+    checkpoints/  model/  held_out.json  curves.png
+
+Files written in one go appear under their name only when complete. `metrics.jsonl` grows by one
+flushed line a step, so a kill can tear its last line and nothing else.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rvpo.errors import CheckpointError, ConfigError
+from rvpo.trainer.report import StepRecord, finite, sample_rows
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn a failed write into its sentence.
+
+    Raises:
+        CheckpointError: the disk is full, or `path` may not be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise CheckpointError(
+                f"{path}: no space left on the disk; free some, then continue with --resume"
+            ) from error
+        raise CheckpointError(
+            f"{path} cannot be written ({error.strerror}); "
+            "mend that, or write elsewhere: output=runs/NAME"
+        ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole file; until it is complete, `path` keeps what it had.
+
+    A lone surrogate, which UTF-8 cannot hold, becomes its escape, as JSON would write it.
+
+    Raises:
+        CheckpointError: the disk is full, or the file may not be written.
+    """
+    draft = path.with_name(path.name + ".tmp")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with draft.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON, all or nothing.
+
+    Raises:
+        CheckpointError: the disk is full, or the file may not be written.
+        ValueError: the value holds NaN or infinity, which JSON has no words for.
+    """
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+class RunFolder:
+    """Where everything of a run lives.
+
+    `RunFolder.create` starts one, `RunFolder.open` goes back to one; the bare constructor only
+    names the paths, which is all that ranks beside the main one need.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.provenance = path / "provenance.json"
+        self.metrics = path / "metrics.jsonl"
+        self.samples = path / "samples"
+        self.checkpoints = path / "checkpoints"
+        self.model = path / "model"
+        self.held_out = path / "held_out.json"
+        self.curves = path / "curves.png"
+
+    @classmethod
+    def create(cls, path: Path, config: str, provenance: Mapping[str, Any]) -> RunFolder:
+        """Start a run in a new or empty folder.
+
+        Args:
+            path: the folder; missing parents are made.
+            config: the resolved settings, as YAML.
+            provenance: what else the run depends on, such as versions and the git revision.
+
+        Raises:
+            ConfigError: the folder holds a run or other files, or is a file.
+            CheckpointError: the disk is full, or the folder may not be written.
+        """
+        folder = cls(path)
+        if folder.config.exists():
+            raise ConfigError(
+                f"{path} already holds a run; continue it with --resume, "
+                "or write elsewhere: output=runs/NAME"
+            )
+        if path.exists() and not path.is_dir():
+            raise ConfigError(f"{path} is a file; write elsewhere: output=runs/NAME")
+        if path.is_dir() and any(path.iterdir()):
+            raise ConfigError(
+                f"{path} holds files that are not a run's; write elsewhere: output=runs/NAME"
+            )
+        write_json(folder.provenance, dict(provenance))
+        write_text(folder.config, config)  # last: from here on the folder counts as a run
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """Go back to an existing run.
+
+        Raises:
+            ConfigError: the folder holds no run.
+        """
+        folder = cls(path)
+        if not folder.config.is_file():
+            raise ConfigError(f"{path} holds no run to continue; start one without --resume")
+        return folder
+
+    def read_metrics(self) -> list[dict[str, float]]:
+        """The lines of `metrics.jsonl`, without a last one that a kill tore; empty if no file.
+
+        Raises:
+            CheckpointError: another line is damaged.
+        """
+        return read_metrics(self.metrics)
+
+    def rewind(self, step: int) -> None:
+        """Forget every step after `step`, so that a resumed run can do them again.
+
+        Raises:
+            CheckpointError: a line of `metrics.jsonl` is damaged, or the disk is full.
+        """
+        kept = [line for line in self.read_metrics() if line["step"] <= step]
+        write_text(self.metrics, "".join(json.dumps(line) + "\n" for line in kept))
+        for file in self.samples.glob("step-*"):
+            if file.suffix == ".tmp" or int(file.name[5:].partition(".")[0]) > step:
+                file.unlink()
+
+
+class MetricsFile:
+    """A report that appends one line a step to `metrics.jsonl`: `{"step": 1, ...}`.
+
+    A metric that is NaN or infinite has no value to write and is left out of the line.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._path = folder.metrics
+
+    def __call__(self, record: StepRecord) -> None:
+        """Append the step.
+
+        Raises:
+            CheckpointError: the disk is full, or the file may not be written.
+        """
+        line = json.dumps({"step": record.step, **finite(record.metrics)}, allow_nan=False)
+        with writing(self._path), self._path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def close(self) -> None:
+        """Nothing is left open between steps."""
+
+
+class SampleFiles:
+    """A report that writes each step's samples of one rank to a file of their own."""
+
+    def __init__(self, folder: RunFolder, rank: int) -> None:
+        self._folder = folder
+        self._rank = rank
+
+    def __call__(self, record: StepRecord) -> None:
+        """Write the step's samples, one JSON line each (`report.sample_rows`).
+
+        Raises:
+            CheckpointError: the disk is full, or the file may not be written.
+        """
+        lines = (
+            json.dumps(row, ensure_ascii=False, allow_nan=False) for row in sample_rows(record)
+        )
+        name = f"step-{record.step:06d}.rank-{self._rank}.jsonl"
+        write_text(self._folder.samples / name, "".join(line + "\n" for line in lines))
+
+    def close(self) -> None:
+        """Nothing is left open between steps."""
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """The lines of a `metrics.jsonl`, without a last one that a kill tore; empty if no file.
+
+    Raises:
+        CheckpointError: another line is damaged.
+    """
+    if not path.exists():
+        return []
+    lines = path.read_bytes().split(b"\n")
+    steps: list[dict[str, float]] = []
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            steps.append(json.loads(line))
+        except ValueError as error:
+            raise CheckpointError(f"{path}, line {number} is damaged: {error}") from error
+    return steps

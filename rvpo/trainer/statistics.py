@@ -1,0 +1,80 @@
+"""What a policy update reports about its tokens, summed over micro-batches and ranks."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from rvpo.trainer.batch import MicroBatch
+from rvpo.trainer.loss import ClippedLoss
+from rvpo.trainer.ranks import Ranks
+
+_MEANS = {
+    "policy_loss": "loss",
+    "entropy": "entropy",
+    "kl": "kl",
+    "clip_ratio/low_mean": "clipped_low",
+    "clip_ratio/high_mean": "clipped_high",
+    "sampling/sampling_logp_difference/mean": "difference",
+    "sampling/importance_sampling_ratio/mean": "ratio",
+}
+
+
+class TokenStatistics:
+    """Sums and extremes over the trained tokens of an update."""
+
+    def __init__(self) -> None:
+        self._tokens = 0.0
+        self._sums = dict.fromkeys(_MEANS.values(), 0.0)
+        self._max_difference = 0.0
+        self._max_ratio = 0.0
+        self._min_ratio = math.inf
+        self._has_kl = False
+
+    def add(
+        self,
+        batch: MicroBatch,
+        surrogate: ClippedLoss,
+        logprobs: Tensor,
+        entropy: Tensor,
+        kl: Tensor | None,
+    ) -> None:
+        """Count one micro-batch; all tensors are [T]."""
+        if not batch.counts:
+            return
+        self._tokens += len(logprobs)
+        difference = (logprobs - batch.sampled_logprobs).abs()
+        parts = {
+            "loss": surrogate.loss.detach(),
+            "entropy": entropy,
+            "clipped_low": surrogate.clipped_low,
+            "clipped_high": surrogate.clipped_high,
+            "difference": difference,
+            "ratio": surrogate.ratio,
+        }
+        if kl is not None:
+            parts["kl"] = kl.detach()
+            self._has_kl = True
+        for name, value in parts.items():
+            self._sums[name] += float(value.double().sum())
+        self._max_difference = max(self._max_difference, float(difference.max()))
+        self._max_ratio = max(self._max_ratio, float(surrogate.ratio.max()))
+        self._min_ratio = min(self._min_ratio, float(surrogate.ratio.min()))
+
+    def metrics(self, ranks: Ranks) -> dict[str, float]:
+        """Means and extremes over all ranks, under TRL's names."""
+        tokens, *sums = ranks.sum([self._tokens, *self._sums.values()])
+        difference, ratio, negated_min = ranks.max(
+            [self._max_difference, self._max_ratio, -self._min_ratio]
+        )
+        means = dict(zip(self._sums, [value / tokens for value in sums], strict=True))
+        result = {name: means[part] for name, part in _MEANS.items()}
+        result["clip_ratio/region_mean"] = means["clipped_low"] + means["clipped_high"]
+        if not self._has_kl:
+            del result["kl"]
+        return result | {
+            "sampling/sampling_logp_difference/max": difference,
+            "sampling/importance_sampling_ratio/min": -negated_min,
+            "sampling/importance_sampling_ratio/max": ratio,
+        }

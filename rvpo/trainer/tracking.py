@@ -1,0 +1,164 @@
+"""The run in Weights & Biases, online or written to the run folder for a later sync."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shlex
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import wandb
+from wandb.sdk.lib.wbauth import read_netrc_auth
+
+from rvpo.errors import ConfigError
+from rvpo.trainer.report import StepRecord, finite, sample_rows
+from rvpo.trainer.run_folder import RunFolder, write_text
+
+SUMMARIES = {"rewards/*": "last,max", "timing/*": "mean"}
+"""What W&B keeps of a metric beside its curve: a reward's peak matters as much as its end."""
+TABLE_ROWS = 64
+
+
+class WandbReport:
+    """A report to Weights & Biases: every metric of every step, and a table of completions.
+
+    `WANDB_MODE` decides whether it goes online. Where that is unset and no key is configured, the
+    run is kept offline in its folder, and `close` says how to sync it. A resumed run goes on
+    under the same W&B id; steps that W&B already has stay as they were first logged. Neither
+    code, environment nor host name is sent.
+
+    Args:
+        folder: the run; W&B's files go into its `wandb/`.
+        project: W&B project.
+        group: W&B group, such as the comparison that the run belongs to.
+        config: the resolved settings, JSON-ready.
+        say: where the sync command goes.
+        table_every: steps between additions to the table `completions`, the first one included.
+
+    Raises:
+        ConfigError: W&B cannot be reached or refuses the run.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        *,
+        project: str,
+        group: str | None,
+        config: Mapping[str, Any],
+        say: Callable[[str], None],
+        table_every: int = 10,
+    ) -> None:
+        self._files = folder.path / "wandb"
+        # wandb stages a table's rows under the user's home unless told otherwise; an offline run
+        # is complete only if they are in the run folder too.
+        os.environ.setdefault("WANDB_DATA_DIR", str(self._files.resolve()))
+        self._say = say
+        self._table_every = table_every
+        self._table: wandb.Table | None = None
+        try:
+            self._run = wandb.init(
+                project=project,
+                group=group,
+                name=folder.path.resolve().name,
+                id=_run_id(folder),
+                resume="allow",
+                dir=folder.path,
+                config=dict(config),
+                mode=_mode(),
+                settings=_quiet_settings(),
+            )
+        except wandb.Error as error:
+            raise ConfigError(
+                f"report.wandb: {error}; set WANDB_MODE=offline to log into the run folder, "
+                "or turn it off with report.wandb=false"
+            ) from error
+        for metrics, summary in SUMMARIES.items():
+            self._run.define_metric(metrics, summary=summary)
+
+    def __call__(self, record: StepRecord) -> None:
+        logged: dict[str, Any] = finite(record.metrics)
+        if (record.step - 1) % self._table_every == 0:
+            logged["completions"] = self._add_completions(record)
+        self._run.log(logged, step=record.step)
+
+    def close(self) -> None:
+        """Finish the run; an offline one says how to send all its parts later."""
+        offline = self._run.offline and not self._run.disabled
+        self._run.finish()
+        if offline:
+            parts = " ".join(
+                shlex.quote(str(part)) for part in sorted(self._files.glob("offline-run-*"))
+            )
+            self._say(f"W&B was offline; send this run with: wandb sync {parts}")
+
+    def _add_completions(self, record: StepRecord) -> wandb.Table:
+        """Add the record's first whole groups; W&B appends what is new to the rows it has."""
+        names = record.rewards.names
+        if self._table is None:
+            self._table = wandb.Table(columns=_columns(names), log_mode="INCREMENTAL")
+        size = record.rollout.group_size
+        shown = max(1, TABLE_ROWS // size) * size
+        for row, _ in zip(sample_rows(record), range(shown), strict=False):
+            self._table.add_data(
+                row["step"],
+                row["policy_version"],
+                row["prompt_id"],
+                json.dumps(row["prompt"], ensure_ascii=False),
+                row["completion"],
+                *(row["scores"][name] for name in names),
+                *(row["z"][name] for name in names),
+                row["advantage"],
+                row["trained"],
+                row["finish_reason"],
+                row["completion_tokens"],
+                "; ".join(f"{name}: {reason}" for name, reason in row["failures"].items()),
+            )
+        return self._table
+
+
+def _columns(names: tuple[str, ...]) -> list[str | int]:
+    return [
+        *("step", "policy_version", "prompt_id", "prompt", "completion"),
+        *(f"rewards/{name}" for name in names),
+        *(f"z/{name}" for name in names),
+        *("advantage", "trained", "finish_reason", "completion_tokens", "failures"),
+    ]
+
+
+def _mode() -> Any:
+    """What the user asked for, or offline where there is no key to go online with."""
+    settings = wandb.setup().settings
+    if "WANDB_MODE" in os.environ:
+        return os.environ["WANDB_MODE"]
+    if settings.mode != "online":  # `wandb offline` was called once
+        return settings.mode
+    has_key = (
+        settings.api_key or settings.identity_token_file or read_netrc_auth(host=settings.base_url)
+    )
+    return "online" if has_key else "offline"
+
+
+def _quiet_settings() -> wandb.Settings:
+    """Nothing printed, nothing captured from the terminal, nothing told about the machine."""
+    return wandb.Settings(
+        silent=True,
+        console="off",
+        save_code=False,
+        disable_code=True,
+        disable_git=True,
+        x_disable_meta=True,
+        x_disable_machine_info=True,
+        x_save_requirements=False,  # provenance.json has the versions
+        host="-",
+    )
+
+
+def _run_id(folder: RunFolder) -> str:
+    """The W&B id of the run, drawn once and kept in its folder."""
+    path = folder.path / "wandb" / "run_id"
+    if not path.exists():
+        write_text(path, secrets.token_hex(8))
+    return path.read_text(encoding="utf-8")

@@ -1,0 +1,135 @@
+"""DeepSpeed ZeRO-3: every rank holds a shard of weights, gradients and optimizer state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rvpo.config import RunConfig, UpdateConfig
+from rvpo.errors import ConfigError
+from rvpo.trainer.ranks import Ranks
+
+GATHER_ELEMENTS = 64_000_000
+"""How many weights are gathered whole at once when they are streamed out."""
+
+
+def load_model(config: RunConfig, model_path: str) -> Any:
+    """A causal language model whose weights arrive sharded.
+
+    Raises:
+        ConfigError: DeepSpeed is not installed, or the path holds no such model.
+    """
+    try:
+        from transformers.integrations.deepspeed import HfDeepSpeedConfig
+    except ImportError as error:
+        raise ConfigError(_missing(error)) from error
+    from transformers import AutoModelForCausalLM
+
+    # transformers shards while loading as long as this object lives.
+    sharding = HfDeepSpeedConfig(deepspeed_settings(config.update, config.model.precision))
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            model_path,
+            dtype=torch_dtype(config),
+            attn_implementation="sdpa",  # takes the mask of a shared prompt
+            trust_remote_code=config.model.trust_remote_code,
+        )
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(
+            f"model.path: {model_path!r} is no causal language model ({reason})"
+        ) from error
+    del sharding
+    return model
+
+
+def initialize(model: Any, config: RunConfig, ranks: Ranks, *, trainable: bool) -> Any:
+    """A DeepSpeed engine around the model, with an optimizer if it is to be trained."""
+    try:
+        import deepspeed
+    except ImportError as error:
+        raise ConfigError(_missing(error)) from error
+    settings = deepspeed_settings(config.update, config.model.precision)
+    optimizer = None
+    if trainable:
+        optimizer = _optimizer(model, config.update)
+    else:
+        model.eval().requires_grad_(False)
+        settings["zero_optimization"].pop("offload_optimizer", None)
+    deepspeed.init_distributed("nccl" if ranks.device.type == "cuda" else "gloo")
+    engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=settings)
+    if engine.zero_optimization_stage() != 3:
+        raise AssertionError("DeepSpeed did not shard the model")
+    return engine
+
+
+def deepspeed_settings(update: UpdateConfig, precision: str) -> dict[str, Any]:
+    """What DeepSpeed is told; the micro-batches of a step are counted by the policy."""
+    zero: dict[str, Any] = {"stage": 3}
+    if update.offload_optimizer:
+        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
+    return {
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "managed_gradient_accumulation": False,
+        "gradient_clipping": update.max_grad_norm,
+        "zero_optimization": zero,
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "bf16": {"enabled": precision == "bf16"},
+        # bf16 sums over micro-batches would lose small gradients.
+        "data_types": {"grad_accum_dtype": "fp32"},
+        "steps_per_print": 2**31,
+    }
+
+
+def gathered(module: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Copies of the whole weights under their checkpoint names, gathered a bucket at a time, in
+    the same order on all ranks."""
+    import deepspeed
+
+    for bucket in _buckets(module):
+        with deepspeed.zero.GatheredParameters([parameter for _, parameter in bucket]):
+            # Copies, because engines keep what they are given for longer than the gather lasts.
+            weights = [(name, parameter.data.clone()) for name, parameter in bucket]
+        yield from weights
+
+
+def torch_dtype(config: RunConfig) -> torch.dtype:
+    """The type of the weights that compute."""
+    return torch.bfloat16 if config.model.precision == "bf16" else torch.float32
+
+
+def _buckets(module: torch.nn.Module) -> Iterator[list[tuple[str, Any]]]:
+    bucket: list[tuple[str, Any]] = []
+    filled = 0
+    for name, parameter in module.named_parameters():
+        # A sharded weight looks empty; its full size is in ds_numel.
+        size = parameter.ds_numel  # type: ignore[attr-defined]
+        if bucket and filled + size > GATHER_ELEMENTS:
+            yield bucket
+            bucket, filled = [], 0
+        bucket.append((name, parameter))
+        filled += size
+    if bucket:
+        yield bucket
+
+
+def _optimizer(model: Any, config: UpdateConfig) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(
+        model.parameters(),
+        lr=config.lr,
+        betas=config.betas,
+        weight_decay=config.weight_decay,
+        fused=not config.offload_optimizer,
+    )
+
+
+def _missing(error: ImportError) -> str:
+    return (
+        f"the policy update needs DeepSpeed, which cannot be imported ({error}); "
+        "install it with pip install deepspeed"
+    )

@@ -1,0 +1,154 @@
+"""The values that flow through one training step, each frozen once made.
+
+Shape letters, used in every docstring and tensor comment of the package:
+
+    P  prompts of a step            G  samples per prompt (the group)
+    N  samples of a step, N = P·G, siblings adjacent
+    M  rewards (channels)           T  tokens of a sequence
+    B  rows of a micro-batch        V  vocabulary
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+Message = Mapping[str, str]
+"""One chat turn: `{"role": ..., "content": ...}`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """A question to the policy, with whatever its rewards need to judge the answer."""
+
+    id: str
+    messages: tuple[Message, ...]
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    """The data row without its prompt; reward functions receive these by keyword."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One completion, exactly as the engine sampled it."""
+
+    prompt: Prompt
+    prompt_ids: tuple[int, ...]
+    completion_ids: tuple[int, ...]  # [T], the end-of-turn token included when it was sampled
+    logprobs: tuple[float, ...]  # [T], natural log, at the sampling temperature
+    text: str
+    finish_reason: Literal["stop", "length"]
+    policy_version: int
+    """Optimizer steps behind the weights that sampled it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """The samples one rank generated in one step, whole groups only."""
+
+    samples: tuple[Sample, ...]  # [N], siblings adjacent
+    group_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A score that could not be determined. It is unknown, and never read as 0."""
+
+    reason: str
+
+
+Score = float | None | Failed
+"""A value, not applicable (None), or failed with a reason."""
+
+
+@dataclass(frozen=True, init=False, eq=False)
+class Rewards:
+    """The reward matrix of a step, one named column per reward.
+
+    Args:
+        values: [N, M] scores; entries outside `valid` are ignored and stored as 0.
+        names: [M] distinct reward names.
+        group_size: G; rows g·G … (g+1)·G − 1 answer the same prompt.
+        weights: [M], or [N, M] where prompts weigh their rewards differently; finite and
+            at least 0, all 1 if left out. Weight 0 means logged but not trained on.
+        valid: [N, M] bool, true where a value exists; everywhere if left out.
+        failures: why scores are missing, by (row, column); none for scores that do not apply.
+
+    Raises:
+        ValueError: shapes disagree, a valid value is not finite (the reward is named), a
+            weight is negative, or a failure stands where a value exists.
+    """
+
+    values: Tensor  # [N, M] float
+    names: tuple[str, ...]
+    group_size: int
+    weights: Tensor  # [N, M] float
+    valid: Tensor  # [N, M] bool
+    failures: Mapping[tuple[int, int], str]
+
+    def __init__(
+        self,
+        values: Tensor,
+        names: Sequence[str],
+        group_size: int,
+        weights: Tensor | None = None,
+        valid: Tensor | None = None,
+        failures: Mapping[tuple[int, int], str] | None = None,
+    ) -> None:
+        if values.ndim != 2 or values.shape[1] != len(names):
+            raise ValueError(
+                f"values has shape {list(values.shape)}; expected [samples, {len(names)}], "
+                f"a column for each of {list(names)}"
+            )
+        if len(set(names)) != len(names):
+            raise ValueError(f"reward names repeat: {list(names)}")
+        if group_size < 1 or values.shape[0] % group_size:
+            raise ValueError(f"{values.shape[0]} samples do not divide into groups of {group_size}")
+        if not values.is_floating_point():
+            values = values.float()
+        valid = torch.ones_like(values, dtype=torch.bool) if valid is None else valid
+        weights = torch.ones_like(values) if weights is None else weights.to(values)
+        if valid.shape != values.shape or valid.dtype != torch.bool:
+            raise ValueError(f"valid must be a bool tensor of shape {list(values.shape)}")
+        if weights.shape not in (values.shape, values.shape[1:]):
+            raise ValueError(
+                f"weights has shape {list(weights.shape)}; expected {[len(names)]} or "
+                f"{list(values.shape)}"
+            )
+        if not bool(torch.isfinite(weights).all()) or bool((weights < 0).any()):
+            raise ValueError("weights must be finite and at least 0")
+        broken = (valid & ~torch.isfinite(values)).any(dim=0)
+        if bool(broken.any()):
+            name = names[int(broken.nonzero()[0])]
+            raise ValueError(
+                f"reward '{name}' holds NaN or infinity; mark a missing score in `valid` instead"
+            )
+        failures = dict(failures or {})
+        if any(bool(valid[row, column]) for row, column in failures):
+            raise ValueError("a failure may only stand where `valid` is false")
+        put = object.__setattr__  # the dataclass is frozen
+        put(self, "values", torch.where(valid, values, torch.zeros_like(values)))
+        put(self, "names", tuple(names))
+        put(self, "group_size", group_size)
+        put(self, "weights", weights.expand_as(values))
+        put(self, "valid", valid)
+        put(self, "failures", failures)
+
+    @property
+    def used(self) -> Tensor:
+        """[N, M] bool: scores that exist and carry weight."""
+        return self.valid & (self.weights > 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Advantages:
+    """What an estimator makes of a reward matrix."""
+
+    values: Tensor  # [N], 0 wherever `trained` is false
+    trained: Tensor  # [N] bool; the others leave the loss and its normaliser
+    z: Tensor  # [N, M] group z-score of each reward, 0 where there is no score
+    metrics: Mapping[str, float]
+    """Diagnostics of the step, ready to be logged."""

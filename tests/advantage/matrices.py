@@ -1,0 +1,69 @@
+"""Reward matrices for tests, written down, drawn by hypothesis or random."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor
+
+from rvpo.advantage import GDPO, GRPO, RVPO, HardMin, MeanVariance
+from rvpo.types import Rewards
+
+ALL = [GRPO(), GDPO(), RVPO(), MeanVariance(), HardMin()]
+Z_SCORE = [GDPO(), RVPO(), MeanVariance(), HardMin()]
+
+
+def label(estimator: object) -> str:
+    return type(estimator).__name__
+
+
+def matrix(
+    rows: Sequence[Sequence[float | None]],
+    group_size: int,
+    weights: Sequence[float] | Sequence[Sequence[float]] | None = None,
+) -> Rewards:
+    """Rewards named r0, r1, …; None is a missing score."""
+    return Rewards(
+        torch.tensor([[0.0 if r is None else r for r in row] for row in rows], dtype=torch.double),
+        [f"r{j}" for j in range(len(rows[0]))],
+        group_size,
+        weights=None if weights is None else torch.tensor(weights, dtype=torch.double),
+        valid=torch.tensor([[r is not None for r in row] for row in rows]),
+    )
+
+
+def random_binary(groups: int, group_size: int, channels: int, seed: int = 0) -> Tensor:
+    draw = torch.rand(groups * group_size, channels, generator=torch.Generator().manual_seed(seed))
+    return (draw < 0.5).double()
+
+
+scores = st.one_of(
+    st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.floats(-3, 3, allow_subnormal=False).map(float)
+)
+"""Graded as rewards mostly are, so that ties and dead channels are common."""
+
+
+@st.composite
+def rows(
+    draw: st.DrawFn, missing: bool = False, min_group: int = 2
+) -> tuple[list[list[float | None]], int]:
+    """Up to 3 groups of up to 5 samples with up to 4 rewards, and the group size."""
+    group_size = draw(st.integers(min_group, 5))
+    samples = group_size * draw(st.integers(1, 3))
+    channels = draw(st.integers(1, 4))
+    score = st.one_of(scores, scores, scores, st.none()) if missing else scores
+    row = st.lists(score, min_size=channels, max_size=channels)
+    return draw(st.lists(row, min_size=samples, max_size=samples)), group_size
+
+
+@st.composite
+def z_and_share(draw: st.DrawFn, limit: float = 4.0) -> tuple[Tensor, Tensor]:
+    """One row of z-scores [1, M] and their shares [1, M], summing to 1."""
+    channels = draw(st.integers(1, 8))
+    values = st.lists(st.floats(-limit, limit), min_size=channels, max_size=channels)
+    weights = st.lists(st.floats(0.05, 1), min_size=channels, max_size=channels)
+    z = torch.tensor([draw(values)], dtype=torch.double)
+    weight = torch.tensor([draw(weights)], dtype=torch.double)
+    return z, weight / weight.sum()

@@ -1,0 +1,86 @@
+"""Small real values to test with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+
+from rvpo.trainer.report import StepRecord
+from rvpo.types import Advantages, Prompt, Rewards, Rollout, Sample
+
+
+def make_prompt(id: str = "sum/0", content: str = "What is 1 + 2?", **columns: Any) -> Prompt:
+    return Prompt(id=id, messages=({"role": "user", "content": content},), columns=columns)
+
+
+def make_sample(
+    prompt: Prompt | None = None,
+    text: str = "Answer: 3",
+    *,
+    finish_reason: Literal["stop", "length"] = "stop",
+    policy_version: int = 0,
+) -> Sample:
+    """A sample of one token per byte, each as likely as not."""
+    ids = tuple(text.encode())
+    return Sample(
+        prompt=prompt or make_prompt(),
+        prompt_ids=(1, 2, 3),
+        completion_ids=ids,
+        logprobs=(-0.6931,) * len(ids),
+        text=text,
+        finish_reason=finish_reason,
+        policy_version=policy_version,
+    )
+
+
+def make_rollout(prompts: int = 2, group_size: int = 2, *, policy_version: int = 0) -> Rollout:
+    """Samples "0.0", "0.1", … "1.0", …: prompt and place in the group."""
+    samples = tuple(
+        make_sample(make_prompt(f"sum/{p}"), f"{p}.{g}", policy_version=policy_version)
+        for p in range(prompts)
+        for g in range(group_size)
+    )
+    return Rollout(samples=samples, group_size=group_size)
+
+
+def make_rewards(
+    values: Sequence[Sequence[float | None]],
+    names: Sequence[str] = ("correct", "brief"),
+    group_size: int = 2,
+    failures: Mapping[tuple[int, int], str] | None = None,
+) -> Rewards:
+    """A reward matrix from rows; None is a score that does not exist."""
+    return Rewards(
+        torch.tensor([[0.0 if x is None else x for x in row] for row in values]),
+        names,
+        group_size,
+        valid=torch.tensor([[x is not None for x in row] for row in values]),
+        failures=failures or {},
+    )
+
+
+def make_advantages(rewards: Rewards, metrics: Mapping[str, float] | None = None) -> Advantages:
+    """Row i gets advantage i; z is the score less one half."""
+    return Advantages(
+        values=torch.arange(len(rewards.values), dtype=torch.float32),
+        trained=torch.ones(len(rewards.values), dtype=torch.bool),
+        z=torch.where(rewards.valid, rewards.values - 0.5, 0.0),
+        metrics=metrics or {},
+    )
+
+
+def make_record(step: int, metrics: Mapping[str, float] | None = None) -> StepRecord:
+    """A step of two prompts with two samples each; one score is lost, one does not apply."""
+    rewards = make_rewards(
+        [[1.0, 0.25], [0.0, None], [1.0, 0.75], [None, 0.5]], failures={(3, 0): "timed out"}
+    )
+    return StepRecord(
+        step=step,
+        rollout=make_rollout(policy_version=step - 1),
+        rewards=rewards,
+        advantages=make_advantages(rewards),
+        first_row=0,
+        metrics=metrics if metrics is not None else {"rewards/correct/mean": 0.5},
+    )

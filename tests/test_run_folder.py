@@ -1,0 +1,160 @@
+"""A run folder loses nothing to a kill, a resume or a full disk, and never mixes two runs."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+from pathlib import Path
+
+import pytest
+from fakes import make_record
+
+from rvpo.errors import CheckpointError, ConfigError
+from rvpo.trainer.run_folder import (
+    MetricsFile,
+    RunFolder,
+    SampleFiles,
+    write_json,
+    write_text,
+    writing,
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return RunFolder.create(tmp_path / "run", "steps: 4\n", {"rvpo": "0.1.0"})
+
+
+def write_steps(folder: RunFolder, *steps: int, ranks: int = 1) -> None:
+    metrics = MetricsFile(folder)
+    for step in steps:
+        for rank in range(ranks):
+            SampleFiles(folder, rank)(make_record(step))
+        metrics(make_record(step, {"loss": step / 10}))
+    metrics.close()
+
+
+def test_a_new_run_keeps_its_settings_and_their_provenance(folder: RunFolder):
+    assert folder.config.read_text() == "steps: 4\n"
+    assert json.loads(folder.provenance.read_text()) == {"rvpo": "0.1.0"}
+
+
+def test_a_second_run_in_the_same_folder_is_refused(folder: RunFolder):
+    with pytest.raises(ConfigError) as error:
+        RunFolder.create(folder.path, "", {})
+    assert str(error.value) == (
+        f"{folder.path} already holds a run; continue it with --resume, "
+        "or write elsewhere: output=runs/NAME"
+    )
+    assert folder.config.read_text() == "steps: 4\n"
+
+
+def test_a_folder_of_other_files_and_a_file_are_refused(tmp_path: Path):
+    notes = tmp_path / "notes.txt"
+    notes.write_text("mine")
+    with pytest.raises(ConfigError, match="holds files that are not a run's"):
+        RunFolder.create(tmp_path, "", {})
+    with pytest.raises(ConfigError, match="is a file"):
+        RunFolder.create(notes, "", {})
+    assert notes.read_text() == "mine"
+
+
+def test_resuming_what_is_no_run_is_refused(tmp_path: Path):
+    with pytest.raises(ConfigError, match="holds no run to continue"):
+        RunFolder.open(tmp_path)
+
+
+def test_metrics_are_readable_while_the_run_goes_on(folder: RunFolder):
+    metrics = MetricsFile(folder)
+    metrics(make_record(1, {"loss": 0.5, "kl": math.nan, "timing/update": 2.0}))
+    assert folder.metrics.read_text() == '{"step": 1, "loss": 0.5, "timing/update": 2.0}\n'
+    metrics.close()
+
+
+def test_samples_are_one_json_line_each_in_a_file_per_step_and_rank(folder: RunFolder):
+    write_steps(folder, 1, ranks=2)
+    assert sorted(f.name for f in folder.samples.iterdir()) == [
+        "step-000001.rank-0.jsonl",
+        "step-000001.rank-1.jsonl",
+    ]
+    with (folder.samples / "step-000001.rank-0.jsonl").open(encoding="utf-8") as file:
+        assert [json.loads(line)["completion"] for line in file] == ["0.0", "0.1", "1.0", "1.1"]
+
+
+def test_rewinding_forgets_later_steps_of_every_rank(folder: RunFolder):
+    write_steps(folder, 1, 2, 3, ranks=2)
+    (folder.samples / "step-000004.rank-0.jsonl.tmp").write_text("{")
+    folder.rewind(2)
+    assert [line["step"] for line in folder.read_metrics()] == [1, 2]
+    assert {f.name[:11] for f in folder.samples.iterdir()} == {"step-000001", "step-000002"}
+
+
+def test_train_resume_train_leaves_the_metrics_of_an_unbroken_run(folder: RunFolder, tmp_path):
+    unbroken = RunFolder.create(tmp_path / "unbroken", "", {})
+    write_steps(unbroken, 1, 2, 3, 4)
+    write_steps(folder, 1, 2, 3)
+    resumed = RunFolder.open(folder.path)
+    resumed.rewind(2)
+    write_steps(resumed, 3, 4)
+    assert resumed.metrics.read_bytes() == unbroken.metrics.read_bytes()
+
+
+@pytest.mark.parametrize("torn", [b"{", b'{"step": 3, "lo', '{"é'.encode()[:3], b'{"step": 3}'])
+def test_a_line_torn_by_a_kill_is_dropped(folder: RunFolder, torn: bytes):
+    write_steps(folder, 1, 2)
+    with folder.metrics.open("ab") as file:
+        file.write(torn)
+    folder.rewind(3)
+    assert folder.metrics.read_text() == '{"step": 1, "loss": 0.1}\n{"step": 2, "loss": 0.2}\n'
+
+
+def test_damage_elsewhere_is_named(folder: RunFolder):
+    folder.metrics.write_text('{"step": 1}\n{"st\n{"step": 3}\n')
+    with pytest.raises(CheckpointError, match=r"metrics\.jsonl, line 2 is damaged"):
+        folder.rewind(3)
+
+
+def test_rewinding_a_run_without_steps_is_harmless(folder: RunFolder):
+    folder.rewind(0)
+    assert folder.read_metrics() == []
+
+
+def test_text_that_utf8_cannot_hold_survives_as_json(tmp_path: Path):
+    write_json(tmp_path / "x.json", {"text": "a\udc80b"})
+    assert json.loads((tmp_path / "x.json").read_text(encoding="utf-8")) == {"text": "a\udc80b"}
+
+
+def test_a_failed_write_keeps_the_previous_file(tmp_path: Path):
+    path = tmp_path / "x.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"a": math.nan})
+    assert json.loads(path.read_text()) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        (errno.ENOSPC, "no space left on the disk; free some, then continue with --resume"),
+        (errno.EROFS, "cannot be written (Read-only file system)"),
+    ],
+)
+def test_a_failed_write_is_one_clear_sentence(code: int, sentence: str):
+    with pytest.raises(CheckpointError) as error, writing(Path("runs/x")):
+        raise OSError(code, "Read-only file system")
+    assert sentence in str(error.value)
+    assert str(error.value).startswith("runs/x")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_stops_the_run_with_its_sentence(folder: RunFolder):
+    folder.metrics.symlink_to("/dev/full")
+    with pytest.raises(CheckpointError, match="no space left on the disk"):
+        MetricsFile(folder)(make_record(1))
+
+
+def test_a_folder_in_the_way_is_one_clear_sentence(tmp_path: Path):
+    (tmp_path / "x.json").mkdir()
+    with pytest.raises(CheckpointError, match=r"x\.json cannot be written"):
+        write_text(tmp_path / "x.json", "")

@@ -1,0 +1,22 @@
+"""A task for the tiny model: write vowels, and not many letters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def letters(count: int) -> list[dict[str, Any]]:
+    return [{"id": f"letters/{i}", "prompt": "abc"[: i % 3 + 1], "number": i} for i in range(count)]
+
+
+def vowels(
+    prompts: list[Any], completions: list[Any], completion_ids: list[list[int]], **columns: Any
+) -> list[float | None]:
+    texts = [completion[0]["content"] for completion in completions]
+    return [sum(char in "aeiou" for char in text) / max(1, len(text)) for text in texts]
+
+
+def short(
+    prompts: list[Any], completions: list[Any], completion_ids: list[list[int]], **columns: Any
+) -> list[float | None]:
+    return [1 - len(ids) / 8 for ids in completion_ids]
