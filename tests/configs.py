@@ -9,12 +9,14 @@ from typing import Any
 from rvpo.config import RunConfig
 
 
-def tiny_settings(model: Path, output: Path, **sections: Mapping[str, Any] | Any) -> dict[str, Any]:
+def tiny_settings(
+    folder: Path, output: Path, **sections: Mapping[str, Any] | Any
+) -> dict[str, Any]:
     """A run of four steps on the tiny model; each keyword replaces settings of a section."""
     settings: dict[str, Any] = {
         "output": str(output),
         "steps": 4,
-        "model": {"path": str(model), "precision": "fp32"},
+        "model": {"path": str(folder), "precision": "fp32"},
         "data": {"train": {"function": "tests.toy:letters", "arguments": {"count": 12}}},
         "rollout": {
             "engine": {"name": "transformers"},
@@ -36,6 +38,6 @@ def tiny_settings(model: Path, output: Path, **sections: Mapping[str, Any] | Any
     return settings
 
 
-def tiny_config(model: Path, output: Path = Path("unused"), **sections: Any) -> RunConfig:
+def tiny_config(folder: Path, output: Path = Path("unused"), **sections: Any) -> RunConfig:
     """`tiny_settings`, validated."""
-    return RunConfig.model_validate(tiny_settings(model, output, **sections))
+    return RunConfig.model_validate(tiny_settings(folder, output, **sections))

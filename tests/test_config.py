@@ -38,6 +38,15 @@ update: {lr: 1e-6}
 """
 
 
+def test_sibling_experiments_differ_in_the_advantage_alone() -> None:
+    siblings = {
+        load_config(path).model_copy(update={"advantage": None, "output": None}).model_dump_json()
+        for path in EXPERIMENTS
+        if path.stem in ("quickstart", "quickstart_grpo", "quickstart_gdpo")
+    }
+    assert len(siblings) == 1
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "run.yaml"

@@ -80,8 +80,9 @@ def _file_rows(path: Path, where: str) -> list[Any]:
         cause = error.__cause__ or error
         reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
         raise DataError(f"{where}: '{path}' cannot be read ({reason})") from error
-    # datasets makes no split of a file without rows, and fails when asked for it.
-    return list(builder.as_dataset("train")) if builder.info.splits else []
+    # datasets fails when asked for the split of a file without rows.
+    empty = not any(split.num_examples for split in (builder.info.splits or {}).values())
+    return [] if empty else list(builder.as_dataset("train"))
 
 
 def _hub_rows(source: DatasetSource, where: str) -> list[Any]:

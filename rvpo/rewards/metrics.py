@@ -70,6 +70,6 @@ def _joint(rewards: Rewards) -> dict[str, float]:
 
 def _group_std(values: Tensor, valid: Tensor, group_size: int) -> float | None:
     """Mean over the groups with at least two valid values of their standard deviation."""
-    groups = zip(values.split(group_size), valid.split(group_size), strict=True)
+    groups = zip(torch.split(values, group_size), torch.split(valid, group_size), strict=True)
     stds = [group[mask].std() for group, mask in groups if int(mask.sum()) > 1]
     return float(torch.stack(stds).mean()) if stds else None

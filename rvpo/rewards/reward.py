@@ -63,8 +63,8 @@ class Reward:
 
     @property
     def is_async(self) -> bool:
-        call = getattr(self.function, "__call__", None)  # an object with an async __call__
-        return inspect.iscoroutinefunction(self.function) or inspect.iscoroutinefunction(call)
+        """A coroutine function, or an object whose `__call__` is one."""
+        return any(map(inspect.iscoroutinefunction, (self.function, type(self.function).__call__)))
 
     def check_columns(self, columns: Collection[str]) -> None:
         """Raise RewardError if the data's columns do not fit the function's arguments."""

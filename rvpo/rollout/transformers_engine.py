@@ -53,7 +53,7 @@ class TransformersEngine:
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]], version: int) -> None:
         """See `RolloutEngine.load_weights`."""
-        own = dict(self._model.named_parameters())
+        own = dict(self._model.named_parameters(remove_duplicate=False))
         missing = set(own)
         for name, tensor in weights:
             if name not in own:

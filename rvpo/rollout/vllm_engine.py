@@ -23,6 +23,9 @@ _RANK_VARIABLES = (
     *("MASTER_ADDR", "MASTER_PORT"),
 )
 
+_UNTIL_EXIT: list[Any] = []
+"""Engines in this process: letting go of one, vLLM ends the process group, the trainer's too."""
+
 
 class VllmEngine:
     """One vLLM engine for this rank.
@@ -81,6 +84,7 @@ class VllmEngine:
             "logprobs_mode": "processed_logprobs",
             "trust_remote_code": trust_remote_code,
             "disable_log_stats": True,
+            "use_tqdm_on_load": False,
         }
         if self._sleeps:
             settings |= {
@@ -95,6 +99,8 @@ class VllmEngine:
                 self._llm: Any = LLM(**settings)
         except (RuntimeError, ValueError, OSError) as error:
             raise EngineError(f"vLLM did not start on {model_path!r}: {error}") from error
+        if in_process:
+            _UNTIL_EXIT.append(self._llm)
 
     def generate(self, prompts: Sequence[Prompt], samples_per_prompt: int, seed: int) -> Rollout:
         """See `RolloutEngine.generate`. `seed` counts only where the engine runs in process:
@@ -131,9 +137,8 @@ class VllmEngine:
 
     def close(self) -> None:
         """See `RolloutEngine.close`."""
-        if hasattr(self, "_llm"):
+        if not self._in_process:
             self._llm.llm_engine.engine_core.shutdown()
-            del self._llm
 
     def _wake(self, part: str) -> None:
         if self._sleeps and self._llm.llm_engine.is_sleeping():
@@ -165,9 +170,7 @@ def _prepare_environment(config: VllmConfig, in_process: bool) -> None:
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0" if in_process else "1"
     os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(config.cpu_kv_cache_gib)
     os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-    os.environ.setdefault("VLLM_CONFIGURE_LOGGING", "1")
 
 
 @contextmanager

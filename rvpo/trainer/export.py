@@ -17,10 +17,11 @@ def export_model(policy: ZeroPolicy, tokenizer: Any, folder: Path, ranks: Ranks)
     Raises:
         CheckpointError: the disk is full, or the folder may not be written.
     """
-    # All ranks gather, one keeps; a sharded model cannot write itself.
+    # All ranks gather, one keeps; a sharded model cannot write itself. Tied weights once.
+    names = {name for name, _ in policy.engine.module.named_parameters()}
     state = {}
     for name, tensor in policy.named_weights():
-        if ranks.is_main:
+        if ranks.is_main and name in names:
             state[name] = tensor.cpu()
     if ranks.is_main:
         partial = folder.with_name(folder.name + ".partial")

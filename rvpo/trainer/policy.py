@@ -28,7 +28,7 @@ class Policy(Protocol):
         ...
 
     def named_weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Copies of all weights under their checkpoint names, gathered a few at a time.
+        """Copies of all weights under all their checkpoint names, gathered a few at a time.
 
         Every rank must walk through all of them.
         """

@@ -6,6 +6,7 @@ import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -135,6 +136,7 @@ def read_inputs(config: RunConfig) -> Inputs:
     if data.held_out is not None:
         held_out = load_prompts(data.held_out, data.system_prompt, "data.held_out")
         held_out = held_out[: config.evaluate.prompts]
+    score.check((*prompts, *held_out))
     model_path = resolve_model(config.model.path)
     encoder = Encoder.from_model(
         model_path,
@@ -168,7 +170,7 @@ def build_engine(config: RunConfig, inputs: Inputs, ranks: Ranks) -> RolloutEngi
 
             from rvpo.rollout.transformers_engine import TransformersEngine
 
-            model = AutoModelForCausalLM.from_pretrained(
+            model: Any = AutoModelForCausalLM.from_pretrained(
                 inputs.model_path,
                 dtype=torch_dtype(config),
                 trust_remote_code=config.model.trust_remote_code,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import Any
 
 import torch
@@ -22,6 +25,8 @@ def load_model(config: RunConfig, model_path: str) -> Any:
     Raises:
         ConfigError: DeepSpeed is not installed, or the path holds no such model.
     """
+    # DeepSpeed would guess, and warn of its guess.
+    os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
     try:
         from transformers.integrations.deepspeed import HfDeepSpeedConfig
     except ImportError as error:
@@ -29,7 +34,8 @@ def load_model(config: RunConfig, model_path: str) -> Any:
     from transformers import AutoModelForCausalLM
 
     # transformers shards while loading as long as this object lives.
-    sharding = HfDeepSpeedConfig(deepspeed_settings(config.update, config.model.precision))
+    settings = deepspeed_settings(config.update, config.model.precision)
+    sharding = HfDeepSpeedConfig(settings)  # type: ignore[no-untyped-call]
     try:
         model = AutoModelForCausalLM.from_pretrained(
             model_path,
@@ -59,7 +65,8 @@ def initialize(model: Any, config: RunConfig, ranks: Ranks, *, trainable: bool) 
     else:
         model.eval().requires_grad_(False)
         settings["zero_optimization"].pop("offload_optimizer", None)
-    deepspeed.init_distributed("nccl" if ranks.device.type == "cuda" else "gloo")
+    with redirect_stdout(StringIO()):  # it prints which of its operators it has built
+        deepspeed.init_distributed("nccl" if ranks.device.type == "cuda" else "gloo")
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=settings)
     if engine.zero_optimization_stage() != 3:
         raise AssertionError("DeepSpeed did not shard the model")
@@ -88,11 +95,12 @@ def deepspeed_settings(update: UpdateConfig, precision: str) -> dict[str, Any]:
 
 def gathered(module: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Copies of the whole weights under their checkpoint names, gathered a bucket at a time, in
-    the same order on all ranks."""
+    the same order on all ranks. A tied weight comes under each of its names: vLLM re-packs the
+    output layer on a CPU and would keep the old one."""
     import deepspeed
 
     for bucket in _buckets(module):
-        with deepspeed.zero.GatheredParameters([parameter for _, parameter in bucket]):
+        with deepspeed.zero.GatheredParameters(list({id(p): p for _, p in bucket}.values())):
             # Copies, because engines keep what they are given for longer than the gather lasts.
             weights = [(name, parameter.data.clone()) for name, parameter in bucket]
         yield from weights
@@ -106,7 +114,7 @@ def torch_dtype(config: RunConfig) -> torch.dtype:
 def _buckets(module: torch.nn.Module) -> Iterator[list[tuple[str, Any]]]:
     bucket: list[tuple[str, Any]] = []
     filled = 0
-    for name, parameter in module.named_parameters():
+    for name, parameter in module.named_parameters(remove_duplicate=False):
         # A sharded weight looks empty; its full size is in ds_numel.
         size = parameter.ds_numel  # type: ignore[attr-defined]
         if bucket and filled + size > GATHER_ELEMENTS:

@@ -1,0 +1,233 @@
+"""Both engines, for real, against the trainer that gives them their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from rvpo.config import TransformersConfig, VllmConfig
+from rvpo.errors import ConfigError, DataError, EngineError
+from rvpo.rollout.encoder import Encoder
+from rvpo.rollout.engine import RolloutEngine
+from rvpo.rollout.transformers_engine import TransformersEngine
+from rvpo.rollout.vllm_engine import VllmEngine
+from rvpo.trainer.ranks import Ranks
+from rvpo.trainer.zero_policy import ZeroPolicy
+from rvpo.types import Advantages, Prompt, Rollout
+from tests.configs import tiny_config
+from tests.fakes import make_prompt
+
+TEMPERATURE = 0.7
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+# Log-probabilities of engine and trainer differ by rounding: bf16 keeps 8 bits of a logit.
+LARGEST_DIFFERENCE = {"fp32": 1e-4, "bf16": 0.1}
+
+
+def make_prompts(count: int = 3) -> list[Prompt]:
+    return [make_prompt(f"p/{i}", "What is " + "1 + " * i + "2?") for i in range(count)]
+
+
+def make_encoder(model: Path) -> Encoder:
+    return Encoder.from_model(str(model), trust_remote_code=False, max_context_tokens=128)
+
+
+def make_transformers_engine(model: Path, precision: str) -> TransformersEngine:
+    return TransformersEngine(
+        AutoModelForCausalLM.from_pretrained(model, dtype=DTYPES[precision]),
+        make_encoder(model),
+        TransformersConfig(batch_size=5),  # splits a group
+        temperature=TEMPERATURE,
+        max_completion_tokens=12,
+    )
+
+
+def make_vllm_engine(model: Path, precision: str, *, in_process: bool = True) -> VllmEngine:
+    return VllmEngine(
+        str(model),
+        make_encoder(model),
+        VllmConfig(),
+        dtype=DTYPES[precision],
+        temperature=TEMPERATURE,
+        max_completion_tokens=12,
+        seed=0,
+        in_process=in_process,
+    )
+
+
+def make_policy(model: Path, ranks: Ranks, precision: str = "fp32", lr: float = 3e-2) -> ZeroPolicy:
+    config = tiny_config(
+        model,
+        model={"precision": precision},
+        rollout={"temperature": TEMPERATURE},
+        update={"lr": lr},
+    )
+    return ZeroPolicy(config, str(model), ranks)
+
+
+MAKERS = {
+    "transformers fp32": lambda model: make_transformers_engine(model, "fp32"),
+    "transformers bf16": lambda model: make_transformers_engine(model, "bf16"),
+    "vllm fp32": lambda model: make_vllm_engine(model, "fp32"),
+    "vllm bf16": lambda model: make_vllm_engine(model, "bf16"),
+    "vllm fp32, own process": lambda model: make_vllm_engine(model, "fp32", in_process=False),
+}
+FP32 = [kind for kind in MAKERS if "fp32" in kind]
+IN_PROCESS = [kind for kind in MAKERS if "own process" not in kind]
+
+
+@pytest.fixture(scope="module")
+def engines(tiny_model: Path, ranks: Ranks) -> Iterator[Callable[[str], RolloutEngine]]:
+    """Engines by kind, each started once: vLLM takes seconds, its own process half a minute."""
+    started: dict[str, RolloutEngine] = {}
+
+    def engine(kind: str) -> RolloutEngine:
+        if kind not in started:
+            started[kind] = MAKERS[kind](tiny_model)
+        return started[kind]
+
+    yield engine
+    for made in started.values():
+        made.close()
+
+
+def trainer_difference(policy: ZeroPolicy, rollout: Rollout) -> float:
+    """Largest |log-probability difference| between what the engine reported and the trainer."""
+    count = len(rollout.samples)
+    nothing = Advantages(
+        values=torch.zeros(count),
+        trained=torch.ones(count, dtype=torch.bool),
+        z=torch.zeros(count, 1),
+        metrics={},
+    )
+    return policy.accumulate_gradients(rollout, nothing)["sampling/sampling_logp_difference/max"]
+
+
+def move(policy: ZeroPolicy, rollout: Rollout) -> None:
+    """One update large enough to see."""
+    count = len(rollout.samples)
+    policy.update(
+        rollout,
+        Advantages(
+            values=torch.linspace(-2, 2, count),
+            trained=torch.ones(count, dtype=torch.bool),
+            z=torch.zeros(count, 1),
+            metrics={},
+        ),
+    )
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_an_engine_without_weights_refuses_to_generate(
+    kind: str, engines: Callable[[str], RolloutEngine]
+) -> None:
+    with pytest.raises(EngineError, match="before it was given weights"):
+        engines(kind).generate(make_prompts(), 2, seed=0)
+
+
+@pytest.mark.parametrize("kind", FP32)
+def test_an_engine_agrees_with_the_trainer_after_each_weight_sync(
+    kind: str, engines: Callable[[str], RolloutEngine], tiny_model: Path, ranks: Ranks
+) -> None:
+    engine = engines(kind)
+    policy = make_policy(tiny_model, ranks)
+    texts = []
+    for version in range(2):
+        engine.load_weights(policy.named_weights(), version)
+        rollout = engine.generate(make_prompts(), 4, seed=5)
+        texts.append([sample.completion_ids for sample in rollout.samples])
+        assert {sample.policy_version for sample in rollout.samples} == {version}
+        assert trainer_difference(policy, rollout) < LARGEST_DIFFERENCE["fp32"]
+        move(policy, rollout)
+    # The samples of version 1 come from other weights, so the stale trainer would disagree.
+    assert trainer_difference(make_policy(tiny_model, ranks), rollout) > 0.1
+    assert texts[0] != texts[1]
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_engine_and_trainer_agree_in_either_precision(
+    kind: str, engines: Callable[[str], RolloutEngine], tiny_model: Path, ranks: Ranks
+) -> None:
+    precision = "bf16" if "bf16" in kind else "fp32"
+    policy = make_policy(tiny_model, ranks, precision)
+    engine = engines(kind)
+    engine.load_weights(policy.named_weights(), 0)
+    difference = trainer_difference(policy, engine.generate(make_prompts(), 8, seed=1))
+    print(f"{kind}: largest log-probability difference {difference:.1e}")
+    assert difference < LARGEST_DIFFERENCE[precision]
+
+
+@pytest.mark.parametrize("kind", FP32)
+def test_samples_are_whole_groups_of_the_engines_own_tokens(
+    kind: str, engines: Callable[[str], RolloutEngine], tiny_model: Path, ranks: Ranks
+) -> None:
+    engine = engines(kind)
+    encoder = make_encoder(tiny_model)
+    engine.load_weights(make_policy(tiny_model, ranks).named_weights(), 3)
+    prompts = make_prompts()
+    rollout = engine.generate(prompts, 4, seed=0)
+    assert [sample.prompt.id for sample in rollout.samples] == [
+        p.id for p in prompts for _ in "four"
+    ]
+    for sample in rollout.samples:
+        assert sample.prompt_ids == encoder.encode(sample.prompt)
+        assert len(sample.logprobs) == len(sample.completion_ids) <= 12
+        assert max(sample.logprobs) <= 0
+        ended = sample.completion_ids[-1] in encoder.stop_ids
+        assert sample.finish_reason == ("stop" if ended else "length")
+        assert not set(sample.completion_ids[:-1]) & set(encoder.stop_ids)
+        assert sample.text == encoder.decode(sample.completion_ids)
+
+
+@pytest.mark.parametrize("kind", IN_PROCESS)
+def test_in_process_the_seed_decides_the_samples(
+    kind: str, engines: Callable[[str], RolloutEngine], tiny_model: Path, ranks: Ranks
+) -> None:
+    engine = engines(kind)
+    engine.load_weights(make_policy(tiny_model, ranks).named_weights(), 0)
+    before = torch.get_rng_state()
+    first, again, other = (engine.generate(make_prompts(), 4, seed=seed) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+    assert torch.equal(torch.get_rng_state(), before)  # nobody else's random numbers moved
+
+
+def test_missing_weights_are_named(tiny_model: Path, ranks: Ranks) -> None:
+    engine = make_transformers_engine(tiny_model, "fp32")
+    weights = list(make_policy(tiny_model, ranks).named_weights())
+    with pytest.raises(EngineError, match=r"model\.norm\.weight"):
+        engine.load_weights((w for w in weights if w[0] != "model.norm.weight"), 0)
+    with pytest.raises(EngineError, match=r"no weight 'extra'"):
+        engine.load_weights([*weights, ("extra", torch.zeros(1))], 0)
+
+
+def long_prompts(lengths: Sequence[int]) -> list[Prompt]:
+    return [make_prompt(f"long/{i}", "x" * length) for i, length in enumerate(lengths)]
+
+
+def test_prompts_without_room_for_an_answer_are_refused_with_the_longest(tiny_model: Path) -> None:
+    encoder = make_encoder(tiny_model)
+    encoder.check_lengths(long_prompts([80]), max_completion_tokens=12)
+    with pytest.raises(
+        DataError, match=r"2 of 3 prompts are too long: prompt 'long/2' has 219 tok"
+    ):
+        encoder.check_lengths(long_prompts([10, 150, 200]), max_completion_tokens=12)
+
+
+def test_a_context_beyond_the_models_own_is_refused(tiny_model: Path) -> None:
+    with pytest.raises(ConfigError, match="1024 is more than the 512 tokens"):
+        Encoder.from_model(str(tiny_model), trust_remote_code=False, max_context_tokens=1024)
+
+
+def test_a_tokenizer_without_a_chat_template_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer.chat_template = None
+    tokenizer.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text((tiny_model / "config.json").read_text())
+    with pytest.raises(ConfigError, match="no chat template"):
+        Encoder.from_model(str(tmp_path), trust_remote_code=False, max_context_tokens=None)

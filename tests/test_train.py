@@ -1,0 +1,221 @@
+"""Whole runs from the command line, on the real update and the transformers engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from tests.configs import tiny_settings
+
+pytestmark = pytest.mark.slow
+
+
+def write_config(model: Path, folder: Path, **sections: Any) -> Path:
+    path = folder / "config.yaml"
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(tiny_settings(model, folder / "run", **sections)))
+    return path
+
+
+def start(config: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "rvpo", "train", "--config", str(config), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def train(config: Path, *arguments: str, code: int = 0) -> str:
+    process = start(config, *arguments)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == code, output
+    return output
+
+
+def metrics(run: Path) -> list[dict[str, float]]:
+    """What `metrics.jsonl` holds, without the seconds."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if "tim" not in name} for line in lines]
+
+
+def samples(run: Path) -> list[Any]:
+    files = sorted((run / "samples").iterdir())
+    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+
+def count_steps(run: Path) -> int:
+    path = run / "metrics.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def test_a_run_learns_and_leaves_a_complete_folder(tiny_model: Path, tmp_path: Path) -> None:
+    held_out = {"function": "tests.toy:letters", "arguments": {"count": 6}}
+    config = write_config(
+        tiny_model,
+        tmp_path,
+        steps=30,
+        data={"held_out": held_out},
+        rollout={"prompts_per_step": 4, "samples_per_prompt": 8},
+        evaluate={"samples_per_prompt": 8},
+        update={"lr": 1e-2},
+    )
+    output = train(config)
+    run = tmp_path / "run"
+    rows = metrics(run)
+    assert [row["step"] for row in rows] == list(range(1, 31))
+    for name in ("vowels", "short"):
+        before, after = (
+            sum(row[f"rewards/{name}/mean"] for row in part) / 5 for part in (rows[:5], rows[-5:])
+        )
+        assert after > before + 0.1, name
+    assert {row["policy/staleness_max"] for row in rows} == {0}
+    assert len(samples(run)) == 30 * 32
+    assert set(samples(run)[0]["scores"]) == {"vowels", "short"}
+    result = json.loads((run / "held_out.json").read_text())["rewards"]
+    assert result["short"]["p_value"] < 0.05
+    assert "sign-flip permutation test" in " ".join(output.split())
+    assert (run / "curves.png").stat().st_size > 0
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"step-000028", "step-000030"}
+    assert {"config.yaml", "provenance.json"} <= {path.name for path in run.iterdir()}
+    check_saved_model(run / "model", tiny_model)
+
+
+def check_saved_model(folder: Path, initial: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    before: Any = AutoModelForCausalLM.from_pretrained(initial, dtype=torch.float32)
+    chat = [{"role": "user", "content": "ab"}]
+    text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+    ids = torch.tensor([tokenizer(text, add_special_tokens=False)["input_ids"]])
+    assert not torch.allclose(model(ids).logits, before(ids).logits, atol=1e-2)
+    assert model.generate(ids, max_new_tokens=4).shape[1] > ids.shape[1]
+
+
+def test_half_a_run_and_its_resumption_equal_one_run_to_the_bit(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    whole = write_config(tiny_model, tmp_path / "whole", steps=6)
+    train(whole)
+    half = write_config(tiny_model, tmp_path / "half", steps=3)
+    train(half)
+    train(half, "--resume", "steps=6")
+    expected = metrics(tmp_path / "whole" / "run")
+    assert len(expected) == 6
+    assert metrics(tmp_path / "half" / "run") == expected
+    assert samples(tmp_path / "half" / "run") == samples(tmp_path / "whole" / "run")
+
+
+def test_ten_kills_at_random_moments_change_nothing(tiny_model: Path, tmp_path: Path) -> None:
+    steps, moments = 40, random.Random(0)
+    settings = {"steps": steps, "checkpoint": {"every": 1}}
+    whole = write_config(tiny_model, tmp_path / "whole", **settings)
+    train(whole)
+    config = write_config(tiny_model, tmp_path / "killed", **settings)
+    run = tmp_path / "killed" / "run"
+    for kill in range(10):
+        process = start(config, *(["--resume"] if kill else []))
+        at = min(steps - 1, count_steps(run) + 1)
+        while count_steps(run) < at and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0, 0.5))
+        os.killpg(process.pid, signal.SIGKILL)
+        output, _ = process.communicate()
+        assert process.returncode in (0, -signal.SIGKILL), output
+    train(config, "--resume")
+    assert metrics(run) == metrics(tmp_path / "whole" / "run")
+    assert samples(run) == samples(tmp_path / "whole" / "run")
+    assert not list((run / "checkpoints").glob("*.partial"))
+
+
+def test_ctrl_c_finishes_the_step_saves_it_and_says_how_to_go_on(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    config = write_config(tiny_model, tmp_path, steps=500, checkpoint={"every": 1000})
+    run = tmp_path / "run"
+    process = start(config)
+    while count_steps(run) < 2:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"stopped; go on with: rvpo train --config {run}/config.yaml --resume" in output
+    assert "Traceback" not in output
+    done = count_steps(run)
+    assert (run / "checkpoints" / f"step-{done:06d}").is_dir()
+    train(run / "config.yaml", "--resume", f"steps={done + 1}")
+    assert count_steps(run) == done + 1
+
+
+def test_two_launched_ranks_give_the_rewards_of_their_shares(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    config = write_config(tiny_model, tmp_path, distributed={"processes": 2}, update={"beta": 0.1})
+    train(config)
+    run = tmp_path / "run"
+    rows = metrics(run)
+    assert len(rows) == 4
+    assert {path.name for path in (run / "samples").iterdir()} == {
+        f"step-{step:06d}.rank-{rank}.jsonl" for step in range(1, 5) for rank in range(2)
+    }
+    first = [row for row in samples(run) if row["step"] == 1]
+    assert len(first) == 8
+    mean = sum(row["scores"]["short"] for row in first) / 8
+    assert rows[0]["rewards/short/mean"] == pytest.approx(mean, abs=1e-6)
+    assert sum(row["advantage"] for row in first) == pytest.approx(0, abs=1e-4)
+    assert "kl" in rows[0]
+    train(config, "--resume", "steps=5")
+    assert count_steps(run) == 5
+    output = train(config, "--resume", "distributed.processes=1", code=2)
+    assert "other settings in distributed" in output
+
+
+def refusals(model: Path) -> Sequence[Any]:
+    broken = "tests.broken_rewards"
+    return [
+        ({"rewards": {"x": {"function": f"{broken}:too_few"}}}, "'x' returned 7 scores for 8"),
+        ({"rewards": {"x": {"function": f"{broken}:nan"}}}, "'x'.*nan"),
+        ({"rewards": {"x": {"function": f"{broken}:raises"}}}, "ZeroDivisionError"),
+        ({"rewards": {"x": {"function": "tests.nowhere:f"}}}, "no module 'tests.nowhere'"),
+        ({"rollout": {"max_completion_tokens": 510}}, "prompts are too long"),
+        ({"data": {"train": {"function": "tests.broken_rewards:no_rows"}}}, "data.train"),
+        ({"model": {"path": "/nowhere/model"}}, "model.path: there is no folder"),
+    ]
+
+
+@pytest.mark.parametrize("case", range(len(refusals(Path()))))
+def test_bad_input_is_one_sentence_and_exit_code_two(
+    case: int, tiny_model: Path, tmp_path: Path
+) -> None:
+    sections, sentence = refusals(tiny_model)[case]
+    output = train(write_config(tiny_model, tmp_path, **sections), code=2)
+    assert "Traceback" not in output
+    import re
+
+    assert re.search(sentence, output), output
+
+
+def test_an_occupied_folder_is_refused_and_left_alone(tiny_model: Path, tmp_path: Path) -> None:
+    config = write_config(tiny_model, tmp_path, steps=1)
+    train(config)
+    before = metrics(tmp_path / "run")
+    output = train(config, code=2)
+    assert "already holds a run; continue it with --resume" in " ".join(output.split())
+    assert metrics(tmp_path / "run") == before
+    output = train(config, "--resume", "advantage.k=2", code=2)
+    assert "other settings in advantage" in " ".join(output.split())
