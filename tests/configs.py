@@ -26,7 +26,7 @@ def tiny_settings(
         },
         "rewards": {
             "vowels": {"function": "tests.toy:vowels"},
-            "short": {"function": "tests.toy:short"},
+            "late": {"function": "tests.toy:late"},
         },
         "advantage": {"name": "rvpo"},
         "update": {"lr": 1e-3},
@@ -34,7 +34,7 @@ def tiny_settings(
         "report": {"wandb": False},
     }
     for name, value in sections.items():
-        settings[name] = settings[name] | value if isinstance(value, dict) else value
+        settings[name] = settings.get(name, {}) | value if isinstance(value, dict) else value
     return settings
 
 

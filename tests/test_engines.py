@@ -14,7 +14,8 @@ from rvpo.errors import ConfigError, DataError, EngineError
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.rollout.transformers_engine import TransformersEngine
-from rvpo.rollout.vllm_engine import VllmEngine
+from rvpo.rollout.vllm_engine import _UNTIL_EXIT, VllmEngine
+from rvpo.trainer.export import export_model
 from rvpo.trainer.ranks import Ranks
 from rvpo.trainer.zero_policy import ZeroPolicy
 from rvpo.types import Advantages, Prompt, Rollout
@@ -231,3 +232,30 @@ def test_a_tokenizer_without_a_chat_template_is_refused(tiny_model: Path, tmp_pa
     (tmp_path / "config.json").write_text((tiny_model / "config.json").read_text())
     with pytest.raises(ConfigError, match="no chat template"):
         Encoder.from_model(str(tmp_path), trust_remote_code=False, max_context_tokens=None)
+
+
+def test_an_exported_model_answers_alike_in_transformers_and_vllm(
+    tiny_model: Path, ranks: Ranks, tmp_path: Path
+) -> None:
+    from vllm import LLM, SamplingParams
+
+    encoder = make_encoder(tiny_model)
+    engine = make_transformers_engine(tiny_model, "fp32")
+    policy = make_policy(tiny_model, ranks)
+    engine.load_weights(policy.named_weights(), 0)
+    move(policy, engine.generate(make_prompts(), 4, seed=0))
+    export_model(policy, encoder.tokenizer, tmp_path / "model", ranks)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+    ids = list(encoder.encode(make_prompt()))
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model", dtype=torch.float32)
+    expected = model.generate(torch.tensor([ids]), max_new_tokens=8, do_sample=False)
+    answers = {}
+    for folder in (tmp_path / "model", tiny_model):
+        llm = LLM(str(folder), dtype="float32", enforce_eager=True, max_model_len=128)
+        _UNTIL_EXIT.append(llm)
+        prompt = {"prompt_token_ids": ids}
+        (output,) = llm.generate([prompt], SamplingParams(temperature=0, max_tokens=8))
+        answers[folder] = output.outputs[0].token_ids
+    assert list(answers[tmp_path / "model"]) == expected[0, len(ids) :].tolist()
+    assert answers[tmp_path / "model"] != answers[tiny_model]

@@ -1,4 +1,4 @@
-"""A task for the tiny model: write vowels, and not many letters."""
+"""A task for the tiny model: write vowels, and letters late in the alphabet."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ def vowels(
     return [sum(char in "aeiou" for char in text) / max(1, len(text)) for text in texts]
 
 
-def short(
+def late(
     prompts: list[Any], completions: list[Any], completion_ids: list[list[int]], **columns: Any
 ) -> list[float | None]:
-    return [1 - len(ids) / 8 for ids in completion_ids]
+    texts = [completion[0]["content"] for completion in completions]
+    return [sum("n" <= char <= "z" for char in text) / max(1, len(text)) for text in texts]
