@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import torch
 
-from rvpo.trainer.report import StepRecord
+from rvpo.report.record import StepRecord
 from rvpo.types import Advantages, Prompt, Rewards, Rollout, Sample
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from rvpo.errors import CheckpointError
-from rvpo.trainer.curves import draw_curves, trailing_mean
+from rvpo.report.curves import draw_curves, trailing_mean
 
 
 def write_history(path: Path, steps: int, **keys: str) -> Path:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from rvpo.trainer.display import Display, sparkline
+from rvpo.report.display import Display, sparkline
 
 METRICS = {
     "rewards/correct/mean": 0.125,

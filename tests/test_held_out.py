@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from rvpo.trainer.held_out import (
+from rvpo.report.held_out import (
     Comparison,
     HeldOutScores,
     compare,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from fakes import make_record, make_rollout
 
-from rvpo.trainer.report import Reports, StepRecord, finite, sample_rows, summarise_timing
+from rvpo.report.record import Reports, StepRecord, finite, sample_rows, summarise_timing
 
 
 class Recorder:

@@ -11,7 +11,7 @@ import pytest
 from fakes import make_record
 
 from rvpo.errors import CheckpointError, ConfigError
-from rvpo.trainer.run_folder import (
+from rvpo.report.run_folder import (
     MetricsFile,
     RunFolder,
     SampleFiles,

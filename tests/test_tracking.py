@@ -15,8 +15,8 @@ from fakes import make_record
 from wandb.proto.wandb_internal_pb2 import Record
 
 from rvpo.errors import ConfigError
-from rvpo.trainer.run_folder import MetricsFile, RunFolder
-from rvpo.trainer.tracking import WandbReport
+from rvpo.report.run_folder import MetricsFile, RunFolder
+from rvpo.report.tracking import WandbReport
 
 KEY = "0123456789" * 4
 

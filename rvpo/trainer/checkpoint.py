@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 from rvpo.errors import CheckpointError
+from rvpo.report.run_folder import writing
 from rvpo.trainer.policy import Policy
 from rvpo.trainer.ranks import Ranks
-from rvpo.trainer.run_folder import writing
 
 
 class Checkpoints:

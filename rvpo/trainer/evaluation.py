@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from rvpo.report.held_out import HeldOutScores
 from rvpo.rollout.engine import RolloutEngine
-from rvpo.trainer.held_out import HeldOutScores
 from rvpo.trainer.ranks import Ranks
 from rvpo.trainer.seed import derived_seed
 from rvpo.types import Prompt, Rewards, Rollout

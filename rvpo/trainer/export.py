@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from rvpo.report.run_folder import writing
 from rvpo.trainer.ranks import Ranks
-from rvpo.trainer.run_folder import writing
 from rvpo.trainer.zero_policy import ZeroPolicy
 
 

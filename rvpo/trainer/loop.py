@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from rvpo.advantage import AdvantageEstimator
 from rvpo.data.prompts import PromptStream
+from rvpo.report.record import Report, StepRecord
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.trainer.checkpoint import Checkpoints
 from rvpo.trainer.clock import Clock
@@ -13,7 +14,6 @@ from rvpo.trainer.interrupt import Interrupt
 from rvpo.trainer.metrics import step_metrics
 from rvpo.trainer.policy import Policy
 from rvpo.trainer.ranks import Ranks
-from rvpo.trainer.report import Report, StepRecord
 from rvpo.trainer.seed import derived_seed
 from rvpo.types import Rewards, Rollout
 

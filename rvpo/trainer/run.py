@@ -15,20 +15,20 @@ from rvpo.data.prompts import PromptStream, load_prompts
 from rvpo.errors import ConfigError
 from rvpo.model_files import resolve_model
 from rvpo.provenance import provenance
+from rvpo.report.curves import draw_curves
+from rvpo.report.display import Display
+from rvpo.report.held_out import HeldOutScores, compare, comparisons_json, render_table
+from rvpo.report.record import Report, Reports
+from rvpo.report.run_folder import MetricsFile, RunFolder, SampleFiles, write_json
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.trainer.checkpoint import Checkpoints
-from rvpo.trainer.curves import draw_curves
-from rvpo.trainer.display import Display
 from rvpo.trainer.evaluation import evaluate
 from rvpo.trainer.export import export_model
-from rvpo.trainer.held_out import HeldOutScores, compare, comparisons_json, render_table
 from rvpo.trainer.interrupt import Interrupt
 from rvpo.trainer.loop import train
 from rvpo.trainer.ranks import Ranks
-from rvpo.trainer.report import Report, Reports
-from rvpo.trainer.run_folder import MetricsFile, RunFolder, SampleFiles, write_json
 from rvpo.trainer.seed import derived_seed
 from rvpo.trainer.zero import torch_dtype
 from rvpo.trainer.zero_policy import ZeroPolicy
@@ -214,7 +214,7 @@ def _build_report(config: RunConfig, folder: RunFolder, ranks: Ranks, display: D
         return SampleFiles(folder, ranks.rank)
     reports: list[Report] = [SampleFiles(folder, 0), MetricsFile(folder)]
     if config.report.wandb:
-        from rvpo.trainer.tracking import WandbReport
+        from rvpo.report.tracking import WandbReport
 
         reports.append(
             WandbReport(

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from rvpo.config import RunConfig
 from rvpo.errors import CheckpointError, UpdateError
+from rvpo.report.run_folder import writing
 from rvpo.trainer.batch import MicroBatch, micro_batches
 from rvpo.trainer.loss import clipped_surrogate, kl_k3
 from rvpo.trainer.random_state import random_state, set_random_state
 from rvpo.trainer.ranks import Ranks
-from rvpo.trainer.run_folder import writing
 from rvpo.trainer.schedule import learning_rate
 from rvpo.trainer.statistics import TokenStatistics
 from rvpo.trainer.zero import gathered, initialize, load_model

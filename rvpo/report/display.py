@@ -14,7 +14,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from rvpo.trainer.report import StepRecord, timing
+from rvpo.report.record import StepRecord, timing
 
 SPARKLINE_WIDTH = 24
 ETA_STEPS = 10

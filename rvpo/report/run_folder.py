@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rvpo.errors import CheckpointError, ConfigError
-from rvpo.trainer.report import StepRecord, finite, sample_rows
+from rvpo.report.record import StepRecord, finite, sample_rows
 
 
 @contextmanager
@@ -180,7 +180,7 @@ class SampleFiles:
         self._rank = rank
 
     def __call__(self, record: StepRecord) -> None:
-        """Write the step's samples, one JSON line each (`report.sample_rows`).
+        """Write the step's samples, one JSON line each (`record.sample_rows`).
 
         Raises:
             CheckpointError: the disk is full, or the file may not be written.

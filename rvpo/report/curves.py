@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rvpo.errors import CheckpointError
-from rvpo.trainer.run_folder import read_metrics, writing
+from rvpo.report.run_folder import read_metrics, writing
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's palette, told apart with any colour vision; its yellow is too pale for lines."""

@@ -13,8 +13,8 @@ import wandb
 from wandb.sdk.lib.wbauth import read_netrc_auth
 
 from rvpo.errors import ConfigError
-from rvpo.trainer.report import StepRecord, finite, sample_rows
-from rvpo.trainer.run_folder import RunFolder, write_text
+from rvpo.report.record import StepRecord, finite, sample_rows
+from rvpo.report.run_folder import RunFolder, write_text
 
 SUMMARIES = {"rewards/*": "last,max", "timing/*": "mean"}
 """What W&B keeps of a metric beside its curve: a reward's peak matters as much as its end."""
