@@ -103,6 +103,8 @@ class Rewards:
                 f"values has shape {list(values.shape)}; expected [samples, {len(names)}], "
                 f"a column for each of {list(names)}"
             )
+        if not names:
+            raise ValueError("at least one reward is needed")
         if len(set(names)) != len(names):
             raise ValueError(f"reward names repeat: {list(names)}")
         if group_size < 1 or values.shape[0] % group_size:

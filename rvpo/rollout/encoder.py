@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from rvpo.errors import ConfigError, DataError
@@ -17,7 +17,6 @@ class Encoder:
     tokenizer: Any
     stop_ids: tuple[int, ...]
     max_context_tokens: int
-    _cache: dict[str, tuple[int, ...]] = field(default_factory=dict, repr=False)
 
     @staticmethod
     def from_model(
@@ -64,19 +63,16 @@ class Encoder:
 
     def encode(self, prompt: Prompt) -> tuple[int, ...]:
         """[T] token ids of the conversation, ready for the assistant's turn."""
-        if prompt.id not in self._cache:
-            try:
-                text = self.tokenizer.apply_chat_template(
-                    list(prompt.messages), tokenize=False, add_generation_prompt=True
-                )
-            except Exception as error:  # templates are code of the model and raise anything
-                raise DataError(
-                    f"prompt {prompt.id!r}: the model's chat template refuses it ({error})"
-                ) from error
-            # The template writes the special tokens itself.
-            ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-            self._cache[prompt.id] = tuple(ids)
-        return self._cache[prompt.id]
+        try:
+            text = self.tokenizer.apply_chat_template(
+                list(prompt.messages), tokenize=False, add_generation_prompt=True
+            )
+        except Exception as error:  # templates are code of the model and raise anything
+            raise DataError(
+                f"prompt {prompt.id!r}: the model's chat template refuses it ({error})"
+            ) from error
+        # The template writes the special tokens itself.
+        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def decode(self, completion_ids: Sequence[int]) -> str:
         """The text of a completion without special tokens."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -13,8 +13,9 @@ from rvpo.trainer.ranks import Ranks
 class Interrupt:
     """The first SIGINT or SIGTERM asks for a stop after the step; the second stops at once."""
 
-    def __init__(self, ranks: Ranks) -> None:
+    def __init__(self, ranks: Ranks, say: Callable[[str], None]) -> None:
         self._ranks = ranks
+        self._say = say
         self._signalled = False
 
     @contextmanager
@@ -37,3 +38,4 @@ class Interrupt:
         if self._signalled:
             raise KeyboardInterrupt
         self._signalled = True
+        self._say("stopping after this step; once more stops at once")

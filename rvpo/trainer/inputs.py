@@ -1,0 +1,109 @@
+"""What a run reads: model files, prompts and rewards, and the engine made from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+from rvpo.config import RunConfig, TransformersConfig, VllmConfig
+from rvpo.data.prompts import load_prompts
+from rvpo.errors import ConfigError
+from rvpo.model_files import resolve_model
+from rvpo.rewards.suite import RewardSuite
+from rvpo.rollout.encoder import Encoder
+from rvpo.rollout.engine import RolloutEngine
+from rvpo.trainer.ranks import Ranks
+from rvpo.trainer.seed import derived_seed
+from rvpo.trainer.zero import torch_dtype
+from rvpo.types import Prompt
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a run reads, checked before anything is written or any model loaded."""
+
+    model_path: str
+    encoder: Encoder
+    train: tuple[Prompt, ...]
+    held_out: tuple[Prompt, ...]
+    score: RewardSuite
+
+
+def read_inputs(config: RunConfig) -> Inputs:
+    """Read and check model files, prompts and rewards.
+
+    Raises:
+        ConfigError, DataError: whichever is wrong first.
+    """
+    check_installed(config)
+    score = RewardSuite.from_config(config.rewards)
+    data = config.data
+    prompts = load_prompts(data.train, data.system_prompt, "data.train")
+    held_out: tuple[Prompt, ...] = ()
+    if data.held_out is not None:
+        held_out = load_prompts(data.held_out, data.system_prompt, "data.held_out")
+        held_out = held_out[: config.evaluate.prompts]
+    score.check((*prompts, *held_out))
+    model_path = resolve_model(config.model.path)
+    encoder = Encoder.from_model(
+        model_path,
+        trust_remote_code=config.model.trust_remote_code,
+        max_context_tokens=config.rollout.engine.max_context_tokens,
+    )
+    encoder.check_lengths((*prompts, *held_out), config.rollout.max_completion_tokens)
+    return Inputs(model_path, encoder, prompts, held_out, score)
+
+
+def check_installed(config: RunConfig) -> None:
+    """Refuse before any work what could not run here.
+
+    Raises:
+        ConfigError: DeepSpeed or the engine is missing.
+    """
+    if find_spec("deepspeed") is None:
+        raise ConfigError(
+            "the policy update needs DeepSpeed; install it with pip install deepspeed"
+        )
+    if config.rollout.engine.name == "vllm" and find_spec("vllm") is None:
+        raise ConfigError(
+            "rollout.engine.name: vllm is not installed; install it with "
+            "pip install 'rvpo[cpu]' or 'rvpo[gpu]', or set rollout.engine.name=transformers"
+        )
+
+
+def build_engine(config: RunConfig, inputs: Inputs, ranks: Ranks) -> RolloutEngine:
+    """The engine that the settings name, without weights of its own choosing."""
+    rollout = config.rollout
+    match rollout.engine:
+        case VllmConfig():
+            from rvpo.rollout.vllm_engine import VllmEngine
+
+            return VllmEngine(
+                inputs.model_path,
+                inputs.encoder,
+                rollout.engine,
+                dtype=torch_dtype(config),
+                temperature=rollout.temperature,
+                max_completion_tokens=rollout.max_completion_tokens,
+                seed=derived_seed(config.seed, "engine", ranks.rank),
+                in_process=ranks.size == 1 or ranks.device.type == "cuda",
+                trust_remote_code=config.model.trust_remote_code,
+            )
+        case TransformersConfig():
+            from transformers import AutoModelForCausalLM
+
+            from rvpo.rollout.transformers_engine import TransformersEngine
+
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                inputs.model_path,
+                dtype=torch_dtype(config),
+                trust_remote_code=config.model.trust_remote_code,
+            )
+            return TransformersEngine(
+                model.to(ranks.device),
+                inputs.encoder,
+                rollout.engine,
+                temperature=rollout.temperature,
+                max_completion_tokens=rollout.max_completion_tokens,
+            )
