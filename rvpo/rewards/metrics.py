@@ -24,7 +24,7 @@ def reward_metrics(rewards: Rewards) -> dict[str, float]:
     * `reward`, the weighted sum of a sample's scores, mean over the samples that have any;
     * `reward_std`, its standard deviation within a group, mean over groups;
     * `rewards_joint/satisfied_all_frac`, the share of samples whose every weighted score is 1,
-      where all weighted scores lie between 0 and 1.
+      over those without a failed score, where all weighted scores lie between 0 and 1.
     """
     metrics: dict[str, float] = {}
     for column, name in enumerate(rewards.names):
@@ -64,7 +64,10 @@ def _joint(rewards: Rewards) -> dict[str, float]:
     trained = rewards.values[used]
     if bool(((trained >= 0) & (trained <= 1)).all()):
         satisfied = ((rewards.values >= 1) | ~used).all(dim=1)  # [N]
-        metrics["rewards_joint/satisfied_all_frac"] = float(satisfied[scored].float().mean())
+        known = scored.clone()  # of a failed score nobody knows whether it would have been 1
+        known[[row for row, _ in rewards.failures]] = False
+        if bool(known.any()):
+            metrics["rewards_joint/satisfied_all_frac"] = float(satisfied[known].float().mean())
     return metrics
 
 
