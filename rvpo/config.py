@@ -192,9 +192,9 @@ class RewardConfig(Section):
 class UpdateConfig(Section):
     lr: NonNegativeFloat = 1e-6
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """What the learning rate does after warm-up: stays, or falls to 0 at the last step."""
+    """What the learning rate does after warm-up: stays, or falls step by step towards 0."""
     warmup_fraction: Fraction = 0.0
-    """Share of the steps over which the learning rate rises from 0."""
+    """Share of the steps over which the learning rate rises, in equal parts, to `lr`."""
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     weight_decay: NonNegativeFloat = 0.0
     max_grad_norm: PositiveFloat = 1.0

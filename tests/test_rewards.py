@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import statistics
 from collections.abc import Callable
 from typing import Any
 
@@ -269,7 +270,9 @@ def test_metrics_follow_their_definitions() -> None:
             "rewards/brief/missing_frac": 0.5,
             "rewards/brief/failed_frac": 0.25,
             "reward": (1.5 + 0 + 2 + 1) / 4,
-            "reward_std": (1.5 + 1) / math.sqrt(2) / 2,
+            "reward_std": statistics.stdev([1.5, 0, 2, 1]),
+            "reward_group_std": (1.5 + 1) / math.sqrt(2) / 2,
+            "frac_reward_zero_std": 0,
             "rewards_joint/satisfied_all_frac": 2 / 3,  # the failed row is not known
         }
     )
@@ -284,6 +287,12 @@ def test_weights_enter_the_sum_and_not_the_single_rewards() -> None:
     assert metrics["rewards/logged/mean"] == 5
     assert metrics["reward"] == 1.5
     assert metrics["rewards_joint/satisfied_all_frac"] == 0.5
+
+
+def test_almost_satisfied_is_not_satisfied_and_equal_sums_have_no_spread() -> None:
+    metrics = reward_metrics(make_rewards([[1.0, 0.75], [0.75, 1.0], [1.0, 1.0], [1.0, 0.0]]))
+    assert metrics["rewards_joint/satisfied_all_frac"] == 0.25
+    assert metrics["frac_reward_zero_std"] == 0.5
 
 
 def test_satisfaction_is_left_out_for_other_scales() -> None:

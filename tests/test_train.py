@@ -73,6 +73,7 @@ def test_a_run_learns_and_leaves_a_complete_folder(tiny_model: Path, tmp_path: P
         rollout={"samples_per_prompt": 8},
         evaluate={"samples_per_prompt": 8},
         update={"lr": 1e-2},
+        advantage={"name": "rvpo", "k": {"start": 0.5, "end": 2.0}},
     )
     output = train(config)
     run = tmp_path / "run"
@@ -84,6 +85,7 @@ def test_a_run_learns_and_leaves_a_complete_folder(tiny_model: Path, tmp_path: P
         )
         assert after > before + 0.1, name
     assert {row["policy/staleness_max"] for row in rows} == {0}
+    assert [rows[0]["rvpo/k"], rows[-1]["rvpo/k"]] == [0.5, 2.0]
     assert len(samples(run)) == 30 * 16
     assert set(samples(run)[0]["scores"]) == {"vowels", "late"}
     result = json.loads((run / "held_out.json").read_text())["rewards"]

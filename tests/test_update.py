@@ -23,6 +23,7 @@ from tests.configs import tiny_config
 
 PROMPTS = 2
 GROUP = 8
+TEMPERATURE = 0.7
 
 
 def make_rollout(seed: int = 0) -> Rollout:
@@ -66,19 +67,18 @@ def gradients(policy: ZeroPolicy) -> dict[str, torch.Tensor]:
 
 
 def plain_gradients(
-    model_path: Path, rollout: Rollout, advantages: Advantages, *, beta: float, temperature: float
+    model: Any, reference: Any, rollout: Rollout, advantages: Advantages, *, beta: float
 ) -> dict[str, torch.Tensor]:
-    """The definition, one sample and one token at a time, on an ordinary model."""
-    model: Any = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32)
-    reference: Any = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32)
+    """The definition, one sample and one token at a time, on ordinary models."""
+    model.zero_grad()
     rows = advantages.trained.nonzero()[:, 0].tolist()
     tokens = sum(len(rollout.samples[row].completion_ids) for row in rows)
     for row in rows:
         sample, advantage = rollout.samples[row], float(advantages.values[row])
         ids = torch.tensor([[*sample.prompt_ids, *sample.completion_ids]])
-        logprobs = torch.log_softmax(model(ids).logits[0] / temperature, dim=-1)
+        logprobs = torch.log_softmax(model(ids).logits[0] / TEMPERATURE, dim=-1)
         with torch.no_grad():
-            base = torch.log_softmax(reference(ids).logits[0] / temperature, dim=-1)
+            base = torch.log_softmax(reference(ids).logits[0] / TEMPERATURE, dim=-1)
         loss = torch.zeros(())
         for t, token in enumerate(sample.completion_ids):
             at = len(sample.prompt_ids) - 1 + t
@@ -90,6 +90,22 @@ def plain_gradients(
     return {name: parameter.grad for name, parameter in model.named_parameters()}
 
 
+def plain_model(path: Path) -> Any:
+    return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+
+
+def plain_entropy(model: Any, rollout: Rollout) -> float:
+    """Mean over completion tokens, in nats."""
+    entropies = []
+    for sample in rollout.samples:
+        ids = torch.tensor([[*sample.prompt_ids, *sample.completion_ids]])
+        with torch.no_grad():
+            p = torch.softmax(model(ids).logits[0] / TEMPERATURE, dim=-1)
+        own = p[len(sample.prompt_ids) - 1 : -1]
+        entropies += [-(row * row.log()).sum().item() for row in own]
+    return sum(entropies) / len(entropies)
+
+
 def relative_difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
     assert a.keys() == b.keys()
     difference = sum(float((a[name] - b[name]).double().square().sum()) for name in a)
@@ -99,7 +115,7 @@ def relative_difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) 
 
 def make_policy(model: Path, ranks: Ranks, micro_batch_size: int, **settings: Any) -> ZeroPolicy:
     update = {"micro_batch_size": micro_batch_size, "epsilon_high": 0.3, **settings}
-    config = tiny_config(model, update=update, rollout={"temperature": 0.7})
+    config = tiny_config(model, update=update, rollout={"temperature": TEMPERATURE})
     return ZeroPolicy(config, str(model), ranks)
 
 
@@ -111,21 +127,52 @@ def test_micro_batches_of_any_size_give_the_gradient_of_the_plain_loop(
     advantages = make_advantages(rollout, untrained=(3, 9))
     policy = make_policy(tiny_model, ranks, micro_batch_size)
     policy.accumulate_gradients(rollout, advantages)
-    expected = plain_gradients(tiny_model, rollout, advantages, beta=0.0, temperature=0.7)
+    model = plain_model(tiny_model)
+    expected = plain_gradients(model, model, rollout, advantages, beta=0.0)
     difference = relative_difference(gradients(policy), expected)
     print(f"micro-batches of {micro_batch_size}: relative difference {difference:.1e}")
     assert difference < 1e-5
 
 
-def test_the_kl_loss_pulls_a_moved_policy_as_the_plain_loop_does(
+def test_updates_are_those_of_adamw_with_kl_clipping_and_schedule(
     tiny_model: Path, ranks: Ranks
 ) -> None:
-    rollout = make_rollout()
-    advantages = make_advantages(rollout)
-    policy = make_policy(tiny_model, ranks, 8, beta=0.3, lr=1e-2)
-    at_start = policy.update(rollout, advantages)
-    assert at_start["kl"] == pytest.approx(0.0, abs=1e-7)
-    assert policy.update(rollout, advantages)["kl"] > 1e-4
+    """Four updates beside PyTorch's own optimizer on an ordinary model."""
+    settings = {"lr": 3e-3, "schedule": "linear", "warmup_fraction": 0.25, "betas": [0.8, 0.95]}
+    policy = make_policy(
+        tiny_model, ranks, 8, beta=0.3, weight_decay=0.1, max_grad_norm=0.05, **settings
+    )
+    model, reference = plain_model(tiny_model), plain_model(tiny_model)
+    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.8, 0.95), weight_decay=0.1)
+    for step, rate in enumerate([1.5e-3, 3e-3, 2e-3, 1e-3]):
+        rollout = make_rollout(step)
+        advantages = make_advantages(rollout, untrained=(step,))
+        if step == 0:
+            everyone = make_advantages(rollout)
+            entropy = policy.accumulate_gradients(rollout, everyone)["entropy"]
+            assert entropy == pytest.approx(plain_entropy(model, rollout), rel=1e-5)
+            policy = make_policy(
+                tiny_model, ranks, 8, beta=0.3, weight_decay=0.1, max_grad_norm=0.05, **settings
+            )
+        metrics = policy.update(rollout, advantages)
+        plain_gradients(model, reference, rollout, advantages, beta=0.3)
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 0.05)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+        assert metrics["learning_rate"] == pytest.approx(rate)
+        assert metrics["grad_norm"] == pytest.approx(float(norm), rel=1e-4)
+        assert norm > 0.05  # so that clipping did something
+    assert metrics["kl"] > 1e-3  # so that its gradient did something
+    expected = dict(model.named_parameters())
+    initial = dict(reference.named_parameters())
+    moved = {name: tensor for name, tensor in policy.named_weights() if name in expected}
+    change = relative_difference(
+        {name: moved[name] - initial[name].detach() for name in moved},
+        {name: expected[name].detach() - initial[name].detach() for name in moved},
+    )
+    print(f"four AdamW updates: relative difference of the change {change:.1e}")
+    assert change < 1e-2
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.3])

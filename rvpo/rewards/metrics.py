@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import fmean
+
 import torch
 from torch import Tensor
 
@@ -22,7 +24,9 @@ def reward_metrics(rewards: Rewards) -> dict[str, float]:
     Of all rewards together:
 
     * `reward`, the weighted sum of a sample's scores, mean over the samples that have any;
-    * `reward_std`, its standard deviation within a group, mean over groups;
+    * `reward_std`, its standard deviation over the batch, and `reward_group_std`, that within a
+      group, mean over groups;
+    * `frac_reward_zero_std`, the share of groups whose samples all have the same sum;
     * `rewards_joint/satisfied_all_frac`, the share of samples whose every weighted score is 1,
       over those without a failed score, where all weighted scores lie between 0 and 1.
     """
@@ -45,9 +49,9 @@ def _spread(prefix: str, values: Tensor, valid: Tensor, group_size: int) -> dict
         metrics[f"{prefix}/mean"] = float(present.mean())
     if len(present) > 1:
         metrics[f"{prefix}/std"] = float(present.std())
-    within = _group_std(values, valid, group_size)
-    if within is not None:
-        metrics[f"{prefix}/group_std"] = within
+    within = _group_stds(values, valid, group_size)
+    if within:
+        metrics[f"{prefix}/group_std"] = fmean(within)
     return metrics
 
 
@@ -58,9 +62,12 @@ def _joint(rewards: Rewards) -> dict[str, float]:
         return {}
     total = (rewards.values * rewards.weights * used).sum(dim=1)  # [N]
     metrics = {"reward": float(total[scored].mean())}
-    within = _group_std(total, scored, rewards.group_size)
-    if within is not None:
-        metrics["reward_std"] = within
+    if int(scored.sum()) > 1:
+        metrics["reward_std"] = float(total[scored].std())
+    within = _group_stds(total, scored, rewards.group_size)
+    if within:
+        metrics["reward_group_std"] = fmean(within)
+        metrics["frac_reward_zero_std"] = within.count(0.0) / len(within)
     trained = rewards.values[used]
     if bool(((trained >= 0) & (trained <= 1)).all()):
         satisfied = ((rewards.values >= 1) | ~used).all(dim=1)  # [N]
@@ -71,8 +78,7 @@ def _joint(rewards: Rewards) -> dict[str, float]:
     return metrics
 
 
-def _group_std(values: Tensor, valid: Tensor, group_size: int) -> float | None:
-    """Mean over the groups with at least two valid values of their standard deviation."""
+def _group_stds(values: Tensor, valid: Tensor, group_size: int) -> list[float]:
+    """The standard deviation of each group with at least two valid values."""
     groups = zip(torch.split(values, group_size), torch.split(valid, group_size), strict=True)
-    stds = [group[mask].std() for group, mask in groups if int(mask.sum()) > 1]
-    return float(torch.stack(stds).mean()) if stds else None
+    return [float(group[mask].std()) for group, mask in groups if int(mask.sum()) > 1]

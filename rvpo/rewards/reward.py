@@ -13,6 +13,8 @@ from rvpo.errors import ConfigError, RewardError
 from rvpo.problem import nearest
 from rvpo.types import Failed, Score
 
+_LARGEST = 1e18
+"""Of scores: their squares must stay finite where statistics are taken."""
 STANDARD_ARGUMENTS = ("prompts", "completions", "completion_ids")
 """What every reward function is called with, besides the columns of the data."""
 
@@ -137,12 +139,13 @@ class Reward:
                 f"reward '{self.name}' scored a completion of prompt {prompt} with {value!r} of "
                 f"type {type(value).__name__}; a score is a number, None or Failed(reason)"
             )
-        if not math.isfinite(value):
+        score = float(value)
+        if not math.isfinite(score) or abs(score) > _LARGEST:
             raise RewardError(
                 f"reward '{self.name}' scored a completion of prompt {prompt} with {value}; "
                 "return None where it does not apply, Failed(reason) where it is unknown"
             )
-        return float(value)
+        return score
 
 
 def _named(parameters: Iterable[inspect.Parameter]) -> list[inspect.Parameter]:
