@@ -58,7 +58,7 @@ def _import_module(name: str, where: str) -> ModuleType:
         if error.name is not None and f"{name}.".startswith(f"{error.name}."):
             raise ConfigError(_no_module(error.name, where)) from None
         raise ConfigError(_fails(name, error, where)) from error
-    except Exception as error:  # the module is the user's code, which can raise anything
+    except (Exception, SystemExit) as error:  # the user's code, which can raise anything
         raise ConfigError(_fails(name, error, where)) from error
 
 
@@ -70,7 +70,7 @@ def _no_module(name: str, where: str) -> str:
     return f"{where}: no module '{name}'{found}{_meant(name, beside)}"
 
 
-def _fails(name: str, error: Exception, where: str) -> str:
+def _fails(name: str, error: BaseException, where: str) -> str:
     return f"{where}: importing {name} fails: {type(error).__name__}: {error}"
 
 

@@ -26,6 +26,16 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _DEMO_BYTES = 300_000_000  # 135M parameters in bf16, with the tokenizer
 
 
+def unreadable_model(path: str, error: Exception) -> ConfigError:
+    """The sentence for a model that a loader could not read."""
+    reason = (str(error).strip().splitlines() or [""])[0]
+    return ConfigError(
+        f"model.path: cannot read a causal language model with its tokenizer from {path!r} "
+        f"({type(error).__name__}: {reason}); give a folder saved by save_pretrained, a Hub id, or "
+        f"{DEMO_MODEL}"
+    )
+
+
 def resolve_model(path: str) -> str:
     """What to hand to transformers and vLLM for the setting `model.path`.
 

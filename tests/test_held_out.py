@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -66,6 +67,17 @@ def test_a_clear_rise_over_many_prompts_is_significant():
     assert 0 < low < row.difference < high
 
 
+def test_the_interval_holds_the_middle_95_percent_of_the_resampled_means():
+    """Over 100 prompts they are normal, around the mean and with its standard error."""
+    normal = NormalDist()
+    differences = [normal.inv_cdf((i + 0.5) / 100) for i in range(100)]
+    before, after = scores([0.0] * 100), scores(differences)
+    intervals = [compare(before, after, seed)[0].interval for seed in range(5)]
+    half = normal.inv_cdf(0.975) * np.std(differences) / 10
+    # A level of 94 or 96 % would be 4 % off.
+    assert np.mean(intervals, axis=0) == pytest.approx([-half, half], rel=0.02)
+
+
 def test_noise_is_significant_no_more_often_than_the_level():
     rng = np.random.default_rng(1)
     p = [compare_one([0.0] * 10, rng.normal(size=10).tolist()).p_value for _ in range(200)]
@@ -116,7 +128,8 @@ def test_the_same_seed_gives_the_same_numbers():
 def test_the_table_names_its_test_and_its_interval():
     table = shown([compare_one([0.0] * 5, [0.5, 0.6, 0.7, 0.8, 0.9])])
     assert "sign-flip permutation test" in table
-    assert "bootstrap" in table
+    assert "95 % percentile bootstrap" in table
+    assert "95 % interval" in table
     assert "0.000" in table
     assert "+0.700" in table
 

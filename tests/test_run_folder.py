@@ -40,7 +40,39 @@ def test_a_new_run_keeps_its_settings_and_their_provenance(folder: RunFolder):
     assert json.loads(folder.provenance.read_text()) == {"rvpo": "0.1.0"}
 
 
+def test_a_run_that_never_did_a_step_may_be_replaced(folder: RunFolder):
+    folder.rewind(0)
+    with folder.locked():
+        pass
+    RunFolder.create(folder.path, "steps: 5\n", {})
+    assert folder.config.read_text() == "steps: 5\n"
+    assert not folder.metrics.exists()
+
+
+def test_a_config_beside_other_files_is_not_taken_for_such_a_run(tmp_path: Path):
+    for name in ("config.yaml", "notes.txt"):
+        (tmp_path / name).write_text("mine")
+    with pytest.raises(ConfigError, match="already holds a run"):
+        RunFolder.create(tmp_path, "", {})
+    (tmp_path / "notes.txt").unlink()
+    with pytest.raises(ConfigError, match="already holds a run"):
+        RunFolder.create(tmp_path, "", {})
+    assert (tmp_path / "config.yaml").read_text() == "mine"
+
+
+def test_one_process_at_a_time_trains_in_a_folder(folder: RunFolder):
+    with (
+        folder.locked(),
+        pytest.raises(ConfigError, match="is being trained by another process"),
+        folder.locked(),
+    ):
+        pass
+    with folder.locked():
+        pass
+
+
 def test_a_second_run_in_the_same_folder_is_refused(folder: RunFolder):
+    write_steps(folder, 1)
     with pytest.raises(ConfigError) as error:
         RunFolder.create(folder.path, "", {})
     assert str(error.value) == (

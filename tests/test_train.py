@@ -6,11 +6,12 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +210,48 @@ def test_bad_input_is_one_sentence_and_exit_code_two(
     output = train(write_config(tiny_model, tmp_path, **sections), code=2)
     assert "Traceback" not in output
     assert re.search(sentence, output), output
+
+
+def broken_models(tiny_model: Path, tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """Copies of the tiny model, each with another fault, and the words that must be said."""
+
+    def copy(name: str) -> Path:
+        return Path(shutil.copytree(tiny_model, tmp_path / name))
+
+    deeper = copy("deeper")
+    settings = json.loads((deeper / "config.json").read_text())
+    (deeper / "config.json").write_text(json.dumps(settings | {"num_hidden_layers": 3}))
+    yield deeper, "lacks 9 weights of its config.json"
+    torn = copy("torn")
+    with (torn / "model.safetensors").open("r+b") as file:
+        file.truncate(1000)
+    yield torn, "cannot read a causal language model.*SafetensorError"
+    empty = copy("empty")
+    (empty / "config.json").write_text("[]")
+    yield empty, "cannot read a causal language model"
+
+
+def test_a_broken_model_folder_is_one_sentence_and_leaves_nothing_behind(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    for folder, sentence in broken_models(tiny_model, tmp_path):
+        output = train(write_config(folder, tmp_path), code=2)
+        assert "Traceback" not in output
+        assert re.search(sentence, output), output
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_damaged_checkpoint_is_named_with_the_way_back(tiny_model: Path, tmp_path: Path) -> None:
+    config = write_config(tiny_model, tmp_path)
+    train(config)
+    newest = tmp_path / "run" / "checkpoints" / "step-000004"
+    (optimizer,) = newest.glob("zero3/*optim_states.pt")
+    optimizer.write_bytes(optimizer.read_bytes()[:1000])
+    output = train(config, "--resume", "steps=5", code=2)
+    assert re.search(r"step-000004 is damaged .*; delete it to go on from .*step-000002", output)
+    shutil.rmtree(newest)
+    train(config, "--resume", "steps=5")
+    assert [row["step"] for row in metrics(tmp_path / "run")] == [1, 2, 3, 4, 5]
 
 
 def test_an_occupied_folder_is_refused_and_left_alone(tiny_model: Path, tmp_path: Path) -> None:

@@ -42,17 +42,16 @@ def mean_and_variance(z: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
     return mean, variance
 
 
-def lowest(z: Tensor, used: Tensor) -> tuple[Tensor, Tensor]:
-    """The lowest used z of each row, and whose it is.
+def lowest(z: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """The lowest z of each row among its channels of weight above 0, and whose it is.
 
     Args:
         z: [R, M].
-        used: [R, M] bool, at least one in each row.
+        weights: [R, M], one above 0 in each row; a bool mask weighs its channels equally.
 
     Returns:
-        The minimum [R], and [R, M]: 1 at its channel, split equally among ties.
+        The minimum [R], and [R, M]: 1 at its channel, shared by weight among ties.
     """
-    candidates = z.where(used, torch.inf)
+    candidates = z.where(weights > 0, torch.inf)
     minimum = candidates.amin(dim=1)
-    holders = (candidates == minimum[:, None]).to(z.dtype)
-    return minimum, shares(holders)
+    return minimum, shares(weights.to(z.dtype).where(candidates == minimum[:, None], 0.0))

@@ -1,6 +1,6 @@
 """What an advantage was made of, as numbers to log: the same names for every estimator.
 
-Over the trained rows of a step:
+RVPO adds two of its own. Over the trained rows of a step:
 
     advantage/{mean,std,abs_mean,min,max,frac_zero}   of the advantage
     advantage_raw/{...}                    of the aggregate before re-centring and whitening
@@ -8,13 +8,16 @@ Over the trained rows of a step:
     advantage/weight_entropy               mean entropy of these weights, in nats; rows with a
                                            negative weight (MeanVariance has them) are left out
     advantage/variance_penalty             mean of (weighted mean of Z) - A, on the scale of Z
-    advantage/bottleneck/{reward}          share of rows whose lowest z is this reward's
+    advantage/bottleneck/{reward}          share of rows whose lowest z is this reward's, ties
+                                           counting in equal parts
+    advantage/taylor_residual              mean of |A - (mu - (k/2) sigma^2)|; RVPO, finite k
 
 and over the whole step:
 
     advantage/untrained_frac               share of samples left out of the loss
     advantage/dead_group_frac              share of comparable groups with every used channel dead
     rewards/{reward}/zero_std_frac         share of a reward's groups in which it is constant
+    rvpo/k                                 risk coefficient of the step; RVPO, finite k
 
 A number that is undefined, such as the mean of no rows, is left out.
 """

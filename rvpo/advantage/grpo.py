@@ -2,8 +2,8 @@
 
     A = (r - mean_G r) / (std_G r + eps),   r = sum_j w_j r_j
 
-Shao et al. 2024, arXiv:2402.03300. Without the division it is Dr. GRPO, Liu et al. 2025,
-arXiv:2503.20783.
+Shao et al. 2024, arXiv:2402.03300. Without the division it is the advantage of Dr. GRPO, Liu et al.
+2025, arXiv:2503.20783; that paper's loss, divided by a constant in place of lengths, is not.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class GRPO:
     eps: float = 1e-4
     """Added to the standard deviation."""
     scale_by_std: bool = True
-    """Divide by the group's standard deviation; off is Dr. GRPO."""
+    """Divide by the group's standard deviation; off is the advantage of Dr. GRPO."""
     missing: Literal["neutral", "sum"] = "neutral"
     """A missing score counts as its reward's group mean, so that it moves nothing; or, as in TRL,
     the sum runs over the scores there are, which reads a missing one as 0. The same when no score

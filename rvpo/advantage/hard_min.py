@@ -20,12 +20,13 @@ from rvpo.advantage.zscore import ZScoreEstimator
 class HardMin(ZScoreEstimator):
     """A = min_j Z_j over the row's own rewards of weight above 0. arXiv:2605.05750, k = infinity.
 
-    A weight decides only whether its reward takes part.
+    A weight decides only whether its reward takes part, and in the diagnostics what part of a tie
+    for the minimum is its own, as in RVPO's limit.
     """
 
     name: Literal["hard_min"] = "hard_min"
 
     def aggregate(self, z: Tensor, weights: Tensor, progress: float) -> Aggregate:
-        values, holders = lowest(z, weights > 0)
+        values, holders = lowest(z, weights)
         mu, _ = mean_and_variance(z, shares(weights))
         return Aggregate(values=values, contribution=holders, penalty=mu - values)

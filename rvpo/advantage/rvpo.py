@@ -2,9 +2,12 @@
 
     A = -(1/k) ln( sum_j w_j exp(-k Z_j) / sum_j w_j ),   whitened over the batch
 
-Montero, Jurczyk and Dhingra 2026, arXiv:2605.05750. k = 0 is the weighted mean, GDPO up to scale;
-k = infinity is the minimum. In between, A = mu - (k/2) sigma^2 + O(k^2), with mu and sigma^2 the
-weighted mean and population variance of Z across the rewards of one sample.
+Montero, Jurczyk and Dhingra 2026, arXiv:2605.05750. k = infinity is the minimum; k = 0 is the
+weighted mean mu, which is that paper's GDPO baseline. The GDPO here sums, as its own paper and TRL
+do: sum_j w_j Z_j = mu sum_j w_j. Whitening makes the two equal, but for eps, only where all rows of
+a step have the same sum_j w_j; with missing scores, or rewards that differ by prompt, GDPO moves
+the rows with more weight further. In between, A = mu - (k/2) sigma^2 + O(k^2), with sigma^2 the
+weighted population variance of Z across the rewards of one sample.
 """
 
 from __future__ import annotations
@@ -78,7 +81,7 @@ def soft_min(z: Tensor, p: Tensor, k: float) -> Tensor:
     """
     if k == 0:
         return (p * z).sum(dim=1)
-    minimum, _ = lowest(z, p > 0)
+    minimum, _ = lowest(z, p)
     if math.isinf(k):
         return minimum
     # Measured from the minimum no exponent is positive, so nothing overflows; expm1 and log1p
@@ -93,11 +96,11 @@ def soft_min_weights(z: Tensor, p: Tensor, k: float) -> Tensor:
     Args:
         z: [R, M].
         p: [R, M], summing to 1 over each row.
-        k: at least 0; infinity gives 1 at the minimum, split equally among ties.
+        k: at least 0; infinity gives the limit, 1 at the minimum, shared by p among ties.
 
     Returns:
         [R, M], summing to 1 over each row.
     """
     if math.isinf(k):
-        return lowest(z, p > 0)[1]
+        return lowest(z, p)[1]
     return torch.softmax(p.log() - k * z, dim=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rvpo.config import FunctionSource, Source
@@ -19,8 +19,8 @@ def load_prompts(source: Source, system_prompt: str | None, where: str) -> tuple
     """Every prompt of a source, in its order.
 
     A row's prompt column is a string, which becomes one user message, or a list of chat
-    messages. All other columns become `Prompt.columns`. A column `id` gives the prompt its id;
-    without one the id is the row's number, from 0.
+    messages. All other columns become `Prompt.columns`, None where a row lacks one. A column
+    `id` gives the prompt its id; without one the id is the row's number, from 0.
 
     Args:
         source: where the rows come from.
@@ -42,7 +42,9 @@ def load_prompts(source: Source, system_prompt: str | None, where: str) -> tuple
         for index, row in enumerate(rows)
     )
     _check_ids(prompts, where)
-    return prompts
+    names = dict.fromkeys(name for prompt in prompts for name in prompt.columns)
+    # Every batch shows the rewards the same columns, whichever rows are in it.
+    return tuple(replace(p, columns={n: p.columns.get(n) for n in names}) for p in prompts)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,10 @@ TEST = (
     "paired sign-flip permutation test of the mean difference per prompt, two-sided, "
     f"{RESAMPLES:,} resamples, exact up to 13 prompts; not corrected for the number of rewards"
 )
-INTERVAL = f"95 % percentile bootstrap of the mean difference over prompts, {RESAMPLES:,} resamples"
+LEVEL = f"{100 * CONFIDENCE:g} %"
+INTERVAL = (
+    f"{LEVEL} percentile bootstrap of the mean difference over prompts, {RESAMPLES:,} resamples"
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -173,7 +176,7 @@ def render_table(comparisons: Sequence[Comparison]) -> Table:
     caption = f"p: {TEST}. Interval: {INTERVAL}."
     table = Table(title="Held-out prompts", caption=caption, caption_justify="left")
     table.add_column("reward")
-    for heading in ("before", "after", "change", "95 % interval", "p", "prompts"):
+    for heading in ("before", "after", "change", f"{LEVEL} interval", "p", "prompts"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in comparisons:
         low_high = "-" if row.interval is None else "{:+.3f} to {:+.3f}".format(*row.interval)

@@ -10,8 +10,10 @@ flushed line a step, so a kill can tear its last line and nothing else.
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,12 @@ from typing import Any
 
 from rvpo.errors import CheckpointError, ConfigError
 from rvpo.report.record import StepRecord, finite, sample_rows
+
+_BEFORE_FIRST_STEP = {
+    *("config.yaml", "provenance.json", "metrics.jsonl", "held_out_before.json"),
+    *("lock", "wandb"),
+}
+"""What a run has written when it starts its first step. `metrics.jsonl` is empty until then."""
 
 
 @contextmanager
@@ -52,11 +60,14 @@ def write_text(path: Path, text: str) -> None:
     draft = path.with_name(path.name + ".tmp")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        try:
+            with draft.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -87,6 +98,28 @@ class RunFolder:
         self.held_out = path / "held_out.json"
         self.curves = path / "curves.png"
 
+    def require_free(self) -> None:
+        """Refuse a folder that a new run must not use.
+
+        A run that ended before its first step holds nothing to lose and may be replaced.
+
+        Raises:
+            ConfigError: the folder holds a run or other files, or is a file.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise ConfigError(f"{self.path} is a file; write elsewhere: output=runs/NAME")
+        names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
+        if not names or (self.provenance.name in names and names <= _BEFORE_FIRST_STEP):
+            return
+        if self.config.name in names:
+            raise ConfigError(
+                f"{self.path} already holds a run; continue it with --resume, "
+                "or write elsewhere: output=runs/NAME"
+            )
+        raise ConfigError(
+            f"{self.path} holds files that are not a run's; write elsewhere: output=runs/NAME"
+        )
+
     @classmethod
     def create(cls, path: Path, config: str, provenance: Mapping[str, Any]) -> RunFolder:
         """Start a run in a new or empty folder.
@@ -97,23 +130,15 @@ class RunFolder:
             provenance: what else the run depends on, such as versions and the git revision.
 
         Raises:
-            ConfigError: the folder holds a run or other files, or is a file.
+            ConfigError: see `require_free`.
             CheckpointError: the disk is full, or the folder may not be written.
         """
         folder = cls(path)
-        if folder.config.exists():
-            raise ConfigError(
-                f"{path} already holds a run; continue it with --resume, "
-                "or write elsewhere: output=runs/NAME"
-            )
-        if path.exists() and not path.is_dir():
-            raise ConfigError(f"{path} is a file; write elsewhere: output=runs/NAME")
-        if path.is_dir() and any(path.iterdir()):
-            raise ConfigError(
-                f"{path} holds files that are not a run's; write elsewhere: output=runs/NAME"
-            )
+        folder.require_free()
+        if path.is_dir():
+            shutil.rmtree(path)  # at most a run without a step
+        write_text(folder.config, config)
         write_json(folder.provenance, dict(provenance))
-        write_text(folder.config, config)  # last: from here on the folder counts as a run
         return folder
 
     @classmethod
@@ -127,6 +152,23 @@ class RunFolder:
         if not folder.config.is_file():
             raise ConfigError(f"{path} holds no run to continue; start one without --resume")
         return folder
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep every other process from training in this folder; the kernel lets go at exit.
+
+        Raises:
+            ConfigError: another process is training here.
+        """
+        with (self.path / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ConfigError(
+                    f"{self.path} is being trained by another process; wait for it, stop it, or "
+                    "write elsewhere: output=runs/NAME"
+                ) from None
+            yield
 
     def read_metrics(self) -> list[dict[str, float]]:
         """The lines of `metrics.jsonl`, without a last one that a kill tore; empty if no file.
@@ -207,7 +249,8 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     steps: list[dict[str, float]] = []
     for number, line in enumerate(lines[:-1], start=1):
         try:
-            steps.append(json.loads(line))
-        except ValueError as error:
-            raise CheckpointError(f"{path}, line {number} is damaged: {error}") from error
+            row = json.loads(line)
+            steps.append({"step": row["step"], **row})
+        except (ValueError, LookupError, TypeError) as error:
+            raise CheckpointError(f"{path}, line {number} is damaged: {error!r}") from error
     return steps

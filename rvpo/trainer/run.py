@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from contextlib import ExitStack
 from pathlib import Path
 
 from rich.console import Console
@@ -54,76 +55,97 @@ def run(config: RunConfig, resume: bool) -> None:
         ranks.leave()
 
 
-def _run(
-    config: RunConfig,
-    resume: bool,
-    ranks: Ranks,
-    display: Display,
-    console: Console,
-) -> None:
+def _run(config: RunConfig, resume: bool, ranks: Ranks, display: Display, console: Console) -> None:
     display.phase("reading model, prompts and rewards")
+    folder = RunFolder(config.output)
+    if resume:
+        folder = RunFolder.open(config.output)
+        _check_unchanged(config, folder.config)
+    else:
+        folder.require_free()
     inputs = read_inputs(config)
-    folder = _open_folder(config, resume, ranks)
-    checkpoints = Checkpoints(
-        folder.checkpoints, every=config.checkpoint.every, keep=config.checkpoint.keep, ranks=ranks
-    )
     display.phase("sharding the model with DeepSpeed ZeRO-3")
     policy = ZeroPolicy(config, inputs.model_path, ranks)
-    checkpoints.check_space(policy)
-    start = checkpoints.restore(policy) if resume else 0
-    if start > config.steps:
-        raise ConfigError(f"steps: {config.steps} are fewer than the {start} already done")
     display.phase(f"starting {config.rollout.engine.name}")
     engine = build_engine(config, inputs, ranks)
-    report = _build_report(config, folder, ranks, display)
-    if ranks.is_main:
-        folder.rewind(start)
-    try:
-        before = _scores_before(config, inputs, engine, policy, folder, ranks, display)
-        with (interrupt := Interrupt(ranks, display.say)).listening():
-            train(
-                PromptStream(inputs.train, config.rollout.prompts_per_step, config.seed),
-                engine,
-                inputs.score,
-                config.advantage,
-                policy,
-                report,
-                checkpoints,
-                interrupt,
-                ranks,
-                group_size=config.rollout.samples_per_prompt,
-                seed=config.seed,
-                steps=range(start, config.steps),
-            )
-        display.phase("saving the model")
-        export_model(policy, inputs.encoder.tokenizer, folder.model, ranks)
-        after = _score_held_out(config, inputs, engine, ranks, display)
-    finally:
-        report.close()
-        engine.close()
+    with ExitStack() as stack:
+        stack.callback(engine.close)
+        # Only now: what fails before leaves no trace in the folder.
+        if ranks.is_main:
+            _prepare_folder(config, resume, stack)
+        ranks.wait()
+        checkpoints = Checkpoints(
+            folder.checkpoints,
+            every=config.checkpoint.every,
+            keep=config.checkpoint.keep,
+            ranks=ranks,
+        )
+        checkpoints.check_space(policy)
+        start = checkpoints.restore(policy) if resume else 0
+        if start > config.steps:
+            raise ConfigError(f"steps: {config.steps} are fewer than the {start} already done")
+        if ranks.is_main:
+            folder.rewind(start)
+        report = _build_report(config, folder, ranks, display)
+        stack.callback(report.close)
+        before, after = _train(
+            config, inputs, engine, policy, report, checkpoints, folder, ranks, display, start
+        )
     if ranks.is_main:
         _conclude(config, folder, before, after, console)
+
+
+def _train(
+    config: RunConfig,
+    inputs: Inputs,
+    engine: RolloutEngine,
+    policy: ZeroPolicy,
+    report: Report,
+    checkpoints: Checkpoints,
+    folder: RunFolder,
+    ranks: Ranks,
+    display: Display,
+    start: int,
+) -> tuple[HeldOutScores | None, HeldOutScores | None]:
+    """Held-out scores, the loop, the saved model, held-out scores again."""
+    before = _scores_before(config, inputs, engine, policy, folder, ranks, display)
+    with (interrupt := Interrupt(ranks, display.say)).listening():
+        train(
+            PromptStream(inputs.train, config.rollout.prompts_per_step, config.seed),
+            engine,
+            inputs.score,
+            config.advantage,
+            policy,
+            report,
+            checkpoints,
+            interrupt,
+            ranks,
+            group_size=config.rollout.samples_per_prompt,
+            seed=config.seed,
+            steps=range(start, config.steps),
+        )
+    display.phase("saving the model")
+    export_model(policy, inputs.encoder.tokenizer, folder.model, ranks)
+    return before, _score_held_out(config, inputs, engine, ranks, display)
+
+
+def _prepare_folder(config: RunConfig, resume: bool, stack: ExitStack) -> None:
+    """Make the folder or take it over, and keep others out of it as long as the stack lasts."""
+    folder = RunFolder(config.output)
+    if resume:
+        stack.enter_context(folder.locked())
+        write_text(folder.config, dump_config(config))
+    else:
+        RunFolder.create(config.output, dump_config(config), provenance())
+        stack.enter_context(folder.locked())
 
 
 def _farewell(output: Path) -> str:
     config = output / "config.yaml"
     if not config.exists():
-        return "stopped before anything was written"
+        return "stopped before the first step; nothing was written"
     again = shlex.join(["rvpo", "train", "--config", str(config), "--resume"])
     return f"stopped; go on with: {again}"
-
-
-def _open_folder(config: RunConfig, resume: bool, ranks: Ranks) -> RunFolder:
-    if resume:
-        folder = RunFolder.open(config.output)
-        _check_unchanged(config, folder.config)
-        ranks.wait()
-        if ranks.is_main:
-            write_text(folder.config, dump_config(config))
-    elif ranks.is_main:
-        folder = RunFolder.create(config.output, dump_config(config), provenance())
-    ranks.wait()
-    return RunFolder.open(config.output)
 
 
 def _check_unchanged(config: RunConfig, stored: Path) -> None:

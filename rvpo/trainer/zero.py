@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rvpo.config import RunConfig, UpdateConfig
 from rvpo.errors import ConfigError
+from rvpo.model_files import unreadable_model
 from rvpo.trainer.ranks import Ranks
 
 GATHER_ELEMENTS = 64_000_000
@@ -28,36 +29,45 @@ def load_model(config: RunConfig, model_path: str) -> Any:
     # DeepSpeed would guess, and warn of its guess.
     os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
     try:
+        import deepspeed  # noqa: F401  # transformers would fail later and less clearly
         from transformers.integrations.deepspeed import HfDeepSpeedConfig
     except ImportError as error:
-        raise ConfigError(_missing(error)) from error
+        raise ConfigError(
+            f"the policy update needs DeepSpeed, which cannot be imported ({error}); "
+            "install it with pip install deepspeed"
+        ) from error
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     # transformers shards while loading as long as this object lives.
     settings = deepspeed_settings(config.update, config.model.precision)
     sharding = HfDeepSpeedConfig(settings)  # type: ignore[no-untyped-call]
+    model: Any
+    loaded: dict[str, Any]
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model, loaded = AutoModelForCausalLM.from_pretrained(
             model_path,
             dtype=torch_dtype(config),
             attn_implementation="sdpa",  # takes the mask of a shared prompt
             trust_remote_code=config.model.trust_remote_code,
-        )
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ConfigError(
-            f"model.path: {model_path!r} is no causal language model ({reason})"
-        ) from error
+            output_loading_info=True,
+        )  # type: ignore[misc]
+    except Exception as error:  # the loaders raise anything at a broken file
+        raise unreadable_model(model_path, error) from error
     del sharding
+    if loaded["missing_keys"]:
+        raise ConfigError(
+            f"model.path: {model_path!r} lacks {len(loaded['missing_keys'])} weights of its "
+            f"config.json, {min(loaded['missing_keys'])!r} one; they would be random"
+        )
     return model
 
 
 def initialize(model: Any, config: RunConfig, ranks: Ranks, *, trainable: bool) -> Any:
     """A DeepSpeed engine around the model, with an optimizer if it is to be trained."""
-    try:
-        import deepspeed
-    except ImportError as error:
-        raise ConfigError(_missing(error)) from error
+    import deepspeed
+
     settings = deepspeed_settings(config.update, config.model.precision)
     optimizer = None
     if trainable:
@@ -133,11 +143,4 @@ def _optimizer(model: Any, config: UpdateConfig) -> torch.optim.Optimizer:
         betas=config.betas,
         weight_decay=config.weight_decay,
         fused=not config.offload_optimizer,
-    )
-
-
-def _missing(error: ImportError) -> str:
-    return (
-        f"the policy update needs DeepSpeed, which cannot be imported ({error}); "
-        "install it with pip install deepspeed"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -111,7 +112,9 @@ class ZeroPolicy:
                 self.engine.save_checkpoint(
                     str(folder), tag=_TAG, client_state=state, save_latest=False
                 )
-        except RuntimeError as error:  # PyTorch's writer reports a full disk this way
+        except RuntimeError as error:
+            if not re.search("PytorchStreamWriter|unexpected pos|write failed", str(error)):
+                raise  # only these are PyTorch's words for a disk that takes no more
             raise CheckpointError(
                 f"{folder} cannot be written ({error}); free some disk space, then continue with "
                 "--resume"

@@ -153,6 +153,24 @@ def test_rounding_noise_is_not_a_signal(estimator: AdvantageEstimator) -> None:
     assert estimator(Rewards(noisy, ["a"], 4)).z.abs().max() < 1e-9
 
 
+@every
+@pytest.mark.parametrize(
+    ("dtype", "neighbour"),
+    [
+        (torch.float64, 0.5 + 1e-7),
+        (torch.float32, torch.nextafter(torch.tensor(0.5), torch.tensor(1.0)).item()),
+    ],
+)
+def test_the_smallest_difference_is_a_signal(
+    estimator: AdvantageEstimator, dtype: torch.dtype, neighbour: float
+) -> None:
+    advantages = estimator(Rewards(torch.tensor([[0.5], [neighbour]], dtype=dtype), ["a"], 2))
+    assert advantages.metrics["rewards/a/zero_std_frac"] == 0
+    assert advantages.metrics["advantage/dead_group_frac"] == 0
+    assert advantages.z[:, 0].sign().tolist() == [-1, 1]
+    assert advantages.values.sign().tolist() == [-1, 1]
+
+
 @every_z_score
 @given(case=rows(missing=True))
 def test_whitened_advantages_have_mean_zero_and_deviation_one(

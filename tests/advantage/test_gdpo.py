@@ -65,6 +65,12 @@ def test_row_that_nothing_compares_with_is_not_an_average_one() -> None:
     torch.testing.assert_close(advantages.values[1:], alone)
 
 
+def test_row_with_weightless_scores_alone_is_not_an_average_one() -> None:
+    values = [[None, 5.0], [1.0, 4.0], [3.0, 6.0]]
+    advantages = GDPO()(matrix(values, 3, [1.0, 0.0]))
+    assert advantages.trained.tolist() == [False, True, True]
+
+
 def test_paper_example_tells_one_success_from_two() -> None:
     one = GDPO(whiten=False, eps=1e-12)(matrix([[0, 0], [0, 1]], 2)).values
     two = GDPO(whiten=False, eps=1e-12)(matrix([[0, 0], [1, 1]], 2)).values

@@ -20,6 +20,12 @@ def test_missing_worst_reward_is_not_a_zero() -> None:
     torch.testing.assert_close(values[0].item(), -2 / math.sqrt(3))
 
 
+def test_rewards_that_tie_share_the_contribution_by_weight_and_the_bottleneck_equally() -> None:
+    metrics = HardMin()(matrix([[0, 0], [1, 1]], 2, [1.0, 3.0])).metrics
+    assert [metrics[f"advantage/weight/r{j}"] for j in range(2)] == [0.25, 0.75]
+    assert [metrics[f"advantage/bottleneck/r{j}"] for j in range(2)] == [0.5, 0.5]
+
+
 def test_weight_zero_is_never_the_worst() -> None:
     rows = [[0, 9], [1, 8], [2, 7]]
     with_monitor = HardMin()(matrix(rows, 3, [1.0, 0.0])).values

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -50,9 +51,20 @@ def test_tiny_risk_is_gdpo_up_to_scale(case: Rows) -> None:
     )
 
 
+def test_zero_risk_is_gdpo_over_each_rows_total_weight() -> None:
+    # The totals differ, 3 and 2, so that no common scale makes one of the other.
+    rewards = matrix([[0, 1], [1, 0], [None, 2], [None, 5]], 2, [1.0, 2.0])
+    totals = torch.tensor([3.0, 3.0, 2.0, 2.0], dtype=torch.double)
+    mean, total = (kind(whiten=False)(rewards).values for kind in (partial(RVPO, k=0.0), GDPO))
+    torch.testing.assert_close(mean * totals, total)
+    whitened = RVPO(k=0.0)(rewards).values - GDPO()(rewards).values
+    assert whitened.abs().max() > 0.1
+
+
 @given(rows(missing=True))
 def test_infinite_risk_is_the_hard_minimum(case: Rows) -> None:
-    rewards = matrix(*case)
+    values, group_size = case
+    rewards = matrix(values, group_size, [1.0 + j for j in range(len(values[0]))])
     limit, hard = RVPO(k=math.inf)(rewards), HardMin()(rewards)
     torch.testing.assert_close(limit.values, hard.values)
     assert limit.metrics == hard.metrics

@@ -58,6 +58,14 @@ def test_infinite_risk_is_the_minimum(case: tuple[Tensor, Tensor]) -> None:
     torch.testing.assert_close(soft_min(z, p, 1e7), z.amin(dim=1), rtol=0, atol=1e-6)
 
 
+def test_weights_of_infinite_risk_are_the_limit_also_where_rewards_tie() -> None:
+    z = torch.tensor([[0.0, 1.0, 0.0, -1.0]], dtype=torch.double)
+    p = torch.tensor([[0.1, 0.6, 0.3, 0.0]], dtype=torch.double)
+    limit = torch.tensor([[0.25, 0.0, 0.75, 0.0]], dtype=torch.double)
+    torch.testing.assert_close(soft_min_weights(z, p, math.inf), limit)
+    torch.testing.assert_close(soft_min_weights(z, p, 1e3), limit)
+
+
 @given(z_and_share(), risk)
 def test_one_channel_is_itself(case: tuple[Tensor, Tensor], k: float) -> None:
     z = case[0][:, :1]

@@ -1,0 +1,80 @@
+"""Every z-score estimator, under every option, equals the plain loops of `reference`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.testing import assert_close as close
+
+from rvpo.advantage import GDPO, RVPO, HardMin, MeanVariance
+
+from . import reference
+from .matrices import matrix
+
+UNITS = (1.0, 3.0, 0.5, 2.0)
+"""Each channel has its own: two that rank a group alike then differ by eps, far above rounding, and
+z-scores tie where they are exactly 0, or not at all."""
+
+KINDS: list[tuple[type[reference.ZScore], dict[str, float]]] = [
+    (GDPO, {}),
+    (RVPO, {"k": 0.0}),
+    (RVPO, {"k": 1.5}),
+    (RVPO, {"k": math.inf}),
+    (MeanVariance, {"beta": 0.7}),
+    (HardMin, {}),
+]
+options = st.fixed_dictionaries(
+    {
+        "dead_channels": st.sampled_from(["keep", "mask"]),
+        "dead_groups": st.sampled_from(["keep", "recentre", "mask"]),
+        "require_all": st.booleans(),
+        "whiten": st.booleans(),
+    }
+)
+graded = st.sampled_from([0.0, 0.25, 0.5, 1.0]) | st.floats(-3, 3, allow_subnormal=False)
+weighed = st.sampled_from([0.0, 0.5, 1.0, 3.0])
+
+
+@st.composite
+def steps(draw: st.DrawFn) -> reference.Step:
+    """Up to 3 groups of 1 to 4 rows and 4 channels, with dead ones, gaps and weights of 0."""
+    size = draw(st.integers(1, 4))
+    channels = draw(st.integers(1, 4))
+    scores: list[list[float | None]] = []
+    weights: list[list[float]] = []
+    for _ in range(draw(st.integers(1, 3))):
+        columns, shared = [], draw(st.lists(weighed, min_size=channels, max_size=channels))
+        for unit in UNITS[:channels]:
+            score = st.just(draw(graded)) if draw(st.booleans()) else graded
+            drawn = draw(st.lists(score | score | score | st.none(), min_size=size, max_size=size))
+            columns.append([None if value is None else unit * value for value in drawn])
+        scores += [list(row) for row in zip(*columns, strict=True)]
+        alike = draw(st.booleans())
+        own = st.lists(weighed, min_size=channels, max_size=channels)
+        weights += [shared if alike else draw(own) for _ in range(size)]
+    return reference.Step(scores=scores, weights=weights, group_size=size)
+
+
+def assert_equal(estimator: reference.ZScore, step: reference.Step) -> None:
+    found = estimator(matrix(step.scores, step.group_size, step.weights))
+    expected = reference.run(estimator, step)
+    assert found.trained.tolist() == expected.trained
+    for tensor, numbers in ((found.z, expected.z), (found.values, expected.values)):
+        close(tensor, torch.tensor(numbers, dtype=torch.double), rtol=1e-9, atol=1e-9)
+    assert found.metrics == pytest.approx(expected.metrics, rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("kind", "risk"), KINDS, ids=lambda value: getattr(value, "__name__", None)
+)
+@settings(max_examples=300)
+@given(step=steps(), chosen=options)
+def test_equals_the_plain_loops(
+    kind: type[reference.ZScore], risk: dict[str, Any], step: reference.Step, chosen: dict[str, Any]
+) -> None:
+    assert_equal(kind(**risk, **chosen), step)
