@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,6 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def ranks() -> Iterator[Ranks]:
-    """This process as the only rank; the group lasts for all tests."""
-    yield (joined := Ranks.join())
-    joined.leave()
+def ranks() -> Ranks:
+    """This process as the only rank; the group ends with the process, as engines in it do."""
+    return Ranks.join()

@@ -14,7 +14,7 @@ from rvpo.errors import ConfigError, DataError, EngineError
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.rollout.transformers_engine import TransformersEngine
-from rvpo.rollout.vllm_engine import _UNTIL_EXIT, VllmEngine
+from rvpo.rollout.vllm_engine import VllmEngine
 from rvpo.trainer.export import export_model
 from rvpo.trainer.ranks import Ranks
 from rvpo.trainer.zero_policy import ZeroPolicy
@@ -23,6 +23,7 @@ from tests.configs import tiny_config
 from tests.fakes import make_prompt
 
 TEMPERATURE = 0.7
+UNTIL_EXIT: list[object] = []
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 # Log-probabilities of engine and trainer differ by rounding: bf16 keeps 8 bits of a logit.
 LARGEST_DIFFERENCE = {"fp32": 1e-4, "bf16": 0.1}
@@ -91,8 +92,11 @@ def engines(tiny_model: Path, ranks: Ranks) -> Iterator[Callable[[str], RolloutE
         return started[kind]
 
     yield engine
-    for made in started.values():
-        made.close()
+    for kind, made in started.items():
+        if kind in IN_PROCESS:
+            UNTIL_EXIT.append(made)  # closing one would end the process group of the other tests
+        else:
+            made.close()
 
 
 def trainer_difference(policy: ZeroPolicy, rollout: Rollout) -> float:
@@ -253,7 +257,7 @@ def test_an_exported_model_answers_alike_in_transformers_and_vllm(
     answers = {}
     for folder in (tmp_path / "model", tiny_model):
         llm = LLM(str(folder), dtype="float32", enforce_eager=True, max_model_len=128)
-        _UNTIL_EXIT.append(llm)
+        UNTIL_EXIT.append(llm)
         prompt = {"prompt_token_ids": ids}
         (output,) = llm.generate([prompt], SamplingParams(temperature=0, max_tokens=8))
         answers[folder] = output.outputs[0].token_ids

@@ -23,9 +23,6 @@ _RANK_VARIABLES = (
     *("MASTER_ADDR", "MASTER_PORT"),
 )
 
-_UNTIL_EXIT: list[Any] = []
-"""Engines in this process: letting go of one, vLLM ends the process group, the trainer's too."""
-
 
 class VllmEngine:
     """One vLLM engine for this rank.
@@ -99,8 +96,6 @@ class VllmEngine:
                 self._llm: Any = LLM(**settings)
         except (RuntimeError, ValueError, OSError) as error:
             raise EngineError(f"vLLM did not start on {model_path!r}: {error}") from error
-        if in_process:
-            _UNTIL_EXIT.append(self._llm)
 
     def generate(self, prompts: Sequence[Prompt], samples_per_prompt: int, seed: int) -> Rollout:
         """See `RolloutEngine.generate`. `seed` counts only where the engine runs in process:
@@ -136,9 +131,9 @@ class VllmEngine:
         self._version = version
 
     def close(self) -> None:
-        """See `RolloutEngine.close`."""
-        if not self._in_process:
-            self._llm.llm_engine.engine_core.shutdown()
+        """See `RolloutEngine.close`. In process, vLLM ends the process group with itself, the
+        trainer's too: nothing may be gathered afterwards."""
+        self._llm.llm_engine.engine_core.shutdown()
 
     def _wake(self, part: str) -> None:
         if self._sleeps and self._llm.llm_engine.is_sleeping():

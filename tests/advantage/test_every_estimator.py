@@ -202,6 +202,15 @@ def test_masked_dead_groups_leave_whitening_and_loss(kind: type[RVPO]) -> None:
     )
 
 
+@pytest.mark.parametrize("kind", [GDPO, RVPO, MeanVariance, HardMin])
+def test_weight_zero_keeps_no_group_alive(kind: type[RVPO]) -> None:
+    # In the first of two groups only r1 tells the samples apart, and nothing trains on it.
+    rewards = matrix([[1, 0], [1, 5], [0, 0], [1, 0]], 2, [1.0, 0.0])
+    masked = kind(dead_groups="mask")(rewards)
+    assert masked.trained.tolist() == [False, False, True, True]
+    assert masked.metrics["advantage/dead_group_frac"] == 0.5
+
+
 @pytest.mark.parametrize("kind", [RVPO, MeanVariance, HardMin])
 def test_masked_dead_channel_is_as_if_absent(kind: type[RVPO]) -> None:
     live = torch.tensor([[0.0], [1.0], [0.5], [0.75]], dtype=torch.double)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,19 +15,19 @@ from torch.testing import assert_close as close
 from rvpo.advantage import GDPO, RVPO, HardMin, MeanVariance
 
 from . import reference
-from .matrices import matrix
+from .matrices import label, matrix
 
 UNITS = (1.0, 3.0, 0.5, 2.0)
 """Each channel has its own: two that rank a group alike then differ by eps, far above rounding, and
 z-scores tie where they are exactly 0, or not at all."""
 
-KINDS: list[tuple[type[reference.ZScore], dict[str, float]]] = [
-    (GDPO, {}),
-    (RVPO, {"k": 0.0}),
-    (RVPO, {"k": 1.5}),
-    (RVPO, {"k": math.inf}),
-    (MeanVariance, {"beta": 0.7}),
-    (HardMin, {}),
+ESTIMATORS: list[reference.ZScore] = [
+    GDPO(),
+    RVPO(k=0.0),
+    RVPO(k=1.5),
+    RVPO(k=math.inf),
+    MeanVariance(beta=0.7),
+    HardMin(),
 ]
 options = st.fixed_dictionaries(
     {
@@ -60,21 +61,16 @@ def steps(draw: st.DrawFn) -> reference.Step:
     return reference.Step(scores=scores, weights=weights, group_size=size)
 
 
-def assert_equal(estimator: reference.ZScore, step: reference.Step) -> None:
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=label)
+@settings(max_examples=300)
+@given(step=steps(), chosen=options)
+def test_equals_the_plain_loops(
+    estimator: reference.ZScore, step: reference.Step, chosen: dict[str, Any]
+) -> None:
+    estimator = replace(estimator, **chosen)
     found = estimator(matrix(step.scores, step.group_size, step.weights))
     expected = reference.run(estimator, step)
     assert found.trained.tolist() == expected.trained
     for tensor, numbers in ((found.z, expected.z), (found.values, expected.values)):
         close(tensor, torch.tensor(numbers, dtype=torch.double), rtol=1e-9, atol=1e-9)
     assert found.metrics == pytest.approx(expected.metrics, rel=1e-9, abs=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("kind", "risk"), KINDS, ids=lambda value: getattr(value, "__name__", None)
-)
-@settings(max_examples=300)
-@given(step=steps(), chosen=options)
-def test_equals_the_plain_loops(
-    kind: type[reference.ZScore], risk: dict[str, Any], step: reference.Step, chosen: dict[str, Any]
-) -> None:
-    assert_equal(kind(**risk, **chosen), step)
