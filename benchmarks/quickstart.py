@@ -58,7 +58,9 @@ def main() -> None:
     names = list(json.loads((run / "held_out.json").read_text())["rewards"])
     header = f"| algorithm | seed | {' | '.join(names)} | median step |"
     table = "\n".join([header, "|" + " --- |" * (len(names) + 3), *lines])
-    (ROOT / "benchmarks" / "results" / "quickstart.md").write_text(table + "\n", encoding="utf-8")
+    results = ROOT / "benchmarks" / "results"
+    results.mkdir(exist_ok=True)
+    (results / "quickstart.md").write_text(table + "\n", encoding="utf-8")
     print(table)
 
 

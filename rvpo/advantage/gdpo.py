@@ -6,7 +6,7 @@ Liu et al. 2026, arXiv:2601.05242, eq. 4 to 7.
 
 Up to rounding this is TRL's `normalize_then_sum`, with one exception: a row of which no score of
 weight above 0 has a sibling's to compare with is unknown, and left out of whitening and the loss.
-TRL leaves out only rows without any score, and whitens such a row along as a sum of 0.
+TRL leaves out rows that have no score at all, and whitens this one as a sum of 0.
 """
 
 from __future__ import annotations
