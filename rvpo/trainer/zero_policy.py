@@ -45,11 +45,11 @@ class ZeroPolicy:
         if config.update.activation_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         self.model_config = model.config
-        self.engine: Any = initialize(model, config, ranks, trainable=True)
+        self.engine: Any = initialize(model, config, trainable=True)
         self._reference: Any = None
         if config.update.beta > 0:
             reference = load_model(config, model_path)
-            self._reference = initialize(reference, config, ranks, trainable=False)
+            self._reference = initialize(reference, config, trainable=False)
 
     def update(self, rollout: Rollout, advantages: Advantages) -> dict[str, float]:
         """See `Policy.update`."""
