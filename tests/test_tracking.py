@@ -159,8 +159,11 @@ def test_neither_key_nor_environment_nor_host_is_written(
     report.close()
     wandb.teardown()
     written = b"".join(f.read_bytes() for f in folder.path.rglob("*") if f.is_file())
-    for secret in (KEY, "not-for-any-log", os.uname().nodename):
+    for secret in (KEY, "not-for-any-log", f'"host":"{os.uname().nodename}"'):
         assert secret.encode() not in written
+    (run,) = offline_runs(folder)
+    hosts = {r.run.host for r in records(run) if r.WhichOneof("record_type") == "run"}
+    assert hosts == {"-"}
 
 
 def test_wandb_mode_disabled_writes_no_run(folder: RunFolder, monkeypatch: pytest.MonkeyPatch):

@@ -23,6 +23,9 @@ from tests.configs import tiny_settings
 
 pytestmark = pytest.mark.slow
 
+RANK_VARIABLES = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
+"""Left in this process's environment by tests that form a group of one in it."""
+
 
 def write_config(initial: Path, folder: Path, **sections: Any) -> Path:
     path = folder / "config.yaml"
@@ -38,6 +41,7 @@ def start(config: Path, *arguments: str) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        env={name: value for name, value in os.environ.items() if name not in RANK_VARIABLES},
     )
 
 
@@ -153,7 +157,7 @@ def test_ctrl_c_finishes_the_step_saves_it_and_says_how_to_go_on(
     config = write_config(tiny_model, tmp_path, steps=500, checkpoint={"every": 1000})
     run = tmp_path / "run"
     process = start(config)
-    while count_steps(run) < 2:
+    while count_steps(run) < 2 and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)

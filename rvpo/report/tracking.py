@@ -54,6 +54,7 @@ class WandbReport:
         self._files = folder.path / "wandb"
         # wandb stages a table's rows under the user's home unless told otherwise; an offline run
         # is complete only if they are in the run folder too.
+        os.environ.setdefault("WANDB_DISABLE_WEAVE", "true")  # advertises itself on the terminal
         os.environ.setdefault("WANDB_DATA_DIR", str(self._files.resolve()))
         self._say = say
         self._table_every = table_every
