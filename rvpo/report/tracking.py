@@ -52,9 +52,9 @@ class WandbReport:
         table_every: int = 10,
     ) -> None:
         self._files = folder.path / "wandb"
+        os.environ.setdefault("WANDB_DISABLE_WEAVE", "true")  # advertises itself on the terminal
         # wandb stages a table's rows under the user's home unless told otherwise; an offline run
         # is complete only if they are in the run folder too.
-        os.environ.setdefault("WANDB_DISABLE_WEAVE", "true")  # advertises itself on the terminal
         os.environ.setdefault("WANDB_DATA_DIR", str(self._files.resolve()))
         self._say = say
         self._table_every = table_every
