@@ -187,7 +187,7 @@ def _weights_on_disk(weights: Iterable[tuple[str, Tensor]], model: Path) -> Iter
     shared = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(prefix="rvpo-", dir=shared if shared.is_dir() else None))
     try:
-        state = {name: tensor.detach().cpu().clone() for name, tensor in weights}
+        state = {name: tensor.cpu() for name, tensor in weights}
         save_file(state, folder / "model.safetensors")
         for name in ("config.json", "generation_config.json"):
             if (model / name).exists():

@@ -44,7 +44,6 @@ class ZeroPolicy:
         model = load_model(config, model_path)
         if config.update.activation_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
-        self.model_config = model.config
         self.engine: Any = initialize(model, config, trainable=True)
         self._reference: Any = None
         if config.update.beta > 0:
