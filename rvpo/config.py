@@ -73,7 +73,7 @@ class FunctionSource(Section):
 
     function: ImportPath
     """`module:function` returning a sequence of rows, each a dict with a prompt column."""
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments for the function."""
     prompt_column: str = "prompt"
     """The column that holds the prompt: a string, or a list of chat messages."""
@@ -167,7 +167,7 @@ class RewardConfig(Section):
     """`module:function` with TRL's reward signature."""
     weight: NonNegativeFloat = 1.0
     """0 logs the reward without training on it."""
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] = Field(default_factory=dict)
     """Further keyword arguments for the function."""
 
 
