@@ -64,9 +64,24 @@ Score = float | None | Failed
 """A value, not applicable (None), or failed with a reason."""
 
 
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What a judge said about one score, to be read beside it."""
+
+    question: str
+    """The criterion, or what else was asked."""
+    answer: str
+    """Such as "met" or "7 of 10"."""
+    reason: str
+    """In the judge's own words; empty where it gave none."""
+
+
 @dataclass(frozen=True, init=False, eq=False)
 class Rewards:
     """The reward matrix of a step, one named column per reward.
+
+    Where prompts bring criteria of their own, a column is only a place: the third criterion of
+    one prompt has nothing to do with that of another. What belongs together is an aspect.
 
     Args:
         values: [N, M] scores; entries outside `valid` are ignored and stored as 0.
@@ -76,6 +91,11 @@ class Rewards:
             at least 0, all 1 if left out. Weight 0 means logged but not trained on.
         valid: [N, M] bool, true where a value exists; everywhere if left out.
         failures: why scores are missing, by (row, column); none for scores that do not apply.
+        aspects: [N, M] bool masks of the scores that reports show together, by name; every column
+            for itself if left out. They may overlap and need not hold everything. Within a group
+            a column belongs to an aspect as a whole.
+        remarks: what judges said, by (row, column).
+        metrics: what scoring took, ready to be logged.
 
     Raises:
         ValueError: shapes disagree, a valid value is not finite (the reward is named), a
@@ -88,6 +108,9 @@ class Rewards:
     weights: Tensor  # [N, M] float
     valid: Tensor  # [N, M] bool
     failures: Mapping[tuple[int, int], str]
+    aspects: Mapping[str, Tensor]  # [N, M] bool each
+    remarks: Mapping[tuple[int, int], Remark]
+    metrics: Mapping[str, float]
 
     def __init__(
         self,
@@ -97,6 +120,9 @@ class Rewards:
         weights: Tensor | None = None,
         valid: Tensor | None = None,
         failures: Mapping[tuple[int, int], str] | None = None,
+        aspects: Mapping[str, Tensor] | None = None,
+        remarks: Mapping[tuple[int, int], Remark] | None = None,
+        metrics: Mapping[str, float] | None = None,
     ) -> None:
         if values.ndim != 2 or values.shape[1] != len(names):
             raise ValueError(
@@ -131,6 +157,12 @@ class Rewards:
         failures = dict(failures or {})
         if any(bool(valid[row, column]) for row, column in failures):
             raise ValueError("a failure may only stand where `valid` is false")
+        if aspects is None:
+            columns = torch.eye(len(names), dtype=torch.bool)
+            aspects = {n: c.expand(values.shape) for n, c in zip(names, columns, strict=True)}
+        wrong = [n for n, mask in aspects.items() if mask.shape != values.shape]
+        if wrong:
+            raise ValueError(f"aspect '{wrong[0]}' must be a mask of shape {list(values.shape)}")
         put = object.__setattr__  # the dataclass is frozen
         put(self, "values", torch.where(valid, values, torch.zeros_like(values)))
         put(self, "names", tuple(names))
@@ -138,6 +170,9 @@ class Rewards:
         put(self, "weights", weights.expand_as(values))
         put(self, "valid", valid)
         put(self, "failures", failures)
+        put(self, "aspects", dict(aspects))
+        put(self, "remarks", dict(remarks or {}))
+        put(self, "metrics", dict(metrics or {}))
 
     @property
     def used(self) -> Tensor:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from torch import Tensor
 
-from rvpo.types import Prompt, Rollout
+from rvpo.types import Prompt, Rollout, Sample
+
+OnSample = Callable[[int, Sample], None]
+"""Told of each sample when it is finished, with its row in the rollout to come."""
+
+
+def ignore(row: int, sample: Sample) -> None:
+    """An `OnSample` for those who wait for the whole rollout."""
 
 
 class RolloutEngine(Protocol):
@@ -16,8 +23,17 @@ class RolloutEngine(Protocol):
     Memory choreography, such as sleeping between rollouts, is the engine's own business.
     """
 
-    def generate(self, prompts: Sequence[Prompt], samples_per_prompt: int, seed: int) -> Rollout:
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        samples_per_prompt: int,
+        seed: int,
+        on_sample: OnSample = ignore,
+    ) -> Rollout:
         """Sample every prompt `samples_per_prompt` times, siblings adjacent.
+
+        `on_sample` hears of each sample once, as soon as it is finished and in any order, while
+        others are still being generated; it must return at once.
 
         Token ids and log-probabilities are those of sampling, never of re-tokenised text, and
         each sample carries the version of the weights that made it.

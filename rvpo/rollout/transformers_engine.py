@@ -11,6 +11,7 @@ from torch import Tensor
 from rvpo.config import TransformersConfig
 from rvpo.errors import EngineError
 from rvpo.rollout.encoder import Encoder
+from rvpo.rollout.engine import OnSample, ignore
 from rvpo.types import Prompt, Rollout, Sample
 
 
@@ -38,9 +39,15 @@ class TransformersEngine:
         self._max_completion_tokens = max_completion_tokens
         self._version: int | None = None
 
-    def generate(self, prompts: Sequence[Prompt], samples_per_prompt: int, seed: int) -> Rollout:
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        samples_per_prompt: int,
+        seed: int,
+        on_sample: OnSample = ignore,
+    ) -> Rollout:
         """See `RolloutEngine.generate`. The same seed, weights and prompts give the same
-        samples to the bit."""
+        samples to the bit. `on_sample` hears of a batch when its longest sample is finished."""
         if self._version is None:
             raise EngineError("the engine was asked to generate before it was given weights")
         rows = [prompt for prompt in prompts for _ in range(samples_per_prompt)]
@@ -48,7 +55,10 @@ class TransformersEngine:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             for start in range(0, len(rows), self._batch_size):
-                samples += self._generate_batch(rows[start : start + self._batch_size])
+                batch = self._generate_batch(rows[start : start + self._batch_size])
+                for row, sample in enumerate(batch, start):
+                    on_sample(row, sample)
+                samples += batch
         return Rollout(samples=tuple(samples), group_size=samples_per_prompt)
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]], version: int) -> None:

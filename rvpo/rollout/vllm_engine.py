@@ -16,6 +16,7 @@ from torch import Tensor
 from rvpo.config import VllmConfig
 from rvpo.errors import ConfigError, EngineError
 from rvpo.rollout.encoder import Encoder
+from rvpo.rollout.engine import OnSample, ignore
 from rvpo.types import Prompt, Rollout, Sample
 
 _RANK_VARIABLES = (
@@ -61,6 +62,7 @@ class VllmEngine:
         _prepare_environment(config, in_process)
         try:
             from vllm import LLM, SamplingParams
+            from vllm.sampling_params import RequestOutputKind
         except ImportError as error:
             raise ConfigError(
                 f"rollout.engine.name: vllm cannot be imported ({error}); install it with "
@@ -72,6 +74,7 @@ class VllmEngine:
             logprobs=0,
             stop_token_ids=list(encoder.stop_ids),
             detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
         )
         settings: dict[str, Any] = {
             "model": model_path,
@@ -97,26 +100,49 @@ class VllmEngine:
         except (RuntimeError, ValueError, OSError) as error:
             raise EngineError(f"vLLM did not start on {model_path!r}: {error}") from error
 
-    def generate(self, prompts: Sequence[Prompt], samples_per_prompt: int, seed: int) -> Rollout:
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        samples_per_prompt: int,
+        seed: int,
+        on_sample: OnSample = ignore,
+    ) -> Rollout:
         """See `RolloutEngine.generate`. `seed` counts only where the engine runs in process:
         vLLM takes a seed for each request on GPUs alone."""
         if self._version is None:
             raise EngineError("vLLM was asked to generate before it was given weights")
         self._wake("kv_cache")
-        requests = [{"prompt_token_ids": list(self._encoder.encode(p))} for p in prompts]
-        sampling = self._sampling.clone()
-        sampling.n = samples_per_prompt
+        rows = [prompt for prompt in prompts for _ in range(samples_per_prompt)]
+        samples: dict[int, Sample] = {}
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            outputs = self._llm.generate(requests, sampling, use_tqdm=False)
-        samples = tuple(
-            self._sample(prompt, output.prompt_token_ids, completion)
-            for prompt, output in zip(prompts, outputs, strict=True)
-            for completion in output.outputs
-        )
+            self._enqueue(prompts, samples_per_prompt)
+            for row, output in self._finished():
+                samples[row] = self._sample(rows[row], output.prompt_token_ids, output.outputs[0])
+                on_sample(row, samples[row])
         if self._sleeps:
             self._llm.sleep(level=1)
-        return Rollout(samples=samples, group_size=samples_per_prompt)
+        return Rollout(
+            samples=tuple(samples[row] for row in range(len(rows))), group_size=samples_per_prompt
+        )
+
+    def _enqueue(self, prompts: Sequence[Prompt], samples_per_prompt: int) -> None:
+        """One request for each sample: vLLM hands over a request of several only as a whole, when
+        the slowest of them is finished. The prompt is computed once all the same, by its cache."""
+        for place, prompt in enumerate(prompts):
+            ids = list(self._encoder.encode(prompt))
+            for row in range(place * samples_per_prompt, (place + 1) * samples_per_prompt):
+                self._llm.llm_engine.add_request(
+                    str(row), {"prompt_token_ids": ids}, self._sampling.clone()
+                )
+
+    def _finished(self) -> Iterator[tuple[int, Any]]:
+        """Run the engine; each request's row and output as it finishes."""
+        engine = self._llm.llm_engine
+        while engine.has_unfinished_requests():
+            for output in engine.step():
+                if output.finished:
+                    yield int(output.request_id), output
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]], version: int) -> None:
         """See `RolloutEngine.load_weights`."""
