@@ -96,6 +96,35 @@ def show(config: Config, settings: Settings = None) -> None:
 
 
 @app.command()
+def plan(
+    config: Config,
+    settings: Settings = None,
+    gpus: Annotated[
+        int | None,
+        typer.Option("--gpus", metavar="N", min=1, help="Plan for N GPUs, not this machine's."),
+    ] = None,
+    gpu_memory: Annotated[
+        float | None,
+        typer.Option("--gpu-memory", metavar="GIB", min=1, help="Memory of each of them, in GiB."),
+    ] = None,
+) -> None:
+    """Check all that a run needs without training: data, model, judge, cost, memory and disk."""
+    with one_sentence():
+        from rvpo.plan.hub import go_offline_without_hub
+        from rvpo.trainer.quiet import quiet_libraries
+
+        go_offline_without_hub()
+        quiet_libraries()
+        from rvpo.config import load_config
+        from rvpo.doctor import display, examine
+        from rvpo.plan.plan import plan as plan_run
+
+        found = plan_run(load_config(config, settings or []), examine(), gpus, gpu_memory)
+        display(found.findings)
+        raise typer.Exit(int(not found.can_start))
+
+
+@app.command()
 def doctor() -> None:
     """Check this machine: what a run would use, what is missing, and how to install it."""
     from rvpo.doctor import diagnose, display, examine

@@ -5,7 +5,6 @@ Every field's docstring is its help. Derived numbers are properties, never field
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -24,7 +23,9 @@ from pydantic import (
 from rvpo import document
 from rvpo.advantage import Estimator
 from rvpo.errors import ConfigError
+from rvpo.judge.config import JudgeConfig
 from rvpo.problem import nearest, sentences
+from rvpo.rewards.config import RewardConfig, RewardName, RubricRewardConfig
 from rvpo.settings import (
     Float,
     Fraction,
@@ -47,16 +48,7 @@ def _siblings(value: int) -> int:
     return value
 
 
-def _reward_name(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", value):
-        raise ValueError(
-            "a reward's name becomes part of metric names; use letters, digits, - and _"
-        )
-    return value
-
-
 GroupSize = Annotated[Int, AfterValidator(_siblings)]
-RewardName = Annotated[str, AfterValidator(_reward_name)]
 
 
 class ModelConfig(Section):
@@ -90,10 +82,32 @@ class DatasetSource(Section):
     """The column that holds the prompt: a string, or a list of chat messages."""
 
 
+class RubricSource(Section):
+    """Rows that bring a rubric each: the criteria that a good answer meets or avoids."""
+
+    rubrics: str
+    """A .jsonl, .json, .parquet or .csv file, or a Hub dataset id."""
+    format: Literal["rar", "healthbench"]
+    """Rubrics as Rewards (question, reference_answer, rubric), or HealthBench (prompt, rubrics)."""
+    domain: Literal["medicine", "science"] | None = None
+    """Of `rar`: how its pitfalls are phrased where their wording does not tell. Medicine mostly
+    names the failure, science mostly its avoidance."""
+    split: str = "train"
+    """Split of a Hub dataset; files have one only."""
+
+    @model_validator(mode="after")
+    def _domain_of_rar(self) -> Self:
+        if (self.format == "rar") != (self.domain is not None):
+            raise ValueError(
+                "format: rar needs a `domain`, medicine or science; other formats have none"
+            )
+        return self
+
+
 def _kind_of_source(value: Any) -> str | None:
     if isinstance(value, Section):
         return type(value).__name__
-    kinds = {"function": "FunctionSource", "path": "DatasetSource"}
+    kinds = {"function": "FunctionSource", "path": "DatasetSource", "rubrics": "RubricSource"}
     keys = value if isinstance(value, dict) else {}
     meant = {name for key in keys if (name := nearest(str(key), list(kinds)))}
     return kinds[meant.pop()] if len(meant) == 1 else None
@@ -101,12 +115,13 @@ def _kind_of_source(value: Any) -> str | None:
 
 Source = Annotated[
     Annotated[FunctionSource, Tag("FunctionSource")]
-    | Annotated[DatasetSource, Tag("DatasetSource")],
+    | Annotated[DatasetSource, Tag("DatasetSource")]
+    | Annotated[RubricSource, Tag("RubricSource")],
     Discriminator(
         _kind_of_source,
         custom_error_type="source",
-        custom_error_message="must be a table with `function` (rows made by Python) or "
-        "`path` (a file or a Hub dataset), and not both",
+        custom_error_message="must be a table with exactly one of `function` (rows made by "
+        "Python), `path` (a file or a Hub dataset) and `rubrics` (the same, with criteria)",
     ),
 ]
 
@@ -160,15 +175,6 @@ class RolloutConfig(Section):
     """G, the group size."""
     max_completion_tokens: PositiveInt = 512
     temperature: PositiveFloat = 1.0
-
-
-class RewardConfig(Section):
-    function: ImportPath
-    """`module:function` with TRL's reward signature."""
-    weight: NonNegativeFloat = 1.0
-    """0 logs the reward without training on it."""
-    arguments: dict[str, Any] = Field(default_factory=dict)
-    """Further keyword arguments for the function."""
 
 
 class UpdateConfig(Section):
@@ -233,6 +239,8 @@ class RunConfig(Section):
     rollout: RolloutConfig = RolloutConfig()
     rewards: dict[RewardName, RewardConfig]
     """At least one, by the name that appears in every report."""
+    judge: JudgeConfig | None = None
+    """Who answers the rubrics; required where a reward has one."""
     advantage: Annotated[Estimator, Field(discriminator="name")]
     update: UpdateConfig = UpdateConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
@@ -257,8 +265,9 @@ class RunConfig(Section):
             )
         if not self.rewards:
             yield "rewards: at least one is needed; add name: {function: module:function}"
-        elif not any(reward.weight > 0 for reward in self.rewards.values()):
+        elif not any(reward.largest_weight > 0 for reward in self.rewards.values()):
             yield "rewards: every weight is 0, which trains nothing; give one a weight above 0"
+        yield from self._judge_problems()
         completion = self.rollout.max_completion_tokens
         context = self.rollout.engine.max_context_tokens
         if context is not None and completion >= context:
@@ -266,6 +275,26 @@ class RunConfig(Section):
                 f"rollout.max_completion_tokens: {completion} leaves no room for a prompt in "
                 f"rollout.engine.max_context_tokens={context}; make it smaller"
             )
+
+    def _judge_problems(self) -> Iterator[str]:
+        for name, reward in self.rewards.items():
+            if isinstance(reward, RubricRewardConfig) and self.judge is None:
+                yield (
+                    f"rewards.{name}: a rubric needs a judge; add judge: {{serve: MODEL}}, or "
+                    "judge: {model: NAME, endpoints: [{url: https://...}]}"
+                )
+            condition = reward.only_if
+            if condition is None:
+                continue
+            where, other = f"rewards.{name}.only_if.reward", self.rewards.get(condition.reward)
+            if other is None or condition.reward == name:
+                others = ", ".join(n for n in self.rewards if n != name) or "none"
+                yield f"{where}: '{condition.reward}' is no other reward; there are {others}"
+            elif isinstance(other, RubricRewardConfig) and other.rubric == "channels":
+                yield (
+                    f"{where}: '{condition.reward}' has a score for each criterion; name a reward "
+                    "with a single one, such as a rubric: explicit"
+                )
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:

@@ -54,6 +54,7 @@ class Machine:
     python: str
     packages: Mapping[str, str]  # installed distributions by name
     devices: tuple[str, ...]  # CUDA devices with their memory; none on a CPU machine
+    device_memory: tuple[float, ...] = ()  # of each
     broken: str | None = None  # why torch does not import
     cores: int
     native_bf16: bool
@@ -78,11 +79,13 @@ def examine() -> Machine:
     """Read this machine; nothing is changed, and no key is read beyond its presence."""
     names = (*CORE, *ENGINES, *DEMO, *NOT_WANTED)
     packages = {n: v for n in names if (v := installed_version(n)) is not None}
-    devices, native_bf16, broken = _torch_devices() if "torch" in packages else ((), False, None)
+    found = _torch_devices() if "torch" in packages else ((), (), False, None)
+    devices, device_memory, native_bf16, broken = found
     return Machine(
         python=platform.python_version(),
         packages=packages,
         devices=devices,
+        device_memory=device_memory,
         broken=broken,
         cores=len(os.sched_getaffinity(0)),
         native_bf16=native_bf16,
@@ -250,20 +253,18 @@ def _reporting(machine: Machine) -> Finding:
             return Finding("wandb", "ok", f"WANDB_MODE={mode}")
 
 
-def _torch_devices() -> tuple[tuple[str, ...], bool, str | None]:
+def _torch_devices() -> tuple[tuple[str, ...], tuple[float, ...], bool, str | None]:
     try:
         import torch
     except (ImportError, OSError) as error:  # OSError: a shared library that does not load
-        return (), False, str(error).splitlines()[0]
+        return (), (), False, str(error).splitlines()[0]
     if not torch.cuda.is_available():
         flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-        return (), "avx512_bf16" in flags or "amx_bf16" in flags, None
-    devices = []
-    for index in range(torch.cuda.device_count()):
-        about = torch.cuda.get_device_properties(index)
-        devices.append(f"{about.name} ({about.total_memory / _GIB:.0f} GiB)")
-    native = torch.cuda.is_bf16_supported(including_emulation=False)
-    return tuple(devices), native, None
+        return (), (), "avx512_bf16" in flags or "amx_bf16" in flags, None
+    about = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    memory = tuple(device.total_memory / _GIB for device in about)
+    names = tuple(f"{d.name} ({size:.0f} GiB)" for d, size in zip(about, memory, strict=True))
+    return names, memory, torch.cuda.is_bf16_supported(including_emulation=False), None
 
 
 def _available_memory() -> float | None:

@@ -1,4 +1,4 @@
-"""A settings file as plain data: YAML read strictly, with settings laid over it.
+"""A settings file as plain data: YAML read strictly, laid over its base, with settings over it.
 
 Two departures from PyYAML: a repeated key is an error (YAML 1.2, 3.2.1.3; PyYAML keeps the last
 one in silence), and `1e-6` is the number it is in YAML 1.2 (PyYAML follows 1.1, where it is text).
@@ -60,34 +60,22 @@ _Dumper.add_implicit_resolver(_FLOAT_TAG, _EXPONENT, list("-+.0123456789"))
 
 
 def read_document(path: Path) -> Document:
-    """The mapping that a YAML file holds.
+    """The mapping that a YAML file holds, with what it takes from its base.
+
+    `base: other.yaml` names a file relative to the file's own folder, which may have a base
+    itself. A section that both have is the file's own as a whole: nothing below it is merged.
 
     Raises:
         ConfigError: no such file, a folder, unreadable, empty, not YAML (with line and column),
-            a repeated key, or something other than a mapping.
+            a repeated key, something other than a mapping, or bases that go round in a circle.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; give --config an existing YAML file") from None
-    except IsADirectoryError:
-        raise ConfigError(f"{path} is a folder; give --config a YAML file in it") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path} is not a text file; a YAML file in UTF-8 is expected") from None
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
-    try:
-        data = _load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {_reason(error)}") from None
-    if data is None:
-        needed = "output, steps, model, data, rewards and advantage"
-        raise ConfigError(f"{path} is empty; a run needs at least {needed}")
-    if not isinstance(data, dict):
-        raise ConfigError(
-            f"{path} holds a {type(data).__name__} at its top level; write `key: value` lines"
-        )
-    return data
+    files = [path]
+    document = _read(path, "--config")
+    while "base" in document:
+        base = _base(document.pop("base"), files)
+        files.append(base)
+        document = _read(base, f"'base' in {files[-2]}") | document
+    return document
 
 
 def override(document: Document, settings: Sequence[str]) -> Document:
@@ -115,6 +103,49 @@ def dump(document: Document) -> str:
     """YAML that `read_document` reads back equal, in the order given."""
     text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     return text
+
+
+def _base(name: Any, files: Sequence[Path]) -> Path:
+    """The file that the last of `files` names as its base."""
+    if not isinstance(name, str) or not name:
+        raise ConfigError(
+            f"{files[-1]}: base: must be the path of a YAML file, relative to this one, got "
+            f"{name!r}"
+        )
+    base = files[-1].parent / name
+    seen = [file.resolve() for file in files]
+    if base.resolve() in seen:
+        circle = [*files[seen.index(base.resolve()) :], base]
+        raise ConfigError(
+            f"{files[-1]}: base: '{name}' leads round in a circle "
+            f"({' -> '.join(file.name for file in circle)}); take one `base:` out"
+        )
+    return base
+
+
+def _read(path: Path, named_by: str) -> Document:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; give {named_by} an existing YAML file") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path} is a folder; give {named_by} a YAML file in it") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not a text file; a YAML file in UTF-8 is expected") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    try:
+        data = _load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {_reason(error)}") from None
+    if data is None:
+        needed = "output, steps, model, data, rewards and advantage"
+        raise ConfigError(f"{path} is empty; a run needs at least {needed}")
+    if not isinstance(data, dict):
+        raise ConfigError(
+            f"{path} holds a {type(data).__name__} at its top level; write `key: value` lines"
+        )
+    return data
 
 
 def _load(text: str) -> Any:

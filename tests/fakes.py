@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any, Literal
 
 import torch
 
+from rvpo.judge.types import Answer, Job, Question, Usage
 from rvpo.report.record import StepRecord
+from rvpo.rubrics.criterion import Criterion
 from rvpo.types import Advantages, Prompt, Rewards, Rollout, Sample
 
 
@@ -84,3 +87,56 @@ def make_record(step: int, metrics: Mapping[str, float] | None = None) -> StepRe
         first_row=0,
         metrics=metrics if metrics is not None else {"rewards/correct/mean": 0.5},
     )
+
+
+class FakeJudge:
+    """Answers by a rule; holds answers back until `release` where it is told to."""
+
+    def __init__(self, rule: Callable[[str, Question], Answer], held: bool = False) -> None:
+        self.jobs: list[Job] = []
+        self.cancelled = 0
+        self._rule = rule
+        self._held = held
+        self._open: list[tuple[Job, Future[tuple[Answer, ...]]]] = []
+
+    def submit(self, job: Job) -> Future[tuple[Answer, ...]]:
+        self.jobs.append(job)
+        future: Future[tuple[Answer, ...]] = Future()
+        self._open.append((job, future))
+        if not self._held:
+            self.release()
+        return future
+
+    def release(self) -> None:
+        for job, future in self._open:
+            if future.set_running_or_notify_cancel():
+                future.set_result(tuple(self._rule(job.response, q) for q in job.questions))
+        self._open = []
+
+    def cancel(self) -> None:
+        self.cancelled += 1
+        for _, future in self._open:
+            future.cancel()
+
+
+def says(response: str, question: Question) -> Answer:
+    """A criterion is met where the response contains its text; a rating is the share of lines."""
+    usage = Usage(requests=1, input_tokens=10, output_tokens=2, cost=0.5, latency_s=0.25)
+    if question.kind == "criterion":
+        met = question.text in response
+        return Answer(value=float(met), reason=f"it says {response}", usage=usage)
+    lines = question.text.splitlines()
+    found = sum(line.split()[-1] in response for line in lines)
+    return Answer(value=found / len(lines), usage=usage)
+
+
+def make_criteria(*texts: str, **fields: Any) -> list[dict[str, Any]]:
+    """Criteria as a data column holds them; a text that starts with "!" is to be avoided."""
+    return [
+        Criterion(
+            text=text.removeprefix("!"),
+            polarity="negative" if text.startswith("!") else "positive",
+            **fields,
+        ).to_row()
+        for text in texts
+    ]

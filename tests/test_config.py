@@ -199,8 +199,9 @@ def test_every_problem_is_reported_at_once(file: Path) -> None:
         ("model=SmolLM", "model: must be a table of settings, got 'SmolLM'"),
         (
             "data.train={path: x, function: y}",
-            "data.train: must be a table with `function` (rows made by Python) or `path` (a file "
-            "or a Hub dataset), and not both, got {'path': 'x', 'function': 'y'}",
+            "data.train: must be a table with exactly one of `function` (rows made by Python), "
+            "`path` (a file or a Hub dataset) and `rubrics` (the same, with criteria), got "
+            "{'path': 'x', 'function': 'y'}",
         ),
         ("data.train.functoin=x", "data.train.functoin: no such setting; did you mean 'function'?"),
         ("data.held_out.slpit=x", "data.held_out.slpit: no such setting; did you mean 'split'?"),

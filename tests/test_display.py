@@ -25,7 +25,7 @@ METRICS = {
 def display(*, terminal: bool) -> tuple[Display, io.StringIO]:
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=80, color_system=None, _environ={})
-    return Display(24, ["correct", "brief"], console), out
+    return Display(24, console), out
 
 
 def test_without_a_terminal_each_step_is_one_plain_line():

@@ -58,6 +58,7 @@ def test_a_row_holds_the_scores_of_its_sample():
         "policy_version": 2,
         "scores": {"correct": 1.0, "brief": 0.25},
         "failures": {},
+        "remarks": {},
         "z": {"correct": 0.5, "brief": -0.25},
         "advantage": 0.0,
         "trained": True,

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from rvpo.config import RewardConfig
 from rvpo.errors import ConfigError, RewardError
 from rvpo.rewards.completion import text_of
+from rvpo.rewards.config import FunctionRewardConfig
 from rvpo.rewards.metrics import reward_metrics
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.suite import RewardSuite
@@ -188,7 +188,7 @@ def test_missing_column_is_named() -> None:
         return []
 
     with pytest.raises(RewardError, match=r"needs a column 'anser'.*did you mean 'answer'?"):
-        RewardSuite([Reward("r", needs)]).check([make_prompt(answer=3)])
+        RewardSuite([Reward("r", needs)]).fitted([make_prompt(answer=3)])
 
 
 def test_argument_may_not_hide_a_column() -> None:
@@ -238,7 +238,7 @@ def test_suite_needs_distinct_rewards() -> None:
 def test_suite_is_built_from_settings() -> None:
     suite = RewardSuite.from_config(
         {
-            "brief": RewardConfig(
+            "brief": FunctionRewardConfig(
                 function="rvpo.rewards.arithmetic:brief", weight=2, arguments={"max_words": 0}
             )
         }
@@ -248,7 +248,9 @@ def test_suite_is_built_from_settings() -> None:
     assert rewards.values[:, 0].tolist() == [0, 0, 0, 0]
     assert rewards.weights[0, 0] == 2
     with pytest.raises(ConfigError, match=r"rewards.r.function: rvpo.rewards.arithmetic has no"):
-        RewardSuite.from_config({"r": RewardConfig(function="rvpo.rewards.arithmetic:breif")})
+        RewardSuite.from_config(
+            {"r": FunctionRewardConfig(function="rvpo.rewards.arithmetic:breif")}
+        )
 
 
 def test_text_of_plain_and_chat_completions() -> None:
@@ -276,6 +278,7 @@ def test_metrics_follow_their_definitions() -> None:
             "reward_group_std": (1.5 + 1) / math.sqrt(2) / 2,
             "frac_reward_zero_std": 0,
             "rewards_joint/satisfied_all_frac": 2 / 3,  # the failed row is not known
+            "rewards_joint/worst_mean": (0.5 + 1 + 1) / 3,
         }
     )
 

@@ -4,7 +4,8 @@ RVPO adds two of its own. Over the trained rows of a step:
 
     advantage/{mean,std,abs_mean,min,max,frac_zero}   of the advantage
     advantage_raw/{...}                    of the aggregate before re-centring and whitening
-    advantage/weight/{reward}              mean of dA/dZ_j, scaled to sum to 1 over each row
+    advantage/weight/{reward}              mean of dA/dZ_j, scaled to sum to 1 over each row; of
+                                           an aspect of several columns, their sum
     advantage/weight_entropy               mean entropy of these weights, in nats; rows with a
                                            negative weight (MeanVariance has them) are left out
     advantage/variance_penalty             mean of (weighted mean of Z) - A, on the scale of Z
@@ -59,7 +60,7 @@ def diagnose(
         return metrics
     metrics |= _moments("advantage", advantages)
     metrics |= _moments("advantage_raw", aggregate.values)
-    metrics |= _channels(rewards, scores.z[trained], used[trained], aggregate.contribution)
+    metrics |= _channels(rewards, trained, scores.z[trained], used[trained], aggregate.contribution)
     metrics["advantage/variance_penalty"] = aggregate.penalty.mean().item()
     return metrics | {name: rows.mean().item() for name, rows in aggregate.per_row.items()}
 
@@ -77,20 +78,23 @@ def _moments(prefix: str, values: Tensor) -> dict[str, float]:
     return metrics
 
 
-def _channels(rewards: Rewards, z: Tensor, used: Tensor, contribution: Tensor) -> dict[str, float]:
-    weights = contribution.mean(dim=0).tolist()
+def _channels(
+    rewards: Rewards, trained: Tensor, z: Tensor, used: Tensor, contribution: Tensor
+) -> dict[str, float]:
+    """Of each aspect; z, used and contribution are [R, M], of the trained rows."""
     # GRPO with missing="sum" also trains on rows whose every score is alone in its channel.
     rows = used.any(dim=1)
-    bottlenecks = lowest(z[rows], used[rows])[1].mean(dim=0).tolist()
-    trainable = (rewards.weights > 0).any(dim=0).tolist()
+    bottlenecks = lowest(z[rows], used[rows])[1]
     metrics = {}
-    for name, weight, bottleneck, shown in zip(
-        rewards.names, weights, bottlenecks, trainable, strict=True
-    ):
-        if shown:
-            metrics[f"advantage/weight/{name}"] = weight
-        if shown and rows.any():
-            metrics[f"advantage/bottleneck/{name}"] = bottleneck
+    for name, mask in rewards.aspects.items():
+        if not bool((mask & (rewards.weights > 0)).any()):
+            continue
+        own = mask[trained]
+        weight = contribution.where(own, 0.0).sum(dim=1).mean()
+        metrics[f"advantage/weight/{name}"] = weight.item()
+        if rows.any():
+            share = bottlenecks.where(own[rows], 0.0).sum(dim=1).mean()
+            metrics[f"advantage/bottleneck/{name}"] = share.item()
     proper = contribution[(contribution >= 0).all(dim=1)]
     if proper.numel():
         entropy = -torch.special.xlogy(proper, proper).sum(dim=1)
@@ -102,10 +106,10 @@ def _step(rewards: Rewards, scores: GroupScores, used: Tensor) -> dict[str, floa
     size = rewards.group_size
     metrics = {}
     compared, dead = scores.compared[::size], scores.dead[::size]  # [P, M]
-    for name, groups, constant in zip(
-        rewards.names, compared.sum(dim=0).tolist(), dead.sum(dim=0).tolist(), strict=True
-    ):
+    for name, mask in rewards.aspects.items():
+        groups = int((compared & mask[::size]).sum())
         if groups:
+            constant = int((dead & mask[::size]).sum())
             metrics[f"rewards/{name}/zero_std_frac"] = constant / groups
     comparable = used.any(dim=1).reshape(-1, size).any(dim=1)  # [P]
     if comparable.any():

@@ -38,3 +38,8 @@ class Ramp:
         if not 0 <= progress <= 1:
             raise ValueError(f"progress must lie in [0, 1], got {progress}")
         return (1 - progress) * self.start + progress * self.end
+
+
+def value_at(setting: float | Ramp, progress: float) -> float:
+    """A setting that may change, when that share of training is done."""
+    return setting.at(progress) if isinstance(setting, Ramp) else setting

@@ -54,6 +54,8 @@ class Usage:
     """HTTP requests sent, retries and hedges included."""
     retries: int = 0
     hedges: int = 0
+    parse_failures: int = 0
+    """Replies that came and could not be read."""
     input_tokens: int = 0
     output_tokens: int = 0
     cost: float = 0.0

@@ -26,16 +26,15 @@ class Display:
 
     Args:
         total_steps: steps of the whole run, those before a resume included.
-        reward_names: [M] rewards to show, by the mean of each (`rewards/{name}/mean`).
         console: where to print. On a terminal it gets the live panel; output printed meanwhile
             to stdout or stderr appears above it.
     """
 
-    def __init__(self, total_steps: int, reward_names: Sequence[str], console: Console) -> None:
+    def __init__(self, total_steps: int, console: Console) -> None:
         self._total_steps = total_steps
         self._console = console
         self._step = 0
-        self._means: dict[str, list[float]] = {name: [] for name in reward_names}
+        self._means: dict[str, list[float]] = {}  # of each reward and part of a rubric
         self._step_seconds: list[float] = []
         self._timing: dict[str, float] = {}
         self._phase: tuple[str, float, Spinner] | None = None  # text, start, its moving dots
@@ -62,7 +61,8 @@ class Display:
         self._timing = timing(record.metrics)
         if "step" in self._timing:
             self._step_seconds.append(self._timing["step"])
-        for name, history in self._means.items():
+        for name in record.rewards.aspects:
+            history = self._means.setdefault(name, [])
             history.append(record.metrics.get(f"rewards/{name}/mean", math.nan))
         self._phase = None
         if self._is_live():

@@ -33,8 +33,9 @@ class HeldOutScores:
     """How well a policy did on each held-out prompt."""
 
     reward_names: tuple[str, ...]
+    """Rewards, and the parts of rubrics that are reported: the aspects of the matrix."""
     prompt_ids: tuple[str, ...]
-    means: Floats  # [P, M] mean over a prompt's samples, NaN where no sample has the score
+    means: Floats  # [P, aspects] mean over a prompt's scores, NaN where no sample has one
 
     @classmethod
     def of(cls, rewards: Rewards, prompt_ids: Sequence[str]) -> HeldOutScores:
@@ -50,12 +51,14 @@ class HeldOutScores:
         groups = len(rewards.values) // rewards.group_size
         if groups != len(prompt_ids):
             raise ValueError(f"the rewards hold {groups} groups, for {len(prompt_ids)} prompts")
-        shape = (groups, rewards.group_size, len(rewards.names))
-        valid = rewards.valid.cpu().numpy().reshape(shape)
-        count = valid.sum(axis=1)
-        total = rewards.values.double().cpu().numpy().reshape(shape).sum(axis=1, where=valid)
-        means = np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
-        return cls(reward_names=rewards.names, prompt_ids=tuple(prompt_ids), means=means)
+        values = rewards.values.double().numpy().reshape(groups, -1)
+        means = np.full((groups, len(rewards.aspects)), np.nan)
+        for j, mask in enumerate(rewards.aspects.values()):
+            present = (mask & rewards.valid).numpy().reshape(groups, -1)
+            count = present.sum(axis=1)
+            total = values.sum(axis=1, where=present)
+            np.divide(total, count, out=means[:, j], where=count > 0)
+        return cls(reward_names=tuple(rewards.aspects), prompt_ids=tuple(prompt_ids), means=means)
 
     def to_json(self) -> dict[str, Any]:
         """The scores with null for a missing one; `from_json` reads them back."""

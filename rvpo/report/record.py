@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from rvpo.types import Advantages, Rewards, Rollout
@@ -68,7 +68,8 @@ def sample_rows(record: StepRecord) -> Iterator[dict[str, Any]]:
     """One JSON-ready row for each of this rank's samples, in rollout order.
 
     `scores` and `z` hold null for a score that does not exist; where it was lost rather than
-    not applicable, `failures` has the reason under the reward's name.
+    not applicable, `failures` has the reason under the reward's name. `remarks` has what judges
+    said, likewise.
     """
     rewards, advantages, first = record.rewards, record.advantages, record.first_row
     rows = slice(first, first + len(record.rollout.samples))
@@ -94,6 +95,11 @@ def sample_rows(record: StepRecord) -> Iterator[dict[str, Any]]:
                 name: rewards.failures[first + i, j]
                 for j, name in enumerate(rewards.names)
                 if (first + i, j) in rewards.failures
+            },
+            "remarks": {
+                name: asdict(rewards.remarks[first + i, j])
+                for j, name in enumerate(rewards.names)
+                if (first + i, j) in rewards.remarks
             },
             "z": channel_z,
             "advantage": advantage[i],

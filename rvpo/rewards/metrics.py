@@ -7,19 +7,21 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
+from rvpo.advantage.group import GroupScores, standardise
 from rvpo.types import Rewards
 
 
 def reward_metrics(rewards: Rewards) -> dict[str, float]:
     """Statistics over the scores that exist. What is not defined is left out, never NaN.
 
-    Standard deviations have ddof 1, as in TRL. For each reward:
+    Standard deviations have ddof 1, as in TRL. For each aspect, which is a reward, one of its
+    criteria, or all its criteria of a class:
 
     * `rewards/{name}/mean` and `/std`, over the batch;
-    * `rewards/{name}/group_std`, its standard deviation within a group, mean over the groups
-      that have two scores;
-    * `rewards/{name}/missing_frac`, the share of samples without a score, and `/failed_frac`,
-      the share whose score failed.
+    * `rewards/{name}/group_std`, the standard deviation of a column within a group, mean over
+      the groups and columns that have two scores;
+    * `rewards/{name}/missing_frac`, the share of its places without a score, and
+      `/failed_frac`, the share whose score failed.
 
     Of all rewards together:
 
@@ -28,30 +30,38 @@ def reward_metrics(rewards: Rewards) -> dict[str, float]:
       group, mean over groups;
     * `frac_reward_zero_std`, the share of groups whose samples all have the same sum;
     * `rewards_joint/satisfied_all_frac`, the share of samples whose every weighted score is 1,
-      over those without a failed score, where all weighted scores lie between 0 and 1.
+      over those without a failed score, where all weighted scores lie between 0 and 1;
+    * `rewards_joint/worst_mean`, the lowest weighted score of a sample, mean over the same.
     """
+    if not len(rewards.values):
+        return {}
+    groups = standardise(rewards.values, rewards.valid, rewards.group_size, eps=0.0)
+    failed = torch.zeros_like(rewards.valid)
+    for row, column in rewards.failures:
+        failed[row, column] = True
     metrics: dict[str, float] = {}
-    for column, name in enumerate(rewards.names):
-        values, valid = rewards.values[:, column], rewards.valid[:, column]
-        metrics |= _spread(f"rewards/{name}", values, valid, rewards.group_size)
-        if len(values):
-            failed = sum(1 for _, at in rewards.failures if at == column)
-            metrics[f"rewards/{name}/missing_frac"] = float((~valid).float().mean())
-            metrics[f"rewards/{name}/failed_frac"] = failed / len(values)
+    for name, mask in rewards.aspects.items():
+        places = int(mask.sum())
+        if not places:
+            continue
+        metrics |= _spread(f"rewards/{name}", rewards, mask, groups)
+        metrics[f"rewards/{name}/missing_frac"] = int((mask & ~rewards.valid).sum()) / places
+        metrics[f"rewards/{name}/failed_frac"] = int((mask & failed).sum()) / places
     return metrics | _joint(rewards)
 
 
-def _spread(prefix: str, values: Tensor, valid: Tensor, group_size: int) -> dict[str, float]:
-    """Mean and standard deviations of one channel, [N] values."""
+def _spread(prefix: str, rewards: Rewards, mask: Tensor, groups: GroupScores) -> dict[str, float]:
+    """Mean and standard deviations of the scores of an aspect, an [N, M] mask."""
     metrics: dict[str, float] = {}
-    present = values[valid]
+    present = rewards.values[mask & rewards.valid]
     if len(present) > 0:
         metrics[f"{prefix}/mean"] = float(present.mean())
     if len(present) > 1:
         metrics[f"{prefix}/std"] = float(present.std())
-    within = _group_stds(values, valid, group_size)
-    if within:
-        metrics[f"{prefix}/group_std"] = fmean(within)
+    size = rewards.group_size
+    within = groups.std[::size][(mask & groups.compared)[::size]]
+    if len(within) > 0:
+        metrics[f"{prefix}/group_std"] = float(within.mean())
     return metrics
 
 
@@ -74,7 +84,9 @@ def _joint(rewards: Rewards) -> dict[str, float]:
         known = scored.clone()  # of a failed score nobody knows whether it would have been 1
         known[[row for row, _ in rewards.failures]] = False
         if bool(known.any()):
+            worst = rewards.values.where(used, torch.inf).amin(dim=1)  # [N]
             metrics["rewards_joint/satisfied_all_frac"] = float(satisfied[known].float().mean())
+            metrics["rewards_joint/worst_mean"] = float(worst[known].mean())
     return metrics
 
 

@@ -11,8 +11,10 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from rvpo.advantage.schedule import Ramp
 from rvpo.errors import ConfigError, RewardError
 from rvpo.problem import nearest
+from rvpo.rewards.condition import Condition
 from rvpo.types import Failed, Score
 
 _LARGEST = 1e18
@@ -36,6 +38,7 @@ class Reward:
             not apply, or `Failed` where a score could not be determined.
         weight: 0 means logged but not trained on.
         arguments: further keyword arguments for the function.
+        condition: see `Condition`.
 
     Raises:
         ConfigError: the function does not take what it will be called with.
@@ -43,8 +46,9 @@ class Reward:
 
     name: str
     function: Callable[..., Any]
-    weight: float = 1.0
+    weight: float | Ramp = 1.0
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    condition: Condition | None = None
 
     def __post_init__(self) -> None:
         parameters = inspect.signature(self.function).parameters.values()
@@ -64,6 +68,16 @@ class Reward:
                 guess = nearest(argument, names)
                 meant = f"did you mean '{guess}'?" if guess else f"it takes {names or 'none'}"
                 raise ConfigError(f"{where}: the function has no such argument; {meant}")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of its columns in the matrix: its own."""
+        return (self.name,)
+
+    @property
+    def aspects(self) -> tuple[str, ...]:
+        """What reports show of it: itself."""
+        return (self.name,)
 
     @property
     def is_async(self) -> bool:

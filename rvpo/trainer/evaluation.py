@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from rvpo.report.held_out import HeldOutScores
+from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.trainer.ranks import Ranks
 from rvpo.trainer.seed import derived_seed
-from rvpo.types import Prompt, Rewards, Rollout
+from rvpo.types import Prompt
 
 
 def evaluate(
     prompts: Sequence[Prompt],
     engine: RolloutEngine,
-    score: Callable[[Rollout], Rewards],
+    score: RewardSuite,
     ranks: Ranks,
     *,
     samples_per_prompt: int,
@@ -26,6 +27,12 @@ def evaluate(
     where the engine honours seeds.
     """
     mine = prompts[ranks.share(len(prompts))]
-    rollout = engine.generate(mine, samples_per_prompt, derived_seed(seed, "held out", ranks.rank))
-    rewards = ranks.gather(score(rollout))
+    scoring = score.begin()
+    rollout = engine.generate(
+        mine,
+        samples_per_prompt,
+        derived_seed(seed, "held out", ranks.rank),
+        on_sample=scoring.take,
+    )
+    rewards = scoring.collect(rollout, ranks)
     return HeldOutScores.of(rewards, [prompt.id for prompt in prompts])

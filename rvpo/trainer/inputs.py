@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -30,8 +31,11 @@ class Inputs:
     score: RewardSuite
 
 
-def read_inputs(config: RunConfig) -> Inputs:
+def read_inputs(config: RunConfig, say: Callable[[str], None]) -> Inputs:
     """Read and check model files, prompts and rewards.
+
+    Args:
+        say: where to report what was left out of the data.
 
     Raises:
         ConfigError, DataError: whichever is wrong first.
@@ -44,7 +48,7 @@ def read_inputs(config: RunConfig) -> Inputs:
     if data.held_out is not None:
         held_out = load_prompts(data.held_out, data.system_prompt, "data.held_out")
         held_out = held_out[: config.evaluate.prompts]
-    score.check((*prompts, *held_out))
+    score = score.fitted((*prompts, *held_out))
     model_path = resolve_model(config.model.path)
     encoder = Encoder.from_model(
         model_path,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from rvpo.advantage import AdvantageEstimator
 from rvpo.data.prompts import PromptStream
 from rvpo.report.record import Report, StepRecord
+from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.trainer.checkpoint import Checkpoints
 from rvpo.trainer.clock import Clock
@@ -15,13 +14,12 @@ from rvpo.trainer.metrics import step_metrics
 from rvpo.trainer.policy import Policy
 from rvpo.trainer.ranks import Ranks
 from rvpo.trainer.seed import derived_seed
-from rvpo.types import Rewards, Rollout
 
 
 def train(
     prompts: PromptStream,
     engine: RolloutEngine,
-    score: Callable[[Rollout], Rewards],
+    score: RewardSuite,
     estimate: AdvantageEstimator,
     policy: Policy,
     report: Report,
@@ -36,7 +34,8 @@ def train(
     """Each pass is one optimizer update on samples from the newest policy.
 
     Every rank generates and trains on its share of the prompts; the estimator sees the reward
-    matrix of all ranks. Of `steps`, `start` are done already and `stop` is the end of the run.
+    matrix of all ranks. Judges get to work on a sample while others are generated. Of `steps`,
+    `start` are done already and `stop` is the end of the run.
 
     Raises:
         RvpoError: of whichever part failed; the newest checkpoint stays usable.
@@ -45,15 +44,20 @@ def train(
     engine.load_weights(policy.named_weights(), version=steps.start)
     for step in steps:
         clock = Clock()
+        progress = step / max(1, steps.stop - 1)
         batch = prompts.at(step)  # P prompts
 
+        scoring = score.begin(progress)
         rollout = engine.generate(
-            batch[ranks.share(len(batch))], group_size, derived_seed(seed, step, ranks.rank)
+            batch[ranks.share(len(batch))],
+            group_size,
+            derived_seed(seed, step, ranks.rank),
+            on_sample=scoring.take,
         )  # N / ranks samples
         clock.lap("generate")
 
-        rewards = ranks.gather(score(rollout))  # [N, M]
-        advantages = estimate(rewards, progress=step / max(1, steps.stop - 1))  # [N]
+        rewards = scoring.collect(rollout, ranks)  # [N, M]
+        advantages = estimate(rewards, progress)  # [N]
         clock.lap("score")
 
         update = policy.update(rollout, ranks.shard(advantages))

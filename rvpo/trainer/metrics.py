@@ -15,6 +15,7 @@ def step_metrics(
     """Rewards, advantages and completions of all ranks, in step `step` = 0, 1, …"""
     return (
         reward_metrics(rewards)
+        | dict(rewards.metrics)
         | dict(advantages.metrics)
         | completion_metrics(step, rollout, ranks)
     )

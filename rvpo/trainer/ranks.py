@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -47,7 +47,8 @@ class Ranks:
         return slice(self.rank * total // self.size, (self.rank + 1) * total // self.size)
 
     def gather(self, rewards: Rewards) -> Rewards:
-        """Every rank's rows under each other, in rank order, on every rank."""
+        """Every rank's rows under each other, in rank order, on every rank. All ranks must have
+        the same columns and aspects; metrics are left behind."""
         if self.size == 1:
             return rewards
         parts = self.gather_objects(rewards)
@@ -60,11 +61,11 @@ class Ranks:
             group_size=rewards.group_size,
             weights=torch.cat([part.weights for part in parts]),
             valid=torch.cat([part.valid for part in parts]),
-            failures={
-                (row + start, column): reason
-                for part, start in zip(parts, starts, strict=True)
-                for (row, column), reason in part.failures.items()
+            failures=_stacked([part.failures for part in parts], starts),
+            aspects={
+                name: torch.cat([part.aspects[name] for part in parts]) for name in rewards.aspects
             },
+            remarks=_stacked([part.remarks for part in parts], starts),
         )
 
     def shard(self, advantages: Advantages) -> Advantages:
@@ -79,6 +80,8 @@ class Ranks:
 
     def gather_objects(self, value: T) -> list[T]:
         """The value of every rank, in rank order, on every rank."""
+        if self.size == 1:
+            return [value]
         parts: list[T | None] = [None] * self.size
         dist.all_gather_object(parts, value)
         return [part for part in parts if part is not None]
@@ -109,6 +112,17 @@ class Ranks:
         dist.all_reduce(tensor, op=op)
         result: list[float] = tensor.tolist()
         return result
+
+
+def _stacked(
+    parts: Sequence[Mapping[tuple[int, int], T]], starts: Sequence[int]
+) -> dict[tuple[int, int], T]:
+    """What is filed by (row, column), with rows counted over all parts."""
+    return {
+        (row + start, column): value
+        for part, start in zip(parts, starts, strict=True)
+        for (row, column), value in part.items()
+    }
 
 
 def free_port() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from rich.console import Console
 from rvpo.config import RunConfig, dump_config, load_config
 from rvpo.data.prompts import PromptStream
 from rvpo.errors import ConfigError
+from rvpo.judge.service import JudgeService
 from rvpo.provenance import provenance
 from rvpo.report.curves import draw_curves
 from rvpo.report.display import Display
@@ -43,7 +45,7 @@ def run(config: RunConfig, resume: bool) -> None:
     """
     ranks = Ranks.join()
     console = Console(quiet=not ranks.is_main)
-    display = Display(config.steps, list(config.rewards), console)
+    display = Display(config.steps, console)
     try:
         _run(config, resume, ranks, display, console)
     except KeyboardInterrupt:
@@ -63,13 +65,15 @@ def _run(config: RunConfig, resume: bool, ranks: Ranks, display: Display, consol
         _check_unchanged(config, folder.config)
     else:
         folder.require_free()
-    inputs = read_inputs(config)
-    display.phase("sharding the model with DeepSpeed ZeRO-3")
-    policy = ZeroPolicy(config, inputs.model_path, ranks)
-    display.phase(f"starting {config.rollout.engine.name}")
-    engine = build_engine(config, inputs, ranks)
+    inputs = read_inputs(config, display.say)
     with ExitStack() as stack:
+        judge = _start_judge(config, inputs, ranks, stack)
+        display.phase("sharding the model with DeepSpeed ZeRO-3")
+        policy = ZeroPolicy(config, inputs.model_path, ranks)
+        display.phase(f"starting {config.rollout.engine.name}")
+        engine = build_engine(config, inputs, ranks)
         stack.callback(engine.close)
+        inputs = _connect_judge(config, inputs, judge, ranks, display)
         # Only now: what fails before leaves no trace in the folder.
         if ranks.is_main:
             _prepare_folder(config, resume, stack)
@@ -92,7 +96,30 @@ def _run(config: RunConfig, resume: bool, ranks: Ranks, display: Display, consol
             config, inputs, engine, policy, report, checkpoints, folder, ranks, display, start
         )
     if ranks.is_main:
-        _conclude(config, folder, before, after, console)
+        _conclude(config, inputs, folder, before, after, console)
+
+
+def _start_judge(
+    config: RunConfig, inputs: Inputs, ranks: Ranks, stack: ExitStack
+) -> JudgeService | None:
+    """A judge, where a reward needs one: on its way up while everything else starts."""
+    if config.judge is None or not inputs.score.is_judged:
+        return None
+    on_gpu = ranks.device.type == "cuda"
+    judge = JudgeService(config.judge, is_main=ranks.is_main, on_gpu=on_gpu)
+    stack.callback(judge.close)
+    return judge
+
+
+def _connect_judge(
+    config: RunConfig, inputs: Inputs, judge: JudgeService | None, ranks: Ranks, display: Display
+) -> Inputs:
+    """The inputs with rewards that can ask the judge."""
+    if config.judge is None or judge is None:
+        return inputs
+    display.phase("waiting for the judge")
+    client = judge.connect(ranks.gather_objects)
+    return replace(inputs, score=inputs.score.judged_by(client, config.judge.budget))
 
 
 def _train(
@@ -216,12 +243,13 @@ def _score_held_out(
 
 def _conclude(
     config: RunConfig,
+    inputs: Inputs,
     folder: RunFolder,
     before: HeldOutScores | None,
     after: HeldOutScores | None,
     console: Console,
 ) -> None:
-    draw_curves(folder.metrics, list(config.rewards), folder.curves, title=folder.path.name)
+    draw_curves(folder.metrics, inputs.score.aspects, folder.curves, title=folder.path.name)
     if before is not None and after is not None:
         comparisons = compare(before, after, config.seed)
         write_json(folder.held_out, comparisons_json(comparisons))

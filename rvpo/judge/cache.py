@@ -1,0 +1,155 @@
+"""Verdicts already known, in a file that runs and workers share."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from rvpo.errors import ConfigError
+
+_GATHER_S: Final = 0.003
+"""How long verdicts are gathered for one transaction."""
+_BUSY_S: Final = 1.0
+"""How long SQLite waits for another process's transaction before we look whether to go on."""
+_PATIENCE_S: Final = 30.0
+"""How long one transaction may be kept waiting altogether."""
+
+_SETUP: Final = """
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = NORMAL;
+    CREATE TABLE IF NOT EXISTS verdicts (key BLOB PRIMARY KEY, verdict TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+class CacheError(Exception):
+    """A cache that stopped working. Its text is a reason that repeats, to be counted."""
+
+
+class Cache:
+    """A table from what a judge saw to what it said, in SQLite.
+
+    Reading takes microseconds and waits for nobody, so it happens in the event loop; writing has
+    a thread of its own, a transaction every few milliseconds.
+
+    Args:
+        path: of the file, made if missing.
+
+    Raises:
+        ConfigError: it cannot be made or opened, or is no cache.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _set_up(path)
+        except (OSError, sqlite3.Error) as error:
+            raise ConfigError(
+                f"judge.cache: {path} cannot be used as a cache ({error}); give another path, "
+                "or move the file away if it is damaged or no SQLite file"
+            ) from error
+        self._reader = _connect(path)
+        self._writer = _connect(path)
+        self._thread = ThreadPoolExecutor(1, "judge-cache")
+        self._unwritten: list[tuple[bytes, str, asyncio.Future[None]]] = []
+        self._flushing: asyncio.Task[None] | None = None
+        self._closing = False
+
+    def get(self, key: bytes) -> tuple[float, str] | None:
+        """The (value, reason) known for a key.
+
+        Raises:
+            CacheError: the file cannot be read.
+        """
+        try:
+            row = self._reader.execute(
+                "SELECT verdict FROM verdicts WHERE key = ?", (key,)
+            ).fetchone()
+        except sqlite3.Error as error:
+            raise CacheError(f"cache: {error}") from error
+        if row is None:
+            return None
+        verdict = json.loads(row[0])
+        return verdict["value"], verdict["reason"]
+
+    async def put(self, key: bytes, value: float, reason: str) -> None:
+        """Return when the verdict is in the file, where the end of this process cannot lose it.
+
+        Raises:
+            CacheError: the file cannot be written.
+        """
+        written = asyncio.get_running_loop().create_future()
+        self._unwritten.append((key, json.dumps({"value": value, "reason": reason}), written))
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush())
+        await written
+
+    async def close(self) -> None:
+        """Write what is left, unless the file is locked, and close it."""
+        self._closing = True
+        if self._flushing is not None:
+            await self._flushing
+        self._thread.shutdown()
+        self._writer.close()
+        self._reader.close()
+
+    async def _flush(self) -> None:
+        while self._unwritten:
+            await asyncio.sleep(_GATHER_S)
+            batch, self._unwritten = self._unwritten, []
+            failure: CacheError | None = None
+            try:
+                await asyncio.get_running_loop().run_in_executor(
+                    self._thread, self._write, [(key, verdict) for key, verdict, _ in batch]
+                )
+            except sqlite3.Error as error:
+                failure = CacheError(f"cache: {error}")
+            for _, _, written in batch:
+                if written.done():  # cancelled meanwhile
+                    continue
+                if failure is None:
+                    written.set_result(None)
+                else:
+                    written.set_exception(failure)
+        self._flushing = None
+
+    def _write(self, rows: Sequence[tuple[bytes, str]]) -> None:
+        until = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                with self._writer:
+                    self._writer.executemany("INSERT OR REPLACE INTO verdicts VALUES (?, ?)", rows)
+                return
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error) or self._closing or time.monotonic() > until:
+                    raise
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # The writer is opened by one thread and used by another, never by two at once.
+    return sqlite3.connect(path, timeout=_BUSY_S, check_same_thread=False)
+
+
+def _set_up(path: Path) -> None:
+    until = time.monotonic() + _PATIENCE_S
+    with closing(_connect(path)) as connection:
+        while True:
+            try:
+                connection.executescript(_SETUP)
+                connection.execute("SELECT key, verdict FROM verdicts LIMIT 1").fetchone()
+                return
+            except sqlite3.OperationalError as error:
+                # Workers start together, and the change to WAL does not wait for its turn.
+                if not _is_busy(error) or time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY

@@ -1,0 +1,318 @@
+"""One OpenAI-compatible chat endpoint: how it is called, and what that teaches about calling it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import random
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any, Final, Literal
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+from yarl import URL
+
+from rvpo.errors import ConfigError
+from rvpo.judge.config import EndpointConfig
+from rvpo.judge.limits import Breaker, Pace, Window, share_of
+
+LONGEST_REPLY: Final = 2**20
+"""Bytes of a reply that are read."""
+
+SCHEMA_REFUSED: Final = "schema refused"
+"""The reason of a call that may succeed without its schema."""
+
+_BROKEN: Final = frozenset((401, 402, 403, 404))  # the key, the credit or the name is wrong
+_TRANSIENT: Final = frozenset((408, 409, 425))
+_LONGEST_THROTTLE_S: Final = 30.0
+
+Remedy = Literal["wait", "retry", "switch", "plain", "resample", "none"]
+"""What may help after a failure: the endpoint's own pause, trying later, another endpoint,
+asking without a schema, another sample of the same model, or nothing."""
+
+
+class CallFailed(Exception):
+    """A call without a usable reply.
+
+    Its reason is one of few short texts, to be counted. It holds nothing of what the server said,
+    which may repeat a key.
+    """
+
+    def __init__(self, reason: str, remedy: Remedy) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.remedy = remedy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What came back from one call."""
+
+    text: str
+    finish_reason: str
+    input_tokens: int
+    output_tokens: int
+    cost: float
+    """Dollars."""
+
+
+@dataclass(slots=True, eq=False)
+class Permit:
+    """The right to one call, which takes its part of the endpoint's limits until it is left."""
+
+    endpoint: Endpoint
+    started: float
+    reserved: int
+    """Tokens."""
+    on_trial: bool
+    used: int | None = None
+    """Tokens of the reply, once known."""
+
+
+class Endpoint:
+    """Sends calls, and learns from how they end when to send the next.
+
+    Args:
+        config: its address and limits.
+        model: the judge's name where the endpoint has none of its own.
+        name: how messages call it, such as `judge.endpoints[0]`.
+        share: (index, count) of this worker among those that divide the limits.
+
+    Raises:
+        ConfigError: its key is not in the environment, or its limits are too small to divide.
+    """
+
+    def __init__(
+        self, config: EndpointConfig, model: str, name: str, share: tuple[int, int]
+    ) -> None:
+        self.model = config.model or model
+        self.concurrency = share_of(config.concurrency, *share)
+        self.structured = True
+        """False once it has refused a schema and answered without."""
+        self.broken: str | None = None
+        """Why it will never answer."""
+        self._config = config
+        self._url = _completions(config, name)
+        self._proxy = _proxy(self._url)
+        self._window = Window(self.concurrency)
+        self._breaker = Breaker()
+        self._requests = _pace(config.requests_per_minute, f"{name}.requests_per_minute", share)
+        self._tokens = _pace(config.tokens_per_minute, f"{name}.tokens_per_minute", share)
+        self._paused_until = -math.inf
+        self._throttles = 0  # in a row, without a word on how long to wait
+        if config.key_variable is not None and not _is_key(os.environ.get(config.key_variable, "")):
+            raise ConfigError(
+                f"{name}.key_variable: {config.key_variable} holds no API key in the environment "
+                f"of the judge workers; write `export {config.key_variable}=...` before the run, "
+                "or leave key_variable out for an endpoint that needs none"
+            )
+
+    @property
+    def load(self) -> float:
+        """Calls in flight as a share of what is allowed now."""
+        return self._window.load
+
+    def ready_at(self, now: float, tokens: int) -> float:
+        """When it may be asked, as far as is known: infinity while that depends on other calls."""
+        if self.broken is not None or not self._window.has_room:
+            return math.inf
+        moment = max(self._paused_until, self._breaker.ready_at())
+        if self._requests is not None:
+            moment = max(moment, self._requests.ready_at(now, 1))
+        if self._tokens is not None:
+            moment = max(moment, self._tokens.ready_at(now, tokens))
+        return moment
+
+    def enter(self, now: float, tokens: int) -> Permit:
+        """Begin a call of an estimated number of tokens, input and output together."""
+        self._window.in_flight += 1
+        if self._requests is not None:
+            self._requests.settle(now, self._requests.reserve(now, 1), 1)
+        reserved = self._tokens.reserve(now, tokens) if self._tokens is not None else 0
+        return Permit(self, now, reserved, self._breaker.enter())
+
+    def leave(self, permit: Permit, now: float) -> None:
+        """End a call, however it went. Without a reply, its tokens count as estimated."""
+        self._window.in_flight -= 1
+        self._breaker.leave(permit.on_trial)
+        if self._tokens is not None:
+            used = permit.reserved if permit.used is None else permit.used
+            self._tokens.settle(now, permit.reserved, used)
+
+    async def call(
+        self,
+        session: aiohttp.ClientSession,
+        permit: Permit,
+        body: bytes,
+        timeout_s: float,
+        with_schema: bool,
+    ) -> Reply:
+        """Send one request and read the whole reply, within `timeout_s`.
+
+        Args:
+            with_schema: whether the body asks for a reply held to a schema.
+
+        Raises:
+            CallFailed: there is no completion.
+        """
+        try:
+            async with (
+                asyncio.timeout(timeout_s),
+                session.post(
+                    self._url,
+                    data=body,
+                    headers=self._headers(),
+                    proxy=self._proxy,
+                    allow_redirects=False,  # they would take the key elsewhere
+                ) as response,
+            ):
+                if response.status != 200:
+                    if with_schema and response.status in (400, 422):
+                        raise CallFailed(SCHEMA_REFUSED, "plain")
+                    retry_after = response.headers.get("Retry-After")
+                    raise self._refusal(response.status, retry_after, permit)
+                text = await _read(response.content)
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            self._breaker.fail(time.monotonic(), permit.on_trial)
+            raise CallFailed(_reason(error), "retry") from None
+        self._breaker.succeed()
+        self._window.grow()
+        self._throttles = 0
+        reply = self._completion(text)
+        if reply.input_tokens or reply.output_tokens:
+            permit.used = reply.input_tokens + reply.output_tokens
+        return reply
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+        if self._config.key_variable is not None:
+            headers["Authorization"] = f"Bearer {os.environ[self._config.key_variable].strip()}"
+        return headers
+
+    def _refusal(self, status: int, retry_after: str | None, permit: Permit) -> CallFailed:
+        now = time.monotonic()
+        reason = f"http {status}"
+        pause_s = _seconds(retry_after)
+        if pause_s is not None:
+            self._paused_until = max(self._paused_until, now + pause_s)
+        if status == 429:
+            if self._window.halve(now, permit.started) and pause_s is None:
+                pause_s = min(_LONGEST_THROTTLE_S, 0.5 * 2**self._throttles)
+                self._throttles += 1
+                self._paused_until = max(self._paused_until, now + pause_s * random.uniform(0.5, 1))
+            return CallFailed(reason, "wait")
+        if status >= 500 or status in _TRANSIENT:
+            self._breaker.fail(now, permit.on_trial)
+            return CallFailed(reason, "retry")
+        self._breaker.succeed()  # it answers, if not as we like
+        if status in _BROKEN:
+            self.broken = reason
+            return CallFailed(reason, "switch")
+        return CallFailed(reason, "none")
+
+    def _completion(self, body: bytes) -> Reply:
+        try:
+            value = json.loads(body)
+            choice = value["choices"][0]
+            text = choice["message"].get("content")
+            finish_reason = choice.get("finish_reason")
+            usage = value.get("usage")
+        except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+            raise CallFailed("no completion", "resample") from None
+        input_tokens = _count(usage, "prompt_tokens")
+        output_tokens = _count(usage, "completion_tokens")
+        return Reply(
+            text=text if isinstance(text, str) else "",
+            finish_reason=finish_reason if isinstance(finish_reason, str) else "",
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            cost=(
+                input_tokens * (self._config.input_price or 0.0)
+                + output_tokens * (self._config.output_price or 0.0)
+            )
+            / 1e6,
+        )
+
+
+async def _read(content: aiohttp.StreamReader) -> bytes:
+    chunks = []
+    size = 0
+    async for chunk in content.iter_any():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > LONGEST_REPLY:
+            raise CallFailed("reply too long", "resample")
+    return b"".join(chunks)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "timeout"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "unknown host"
+    return "tls" if isinstance(error, aiohttp.ClientSSLError) else "connection"
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Of a Retry-After header, in either of its forms; None where it says nothing."""
+    if retry_after is None:
+        return None
+    if re.fullmatch(r"\s*\d{1,9}(\.\d*)?\s*", retry_after):
+        return float(retry_after)
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def _count(usage: Any, name: str) -> int:
+    value = usage.get(name) if isinstance(usage, Mapping) else None
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def _pace(limit: int | None, name: str, share: tuple[int, int]) -> Pace | None:
+    if limit is None:
+        return None
+    part = share_of(limit, *share)
+    if part < 1:
+        raise ConfigError(
+            f"{name}: {limit} cannot be shared by {share[1]} workers; give at least {share[1]}, "
+            "or fewer judge.workers"
+        )
+    return Pace(part)
+
+
+def _is_key(text: str) -> bool:
+    # A header holds nothing else, and an error about one would show the key.
+    return re.fullmatch(r"[\x21-\x7e]+", text.strip()) is not None
+
+
+def _completions(config: EndpointConfig, name: str) -> URL:
+    # Not one of these sentences shows the address, which may hold a password.
+    try:
+        base = URL(config.url)
+    except ValueError:
+        base = URL()
+    if not base.host:
+        raise ConfigError(f"{name}.url is no address; write one such as https://api.openai.com/v1")
+    if base.user is not None and config.key_variable is not None:
+        raise ConfigError(
+            f"{name}: the url holds a user name and key_variable is set; an endpoint takes one of "
+            "them, so leave the other out"
+        )
+    return (base / "chat" / "completions").with_query(base.query)  # Azure has its version there
+
+
+def _proxy(url: URL) -> URL | None:
+    """The proxy that the environment names for an address; none for this machine's own."""
+    host = url.host or ""
+    address = getproxies().get(url.scheme)
+    if not address or host == "localhost" or host.startswith("127.") or host == "::1":
+        return None
+    return None if proxy_bypass(host) else URL(address)

@@ -1,0 +1,1 @@
+"""What a run takes, and whether it could start here, without training."""

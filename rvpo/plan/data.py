@@ -1,0 +1,87 @@
+"""Prompts and rewards, read as a run reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rvpo.config import DatasetSource, FunctionSource, RunConfig, Source
+from rvpo.data.prompts import load_prompts
+from rvpo.doctor import Finding
+from rvpo.errors import RvpoError
+from rvpo.rewards.rubric import RubricReward
+from rvpo.rewards.suite import RewardSuite
+from rvpo.rubrics.report import rubric_statistics
+from rvpo.types import Prompt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Data:
+    """What could be read, and what is to say about it."""
+
+    train: tuple[Prompt, ...]
+    held_out: tuple[Prompt, ...]
+    rubrics: tuple[RubricReward, ...]
+    """Rewards that ask the judge."""
+    findings: tuple[Finding, ...]
+
+
+def read_data(config: RunConfig) -> Data:
+    """Read prompts and rewards; what fails becomes a finding."""
+    findings: list[Finding] = []
+    train = _prompts(config, config.data.train, "data.train", findings)
+    held_out: tuple[Prompt, ...] = ()
+    if config.data.held_out is not None:
+        held_out = _prompts(config, config.data.held_out, "data.held_out", findings)
+        held_out = held_out[: config.evaluate.prompts]
+    rubrics: list[RubricReward] = []
+    try:
+        suite = RewardSuite.from_config(config.rewards)
+        rubrics = [reward for reward in suite.rewards if isinstance(reward, RubricReward)]
+        if train:
+            suite.fitted((*train, *held_out))
+        findings.append(Finding("rewards", "ok", ", ".join(config.rewards)))
+        findings += [_statistics(reward, train) for reward in rubrics if train]
+    except RvpoError as error:
+        findings.append(Finding("rewards", "missing", str(error)))
+        rubrics = []
+    return Data(train=train, held_out=held_out, rubrics=tuple(rubrics), findings=tuple(findings))
+
+
+def _prompts(
+    config: RunConfig, source: Source, where: str, findings: list[Finding]
+) -> tuple[Prompt, ...]:
+    try:
+        prompts = load_prompts(source, config.data.system_prompt, where)
+    except RvpoError as error:
+        findings.append(Finding(where, "missing", str(error), _remedy(source, where)))
+        return ()
+    found = f"{len(prompts):,} prompts"
+    if where == "data.train":
+        visits = config.steps * config.rollout.prompts_per_step
+        found += f"; {config.steps:,} steps visit them {visits / len(prompts):.1f} times"
+    elif config.evaluate.prompts is not None:
+        found += f", of which {min(config.evaluate.prompts, len(prompts)):,} are scored"
+    findings.append(Finding(where, "ok", found))
+    return prompts
+
+
+def _remedy(source: Source, where: str) -> str:
+    """How to get what is not here."""
+    if isinstance(source, FunctionSource):
+        return ""
+    key, name = (
+        ("path", source.path) if isinstance(source, DatasetSource) else ("rubrics", source.rubrics)
+    )
+    if Path(name).suffix:
+        return f"put the file there, or set {where}.{key}=FILE"
+    return (
+        f"where there is a network: hf download {name} --repo-type dataset --local-dir FOLDER; "
+        f"then {where}.{key}=FOLDER/FILE"
+    )
+
+
+def _statistics(reward: RubricReward, prompts: Sequence[Prompt]) -> Finding:
+    rows = [{"rubric": [c.to_row() for c in reward.criteria(prompt)]} for prompt in prompts]
+    return Finding(f"rubric {reward.name}", "ok", str(rubric_statistics(rows)))

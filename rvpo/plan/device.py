@@ -1,0 +1,238 @@
+"""Memory and disk: what the run takes against what there is."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rvpo.config import RunConfig, VllmConfig
+from rvpo.doctor import Finding, Machine, State
+from rvpo.errors import ConfigError
+from rvpo.plan.memory import (
+    GIB,
+    Place,
+    checkpoint_bytes,
+    cures,
+    engine_fits,
+    host_memory,
+    kv_tokens,
+    memory,
+    model_bytes,
+)
+from rvpo.plan.shape import ModelShape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Devices:
+    """What the run is planned for."""
+
+    gpus: int
+    """0 for a CPU."""
+    memory: float | None
+    """Of a GPU, or of the machine where there is none; in bytes, None if unknown."""
+    given: bool
+    """By options, so that nothing else is known of the machine."""
+
+    @classmethod
+    def of(
+        cls, config: RunConfig, machine: Machine, gpus: int | None, gpu_memory_gib: float | None
+    ) -> Devices:
+        """
+        Args:
+            gpus: how many to plan for, if not those of this machine.
+            gpu_memory_gib: of each of them; alone, it is that of as many as there are processes.
+
+        Raises:
+            ConfigError: GPUs of unknown memory.
+        """
+        given = gpus is not None or gpu_memory_gib is not None
+        sizes = machine.device_memory
+        if gpu_memory_gib is None and gpus and not sizes:
+            raise ConfigError(
+                "--gpus: this machine has none to take the memory of; give --gpu-memory GIB too"
+            )
+        count = gpus
+        if count is None:
+            count = len(sizes) or (config.distributed.processes if gpu_memory_gib else 0)
+        if not count:
+            found = machine.memory
+            return cls(gpus=0, memory=None if found is None else found * GIB, given=given)
+        size = gpu_memory_gib if gpu_memory_gib is not None else min(sizes)
+        return cls(gpus=count, memory=size * GIB, given=given)
+
+
+def device_findings(
+    config: RunConfig,
+    shape: ModelShape,
+    judge: ModelShape | None,
+    prompt_tokens: int,
+    devices: Devices,
+    machine: Machine,
+) -> list[Finding]:
+    """Memory by part, and whether it is there.
+
+    Args:
+        judge: the size of a served judge.
+        prompt_tokens: of the longest prompt.
+    """
+    if not devices.gpus:
+        return _on_cpu(config, shape, judge, prompt_tokens, devices)
+    assert devices.memory is not None
+    served = config.judge.serve if config.judge else None
+    place = Place(
+        ranks=min(config.distributed.processes, devices.gpus),
+        prompt_tokens=prompt_tokens,
+        device=devices.memory,
+        judge=served.gpu_memory * devices.memory if served else 0.0,
+    )
+    return [
+        _count(config.distributed.processes, devices),
+        *_parts(config, shape, place),
+        *_peaks(config, shape, place, devices.memory),
+        *_vllm(config, shape, devices.memory),
+        _host(config, shape, devices, machine),
+    ]
+
+
+def disk_findings(config: RunConfig, shape: ModelShape) -> list[Finding]:
+    """Checkpoints and the saved model, as a run will insist on them."""
+    one, saved = checkpoint_bytes(config, shape), model_bytes(config, shape)
+    needed = (config.checkpoint.keep + 1) * one + saved
+    folder = config.output.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    found = (
+        f"{one / 1e9:,.1f} GB a checkpoint, {config.checkpoint.keep} kept while the next is "
+        f"written, {saved / 1e9:,.1f} GB for the model: {needed / 1e9:,.1f} GB, of "
+        f"{free / 1e9:,.1f} free"
+    )
+    if free >= needed:
+        return [Finding("disk", "ok", found)]
+    remedy = "output=FOLDER on a larger disk"
+    if config.checkpoint.keep > 1:
+        remedy += ", or checkpoint.keep=1"
+    return [Finding("disk", "missing", found, remedy)]
+
+
+def _on_cpu(
+    config: RunConfig,
+    shape: ModelShape,
+    judge: ModelShape | None,
+    prompt_tokens: int,
+    devices: Devices,
+) -> list[Finding]:
+    ranks = config.distributed.processes
+    parts = memory(config, shape, Place(ranks=ranks, prompt_tokens=prompt_tokens, device=None))
+    served = config.judge.serve if config.judge else None
+    taken = 2.0 * judge.parameters + served.cpu_kv_cache_gib * GIB if judge and served else 0.0
+    peak = ranks * max(parts.update, parts.rollout) + taken
+    shards = ranks * (parts.weights + parts.gradients + parts.optimizer + parts.reference)
+    found = (
+        f"about {peak / GIB:.1f} GiB: {shards / GIB:.1f} for weights, gradients and optimizer, "
+        f"{ranks * (parts.gathered + parts.activations + parts.logits) / GIB:.1f} for the update, "
+        f"{ranks * parts.engine / GIB:.1f} to generate"
+    )
+    if taken:
+        found += f", {taken / GIB:.1f} for the judge"
+    if devices.memory is None:
+        return [Finding("memory", "note", f"{found}; how much there is is unknown")]
+    state: State = "ok" if peak <= devices.memory else "missing"
+    remedy = (
+        "" if state == "ok" else "a smaller model, or GPUs: --gpus N --gpu-memory GIB plans them"
+    )
+    return [Finding("memory", state, f"{found}; {devices.memory / GIB:.1f} available", remedy)]
+
+
+def _count(processes: int, devices: Devices) -> Finding:
+    assert devices.memory is not None
+    size = f"{devices.memory / GIB:.0f} GiB"
+    each = f"of {size}" if devices.gpus == 1 else f"of {size} each"
+    found = f"{devices.gpus} GPU{'s' if devices.gpus > 1 else ''} {each}"
+    if devices.gpus < processes:
+        return Finding(
+            "GPUs",
+            "missing",
+            f"{found}, for {processes} processes",
+            f"{processes} GPUs, or distributed.processes={devices.gpus}",
+        )
+    if devices.gpus > processes:
+        more = f"distributed.processes={devices.gpus} uses them all"
+        return Finding("GPUs", "note", f"{found}, of which {processes} are used", more)
+    return Finding("GPUs", "ok", found)
+
+
+def _parts(config: RunConfig, shape: ModelShape, place: Place) -> Iterator[Finding]:
+    parts = memory(config, shape, place)
+    update, completion = config.update, config.rollout.max_completion_tokens
+    offloaded = "offloaded to the CPU" if update.offload_optimizer else ""
+    kept = "recomputed" if update.activation_checkpointing else "kept"
+    sleeps = "vLLM while it is awake" if config.rollout.engine.name == "vllm" else "its own copy"
+    for name, size, about in (
+        ("weights", parts.weights, f"{config.model.precision}, in {place.ranks} shards"),
+        ("gradients", parts.gradients, offloaded or "fp32, sharded"),
+        ("optimizer", parts.optimizer, offloaded or "fp32 weights and two moments, sharded"),
+        ("reference", parts.reference, "weights of the initial policy, sharded"),
+        ("gathered", parts.gathered, "weights gathered whole, gradients to be reduced"),
+        (
+            "activations",
+            parts.activations,
+            f"{kept}, of {update.micro_batch_size} completions of {completion:,} tokens and a "
+            f"prompt of {place.prompt_tokens:,}",
+        ),
+        ("logits", parts.logits, f"of {shape.vocabulary:,} tokens, with their gradient"),
+        ("engine", parts.engine, sleeps),
+        ("judge", parts.judge, "served on the same GPU"),
+        ("context", parts.context, "CUDA, NCCL, what cannot be used"),
+    ):
+        if size or about == offloaded:
+            yield Finding(f"  {name}", "ok", f"{size / GIB:.1f} GiB: {about}")
+
+
+def _peaks(
+    config: RunConfig, shape: ModelShape, place: Place, available: float
+) -> Iterator[Finding]:
+    parts = memory(config, shape, place)
+    fits = max(parts.update, parts.rollout) <= available
+    remedy = "" if fits else "; or ".join(cures(config, shape, place))
+    for name, size in (("update", parts.update), ("rollout", parts.rollout)):
+        state: State = "ok" if size <= available else "missing"
+        found = f"{size / GIB:.1f} GiB a GPU at most, of {available / GIB:.1f}"
+        help = remedy or "GPUs with more memory, or a smaller model"
+        yield Finding(f"memory, {name}", state, found, help if state == "missing" else "")
+
+
+def _vllm(config: RunConfig, shape: ModelShape, device: float) -> list[Finding]:
+    engine = config.rollout.engine
+    if not isinstance(engine, VllmConfig):
+        return []
+    tokens = kv_tokens(config, shape, device)
+    if engine_fits(config, shape, device):
+        longest = engine.max_context_tokens or config.rollout.max_completion_tokens
+        found = (
+            f"room for {tokens:,} tokens, {tokens // longest:,} sequences of full length at once"
+        )
+        return [Finding("KV cache", "ok", found)]
+    share = engine.gpu_memory * device / GIB
+    whole = model_bytes(config, shape) / GIB
+    return [
+        Finding(
+            "KV cache",
+            "missing",
+            f"vLLM's share of {share:.1f} GiB does not hold the model, {whole:.1f} GiB, and one "
+            "sequence",
+            "raise rollout.engine.gpu_memory, or use GPUs with more memory",
+        )
+    ]
+
+
+def _host(config: RunConfig, shape: ModelShape, devices: Devices, machine: Machine) -> Finding:
+    needed = host_memory(config, shape, min(config.distributed.processes, devices.gpus)) / GIB
+    found = f"{needed:.1f} GiB beside the GPUs, on one machine"
+    if devices.given or machine.memory is None:
+        return Finding("host memory", "ok", found)
+    found += f"; {machine.memory:.1f} available"
+    if needed <= machine.memory:
+        return Finding("host memory", "ok", found)
+    return Finding("host memory", "missing", found, "more memory, or fewer processes a machine")

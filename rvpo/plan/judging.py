@@ -1,0 +1,217 @@
+"""What judging a run takes: calls, tokens, dollars and seconds; and whether the judge answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rvpo.config import RunConfig
+from rvpo.doctor import Finding
+from rvpo.errors import RvpoError
+from rvpo.judge.client import JudgeClient
+from rvpo.judge.config import EndpointConfig, JudgeConfig
+from rvpo.judge.prompt import messages
+from rvpo.judge.types import Answer, Job, Question
+from rvpo.judge.workers import JudgeWorkers
+from rvpo.rewards.rubric import RubricReward
+from rvpo.types import Prompt
+
+_CHARACTERS = 4  # of a token, in English
+_REPLY_TOKENS = 60  # of a verdict with its reason, in JSON
+_BARE_REPLY_TOKENS = 10
+_READ_PROMPTS = 500  # as many are rendered to measure what a call is long
+_PATIENCE_S = 20.0
+
+_QUESTION = Job(
+    conversation=(("user", "What is 2 + 2? Answer with one number."),),
+    response="4",
+    questions=(Question("criterion", "The response is the number four."),),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What the judge is asked. Tokens are estimates."""
+
+    calls: float
+    """A sample's, on average over prompts."""
+    input_tokens: float
+    """A call's: with a response half as long as it may be."""
+    output_tokens: float
+    """A call's."""
+
+    def cost(self, endpoint: EndpointConfig) -> float | None:
+        """Dollars of a call, None where a price is not set."""
+        if endpoint.input_price is None or endpoint.output_price is None:
+            return None
+        dollars = (
+            self.input_tokens * endpoint.input_price + self.output_tokens * endpoint.output_price
+        )
+        return dollars / 1e6
+
+
+def load(config: RunConfig, rewards: Sequence[RubricReward], prompts: Sequence[Prompt]) -> Load:
+    """What is asked about a sample of these prompts.
+
+    Raises:
+        DataError: a prompt's criteria cannot be read.
+    """
+    assert config.judge is not None
+    calls = [len(_questions(rewards, prompt)) for prompt in prompts]
+    step = max(1, len(prompts) // _READ_PROMPTS)
+    lengths = [
+        sum(len(message["content"]) for message in chat)
+        for prompt in prompts[::step]
+        for chat in _chats(config.judge, _questions(rewards, prompt), prompt)
+    ]
+    response = config.rollout.max_completion_tokens / 2
+    reply = _REPLY_TOKENS if config.judge.reasons else _BARE_REPLY_TOKENS
+    return Load(
+        calls=sum(calls) / len(calls),
+        input_tokens=sum(lengths) / max(1, len(lengths)) / _CHARACTERS + response,
+        output_tokens=min(reply, config.judge.max_tokens),
+    )
+
+
+def load_findings(config: RunConfig, asked: Load, held_out: int) -> list[Finding]:
+    """Calls, tokens and cost, of a step and of the run.
+
+    Args:
+        held_out: prompts scored before and after training.
+    """
+    judge = config.judge
+    assert judge is not None
+    step = config.rollout.prompts_per_step * config.rollout.samples_per_prompt * asked.calls
+    evaluations = 2 * held_out * config.evaluate.samples_per_prompt * asked.calls
+    run = config.steps * step + evaluations
+    found = [
+        Finding(
+            "judge calls",
+            "ok",
+            f"{step:,.0f} a step, {asked.calls:.1f} a sample; {run:,.0f} in all"
+            + (f", {evaluations:,.0f} of them held out" if evaluations else ""),
+        ),
+        Finding(
+            "judge tokens",
+            "ok",
+            f"about {step * asked.input_tokens / 1e6:,.1f} million in and "
+            f"{step * asked.output_tokens / 1e6:,.2f} million out a step, "
+            f"{run * asked.input_tokens / 1e6:,.0f} and {run * asked.output_tokens / 1e6:,.0f} "
+            "in all",
+            f"reckoned with responses half as long as they may be and {asked.output_tokens:.0f} "
+            "tokens a verdict; what the cache knows is not asked",
+        ),
+    ]
+    return [*found, _cost(judge, asked, step, run)]
+
+
+def _cost(judge: JudgeConfig, asked: Load, step: float, run: float) -> Finding:
+    if judge.serve is not None:
+        return Finding("judge cost", "ok", "none: the judge is served here")
+    costs = [asked.cost(endpoint) for endpoint in judge.endpoints]
+    known = [cost for cost in costs if cost is not None]
+    if len(known) < len(costs):
+        unpriced = judge.endpoints[costs.index(None)].url
+        return Finding(
+            "judge cost",
+            "note",
+            f"unknown: {unpriced} has no price",
+            "set input_price and output_price, dollars per million tokens, for each endpoint",
+        )
+    dearest = max(known)
+    where = " at the dearest endpoint" if len(set(known)) > 1 else ""
+    return Finding(
+        "judge cost",
+        "ok",
+        f"about ${step * dearest:,.2f} a step, ${run * dearest:,.0f} in all{where}",
+    )
+
+
+def endpoint_findings(config: RunConfig, asked: Load | None) -> list[Finding]:
+    """One real call to each endpoint.
+
+    Args:
+        asked: what a step will ask, to say how long that takes.
+    """
+    assert config.judge is not None
+    return [_called(config, endpoint, asked) for endpoint in config.judge.endpoints]
+
+
+def _called(config: RunConfig, endpoint: EndpointConfig, asked: Load | None) -> Finding:
+    judge = config.judge
+    assert judge is not None
+    remedy = (
+        f"see that {endpoint.url} is up, offers {endpoint.model or judge.model!r}, and takes the "
+        "key; then ask again"
+    )
+    try:
+        answer = _ask(judge, endpoint)
+    except RvpoError as error:
+        return Finding("judge", "missing", f"{endpoint.url}: {error}", remedy)
+    except TimeoutError:
+        found = f"{endpoint.url}: no answer within {2 * _PATIENCE_S:.0f} s"
+        return Finding("judge", "missing", found, remedy)
+    if answer.value is None:
+        return Finding("judge", "missing", f"{endpoint.url}: {answer.failure}", remedy)
+    seconds = answer.usage.latency_s
+    found = (
+        f"{endpoint.model or judge.model} at {endpoint.url} answered in schema in {seconds:.1f} s"
+    )
+    if asked is not None and len(judge.endpoints) == 1:
+        rollout = config.rollout
+        calls = rollout.prompts_per_step * rollout.samples_per_prompt * asked.calls
+        found += f"; a step's calls take {_step_seconds(endpoint, calls, seconds):,.0f} s or more"
+    if answer.value != 1:
+        return Finding("judge", "note", f"{found}, but said that 2 + 2 is not 4")
+    return Finding("judge", "ok", found)
+
+
+def _ask(judge: JudgeConfig, endpoint: EndpointConfig) -> Answer:
+    """One question, asked as the run would ask it, but of this endpoint alone and unremembered.
+
+    Raises:
+        RvpoError: the workers do not start, such as where the key is not set.
+        TimeoutError: there was no answer.
+    """
+    patience = min(judge.timeout_s, _PATIENCE_S)
+    once = judge.model_copy(
+        update={
+            "endpoints": (endpoint,),
+            "cache": None,
+            "attempts": 2,
+            "timeout_s": patience,
+            "deadline_s": min(judge.deadline_s, 1.5 * patience),
+            "hedge_quantile": None,
+            "workers": 1,
+        }
+    )
+    workers = JudgeWorkers.start(once)
+    try:
+        client = JudgeClient(workers.addresses, patience)
+        try:
+            (answer,) = client.submit(_QUESTION).result(2 * _PATIENCE_S)
+        finally:
+            client.close()
+    finally:
+        workers.close()
+    return answer
+
+
+def _step_seconds(endpoint: EndpointConfig, calls: float, seconds: float) -> float:
+    waiting = calls * seconds / endpoint.concurrency
+    if endpoint.requests_per_minute is None:
+        return waiting
+    return max(waiting, 60 * calls / endpoint.requests_per_minute)
+
+
+def _questions(rewards: Sequence[RubricReward], prompt: Prompt) -> list[Question]:
+    """What the judge is asked about a sample: no question twice."""
+    return list(dict.fromkeys(q for reward in rewards for q in reward.questions(prompt)))
+
+
+def _chats(
+    judge: JudgeConfig, questions: Sequence[Question], prompt: Prompt
+) -> list[list[dict[str, str]]]:
+    turns = tuple((message["role"], message["content"]) for message in prompt.messages)
+    job = Job(conversation=turns, response="", questions=tuple(questions))
+    return [messages(job, question, judge.reasons) for question in questions]

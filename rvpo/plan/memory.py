@@ -1,0 +1,189 @@
+"""The memory of a rank, by part, from the shape of the model and the settings alone.
+
+An estimate of the two moments that take most: generating, when the engine is awake, and the
+backward pass of the largest micro-batch, when it sleeps. Sizes are in bytes unless they say GiB.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from rvpo.config import RunConfig, VllmConfig
+from rvpo.plan.shape import ModelShape
+from rvpo.trainer.zero import GATHER_ELEMENTS
+
+GIB = 2**30
+
+_LIVE_ELEMENTS = 1_000_000_000  # DeepSpeed's stage3_max_live_parameters
+_REDUCE_ELEMENTS = 500_000_000  # its reduce_bucket_size
+_LOGIT_BYTES = 16  # fp32 logits, and the three copies that softmax, entropy and gradient need
+_CONTEXT = 2 * GIB  # CUDA context, NCCL, what the allocator cannot use
+_ASLEEP = 1 * GIB  # what vLLM keeps on a GPU while it sleeps
+_PROFILED = 1.5 * GIB  # what vLLM sets aside for its own activations
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a rank works, and on what."""
+
+    ranks: int
+    prompt_tokens: int
+    """Of the longest prompt."""
+    device: float | None
+    """Memory of a GPU in bytes; None on a CPU."""
+    judge: float = 0.0
+    """What a served judge takes of the same GPU, in bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What one rank holds, in bytes."""
+
+    weights: float
+    gradients: float
+    optimizer: float
+    reference: float
+    gathered: float
+    activations: float
+    logits: float
+    engine: float
+    """While generating."""
+    resting: float
+    """Of the engine, while the policy is updated."""
+    judge: float
+    """A judge served on the same device."""
+    context: float
+
+    @property
+    def held(self) -> float:
+        """Always."""
+        shards = self.weights + self.gradients + self.optimizer + self.reference
+        return shards + self.judge + self.context
+
+    @property
+    def update(self) -> float:
+        """At the height of an update."""
+        return self.held + self.gathered + self.activations + self.logits + self.resting
+
+    @property
+    def rollout(self) -> float:
+        """While generating."""
+        return self.held + self.engine
+
+
+def memory(config: RunConfig, shape: ModelShape, place: Place) -> Parts:
+    """What one rank needs."""
+    update = config.update
+    wide = 2 if config.model.precision == "bf16" else 4  # bytes of a weight that computes
+    shard = shape.parameters / place.ranks
+    offloaded = update.offload_optimizer and place.device is not None
+    live = min(shape.parameters, _LIVE_ELEMENTS)
+    row = place.prompt_tokens + update.micro_batch_size * config.rollout.max_completion_tokens
+    engine, resting = _engine(config, shape, wide, place.device)
+    return Parts(
+        weights=wide * shard,
+        # Gradients are summed in fp32; with the optimizer they move to the CPU.
+        gradients=0 if offloaded else 4 * shard,
+        optimizer=0 if offloaded else 12 * shard,
+        reference=wide * shard if update.beta > 0 else 0,
+        gathered=wide * (live + shape.largest + _REDUCE_ELEMENTS + GATHER_ELEMENTS),
+        activations=_activations(config, shape, wide, row),
+        logits=_LOGIT_BYTES
+        * update.micro_batch_size
+        * config.rollout.max_completion_tokens
+        * shape.vocabulary,
+        engine=engine,
+        resting=resting,
+        judge=place.judge,
+        context=_CONTEXT if place.device is not None else 0,
+    )
+
+
+def kv_tokens(config: RunConfig, shape: ModelShape, device: float | None) -> int:
+    """Tokens for which vLLM's share of the memory has room beside the weights; may be negative."""
+    engine = config.rollout.engine
+    assert isinstance(engine, VllmConfig)
+    wide = 2 if config.model.precision == "bf16" else 4
+    if device is None:
+        room: float = engine.cpu_kv_cache_gib * GIB
+    else:
+        room = engine.gpu_memory * device - wide * shape.parameters - _PROFILED
+    return int(room // (2 * wide * shape.layers * shape.kv))
+
+
+def engine_fits(config: RunConfig, shape: ModelShape, device: float | None) -> bool:
+    """Whether vLLM's share holds the weights and one sequence of full length."""
+    engine = config.rollout.engine
+    if not isinstance(engine, VllmConfig):
+        return True
+    longest = engine.max_context_tokens or config.rollout.max_completion_tokens
+    return kv_tokens(config, shape, device) >= longest
+
+
+def host_memory(config: RunConfig, shape: ModelShape, ranks: int) -> float:
+    """What GPU ranks of one machine keep in its own memory: sleeping engines, and the optimizer if
+    it is offloaded."""
+    wide = 2 if config.model.precision == "bf16" else 4
+    engines = ranks * wide * shape.parameters if config.rollout.engine.name == "vllm" else 0
+    return engines + (16 * shape.parameters if config.update.offload_optimizer else 0)
+
+
+def checkpoint_bytes(config: RunConfig, shape: ModelShape) -> int:
+    """Disk space of one checkpoint: fp32 master weights, two moments, and the weights."""
+    return shape.parameters * (12 + (2 if config.model.precision == "bf16" else 4))
+
+
+def model_bytes(config: RunConfig, shape: ModelShape) -> int:
+    """Disk space of the saved model."""
+    return shape.parameters * (2 if config.model.precision == "bf16" else 4)
+
+
+def cures(config: RunConfig, shape: ModelShape, place: Place) -> list[str]:
+    """Settings that, each alone, would make the run fit."""
+
+    def fits(changed: RunConfig, ranks: int) -> bool:
+        parts = memory(changed, shape, replace(place, ranks=ranks))
+        assert place.device is not None
+        peak = max(parts.update, parts.rollout)
+        return peak <= place.device and engine_fits(changed, shape, place.device)
+
+    def with_update(**values: object) -> RunConfig:
+        return config.model_copy(update={"update": config.update.model_copy(update=values)})
+
+    variants = {
+        "update.micro_batch_size=1": with_update(micro_batch_size=1),
+        "update.activation_checkpointing=true": with_update(activation_checkpointing=True),
+        "update.offload_optimizer=true": with_update(offload_optimizer=True),
+    }
+    found = [setting for setting, changed in variants.items() if fits(changed, place.ranks)]
+    prompts = config.rollout.prompts_per_step
+    counts = (n for n in range(place.ranks + 1, prompts + 1) if prompts % n == 0)
+    enough = next((n for n in counts if fits(config, n)), None)
+    return found + ([f"{enough} such GPUs, distributed.processes={enough}"] if enough else [])
+
+
+def _activations(config: RunConfig, shape: ModelShape, wide: int, row: int) -> float:
+    """Of one row: each layer's input if they are recomputed, else all that its backward needs."""
+    # Per token: inputs and outputs of the projections in the type that computes, and the two norms
+    # in fp32. Attention itself keeps no scores, but reads a mask of the row by the row.
+    inside = wide * (6 * shape.hidden + 2 * shape.kv + 4 * shape.intermediate) + 8 * shape.hidden
+    mask = (1 + wide) * row**2
+    if config.update.activation_checkpointing:
+        return row * (shape.layers * wide * shape.hidden + inside) + mask
+    return row * shape.layers * inside + mask
+
+
+def _engine(
+    config: RunConfig, shape: ModelShape, wide: int, device: float | None
+) -> tuple[float, float]:
+    """While generating, and while the policy is updated."""
+    engine = config.rollout.engine
+    own = wide * shape.parameters
+    if isinstance(engine, VllmConfig):
+        if device is not None:
+            return engine.gpu_memory * device, _ASLEEP
+        taken = own + engine.cpu_kv_cache_gib * GIB  # it does not sleep on a CPU
+        return taken, taken
+    longest = engine.max_context_tokens or config.rollout.max_completion_tokens
+    cache = 2 * wide * shape.layers * shape.kv * longest * engine.batch_size
+    return own + cache, own

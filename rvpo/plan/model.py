@@ -1,0 +1,125 @@
+"""The model: whether it can be read, how large it is, and how long its prompts are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from rvpo.config import RunConfig
+from rvpo.doctor import Finding
+from rvpo.errors import RvpoError
+from rvpo.model_files import resolve_model
+from rvpo.plan.shape import ModelShape, is_on_hub, published_shape, read_shape
+from rvpo.rollout.encoder import Encoder
+from rvpo.types import Prompt
+
+_WEIGHTS = (
+    *("model.safetensors", "model.safetensors.index.json"),
+    *("pytorch_model.bin", "pytorch_model.bin.index.json"),
+)
+_GUESSED_PROMPT = 1024
+"""Tokens of the longest prompt where it is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """What could be read, and what is to say about it."""
+
+    shape: ModelShape | None
+    prompt_tokens: int
+    """Of the longest prompt, or the room that there is for one."""
+    findings: tuple[Finding, ...]
+
+
+def read_model(config: RunConfig, prompts: Sequence[Prompt]) -> Model:
+    """Read settings and tokenizer; what fails becomes a finding."""
+    shape, finding = describe(config.model.path, "model", config.model.trust_remote_code)
+    findings = [finding]
+    tokens = _room(config)
+    if finding.state != "missing":
+        length, more = _lengths(config, prompts)
+        tokens = length or tokens
+        findings += more
+    return Model(shape=shape, prompt_tokens=tokens, findings=tuple(findings))
+
+
+def describe(path: str, part: str, trust_remote_code: bool) -> tuple[ModelShape | None, Finding]:
+    """The size of a model, and whether its files are here or can be had."""
+    try:
+        shape = read_shape(path, trust_remote_code=trust_remote_code)
+    except RvpoError as error:
+        return _unread(path, part, error)
+    size = f"{path}, {_billions(shape)}"
+    if _has_weights(path):
+        return shape, Finding(part, "ok", size)
+    if not is_on_hub(path):
+        return shape, Finding(part, "missing", f"{size}: there are no weights in the folder")
+    if os.environ.get("HF_HUB_OFFLINE") == "1":
+        found = f"{size}: only its settings are cached, and the hub does not answer"
+        return shape, Finding(part, "missing", found, _download(path, part))
+    return shape, Finding(part, "ok", f"{size}; downloaded when the run starts")
+
+
+def _unread(path: str, part: str, error: RvpoError) -> tuple[ModelShape | None, Finding]:
+    shape = published_shape(path)
+    try:
+        far = is_on_hub(path)
+    except RvpoError:
+        far = False
+    if not far:
+        return None, Finding(part, "missing", str(error))
+    found = f"{path} is not cached here, and the hub does not give it"
+    if shape is not None:
+        found += f"; reckoned with its published size, {_billions(shape)}"
+    return shape, Finding(part, "missing", found, _download(path, part))
+
+
+def _lengths(config: RunConfig, prompts: Sequence[Prompt]) -> tuple[int, list[Finding]]:
+    """Tokens of the longest prompt, 0 if that could not be told."""
+    try:
+        encoder = Encoder.from_model(
+            resolve_model(config.model.path),
+            trust_remote_code=config.model.trust_remote_code,
+            max_context_tokens=config.rollout.engine.max_context_tokens,
+        )
+        if not prompts:
+            return 0, []
+        lengths = [len(encoder.encode(prompt)) for prompt in prompts]
+        completion = config.rollout.max_completion_tokens
+        if max(lengths) + completion > encoder.max_context_tokens:
+            encoder.check_lengths(prompts, completion)
+    except RvpoError as error:
+        return 0, [Finding("prompts", "missing", str(error))]
+    found = (
+        f"{median(lengths):,.0f} tokens in the median, {max(lengths):,} at most; with a completion "
+        f"of {completion:,} they fit in {encoder.max_context_tokens:,}"
+    )
+    return max(lengths), [Finding("prompts", "ok", found)]
+
+
+def _room(config: RunConfig) -> int:
+    context = config.rollout.engine.max_context_tokens
+    return context - config.rollout.max_completion_tokens if context else _GUESSED_PROMPT
+
+
+def _has_weights(path: str) -> bool:
+    resolved = resolve_model(path)
+    if not is_on_hub(path):
+        return any((Path(resolved) / name).is_file() for name in _WEIGHTS)
+    from huggingface_hub import try_to_load_from_cache
+
+    return any(isinstance(try_to_load_from_cache(path, name), str) for name in _WEIGHTS)
+
+
+def _billions(shape: ModelShape) -> str:
+    if shape.parameters < 1e9:
+        return f"{shape.parameters / 1e6:,.1f} million parameters"
+    return f"{shape.parameters / 1e9:,.2f} billion parameters"
+
+
+def _download(path: str, part: str) -> str:
+    setting = "model.path" if part == "model" else "judge.serve.model"
+    return f"where there is a network: hf download {path} --local-dir FOLDER; then {setting}=FOLDER"

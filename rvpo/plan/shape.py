@@ -1,0 +1,103 @@
+"""The size of a model, without its weights."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rvpo.model_files import resolve_model, unreadable_model
+
+_QWEN = re.compile(r"Qwen2\.5-(1\.5B|3B|7B|14B)(-Instruct)?", re.IGNORECASE)
+_QWEN_SHAPES: dict[str, dict[str, Any]] = {
+    size: {
+        "hidden_size": hidden,
+        "intermediate_size": intermediate,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "vocab_size": vocabulary,
+        "tie_word_embeddings": tied,
+    }
+    for size, hidden, intermediate, layers, heads, kv_heads, vocabulary, tied in (
+        ("1.5B", 1536, 8960, 28, 12, 2, 151_936, True),
+        ("3B", 2048, 11_008, 36, 16, 2, 151_936, True),
+        ("7B", 3584, 18_944, 28, 28, 4, 152_064, False),
+        ("14B", 5120, 13_824, 48, 40, 8, 152_064, False),
+    )
+}
+"""As published in their config.json."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelShape:
+    """What of a model decides the memory it takes."""
+
+    parameters: int
+    largest: int
+    """Elements of the largest weight."""
+    layers: int
+    hidden: int
+    intermediate: int
+    """Width inside a layer's feed-forward part."""
+    kv: int
+    """Elements of a token's keys in one layer, all heads together; of its values too."""
+    vocabulary: int
+
+
+def read_shape(path: str, *, trust_remote_code: bool = False) -> ModelShape:
+    """The shape that a model's config.json describes.
+
+    Raises:
+        ConfigError: the path is no model, or cannot be read here.
+    """
+    from transformers import AutoConfig
+
+    resolved = resolve_model(path)
+    try:
+        config = AutoConfig.from_pretrained(resolved, trust_remote_code=trust_remote_code)
+        return _shape(config)
+    except Exception as error:  # the loaders raise anything at a broken file
+        raise unreadable_model(resolved, error) from error
+
+
+def published_shape(path: str) -> ModelShape | None:
+    """The shape of a Qwen2.5 model by its name alone, None for any other model."""
+    from transformers import Qwen2Config
+
+    match = _QWEN.fullmatch(path.rstrip("/").rpartition("/")[2])
+    if match is None:
+        return None
+    return _shape(Qwen2Config(**_QWEN_SHAPES[match[1].upper()]))
+
+
+def is_on_hub(path: str) -> bool:
+    """Whether a model would have to come from the hub.
+
+    Raises:
+        ConfigError: the path is no model at all.
+    """
+    return not Path(resolve_model(path)).exists()
+
+
+def _shape(config: Any) -> ModelShape:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    models: Any = AutoModelForCausalLM
+    with torch.device("meta"):  # counts weights without making any
+        sizes = [weight.numel() for weight in models.from_config(config).parameters()]
+    text = config.get_text_config()
+    heads = text.num_attention_heads
+    head = getattr(text, "head_dim", None) or text.hidden_size // heads
+    kv_heads = getattr(text, "num_key_value_heads", None) or heads
+    return ModelShape(
+        parameters=sum(sizes),
+        largest=max(sizes),
+        layers=text.num_hidden_layers,
+        hidden=text.hidden_size,
+        intermediate=getattr(text, "intermediate_size", None) or 4 * text.hidden_size,
+        kv=kv_heads * head,
+        vocabulary=text.vocab_size,
+    )

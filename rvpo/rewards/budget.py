@@ -1,0 +1,57 @@
+"""How much of a step the judge may leave unknown."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rvpo.errors import RewardError
+from rvpo.judge.config import BudgetConfig
+from rvpo.types import Rewards
+
+
+def keep_within(
+    budget: BudgetConfig,
+    rewards: Rewards,
+    asked: Sequence[int],
+    failed: Sequence[int],
+    failures: Counter[str],
+) -> Rewards:
+    """The rewards without the groups that lost too many verdicts.
+
+    Every score of such a group becomes a failed one, those of functions too, so that nothing is
+    trained on its samples.
+
+    Args:
+        rewards: of all ranks.
+        asked: [N] verdicts that training needs.
+        failed: [N] of these without an answer.
+        failures: their reasons.
+
+    Raises:
+        RewardError: the step as a whole lost more than the budget allows.
+    """
+    if sum(failed) > budget.step * sum(asked):
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in failures.most_common(5))
+        raise RewardError(
+            f"judge: {sum(failed):,} of the {sum(asked):,} verdicts of this step are missing "
+            f"({reasons}), more than judge.budget.step={budget.step:g} allows; nothing was trained "
+            "on them. Mend the judge, then continue with --resume"
+        )
+    if not any(asked):
+        return rewards
+    size = rewards.group_size
+    valid, why = rewards.valid.clone(), dict(rewards.failures)
+    skipped = 0
+    for start in range(0, len(valid), size):
+        rows = range(start, start + size)
+        lost, needed = sum(failed[row] for row in rows), sum(asked[row] for row in rows)
+        if lost <= budget.group * needed:
+            continue
+        skipped += 1
+        reason = f"the group was left out: {lost} of its {needed} verdicts are missing"
+        why |= {(start + r, c): reason for r, c in valid[start : start + size].nonzero().tolist()}
+        valid[start : start + size] = False
+    metrics = {**rewards.metrics, "judge/skipped_groups": float(skipped)}
+    return replace(rewards, valid=valid, failures=why, metrics=metrics)

@@ -1,0 +1,67 @@
+"""One score of one sample, with what belongs to it, and the matrix that such cells make."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from rvpo.types import Failed, Remark, Rewards, Score
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What a reward says of a sample in one column."""
+
+    score: Score
+    share: float = 1.0
+    """Of the reward's weight, among its criteria for this prompt."""
+    aspects: tuple[str, ...] = ()
+    """What the score counts towards in reports."""
+    remark: Remark | None = None
+
+
+EMPTY = Cell(None, share=0.0)
+"""Of a sample whose prompt has fewer criteria than others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """The cells of all samples in one column."""
+
+    name: str
+    weight: float
+    """Of the whole reward."""
+    cells: Sequence[Cell]  # [N]
+
+
+def assemble(columns: Sequence[Column], aspects: Sequence[str], group_size: int) -> Rewards:
+    """[N, M] rewards out of M columns.
+
+    A score that does not apply or failed is not valid; one that failed has its reason in
+    `failures`.
+
+    Args:
+        aspects: every name that cells may count towards, whether or not one of these does.
+    """
+    scores = [[cell.score for cell in column.cells] for column in columns]  # [M][N]
+    shares = [[column.weight * cell.share for cell in column.cells] for column in columns]
+    where = [(r, c, cell) for c, col in enumerate(columns) for r, cell in enumerate(col.cells)]
+
+    def matrix(rows: Sequence[Sequence[float | bool]], dtype: torch.dtype) -> torch.Tensor:
+        return torch.tensor(rows, dtype=dtype).T.contiguous()
+
+    return Rewards(
+        matrix([[s if isinstance(s, float) else 0.0 for s in c] for c in scores], torch.float32),
+        [column.name for column in columns],
+        group_size,
+        weights=matrix(shares, torch.float32),
+        valid=matrix([[isinstance(s, float) for s in column] for column in scores], torch.bool),
+        failures={(r, c): x.score.reason for r, c, x in where if isinstance(x.score, Failed)},
+        aspects={
+            name: matrix([[name in cell.aspects for cell in c.cells] for c in columns], torch.bool)
+            for name in aspects
+        },
+        remarks={(r, c): cell.remark for r, c, cell in where if cell.remark is not None},
+    )

@@ -1,0 +1,168 @@
+"""The judge's part in scoring a rollout: ask while samples arrive, wait for what is left."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass, replace
+from queue import SimpleQueue
+from time import monotonic
+from typing import Any, Protocol
+
+from rvpo.errors import RewardError
+from rvpo.judge.config import BudgetConfig
+from rvpo.judge.types import Answer, Job, Question
+from rvpo.rewards.rubric import RubricReward
+from rvpo.rewards.tally import Tally
+from rvpo.types import Sample
+
+NOT_ASKED = Answer(value=None, failure="not asked, too many had failed")
+_TOO_FEW = 20
+"""Failures that do not yet show that the judge is down."""
+
+
+class Judge(Protocol):
+    """Answers questions about responses, in the background."""
+
+    def submit(self, job: Job) -> Future[tuple[Answer, ...]]:
+        """Ask; returns at once. The answers come in the order of the questions."""
+        ...
+
+    def cancel(self) -> None:
+        """Give up everything that is not answered yet: those futures are cancelled."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdicts:
+    """All that the judge said about one rank's samples."""
+
+    answers: Sequence[Mapping[Question, Answer]]  # [N]
+    tallies: Mapping[str, Tally]
+    """By reward; an answer that several rewards use counts for the first."""
+    asked: Sequence[int]  # [N] verdicts that training needs
+    failed: Sequence[int]  # [N] of these
+    failures: Counter[str]
+    """Reasons of those in `failed`."""
+    waited_s: float
+    """What was left to wait for when everything else was done."""
+
+    def without_answers(self) -> Verdicts:
+        """The counts alone, for other ranks."""
+        return replace(self, answers=())
+
+
+class Judging:
+    """Questions of one rollout on their way.
+
+    Args:
+        rewards: those that the judge gives.
+        trained: names of those among them that carry weight.
+    """
+
+    def __init__(
+        self,
+        rewards: Sequence[RubricReward],
+        trained: frozenset[str],
+        judge: Judge | None,
+        budget: BudgetConfig,
+    ) -> None:
+        if rewards and judge is None:
+            raise RewardError(f"reward '{rewards[0].name}' needs a judge, and there is none")
+        self._rewards = rewards
+        self._trained = trained
+        self._judge = judge
+        self._budget = budget
+        self._jobs: dict[int, Future[tuple[Answer, ...]]] = {}  # by row
+
+    def ask(self, row: int, sample: Sample) -> None:
+        """Send everything that there is to ask about a sample, once; returns at once."""
+        questions = self._questions(sample)
+        if row in self._jobs or not questions or self._judge is None:
+            return
+        turns = tuple((message["role"], message["content"]) for message in sample.prompt.messages)
+        job = Job(conversation=turns, response=sample.text, questions=questions)
+        self._jobs[row] = self._judge.submit(job)
+
+    def finish(self, samples: Sequence[Sample], ranks: int) -> Verdicts:
+        """Wait for every answer about these samples, the rollout's rows in order.
+
+        Once so many have failed that the step cannot be used, the rest is not waited for.
+
+        Args:
+            ranks: how many ranks score a part of the step of about this size.
+        """
+        for row, sample in enumerate(samples):
+            self.ask(row, sample)
+        started = monotonic()
+        self._wait(samples, ranks)
+        waited_s = monotonic() - started
+        answers = [self._answers(row, sample) for row, sample in enumerate(samples)]
+        needed = [self._needed(sample) for sample in samples]
+        lost = [
+            [found[q].failure or "no answer" for q in questions if found[q].value is None]
+            for found, questions in zip(answers, needed, strict=True)
+        ]
+        return Verdicts(
+            answers=answers,
+            tallies=self._tallies(samples, answers),
+            asked=[len(questions) for questions in needed],
+            failed=[len(reasons) for reasons in lost],
+            failures=Counter(reason for reasons in lost for reason in reasons),
+            waited_s=waited_s,
+        )
+
+    def _wait(self, samples: Sequence[Sample], ranks: int) -> None:
+        rows = {future: row for row, future in self._jobs.items()}
+        allowed = self._budget.step * ranks * sum(len(self._needed(s)) for s in samples)
+        failed = 0
+        for future in _as_done(list(rows)):
+            if future.cancelled():
+                continue
+            found = self._answers(rows[future], samples[rows[future]])
+            failed += sum(found[q].value is None for q in self._needed(samples[rows[future]]))
+            if failed > max(allowed, _TOO_FEW) and self._judge is not None:
+                self._judge.cancel()
+
+    def _answers(self, row: int, sample: Sample) -> Mapping[Question, Answer]:
+        questions = self._questions(sample)
+        if not questions:
+            return {}
+        try:
+            return dict(zip(questions, self._jobs[row].result(), strict=True))
+        except CancelledError:
+            return dict.fromkeys(questions, NOT_ASKED)
+
+    def _questions(self, sample: Sample) -> tuple[Question, ...]:
+        return _union(reward.questions(sample.prompt) for reward in self._rewards)
+
+    def _needed(self, sample: Sample) -> tuple[Question, ...]:
+        """Without what is only logged: that it is missing misleads no update."""
+        trained = [reward for reward in self._rewards if reward.name in self._trained]
+        return _union(reward.questions(sample.prompt) for reward in trained)
+
+    def _tallies(
+        self, samples: Sequence[Sample], answers: Sequence[Mapping[Question, Answer]]
+    ) -> dict[str, Tally]:
+        counted: dict[str, list[Answer]] = {reward.name: [] for reward in self._rewards}
+        for sample, found in zip(samples, answers, strict=True):
+            left = dict(found)
+            for reward in self._rewards:
+                asked = [q for q in reward.questions(sample.prompt) if q in left]
+                counted[reward.name] += [left.pop(question) for question in asked]
+        return {name: Tally.of(each) for name, each in counted.items()}
+
+
+def _as_done(futures: Sequence[Future[Any]]) -> Iterator[Future[Any]]:
+    """Each future when it is done. `as_completed` would wait for ever for a cancelled one that
+    nobody was going to run."""
+    done: SimpleQueue[Future[Any]] = SimpleQueue()
+    for future in futures:
+        future.add_done_callback(done.put)
+    for _ in futures:
+        yield done.get()
+
+
+def _union(parts: Iterable[tuple[Question, ...]]) -> tuple[Question, ...]:
+    return tuple(dict.fromkeys(question for part in parts for question in part))

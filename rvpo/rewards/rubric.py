@@ -1,0 +1,200 @@
+"""A reward that the judge gives, by the criteria of a rubric."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from rvpo.advantage.schedule import Ramp
+from rvpo.errors import DataError
+from rvpo.judge.types import Answer, Question
+from rvpo.problem import nearest
+from rvpo.rewards.cell import EMPTY, Cell
+from rvpo.rewards.condition import Condition
+from rvpo.rubrics.criterion import CLASS_WEIGHTS, Criterion
+from rvpo.types import Failed, Prompt, Remark
+
+Weighing = Literal["uniform", "class", "points"]
+
+WEIGHINGS: Mapping[Weighing, Callable[[Criterion], float]] = {
+    "uniform": lambda criterion: 1.0,
+    "class": lambda criterion: CLASS_WEIGHTS[criterion.label],
+    "points": lambda criterion: criterion.points,
+}
+"""How much a criterion counts against the others of its prompt."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RubricReward:
+    """Criteria judged one by one, their weighted mean, or one rating by all of them.
+
+    `channels` gives a column to each criterion: under its name where every prompt has the same
+    criteria, else as the first, second, … of its prompt. `explicit` is the weighted mean of the
+    verdicts and fails with any of them; `implicit` is the judge's rating, 1 to 10 scaled to 0 to 1
+    (both: Rubrics as Rewards, arXiv:2507.17746).
+
+    Args:
+        name: in reports and metrics.
+        form: one of these three.
+        weight: of the whole rubric; its criteria share it.
+        condition: see `Condition`.
+        fixed: the criteria of every prompt, by name; empty where the data bring them.
+        column: of the data, holding each prompt's criteria.
+        weighing: of criteria against each other.
+        slots: most criteria of a prompt; set by `fitted`.
+        groups: classes and axes that occur; set by `fitted`.
+    """
+
+    name: str
+    form: Literal["channels", "explicit", "implicit"]
+    weight: float | Ramp = 1.0
+    condition: Condition | None = None
+    fixed: Mapping[str, Criterion] = field(default_factory=dict)
+    column: str = "rubric"
+    weighing: Weighing = "uniform"
+    slots: int = 0
+    groups: tuple[str, ...] = ()
+
+    def fitted(self, prompts: Sequence[Prompt]) -> RubricReward:
+        """With as many columns as these prompts need, and the names of their classes and axes.
+
+        Raises:
+            DataError: a prompt's criteria cannot be read.
+        """
+        if self.fixed:
+            return self
+        rubrics = [self.criteria(prompt) for prompt in prompts]
+        slots = max(map(len, rubrics), default=0)
+        if not slots:
+            columns = [name for prompt in prompts[:1] for name in prompt.columns]
+            guess = nearest(self.column, columns)
+            meant = f"did you mean '{guess}'? " if guess else ""
+            raise DataError(
+                f"rewards.{self.name}: no prompt has criteria in a column '{self.column}', the "
+                f"data have {', '.join(columns) or 'none'}; {meant}Load them with "
+                "data.train={rubrics: ..., format: ...}, or name criteria of your own under "
+                f"rewards.{self.name}.criteria"
+            )
+        groups = dict.fromkeys(group for rubric in rubrics for c in rubric for group in _groups(c))
+        return replace(self, slots=slots, groups=tuple(sorted(groups)))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of its columns."""
+        if self.form != "channels":
+            return (self.name,)
+        names = self.fixed or [str(slot + 1) for slot in range(self.slots)]
+        return tuple(f"{self.name}/{name}" for name in names)
+
+    @property
+    def aspects(self) -> tuple[str, ...]:
+        """What reports show of it: itself, and its criteria by name, or by class and axis."""
+        if self.form != "channels":
+            return (self.name,)
+        parts = self.fixed or self.groups
+        return (self.name, *(f"{self.name}/{part}" for part in parts))
+
+    def criteria(self, prompt: Prompt) -> tuple[Criterion, ...]:
+        """The prompt's criteria.
+
+        Raises:
+            DataError: what its column holds are no criteria.
+        """
+        if self.fixed:
+            return tuple(self.fixed.values())
+        rows = prompt.columns.get(self.column) or ()
+        if not isinstance(rows, Sequence) or isinstance(rows, str):
+            raise DataError(
+                f"prompt {prompt.id!r}: column '{self.column}' holds a {type(rows).__name__}; "
+                "criteria are a list of tables with a text"
+            )
+        try:
+            return tuple(Criterion.from_row(row) for row in rows)
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                f"prompt {prompt.id!r}: column '{self.column}' holds no criteria ({error})"
+            ) from error
+
+    def questions(self, prompt: Prompt) -> tuple[Question, ...]:
+        """What the judge is asked about each sample of the prompt; nothing without criteria."""
+        criteria = self.criteria(prompt)
+        if self.form == "implicit":
+            return (_rating(criteria),) if criteria else ()
+        return tuple(dict.fromkeys(_is_met(criterion) for criterion in criteria))
+
+    def cells(self, prompt: Prompt, answers: Mapping[Question, Answer]) -> list[Cell]:
+        """One for each of `columns`, from the answers to `questions`."""
+        criteria = self.criteria(prompt)
+        if not criteria:
+            return [EMPTY] * len(self.columns)
+        if self.form == "implicit":
+            return [self._rated(answers[_rating(criteria)])]
+        shares = self._shares(criteria)
+        verdicts = [answers[_is_met(criterion)] for criterion in criteria]
+        if self.form == "explicit":
+            return [self._explicit(criteria, shares, verdicts)]
+        names: list[str | None] = list(self.fixed) or [None] * len(criteria)
+        cells = [
+            self._channel(name, criterion, share, verdict)
+            for name, criterion, share, verdict in zip(
+                names, criteria, shares, verdicts, strict=True
+            )
+        ]
+        return cells + [EMPTY] * (len(self.columns) - len(cells))
+
+    def _shares(self, criteria: Sequence[Criterion]) -> list[float]:
+        weights = [WEIGHINGS[self.weighing](criterion) for criterion in criteria]
+        total = sum(weights)
+        # All of 0 points: none can count more than another.
+        return [w / total for w in weights] if total else [1 / len(criteria)] * len(criteria)
+
+    def _channel(
+        self, name: str | None, criterion: Criterion, share: float, verdict: Answer
+    ) -> Cell:
+        parts = (name,) if name is not None else _groups(criterion)
+        return Cell(
+            Failed(verdict.failure or "no answer")
+            if verdict.value is None
+            else criterion.score(verdict.value),
+            share,
+            (self.name, *(f"{self.name}/{part}" for part in parts)),
+            _remark(criterion, verdict),
+        )
+
+    def _explicit(
+        self, criteria: Sequence[Criterion], shares: Sequence[float], verdicts: Sequence[Answer]
+    ) -> Cell:
+        score = 0.0
+        for criterion, share, verdict in zip(criteria, shares, verdicts, strict=True):
+            if verdict.value is None:
+                return Cell(Failed(verdict.failure or "no answer"), aspects=(self.name,))
+            score += share * criterion.score(verdict.value)
+        met = sum(verdict.value == 1 for verdict in verdicts)
+        said = Remark("all criteria", f"{met} of {len(verdicts)} met", "")
+        return Cell(score, aspects=(self.name,), remark=said)
+
+    def _rated(self, answer: Answer) -> Cell:
+        if answer.value is None:
+            return Cell(Failed(answer.failure or "no answer"), aspects=(self.name,))
+        said = Remark("the whole rubric", f"{round(1 + 9 * answer.value)} of 10", answer.reason)
+        return Cell(answer.value, aspects=(self.name,), remark=said)
+
+
+def _is_met(criterion: Criterion) -> Question:
+    return Question("criterion", criterion.text)
+
+
+def _rating(criteria: Sequence[Criterion]) -> Question:
+    lines = [c.text if c.polarity == "positive" else f"(to be avoided) {c.text}" for c in criteria]
+    return Question("rating", "\n".join(f"{i}. {line}" for i, line in enumerate(lines, start=1)))
+
+
+def _groups(criterion: Criterion) -> tuple[str, ...]:
+    return (criterion.label, criterion.axis) if criterion.axis else (criterion.label,)
+
+
+def _remark(criterion: Criterion, verdict: Answer) -> Remark | None:
+    if verdict.value is None:
+        return None
+    return Remark(criterion.text, "met" if verdict.value else "not met", verdict.reason)

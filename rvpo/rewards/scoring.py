@@ -1,0 +1,175 @@
+"""The scores of one rollout in the making."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from rvpo.advantage.schedule import value_at
+from rvpo.judge.config import BudgetConfig
+from rvpo.rewards.budget import keep_within
+from rvpo.rewards.cell import Cell, Column, assemble
+from rvpo.rewards.condition import conditioned
+from rvpo.rewards.judging import Judge, Judging, Verdicts
+from rvpo.rewards.reward import Reward
+from rvpo.rewards.rubric import RubricReward
+from rvpo.rewards.tally import Tally
+from rvpo.types import Prompt, Rewards, Rollout, Sample
+
+if TYPE_CHECKING:
+    from rvpo.trainer.ranks import Ranks
+
+AnyReward = Reward | RubricReward
+
+
+class Scoring:
+    """Takes samples as they are finished, and gives the reward matrix when all are there.
+
+    The judge is asked about a sample at once. When the rollout is complete, sync functions run
+    one after another, then the async ones together in one event loop, all while the judge goes
+    on; what is then still missing is waited for.
+
+    Args:
+        rewards: the columns come in their order.
+        progress: share of training done, for weights that change.
+    """
+
+    def __init__(
+        self,
+        rewards: Sequence[AnyReward],
+        judge: Judge | None,
+        budget: BudgetConfig,
+        progress: float,
+    ) -> None:
+        self._rewards = rewards
+        self._budget = budget
+        self._weights = {reward.name: value_at(reward.weight, progress) for reward in rewards}
+        trained = frozenset(name for name, weight in self._weights.items() if weight > 0)
+        rubrics = [reward for reward in rewards if isinstance(reward, RubricReward)]
+        self._judging = Judging(rubrics, trained, judge, budget)
+
+    def take(self, row: int, sample: Sample) -> None:
+        """Ask the judge about a sample, given its row in the rollout; returns at once."""
+        self._judging.ask(row, sample)
+
+    def collect(self, rollout: Rollout, ranks: Ranks | None = None) -> Rewards:
+        """Score every sample with every reward.
+
+        Args:
+            rollout: this rank's samples, those taken before included.
+            ranks: whose samples the matrix is of, every rank calling; this one's alone if left
+                out.
+
+        Returns:
+            [N, M] rewards of all ranks; a score that does not apply or failed is not valid, and
+            one that failed has its reason in `failures`.
+
+        Raises:
+            RewardError: a function raised or broke its contract (the message names the reward
+                and the prompt), or the judge failed more often than the budget allows.
+        """
+        for row, sample in enumerate(rollout.samples):
+            self.take(row, sample)
+        computed = self._computed(rollout.samples)
+        verdicts = self._judging.finish(rollout.samples, ranks.size if ranks else 1)
+        rewards = self._matrix(rollout, computed, verdicts)
+        if ranks is not None:
+            rewards = ranks.gather(rewards)
+        parts = [verdicts] if ranks is None else ranks.gather_objects(verdicts.without_answers())
+        return keep_within(
+            self._budget,
+            replace(rewards, metrics=_judge_metrics(parts)),
+            asked=[count for part in parts for count in part.asked],
+            failed=[count for part in parts for count in part.failed],
+            failures=sum((part.failures for part in parts), Counter()),
+        )
+
+    def _computed(self, samples: Sequence[Sample]) -> dict[str, list[Cell]]:
+        """[N] cells of each function reward; none are asked for where there are no samples."""
+        functions = [reward for reward in self._rewards if isinstance(reward, Reward)]
+        if not samples:
+            return {reward.name: [] for reward in functions}
+        batch, ids = _arguments(samples), [sample.prompt.id for sample in samples]
+        for reward in functions:
+            reward.check_columns(column_names([sample.prompt for sample in samples]))
+        scores = {r.name: r.scores(batch, ids) for r in functions if not r.is_async}
+        awaited = [reward for reward in functions if reward.is_async]
+        if awaited:
+
+            async def together() -> list[Any]:
+                return await asyncio.gather(*(r.scores_async(batch, ids) for r in awaited))
+
+            found = asyncio.run(together())
+            scores |= {reward.name: s for reward, s in zip(awaited, found, strict=True)}
+        return {
+            name: [Cell(score, aspects=(name,)) for score in each] for name, each in scores.items()
+        }
+
+    def _matrix(
+        self, rollout: Rollout, computed: Mapping[str, list[Cell]], verdicts: Verdicts
+    ) -> Rewards:
+        cells = {name: [each] for name, each in computed.items()}  # columns of cells, by reward
+        for reward in self._rewards:
+            if isinstance(reward, RubricReward):
+                rows = [
+                    reward.cells(sample.prompt, found)
+                    for sample, found in zip(rollout.samples, verdicts.answers, strict=True)
+                ]
+                columns = range(len(reward.columns))
+                cells[reward.name] = [[row[column] for row in rows] for column in columns]
+        return assemble(
+            [
+                Column(name, self._weights[reward.name], column)
+                for reward in self._rewards
+                for name, column in zip(
+                    reward.columns, _after_condition(reward, cells), strict=True
+                )
+            ],
+            [aspect for reward in self._rewards for aspect in reward.aspects],
+            rollout.group_size,
+        )
+
+
+def _after_condition(
+    reward: AnyReward, cells: Mapping[str, list[list[Cell]]]
+) -> Sequence[Sequence[Cell]]:
+    condition = reward.condition
+    if condition is None:
+        return cells[reward.name]
+    on = cells[condition.reward][0]
+    return [conditioned(column, on, condition.at_least) for column in cells[reward.name]]
+
+
+def _judge_metrics(parts: Sequence[Verdicts]) -> dict[str, float]:
+    """`judge/{reward}/…` for each judged reward, `judge/…` for all, and the time waited for."""
+    names = list(dict.fromkeys(name for part in parts for name in part.tallies))
+    tallies = {
+        name: sum((part.tallies.get(name, Tally()) for part in parts), Tally()) for name in names
+    }
+    if not names:
+        return {}
+    metrics = sum(tallies.values(), Tally()).metrics("judge")
+    for name, tally in tallies.items():
+        metrics |= tally.metrics(f"judge/{name}")
+    return metrics | {"judge/wait_exposed_s": max(part.waited_s for part in parts)}
+
+
+def _arguments(samples: Sequence[Sample]) -> dict[str, Any]:
+    """What TRL passes for conversational data: a list over completions under every name."""
+    prompts = [sample.prompt for sample in samples]
+    return {
+        "prompts": [[dict(message) for message in prompt.messages] for prompt in prompts],
+        "completions": [[{"role": "assistant", "content": sample.text}] for sample in samples],
+        "completion_ids": [list(sample.completion_ids) for sample in samples],
+        **{
+            name: [prompt.columns.get(name) for prompt in prompts] for name in column_names(prompts)
+        },
+    }
+
+
+def column_names(prompts: Sequence[Prompt]) -> list[str]:
+    """The columns that any of the prompts has, in order of appearance."""
+    return list(dict.fromkeys(name for prompt in prompts for name in prompt.columns))

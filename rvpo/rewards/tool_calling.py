@@ -1,0 +1,220 @@
+"""Rewards for tool calling: the right form, and the right calls.
+
+A completion thinks, then calls tools, answers, or both; a call is one line of JSON:
+
+    <think> … </think>
+    <tool_call>
+    {"name": "weather", "parameters": {"city": "Oslo"}}
+    </tool_call>
+    <response> … </response>
+
+Both functions have TRL's signature. The right answer, a text of the same form, is read from the
+column `reward_model`, a table with `ground_truth` as in ToolRL's own files, or from a plain column
+`ground_truth`. No completion makes them raise, whatever a model wrote; a broken ground truth does.
+
+`mode: toolrl` scores exactly as ToolRL's code does (`rvpo.rewards.toolrl`, arXiv:2504.13958).
+`mode: mended` changes what of it is an accident:
+
+- The form is the one that ToolRL's system prompt asks for, whichever blocks the ground truth has:
+  a thought, then calls, a response, or both, each once. Blank space between them is free. Whether
+  to call a tool at all is left to correctness.
+- A thought may name the tags, and is not searched for calls. All blocks outside of thoughts count;
+  blank lines do not.
+- Values are equal as in JSON: 1 is 1.0, and neither is true.
+- Wanted and predicted calls are paired so that the score is highest, instead of one by one.
+- Every call beyond the number wanted adds 1 to what could have been reached, so it costs something.
+- Where no call is wanted, calling nothing scores 3 and calling anything -3. The published constant
+  0 teaches nothing there, and "not applicable" for those who rightly call nothing would leave those
+  who call with nobody to be compared with.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NoReturn, get_args
+
+from scipy.optimize import linear_sum_assignment
+
+from rvpo.errors import ConfigError, DataError
+from rvpo.rewards import toolrl
+from rvpo.rewards.completion import Completion, text_of
+from rvpo.rewards.toolrl import HIGHEST, LOWEST, jaccard
+
+Mode = Literal["toolrl", "mended"]
+Call = Mapping[str, Any]
+"""A table with a text `name` and a table `parameters`."""
+
+_THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
+_BLOCK = re.compile("<tool_call>(.*?)</tool_call>", re.DOTALL)
+_ANSWER = re.compile(r"\s*(?:<tool_call>.*</tool_call>)?\s*(?:<response>.*</response>)?", re.DOTALL)
+
+
+def format(
+    completions: Sequence[Completion],
+    reward_model: Sequence[Any] | None = None,
+    ground_truth: Sequence[Any] | None = None,
+    mode: Mode = "toolrl",
+    **columns: Any,
+) -> list[float]:
+    """1 where a completion has the right form, else 0.
+
+    Raises:
+        ConfigError: there is no such mode.
+        DataError: there is no ground truth, or it cannot be read.
+    """
+    _check(mode)
+    texts = [text_of(completion).strip() for completion in completions]
+    if mode == "mended":
+        return [_mended_format(text) for text in texts]
+    truths = _truths(reward_model, ground_truth)
+    return [toolrl.format_score(text, truth) for text, truth in zip(texts, truths, strict=True)]
+
+
+def correctness(
+    completions: Sequence[Completion],
+    reward_model: Sequence[Any] | None = None,
+    ground_truth: Sequence[Any] | None = None,
+    mode: Mode = "toolrl",
+    **columns: Any,
+) -> list[float]:
+    """How well the calls of a completion match the wanted ones, from -3 to 3.
+
+    Raises:
+        ConfigError: there is no such mode.
+        DataError: there is no ground truth, or it cannot be read.
+    """
+    _check(mode)
+    read, score = (
+        (toolrl.first_block, toolrl.correctness_score)
+        if mode == "toolrl"
+        else (_calls, _mended_correctness)
+    )
+    wanted = [_wanted(truth, read) for truth in _truths(reward_model, ground_truth)]
+    return [
+        score(text_of(completion).strip(), calls)
+        for completion, calls in zip(completions, wanted, strict=True)
+    ]
+
+
+def _mended_format(text: str) -> float:
+    thought, _, answer = text.partition("</think>")
+    alone = "<think>" not in answer and "</think>" not in answer
+    once = all(
+        answer.count(f"<{tag}>") == answer.count(f"</{tag}>") <= 1
+        for tag in ("tool_call", "response")
+    )
+    answered = bool(answer) and _ANSWER.fullmatch(answer) is not None
+    return float(thought.startswith("<think>") and alone and once and answered)
+
+
+def _mended_correctness(text: str, wanted: Sequence[Call] | None) -> float:
+    try:
+        predicted = _calls(text)
+        if not wanted:
+            return LOWEST if predicted else HIGHEST
+        score = jaccard(_names(wanted), _names(predicted))
+        gains = [[_gain(call, other) for other in predicted] for call in wanted]
+    except (ValueError, RecursionError):  # no calls, or JSON nested too deep to read or compare
+        return LOWEST
+    if predicted:
+        pairs = zip(*linear_sum_assignment(gains, maximize=True), strict=True)
+        score += sum(gains[row][column] for row, column in pairs)
+    most = 1.0 + sum(1.0 + len(call["parameters"]) for call in wanted)
+    surplus = max(0, len(predicted) - len(wanted))
+    return (HIGHEST - LOWEST) * score / (most + surplus) + LOWEST
+
+
+def _calls(text: str) -> list[Call]:
+    """Every call outside of thoughts.
+
+    Raises:
+        ValueError: a block is not closed, or a line of one is no call.
+        RecursionError: a call is nested too deep.
+    """
+    answer = _THOUGHT.sub("", text)
+    blocks = _BLOCK.findall(answer)
+    if not len(blocks) == answer.count("<tool_call>") == answer.count("</tool_call>"):
+        raise ValueError("a block of tool calls is not closed")
+    lines = [line for block in blocks for line in block.split("\n") if line.strip()]
+    return [_call(json.loads(line, parse_constant=_refuse)) for line in lines]
+
+
+def _call(value: Any) -> Call:
+    if (
+        not isinstance(value, dict)
+        or not isinstance(value.get("name"), str)
+        or not isinstance(value.get("parameters"), dict)
+    ):
+        raise ValueError("a call is a table with a text `name` and a table `parameters`")
+    return value
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _names(calls: Sequence[Call]) -> list[str]:
+    return [call["name"] for call in calls]
+
+
+def _gain(wanted: Call, predicted: Call) -> float:
+    """Likeness of two calls: 0 unless they have one name, at most 1 plus the parameters."""
+    if wanted["name"] != predicted["name"]:
+        return 0.0
+    right, given = wanted["parameters"], predicted["parameters"]
+    return jaccard(right, given) + sum(
+        1.0 for name, value in right.items() if name in given and _equal(given[name], value)
+    )
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """As JSON values; Python would take True for 1."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_equal(one[k], other[k]) for k in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    return bool(one == other)
+
+
+def _check(mode: str) -> None:
+    if mode not in get_args(Mode):
+        raise ConfigError(f"mode: {mode!r} is not available; choose from toolrl, mended")
+
+
+def _truths(
+    reward_model: Sequence[Any] | None, ground_truth: Sequence[Any] | None
+) -> Sequence[str]:
+    """The ground truth of each completion."""
+    if reward_model is None and ground_truth is None:
+        raise DataError(
+            "tool-calling rewards need a column 'reward_model' with tables that hold "
+            "'ground_truth', or a column 'ground_truth', and the data has neither"
+        )
+    truths = ground_truth
+    if truths is None:
+        tables = reward_model or ()
+        truths = [t.get("ground_truth") if isinstance(t, Mapping) else None for t in tables]
+    for truth in truths:
+        if not isinstance(truth, str):
+            raise DataError(
+                "a row has no text 'ground_truth'; write the right completion there, with its tags"
+            )
+    return truths
+
+
+def _wanted(truth: str, read: Callable[[str], Sequence[Any]]) -> list[Call] | None:
+    """The calls of a ground truth; None if it has no block of them."""
+    if "<tool_call>" not in truth:
+        return None
+    try:
+        return [_call(value) for value in read(truth)]
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"the ground truth {truth[-200:]!r} cannot be read: its block of tool calls must hold "
+            f"one JSON table with 'name' and 'parameters' a line, and mode toolrl takes the first "
+            f"block even inside a thought ({error})"
+        ) from error

@@ -1,0 +1,234 @@
+"""Whether meeting a pitfall is good or bad, told from its wording.
+
+Rubrics name pitfalls in two opposite ways. Some describe the failure ("Does not mention X", "Claims
+that X"): a response that meets them is the worse one. Others ask to avoid it ("Should not claim X",
+"Does not confuse X with Y"): a response that meets them is the better one. The data sets give both
+the same negative weight, so only the sentence tells.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from rvpo.rubrics.criterion import Polarity
+
+Quality = Literal["good", "bad"]
+
+
+def _words(stems: str) -> re.Pattern[str]:
+    """Matches a word that begins with one of the stems; a stem that ends in `.` is a whole word."""
+    forms = [
+        re.escape(stem[:-1]) + r"\b" if stem.endswith(".") else re.escape(stem) + r"\w*"
+        for stem in stems.split()
+    ]
+    return re.compile(r"\b(?:" + "|".join(forms) + ")")
+
+
+# What a good response does: not doing it is a failure.
+_GOOD_VERB = _words(
+    "account acknowledg address adhere advis answer ask assess avoid calculat caution "
+    "check cite clarif clear communicat compar complet comput connect consider contrast convert "
+    "convey correct. correcting corrects cover defin deriv describ detail determin differentiat "
+    "direct discuss distinguish elaborat emphasi encourag ensur evaluat examin explain explor "
+    "express follow. following follows give gives giving guid help highlight identif illustrat "
+    "includ incorporat indicat inform instruct integrat justif label link list. listing lists "
+    "mention monitor name names naming note notes noting offer organi outlin point prevent "
+    "prioriti provid quantif reach recogni recommend refer reflect refrain relat remind respect "
+    "rule seek seeks show shows specif stress structur summari support tailor take takes "
+    "tell tells underst understand urg verif warn"
+)
+# Good verbs that deliver something, which may itself be bad ("provides incorrect doses").
+_DELIVERS = _words(
+    "advis appl cite conclu contain describ discuss encourag focus give gives giving includ "
+    "introduc list. listing lists make makes making offer prescrib present propos provid rais "
+    "recommend. recommending recommends refer relies rely relying spread state. states stating "
+    "suggest use uses using"
+)
+# What a bad response does: not doing it is what is asked.
+_BAD_VERB = _words(
+    "assert. asserting asserts assum attribut blam blur breach claim conflat confus contradict "
+    "delay deviat dismiss disregard distort double downplay embellish endors equat exaggerat "
+    "extrapolat fabricat fail forget generali guess hallucinat ignor implies imply "
+    "implying invent jump lack lose loses losing minimi mis mistak mix muddl neglect obscur "
+    "omit overcomplicat overemphasi overestimat overgenerali overlook oversimplif overstat "
+    "rambl rush scar skip speculat stray trivial underestimat undermin underplay understat "
+    "violat"
+)
+# Affirmed of a pitfall, these say what the failure is.
+_ASSERTS = _words(
+    "advis advocat argu concentrat conclud declar encourag focus insist instruct jump prescrib "
+    "promot propos recommend. recommending recommends relies rely relying suggest tell tells "
+    "treating treats urg"
+)
+_SPARES = _words("abstain avoid escap exclud. guard refrain stay. staying stays steer")
+_BAD_ADVERB = _words(
+    "blindly carelessly erroneously excessively exclusively falsely improperly inaccurately "
+    "inappropriately incorrectly just. merely misleadingly mistakenly needlessly only. "
+    "overconfidently overly prematurely simply. solely too. unduly unjustifiably unnecessarily "
+    "unrealistically unsafely vaguely wrongly"
+)
+_GOOD_ADVERB = _words(
+    "accurately adequately appropriately carefully clearly completely comprehensively concisely "
+    "consistently correctly effectively fully precisely properly responsibly rightly safely "
+    "sufficiently thoroughly"
+)
+_BAD_WORD = _words(
+    "alarmist ambiguous arbitrary baseless biased circular conflicting confusing contradict "
+    "contraindicated dangerous disorgani erroneous error exaggerat excessive extra. "
+    "extraneous fabricated false faulty fictitious flawed generic harmful illogical "
+    "inaccura inadequate inappropriate incoherent incomplete inconsisten incorrect insensitive "
+    "insufficient invalid irrelevant jargon judgmental lacking misconcept misinform mislead "
+    "mistak nonexistent nonsens off-topic outdated over- overly premature redundan rude "
+    "simplistic speculat superficial superfluous sweeping tangential too. unclear unfounded "
+    "unhelpful unjustified unnecessar unproven unreali unrelated unsafe unscientific "
+    "unsubstantiated unsupported untested unverified unwarranted vague wrong"
+)
+_GOOD_WORD = _words(
+    "accurate actionable adequate appropriate careful clear coherent complete comprehensive "
+    "concise consistent correct detailed empathetic evidence relevant safe specific sufficient "
+    "supported tailored thorough understandable well-organi"
+)
+_MENTION = _words(
+    "acknowledg advice answer attempt citation citing clarification connection consideration "
+    "details discussion effort evidence example explanation guidance indication information "
+    "instruction justification mention reasoning recommendation reference steps support warning"
+)
+
+_SUBJECT = re.compile(
+    r"(?:(?:the|this|an?|any|its?|their|your|good|ideal|correct|strong|final|model's|provided|"
+    r"generated|given|assistant's)\s+)*"
+    r"(?:responses?|answers?|solutions?|explanations?|models?|assistants?|repl(?:y|ies)|outputs?|"
+    r"texts?|students?|authors?|writers?|discussions?|analys[ie]s|reasoning|derivations?|"
+    r"descriptions?|statements?|calculations?|it|they|one|you|advice)\s+(?:(?:that|which|also)\s+)?"
+)
+_DEMAND = re.compile(
+    r"(?:should|shall|must|ought|needs? to|ha(?:s|ve) to|(?:is|are) (?:expected|required|supposed) "
+    r"(?:not )?to|shouldn't|mustn't|ensures?|makes? sure|takes? care|guards? against)\b"
+)
+_IMPERATIVE = re.compile(
+    r"(?:do not|don't|please|avoid|refrain|never \w*[^s\W] |be (?:careful|sure|wary)|beware|"
+    r"remember|watch (?:out|for)|it is (?:important|essential|crucial|necessary) (?:not )?to)\b"
+)
+_NEGATION = re.compile(
+    r"(?:(?:does|do|did|is|are|was|were|has|have|had|can|could|will|would)(?:n't| not| never)|"
+    r"cannot|can't|won't|not|never|at no point|nowhere|in no way)\s+"
+)
+_AUXILIARY = re.compile(r"(?:may|might|could|can|will|would|is|are|was|were|has|have|be|been)\s+")
+_FILLER = re.compile(
+    r"(?:explicitly|also|even|directly|either|specifically|at all|ever|attempt to|try to|tries to|"
+    r"seem to|appear to|seems to|appears to|inadvertently|implicitly|actively|at any point|been|"
+    r"be|being|being|then|instead)\s+"
+)
+_DETERMINER = re.compile(r"(?:an?|the|any|some|such|other|more|its|their|his|her)\s+")
+_FAILURE = re.compile(
+    r"(?:fail(?:s|ed|ing|ure)?|lack(?:s|ing)?|missing|miss(?:es)?|absence|omission|omissions|"
+    r"unable|inability|no (?:mention|discussion|reference|explanation|acknowledg\w+|warning|"
+    r"consideration|recommendation|advice)|(?:leaves|leaving) out|without|penali[sz]e\w*|deduct\w*)"
+    r"\b"
+)
+_NO = re.compile(
+    r"(?:contains?|containing|includes?|including|makes?|making|has|having|gives?|giving|offers?|"
+    r"provides?|providing|shows?|there (?:is|are)|introduces?) no\s+(?P<rest>.*)"
+)
+_PASSIVE = re.compile(r"\b(?:is|are|was|were|be|been)(?P<not> not| never|n't)? (?P<rest>.*)")
+# Unlike "suggest that", which is as often the claim to avoid.
+_SUGGESTS_DOING = re.compile(r"suggest(?:ing)? \w+ing\b")
+_FREE = re.compile(r"(?:(?:is|are|remains?|stays?) )?free (?:of|from)\b")
+
+
+def polarity(text: str) -> Polarity | None:
+    """The polarity of a pitfall or other unwanted thing, or None where its wording does not tell.
+
+    Args:
+        text: the criterion, without the name of its class.
+
+    Returns:
+        "negative" where the sentence describes the failure, "positive" where it asks to avoid one.
+    """
+    text = " ".join(text.lower().replace("\u2019", "'").split()).lstrip("\"'*-\u2013 ")
+    subject = _SUBJECT.match(text)
+    rest = text[subject.end() :] if subject else text
+    if _DEMAND.match(rest) or _IMPERATIVE.match(text):
+        return "positive"
+    if _FAILURE.match(rest):
+        return "negative"
+    if _FREE.match(rest):
+        return "positive"
+    if none := _NO.match(rest):
+        return _opposite(_thing(none["rest"]))
+    if negation := _NEGATION.match(rest):
+        return _opposite(_deed(rest[negation.end() :]))
+    return _affirmed(rest) or _other_subject(text, rest)
+
+
+def _affirmed(rest: str) -> Polarity | None:
+    rest = _without(_AUXILIARY, rest)
+    first = _without(_FILLER, rest)
+    if _BAD_ADVERB.match(first) or _BAD_VERB.match(first) or _BAD_WORD.match(first):
+        return "negative"
+    if _SPARES.match(first) or _GOOD_ADVERB.match(first):
+        return "positive"
+    if _DELIVERS.match(first) and _is_bad_object(first):
+        return "negative"
+    return "negative" if _ASSERTS.match(first) else None
+
+
+def _other_subject(text: str, rest: str) -> Polarity | None:
+    """A sentence about something else than the response, such as "Side effects are not listed"."""
+    if _GOOD_VERB.match(rest) or _DELIVERS.match(rest):
+        return None
+    if re.search(r"\b(?:should|must)\b", text):
+        return "positive"
+    passive = _PASSIVE.search(text)
+    if not passive:
+        return None
+    if passive["not"]:
+        return _opposite(_deed(passive["rest"]))
+    return _affirmed(passive["rest"])
+
+
+def _deed(phrase: str) -> Quality | None:
+    """How good it would be to do this, or to be this."""
+    phrase = _without(_FILLER, phrase)
+    if _BAD_ADVERB.match(phrase) or _BAD_VERB.match(phrase):
+        return "bad"
+    if _GOOD_ADVERB.match(phrase):
+        return "good"
+    if _DELIVERS.match(phrase) and _is_bad_object(phrase):
+        return "bad"
+    if _GOOD_VERB.match(phrase) or _SUGGESTS_DOING.match(phrase):
+        return "good"
+    last = phrase.rstrip(".").rpartition(" ")[2]
+    return "good" if _GOOD_ADVERB.match(last) else _thing(phrase)
+
+
+def _thing(phrase: str) -> Quality | None:
+    phrase = _without(_DETERMINER, phrase)
+    if _BAD_WORD.match(phrase):
+        return "bad"
+    if _GOOD_WORD.match(phrase) or _MENTION.match(phrase):
+        return "good"
+    return None
+
+
+def _is_bad_object(phrase: str) -> bool:
+    """Whether what a verb delivers is bad: "an incorrect dose", "surgery without imaging"."""
+    _, _, rest = phrase.partition(" ")
+    rest = _without(_DETERMINER, _without(_FILLER, rest))
+    head = " ".join(rest.split()[:2])
+    found = _BAD_WORD.search(head) or _BAD_ADVERB.search(head)
+    return bool(found or re.search(r" (?:without|unless) ", rest))
+
+
+def _opposite(quality: Quality | None) -> Polarity | None:
+    """The polarity of saying that a thing of this quality is absent."""
+    if quality is None:
+        return None
+    return "positive" if quality == "bad" else "negative"
+
+
+def _without(pattern: re.Pattern[str], text: str) -> str:
+    while match := pattern.match(text):
+        text = text[match.end() :]
+    return text

@@ -1,0 +1,226 @@
+"""Rows of Rubrics as Rewards (RaR, arXiv:2507.17746; ScaleAI/RaR-Medicine and RaR-Science).
+
+A raw row has a question, a reference answer and a rubric, whose criteria begin with the name of
+their class ("Essential Criteria: ..."), not always in that form, and carry a weight.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import hashlib
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from rvpo.errors import DataError
+from rvpo.rubrics.criterion import Criterion, CriterionClass, Polarity
+from rvpo.rubrics.literal import read_list
+from rvpo.rubrics.overlap import normalized, question
+from rvpo.rubrics.polarity import polarity
+from rvpo.rubrics.report import RubricReport, rubric_statistics
+
+Domain = Literal["medicine", "science"]
+
+COMMON_POLARITY: Mapping[Domain, Polarity] = {"medicine": "negative", "science": "positive"}
+"""Of most pitfalls: 88 % of Medicine's describe a failure, 80 % of Science's ask to avoid one."""
+
+_CLASS_NAMES: Mapping[str, CriterionClass | None] = {
+    "essential": "essential",
+    "mandatory": "essential",
+    "important": "important",
+    "importance": "important",
+    "optional": "optional",
+    "option": "optional",
+    "pitfall": "pitfall",
+    "pitfalls": "pitfall",
+    "universal": None,  # names no class of ours: its weight does
+}
+_TYPICAL_POINTS: Mapping[CriterionClass, float] = {
+    "essential": 5.0,
+    "important": 3.0,
+    "optional": 1.0,
+    "pitfall": 1.0,
+}
+# A name is followed by the word "Criteria", by a colon or dash, or by both; the bare word only
+# where a sentence begins after it, for "Important criteria are listed" is one.
+_MARKUP = r"[\s*_\"']*"
+_DASH = r"[:.\u2013\u2014-]"
+_PREFIX = re.compile(
+    rf"{_MARKUP}(?P<name>[A-Za-z]+)"
+    rf"(?:\s+(?i:criteri(?:a|on)){_MARKUP}(?:{_DASH}|(?<=\s)(?=[A-Z]))|{_MARKUP}:|\s+{_DASH}\s)"
+    rf"{_MARKUP}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A criterion, and what had to be told by rule."""
+
+    criterion: Criterion
+    mended: tuple[str, ...] = ()
+    is_classified: bool | None = None
+    """None where its polarity was no question."""
+
+
+@dataclass
+class _Counts:
+    """What the report is made of, while rows are read."""
+
+    dropped_rows: Counter[str] = field(default_factory=Counter)
+    dropped_criteria: Counter[str] = field(default_factory=Counter)
+    mended: Counter[str] = field(default_factory=Counter)
+    classified: Counter[bool | None] = field(default_factory=Counter)
+
+
+def rar_rows(
+    raw: Sequence[Mapping[str, Any]], domain: Domain
+) -> tuple[list[dict[str, Any]], RubricReport]:
+    """Raw rows as rows with `id`, `prompt`, `rubric`, `reference_answer` and `source`.
+
+    A question that was asked before, and a criterion that its rubric already has, are left out. An
+    id is made from the question, so it is the same in every split and order of the rows.
+
+    Args:
+        raw: rows with the columns question, rubric, and as far as they have them reference_answer
+            and question_source. A rubric is a list of criteria, or one written as JSON or as a
+            Python literal; a criterion has a description, a weight and, if it likes, a `polarity`
+            that overrides what its wording tells.
+        domain: tells the polarity of pitfalls whose wording does not.
+
+    Raises:
+        DataError: the domain is unknown, or an explicit polarity is neither of the two.
+    """
+    if domain not in COMMON_POLARITY:
+        raise DataError(f"domain: must be {' or '.join(get_args(Domain))}, got {domain!r}")
+    rows: list[dict[str, Any]] = []
+    counts = _Counts()
+    asked: set[str] = set()
+    for number, raw_row in enumerate(raw):
+        text = raw_row.get("question")
+        if not isinstance(text, str) or not text.strip():
+            counts.dropped_rows["without a question"] += 1
+            continue
+        key = question(text)
+        if key in asked:
+            counts.dropped_rows["asked before"] += 1
+            continue
+        rubric = _rubric(raw_row.get("rubric"), domain, f"row {number}", counts)
+        if not rubric:
+            counts.dropped_rows["without usable criteria"] += 1
+            continue
+        asked.add(key)
+        rows.append(
+            {
+                "id": f"{domain}-{_digest(key)}",
+                "prompt": text,
+                "rubric": [criterion.to_row() for criterion in rubric],
+                "reference_answer": raw_row.get("reference_answer") or "",
+                "source": raw_row.get("question_source") or "",
+            }
+        )
+    return rows, RubricReport(
+        read=len(raw),
+        dropped_rows=dict(counts.dropped_rows),
+        dropped_criteria=dict(counts.dropped_criteria),
+        mended=dict(counts.mended),
+        classified=counts.classified[True],
+        unclassified=counts.classified[False],
+        statistics=rubric_statistics(rows),
+    )
+
+
+def _rubric(value: Any, domain: Domain, where: str, counts: _Counts) -> list[Criterion]:
+    rubric: dict[str, Criterion] = {}
+    for number, item in enumerate(read_list(value) or ()):
+        read = _criterion(item, domain, f"{where}, criterion {number}")
+        if isinstance(read, str):
+            counts.dropped_criteria[read] += 1
+        elif (key := normalized(read.criterion.text)) in rubric:
+            counts.dropped_criteria["repeated"] += 1
+        else:
+            rubric[key] = read.criterion
+            counts.mended.update(read.mended)
+            counts.classified[read.is_classified] += 1
+    return list(rubric.values())
+
+
+def _criterion(item: Any, domain: Domain, where: str) -> _Read | str:
+    """The criterion, or why it is none."""
+    description = item.get("description") if isinstance(item, Mapping) else None
+    label, text = _split(description) if isinstance(description, str) else (None, "")
+    if not text:
+        return "without a description"
+    mended = []
+    weight = _number(item.get("weight"))
+    if label is None:
+        label = _class_of(weight)
+        if label is None:
+            return "without a class or a weight to tell it"
+        mended.append("class told from the weight")
+    if weight is None:
+        weight = _TYPICAL_POINTS[label]
+        mended.append("weight not readable and taken as usual for the class")
+    unwanted = label == "pitfall" or weight < 0
+    told = _explicit(item.get("polarity"), where) or (polarity(text) if unwanted else "positive")
+    criterion = Criterion(
+        text=text,
+        polarity=told or COMMON_POLARITY[domain],
+        label=label,
+        points=abs(weight),
+    )
+    return _Read(criterion, tuple(mended), told is not None if unwanted else None)
+
+
+def _split(description: str) -> tuple[CriterionClass | None, str]:
+    """The class that the description begins with, if that tells one, and the text after it."""
+    prefix = _PREFIX.match(description)
+    name = _class_name(prefix["name"].lower()) if prefix else None
+    if prefix is None or name is None:
+        return None, description.strip()
+    return _CLASS_NAMES[name], description[prefix.end() :].strip()
+
+
+@functools.lru_cache(maxsize=1024)
+def _class_name(word: str) -> str | None:
+    """The class name that a word is, give or take a slip of spelling."""
+    close = difflib.get_close_matches(word, _CLASS_NAMES, n=1, cutoff=0.8)
+    return close[0] if close else None
+
+
+def _class_of(weight: float | None) -> CriterionClass | None:
+    """Medicine's weights: Essential 5, Important 3 or 4, Optional 1 or 2, Pitfall below 0."""
+    if not weight:
+        return None
+    if weight < 0:
+        return "pitfall"
+    if weight >= 5:
+        return "essential"
+    return "important" if weight >= 3 else "optional"
+
+
+def _explicit(given: Any, where: str) -> Polarity | None:
+    if given is not None and given not in get_args(Polarity):
+        raise DataError(
+            f"{where}: polarity is {given!r}; give positive (a good response meets the criterion) "
+            "or negative, or leave it out"
+        )
+    polarity: Polarity | None = given
+    return polarity
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]

@@ -1,0 +1,448 @@
+"""Getting questions answered by endpoints that do not always cooperate."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from rvpo.errors import ConfigError
+from rvpo.judge.asker import HEDGE_SAMPLES, Asker
+from rvpo.judge.config import EndpointConfig, JudgeConfig
+from rvpo.judge.types import Answer, Job, Question
+from tests.judge.server import (
+    INPUT_TOKENS,
+    OUTPUT_TOKENS,
+    FakeEndpoint,
+    Faults,
+    Script,
+    completion,
+    criterion,
+    is_met,
+    verdict,
+)
+
+Body = dict[str, Any]
+
+
+def config(*urls: str, endpoint: Body | None = None, **settings: Any) -> JudgeConfig:
+    endpoints = tuple(EndpointConfig(url=url, **(endpoint or {})) for url in urls)
+    return JudgeConfig(**{"model": "judge", "endpoints": endpoints, "cache": None, **settings})
+
+
+def job(*numbers: int, response: str = "An answer.", repeat: int = 0) -> Job:
+    return Job(
+        conversation=(("user", "A question?"),),
+        response=response,
+        questions=tuple(Question("criterion", criterion(number)) for number in numbers),
+        repeat=repeat,
+    )
+
+
+def ask(config: JudgeConfig, *jobs: Job) -> list[Answer]:
+    """The answers to all questions of jobs that are given at once."""
+
+    async def run() -> list[Answer]:
+        async with Asker(config) as asker:
+            return sum(await asyncio.gather(*map(asker.answer, jobs)), [])
+
+    return asyncio.run(run())
+
+
+def first(*replies: web.Response) -> Script:
+    """Gives each of the replies once, and then leaves calls to the rest."""
+    left = list(replies)
+    return lambda body: left.pop(0) if left else None
+
+
+def always(reply: Callable[[], web.Response]) -> Script:
+    return lambda body: reply()
+
+
+def says(text: str, finish_reason: str = "stop") -> web.Response:
+    return web.json_response(completion(text, finish_reason))
+
+
+def test_a_verdict_comes_with_what_it_took() -> None:
+    with FakeEndpoint() as endpoint:
+        prices = {"input_price": 2.0, "output_price": 10.0}
+        answers = ask(config(endpoint.url, endpoint=prices), job(1, 2, 3, 4))
+    assert [answer.value for answer in answers] == [
+        float(is_met(criterion(number))) for number in (1, 2, 3, 4)
+    ]
+    for answer in answers:
+        usage = answer.usage
+        assert (answer.reason, answer.failure) == ("It says so.", None)
+        assert (usage.requests, usage.retries, usage.hedges, usage.cached) == (1, 0, 0, False)
+        assert (usage.input_tokens, usage.output_tokens) == (INPUT_TOKENS, OUTPUT_TOKENS)
+        assert usage.cost == pytest.approx((2 * INPUT_TOKENS + 10 * OUTPUT_TOKENS) / 1e6)
+        assert 0 < usage.latency_s < 5
+    body, headers = endpoint.seen.bodies[0], endpoint.seen.headers[0]
+    assert body["response_format"]["json_schema"]["strict"] is True
+    assert (body["model"], body["temperature"], "seed" in body) == ("judge", 0.0, False)
+    assert "Authorization" not in headers
+
+
+def test_a_key_is_sent_and_is_never_seen_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUDGE_KEY", "sk-secret\n")
+    refused = web.json_response({"error": "wrong key sk-secret"}, status=400)
+    with FakeEndpoint(script=first(refused)) as endpoint:
+        settings = config(endpoint.url, endpoint={"key_variable": "JUDGE_KEY"}, structured=False)
+        (answer,) = ask(settings, job(1))
+    assert endpoint.seen.headers[0]["Authorization"] == "Bearer sk-secret"
+    assert answer.failure == "http 400"
+    assert "sk-secret" not in repr(answer)
+
+
+@pytest.mark.parametrize("value", [None, "", " ", "sk-with\nnewline", "sk-ünicode"])
+def test_a_missing_or_damaged_key_is_one_sentence_without_it(
+    value: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JUDGE_KEY", raising=False)
+    if value is not None:
+        monkeypatch.setenv("JUDGE_KEY", value)
+    with pytest.raises(ConfigError, match=r"judge\.endpoints\[0\]\.key_variable: JUDGE_KEY") as e:
+        Asker(config("http://127.0.0.1:1/v1", endpoint={"key_variable": "JUDGE_KEY"}))
+    assert "sk-" not in str(e.value)
+
+
+@pytest.mark.parametrize("url", ["http://", "http://[::1", "http://host:port/v1", "http:///v1"])
+def test_an_address_that_is_none_is_one_sentence(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"judge\.endpoints\[0\]\.url is no address"):
+        Asker(
+            JudgeConfig.model_construct(
+                model="judge", endpoints=(EndpointConfig.model_construct(url=url),), cache=None
+            )
+        )
+
+
+def test_limits_that_cannot_be_divided_are_one_sentence() -> None:
+    settings = config("http://127.0.0.1:1/v1", endpoint={"requests_per_minute": 1})
+    with pytest.raises(ConfigError, match=r"requests_per_minute: 1 cannot be shared by 2 workers"):
+        Asker(settings, share=(0, 2))
+
+
+def test_a_failed_call_is_made_again_and_counted() -> None:
+    with FakeEndpoint(script=first(web.Response(status=500), says("I cannot tell."))) as endpoint:
+        (answer,) = ask(config(endpoint.url), job(1))
+    assert answer.value == is_met(criterion(1))
+    assert answer.usage.attempt_failures == {"http 500": 1, "no verdict": 1}
+    assert (answer.usage.requests, answer.usage.retries) == (3, 2)
+    assert (answer.usage.parse_failures, answer.usage.input_tokens) == (1, 2 * INPUT_TOKENS)
+
+
+def test_attempts_are_bounded_and_the_last_reason_is_the_answers() -> None:
+    script = first(web.Response(status=500), *(says("Maybe.") for _ in range(9)))
+    with FakeEndpoint(script=script) as endpoint:
+        (answer,) = ask(config(endpoint.url, attempts=3), job(1))
+    assert (answer.value, answer.failure) == (None, "no verdict")
+    assert answer.usage.attempt_failures == {"http 500": 1, "no verdict": 2}
+    assert len(endpoint.seen.bodies) == 3
+
+
+def test_an_unreadable_reply_is_not_asked_for_in_the_same_way() -> None:
+    cut = '{"reason": "It is so, beca'
+    with FakeEndpoint(script=first(says(cut, "length"), says("Hm."))) as endpoint:
+        (answer,) = ask(config(endpoint.url), job(1))
+    assert answer.usage.attempt_failures == {"truncated": 1, "no verdict": 1}
+    sampling = [(body.get("seed"), body["temperature"]) for body in endpoint.seen.bodies]
+    assert sampling == [(None, 0.0), (1, 0.3), (2, 0.3)]
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"[]", b"{}", b'{"choices": []}', b"[" * 100_000, b'"\xff"', b"null"]
+)
+def test_what_is_no_completion_is_a_failure(body: bytes) -> None:
+    with FakeEndpoint(script=always(lambda: web.Response(body=body))) as endpoint:
+        (answer,) = ask(config(endpoint.url, attempts=1), job(1))
+    assert answer.failure == "no completion"
+
+
+def test_a_reply_is_read_up_to_a_limit() -> None:
+    long = verdict(True) + " " * 2**21
+    with FakeEndpoint(script=always(lambda: says(long))) as endpoint:
+        (answer,) = ask(config(endpoint.url, attempts=2), job(1))
+    assert (answer.value, answer.failure) == (None, "reply too long")
+
+
+def without_schemas(body: Body) -> web.Response | None:
+    return web.Response(status=400) if "response_format" in body else None
+
+
+def test_an_endpoint_that_refuses_schemas_is_asked_without_from_then_on() -> None:
+    with FakeEndpoint(script=without_schemas) as endpoint:
+
+        async def run() -> list[Answer]:
+            async with Asker(config(endpoint.url, attempts=1)) as asker:
+                return await asker.answer(job(1)) + await asker.answer(job(2))
+
+        once, later = asyncio.run(run())
+    assert once.usage.attempt_failures == {"schema refused": 1}
+    assert (later.value, later.usage.requests) == (float(is_met(criterion(2))), 1)
+
+
+def test_a_prompt_that_is_refused_does_not_turn_schemas_off() -> None:
+    def script(body: Body) -> web.Response | None:
+        return web.Response(status=400) if "too long" in body["messages"][-1]["content"] else None
+
+    with FakeEndpoint(script=script) as endpoint:
+
+        async def run() -> list[Answer]:
+            async with Asker(config(endpoint.url)) as asker:
+                refused = await asker.answer(job(1, response="This is too long."))
+                return refused + await asker.answer(job(1))
+
+        refused, fine = asyncio.run(run())
+    assert refused.failure == "http 400"
+    assert refused.usage.attempt_failures == {"schema refused": 1, "http 400": 1}
+    assert (fine.value, fine.usage.requests) == (float(is_met(criterion(1))), 1)
+    assert "response_format" in endpoint.seen.bodies[-1]
+
+
+def test_an_empty_completion_under_a_schema_is_asked_for_in_text_that_once() -> None:
+    with FakeEndpoint(script=first(says(""))) as endpoint:
+
+        async def run() -> list[Answer]:
+            async with Asker(config(endpoint.url, attempts=1)) as asker:
+                return await asker.answer(job(1)) + await asker.answer(job(2))
+
+        once, later = asyncio.run(run())
+    assert once.usage.attempt_failures == {"empty reply": 1}
+    assert (once.failure, later.failure) == (None, None)
+    formats = ["response_format" in body for body in endpoint.seen.bodies]
+    assert formats == [True, False, True]
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_wrong_key_or_model_fails_everything_at_once(status: int) -> None:
+    with FakeEndpoint(script=always(lambda: web.Response(status=status))) as endpoint:
+        settings = config(endpoint.url, endpoint={"concurrency": 2})
+        started = time.monotonic()
+        answers = ask(settings, *(job(number) for number in range(50)))
+    assert {answer.failure for answer in answers} == {f"http {status}"}
+    assert len(endpoint.seen.bodies) <= 3
+    assert time.monotonic() - started < 2
+
+
+def test_another_endpoint_takes_over_from_a_broken_one() -> None:
+    with (
+        FakeEndpoint(script=always(lambda: web.Response(status=401))) as broken,
+        FakeEndpoint() as fine,
+    ):
+        settings = config(broken.url, fine.url, attempts=1, endpoint={"concurrency": 4})
+        answers = ask(settings, *(job(number) for number in range(40)))
+    assert all(answer.failure is None for answer in answers)
+    assert len(broken.seen.bodies) <= 4
+
+
+def test_a_retry_prefers_another_endpoint() -> None:
+    with FakeEndpoint(Faults(server_error=1.0)) as failing, FakeEndpoint() as fine:
+        answers = ask(config(failing.url, fine.url), *(job(number) for number in range(8)))
+    assert all(answer.failure is None for answer in answers)
+    assert max(answer.usage.requests for answer in answers) <= 2
+
+
+@pytest.mark.parametrize("form", ["seconds", "date"])
+def test_waiting_out_a_429_is_no_attempt_and_holds_for_all_calls(form: str) -> None:
+    def limited(body: Body) -> web.Response | None:
+        if len(endpoint.seen.arrivals) > 1:
+            return None
+        later = "1" if form == "seconds" else formatdate(time.time() + 2, usegmt=True)
+        return web.Response(status=429, headers={"Retry-After": later})
+
+    with FakeEndpoint(script=limited) as endpoint:
+        settings = config(endpoint.url, attempts=1, endpoint={"concurrency": 1})
+        answers = ask(settings, *(job(number) for number in range(4)))
+    assert all(answer.failure is None for answer in answers)
+    assert sum(answer.usage.attempt_failures.get("http 429", 0) for answer in answers) == 1
+    arrivals = endpoint.seen.arrivals
+    assert arrivals[1] - arrivals[0] > 0.9
+    assert len(arrivals) == 5
+
+
+def test_a_429_without_retry_after_is_not_asked_again_in_a_loop() -> None:
+    with FakeEndpoint(script=always(lambda: web.Response(status=429))) as endpoint:
+        (answer,) = ask(config(endpoint.url, deadline_s=1.5, attempts=1), job(1))
+    assert answer.failure == "http 429"
+    assert 2 <= len(endpoint.seen.arrivals) <= 6
+
+
+def test_the_deadline_holds_through_a_long_retry_after() -> None:
+    headers = {"Retry-After": "3600"}
+    limited = always(lambda: web.Response(status=429, headers=headers))
+    with FakeEndpoint(script=limited) as endpoint:
+        started = time.monotonic()
+        settings = config(endpoint.url, deadline_s=0.5, endpoint={"concurrency": 1})
+        answers = ask(settings, *(job(number) for number in range(20)))
+        assert time.monotonic() - started < 1.5
+    assert {answer.failure for answer in answers} == {"http 429"}
+
+
+@pytest.mark.parametrize("faults", [Faults(hang=1.0), Faults(drip=1.0)])
+def test_an_attempt_is_bounded_in_all(faults: Faults) -> None:
+    with FakeEndpoint(faults) as endpoint:
+        started = time.monotonic()
+        (answer,) = ask(config(endpoint.url, timeout_s=0.3, attempts=2), job(1))
+        assert time.monotonic() - started < 2
+    assert answer.usage.attempt_failures == {"timeout": 2}
+
+
+def test_dropped_and_refused_connections_are_failures() -> None:
+    with FakeEndpoint(Faults(drop=1.0)) as endpoint:
+        (dropped,) = ask(config(endpoint.url, attempts=2), job(1))
+    (refused,) = ask(config(endpoint.url, attempts=1), job(1))
+    assert (dropped.failure, refused.failure) == ("connection", "connection")
+
+
+def test_a_redirect_is_not_followed() -> None:
+    moved = always(lambda: web.Response(status=307, headers={"Location": "http://127.0.0.1:1/"}))
+    with FakeEndpoint(script=moved) as endpoint:
+        (answer,) = ask(config(endpoint.url), job(1))
+    assert answer.failure == "http 307"
+
+
+def test_when_all_is_silent_queued_questions_do_not_wait_for_their_own_deadlines() -> None:
+    with FakeEndpoint(Faults(hang=1.0)) as endpoint:
+        settings = config(endpoint.url, timeout_s=0.2, deadline_s=1.0, endpoint={"concurrency": 2})
+        started = time.monotonic()
+        answers = ask(settings, *(job(number) for number in range(200)))
+        assert time.monotonic() - started < 3.5
+    assert {answer.failure for answer in answers} == {"timeout"}
+
+
+def test_after_silence_one_answer_is_enough_to_go_on() -> None:
+    healed = time.monotonic() + 1.0
+
+    def script(body: Body) -> web.Response | None:
+        return web.Response(status=500) if time.monotonic() < healed else None
+
+    with FakeEndpoint(script=script) as endpoint:
+
+        async def run() -> Sequence[Answer]:
+            async with Asker(config(endpoint.url, deadline_s=0.5)) as asker:
+                await asyncio.gather(*(asker.answer(job(number)) for number in range(30)))
+                await asyncio.sleep(1.5)
+                await asker.answer(job(99))
+                return await asker.answer(job(*range(50)))
+
+        answers = asyncio.run(run())
+    assert all(answer.failure is None for answer in answers)
+
+
+def test_equal_questions_in_flight_are_asked_once() -> None:
+    with FakeEndpoint(latency_s=0.1) as endpoint:
+        answers = ask(config(endpoint.url), job(1, 1), job(1), job(1, repeat=1))
+    assert len(endpoint.seen.bodies) == 2
+    assert [answer.usage.cached for answer in answers] == [False, True, True, False]
+    assert len({answer.value for answer in answers}) == 1
+
+
+def test_a_question_is_dropped_only_with_its_last_asker() -> None:
+    with FakeEndpoint(latency_s=0.2) as endpoint:
+
+        async def run() -> list[Answer]:
+            settings = config(endpoint.url, endpoint={"concurrency": 2})
+            async with Asker(settings) as asker:
+                tasks = [asyncio.create_task(asker.answer(job(n))) for n in (1, 1, 2, 3, 4)]
+                await asyncio.sleep(0.05)
+                for number in (0, 2, 3):
+                    tasks[number].cancel()
+                shared = await tasks[1]
+                return shared + await tasks[4]
+
+        shared, last = asyncio.run(run())
+    assert (shared.failure, last.failure) == (None, None)
+    asked = {body["messages"][-1]["content"].count("item-3.") for body in endpoint.seen.bodies}
+    assert asked == {0}
+    assert endpoint.seen.answered.keys() >= {"item-1", "item-4"}
+
+
+def test_a_second_run_asks_nothing_and_a_repeat_asks_anew(tmp_path: Path) -> None:
+    cache = tmp_path / "cache.sqlite"
+    with FakeEndpoint() as endpoint:
+        once = ask(config(endpoint.url, cache=cache), job(1, 2))
+        again = ask(config(endpoint.url, cache=cache), job(1, 2))
+        assert len(endpoint.seen.bodies) == 2
+        ask(config(endpoint.url, cache=cache), job(1, repeat=1))
+        ask(config(endpoint.url, cache=cache, temperature=0.5), job(1))
+        ask(config(endpoint.url, cache=cache, revision="2"), job(1))
+        ask(config(endpoint.url, cache=cache, structured=False), job(1))
+        ask(config(endpoint.url, cache=cache), job(1, response="Another."))
+        assert len(endpoint.seen.bodies) == 7
+    assert [a.value for a in once] == [a.value for a in again]
+    assert [a.reason for a in once] == [a.reason for a in again]
+    assert all(a.usage.cached and a.usage.requests == 0 for a in again)
+
+
+def test_failures_are_not_remembered(tmp_path: Path) -> None:
+    cache = tmp_path / "cache.sqlite"
+    with FakeEndpoint(script=first(says("Maybe."))) as endpoint:
+        settings = config(endpoint.url, cache=cache, attempts=1)
+        (failed,), (answered,) = ask(settings, job(1)), ask(settings, job(1))
+    assert (failed.failure, answered.failure) == ("no verdict", None)
+
+
+def test_no_more_calls_are_in_flight_than_allowed() -> None:
+    with ExitStack() as stack:
+        endpoints = [stack.enter_context(FakeEndpoint(latency_s=0.02)) for _ in range(2)]
+        settings = config(*(e.url for e in endpoints), endpoint={"concurrency": 5})
+        ask(settings, *(job(*range(10 * n, 10 * n + 10)) for n in range(10)))
+    assert [endpoint.seen.most_in_flight for endpoint in endpoints] == [5, 5]
+    assert min(len(endpoint.seen.bodies) for endpoint in endpoints) > 30
+
+
+def test_requests_per_minute_are_spread_over_the_minute() -> None:
+    with FakeEndpoint() as endpoint:
+        settings = config(endpoint.url, endpoint={"requests_per_minute": 600})
+        ask(settings, job(*range(25)))
+    arrivals = endpoint.seen.arrivals
+    assert sum(arrival - arrivals[0] < 0.5 for arrival in arrivals) <= 17
+    assert 1.2 < arrivals[-1] - arrivals[0] < 2.5
+
+
+def test_tokens_per_minute_hold_calls_back() -> None:
+    with FakeEndpoint() as endpoint:
+        # A second's burst is 100 tokens; a call is estimated at more than 500 and uses 120.
+        settings = config(endpoint.url, endpoint={"tokens_per_minute": 6000})
+        ask(settings, job(*range(4)))
+    arrivals = endpoint.seen.arrivals
+    assert arrivals[-1] - arrivals[0] > 1.5
+
+
+def test_a_slow_call_is_overtaken_by_a_second_one() -> None:
+    def latency_s(generator: random.Random) -> float:
+        return 3.0 if generator.random() < 0.1 else 0.02
+
+    with FakeEndpoint(latency_s=latency_s, seed=1) as endpoint:
+
+        async def run() -> list[Answer]:
+            async with Asker(config(endpoint.url, hedge_quantile=0.8)) as asker:
+                answers = []
+                for number in range(HEDGE_SAMPLES + 40):
+                    answers += await asker.answer(job(number))
+                return answers
+
+        answers = asyncio.run(run())
+    assert [a.value for a in answers] == [float(is_met(criterion(n))) for n in range(len(answers))]
+    early, late = answers[:HEDGE_SAMPLES], answers[HEDGE_SAMPLES:]
+    assert sum(answer.usage.hedges for answer in early) == 0
+    assert max(answer.usage.latency_s for answer in early) > 2.5
+    assert sum(answer.usage.hedges for answer in late) > 0
+    assert sum(answer.usage.latency_s > 2.5 for answer in late) <= 1
+    assert all(a.usage.requests == 1 + a.usage.hedges and a.usage.retries == 0 for a in late)
+
+
+def test_a_dead_endpoint_is_left_alone_most_of_the_time() -> None:
+    with FakeEndpoint(Faults(server_error=1.0)) as dead, FakeEndpoint(latency_s=0.01) as fine:
+        settings = config(dead.url, fine.url, endpoint={"concurrency": 2})
+        answers = ask(settings, *(job(number) for number in range(300)))
+    assert all(answer.failure is None for answer in answers)
+    assert len(dead.seen.bodies) < 20

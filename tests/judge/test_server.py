@@ -1,0 +1,186 @@
+"""The served judge: a server of its own that comes up, fails with a reason and leaves nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rvpo.errors import EngineError
+from rvpo.judge.config import ServeConfig
+from rvpo.judge.server import JudgeServer, fingerprint
+from tests.judge.processes import ROOT, alive, wait_until
+
+SERVER = """
+import http.server, json, os, sys, pathlib
+
+class Health(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/health" else 404)
+        self.end_headers()
+    def log_message(self, *args):
+        pass
+
+if os.environ["FAKE_MODE"] == "fail":
+    print("loading")
+    print("(EngineCore pid=3) ERROR [core.py:1] ValueError: not enough memory", file=sys.stderr)
+    print("(APIServer pid=2) RuntimeError: Engine core initialization failed. See above.")
+    sys.exit(1)
+options = dict(zip(sys.argv[1:], sys.argv[2:]))
+note = {"pid": os.getpid(), "argv": sys.argv[1:], "environ": dict(os.environ)}
+pathlib.Path(os.environ["FAKE_NOTE"]).write_text(json.dumps(note))
+http.server.HTTPServer.allow_reuse_address = True
+if os.environ["FAKE_MODE"] == "silent":
+    import time; time.sleep(60)
+http.server.HTTPServer((options["--host"], int(options["--port"])), Health).serve_forever()
+"""
+PROGRAM = (sys.executable, "-c", SERVER)
+
+
+def start(**settings: Any) -> JudgeServer:
+    config = ServeConfig(model="demo", concurrency=16, **settings)
+    return JudgeServer.start(config, "/models/demo", on_gpu=False, program=PROGRAM)
+
+
+@pytest.fixture
+def note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FAKE_NOTE", str(tmp_path / "note.json"))
+    monkeypatch.setenv("FAKE_MODE", "serve")
+    return tmp_path / "note.json"
+
+
+def test_the_server_is_up_when_it_says_so_and_gone_when_closed(note: Path) -> None:
+    server = start()
+    with closing(server):
+        server.ready(20)
+        endpoint = server.endpoint()
+        assert endpoint.url.startswith("http://127.0.0.1:")
+        assert (endpoint.model, endpoint.concurrency) == ("demo", 16)
+        with urllib.request.urlopen(endpoint.url.removesuffix("/v1") + "/health") as reply:
+            assert reply.status == 200
+        pid = json.loads(note.read_text())["pid"]
+        assert alive(pid)
+    assert not alive(pid)
+    server.close()
+
+
+def test_the_server_knows_no_ranks(note: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE", "MASTER_PORT", "VLLM_ENABLE_V1_MULTIPROCESSING"):
+        monkeypatch.setenv(name, "1")
+    with closing(start(cpu_kv_cache_gib=3)) as server:
+        server.ready(20)
+        environ = json.loads(note.read_text())["environ"]
+    assert not {"RANK", "WORLD_SIZE", "MASTER_PORT", "VLLM_ENABLE_V1_MULTIPROCESSING"} & set(
+        environ
+    )
+    assert environ["VLLM_CPU_KVCACHE_SPACE"] == "3"
+
+
+def test_foreign_code_runs_only_where_it_is_allowed(note: Path) -> None:
+    for allowed in (True, False):
+        with closing(start(trust_remote_code=allowed)) as server:
+            server.ready(20)
+            assert ("--trust-remote-code" in json.loads(note.read_text())["argv"]) is allowed
+
+
+def test_a_server_that_fails_says_why_and_not_only_that(
+    note: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_MODE", "fail")
+    with (
+        closing(start()) as server,
+        pytest.raises(EngineError, match=r"'demo' \(exit status 1\): ValueError: not enough mem"),
+    ):
+        server.ready(20)
+
+
+def test_a_server_that_never_answers_is_not_awaited_for_ever(
+    note: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_MODE", "silent")
+    with closing(start()) as server, pytest.raises(EngineError, match="did not answer"):
+        server.ready(0.5)
+
+
+def test_a_killed_parent_leaves_no_server(note: Path) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, *PROGRAM],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+    )
+    assert parent.stdout is not None
+    with parent.stdout as stdout:
+        assert stdout.readline() == b"up\n"
+        pid = json.loads(note.read_text())["pid"]
+        os.kill(parent.pid, signal.SIGKILL)
+        parent.wait()
+    wait_until(lambda: not alive(pid))
+
+
+PARENT = """
+import sys, time
+from rvpo.judge.config import ServeConfig
+from rvpo.judge.server import JudgeServer
+server = JudgeServer.start(ServeConfig(model="m"), "m", on_gpu=False, program=sys.argv[1:])
+server.ready(20)
+print("up", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_changed_weight_file_changes_the_fingerprint(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "sub" / "weights").write_text("1")
+    before = fingerprint(str(tmp_path))
+    assert fingerprint(str(tmp_path)) == before
+    os.utime(tmp_path / "sub" / "weights", (1, 1))
+    touched = fingerprint(str(tmp_path))
+    assert touched != before
+    (tmp_path / "sub" / "weights").rename(tmp_path / "weights")
+    assert fingerprint(str(tmp_path)) != touched
+
+
+def test_a_model_of_the_hub_is_its_own_fingerprint() -> None:
+    assert fingerprint("org/model") == "org/model"
+
+
+@pytest.mark.slow
+def test_vllm_serves_a_model_and_holds_it_to_a_schema(tiny_model: Path) -> None:
+    config = ServeConfig(model="tiny", max_context_tokens=128, concurrency=4)
+    schema = {"type": "object", "properties": {"met": {"type": "boolean"}}, "required": ["met"]}
+    body = {
+        "model": "tiny",
+        "messages": [{"role": "user", "content": "Met?"}],
+        "max_tokens": 64,
+        "temperature": 0,
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": "verdict", "strict": True, "schema": schema},
+        },
+    }
+    started = time.monotonic()
+    with closing(JudgeServer.start(config, str(tiny_model), on_gpu=False)) as server:
+        assert time.monotonic() - started < 1
+        server.ready(300)
+        request = urllib.request.Request(
+            server.endpoint().url + "/chat/completions",
+            json.dumps(body).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            choice = json.loads(reply.read())["choices"][0]
+    # Random weights may fill the reply with spaces, which JSON allows, but with nothing else.
+    assert choice["finish_reason"] == "length" or isinstance(
+        json.loads(choice["message"]["content"])["met"], bool
+    )
+    assert choice["message"]["content"].lstrip().startswith("{")

@@ -1,0 +1,259 @@
+"""What a reply means, and that a reply which could mean two things means none."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rvpo.judge.types import QuestionKind
+from rvpo.judge.verdict import MAX_REASON_LENGTH, Unreadable, read, schema
+
+READABLE = {
+    "bare": '{"met": true}',
+    "with a reason": '{"reason": "It says so.", "met": true}',
+    "verdict before reason": '{"met": true, "reason": "It says so."}',
+    "white space": '\n\n  {\n\t"met" :\n true\n}\n',
+    "further keys": '{"reason": "", "met": true, "confidence": 0.4}',
+    "fence with language": '```json\n{"met": true}\n```',
+    "fence without language": '```\n{"met": true}\n```',
+    "fence in capitals, one line": '```JSON {"met": true}```',
+    "prose before": 'Let me see. The verdict is {"met": true}',
+    "prose after": '{"met": true}\n\nI hope this helps!',
+    "prose around a fence": 'Here:\n```json\n{"met": true}\n```\nDone.',
+    "an open quotation mark before": 'A 5" pipe is named. {"reason": "a 5 inch pipe", "met": true}',
+    "an open quotation mark after": '{"reason": "a pipe", "met": true} It is 5" wide.',
+    "an open brace before": 'The set {1, 2 is left open. {"met": true}',
+    "an open brace after": '{"met": true} The set {1, 2 is left open.',
+    "a closing brace before": 'f(x) } holds. {"met": true}',
+    "other braces": r'By \frac{a}{b} and {x | x > 0}: {"met": true}',
+    "an object of other things": '{"step": 1} then {"met": true}',
+    "braces in the reason": '{"reason": "f{x} { and } }", "met": true}',
+    "marks in the reason": r'{"reason": "says \"met\": false, {\"met\": false}", "met": true}',
+    "a Windows path": r'{"reason": "in C:\\", "met": true}',
+    "LaTeX escapes": r'{"reason": "uses \alpha, \(x\), \unit and \%", "met": true}',
+    "LaTeX in prose and reason": r'So \{a\}: {"reason": "\sigma \} ", "met": true}',
+    "a raw new line in the reason": '{"reason": "one\ntwo\tthree", "met": true}',
+    "half a surrogate pair": r'{"reason": "\ud83d", "met": true}',
+    "a thought": '<think>It could be {"met": false}.</think>{"met": true}',
+    "a thought with marks and braces": '<think>{ " {"met": </think>\n{"met": true}',
+    "a thought opened by the template": 'First {"met": false}?\n</think>\n\n{"met": true}',
+    "two thoughts": '<think>a</think> b <think>{"met": false}</think> {"met": true}',
+    "thought markers in the reason": '{"reason": "has <think> and </think>", "met": true}',
+    "opening thought marker, with prose": 'So: {"reason": "has <think>", "met": true}',
+    "said twice alike": '{"met": true}\n```json\n{"reason": "again", "met": true}\n```',
+    "the key twice alike": '{"met": true, "met": true}',
+    "inside another object": '{"result": {"met": true}}',
+    "inside a list": '[{"met": true}]',
+    "other scripts": '判断:{"reason": "はい", "met": true}。',
+    "a byte order mark": '\ufeff{"met": true}',
+}
+
+UNREADABLE = {
+    "": "empty reply",
+    " \n\t": "empty reply",
+    "Yes, it is met.": "no verdict",
+    "true": "no verdict",
+    "{}": "no verdict",
+    "[]": "no verdict",
+    '{"rating": 7}': "no verdict",
+    '{"Met": true}': "no verdict",
+    '"met"': "no verdict",
+    '{"met": "true"}': "met is neither true nor false",
+    '{"met": 1}': "met is neither true nor false",
+    '{"met": 0}': "met is neither true nor false",
+    '{"met": null}': "met is neither true nor false",
+    '{"met": []}': "met is neither true nor false",
+    '{"met": {"met": true}}': "met is neither true nor false",
+    '{"met": true, "met": "true"}': "met is neither true nor false",
+    '{"met": NaN}': "met is neither true nor false",
+    '{"met": true, "met": false}': "verdicts disagree",
+    '{"met": true} {"met": false}': "verdicts disagree",
+    '{"met": true}, no: ```json\n{"met": false}\n```': "verdicts disagree",
+    '{"met": false, "example": {"met": true}}': "verdicts disagree",
+    '[{"met": true}, {"met": false}]': "verdicts disagree",
+    '{"met"': "truncated",
+    '{"met": tru': "truncated",
+    '{"met": true': "truncated",
+    '{"reason": "It says {1, 2}': "truncated",
+    '```json\n{"reason": "It': "truncated",
+    "```json\n{": "truncated",
+    'Draft: {"met": true}. On reflection: {"reason": "it': "truncated",
+    '{"met": True}': "malformed object",
+    "{'met': true}": "no verdict",
+    '{"met": true,}': "malformed object",
+    '{"met": yes}': "malformed object",
+    '{"met": true false}': "malformed object",
+    '"met": true': "malformed object",
+    '{"reason": "it says {"met": true} here", "met": false}': "malformed object",
+    '{"reason": "it says "met": true", "met": false}': "malformed object",
+    '{"reason": "it says {"met": true} here", "verdict": no}': "malformed object",
+    'The form is {"met": true|false}. Mine: {"met": true}': "malformed object",
+    'Its "met": field is set. {"met": true}': "malformed object",
+    '{"reason": "ends in \\", "met": true}': "truncated",
+    "<think>It could be": "unfinished thought",
+    '<think>It could be {"met": true}': "unfinished thought",
+    '<think>a</think> <think>{"met": true}': "unfinished thought",
+    '<think>{"met": true}</think>': "no verdict",
+}
+
+
+@pytest.mark.parametrize("text", READABLE.values(), ids=READABLE)
+def test_reply_is_read(text: str) -> None:
+    assert read("criterion", text)[0] == 1.0
+    # A brace more or less in a reason must not turn a verdict: the opposite reads as the opposite.
+    swapped = text.replace("true", "TRUE").replace("false", "true").replace("TRUE", "false")
+    assert read("criterion", swapped)[0] == 0.0
+
+
+@pytest.mark.parametrize(("text", "reason"), UNREADABLE.items())
+def test_reply_that_states_no_one_verdict_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(Unreadable) as error:
+        read("criterion", text)
+    assert str(error.value) == reason
+
+
+@pytest.mark.parametrize("rating", range(1, 11))
+def test_ratings_are_spread_evenly_from_0_to_1(rating: int) -> None:
+    assert read("rating", f'{{"rating": {rating}}}')[0] == pytest.approx((rating - 1) / 9)
+
+
+@pytest.mark.parametrize(
+    "value", ["0", "11", "-3", "7.0", "7.5", "true", '"7"', "null", "[7]", "1e1", "9" * 5000]
+)
+def test_rating_is_a_whole_number_in_its_range(value: str) -> None:
+    with pytest.raises(Unreadable):
+        read("rating", f'{{"rating": {value}}}')
+
+
+def test_ratings_that_disagree_are_refused() -> None:
+    with pytest.raises(Unreadable, match="verdicts disagree"):
+        read("rating", '{"rating": 7} or {"rating": 8}')
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"reason": " It says so. ", "met": true}', "It says so."),
+        ('{"met": true}', ""),
+        ('{"reason": null, "met": true}', ""),
+        (r'{"reason": "uses \alpha", "met": true}', r"uses \alpha"),
+        (r'{"reason": "\ud800", "met": true}', "?"),
+        ('{"reason": "a", "met": true} {"reason": "b", "met": true}', "b"),
+    ],
+)
+def test_reason_is_the_judges_own_words(text: str, reason: str) -> None:
+    assert read("criterion", text)[1] == reason
+
+
+plain_prose = st.text(max_size=80).filter(lambda text: "think>" not in text and "{" not in text)
+
+
+@settings(deadline=None)
+@given(
+    met=st.booleans(),
+    reason=st.text(max_size=60),
+    indent=st.sampled_from([None, 0, 2]),
+    ascii_only=st.booleans(),
+    before=plain_prose,
+    after=plain_prose,
+    fenced=st.booleans(),
+)
+def test_verdict_survives_prose_around_it(
+    met: bool, reason: str, indent: int | None, ascii_only: bool, before: str, after: str,
+    fenced: bool,
+) -> None:  # fmt: skip
+    reply = json.dumps({"reason": reason, "met": met}, indent=indent, ensure_ascii=ascii_only)
+    if fenced:
+        reply = f"```json\n{reply}\n```"
+    assert read("criterion", f"{before}{reply}{after}") == (float(met), reason.strip())
+
+
+PIECES = [
+    '{"met": true}', '{"met": false}', '{"rating": 3}', '"met": ', "true", "false", "{", "}", '"',
+    "\\", "<think>", "</think>", "```json\n", '"reason": "', ", ", "[", "]", "\n", "0", "a",
+]  # fmt: skip
+
+
+@settings(deadline=None)
+@given(
+    kind=st.sampled_from(["criterion", "rating"]),
+    text=st.one_of(
+        st.text(st.characters(codec=None, categories=None)),
+        st.lists(st.sampled_from(PIECES), max_size=25).map("".join),
+    ),
+)
+def test_any_text_is_read_or_refused(kind: QuestionKind, text: str) -> None:
+    with suppress(Unreadable):
+        value, reason = read(kind, text)
+        assert 0.0 <= value <= 1.0
+        reason.encode()
+
+
+@settings(deadline=None)
+@given(met=st.booleans(), cut=st.integers(0, 200), reason=st.text(max_size=40))
+def test_reply_cut_short_never_turns_its_verdict(met: bool, cut: int, reason: str) -> None:
+    whole = json.dumps({"reason": reason, "met": met})
+    cut_short = whole[: min(cut, len(whole) - 1)]
+    with pytest.raises(Unreadable):
+        read("criterion", cut_short)
+
+
+@settings(deadline=None)
+@given(quoted=st.booleans(), met=st.booleans())
+def test_quoted_verdict_without_escapes_is_never_taken_for_the_verdict(
+    quoted: bool, met: bool
+) -> None:
+    quote = json.dumps({"met": quoted})
+    with pytest.raises(Unreadable):
+        read("criterion", f'{{"reason": "it holds {quote} as text", "met": {str(met).lower()}}}')
+
+
+MANY = 500_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{" * MANY,
+        "}" * MANY,
+        "{}" * MANY,
+        '{"' * MANY,
+        '"' * MANY,
+        "\\" * MANY,
+        "{" + " " * MANY,
+        "<think>" * (MANY // 7),
+        '{"met":' * (MANY // 7),
+        '{ "met" ' * (MANY // 8) + "}" * (MANY // 8),
+        '{"a":' * MANY + '{"met": true}' + "}" * MANY,
+        '{"met": ' + "[" * MANY,
+        '{"met": ' + "9" * MANY + "}",
+        '"{ "met":1}' * (MANY // 11),
+        '{"met"' + " " * MANY,
+        ('{"met"' + " " * 50) * (MANY // 56),
+        '{"reason": "' + "x{" * MANY + '"',
+        '{"reason": "' + "\\a" * MANY + '", "met": 1}',
+    ],
+    ids=lambda text: text[:16],
+)
+def test_reply_is_refused_in_time_linear_in_its_length(text: str) -> None:
+    start = time.perf_counter()
+    with pytest.raises(Unreadable):
+        read("criterion", text)
+    assert time.perf_counter() - start < 5.0  # quadratic time would be hours
+
+
+@pytest.mark.parametrize("reasons", [True, False])
+def test_schema_admits_the_verdict_and_nothing_else(reasons: bool) -> None:
+    for kind, key in (("criterion", "met"), ("rating", "rating")):
+        form = schema(kind, reasons)  # type: ignore[arg-type]
+        assert list(form["properties"]) == (["reason", key] if reasons else [key])
+        assert form["required"] == list(form["properties"])
+        assert form["additionalProperties"] is False
+        assert form["properties"].get("reason", {}).get("maxLength") in (None, MAX_REASON_LENGTH)
+    assert schema("criterion", reasons)["properties"]["met"] == {"type": "boolean"}
+    assert schema("rating", reasons)["properties"]["rating"]["enum"] == list(range(1, 11))

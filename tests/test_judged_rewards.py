@@ -1,0 +1,359 @@
+"""Criteria become channels, failures stay unknown, and a judge that fails stops the run."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rvpo import RVPO
+from rvpo.advantage.schedule import Ramp
+from rvpo.errors import DataError, RewardError
+from rvpo.judge.config import BudgetConfig
+from rvpo.judge.types import Answer, Question
+from rvpo.rewards.cell import Cell
+from rvpo.rewards.condition import Condition, conditioned
+from rvpo.rewards.metrics import reward_metrics
+from rvpo.rewards.reward import Reward
+from rvpo.rewards.rubric import RubricReward
+from rvpo.rewards.suite import RewardSuite
+from rvpo.rubrics.criterion import Criterion
+from rvpo.types import Failed, Prompt, Rewards, Rollout
+from tests.fakes import FakeJudge, make_criteria, make_prompt, make_sample, says
+
+Rule = Callable[[str, Question], Answer]
+
+
+def rollout(prompts: Sequence[Prompt], *texts: str) -> Rollout:
+    """Every text answers every prompt."""
+    samples = [make_sample(prompt, text) for prompt in prompts for text in texts]
+    return Rollout(samples=tuple(samples), group_size=len(texts))
+
+
+def ragged() -> list[Prompt]:
+    """One prompt with three criteria, one with a single one."""
+    three = make_criteria("a", "b", "!c", label="essential", axis="accuracy")
+    return [
+        make_prompt("p/0", rubric=[*three[:2], {**three[2], "label": "pitfall"}]),
+        make_prompt("p/1", rubric=make_criteria("d", label="optional")),
+    ]
+
+
+def judged(
+    reward: RubricReward | Sequence[RubricReward | Reward],
+    prompts: Sequence[Prompt],
+    *texts: str,
+    rule: Rule = says,
+    budget: BudgetConfig | None = None,
+) -> Rewards:
+    rewards = [reward] if isinstance(reward, RubricReward) else list(reward)
+    suite = RewardSuite(rewards).fitted(prompts)
+    suite = suite.judged_by(FakeJudge(rule), budget or BudgetConfig(group=1, step=1))
+    return suite(rollout(prompts, *texts))
+
+
+def failing(*texts: str) -> Rule:
+    """Fails on criteria of these texts, answers the others."""
+
+    def rule(response: str, question: Question) -> Answer:
+        lost = question.text in texts
+        return Answer(value=None, failure="timeout") if lost else says(response, question)
+
+    return rule
+
+
+CHANNELS = RubricReward(name="rubric", form="channels")
+
+
+def test_criteria_are_channels_and_prompts_may_have_different_numbers_of_them() -> None:
+    rewards = judged(CHANNELS, ragged(), "ab", "bcd")
+    assert rewards.names == ("rubric/1", "rubric/2", "rubric/3")
+    assert rewards.values.tolist() == [[1, 1, 1], [0, 1, 0], [0, 0, 0], [1, 0, 0]]
+    assert rewards.valid.tolist() == [[True] * 3, [True] * 3] + [[True, False, False]] * 2
+    assert not rewards.failures
+
+
+def test_meeting_a_criterion_to_be_avoided_scores_0() -> None:
+    prompts = [make_prompt("p/0", rubric=make_criteria("!c"))]
+    assert judged(CHANNELS, prompts, "c", "x").values.tolist() == [[0], [1]]
+
+
+def test_criteria_of_a_prompt_share_the_weight_of_the_rubric() -> None:
+    reward = replace(CHANNELS, weight=2.0, weighing="class")
+    weights = judged(reward, ragged(), "ab", "bcd").weights
+    total = 1.0 + 1.0 + 0.9
+    assert weights[0].tolist() == pytest.approx([2 / total, 2 / total, 1.8 / total])
+    assert weights[2].tolist() == pytest.approx([2, 0, 0])
+
+
+@given(st.lists(st.integers(5, 17), min_size=2, max_size=4), st.integers(0, 99))
+def test_rubrics_of_5_to_17_criteria_train_without_touching_one_another(
+    sizes: list[int], seed: int
+) -> None:
+    chance = random.Random(seed)
+    prompts = [
+        make_prompt(f"p/{i}", rubric=make_criteria(*(f"<{i}.{j}>" for j in range(size))))
+        for i, size in enumerate(sizes)
+    ]
+    texts = ["".join(f"<{i}.{j}>" for i in range(4) for j in range(17) if chance.random() < 0.5)]
+    texts += ["".join(f"<{i}.{j}>" for i in range(4) for j in range(17) if chance.random() < 0.5)]
+    together = judged(CHANNELS, prompts, *texts)
+    assert together.valid.sum(dim=1).tolist() == [size for size in sizes for _ in texts]
+    estimator = RVPO(k=1.0, whiten=False)
+    alone = [estimator(judged(CHANNELS, [prompt], *texts)).values for prompt in prompts]
+    assert torch.allclose(estimator(together).values, torch.cat(alone), atol=1e-6)
+
+
+def test_curves_show_classes_and_axes_and_not_places() -> None:
+    metrics = reward_metrics(judged(CHANNELS, ragged(), "ab", "bcd"))
+    assert metrics["rewards/rubric/mean"] == pytest.approx((3 + 1 + 0 + 1) / 8)
+    assert metrics["rewards/rubric/essential/mean"] == pytest.approx(3 / 4)
+    assert metrics["rewards/rubric/pitfall/mean"] == pytest.approx(1 / 2)
+    assert metrics["rewards/rubric/optional/mean"] == pytest.approx(1 / 2)
+    assert metrics["rewards/rubric/accuracy/mean"] == pytest.approx(4 / 6)
+    assert not [name for name in metrics if "rubric/1" in name]
+
+
+def test_diagnostics_add_up_over_the_criteria_of_a_class() -> None:
+    metrics = RVPO(k=1.0)(judged(CHANNELS, ragged(), "ab", "bcd")).metrics
+    assert metrics["advantage/weight/rubric"] == pytest.approx(1)
+    parts = [metrics[f"advantage/weight/rubric/{n}"] for n in ("essential", "pitfall", "optional")]
+    assert sum(parts) == pytest.approx(1)
+    assert metrics["rewards/rubric/essential/zero_std_frac"] == pytest.approx(1 / 2)
+
+
+def test_fixed_criteria_are_columns_by_name() -> None:
+    fixed = {"polite": Criterion(text="please"), "rude": Criterion(text="!", polarity="negative")}
+    rewards = judged(replace(CHANNELS, fixed=fixed), [make_prompt()], "please", "!")
+    assert rewards.names == ("rubric/polite", "rubric/rude")
+    assert rewards.values.tolist() == [[1, 1], [0, 0]]
+    assert tuple(rewards.aspects) == ("rubric", "rubric/polite", "rubric/rude")
+
+
+def test_explicit_is_the_weighted_mean_of_the_verdicts() -> None:
+    reward = replace(CHANNELS, form="explicit", weighing="class")
+    values = judged(reward, ragged(), "ab", "bcd").values[:, 0].tolist()
+    total = 1.0 + 1.0 + 0.9
+    assert values == pytest.approx([1, 1 / total, 0, 1])
+
+
+def test_explicit_with_a_lost_verdict_is_lost() -> None:
+    reward = replace(CHANNELS, form="explicit")
+    rewards = judged(reward, ragged(), "ab", "bcd", rule=failing("b"))
+    assert rewards.failures == {(0, 0): "timeout", (1, 0): "timeout"}
+
+
+def test_implicit_is_one_call_with_the_whole_rubric() -> None:
+    reward = replace(CHANNELS, form="implicit")
+    prompts = ragged()
+    judge = FakeJudge(says)
+    suite = RewardSuite([reward]).fitted(prompts).judged_by(judge, BudgetConfig())
+    rewards = suite(rollout(prompts, "ab", "bcd"))
+    assert [len(job.questions) for job in judge.jobs] == [1] * 4
+    question = judge.jobs[0].questions[0]
+    assert question == Question("rating", "1. a\n2. b\n3. (to be avoided) c")
+    assert rewards.values[0, 0] == pytest.approx(2 / 3)
+    assert rewards.remarks[0, 0].answer == "7 of 10"
+
+
+def test_points_and_classes_are_not_shown_to_the_judge() -> None:
+    secret = make_criteria("a", points=7.0, label="essential", axis="accuracy")
+    for form in ("channels", "explicit", "implicit"):
+        judge = FakeJudge(says)
+        prompts = [make_prompt(rubric=secret)]
+        suite = RewardSuite([RubricReward(name="r", form=form)]).fitted(prompts)
+        suite.judged_by(judge, BudgetConfig())(rollout(prompts, "a", "b"))
+        shown = str([job.questions for job in judge.jobs])
+        assert not any(word in shown for word in ("7", "essential", "accuracy"))
+
+
+def test_rewards_that_ask_the_same_share_the_answer() -> None:
+    judge = FakeJudge(says)
+    prompts = ragged()
+    both = [CHANNELS, RubricReward(name="mean", form="explicit", weight=0.0)]
+    suite = RewardSuite(both).fitted(prompts).judged_by(judge, BudgetConfig())
+    metrics = suite(rollout(prompts, "ab", "bcd")).metrics
+    assert sum(len(job.questions) for job in judge.jobs) == 2 * (3 + 1)
+    assert metrics["judge/verdicts"] == metrics["judge/rubric/verdicts"] == 8
+    assert metrics["judge/cost"] == pytest.approx(4)
+    assert "judge/mean/verdicts" not in metrics
+
+
+def test_lost_verdict_is_unknown_and_never_a_zero() -> None:
+    rewards = judged(CHANNELS, ragged(), "ab", "bcd", rule=failing("a"))
+    assert rewards.failures == {(0, 0): "timeout", (1, 0): "timeout"}
+    assert rewards.valid[:2].tolist() == [[False, True, True]] * 2
+    assert rewards.metrics["judge/rubric/failed_frac"] == pytest.approx(2 / 8)
+    assert rewards.metrics["judge/failures/timeout"] == 2
+
+
+def test_group_that_lost_too_much_trains_nothing_and_the_others_go_on() -> None:
+    rewards = judged(
+        [CHANNELS, Reward("length", length)],
+        ragged(),
+        "ab",
+        "bcd",
+        rule=failing("a"),
+        budget=BudgetConfig(group=0.3, step=1),
+    )
+    assert not rewards.valid[:2].any()
+    assert rewards.failures[0, 3] == "the group was left out: 2 of its 6 verdicts are missing"
+    assert rewards.metrics["judge/skipped_groups"] == 1
+    advantages = RVPO()(rewards)
+    assert advantages.trained.tolist() == [False, False, True, True]
+
+
+def test_step_that_lost_too_much_stops_the_run_with_the_reason() -> None:
+    with pytest.raises(RewardError, match=r"2 of the 8 verdicts .* \(2 timeout\).*step=0.2") as it:
+        judged(CHANNELS, ragged(), "ab", "bcd", rule=failing("a"), budget=BudgetConfig(step=0.2))
+    assert "--resume" in str(it.value)
+
+
+def test_what_is_only_logged_stops_nothing() -> None:
+    logged = replace(CHANNELS, weight=0.0)
+    rewards = judged(
+        [logged, Reward("length", length)],
+        ragged(),
+        "ab",
+        "bcd",
+        rule=failing("a", "b", "c", "d"),
+        budget=BudgetConfig(group=0, step=0),
+    )
+    assert rewards.valid[:, -1].all()
+    assert rewards.metrics["judge/failed_frac"] == 1
+
+
+def test_judge_that_is_down_is_not_waited_for() -> None:
+    prompts = [make_prompt(rubric=make_criteria(*"abcdefgh"))]
+    texts = [str(i) for i in range(20)]
+    asked = 0
+
+    def rule(response: str, question: Question) -> Answer:
+        nonlocal asked
+        asked += 1
+        return Answer(value=None, failure="connection")
+
+    class Patient(FakeJudge):
+        """Answers some jobs and leaves the others open for ever."""
+
+        def submit(self, job: Any) -> Any:
+            self._held = len(self.jobs) >= 5
+            return super().submit(job)
+
+    judge = Patient(rule)
+    suite = RewardSuite([CHANNELS]).fitted(prompts).judged_by(judge, BudgetConfig())
+    with pytest.raises(RewardError, match=r"160 of the 160 verdicts .*120 not asked.*40 conn"):
+        suite(rollout(prompts, *texts))
+    assert judge.cancelled
+    assert asked == 40
+
+
+def test_judge_is_asked_before_the_rollout_is_complete() -> None:
+    prompts = ragged()
+    whole = rollout(prompts, "ab", "bcd")
+    judge = FakeJudge(says)
+    suite = RewardSuite([CHANNELS]).fitted(prompts).judged_by(judge, BudgetConfig())
+    scoring = suite.begin()
+    scoring.take(3, whole.samples[3])
+    assert [job.response for job in judge.jobs] == ["bcd"]
+    scoring.take(0, whole.samples[0])
+    streamed = scoring.collect(whole)
+    assert len(judge.jobs) == 4
+    assert torch.equal(streamed.values, suite(whole).values)
+
+
+def length(completions: Any, **columns: Any) -> list[float | None]:
+    return [float(len(completion[0]["content"])) for completion in completions]
+
+
+def test_remarks_are_the_judges_words_beside_the_score() -> None:
+    rewards = judged(CHANNELS, ragged(), "ab", "bcd")
+    assert rewards.remarks[1, 2].question == "c"
+    assert rewards.remarks[1, 2].answer == "met"
+    assert rewards.remarks[1, 2].reason == "it says bcd"
+
+
+def test_rubric_without_a_judge_is_refused() -> None:
+    with pytest.raises(RewardError, match="'rubric' needs a judge"):
+        RewardSuite([CHANNELS]).fitted(ragged())(rollout(ragged(), "a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("rubric", "message"),
+    [
+        ("a", "column 'rubric' holds a str; criteria are a list"),
+        ([{"text": ""}], "a criterion needs a text"),
+        ([{"txt": "a"}], "unexpected keyword argument 'txt'"),
+        ([{"text": "a", "polarity": "bad"}], "polarity must be positive or negative"),
+        (["a"], "holds no criteria"),
+    ],
+)
+def test_what_are_no_criteria_is_named(rubric: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        RewardSuite([CHANNELS]).fitted([make_prompt("p/7", rubric=rubric)])
+
+
+def test_missing_column_of_criteria_is_named() -> None:
+    with pytest.raises(DataError, match=r"column 'rubric', the data have rubrik; did you mean"):
+        RewardSuite([CHANNELS]).fitted([make_prompt(rubrik=make_criteria("a"))])
+
+
+def test_prompt_without_criteria_has_no_scores() -> None:
+    prompts = [*ragged(), make_prompt("p/2", rubric=None)]
+    rewards = judged(CHANNELS, prompts, "ab", "bcd")
+    assert not rewards.valid[4:].any()
+    assert not rewards.failures
+
+
+def test_weight_may_change_over_training() -> None:
+    suite = RewardSuite([Reward("length", length, Ramp(start=0.0, end=2.0))])
+    both = rollout([make_prompt()], "a", "ab")
+    weights = [suite.begin(p).collect(both).weights[0, 0].item() for p in (0.0, 0.5, 1.0)]
+    assert weights == [0, 1, 2]
+
+
+def cells(*scores: float | Failed | None) -> list[Cell]:
+    return [Cell(score) for score in scores]
+
+
+def test_condition_makes_a_score_0_below_its_threshold() -> None:
+    lost, other = Failed("timeout"), Failed("http 500")
+    scores = conditioned(
+        cells(5.0, 5.0, None, lost, lost, 5.0, 5.0), cells(1.0, 0.5, 0.0, 0.0, 1.0, other, None), 1
+    )
+    assert [cell.score for cell in scores] == [5.0, 0.0, None, 0.0, lost, other, None]
+
+
+def test_conditioned_reward_enters_the_matrix_after_its_condition() -> None:
+    short = Reward("short", length, condition=Condition("good", 1.0))
+    good = Reward("good", lambda completions, **columns: [1.0, 0.0])
+    rewards = RewardSuite([short, good])(rollout([make_prompt()], "ab", "abc"))
+    assert rewards.values.tolist() == [[2, 1], [0, 0]]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=6),
+    st.floats(0, 1),
+)
+def test_budget_never_keeps_a_group_beyond_it(lost: list[tuple[int, int]], share: float) -> None:
+    from rvpo.rewards.budget import keep_within
+
+    failed = [count for pair in lost for count in pair]
+    rewards = Rewards(torch.ones(len(failed), 1), ["r"], group_size=2)
+    kept = keep_within(
+        BudgetConfig(group=share, step=1),
+        rewards,
+        asked=[4] * len(failed),
+        failed=failed,
+        failures=Counter(),
+    )
+    for group, (a, b) in enumerate(lost):
+        assert bool(kept.valid[2 * group].all()) == (a + b <= share * 8 or math.isclose(0, a + b))
