@@ -119,7 +119,7 @@ def display(findings: Sequence[Finding]) -> None:
     if not sys.stdout.isatty():
         for finding in findings:
             tail = f" | {finding.remedy}" if finding.remedy else ""
-            print(f"{finding.state:<8}{finding.part:<14}{finding.found}{tail}")
+            print(f"{finding.state:<8}{finding.part:<13} {finding.found}{tail}")
         print(verdict)
         return
     from rich.console import Console

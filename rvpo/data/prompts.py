@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rvpo.config import FunctionSource, Source
+from rvpo.config import DatasetSource, FunctionSource, RubricSource, Source
 from rvpo.data.rows import function_rows, stored_rows
+from rvpo.data.rubrics import rubric_rows
 from rvpo.errors import DataError
 from rvpo.problem import nearest
 from rvpo.rewards.reward import STANDARD_ARGUMENTS
 from rvpo.types import Message, Prompt
 
 
-def load_prompts(source: Source, system_prompt: str | None, where: str) -> tuple[Prompt, ...]:
+def load_prompts(
+    source: Source,
+    system_prompt: str | None,
+    where: str,
+    say: Callable[[str], None] | None = None,
+) -> tuple[Prompt, ...]:
     """Every prompt of a source, in its order.
 
     A row's prompt column is a string, which becomes one user message, or a list of chat
@@ -26,20 +32,27 @@ def load_prompts(source: Source, system_prompt: str | None, where: str) -> tuple
         source: where the rows come from.
         system_prompt: put before every prompt that has no system message.
         where: the setting that holds the source, for messages.
+        say: told what rubrics hold and what was left out of them.
 
     Raises:
         DataError: the source cannot be read, is empty, or has a row that is no prompt.
         ConfigError: the source is a function that does not import.
     """
-    if isinstance(source, FunctionSource):
-        rows = function_rows(source, where)
-    else:
-        rows = stored_rows(source, where)
+    column = "prompt"
+    match source:
+        case FunctionSource():
+            rows, column = function_rows(source, where), source.prompt_column
+        case DatasetSource():
+            rows = stored_rows(source.path, source.split, f"{where}.path")
+            column = source.prompt_column
+        case RubricSource():
+            rows, report = rubric_rows(source, where)
+            if say is not None:
+                say(f"{where}: {report}")
     if not rows:
         raise DataError(f"{where}: there are no rows; give at least one")
     prompts = tuple(
-        _prompt(index, row, source.prompt_column, system_prompt, where)
-        for index, row in enumerate(rows)
+        _prompt(index, row, column, system_prompt, where) for index, row in enumerate(rows)
     )
     _check_ids(prompts, where)
     names = dict.fromkeys(name for prompt in prompts for name in prompt.columns)

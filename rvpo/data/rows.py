@@ -11,7 +11,7 @@ from rvpo.errors import DataError
 from rvpo.imports import import_function
 
 if TYPE_CHECKING:
-    from rvpo.config import DatasetSource, FunctionSource
+    from rvpo.config import FunctionSource
 
 _READERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -39,26 +39,30 @@ def function_rows(source: FunctionSource, where: str) -> list[Any]:
     return [_plain(row) for row in rows]
 
 
-def stored_rows(source: DatasetSource, where: str) -> list[Any]:
+def stored_rows(name: str, split: str, where: str) -> list[Any]:
     """Read a file or a Hub dataset.
+
+    Args:
+        name: the path or the id.
+        split: of a Hub dataset.
+        where: the setting that holds the name, for messages.
 
     Raises:
         DataError: it does not exist, is of an unknown kind, or cannot be read or reached.
     """
-    path = Path(source.path).expanduser()
-    where = f"{where}.path"
+    path = Path(name).expanduser()
     if path.suffix in _READERS:
         return _file_rows(path, where)
     known = ", ".join(_READERS)
     if path.is_file():
-        raise DataError(f"{where}: '{source.path}' is of an unknown kind; give a file in {known}")
+        raise DataError(f"{where}: '{name}' is of an unknown kind; give a file in {known}")
     if path.is_dir():
-        raise DataError(f"{where}: '{source.path}' is a folder; give one file in {known}")
-    if not _HUB_ID.fullmatch(source.path):
+        raise DataError(f"{where}: '{name}' is a folder; give one file in {known}")
+    if not _HUB_ID.fullmatch(name):
         raise DataError(
-            f"{where}: there is no file '{source.path}'; give a file in {known} or a Hub dataset id"
+            f"{where}: there is no file '{name}'; give a file in {known} or a Hub dataset id"
         )
-    return _hub_rows(source, where)
+    return _hub_rows(name, split, where)
 
 
 def _file_rows(path: Path, where: str) -> list[Any]:
@@ -85,16 +89,16 @@ def _file_rows(path: Path, where: str) -> list[Any]:
     return [] if empty else list(builder.as_dataset("train"))
 
 
-def _hub_rows(source: DatasetSource, where: str) -> list[Any]:
+def _hub_rows(name: str, split: str, where: str) -> list[Any]:
     from datasets import load_dataset
     from datasets.exceptions import DatasetsError
 
     try:
-        return list(load_dataset(source.path, split=source.split))
+        return list(load_dataset(name, split=split))
     except (DatasetsError, OSError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(
-            f"{where}: the Hub dataset '{source.path}', split '{source.split}', cannot be loaded "
+            f"{where}: the Hub dataset '{name}', split '{split}', cannot be loaded "
             f"({reason}); check the id and the network, or give a local file"
         ) from error
 

@@ -24,7 +24,7 @@ from rvpo.judge.types import Answer, Job, Usage
 from rvpo.judge.verdict import Unreadable, read
 
 FIRST_BACKOFF_S: Final = 0.5
-LONGEST_BACKOFF_S: Final = 30.0
+LONGEST_BACKOFF_S: Final = 8.0
 HEDGE_SAMPLES: Final = 20
 """Latencies that must be known before a slow call can be told from a usual one."""
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rvpo.config import DatasetSource, FunctionSource, RunConfig, Source
+from rvpo.config import DatasetSource, FunctionSource, RubricSource, RunConfig, Source
 from rvpo.data.prompts import load_prompts
 from rvpo.doctor import Finding
 from rvpo.errors import RvpoError
@@ -42,7 +42,7 @@ def read_data(config: RunConfig) -> Data:
         if train:
             suite.fitted((*train, *held_out))
         findings.append(Finding("rewards", "ok", ", ".join(config.rewards)))
-        findings += [_statistics(reward, train) for reward in rubrics if train]
+        findings += [_criteria(reward, config.data.train, train) for reward in rubrics if train]
     except RvpoError as error:
         findings.append(Finding("rewards", "missing", str(error)))
         rubrics = []
@@ -52,18 +52,22 @@ def read_data(config: RunConfig) -> Data:
 def _prompts(
     config: RunConfig, source: Source, where: str, findings: list[Finding]
 ) -> tuple[Prompt, ...]:
+    said: list[str] = []
     try:
-        prompts = load_prompts(source, config.data.system_prompt, where)
+        prompts = load_prompts(source, config.data.system_prompt, where, said.append)
     except RvpoError as error:
         findings.append(Finding(where, "missing", str(error), _remedy(source, where)))
         return ()
     found = f"{len(prompts):,} prompts"
     if where == "data.train":
         visits = config.steps * config.rollout.prompts_per_step
-        found += f"; {config.steps:,} steps visit them {visits / len(prompts):.1f} times"
+        times = f"each {visits / len(prompts):.1f} times on average"
+        seen = times if visits > len(prompts) else f"{visits:,} of them"
+        found += f"; {config.steps:,} steps see {seen}"
     elif config.evaluate.prompts is not None:
         found += f", of which {min(config.evaluate.prompts, len(prompts)):,} are scored"
     findings.append(Finding(where, "ok", found))
+    findings += [Finding(where, "ok", text.removeprefix(f"{where}: ")) for text in said]
     return prompts
 
 
@@ -82,6 +86,12 @@ def _remedy(source: Source, where: str) -> str:
     )
 
 
-def _statistics(reward: RubricReward, prompts: Sequence[Prompt]) -> Finding:
+def _criteria(reward: RubricReward, source: Source, prompts: Sequence[Prompt]) -> Finding:
+    part = f"rewards.{reward.name}"
+    if reward.fixed:
+        count = len(reward.fixed)
+        return Finding(part, "ok", f"{count} criteria, the same for every prompt")
+    if isinstance(source, RubricSource):
+        return Finding(part, "ok", "the criteria of the data")
     rows = [{"rubric": [c.to_row() for c in reward.criteria(prompt)]} for prompt in prompts]
-    return Finding(f"rubric {reward.name}", "ok", str(rubric_statistics(rows)))
+    return Finding(part, "ok", str(rubric_statistics(rows)))

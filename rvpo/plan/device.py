@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from rvpo.plan.memory import (
     checkpoint_bytes,
     cures,
     engine_fits,
+    engine_share,
     host_memory,
     kv_tokens,
     memory,
@@ -91,6 +93,7 @@ def device_findings(
         *_parts(config, shape, place),
         *_peaks(config, shape, place, devices.memory),
         *_vllm(config, shape, devices.memory),
+        *_served(judge, place.judge),
         _host(config, shape, devices, machine),
     ]
 
@@ -199,8 +202,8 @@ def _peaks(
     for name, size in (("update", parts.update), ("rollout", parts.rollout)):
         state: State = "ok" if size <= available else "missing"
         found = f"{size / GIB:.1f} GiB a GPU at most, of {available / GIB:.1f}"
-        help = remedy or "GPUs with more memory, or a smaller model"
-        yield Finding(f"memory, {name}", state, found, help if state == "missing" else "")
+        help = remedy or "larger GPUs, or a smaller model"
+        yield Finding(f"{name} peak", state, found, help if state == "missing" else "")
 
 
 def _vllm(config: RunConfig, shape: ModelShape, device: float) -> list[Finding]:
@@ -216,15 +219,28 @@ def _vllm(config: RunConfig, shape: ModelShape, device: float) -> list[Finding]:
         return [Finding("KV cache", "ok", found)]
     share = engine.gpu_memory * device / GIB
     whole = model_bytes(config, shape) / GIB
+    enough = math.ceil(20 * engine_share(config, shape, device)) / 20
+    remedy = f"rollout.engine.gpu_memory={enough:.2f}" if enough < 1 else "larger GPUs"
     return [
         Finding(
             "KV cache",
             "missing",
             f"vLLM's share of {share:.1f} GiB does not hold the model, {whole:.1f} GiB, and one "
             "sequence",
-            "raise rollout.engine.gpu_memory, or use GPUs with more memory",
+            remedy,
         )
     ]
+
+
+def _served(judge: ModelShape | None, share: float) -> Iterator[Finding]:
+    needed = 2 * judge.parameters if judge is not None else 0
+    if needed > share:
+        yield Finding(
+            "served judge",
+            "missing",
+            f"its share of {share / GIB:.1f} GiB does not hold its {needed / GIB:.1f} GiB",
+            "raise judge.serve.gpu_memory, or serve a smaller judge",
+        )
 
 
 def _host(config: RunConfig, shape: ModelShape, devices: Devices, machine: Machine) -> Finding:

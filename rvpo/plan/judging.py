@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rvpo.config import RunConfig
 from rvpo.doctor import Finding
@@ -94,11 +94,10 @@ def load_findings(config: RunConfig, asked: Load, held_out: int) -> list[Finding
         Finding(
             "judge tokens",
             "ok",
-            f"about {step * asked.input_tokens / 1e6:,.1f} million in and "
-            f"{step * asked.output_tokens / 1e6:,.2f} million out a step, "
-            f"{run * asked.input_tokens / 1e6:,.0f} and {run * asked.output_tokens / 1e6:,.0f} "
-            "in all",
-            f"reckoned with responses half as long as they may be and {asked.output_tokens:.0f} "
+            f"about {_short(step * asked.input_tokens)} in and "
+            f"{_short(step * asked.output_tokens)} out a step, "
+            f"{_short(run * asked.input_tokens)} and {_short(run * asked.output_tokens)} in all",
+            f"estimated with responses half as long as they may be and {asked.output_tokens:.0f} "
             "tokens a verdict; what the cache knows is not asked",
         ),
     ]
@@ -120,47 +119,47 @@ def _cost(judge: JudgeConfig, asked: Load, step: float, run: float) -> Finding:
         )
     dearest = max(known)
     where = " at the dearest endpoint" if len(set(known)) > 1 else ""
-    return Finding(
-        "judge cost",
-        "ok",
-        f"about ${step * dearest:,.2f} a step, ${run * dearest:,.0f} in all{where}",
-    )
+    found = f"about ${step * dearest:,.2f} a step, ${run * dearest:,.2f} in all{where}"
+    return Finding("judge cost", "ok", found)
 
 
 def endpoint_findings(config: RunConfig, asked: Load | None) -> list[Finding]:
-    """One real call to each endpoint.
+    """One real call to each endpoint. The others take over where one fails; all failing is fatal.
 
     Args:
         asked: what a step will ask, to say how long that takes.
     """
     assert config.judge is not None
-    return [_called(config, endpoint, asked) for endpoint in config.judge.endpoints]
+    found = [_called(config, endpoint, asked) for endpoint in config.judge.endpoints]
+    if all(finding.state == "missing" for finding in found):
+        return found
+    return [replace(f, state="note") if f.state == "missing" else f for f in found]
 
 
 def _called(config: RunConfig, endpoint: EndpointConfig, asked: Load | None) -> Finding:
     judge = config.judge
     assert judge is not None
-    remedy = (
-        f"see that {endpoint.url} is up, offers {endpoint.model or judge.model!r}, and takes the "
-        "key; then ask again"
-    )
+    name = endpoint.model or judge.model
+    remedy = f"see that {endpoint.url} is up, offers {name!r} and takes the key"
     try:
         answer = _ask(judge, endpoint)
     except RvpoError as error:
-        return Finding("judge", "missing", f"{endpoint.url}: {error}", remedy)
+        return Finding("judge", "missing", str(error), remedy)
     except TimeoutError:
         found = f"{endpoint.url}: no answer within {2 * _PATIENCE_S:.0f} s"
         return Finding("judge", "missing", found, remedy)
     if answer.value is None:
-        return Finding("judge", "missing", f"{endpoint.url}: {answer.failure}", remedy)
+        found = f"{endpoint.url} gave no verdict: {answer.failure}"
+        return Finding("judge", "missing", found, remedy)
     seconds = answer.usage.latency_s
-    found = (
-        f"{endpoint.model or judge.model} at {endpoint.url} answered in schema in {seconds:.1f} s"
-    )
+    found = f"{name} at {endpoint.url} answered in schema in {seconds:.2f} s"
     if asked is not None and len(judge.endpoints) == 1:
         rollout = config.rollout
         calls = rollout.prompts_per_step * rollout.samples_per_prompt * asked.calls
         found += f"; a step's calls take {_step_seconds(endpoint, calls, seconds):,.0f} s or more"
+    if answer.usage.attempt_failures:
+        failed = ", ".join(answer.usage.attempt_failures)
+        return Finding("judge", "note", f"{found}, but only when asked again ({failed})")
     if answer.value != 1:
         return Finding("judge", "note", f"{found}, but said that 2 + 2 is not 4")
     return Finding("judge", "ok", found)
@@ -202,6 +201,10 @@ def _step_seconds(endpoint: EndpointConfig, calls: float, seconds: float) -> flo
     if endpoint.requests_per_minute is None:
         return waiting
     return max(waiting, 60 * calls / endpoint.requests_per_minute)
+
+
+def _short(number: float) -> str:
+    return f"{number / 1e6:,.1f} million" if number >= 1e5 else f"{number:,.0f}"
 
 
 def _questions(rewards: Sequence[RubricReward], prompt: Prompt) -> list[Question]:

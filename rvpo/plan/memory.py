@@ -17,7 +17,7 @@ GIB = 2**30
 _LIVE_ELEMENTS = 1_000_000_000  # DeepSpeed's stage3_max_live_parameters
 _REDUCE_ELEMENTS = 500_000_000  # its reduce_bucket_size
 _LOGIT_BYTES = 16  # fp32 logits, and the three copies that softmax, entropy and gradient need
-_CONTEXT = 2 * GIB  # CUDA context, NCCL, what the allocator cannot use
+_CONTEXT = 2 * GIB  # CUDA context, NCCL, what the allocator cannot use; on a CPU, the libraries
 _ASLEEP = 1 * GIB  # what vLLM keeps on a GPU while it sleeps
 _PROFILED = 1.5 * GIB  # what vLLM sets aside for its own activations
 
@@ -95,7 +95,7 @@ def memory(config: RunConfig, shape: ModelShape, place: Place) -> Parts:
         engine=engine,
         resting=resting,
         judge=place.judge,
-        context=_CONTEXT if place.device is not None else 0,
+        context=_CONTEXT,
     )
 
 
@@ -120,6 +120,16 @@ def engine_fits(config: RunConfig, shape: ModelShape, device: float | None) -> b
     return kv_tokens(config, shape, device) >= longest
 
 
+def engine_share(config: RunConfig, shape: ModelShape, device: float) -> float:
+    """The share of a GPU that vLLM needs for the weights and one sequence of full length."""
+    engine = config.rollout.engine
+    assert isinstance(engine, VllmConfig)
+    longest = engine.max_context_tokens or config.rollout.max_completion_tokens
+    lacking = longest - kv_tokens(config, shape, device)
+    wide = 2 if config.model.precision == "bf16" else 4
+    return engine.gpu_memory + 2 * wide * shape.layers * shape.kv * lacking / device
+
+
 def host_memory(config: RunConfig, shape: ModelShape, ranks: int) -> float:
     """What GPU ranks of one machine keep in its own memory: sleeping engines, and the optimizer if
     it is offloaded."""
@@ -139,13 +149,12 @@ def model_bytes(config: RunConfig, shape: ModelShape) -> int:
 
 
 def cures(config: RunConfig, shape: ModelShape, place: Place) -> list[str]:
-    """Settings that, each alone, would make the run fit."""
+    """Settings that, each alone, would make both peaks fit."""
 
     def fits(changed: RunConfig, ranks: int) -> bool:
         parts = memory(changed, shape, replace(place, ranks=ranks))
         assert place.device is not None
-        peak = max(parts.update, parts.rollout)
-        return peak <= place.device and engine_fits(changed, shape, place.device)
+        return max(parts.update, parts.rollout) <= place.device
 
     def with_update(**values: object) -> RunConfig:
         return config.model_copy(update={"update": config.update.model_copy(update=values)})

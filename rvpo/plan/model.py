@@ -73,7 +73,7 @@ def _unread(path: str, part: str, error: RvpoError) -> tuple[ModelShape | None, 
         return None, Finding(part, "missing", str(error))
     found = f"{path} is not cached here, and the hub does not give it"
     if shape is not None:
-        found += f"; reckoned with its published size, {_billions(shape)}"
+        found += f"; its published size, {_billions(shape)}, is taken below"
     return shape, Finding(part, "missing", found, _download(path, part))
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from rvpo.config import RunConfig, TransformersConfig, VllmConfig
+from rvpo.config import DataConfig, RubricSource, RunConfig, TransformersConfig, VllmConfig
 from rvpo.data.prompts import load_prompts
-from rvpo.errors import ConfigError
+from rvpo.data.rubrics import without_held_out
+from rvpo.errors import ConfigError, DataError
 from rvpo.model_files import resolve_model
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.encoder import Encoder
@@ -43,10 +44,11 @@ def read_inputs(config: RunConfig, say: Callable[[str], None]) -> Inputs:
     check_installed(config)
     score = RewardSuite.from_config(config.rewards)
     data = config.data
-    prompts = load_prompts(data.train, data.system_prompt, "data.train")
+    prompts = load_prompts(data.train, data.system_prompt, "data.train", say)
     held_out: tuple[Prompt, ...] = ()
     if data.held_out is not None:
-        held_out = load_prompts(data.held_out, data.system_prompt, "data.held_out")
+        held_out = load_prompts(data.held_out, data.system_prompt, "data.held_out", say)
+        prompts = _not_held_out(prompts, held_out, say) if _has_rubrics(data) else prompts
         held_out = held_out[: config.evaluate.prompts]
     score = score.fitted((*prompts, *held_out))
     model_path = resolve_model(config.model.path)
@@ -57,6 +59,26 @@ def read_inputs(config: RunConfig, say: Callable[[str], None]) -> Inputs:
     )
     encoder.check_lengths((*prompts, *held_out), config.rollout.max_completion_tokens)
     return Inputs(model_path, encoder, prompts, held_out, score)
+
+
+def _has_rubrics(data: DataConfig) -> bool:
+    return isinstance(data.train, RubricSource)
+
+
+def _not_held_out(
+    train: tuple[Prompt, ...], held_out: tuple[Prompt, ...], say: Callable[[str], None]
+) -> tuple[Prompt, ...]:
+    """Without the questions that rubric data sets have in several splits.
+
+    Raises:
+        DataError: no question is left.
+    """
+    kept, removed = without_held_out(train, held_out)
+    if removed:
+        say(f"data.train: left out {removed:,} prompts that are held out as well")
+    if not kept:
+        raise DataError("data.train: every prompt is held out as well; give different splits")
+    return kept
 
 
 def check_installed(config: RunConfig) -> None:

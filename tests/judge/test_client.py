@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from rvpo.errors import RewardError
 from rvpo.judge import client as client_module
 from rvpo.judge.child import hold_port
-from rvpo.judge.client import Answers, JudgeAddresses, JudgeClient
+from rvpo.judge.client import JudgeAddresses, JudgeClient
+from rvpo.judge.link import Answers
 from rvpo.judge.types import Job, Question
 from tests.judge.processes import ROOT, wait_until
 from tests.judge.test_workers import pids, start

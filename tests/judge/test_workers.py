@@ -21,8 +21,9 @@ from typing import Any
 import pytest
 
 from rvpo.errors import ConfigError, RewardError
-from rvpo.judge.client import Answers, JudgeAddresses, JudgeClient
+from rvpo.judge.client import JudgeAddresses, JudgeClient
 from rvpo.judge.config import EndpointConfig, JudgeConfig
+from rvpo.judge.link import Answers
 from rvpo.judge.types import Job, Question
 from rvpo.judge.workers import JudgeWorkers
 from tests.judge.processes import ROOT, alive, wait_until
