@@ -205,7 +205,9 @@ class Asker:
             asking.resamples += 1
         elif error.remedy in ("retry", "wait"):
             # Full jitter (Brooker, "Exponential Backoff And Jitter", 2015).
-            longest = FIRST_BACKOFF_S * 2.0 ** min(10, asking.failures.total() - 1)
+            # The endpoint's own pause follows on a 429; there the calls only need spreading.
+            doublings = asking.attempts - 1 if error.remedy == "retry" else 0
+            longest = FIRST_BACKOFF_S * 2.0 ** min(10, doublings)
             pause = random.uniform(0, min(LONGEST_BACKOFF_S, longest))
             now = asyncio.get_running_loop().time()
             if now + pause >= asking.deadline:

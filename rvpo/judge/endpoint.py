@@ -70,7 +70,6 @@ class Permit:
     started: float
     reserved: int
     """Tokens."""
-    on_trial: bool
     used: int | None = None
     """Tokens of the reply, once known."""
 
@@ -135,12 +134,12 @@ class Endpoint:
         if self._requests is not None:
             self._requests.settle(now, self._requests.reserve(now, 1), 1)
         reserved = self._tokens.reserve(now, tokens) if self._tokens is not None else 0
-        return Permit(self, now, reserved, self._breaker.enter())
+        self._breaker.enter(now)
+        return Permit(self, now, reserved)
 
     def leave(self, permit: Permit, now: float) -> None:
         """End a call, however it went. Without a reply, its tokens count as estimated."""
         self._window.in_flight -= 1
-        self._breaker.leave(permit.on_trial)
         if self._tokens is not None:
             used = permit.reserved if permit.used is None else permit.used
             self._tokens.settle(now, permit.reserved, used)
@@ -179,9 +178,9 @@ class Endpoint:
                     raise self._refusal(response.status, retry_after, permit)
                 text = await _read(response.content)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            self._breaker.fail(time.monotonic(), permit.on_trial)
+            self._breaker.fail(time.monotonic(), permit.started)
             raise CallFailed(_reason(error), "retry") from None
-        self._breaker.succeed()
+        self._breaker.succeed(time.monotonic())
         self._window.grow()
         self._throttles = 0
         reply = self._completion(text)
@@ -208,9 +207,9 @@ class Endpoint:
                 self._paused_until = max(self._paused_until, now + pause_s * random.uniform(0.5, 1))
             return CallFailed(reason, "wait")
         if status >= 500 or status in _TRANSIENT:
-            self._breaker.fail(now, permit.on_trial)
+            self._breaker.fail(now, permit.started)
             return CallFailed(reason, "retry")
-        self._breaker.succeed()  # it answers, if not as we like
+        self._breaker.succeed(now)  # it answers, if not as we like
         if status in _BROKEN:
             self.broken = reason
             return CallFailed(reason, "switch")

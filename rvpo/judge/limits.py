@@ -17,7 +17,8 @@ BURST_S: Final = 1.0
 MOST_FAILURES: Final = 10
 """Failures in a row that open the breaker."""
 FIRST_PAUSE_S: Final = 1.0
-LONGEST_PAUSE_S: Final = 30.0
+LONGEST_PAUSE_S: Final = 10.0
+"""Between trials of a server that failed, doubling from the first to the longest."""
 
 
 def share_of(limit: int, index: int, count: int) -> int:
@@ -109,39 +110,36 @@ class Window:
 
 
 class Breaker:
-    """Leaves a server alone that keeps failing; after a pause, one call tries it.
+    """Leaves a server alone that does nothing but fail; one call at a time tries it, ever rarer.
 
-    Pauses double from failed trial to failed trial. Calls that began before a pause may still
-    fail in it, and do not prolong it.
+    A call that began before the last success tells nothing about what happened since: calls that
+    time out do so together, long after others were answered.
     """
 
     def __init__(self) -> None:
-        self._failures = 0
+        self._failures = 0  # in a row
         self._pause_s = FIRST_PAUSE_S
         self._until = -math.inf
-        self._on_trial = False
+        self._succeeded_at = -math.inf
 
     def ready_at(self) -> float:
-        if self._failures < MOST_FAILURES:
-            return -math.inf
-        return math.inf if self._on_trial else self._until
+        return self._until if self._failures >= MOST_FAILURES else -math.inf
 
-    def enter(self) -> bool:
-        """A call begins. Returns whether it is the trial."""
-        self._on_trial = self._failures >= MOST_FAILURES
-        return self._on_trial
-
-    def leave(self, on_trial: bool) -> None:
-        """A call ended, however it did."""
-        if on_trial:
-            self._on_trial = False
-
-    def succeed(self) -> None:
-        self._failures = 0
-        self._pause_s = FIRST_PAUSE_S
-
-    def fail(self, now: float, on_trial: bool) -> None:
-        self._failures += 1
-        if on_trial or self._failures == MOST_FAILURES:
+    def enter(self, now: float) -> None:
+        """A call begins. If it is a trial, the next has to wait."""
+        if self._failures >= MOST_FAILURES:
             self._until = now + self._pause_s
             self._pause_s = min(LONGEST_PAUSE_S, 2 * self._pause_s)
+
+    def succeed(self, now: float) -> None:
+        self._failures = 0
+        self._pause_s = FIRST_PAUSE_S
+        self._succeeded_at = now
+
+    def fail(self, now: float, started: float) -> None:
+        """A call that began at `started` failed."""
+        if started < self._succeeded_at:
+            return
+        self._failures += 1
+        if self._failures == MOST_FAILURES:
+            self._until = now + self._pause_s

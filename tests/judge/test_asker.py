@@ -445,3 +445,17 @@ def test_a_dead_endpoint_is_left_alone_most_of_the_time() -> None:
         answers = ask(settings, *(job(number) for number in range(300)))
     assert all(answer.failure is None for answer in answers)
     assert len(dead.seen.bodies) < 20
+
+
+def test_the_environments_proxy_is_used_except_for_this_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with FakeEndpoint() as proxy, FakeEndpoint() as here:
+        monkeypatch.setenv("http_proxy", proxy.url.removesuffix("/v1"))
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        (far,) = ask(config("http://judge.invalid/v1"), job(1))
+        (near,) = ask(config(here.url), job(1))
+    assert (far.failure, near.failure) == (None, None)
+    assert (len(proxy.seen.bodies), len(here.seen.bodies)) == (1, 1)
+    assert proxy.seen.headers[0]["Host"] == "judge.invalid"

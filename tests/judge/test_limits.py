@@ -6,7 +6,7 @@ import math
 from itertools import accumulate
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rvpo.judge.limits import (
@@ -41,6 +41,7 @@ def most_in_a_minute(events: list[tuple[float, int]]) -> int:
     return most
 
 
+@settings(deadline=None)
 @given(st.integers(1, 400), st.lists(st.floats(0, 90), max_size=20), st.data())
 def test_no_minute_sees_more_requests_than_the_limit(
     limit: int, idle: list[float], data: st.DataObject
@@ -56,6 +57,7 @@ def test_no_minute_sees_more_requests_than_the_limit(
     assert most_in_a_minute(seen) <= limit
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(1, 300), st.integers(0, 300), st.floats(0.01, 30)),
@@ -147,8 +149,8 @@ def failing_breaker(now: float) -> Breaker:
     breaker = Breaker()
     for _ in range(MOST_FAILURES):
         assert breaker.ready_at() <= now
-        breaker.leave(breaker.enter())
-        breaker.fail(now, on_trial=False)
+        breaker.enter(now)
+        breaker.fail(now, started=now)
     return breaker
 
 
@@ -156,29 +158,33 @@ def test_failures_in_a_row_open_the_breaker_and_a_success_between_does_not() -> 
     assert failing_breaker(5.0).ready_at() == 5.0 + FIRST_PAUSE_S
     breaker = Breaker()
     for _ in range(3 * MOST_FAILURES):
-        breaker.fail(5.0, on_trial=False)
-        breaker.succeed()
+        breaker.fail(5.0, started=5.0)
+        breaker.succeed(5.0)
     assert breaker.ready_at() < 0
 
 
-def test_one_trial_decides_and_pauses_double() -> None:
+def test_timeouts_of_calls_from_before_the_last_success_do_not_open_it() -> None:
+    breaker = Breaker()
+    breaker.succeed(5.0)
+    for _ in range(3 * MOST_FAILURES):
+        breaker.fail(6.0, started=4.9)
+    assert breaker.ready_at() < 0
+
+
+def test_trials_become_rarer_until_one_succeeds() -> None:
     breaker, now, pauses = failing_breaker(0.0), 0.0, []
-    for _ in range(8):
+    for _ in range(6):
         pauses.append(breaker.ready_at() - now)
         now = breaker.ready_at()
-        assert breaker.enter()
-        assert breaker.ready_at() == math.inf
-        breaker.fail(now, on_trial=False)  # a call from before the pause
-        breaker.fail(now, on_trial=True)
-        breaker.leave(True)
-    assert pauses == [1, 2, 4, 8, 16, LONGEST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_PAUSE_S]
-    breaker.enter()
-    breaker.succeed()
-    breaker.leave(True)
+        breaker.enter(now)
+        breaker.fail(now + 0.1, started=now)
+    assert pauses == [1, 1, 2, 4, 8, LONGEST_PAUSE_S]
+    breaker.enter(now)
+    breaker.succeed(now)
     assert breaker.ready_at() < 0
 
 
-def test_a_trial_that_was_dropped_leaves_room_for_another() -> None:
+def test_a_trial_that_hangs_does_not_hold_up_the_next() -> None:
     breaker = failing_breaker(0.0)
-    breaker.leave(breaker.enter())
-    assert breaker.ready_at() == FIRST_PAUSE_S
+    breaker.enter(1.0)
+    assert breaker.ready_at() == 2.0
