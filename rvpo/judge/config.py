@@ -86,6 +86,9 @@ class JudgeConfig(Section):
     """Ask for a short reason before each verdict: better verdicts, more tokens."""
     structured: bool = True
     """Ask the endpoint to hold replies to a JSON schema; where it refuses, replies are parsed."""
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    """Further fields of every request, such as {reasoning_effort: low}; null leaves out one that
+    the endpoint does not take, as in {temperature: null}. No place for secrets: it is stored."""
     timeout_s: PositiveFloat = 60.0
     """Longest wait for one attempt."""
     deadline_s: PositiveFloat = 300.0
@@ -115,10 +118,15 @@ class JudgeConfig(Section):
             )
         if self.endpoints and self.model is None:
             raise ValueError("`model` is required with `endpoints`: the name of the judge")
-        low = [e.url for e in self.endpoints if e.concurrency < self.workers]
-        if low:
-            raise ValueError(
-                f"workers: {self.workers} cannot share the concurrency of {low[0]}; give it at "
-                f"least {self.workers}, or use fewer workers"
-            )
+        for index, endpoint in enumerate(self.endpoints):
+            for limit in ("concurrency", "requests_per_minute", "tokens_per_minute"):
+                value = getattr(endpoint, limit)
+                if value is not None and value < self.workers:
+                    raise ValueError(
+                        f"endpoints[{index}].{limit}: {value} cannot be shared by {self.workers} "
+                        f"workers; make it at least {self.workers}, or use fewer workers"
+                    )
+        reserved = {"model", "messages", "response_format"} & self.extra_body.keys()
+        if reserved:
+            raise ValueError(f"extra_body: '{min(reserved)}' is set by rvpo itself; leave it out")
         return self

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import struct
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -60,7 +61,9 @@ class Link:
             return
         if self._writer.transport.get_write_buffer_size():
             # The worker is behind and would read this long after. A lost connection it notices,
-            # and has no one left to answer.
+            # and has no one left to answer: at once, if the end does not queue behind the jobs.
+            connection = self._writer.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._writer.transport.abort()
         else:
             self._writer.write(_line({"cancel": True}))

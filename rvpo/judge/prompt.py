@@ -12,11 +12,16 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
+from typing import Final
 
 from rvpo.judge.types import Job, Question, QuestionKind
 
 PROMPT_VERSION = "1"
 """Changes with every change of what is sent: cached verdicts are filed under it."""
+
+_BLOCKS_KEPT: Final = 128
+"""More than most conversations have turns, and few enough to take little memory."""
 
 _EXAMPLES = """\
 - What follows "such as", "for example" or "including" gives examples: a response need not have
@@ -128,6 +133,8 @@ def harmless(text: str) -> str:
     return _CONTROL_TOKEN.sub(" ", text.encode("utf-8", "replace").decode("utf-8"))
 
 
+# The questions about a response come one after another, and share all but their last block.
+@lru_cache(maxsize=_BLOCKS_KEPT)
 def _block(title: str, text: str) -> str:
     text = harmless(text)
     longest = max(map(len, re.findall("=+", text)), default=0)

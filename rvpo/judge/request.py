@@ -64,6 +64,8 @@ class Renderer:
             temperature = max(temperature, RESAMPLING_TEMPERATURE)
             options["seed"] = resamples
         options["temperature"] = temperature
+        options |= self._config.extra_body
+        options = {name: value for name, value in options.items() if value is not None}
         if with_schema:
             options["response_format"] = self._formats[request.kind]
         return f'{json.dumps(options)[:-1]}, "messages": {request.messages}}}'.encode()
@@ -71,7 +73,11 @@ class Renderer:
     def _identity(self, kind: QuestionKind) -> list[Any]:
         """What a verdict depends on besides the messages and the repeat."""
         config = self._config
-        sampling = {"temperature": config.temperature, "max_tokens": config.max_tokens}
+        sampling = {
+            "temperature": config.temperature,
+            "max_tokens": config.max_tokens,
+            **config.extra_body,
+        }
         form = self._formats[kind] if config.structured else None
         return [PROMPT_VERSION, kind, config.model, config.revision, sampling, form]
 

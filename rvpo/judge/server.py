@@ -150,7 +150,8 @@ def _options(config: ServeConfig, model_path: str, on_gpu: bool) -> list[str]:
     if on_gpu:
         options += ["--gpu-memory-utilization", str(config.gpu_memory)]
     else:
-        options += ["--enforce-eager"]
+        # The default block of 128 tokens would leave up to 127 of a shared prefix uncached.
+        options += ["--enforce-eager", "--block-size", "32"]
     return options
 
 
