@@ -125,6 +125,52 @@ def plan(
 
 
 @app.command()
+def judge(
+    config: Config,
+    settings: Settings = None,
+    samples: Annotated[
+        Path | None,
+        typer.Option(
+            "--samples",
+            metavar="FILE",
+            help="Completions to judge, as JSON lines with a prompt or prompt_id; without it, "
+            "reference, empty and off-topic answers to prompts of the data.",
+        ),
+    ] = None,
+    prompts: Annotated[
+        int | None,
+        typer.Option(
+            "--prompts",
+            metavar="N",
+            min=1,
+            help="Judge answers to the first N prompts only; 5 without --samples.",
+        ),
+    ] = None,
+    repeats: Annotated[
+        int,
+        typer.Option("--repeats", metavar="R", min=1, help="Ask every question R times."),
+    ] = 2,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Write everything to FILE, as JSON lines."),
+    ] = None,
+) -> None:
+    """Judge completions by the rubrics of a run, to try them before it."""
+    with one_sentence():
+        from rvpo.trainer.quiet import quiet_libraries
+
+        quiet_libraries()
+        from rich.console import Console
+
+        from rvpo.config import load_config
+        from rvpo.trial.trial import try_rubrics
+
+        run_config = load_config(config, settings or [])
+        summary = try_rubrics(run_config, samples, prompts, repeats, json_file, Console())
+        raise typer.Exit(int(summary.tally.failed > 0))
+
+
+@app.command()
 def doctor() -> None:
     """Check this machine: what a run would use, what is missing, and how to install it."""
     from rvpo.doctor import diagnose, display, examine

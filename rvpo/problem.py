@@ -209,9 +209,20 @@ def _locate(root: type[BaseModel], loc: Sequence[str | int]) -> _Spot:
         others, rivals = rivals, ()
         held_by_dict = get_origin(section) is dict
         path.append(part if get_origin(section) in (tuple, list) else str(part))
-        kind = get_args(section)[1] if held_by_dict else _fields(section).get(str(part), Any)
+        kind = _inner(section, part)
         declared = kind
     return _Spot(tuple(path), declared, section, others, is_entry)
+
+
+def _inner(section: Any, part: str | int) -> Any:
+    """The declared type of an entry, an item or a setting."""
+    arguments = get_args(section)
+    if get_origin(section) is dict:
+        return arguments[1]
+    if get_origin(section) in (tuple, list) and isinstance(part, int):
+        is_uniform = get_origin(section) is list or arguments[-1] is Ellipsis
+        return arguments[0] if is_uniform else arguments[part]
+    return _fields(section).get(str(part), Any)
 
 
 def _members(kind: Any) -> list[Any]:

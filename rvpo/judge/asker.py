@@ -267,9 +267,9 @@ class Asker:
             self._router.heard()
             if asking.refused_by is endpoint:
                 endpoint.structured = False  # so it was the schema, not the prompt
-            verdict = self._read(asking, reply, with_schema)
+            value, reason = self._read(asking, reply, with_schema)
             self._latencies.append(asyncio.get_running_loop().time() - started)
-            return verdict
+            return value, endpoint.without_key(reason)
         except CallFailed as error:
             if error.reason == SCHEMA_REFUSED:
                 asking.refused_by = endpoint

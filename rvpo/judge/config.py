@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Self
+from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
 
 from rvpo.settings import (
     Float,
@@ -17,14 +19,37 @@ from rvpo.settings import (
 )
 
 
+def _address(value: str) -> str:
+    # Settings are stored and reported, so no key may be among them: not one of these sentences
+    # repeats what was given.
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an address such as https://api.openai.com/v1")
+    secret = [n for n, _ in parse_qsl(parts.query) if re.search("key|token|secret|sig", n.lower())]
+    if parts.username is not None or secret:
+        raise ValueError(
+            "holds a password or key, which would be stored with the run; put it into an "
+            "environment variable and name that in key_variable"
+        )
+    return value
+
+
+def _variable(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+        raise ValueError(
+            "must be the name of an environment variable, such as OPENAI_API_KEY, and not the key"
+        )
+    return value
+
+
 class EndpointConfig(Section):
     """An OpenAI-compatible chat endpoint. Its limits hold for the whole run, over all ranks."""
 
-    url: Annotated[str, Field(pattern=r"^https?://\S+$")]
+    url: Annotated[str, AfterValidator(_address)]
     """Base address, such as https://api.openai.com/v1."""
     model: str | None = None
     """The judge's name at this endpoint; `judge.model` if left out."""
-    key_variable: str | None = None
+    key_variable: Annotated[str, AfterValidator(_variable)] | None = None
     """The environment variable that holds the API key; no key is sent if left out."""
     concurrency: PositiveInt = 64
     """Requests in flight at once. Halved when the endpoint answers 429, regained as it recovers."""
@@ -65,6 +90,10 @@ class BudgetConfig(Section):
 
 def _served_model(value: Any) -> Any:
     return {"model": value} if isinstance(value, str) else value
+
+
+IDENTITY = ("model", "revision", "temperature", "max_tokens", "reasons", "structured", "extra_body")
+"""The settings that verdicts depend on, beside the served model. The others say how to get them."""
 
 
 class JudgeConfig(Section):

@@ -25,6 +25,9 @@ from rvpo.judge.limits import Breaker, Pace, Window, share_of
 LONGEST_REPLY: Final = 2**20
 """Bytes of a reply that are read."""
 
+SHORTEST_KEY: Final = 8
+"""Characters of a key that is worth hiding: shorter ones are stand-ins, and parts of words."""
+
 SCHEMA_REFUSED: Final = "schema refused"
 """The reason of a call that may succeed without its schema."""
 
@@ -97,7 +100,7 @@ class Endpoint:
         self.broken: str | None = None
         """Why it will never answer."""
         self._config = config
-        self._url = _completions(config, name)
+        self._url = _completions(config)
         self._proxy = _proxy(self._url)
         self._window = Window(self.concurrency)
         self._breaker = Breaker()
@@ -188,10 +191,20 @@ class Endpoint:
             permit.used = reply.input_tokens + reply.output_tokens
         return reply
 
+    def without_key(self, text: str) -> str:
+        """What the server wrote, with the API key taken out where it repeats it."""
+        key = self._key()
+        return text if key is None or len(key) < SHORTEST_KEY else text.replace(key, "[key]")
+
+    def _key(self) -> str | None:
+        variable = self._config.key_variable
+        return None if variable is None else os.environ[variable].strip()
+
     def _headers(self) -> dict[str, str]:
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-        if self._config.key_variable is not None:
-            headers["Authorization"] = f"Bearer {os.environ[self._config.key_variable].strip()}"
+        key = self._key()
+        if key is not None:
+            headers["Authorization"] = f"Bearer {key}"
         return headers
 
     def _refusal(self, status: int, retry_after: str | None, permit: Permit) -> CallFailed:
@@ -292,19 +305,8 @@ def _is_key(text: str) -> bool:
     return re.fullmatch(r"[\x21-\x7e]+", text.strip()) is not None
 
 
-def _completions(config: EndpointConfig, name: str) -> URL:
-    # Not one of these sentences shows the address, which may hold a password.
-    try:
-        base = URL(config.url)
-    except ValueError:
-        base = URL()
-    if not base.host:
-        raise ConfigError(f"{name}.url is no address; write one such as https://api.openai.com/v1")
-    if base.user is not None and config.key_variable is not None:
-        raise ConfigError(
-            f"{name}: the url holds a user name and key_variable is set; an endpoint takes one of "
-            "them, so leave the other out"
-        )
+def _completions(config: EndpointConfig) -> URL:
+    base = URL(config.url)
     return (base / "chat" / "completions").with_query(base.query)  # Azure has its version there
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rvpo.config import DatasetSource, FunctionSource, RubricSource, RunConfig, Source
 from rvpo.data.prompts import load_prompts
+from rvpo.data.rubrics import without_held_out
 from rvpo.doctor import Finding
 from rvpo.errors import RvpoError
 from rvpo.rewards.rubric import RubricReward
@@ -34,6 +35,11 @@ def read_data(config: RunConfig) -> Data:
     held_out: tuple[Prompt, ...] = ()
     if config.data.held_out is not None:
         held_out = _prompts(config, config.data.held_out, "data.held_out", findings)
+        if isinstance(config.data.train, RubricSource):
+            train, removed = without_held_out(train, held_out)
+            findings.append(
+                Finding("data.train", "ok", f"{removed:,} prompts are held out as well: left out")
+            )
         held_out = held_out[: config.evaluate.prompts]
     rubrics: list[RubricReward] = []
     try:

@@ -75,6 +75,8 @@ class Judging:
         self._judge = judge
         self._budget = budget
         self._jobs: dict[int, Future[tuple[Answer, ...]]] = {}  # by row
+        self._asked: dict[str, tuple[Question, ...]] = {}  # by prompt
+        self._needed_of: dict[str, tuple[Question, ...]] = {}
 
     def ask(self, row: int, sample: Sample) -> None:
         """Send everything that there is to ask about a sample, once; returns at once."""
@@ -135,12 +137,18 @@ class Judging:
             return dict.fromkeys(questions, NOT_ASKED)
 
     def _questions(self, sample: Sample) -> tuple[Question, ...]:
-        return _union(reward.questions(sample.prompt) for reward in self._rewards)
+        prompt = sample.prompt
+        if prompt.id not in self._asked:
+            self._asked[prompt.id] = _union(r.questions(prompt) for r in self._rewards)
+        return self._asked[prompt.id]
 
     def _needed(self, sample: Sample) -> tuple[Question, ...]:
         """Without what is only logged: that it is missing misleads no update."""
-        trained = [reward for reward in self._rewards if reward.name in self._trained]
-        return _union(reward.questions(sample.prompt) for reward in trained)
+        prompt = sample.prompt
+        if prompt.id not in self._needed_of:
+            trained = [reward for reward in self._rewards if reward.name in self._trained]
+            self._needed_of[prompt.id] = _union(r.questions(prompt) for r in trained)
+        return self._needed_of[prompt.id]
 
     def _tallies(
         self, samples: Sequence[Sample], answers: Sequence[Mapping[Question, Answer]]

@@ -7,12 +7,14 @@ import shlex
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from rvpo.config import RunConfig, dump_config, load_config
 from rvpo.data.prompts import PromptStream
 from rvpo.errors import ConfigError
+from rvpo.judge.config import IDENTITY
 from rvpo.judge.service import JudgeService
 from rvpo.provenance import provenance
 from rvpo.report.curves import draw_curves
@@ -177,13 +179,23 @@ def _farewell(output: Path) -> str:
 
 def _check_unchanged(config: RunConfig, stored: Path) -> None:
     """A resumed run must be the same run; what only lengthens or watches it may differ."""
-    old, new = load_config(stored).model_dump(), config.model_dump()
+    old, new = _what_counts(load_config(stored)), _what_counts(config)
     changed = [name for name in old if name not in MAY_CHANGE_ON_RESUME and old[name] != new[name]]
     if changed:
         raise ConfigError(
             f"{stored}: this run was started with other settings in {', '.join(changed)}; resume "
             f"it with --config {stored}, or start a new run with another output"
         )
+
+
+def _what_counts(config: RunConfig) -> dict[str, Any]:
+    """The settings, of the judge those that its verdicts depend on: where and how patiently it is
+    asked may change."""
+    settings = config.model_dump()
+    if config.judge is not None:
+        served = config.judge.serve and config.judge.serve.model
+        settings["judge"] = [served, *(settings["judge"][name] for name in IDENTITY)]
+    return settings
 
 
 def _build_report(config: RunConfig, folder: RunFolder, ranks: Ranks, display: Display) -> Report:

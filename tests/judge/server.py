@@ -89,6 +89,8 @@ class FakeEndpoint:
     Args:
         faults: what goes wrong, drawn for each call from `seed`.
         latency_s: of a good answer; a function of a random generator for one that varies.
+        truth: the verdict on what the judge is shown.
+        port: to listen on; any free one if 0.
         script: answers a call in its own way, or leaves it to the rest by returning None.
         keep_bodies: remember every request, which takes memory.
     """
@@ -99,6 +101,8 @@ class FakeEndpoint:
         *,
         seed: int = 0,
         latency_s: float | Callable[[random.Random], float] = 0.0,
+        truth: Callable[[str], bool] = is_met,
+        port: int = 0,
         script: Script | None = None,
         keep_bodies: bool = True,
     ) -> None:
@@ -107,6 +111,8 @@ class FakeEndpoint:
         self.url = ""
         self._random = random.Random(seed)
         self._latency_s = latency_s
+        self._truth = truth
+        self._port = port
         self._script = script
         self._keep_bodies = keep_bodies
         self._storm_until = 0.0
@@ -130,13 +136,13 @@ class FakeEndpoint:
         await self._stop.wait()
         await runner.cleanup()
 
-    async def start(self, port: int = 0) -> web.AppRunner:
+    async def start(self) -> web.AppRunner:
         """Listen in the running loop."""
         app = web.Application(client_max_size=2**26)
         app.router.add_post("/v1/chat/completions", self._handle)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", port, backlog=4096)
+        site = web.TCPSite(runner, "127.0.0.1", self._port, backlog=4096)
         await site.start()
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
         return runner
@@ -167,7 +173,7 @@ class FakeEndpoint:
             await asyncio.sleep(delay)
         text = body["messages"][-1]["content"]
         self.seen.answered[re.findall(r"item-\d+", text)[-1]] += 1
-        return web.json_response(completion(verdict(is_met(text))))
+        return web.json_response(completion(verdict(self._truth(text))))
 
     async def _fault(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse | None:
         """Make a call fail, if it shall. What a failing call says is the opposite of the truth."""
@@ -179,7 +185,7 @@ class FakeEndpoint:
         if now < self._storm_until:
             self.seen.failures["http 429"] += 1
             return web.Response(status=429, headers={"Retry-After": faults.retry_after})
-        lie = verdict(not is_met(body["messages"][-1]["content"]))
+        lie = verdict(not self._truth(body["messages"][-1]["content"]))
         draw -= faults.storm
         for share, fault in (
             (faults.server_error, self._server_error),
@@ -245,8 +251,8 @@ class FakeEndpoint:
         return response
 
 
-def verdict(met: bool) -> str:
-    return json.dumps({"reason": "It says so.", "met": met})
+def verdict(met: bool, reason: str = "It says so.") -> str:
+    return json.dumps({"reason": reason, "met": met})
 
 
 def unreadable(text: str) -> str:

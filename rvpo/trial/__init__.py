@@ -1,0 +1,1 @@
+"""Trying a rubric on completions before a run trains on it."""

@@ -1,0 +1,175 @@
+"""A trial as it is printed."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from rich.text import Text
+
+from rvpo.judge.config import JudgeConfig
+from rvpo.judge.types import Answer, QuestionKind
+from rvpo.trial.judgement import Judgement, Verdict
+from rvpo.trial.page import Cell, Page
+from rvpo.trial.summary import Row, Summary
+
+_EXCERPT = 160  # characters of prompts and responses
+_CRITERION = 70
+
+
+def show_judgement(page: Page, judgement: Judgement) -> None:
+    """A response with every verdict on it."""
+    response = judgement.response
+    kind = "" if response.kind == "given" else f", {response.kind}"
+    page.line(f"prompt {_plain(response.prompt.id)}{kind}", "bold")
+    page.line(f"  asked:    {_short(response.prompt.messages[-1]['content'], _EXCERPT)}")
+    page.line(f"  response: {_short(response.text, _EXCERPT) or '(empty)'}")
+    if not judgement.scores:
+        page.line("  no criteria: nothing was asked")
+    for reward, score in judgement.scores.items():
+        page.line(f"  {reward} {_number(score)}")
+        verdicts = [v for v in judgement.verdicts if v.reward == reward]
+        page.table([""] * 5, [_row(verdict) for verdict in verdicts], right=(1,))
+    page.line()
+
+
+def show_summary(page: Page, summary: Summary, judge: JudgeConfig, repeats: int) -> None:
+    """The table over all responses, what it took, and what is missing."""
+    headings = [*summary.kinds, "agreement", "failed"]
+    if len(summary.kinds) == 1:
+        headings[0] = "mean score"
+    page.table(
+        ["reward", *headings],
+        [
+            [_name(row), *_means(row), _share(row.agreement), str(row.failed)]
+            for row in summary.rows
+        ],
+        right=range(1, len(headings) + 1),
+    )
+    page.line()
+    for contrast in summary.contrasts:
+        every = contrast.above == contrast.prompts
+        page.line(
+            f"{contrast.reward}: the reference scores above the {contrast.other} response for "
+            f"{contrast.above} of {contrast.prompts} prompts",
+            "" if every else "yellow",
+        )
+    if summary.constant:
+        page.line(
+            f"the same score for every response: {', '.join(summary.constant)}; what never "
+            "differs trains nothing",
+            "yellow",
+        )
+    for line in (_agreement(summary, judge, repeats), *_totals(summary, judge)):
+        page.line(line)
+    tally = summary.tally
+    if tally.failed:
+        reasons = ", ".join(
+            f"{n:,} {_plain(reason)}" for reason, n in Counter(tally.failures).most_common()
+        )
+        page.line(f"{tally.failed:,} of {tally.verdicts:,} verdicts failed: {reasons}", "bold red")
+
+
+def _row(verdict: Verdict) -> list[Cell]:
+    criterion = verdict.criterion
+    text = _short(verdict.question.text, _CRITERION)
+    return [
+        Text(f"    {_said(verdict)}", _colour(verdict.score)),
+        _number(verdict.score),
+        "whole rubric" if criterion is None else f"{criterion.polarity} {criterion.label}",
+        text if verdict.name is None else f"{verdict.name}: {text}",
+        _reasons(verdict),
+    ]
+
+
+def _said(verdict: Verdict) -> str:
+    """The verdict, or how often each was given where repeats differ."""
+    said = Counter(_word(verdict.question.kind, answer) for answer in verdict.answers)
+    if len(said) == 1:
+        return next(iter(said))
+    return ", ".join(f"{count} {word}" for word, count in said.items())
+
+
+def _word(kind: QuestionKind, answer: Answer) -> str:
+    if answer.value is None:
+        return f"failed ({_plain(answer.failure or 'no answer')})"
+    if kind == "rating":
+        return f"{round(1 + 9 * answer.value)} of 10"
+    return "met" if answer.value else "not met"
+
+
+def _reasons(verdict: Verdict) -> str:
+    """The judge's first reason for each verdict that it gave."""
+    reasons: dict[float, str] = {}
+    for answer in verdict.answers:
+        if answer.value is not None and answer.reason.strip():
+            reasons.setdefault(answer.value, _plain(answer.reason))
+    return f"| {' / '.join(reasons.values())}" if reasons else ""
+
+
+def _colour(score: float | None) -> str:
+    if score is None:
+        return "bold red"
+    return {0.0: "red", 1.0: "green"}.get(score, "yellow")
+
+
+def _name(row: Row) -> str:
+    return row.reward if row.part is None else f"  {row.part}"
+
+
+def _means(row: Row) -> Sequence[str]:
+    return [_number(mean) for mean in row.means.values()]
+
+
+def _agreement(summary: Summary, judge: JudgeConfig, repeats: int) -> str:
+    if summary.agreement is None:
+        once = "every question was asked once" if repeats == 1 else "no question was answered twice"
+        return f"agreement: unknown, {once}"
+    line = f"agreement: {summary.agreement:.1%} of repeated verdicts are equal"
+    if judge.temperature == 0:
+        line += "; at judge.temperature=0 that shows the endpoint's noise alone"
+    return line
+
+
+def _totals(summary: Summary, judge: JudgeConfig) -> list[str]:
+    tally = summary.tally
+    lines = [
+        f"verdicts: {tally.verdicts:,}, {tally.cached:,} of them known before or asked twice at "
+        f"once; {tally.requests:,} requests, {tally.retries:,} retries, "
+        f"{tally.parse_failures:,} unreadable replies",
+        f"tokens: {tally.input_tokens:,} in, {tally.output_tokens:,} out; cost: "
+        f"{_cost(tally.cost, judge)}",
+    ]
+    if tally.latencies:
+        middle, high = np.percentile(tally.latencies, (50, 95))
+        lines.append(f"latency: {middle:.2f} s in the median, {high:.2f} s at the 95th percentile")
+    return lines
+
+
+def _cost(dollars: float, judge: JudgeConfig) -> str:
+    if judge.serve is not None:
+        return "none, the judge is served here"
+    if any(e.input_price is None or e.output_price is None for e in judge.endpoints):
+        least = f"at least ${dollars:,.4f}, " if dollars else ""
+        return f"{least}no price set (input_price and output_price of judge.endpoints)"
+    return f"${dollars:,.4f}"
+
+
+def _short(text: str, width: int) -> str:
+    return textwrap.shorten(_plain(text), width, placeholder=" ...")
+
+
+def _plain(text: str) -> str:
+    """On one line, and without what would give orders to a terminal."""
+    shown = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(shown.split())
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"

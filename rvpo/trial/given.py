@@ -1,0 +1,176 @@
+"""Completions of a file: written by hand, or the samples of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rvpo.config import DataConfig
+from rvpo.data.prompts import load_prompts
+from rvpo.errors import DataError
+from rvpo.problem import nearest
+from rvpo.rewards.rubric import RubricReward
+from rvpo.rubrics.overlap import question
+from rvpo.trial.response import Response, turns
+from rvpo.types import Message, Prompt
+
+_FORM = 'write {"prompt_id": ..., "completion": ...} or {"prompt": ..., "completion": ...} a line'
+
+
+def read_responses(
+    path: Path, rewards: Sequence[RubricReward], data: DataConfig
+) -> tuple[Response, ...]:
+    """The responses of a file of JSON lines, in their order.
+
+    A line has a `completion` and a `prompt` (text, or chat messages), a `prompt_id`, or both, as
+    the samples that a run writes have. Criteria of its own stand in the column that the reward
+    reads, each a text or a table; where a reward needs criteria and a line has none, they are
+    those of the prompt of this id in the run's data. Without that need the data are not read.
+
+    Raises:
+        DataError: the file cannot be read, a line is no response, or the data have no such prompt.
+        ConfigError: the data's function does not import.
+    """
+    lines = tuple(_lines(path))
+    if not lines:
+        raise DataError(f"{path}: there are no lines; {_FORM}")
+    known = _Data(data)
+    return tuple(
+        Response(prompt=_prompt(line, rewards, known), text=line.completion) for line in lines
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    where: str
+    number: int
+    fields: Mapping[str, Any]
+
+    @property
+    def completion(self) -> str:
+        text = self.fields.get("completion")
+        if not isinstance(text, str):
+            raise DataError(f"{self.where}: has no text 'completion'; {_FORM}")
+        return text
+
+
+@dataclass(frozen=True)
+class _Data:
+    """The prompts of the run, read when one is first needed."""
+
+    config: DataConfig
+
+    @property
+    def system_prompt(self) -> str | None:
+        return self.config.system_prompt
+
+    @cached_property
+    def by_id(self) -> Mapping[str, list[Prompt]]:
+        found: dict[str, list[Prompt]] = {}
+        for where, source in (
+            ("data.train", self.config.train),
+            ("data.held_out", self.config.held_out),
+        ):
+            if source is not None:
+                for prompt in load_prompts(source, self.config.system_prompt, where):
+                    found.setdefault(prompt.id, []).append(prompt)
+        return found
+
+
+def _prompt(line: _Line, rewards: Sequence[RubricReward], data: _Data) -> Prompt:
+    identity = line.fields.get("prompt_id")
+    messages = _messages(line, data.system_prompt) if "prompt" in line.fields else None
+    if identity is None and messages is None:
+        raise DataError(f"{line.where}: has neither 'prompt' nor 'prompt_id'; {_FORM}")
+    lacking = [r for r in rewards if not r.fixed and r.column not in line.fields]
+    if messages is not None and not lacking:
+        columns = {
+            name: _criteria(value) if name in {reward.column for reward in rewards} else value
+            for name, value in line.fields.items()
+            if name not in ("prompt", "prompt_id", "completion")
+        }
+        name = f"line {line.number}" if identity is None else str(identity)
+        return Prompt(id=name, messages=messages, columns=columns)
+    if identity is None:
+        raise DataError(
+            f"{line.where}: has no criteria in '{lacking[0].column}', which reward "
+            f"'{lacking[0].name}' needs; give some, or the 'prompt_id' to find them by in the data"
+        )
+    return _known(line, str(identity), messages, data)
+
+
+def _known(line: _Line, identity: str, messages: tuple[Message, ...] | None, data: _Data) -> Prompt:
+    """The prompt of the data, in the words of the line where it has any."""
+    found = data.by_id.get(identity)
+    if found is None:
+        guess = nearest(identity, list(data.by_id))
+        meant = f"did you mean '{guess}'?" if guess else f"they have {next(iter(data.by_id))!r}, …"
+        raise DataError(f"{line.where}: the data have no prompt '{identity}'; {meant}")
+    if messages is not None:
+        found = [p for p in found if question(p.messages) == question(messages)]
+        if not found:
+            raise DataError(
+                f"{line.where}: prompt '{identity}' asks something else in the data, so their "
+                "criteria are not for it; give the data that the completions were made with"
+            )
+        return replace(found[0], messages=messages)
+    if len({turns(prompt) for prompt in found}) > 1:
+        raise DataError(
+            f"{line.where}: data.train and data.held_out have different prompts '{identity}'; add "
+            "the 'prompt' to the line"
+        )
+    return found[0]
+
+
+def _criteria(value: Any) -> Any:
+    """Text alone will do for a criterion; what else is none, the reward says."""
+    if not isinstance(value, list):
+        return value
+    return [{"text": item} if isinstance(item, str) else item for item in value]
+
+
+def _messages(line: _Line, system_prompt: str | None) -> tuple[Message, ...]:
+    value = line.fields["prompt"]
+    turns = [{"role": "user", "content": value}] if isinstance(value, str) else value
+    if not isinstance(turns, list) or not turns or not all(map(_is_message, turns)):
+        raise DataError(
+            f"{line.where}: 'prompt' must be text or a list of chat messages, each with a text "
+            "'role' and a text 'content'"
+        )
+    messages: list[Message] = [{"role": t["role"], "content": t["content"]} for t in turns]
+    if system_prompt is not None and all(m["role"] != "system" for m in messages):
+        messages.insert(0, {"role": "system", "content": system_prompt})
+    return tuple(messages)
+
+
+def _is_message(turn: Any) -> bool:
+    return isinstance(turn, dict) and all(
+        isinstance(turn.get(name), str) for name in ("role", "content")
+    )
+
+
+def _lines(path: Path) -> Iterator[_Line]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(
+            f"--samples: {path} cannot be read ({error.strerror}); give a file of JSON lines"
+        ) from error
+    except UnicodeDecodeError:
+        raise DataError(f"--samples: {path} is not text in UTF-8; give JSON lines") from None
+    # Not `splitlines`: JSON may hold Unicode's other line breaks as they are.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            fields = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{where}: is not JSON ({error}); {_FORM}") from None
+        if not isinstance(fields, dict):
+            raise DataError(f"{where}: is a {type(fields).__name__}; {_FORM}")
+        yield _Line(where, number, fields)

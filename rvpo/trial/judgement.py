@@ -1,0 +1,158 @@
+"""What the judge said of one response, with every repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from statistics import fmean
+from typing import Any
+
+from rvpo.judge.types import Answer, Question
+from rvpo.rewards.rubric import RubricReward
+from rvpo.rubrics.criterion import Criterion
+from rvpo.trial.response import Response
+from rvpo.types import Prompt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """All answers to one question about one response."""
+
+    reward: str
+    question: Question
+    criterion: Criterion | None
+    """None where the question is a rating by the whole rubric."""
+    name: str | None
+    """Of a criterion that every prompt has."""
+    answers: tuple[Answer, ...]  # [R] repeats
+
+    @property
+    def part(self) -> str | None:
+        """What it counts towards within the reward: the criterion, or its class where prompts
+        have criteria of their own; None of a rating."""
+        return self.name or (None if self.criterion is None else self.criterion.label)
+
+    @property
+    def score(self) -> float | None:
+        """Mean over the repeats that have an answer, polarity applied; None without any."""
+        values = [answer.value for answer in self.answers if answer.value is not None]
+        if not values:
+            return None
+        return fmean(values) if self.criterion is None else self.criterion.score(fmean(values))
+
+    @property
+    def failed(self) -> int:
+        """Answers that are missing."""
+        return sum(answer.value is None for answer in self.answers)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as a JSON line holds it."""
+        criterion = self.criterion
+        return {
+            "reward": self.reward,
+            "name": self.name,
+            "kind": self.question.kind,
+            "text": self.question.text,
+            "polarity": criterion.polarity if criterion else None,
+            "class": criterion.label if criterion else None,
+            "axis": criterion.axis if criterion else None,
+            "score": self.score,
+            "answers": [asdict(answer) for answer in self.answers],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """One response, judged."""
+
+    response: Response
+    verdicts: tuple[Verdict, ...]
+    """By reward, in the order of the criteria. Rewards may share a question and its answers."""
+    scores: Mapping[str, float | None]
+    """By reward, as a run has it, criteria weighed: the mean over the repeats that lack no verdict;
+    None without any. No entry where the prompt has no criteria."""
+    answers: Mapping[Question, tuple[Answer, ...]]
+    """[R] to each question, those that rewards share once."""
+
+    @classmethod
+    def of(
+        cls,
+        response: Response,
+        rewards: Sequence[RubricReward],
+        answers: Sequence[Mapping[Question, Answer]],
+    ) -> Judgement:
+        """
+        Args:
+            answers: [R] of each repeat, to all questions of the rewards.
+        """
+        together = {q: tuple(found[q] for found in answers) for q in answers[0]}
+        verdicts = [v for r in rewards for v in _verdicts(r, response.prompt, together)]
+        return cls(
+            response=response,
+            verdicts=tuple(verdicts),
+            scores={
+                reward.name: _mean(_score(reward, response.prompt, found) for found in answers)
+                for reward in rewards
+                if reward.questions(response.prompt)
+            },
+            answers=together,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as a JSON line holds it."""
+        prompt = self.response.prompt
+        return {
+            "prompt_id": prompt.id,
+            "kind": self.response.kind,
+            "prompt": [dict(message) for message in prompt.messages],
+            "completion": self.response.text,
+            "scores": dict(self.scores),
+            "verdicts": [verdict.to_json() for verdict in self.verdicts],
+        }
+
+
+def questions(rewards: Sequence[RubricReward], prompt: Prompt) -> tuple[Question, ...]:
+    """All that rewards ask about a response to a prompt, nothing twice."""
+    return tuple(dict.fromkeys(q for reward in rewards for q in reward.questions(prompt)))
+
+
+def agreement(answers: Iterable[Sequence[Answer]]) -> float | None:
+    """Share of the pairs of repeats of a question whose verdicts are equal; None without a pair.
+
+    Args:
+        answers: [R] of each question; failed ones are in no pair.
+    """
+    known = [[a.value for a in each if a.value is not None] for each in answers]
+    return _mean(float(a == b) for values in known for a, b in combinations(values, 2))
+
+
+def _verdicts(
+    reward: RubricReward, prompt: Prompt, answers: Mapping[Question, tuple[Answer, ...]]
+) -> list[Verdict]:
+    if reward.form == "implicit":
+        return [
+            Verdict(reward=reward.name, question=q, criterion=None, name=None, answers=answers[q])
+            for q in reward.questions(prompt)
+        ]
+    criteria = reward.criteria(prompt)
+    asked = [Question("criterion", criterion.text) for criterion in criteria]
+    names: Sequence[str | None] = list(reward.fixed) or [None] * len(criteria)
+    return [
+        Verdict(reward=reward.name, question=q, criterion=c, name=name, answers=answers[q])
+        for q, c, name in zip(asked, criteria, names, strict=True)
+    ]
+
+
+def _score(
+    reward: RubricReward, prompt: Prompt, answers: Mapping[Question, Answer]
+) -> float | None:
+    """The weighted mean of the reward's columns, None where one of them failed."""
+    cells = [cell for cell in reward.cells(prompt, answers) if cell.score is not None]
+    known = [cell.share * cell.score for cell in cells if isinstance(cell.score, float)]
+    return sum(known) if len(known) == len(cells) else None
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None

@@ -1,0 +1,114 @@
+"""Settings of the judge are refused in one sentence, and never repeat a key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rvpo.config import RunConfig, dump_config, load_config
+from rvpo.errors import ConfigError
+
+BASE = """
+steps: 1
+model: {{path: x}}
+data: {{train: {{function: "tests.toy:letters"}}}}
+rewards: {rewards}
+judge: {judge}
+advantage: {{name: rvpo}}
+"""
+RUBRIC = "{r: {rubric: channels}}"
+ENDPOINT = "{model: m, endpoints: [{url: 'http://127.0.0.1:1/v1', %s}]}"
+
+
+def load(folder: Path, rewards: str = RUBRIC, judge: str = "{serve: x}") -> RunConfig:
+    file = folder / "run.yaml"
+    file.write_text(BASE.format(rewards=rewards, judge=judge), encoding="utf-8")
+    return load_config(file)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"judge": "null"}, "rewards.r: a rubric needs a judge; add judge: {serve: MODEL}"),
+        ({"judge": "{}"}, "judge: a judge needs either `endpoints`"),
+        ({"judge": "{serve: x, endpoints: [{url: 'http://a'}]}"}, "and not both"),
+        ({"judge": "{endpoints: [{url: 'http://a'}]}"}, "judge: `model` is required"),
+        ({"judge": ENDPOINT % "concurency: 3"}, "did you mean 'concurrency'?"),
+        ({"judge": ENDPOINT % "concurrency: 0"}, "concurrency: must be greater than 0"),
+        (
+            {"judge": "{model: m, workers: 9, endpoints: [{url: 'http://a', concurrency: 8}]}"},
+            "endpoints[0].concurrency: 8 cannot be shared by 9 workers",
+        ),
+        ({"judge": "{serve: x, extra_body: {model: y}}"}, "'model' is set by rvpo itself"),
+        ({"rewards": "{r: {rubric: chanels}}"}, "did you mean 'channels'?"),
+        ({"rewards": "{r: {rubric: channels, function: 'a:b'}}"}, "rewards.r: must be a table"),
+        (
+            {"rewards": "{r: {rubric: channels, criteria: {a: {text: b, polarity: bad}}}}"},
+            "'bad' is not available",
+        ),
+        (
+            {"rewards": "{r: {rubric: channels, weight: {start: -1, end: 1}}}"},
+            "both ends must be at least 0",
+        ),
+        (
+            {"rewards": "{r: {rubric: channels, weight: {start: 0, end: 0}}}"},
+            "every weight is 0",
+        ),
+        (
+            {"rewards": "{r: {rubric: channels, only_if: {reward: q}}}"},
+            "rewards.r.only_if.reward: 'q' is no other reward; there are none",
+        ),
+        (
+            {"rewards": "{r: {rubric: channels}, s: {function: 'a:b', only_if: {reward: r}}}"},
+            "'r' has a score for each criterion",
+        ),
+    ],
+)
+def test_wrong_setting_is_one_sentence(
+    tmp_path: Path, settings: dict[str, str], sentence: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        load(tmp_path, **settings)
+    lines = str(error.value).splitlines()
+    assert len(lines) == 2
+    assert sentence in lines[1]
+
+
+@pytest.mark.parametrize(
+    "judge",
+    [
+        "{model: m, endpoints: [{url: 'https://me:sk-secret@host/v1'}]}",
+        "{model: m, endpoints: [{url: 'https://host/v1?api_key=sk-secret'}]}",
+        "{model: m, endpoints: [{url: 'sk-secret'}]}",
+        ENDPOINT % "key_variable: sk-secret",
+        ENDPOINT % "api_key: sk-secret",
+    ],
+)
+def test_key_in_the_wrong_place_is_refused_and_not_repeated(tmp_path: Path, judge: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load(tmp_path, judge=judge)
+    assert "sk-secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("rewards", "judge"),
+    [
+        (RUBRIC, "{serve: x}"),
+        (RUBRIC, "{serve: {model: x, concurrency: 3}, cache: null}"),
+        ("{r: {rubric: explicit, criteria: {a: A thing., b: {text: B, axis: c}}}}", "{serve: x}"),
+        ("{r: {rubric: channels, weight: {start: 0, end: 2}}}", "{serve: x, extra_body: {a: 1}}"),
+    ],
+)
+def test_settings_survive_being_stored(tmp_path: Path, rewards: str, judge: str) -> None:
+    config = load(tmp_path, rewards, judge)
+    stored = tmp_path / "stored.yaml"
+    stored.write_text(dump_config(config), encoding="utf-8")
+    assert load_config(stored) == config
+
+
+def test_short_forms_mean_the_long_ones(tmp_path: Path) -> None:
+    config: Any = load(tmp_path, "{r: {rubric: channels, criteria: {a: A thing.}}}")
+    assert config.judge.serve.model == "x"
+    assert config.rewards["r"].criteria["a"].text == "A thing."
