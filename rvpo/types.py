@@ -157,9 +157,7 @@ class Rewards:
         failures = dict(failures or {})
         if any(bool(valid[row, column]) for row, column in failures):
             raise ValueError("a failure may only stand where `valid` is false")
-        if aspects is None:
-            columns = torch.eye(len(names), dtype=torch.bool)
-            aspects = {n: c.expand(values.shape) for n, c in zip(names, columns, strict=True)}
+        aspects = _columns(names, values) if aspects is None else aspects
         wrong = [n for n, mask in aspects.items() if mask.shape != values.shape]
         if wrong:
             raise ValueError(f"aspect '{wrong[0]}' must be a mask of shape {list(values.shape)}")
@@ -178,6 +176,12 @@ class Rewards:
     def used(self) -> Tensor:
         """[N, M] bool: scores that exist and carry weight."""
         return self.valid & (self.weights > 0)
+
+
+def _columns(names: Sequence[str], values: Tensor) -> dict[str, Tensor]:
+    """Each column as an aspect of its own."""
+    masks = torch.eye(len(names), dtype=torch.bool)
+    return {name: mask.expand(values.shape) for name, mask in zip(names, masks, strict=True)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

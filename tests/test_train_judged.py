@@ -212,12 +212,13 @@ def test_two_ranks_and_two_workers_keep_the_limit_of_the_endpoint(
 ) -> None:
     with FakeEndpoint(truth=truth, latency_s=0.05) as endpoint:
         sections = judged(endpoint, tmp_path / "cache.sqlite", concurrency=3, workers=2)
-        train(write_config(tiny_model, tmp_path, distributed={"processes": 2}, **sections))
+        sections |= {"steps": 2, "distributed": {"processes": 2}}
+        train(write_config(tiny_model, tmp_path, **sections))
     assert endpoint.seen.most_in_flight == 3
     run = tmp_path / "run"
     check_verdicts(run)
-    assert len(samples(run)) == STEPS * 8
-    assert [row["judge/verdicts"] for row in metrics(run)] == [PER_STEP] * STEPS
+    assert len(samples(run)) == 2 * 8
+    assert [row["judge/verdicts"] for row in metrics(run)] == [PER_STEP] * 2
     assert sum(row["judge/requests"] for row in metrics(run)) == len(endpoint.seen.arrivals)
 
 
@@ -310,5 +311,6 @@ def test_a_key_that_is_not_set_is_one_sentence(tiny_model: Path, tmp_path: Path)
     words = " ".join(output.split())
     assert "judge.endpoints[0].key_variable: JUDGE_NO_KEY holds no API key" in words
     assert "Traceback" not in output
+    assert "sharding the model" not in output
     assert not endpoint.seen.arrivals
     assert not (tmp_path / "run").exists()

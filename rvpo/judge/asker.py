@@ -17,7 +17,14 @@ import aiohttp
 
 from rvpo.judge.cache import Cache, CacheError
 from rvpo.judge.config import JudgeConfig
-from rvpo.judge.endpoint import SCHEMA_REFUSED, CallFailed, Endpoint, Permit, Reply
+from rvpo.judge.endpoint import (
+    SCHEMA_REFUSED,
+    CallFailed,
+    Endpoint,
+    Permit,
+    Reply,
+    all_endpoints,
+)
 from rvpo.judge.request import Renderer, Request
 from rvpo.judge.router import NoEndpoint, Router
 from rvpo.judge.types import Answer, Job, Usage
@@ -89,12 +96,8 @@ class Asker:
     """
 
     def __init__(self, config: JudgeConfig, share: tuple[int, int] = (0, 1)) -> None:
-        model = config.model or ""
         self._config = config
-        self._endpoints = tuple(
-            Endpoint(endpoint, model, f"judge.endpoints[{index}]", share)
-            for index, endpoint in enumerate(config.endpoints)
-        )
+        self._endpoints = all_endpoints(config, share)
         self._cache = None if config.cache is None else Cache(config.cache)
         self._renderer = Renderer(config)
         self._flights: dict[bytes, _Flight] = {}

@@ -19,7 +19,7 @@ import aiohttp
 from yarl import URL
 
 from rvpo.errors import ConfigError
-from rvpo.judge.config import EndpointConfig
+from rvpo.judge.config import EndpointConfig, JudgeConfig
 from rvpo.judge.limits import Breaker, Pace, Window, share_of
 
 LONGEST_REPLY: Final = 2**20
@@ -250,6 +250,18 @@ class Endpoint:
             )
             / 1e6,
         )
+
+
+def all_endpoints(config: JudgeConfig, share: tuple[int, int]) -> tuple[Endpoint, ...]:
+    """The endpoints that the settings name, as one worker sees them.
+
+    Raises:
+        ConfigError: one of them cannot be used.
+    """
+    return tuple(
+        Endpoint(endpoint, config.model or "", f"judge.endpoints[{index}]", share)
+        for index, endpoint in enumerate(config.endpoints)
+    )
 
 
 async def _read(content: aiohttp.StreamReader) -> bytes:

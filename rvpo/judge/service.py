@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 from rvpo.judge.client import JudgeAddresses, JudgeClient
 from rvpo.judge.config import JudgeConfig
+from rvpo.judge.endpoint import all_endpoints
 from rvpo.judge.server import JudgeServer, fingerprint
 from rvpo.judge.workers import JudgeWorkers
 from rvpo.model_files import resolve_model
@@ -23,7 +24,7 @@ class JudgeService:
         on_gpu: where a served judge runs.
 
     Raises:
-        ConfigError: there is no such model to serve.
+        ConfigError: there is no such model to serve, or an endpoint cannot be used.
     """
 
     def __init__(self, config: JudgeConfig, *, is_main: bool, on_gpu: bool) -> None:
@@ -31,6 +32,9 @@ class JudgeService:
         self._is_main = is_main
         self._open = ExitStack()
         self._server: JudgeServer | None = None
+        if is_main:
+            # Workers would find out too, after minutes of loading models. The last has least.
+            all_endpoints(config, (config.workers - 1, config.workers))
         if config.serve is not None and is_main:
             self._model_path = resolve_model(config.serve.model)
             self._server = JudgeServer.start(config.serve, self._model_path, on_gpu=on_gpu)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from rich.text import Text
@@ -13,6 +13,7 @@ from rvpo.judge.config import JudgeConfig
 from rvpo.judge.types import Answer, QuestionKind
 from rvpo.trial.judgement import Judgement, Verdict
 from rvpo.trial.page import Cell, Page
+from rvpo.trial.response import REFERENCE_COLUMNS
 from rvpo.trial.summary import Row, Summary
 
 _EXCERPT = 160  # characters of prompts and responses
@@ -49,6 +50,11 @@ def show_summary(page: Page, summary: Summary, judge: JudgeConfig, repeats: int)
         right=range(1, len(headings) + 1),
     )
     page.line()
+    if "given" not in summary.kinds and "reference" not in summary.kinds:
+        page.line(
+            f"no reference: the data have no column {', '.join(REFERENCE_COLUMNS)}; bring good "
+            "answers with --samples"
+        )
     for contrast in summary.contrasts:
         every = contrast.above == contrast.prompts
         page.line(
@@ -66,9 +72,7 @@ def show_summary(page: Page, summary: Summary, judge: JudgeConfig, repeats: int)
         page.line(line)
     tally = summary.tally
     if tally.failed:
-        reasons = ", ".join(
-            f"{n:,} {_plain(reason)}" for reason, n in Counter(tally.failures).most_common()
-        )
+        reasons = _counted(tally.failures)
         page.line(f"{tally.failed:,} of {tally.verdicts:,} verdicts failed: {reasons}", "bold red")
 
 
@@ -80,7 +84,7 @@ def _row(verdict: Verdict) -> list[Cell]:
         _number(verdict.score),
         "whole rubric" if criterion is None else f"{criterion.polarity} {criterion.label}",
         text if verdict.name is None else f"{verdict.name}: {text}",
-        _reasons(verdict),
+        _why(verdict),
     ]
 
 
@@ -100,7 +104,7 @@ def _word(kind: QuestionKind, answer: Answer) -> str:
     return "met" if answer.value else "not met"
 
 
-def _reasons(verdict: Verdict) -> str:
+def _why(verdict: Verdict) -> str:
     """The judge's first reason for each verdict that it gave."""
     reasons: dict[float, str] = {}
     for answer in verdict.answers:
@@ -142,10 +146,17 @@ def _totals(summary: Summary, judge: JudgeConfig) -> list[str]:
         f"tokens: {tally.input_tokens:,} in, {tally.output_tokens:,} out; cost: "
         f"{_cost(tally.cost, judge)}",
     ]
+    if tally.attempt_failures:
+        lines.append(f"failed attempts: {_counted(tally.attempt_failures)}")
     if tally.latencies:
         middle, high = np.percentile(tally.latencies, (50, 95))
         lines.append(f"latency: {middle:.2f} s in the median, {high:.2f} s at the 95th percentile")
     return lines
+
+
+def _counted(reasons: Mapping[str, int]) -> str:
+    common = Counter(reasons).most_common()
+    return ", ".join(f"{count:,} {_plain(reason)}" for reason, count in common)
 
 
 def _cost(dollars: float, judge: JudgeConfig) -> str:

@@ -40,7 +40,7 @@ def read_responses(
         raise DataError(f"{path}: there are no lines; {_FORM}")
     known = _Data(data)
     return tuple(
-        Response(prompt=_prompt(line, rewards, known), text=line.completion) for line in lines
+        Response(text=line.completion, prompt=_prompt(line, rewards, known)) for line in lines
     )
 
 

@@ -12,7 +12,7 @@ from rvpo.judge.types import Answer, Question
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rubrics.criterion import Criterion
 from rvpo.trial.response import Response
-from rvpo.types import Prompt
+from rvpo.types import Failed, Prompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,9 +148,12 @@ def _score(
     reward: RubricReward, prompt: Prompt, answers: Mapping[Question, Answer]
 ) -> float | None:
     """The weighted mean of the reward's columns, None where one of them failed."""
-    cells = [cell for cell in reward.cells(prompt, answers) if cell.score is not None]
-    known = [cell.share * cell.score for cell in cells if isinstance(cell.score, float)]
-    return sum(known) if len(known) == len(cells) else None
+    score = 0.0
+    for cell in reward.cells(prompt, answers):
+        if isinstance(cell.score, Failed):
+            return None
+        score += 0.0 if cell.score is None else cell.share * cell.score  # None: a place left free
+    return score
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -10,7 +10,7 @@ from typing import Any, get_args
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.tally import Tally
 from rvpo.rubrics.criterion import CriterionClass
-from rvpo.trial.judgement import Judgement, agreement
+from rvpo.trial.judgement import Judgement, Verdict, agreement
 from rvpo.trial.response import Kind
 
 
@@ -113,7 +113,7 @@ def _rows(
             )
 
 
-def _of(reward: RubricReward, judgement: Judgement) -> Iterable[Any]:
+def _of(reward: RubricReward, judgement: Judgement) -> Iterable[Verdict]:
     return (verdict for verdict in judgement.verdicts if verdict.reward == reward.name)
 
 

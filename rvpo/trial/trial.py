@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -31,6 +31,9 @@ from rvpo.trial.summary import Summary
 
 FEW_PROMPTS = 5
 """Of the data, where there is no file of completions."""
+PATIENCE = 1.5
+"""Longest time for a verdict, in timeouts: for one that runs out and another attempt. Who waits for
+a trial wants to hear of a dead judge sooner than a run that has to outlive its pauses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,18 +136,20 @@ def try_rubrics(
         EngineError: a served judge does not come up.
         RewardError: the judge's worker does not start, or cannot be reached.
     """
+    if json_file is not None and samples is not None and json_file.resolve() == samples.resolve():
+        raise ConfigError(f"--json: {json_file} holds the --samples; give another file")
     page = Page(console)
     with page.phase("reading what is to be judged"):
         trial = prepare(config, samples, prompts, repeats)
     assert config.judge is not None  # a configuration with rubrics has one
+    deadline_s = min(config.judge.deadline_s, PATIENCE * config.judge.timeout_s)
+    judge = config.judge.model_copy(update={"deadline_s": deadline_s})
     judgements = []
     with ExitStack() as stack:
         lines = stack.enter_context(_writing(json_file))
         on_gpu = torch.cuda.is_available()
-        service = stack.enter_context(
-            closing(JudgeService(config.judge, is_main=True, on_gpu=on_gpu))
-        )
-        name = config.judge.model or (config.judge.serve and config.judge.serve.model)
+        service = stack.enter_context(closing(JudgeService(judge, is_main=True, on_gpu=on_gpu)))
+        name = judge.model or (judge.serve and judge.serve.model)
         with page.phase(f"starting the judge, {name}"):
             client = service.connect(lambda addresses: [addresses])
         with page.phase(_announcement(trial)):
@@ -154,16 +159,20 @@ def try_rubrics(
                 show_judgement(page, judgement)
         summary = Summary.of(judgements, trial.rewards)
         _write(lines, summary.to_json())
-    show_summary(page, summary, config.judge, repeats)
+    show_summary(page, summary, judge, repeats)
     return summary
 
 
 def _announcement(trial: Trial) -> str:
     prompts = len({turns(response.prompt) for response in trial.responses})
     return (
-        f"judging {len(trial.responses):,} responses to {prompts:,} prompts: "
-        f"{trial.verdicts:,} verdicts, each question asked {trial.repeats} times"
+        f"judging {_count(len(trial.responses), 'response')} to {_count(prompts, 'prompt')}: "
+        f"{_count(trial.verdicts, 'verdict')}, {_count(trial.repeats, 'time')} each question"
     )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 @contextmanager
