@@ -22,8 +22,12 @@ from rvpo.settings import (
 def _address(value: str) -> str:
     # Settings are stored and reported, so no key may be among them: not one of these sentences
     # repeats what was given.
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(value)
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # of the brackets of IPv6, or of the port
+        known = False
+    if not known:
         raise ValueError("must be an address such as https://api.openai.com/v1")
     secret = [n for n, _ in parse_qsl(parts.query) if re.search("key|token|secret|sig", n.lower())]
     if parts.username is not None or secret:
