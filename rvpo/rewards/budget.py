@@ -26,13 +26,13 @@ def keep_within(
     Args:
         rewards: of all ranks.
         asked: [N] verdicts that training needs.
-        failed: [N] of these without an answer.
+        failed: [N] of these that it cannot use.
         failures: their reasons.
 
     Raises:
         RewardError: the step as a whole lost more than the budget allows.
     """
-    if sum(failed) > budget.step * sum(asked):
+    if _exceeds(sum(failed), budget.step, sum(asked)):
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in failures.most_common(5))
         raise RewardError(
             f"judge: {sum(failed):,} of the {sum(asked):,} verdicts of this step are missing "
@@ -47,7 +47,7 @@ def keep_within(
     for start in range(0, len(valid), size):
         rows = range(start, start + size)
         lost, needed = sum(failed[row] for row in rows), sum(asked[row] for row in rows)
-        if lost <= budget.group * needed:
+        if not _exceeds(lost, budget.group, needed):
             continue
         skipped += 1
         reason = f"the group was left out: {lost} of its {needed} verdicts are missing"
@@ -55,3 +55,8 @@ def keep_within(
         valid[start : start + size] = False
     metrics = {**rewards.metrics, "judge/skipped_groups": float(skipped)}
     return replace(rewards, valid=valid, failures=why, metrics=metrics)
+
+
+def _exceeds(lost: int, share: float, needed: int) -> bool:
+    # Rounded, so that 29 of 100 do not exceed a share of 0.29.
+    return lost > round(share * needed, 6)

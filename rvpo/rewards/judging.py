@@ -58,7 +58,7 @@ class Judging:
 
     Args:
         rewards: those that the judge gives.
-        trained: names of those among them that carry weight.
+        trained: names of those among them that the update depends on.
     """
 
     def __init__(
@@ -87,45 +87,62 @@ class Judging:
         job = Job(conversation=turns, response=sample.text, questions=questions)
         self._jobs[row] = self._judge.submit(job)
 
-    def finish(self, samples: Sequence[Sample], ranks: int) -> Verdicts:
+    def needed(self, samples: Sequence[Sample]) -> int:
+        """Verdicts on these samples that training needs."""
+        return sum(len(self._needed(sample)) for sample in samples)
+
+    def finish(self, samples: Sequence[Sample], step_needed: int) -> Verdicts:
         """Wait for every answer about these samples, the rollout's rows in order.
 
         Once so many have failed that the step cannot be used, the rest is not waited for.
 
         Args:
-            ranks: how many ranks score a part of the step of about this size.
+            step_needed: `needed` of all ranks together.
         """
         for row, sample in enumerate(samples):
             self.ask(row, sample)
         started = monotonic()
-        self._wait(samples, ranks)
+        self._wait(samples, step_needed)
         waited_s = monotonic() - started
         answers = [self._answers(row, sample) for row, sample in enumerate(samples)]
-        needed = [self._needed(sample) for sample in samples]
-        lost = [
-            [found[q].failure or "no answer" for q in questions if found[q].value is None]
-            for found, questions in zip(answers, needed, strict=True)
-        ]
+        pairs = list(zip(samples, answers, strict=True))
+        failures = Counter(
+            found[q].failure or "no answer"
+            for sample, found in pairs
+            for q in self._needed(sample)
+            if found[q].value is None
+        )
         return Verdicts(
             answers=answers,
             tallies=self._tallies(samples, answers),
-            asked=[len(questions) for questions in needed],
-            failed=[len(reasons) for reasons in lost],
-            failures=Counter(reason for reasons in lost for reason in reasons),
+            asked=[len(self._needed(sample)) for sample in samples],
+            failed=[self._lost(sample, found) for sample, found in pairs],
+            failures=failures,
             waited_s=waited_s,
         )
 
-    def _wait(self, samples: Sequence[Sample], ranks: int) -> None:
+    def _wait(self, samples: Sequence[Sample], step_needed: int) -> None:
         rows = {future: row for row, future in self._jobs.items()}
-        allowed = self._budget.step * ranks * sum(len(self._needed(s)) for s in samples)
-        failed = 0
+        left = max(self._budget.step * step_needed, _TOO_FEW)
         for future in _as_done(list(rows)):
-            if future.cancelled():
+            if future.cancelled() or left < 0:
                 continue
-            found = self._answers(rows[future], samples[rows[future]])
-            failed += sum(found[q].value is None for q in self._needed(samples[rows[future]]))
-            if failed > max(allowed, _TOO_FEW) and self._judge is not None:
+            sample = samples[rows[future]]
+            left -= self._lost(sample, self._answers(rows[future], sample))
+            if left < 0 and self._judge is not None:
                 self._judge.cancel()
+
+    def _lost(self, sample: Sample, found: Mapping[Question, Answer]) -> int:
+        """Verdicts that training needs and cannot use: those without an answer, and those of a
+        weighted mean that lacks one."""
+        lost: set[Question] = set()
+        for reward in self._rewards:
+            if reward.name not in self._trained:
+                continue
+            questions = reward.questions(sample.prompt)
+            missing = [question for question in questions if found[question].value is None]
+            lost |= set(questions if missing and reward.form == "explicit" else missing)
+        return len(lost)
 
     def _answers(self, row: int, sample: Sample) -> Mapping[Question, Answer]:
         questions = self._questions(sample)

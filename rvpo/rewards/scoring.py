@@ -47,7 +47,10 @@ class Scoring:
         self._rewards = rewards
         self._budget = budget
         self._weights = {reward.name: value_at(reward.weight, progress) for reward in rewards}
-        trained = frozenset(name for name, weight in self._weights.items() if weight > 0)
+        carrying = [reward for reward in rewards if self._weights[reward.name] > 0]
+        # A reward that others are conditioned on decides over what they train.
+        gates = [reward.condition.reward for reward in carrying if reward.condition is not None]
+        trained = frozenset((*(reward.name for reward in carrying), *gates))
         rubrics = [reward for reward in rewards if isinstance(reward, RubricReward)]
         self._judging = Judging(rubrics, trained, judge, budget)
 
@@ -74,7 +77,9 @@ class Scoring:
         for row, sample in enumerate(rollout.samples):
             self.take(row, sample)
         computed = self._computed(rollout.samples)
-        verdicts = self._judging.finish(rollout.samples, ranks.size if ranks else 1)
+        needed = self._judging.needed(rollout.samples)
+        step_needed = needed if ranks is None else sum(ranks.gather_objects(needed))
+        verdicts = self._judging.finish(rollout.samples, step_needed)
         rewards = self._matrix(rollout, computed, verdicts)
         if ranks is not None:
             rewards = ranks.gather(rewards)
