@@ -162,7 +162,15 @@ def test_published_correctness_is_dead_where_no_call_is_wanted(text: str) -> Non
     ("text", "score"),
     [
         (REPLYING, 3),
-        ("", 3),
+        ("It rains.", 3),
+        ("", -3),
+        (" \n", -3),
+        (THOUGHT, -3),
+        (f"{THOUGHT}\n{THOUGHT}", -3),
+        ("<think> Look it", -3),
+        ("It rains. <think> Does it", -3),
+        (f"<think> Look it {REPLY}", -3),
+        (f"{THOUGHT}\n<response> It rai", 3),
         (f"<think> Should I <tool_call> now? </think>\n{REPLY}", 3),
         (f"{THOUGHT}\n<tool_call>\n</tool_call>", 3),
         (calling(NEWS), -3),
@@ -170,7 +178,9 @@ def test_published_correctness_is_dead_where_no_call_is_wanted(text: str) -> Non
         (f"{THOUGHT}\n<tool_call>", -3),
     ],
 )
-def test_calling_where_nothing_is_wanted_is_the_worst_answer(text: str, score: int) -> None:
+def test_calling_or_saying_nothing_where_no_call_is_wanted_is_the_worst_answer(
+    text: str, score: int
+) -> None:
     assert right_calls(text, REPLYING, "mended") == score
 
 
@@ -189,6 +199,11 @@ def test_calling_where_nothing_is_wanted_is_the_worst_answer(text: str, score: i
         (f"{calling(NEWS)}\n{block(NEWS)}", 0),
         (f"{calling(NEWS)} Done.", 0),
         (f"{THOUGHT}\n<tool_call>", 0),
+        (f"{THOUGHT}\n<tool_call></tool_call>", 0),
+        (f"{THOUGHT}\n<tool_call>\n \n</tool_call>\n{REPLY}", 0),
+        (f"{THOUGHT}\n<response> {block(NEWS)} </response>", 0),
+        (f"{THOUGHT}\n<response> I would <tool_call> </response>", 0),
+        (f"{calling(NEWS)}\n<response> {block(NEWS)} </response>", 0),
         (THOUGHT, 0),
         (block(NEWS), 0),
         ("", 0),
@@ -231,6 +246,13 @@ def test_mended_values_are_equal_as_in_json(given: Any, right: Any) -> None:
     text, truth = calling(weather(x=given)), calling(weather(x=right))
     assert right_calls(text, truth) == 3
     assert right_calls(text, truth, "mended") == 6 * 2 / 3 - 3
+
+
+@pytest.mark.parametrize("value", ["<think>", "</think>", "<think> a </think>", "<response>"])
+def test_mended_value_may_name_tags(value: str) -> None:
+    text = f"{calling(weather(city=value))}\n{REPLY}"
+    truth = calling(weather(city=value))
+    assert (right_form(text, truth, "mended"), right_calls(text, truth, "mended")) == (1, 3)
 
 
 def test_mended_blocks_add_up() -> None:

@@ -288,12 +288,13 @@ class Asker:
         asking.input_tokens += reply.input_tokens
         asking.output_tokens += reply.output_tokens
         asking.cost += reply.cost
+        cut = reply.finish_reason == "length"
         try:
-            return read(asking.request.kind, reply.text)
+            return read(asking.request.kind, reply.text, cut=cut)
         except Unreadable as error:
             if with_schema and not reply.text.strip():
                 raise CallFailed(str(error), "plain") from None
-            reason = "truncated" if reply.finish_reason == "length" else str(error)
+            reason = "truncated" if cut else str(error)
             raise CallFailed(reason, "resample") from None
 
     def _usual_latency(self) -> float | None:

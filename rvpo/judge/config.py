@@ -159,7 +159,7 @@ class JudgeConfig(Section):
                         f"endpoints[{index}].{limit}: {value} cannot be shared by {self.workers} "
                         f"workers; make it at least {self.workers}, or use fewer workers"
                     )
-        reserved = {"model", "messages", "response_format"} & self.extra_body.keys()
+        reserved = {"model", "messages", "response_format", "stream", "n"} & self.extra_body.keys()
         if reserved:
             raise ValueError(f"extra_body: '{min(reserved)}' is set by rvpo itself; leave it out")
         return self

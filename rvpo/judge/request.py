@@ -37,6 +37,11 @@ class Renderer:
     def __init__(self, config: JudgeConfig) -> None:
         self._config = config
         self._formats = {kind: _format(kind, config.reasons) for kind in get_args(QuestionKind)}
+        self._sampling: dict[str, Any] = {
+            "temperature": config.temperature,
+            "max_tokens": config.max_tokens,
+            **config.extra_body,
+        }
         self._identities = {
             kind: hashlib.sha256(json.dumps(self._identity(kind)).encode())
             for kind in get_args(QuestionKind)
@@ -58,13 +63,9 @@ class Renderer:
             with_schema: ask for a reply held to the schema.
             resamples: how many replies were unreadable before; changes seed and temperature.
         """
-        temperature = self._config.temperature
-        options: dict[str, Any] = {"model": model, "max_tokens": self._config.max_tokens}
+        options = {"model": model, **self._sampling}
         if resamples:
-            temperature = max(temperature, RESAMPLING_TEMPERATURE)
-            options["seed"] = resamples
-        options["temperature"] = temperature
-        options |= self._config.extra_body
+            options |= _changed(options, resamples)
         options = {name: value for name, value in options.items() if value is not None}
         if with_schema:
             options["response_format"] = self._formats[request.kind]
@@ -73,13 +74,20 @@ class Renderer:
     def _identity(self, kind: QuestionKind) -> list[Any]:
         """What a verdict depends on besides the messages and the repeat."""
         config = self._config
-        sampling = {
-            "temperature": config.temperature,
-            "max_tokens": config.max_tokens,
-            **config.extra_body,
-        }
+        models = sorted({endpoint.model or config.model or "" for endpoint in config.endpoints})
         form = self._formats[kind] if config.structured else None
-        return [PROMPT_VERSION, kind, config.model, config.revision, sampling, form]
+        return [PROMPT_VERSION, kind, config.model, models, config.revision, self._sampling, form]
+
+
+def _changed(options: dict[str, Any], resamples: int) -> dict[str, Any]:
+    """What is other about another sample, whatever the settings ask for; null stays null."""
+    temperature, seed = options["temperature"], options.get("seed", 0)
+    changed: dict[str, Any] = {}
+    if isinstance(temperature, int | float):
+        changed["temperature"] = max(temperature, RESAMPLING_TEMPERATURE)
+    if isinstance(seed, int):
+        changed["seed"] = seed + resamples
+    return changed
 
 
 def _format(kind: QuestionKind, reasons: bool) -> dict[str, Any]:

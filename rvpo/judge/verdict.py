@@ -1,15 +1,16 @@
 """What the judge's reply means.
 
-A reply is read only where it can mean one thing. Prose around the object, markdown fences, thoughts
-and stray backslashes are read over; a reply whose every mention of the verdict is not accounted
-for by readable objects that agree is unreadable, and asked for again.
+A reply is read only where it can mean one thing. White space, fences, a leading thought, stray
+backslashes and prose that says nothing of a verdict are read over. Whatever else stands beside the
+object may contradict it or show that it is a quotation: such a reply is unreadable, and asked for
+again.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from bisect import bisect_right
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +19,38 @@ from rvpo.judge.types import QuestionKind
 MAX_REASON_LENGTH = 400
 """Characters of a reason, where the endpoint holds replies to the schema."""
 
+_Pairs = list[tuple[str, Any]]
+
 _KEYS: dict[QuestionKind, str] = {"criterion": "met", "rating": "rating"}
 _RATINGS = range(1, 11)
 
 _MARK = re.compile(r'\\["\\]|["{}]')
 _ESCAPE = re.compile(r'\\(["\\/bfnrt]|u[0-9a-fA-F]{4})?')
-_OBJECT_START = re.compile(r'\{\s*(?:"|\Z)')
+_OBJECT_START = re.compile(r"""\{\s*(?:["'A-Za-z]|\Z)""")
+
+_THOUGHT = re.compile(r"<(think|thinking)>(.*?</\1>)?", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"[<\[]/?(?:think|thinking|thought|reasoning)[>\]]", re.IGNORECASE)
+_CLOSING_LINE = re.compile(r"^[ \t]*</think(?:ing)?>[ \t]*$", re.IGNORECASE | re.MULTILINE)
+
+# Words by which prose states a verdict, takes one back, or marks the object as somebody else's;
+# and marks of channels, whose thoughts have no end that could be told from their text.
+_TELLING = re.compile(
+    r"""
+    <\|
+    | n['\u2019]t(?![a-z])
+    | (?<![a-z])(?:
+        met | unmet | (?:un)?true | false | yes | no | not | never | (?:in)?correct\w* | wrong\w*
+      | mistak\w* | fail\w* | pass(?:es|ed)? | (?:un|dis)?satisf\w* | (?:un)?fulfil\w* | violat\w*
+      | rat(?:e[ds]?|ings?) | scor(?:e[ds]?|ing)
+      | would | could | should | might | may | maybe | perhaps | if | instead | actually
+      | example\w* | contain\w* | quot\w* | analysis\w* | assistantfinal\w*
+    )(?![a-z])
+    """,
+    re.IGNORECASE | re.ASCII | re.VERBOSE,
+)
+_NUMBER = re.compile(
+    r"\d|(?<![a-z])(?:one|two|three|four|five|six|seven|eight|nine|ten)(?![a-z])", re.IGNORECASE
+)
 
 
 class Unreadable(ValueError):
@@ -32,7 +59,7 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class _Verdicts:
-    """An object of the reply: every value it gives the key, at any depth, and the last reason."""
+    """An object of the reply: every value that it gives the key, and its last reason."""
 
     values: tuple[Any, ...]
     reason: str
@@ -59,12 +86,13 @@ def schema(kind: QuestionKind, reasons: bool) -> dict[str, Any]:
     }
 
 
-def read(kind: QuestionKind, text: str) -> tuple[float, str]:
+def read(kind: QuestionKind, text: str, *, cut: bool = False) -> tuple[float, str]:
     """The verdict in a reply, in time linear in its length.
 
     Args:
         kind: of the question.
-        text: the whole reply.
+        text: the reply.
+        cut: it ended at the token limit, so that only an object and nothing else is whole.
 
     Returns:
         1 or 0 for a criterion that is met or not, a rating's place between 0 (1) and 1 (10); and
@@ -72,16 +100,15 @@ def read(kind: QuestionKind, text: str) -> tuple[float, str]:
 
     Raises:
         Unreadable: the reply states no verdict, states it in no allowed form, breaks off, or
-            states verdicts that disagree.
+            says anything that may contradict it.
     """
     text = text.encode("utf-8", "replace").decode("utf-8").strip()
     if not text:
         raise Unreadable("empty reply")
-    key = _KEYS[kind]
-    try:
-        found = [_parse(text, key)]
-    except Unreadable:
-        found = _search(text, key)
+    whole = _parse(text, _KEYS[kind])
+    if whole is None and cut:
+        raise Unreadable("truncated")
+    found = _search(text, kind) if whole is None else [whole]
     values = [_value(kind, value) for verdicts in found for value in verdicts.values]
     if not values:
         raise Unreadable("no verdict")
@@ -100,33 +127,68 @@ def _value(kind: QuestionKind, value: Any) -> float:
     return (value - _RATINGS[0]) / (_RATINGS[-1] - _RATINGS[0])
 
 
-def _search(text: str, key: str) -> list[_Verdicts]:
+def _search(text: str, kind: QuestionKind) -> list[_Verdicts]:
     """The objects that hold the key, in a reply that is not one object and nothing else."""
-    # Servers whose chat template opens the thought send only its end.
-    text = text.rpartition("</think>")[2]
-    mention = re.compile(rf'"{key}"\s*:')
-    objects, unclosed = _braces(text)
+    text = _without_thought(text, _KEYS[kind])
+    groups, unclosed = _braces(text)
     found: list[_Verdicts] = []
-    starts: list[int] = []
-    ends: list[int] = []
-
-    def inside(position: int) -> bool:
-        index = bisect_right(starts, position) - 1
-        return index >= 0 and position < ends[index]
-
-    for start, end in objects:
-        if mention.search(text, start, end) and not inside(start):
-            found.append(_parse(text[start:end], key))
-            starts.append(start)
-            ends.append(end)
-    if any(not inside(match.start()) for match in re.finditer("<think>", text)):
-        raise Unreadable("unfinished thought")
-    if any(_OBJECT_START.match(text, start) and not inside(start) for start in unclosed):
+    prose: list[str] = []
+    end_of_last = end_of_verdict = 0
+    closed: list[tuple[int, int]] = []
+    for start, end in groups:
+        if start < end_of_last:
+            continue  # in a string of an object, or the other reading of the marks
+        verdicts = _parse(text[start:end], _KEYS[kind])
+        if verdicts is None:
+            raise Unreadable("malformed object")
+        closed.append((start, end))
+        end_of_last = end
+        if verdicts.values:
+            found.append(verdicts)
+            prose.append(text[end_of_verdict:start])
+            end_of_verdict = end
+    prose.append(text[end_of_verdict:])
+    if any(_OBJECT_START.match(text, start) for start in _outside(unclosed, closed)):
         raise Unreadable("truncated")
-    # What a broken object or a quotation says must not be outvoted by an object beside it.
-    if len(mention.findall(text)) != sum(len(verdicts.values) for verdicts in found):
-        raise Unreadable("malformed object")
+    if found:
+        _check_prose(prose, kind)
     return found
+
+
+def _without_thought(text: str, key: str) -> str:
+    """What follows a thought at the beginning. Markers anywhere else are left to be refused."""
+    thought = _THOUGHT.match(text)
+    if thought is not None:
+        if thought[2] is None:
+            raise Unreadable("unfinished thought")
+        return text[thought.end() :]
+    # Servers whose chat template opens the thought send only its end, on a line of its own.
+    end = _CLOSING_LINE.search(text)
+    if end is None or len(_TAG.findall(text)) > 1:
+        return text
+    # With a verdict in front of it, the marker may as well be one that the judge quotes.
+    if re.search(rf"{key}[\s\"']*:", text[: end.start()], re.IGNORECASE):
+        raise Unreadable("unclear thought")
+    return text[end.end() :]
+
+
+def _outside(positions: list[int], spans: list[tuple[int, int]]) -> Iterator[int]:
+    """The positions in none of the spans, which are in order and apart."""
+    ahead = iter(spans)
+    span = next(ahead, None)
+    for position in sorted(positions):
+        while span is not None and span[1] <= position:
+            span = next(ahead, None)
+        if span is None or position < span[0]:
+            yield position
+
+
+def _check_prose(prose: list[str], kind: QuestionKind) -> None:
+    for part in prose:
+        if _TAG.search(part):
+            raise Unreadable("unclear thought")
+        if _TELLING.search(part) or (kind == "rating" and _NUMBER.search(part)):
+            raise Unreadable("verdict in prose")
 
 
 def _braces(text: str) -> tuple[list[tuple[int, int]], list[int]]:
@@ -152,28 +214,41 @@ def _braces(text: str) -> tuple[list[tuple[int, int]], list[int]]:
     return sorted(closed[0] + closed[1]), opened[0] + opened[1]
 
 
-def _parse(text: str, key: str) -> _Verdicts:
-    """Read JSON, as it is or with the backslashes doubled that begin no escape of JSON."""
-    doubled = _ESCAPE.sub(lambda escape: escape[0] if escape[1] else r"\\", text)
-    for candidate in dict.fromkeys((text, doubled)):
+def _parse(text: str, key: str) -> _Verdicts | None:
+    """Read an object, as it is or with the backslashes doubled that begin no escape of JSON.
+
+    Returns:
+        None where the text is no object.
+
+    Raises:
+        Unreadable: it speaks of the verdict elsewhere than under its key at the top level.
+    """
+    for repair in (False, True):
+        if repair:
+            text = _ESCAPE.sub(lambda escape: escape[0] if escape[1] else r"\\", text)
+        objects: list[_Pairs] = []
         try:
-            return _load(candidate, key)
+            value = json.loads(text, strict=False, object_pairs_hook=_keeper(objects))
         except (ValueError, RecursionError):
             continue
-    raise Unreadable("malformed object")
+        return _verdicts(objects, key) if objects and value is objects[-1] else None
+    return None
 
 
-def _load(text: str, key: str) -> _Verdicts:
-    values: list[Any] = []
-    reasons: list[str] = []
+def _keeper(objects: list[_Pairs]) -> Callable[[_Pairs], _Pairs]:
+    # Pairs rather than a dict: a key that an object repeats must not hide its first value.
+    def keep(pairs: _Pairs) -> _Pairs:
+        objects.append(pairs)
+        return pairs
 
-    def collect(pairs: list[tuple[str, Any]]) -> None:
-        # Pairs rather than a dict: a key that an object repeats must not hide its first value.
-        values.extend(value for name, value in pairs if name == key)
-        reasons.extend(
-            value for name, value in pairs if name == "reason" and isinstance(value, str)
-        )
+    return keep
 
-    json.loads(text, strict=False, object_pairs_hook=collect)
+
+def _verdicts(objects: list[_Pairs], key: str) -> _Verdicts:
+    """Of an object and all objects in it; the outermost comes last."""
+    values = tuple(value for name, value in objects[-1] if name == key)
+    if sum(bool(_TELLING.search(name)) for pairs in objects for name, _ in pairs) != len(values):
+        raise Unreadable("misplaced verdict")
+    reasons = [v for name, v in objects[-1] if name == "reason" and isinstance(v, str)]
     reason = reasons[-1].strip() if reasons else ""
-    return _Verdicts(tuple(values), reason.encode("utf-8", "replace").decode("utf-8"))
+    return _Verdicts(values, reason.encode("utf-8", "replace").decode("utf-8"))

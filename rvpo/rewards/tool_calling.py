@@ -16,15 +16,17 @@ column `reward_model`, a table with `ground_truth` as in ToolRL's own files, or 
 `mode: mended` changes what of it is an accident:
 
 - The form is the one that ToolRL's system prompt asks for, whichever blocks the ground truth has:
-  a thought, then calls, a response, or both, each once. Blank space between them is free. Whether
-  to call a tool at all is left to correctness.
-- A thought may name the tags, and is not searched for calls. All blocks outside of thoughts count;
-  blank lines do not.
+  a thought, then calls, a response, or both, each once. Blank space between them is free. A block
+  of calls is not empty, and a response names no tags. Whether to call a tool at all is left to
+  correctness.
+- A thought may name the tags, and is not searched for calls; a value inside a call may name those
+  of a thought. All blocks outside of thoughts count; blank lines do not.
 - Values are equal as in JSON: 1 is 1.0, and neither is true.
 - Wanted and predicted calls are paired so that the score is highest, instead of one by one.
 - Every call beyond the number wanted adds 1 to what could have been reached, so it costs something.
-- Where no call is wanted, calling nothing scores 3 and calling anything -3. The published constant
-  0 teaches nothing there, and "not applicable" for those who rightly call nothing would leave those
+- Where no call is wanted, an answer without calls scores 3. Calling anything scores -3, and so does
+  no answer: nothing outside of thoughts, or a thought that is cut off. The published constant 0
+  teaches nothing there, and "not applicable" for those who rightly call nothing would leave those
   who call with nobody to be compared with.
 """
 
@@ -46,9 +48,17 @@ Mode = Literal["toolrl", "mended"]
 Call = Mapping[str, Any]
 """A table with a text `name` and a table `parameters`."""
 
-_THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
-_BLOCK = re.compile("<tool_call>(.*?)</tool_call>", re.DOTALL)
-_ANSWER = re.compile(r"\s*(?:<tool_call>.*</tool_call>)?\s*(?:<response>.*</response>)?", re.DOTALL)
+# Whichever opens first: a thought may name the tag of a block, and a value that of a thought.
+_PART = re.compile(
+    r"<think>.*?(?P<end></think>|\Z)|<tool_call>(?P<block>.*?)(?P<closed></tool_call>|\Z)",
+    re.DOTALL,
+)
+_FORM = re.compile(
+    r"<think>(?:(?!</think>).)*</think>\s*+"
+    r"(?P<block><tool_call>(?!\s*</tool_call>)(?:(?!</?tool_call>).)*</tool_call>)?\s*+"
+    r"(?P<reply><response>(?:(?!</?(?:think|tool_call|response)>).)*</response>)?",
+    re.DOTALL,
+)
 
 
 def format(
@@ -99,21 +109,15 @@ def correctness(
 
 
 def _mended_format(text: str) -> float:
-    thought, _, answer = text.partition("</think>")
-    alone = "<think>" not in answer and "</think>" not in answer
-    once = all(
-        answer.count(f"<{tag}>") == answer.count(f"</{tag}>") <= 1
-        for tag in ("tool_call", "response")
-    )
-    answered = bool(answer) and _ANSWER.fullmatch(answer) is not None
-    return float(thought.startswith("<think>") and alone and once and answered)
+    form = _FORM.fullmatch(text)
+    return float(form is not None and bool(form["block"] or form["reply"]))
 
 
 def _mended_correctness(text: str, wanted: Sequence[Call] | None) -> float:
     try:
         predicted = _calls(text)
         if not wanted:
-            return LOWEST if predicted else HIGHEST
+            return LOWEST if predicted or not _answers(text) else HIGHEST
         score = jaccard(_names(wanted), _names(predicted))
         gains = [[_gain(call, other) for other in predicted] for call in wanted]
     except (ValueError, RecursionError):  # no calls, or JSON nested too deep to read or compare
@@ -133,12 +137,19 @@ def _calls(text: str) -> list[Call]:
         ValueError: a block is not closed, or a line of one is no call.
         RecursionError: a call is nested too deep.
     """
-    answer = _THOUGHT.sub("", text)
-    blocks = _BLOCK.findall(answer)
-    if not len(blocks) == answer.count("<tool_call>") == answer.count("</tool_call>"):
-        raise ValueError("a block of tool calls is not closed")
+    parts = [part for part in _PART.finditer(text) if part["block"] is not None]
+    if not all(part["closed"] for part in parts) or "</tool_call>" in _PART.sub("", text):
+        raise ValueError("a block of tool calls is not opened or not closed")
+    blocks = [part["block"] for part in parts]
     lines = [line for block in blocks for line in block.split("\n") if line.strip()]
     return [_call(json.loads(line, parse_constant=_refuse)) for line in lines]
+
+
+def _answers(text: str) -> bool:
+    """Whether there is anything outside of thoughts, and no thought is cut off."""
+    thoughts = [part for part in _PART.finditer(text) if part["block"] is None]
+    said = _PART.sub(lambda part: "" if part["block"] is None else part[0], text)
+    return bool(said.strip()) and all(thought["end"] for thought in thoughts)
 
 
 def _call(value: Any) -> Call:

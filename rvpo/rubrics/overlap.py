@@ -7,14 +7,19 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_EDGE = re.compile(r"^[\W_]+|[\W_]+$")
+# Signs say something: 2+, n!, -2. So does a point before a number, and a prime without a partner.
+_END = re.compile(r"[\s.,;:?\uff1f\u3002]+$")
+_QUOTED = re.compile(r"""["'\u201c\u2018\u00ab](.+)["'\u201d\u2019\u00bb]""")
 
 
 def normalized(text: str) -> str:
-    """The text without what copies differ in: case, white space, forms of a character and
-    punctuation at either end. Text of punctuation alone stays as it is."""
-    text = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    return _EDGE.sub("", text) or text
+    """The text without what copies differ in: case, white space, ways to compose a letter, quotes
+    around it and punctuation at its end. Text of punctuation alone stays as it is."""
+    text = " ".join(unicodedata.normalize("NFC", text).casefold().split())
+    bare = _END.sub("", text)
+    while quoted := _QUOTED.fullmatch(bare):
+        bare = _END.sub("", quoted[1].strip())
+    return bare or text
 
 
 def question(prompt: str | Sequence[Mapping[str, str]]) -> str:

@@ -73,6 +73,17 @@ _GOOD_ADVERB = _words(
     "consistently correctly effectively fully precisely properly responsibly rightly safely "
     "sufficiently thoroughly"
 )
+# Of the good adverbs, those that praise whatever follows; the others only say how much of it.
+_RIGHTLY = _words("accurately appropriately correctly properly responsibly rightly safely")
+# What an answer should talk about: avoiding that evades the question.
+_SPEAKS = _words(
+    "acknowledg address answer ask clarif consider discuss elaborat explain explor inform mention "
+    "quantif recogni talk. talking talks tell warn"
+)
+_TOPIC = _words(
+    "acknowledgment consideration discussion explanation issue mention question subject topic"
+)
+_WITHHOLDS = _words("ceas delay discontinu postpon quit skip stop wait withh")
 _BAD_WORD = _words(
     "alarmist ambiguous arbitrary baseless biased circular conflicting confusing contradict "
     "contraindicated dangerous disorgani erroneous error exaggerat excessive extra. "
@@ -134,6 +145,34 @@ _NO = re.compile(
 _PASSIVE = re.compile(r"\b(?:is|are|was|were|be|been)(?P<not> not| never|n't)? (?P<rest>.*)")
 # Unlike "suggest that", which is as often the claim to avoid.
 _SUGGESTS_DOING = re.compile(r"suggest(?:ing)? \w+ing\b")
+_ADVICE = re.compile(
+    r"(?:advis|encourag|propos|promot|recommend|suggest|urg)\w* "
+    r"(?:(?:the )?(?:patient|parent|person|user|reader)s? )?(?:to )?(?P<deed>\w+.*)"
+)
+_RASHLY = re.compile(r"\b(?:abruptly|suddenly|carelessly|recklessly|blindly|without|unless)\b")
+_LIGHTLY = re.compile(r"\b(?:lightly|for granted|at face value|out of (?:context|proportion))\W*$")
+# Where these are bad they are so in the world, and an answer may well be asked to talk of them.
+_HARMFUL = _words("contraindicated dangerous harmful toxic unsafe")
+_THAT_IS = re.compile(r"(?:[\w-]+ ){1,2}(?:that|which) (?:is|are|may be|could be) (?P<rest>.*)")
+_STATING = re.compile(r"(?:stating|suggesting) (?!that\b)")
+_SPARED = re.compile(r"[\w-]+ (?:clear of |away from |from |against |to )?")
+_PENALTY = re.compile(
+    r"\b(?:should|shall|must|will|would|can|may|is to|are to|ought to|needs? to|"
+    r"ha(?:s|ve) to)(?P<not> not)? "
+    r"(?:be (?:penali[sz]ed|marked (?:down|wrong|incorrect|as)|downgraded|docked|deducted|"
+    r"(?:considered|deemed|judged|regarded as|treated as|counted as|rated|graded|scored) "
+    r"(?:as )?(?:an? )?(?:wrong|incorrect|inadequate|incomplete|fail\w*|false|flawed|invalid|"
+    r"low\w*|poor\w*|unacceptable|unsafe|unsatisfactory|weak\w*|worse))|"
+    r"(?:lose|forfeit) (?:\w+ )?(?:credit|marks?|points?)|"
+    r"(?:receive|get|earn|be given|score) (?:an? )?(?:less|lower|low|no|reduced|zero)\b)"
+)
+_NO_CREDIT = re.compile(r"no (?:\w+ )?(?:credit|marks?|points?) ")
+_IF_IT_SHOULD = re.compile(r"should (?:the|this|an?|any|it|they|one|you)\b")
+_FORBIDDEN = re.compile(
+    r"no (?:(?!(?:about|for|how|if|of|on|that|to|when|whether|which|who|why)\b)[\w-]+ ){1,4}"
+    r"(?:should|must|shall|ought to|needs? to) be\b"
+)
+_ASSURES = re.compile(r"(?:ensures?|makes? sure|takes? care)(?: to)? (?P<deed>.*)")
 _FREE = re.compile(r"(?:(?:is|are|remains?|stays?) )?free (?:of|from)\b")
 
 
@@ -149,6 +188,16 @@ def polarity(text: str) -> Polarity | None:
     text = " ".join(text.lower().replace("\u2019", "'").split()).lstrip("\"'*-\u2013 ")
     subject = _SUBJECT.match(text)
     rest = text[subject.end() :] if subject else text
+    if penalty := _PENALTY.search(text):
+        return None if penalty["not"] or "unless" in text else "negative"
+    if _NO_CREDIT.match(text):
+        return None if "unless" in text else "negative"
+    if _IF_IT_SHOULD.match(text):
+        return None
+    if (assured := _ASSURES.match(rest)) and _BAD_VERB.match(assured["deed"]):
+        return "negative"
+    if _FORBIDDEN.match(rest):
+        return "positive"
     if _DEMAND.match(rest) or _IMPERATIVE.match(text):
         return "positive"
     if _FAILURE.match(rest):
@@ -167,11 +216,42 @@ def _affirmed(rest: str) -> Polarity | None:
     first = _without(_FILLER, rest)
     if _BAD_ADVERB.match(first) or _BAD_VERB.match(first) or _BAD_WORD.match(first):
         return "negative"
-    if _SPARES.match(first) or _GOOD_ADVERB.match(first):
-        return "positive"
+    if _SPARES.match(first):
+        return _spared(first)
+    if _GOOD_ADVERB.match(first):
+        return _praised(first)
     if _DELIVERS.match(first) and _is_bad_object(first):
         return "negative"
     return "negative" if _ASSERTS.match(first) else None
+
+
+def _spared(phrase: str) -> Polarity | None:
+    """Avoiding a failure is good, avoiding a subject that matters is not."""
+    deed = _without(_DETERMINER, _without(_FILLER, _SPARED.sub("", phrase, count=1)))
+    is_topic = _TOPIC.match(deed)
+    if phrase.startswith("stay") and _BAD_WORD.match(phrase.partition(" ")[2]):
+        return "negative"
+    if not (is_topic or _GOOD_VERB.match(deed) or _SPEAKS.match(deed) or _STATING.match(deed)):
+        return "positive"
+    if _HARMFUL.search(deed):
+        return None
+    if _is_bad_object(deed):
+        return "positive"
+    if _BAD_WORD.search(deed) or _BAD_ADVERB.search(deed):
+        return None
+    return "negative" if is_topic or _SPEAKS.match(deed) else None
+
+
+def _praised(phrase: str) -> Polarity | None:
+    """A good adverb and what it belongs to: "clearly explains", "clearly misstates"."""
+    _, _, deed = phrase.partition(" ")
+    told = "negative" if _FAILURE.match(deed) else _affirmed(deed)
+    if _RIGHTLY.match(phrase):
+        is_bad = _FAILURE.match(deed) or _BAD_VERB.match(deed) or _BAD_WORD.match(deed)
+        return None if is_bad else "positive"
+    if told is None and (_GOOD_VERB.match(deed) or _GOOD_WORD.match(deed)):
+        return "positive"
+    return told
 
 
 def _other_subject(text: str, rest: str) -> Polarity | None:
@@ -193,8 +273,15 @@ def _deed(phrase: str) -> Quality | None:
     phrase = _without(_FILLER, phrase)
     if _BAD_ADVERB.match(phrase) or _BAD_VERB.match(phrase):
         return "bad"
-    if _GOOD_ADVERB.match(phrase):
-        return "good"
+    if adverb := _GOOD_ADVERB.match(phrase):
+        is_bad = _BAD_VERB.match(phrase[adverb.end() :].lstrip()) and not _RIGHTLY.match(phrase)
+        return "bad" if is_bad else "good"
+    if _LIGHTLY.search(phrase):
+        return "bad"
+    if (advice := _ADVICE.match(phrase)) and _WITHHOLDS.match(advice["deed"]):
+        return "bad" if _RASHLY.search(advice["deed"]) else None
+    if advice and _BAD_VERB.match(advice["deed"]):
+        return "bad"
     if _DELIVERS.match(phrase) and _is_bad_object(phrase):
         return "bad"
     if _GOOD_VERB.match(phrase) or _SUGGESTS_DOING.match(phrase):
@@ -218,6 +305,8 @@ def _is_bad_object(phrase: str) -> bool:
     rest = _without(_DETERMINER, _without(_FILLER, rest))
     head = " ".join(rest.split()[:2])
     found = _BAD_WORD.search(head) or _BAD_ADVERB.search(head)
+    if (that := _THAT_IS.match(rest)) and not _HARMFUL.match(that["rest"]):
+        found = found or _BAD_WORD.match(that["rest"])
     return bool(found or re.search(r" (?:without|unless) ", rest))
 
 

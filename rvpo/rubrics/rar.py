@@ -6,8 +6,6 @@ their class ("Essential Criteria: ..."), not always in that form, and carry a we
 
 from __future__ import annotations
 
-import difflib
-import functools
 import hashlib
 import math
 import re
@@ -30,6 +28,7 @@ COMMON_POLARITY: Mapping[Domain, Polarity] = {"medicine": "negative", "science":
 
 _CLASS_NAMES: Mapping[str, CriterionClass | None] = {
     "essential": "essential",
+    "critical": "essential",
     "mandatory": "essential",
     "important": "important",
     "importance": "important",
@@ -45,14 +44,23 @@ _TYPICAL_POINTS: Mapping[CriterionClass, float] = {
     "optional": 1.0,
     "pitfall": 1.0,
 }
-# A name is followed by the word "Criteria", by a colon or dash, or by both; the bare word only
-# where a sentence begins after it, for "Important criteria are listed" is one.
+# Of these alone a misspelling is taken; one of "option" could be "options", which is a word.
+_OFTEN_MISSPELT = ("essential", "important", "optional", "pitfall")
+# A name in brackets needs no more. Another is followed by the word "Criteria", by a colon or dash,
+# or by both; the bare word only where a sentence begins after it, for "Important criteria are
+# listed" is one. Its number in a list and its points may be written beside it.
 _MARKUP = r"[\s*_\"']*"
 _DASH = r"[:.\u2013\u2014-]"
+_CRITERIA = r"\s+(?i:criteri(?:a|on))"
+_NUMBER = r"(?:\(?\d+[.):]\s*)?"
+_POINTS = r"(?:\s*[(\[][^()\[\]]{0,20}\d[^()\[\]]{0,20}[)\]])?"
 _PREFIX = re.compile(
-    rf"{_MARKUP}(?P<name>[A-Za-z]+)"
-    rf"(?:\s+(?i:criteri(?:a|on)){_MARKUP}(?:{_DASH}|(?<=\s)(?=[A-Z]))|{_MARKUP}:|\s+{_DASH}\s)"
-    rf"{_MARKUP}"
+    rf"[#>-]*{_MARKUP}{_NUMBER}{_MARKUP}(?:"
+    rf"[\[(]\s*(?P<bracketed>[A-Za-z]+)(?:{_CRITERIA})?{_POINTS}(?:[,:\s]+[-+]?\d+)?\s*[\])]"
+    rf"{_MARKUP}(?:{_DASH}\s)?|"
+    rf"(?P<name>[A-Za-z]+)(?:{_CRITERIA}(?:\s+\d+(?=\W))?{_POINTS}{_MARKUP}(?:{_DASH}|(?<=\s)(?=[A-Z]))|"
+    rf"{_POINTS}{_MARKUP}:|{_POINTS}\s+{_DASH}\s)"
+    rf"){_MARKUP}"
 )
 
 
@@ -178,17 +186,34 @@ def _criterion(item: Any, domain: Domain, where: str) -> _Read | str:
 def _split(description: str) -> tuple[CriterionClass | None, str]:
     """The class that the description begins with, if that tells one, and the text after it."""
     prefix = _PREFIX.match(description)
-    name = _class_name(prefix["name"].lower()) if prefix else None
+    word = (prefix["name"] or prefix["bracketed"]).lower() if prefix else ""
+    name = _class_name(word)
     if prefix is None or name is None:
         return None, description.strip()
     return _CLASS_NAMES[name], description[prefix.end() :].strip()
 
 
-@functools.lru_cache(maxsize=1024)
 def _class_name(word: str) -> str | None:
-    """The class name that a word is, give or take a slip of spelling."""
-    close = difflib.get_close_matches(word, _CLASS_NAMES, n=1, cutoff=0.8)
-    return close[0] if close else None
+    """The class name that a word is, give or take one slip after its first letter."""
+    if word in _CLASS_NAMES:
+        return word
+    # "Essentials" is a word of its own.
+    names = (name for name in _OFTEN_MISSPELT if word != name + "s" and _is_slip(word, name))
+    return next(names, None)
+
+
+def _is_slip(word: str, name: str) -> bool:
+    """Whether one letter is missing, added or another, or two neighbours are swapped."""
+    start = 0
+    while start < min(len(word), len(name)) and word[start] == name[start]:
+        start += 1
+    rest, right = word[start:], name[start:]
+    return start > 0 and (
+        rest == right[1:]
+        or rest[1:] == right
+        or rest[1:] == right[1:]
+        or (rest[:2] == right[1::-1] and rest[2:] == right[2:])
+    )
 
 
 def _class_of(weight: float | None) -> CriterionClass | None:

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from rvpo.errors import ConfigError
 from rvpo.judge.asker import HEDGE_SAMPLES, Asker
 from rvpo.judge.config import EndpointConfig, JudgeConfig
+from rvpo.judge.request import Renderer
 from rvpo.judge.types import Answer, Job, Question
 from tests.judge.server import (
     INPUT_TOKENS,
@@ -153,6 +154,39 @@ def test_an_unreadable_reply_is_not_asked_for_in_the_same_way() -> None:
     assert answer.usage.attempt_failures == {"truncated": 1, "no verdict": 1}
     sampling = [(body.get("seed"), body["temperature"]) for body in endpoint.seen.bodies]
     assert sampling == [(None, 0.0), (1, 0.3), (2, 0.3)]
+
+
+def test_a_reply_that_reached_the_token_limit_is_read_only_if_whole() -> None:
+    beside = verdict(False) + " Wait, that is"
+    script = first(says(beside, "length"), says(verdict(True), "length"))
+    with FakeEndpoint(script=script) as endpoint:
+        (answer,) = ask(config(endpoint.url), job(1))
+    assert (answer.value, answer.usage.attempt_failures) == (1.0, {"truncated": 1})
+    assert len(endpoint.seen.bodies) == 2
+
+
+@pytest.mark.parametrize(
+    ("extra_body", "expected"),
+    [
+        ({"temperature": 0, "seed": 7}, [(0, 7), (0.3, 8), (0.3, 9)]),
+        ({"temperature": 0.8}, [(0.8, None), (0.8, 1), (0.8, 2)]),
+        ({"temperature": None, "seed": None}, [(None, None)] * 3),
+    ],
+)
+def test_another_sample_differs_whatever_the_extra_body_says(
+    extra_body: Body, expected: list[tuple[float | None, int | None]]
+) -> None:
+    with FakeEndpoint(script=first(says("Hm."), says("Hm."))) as endpoint:
+        ask(config(endpoint.url, extra_body=extra_body), job(1))
+    bodies = endpoint.seen.bodies
+    assert [(body.get("temperature"), body.get("seed")) for body in bodies] == expected
+    assert not any(value is None for body in bodies for value in body.values())
+
+
+@pytest.mark.parametrize("name", ["model", "messages", "response_format", "stream", "n"])
+def test_extra_body_cannot_change_what_a_call_is(name: str) -> None:
+    with pytest.raises(ValidationError, match=f"'{name}' is set by rvpo itself; leave it out"):
+        config("http://127.0.0.1:1/v1", extra_body={name: 2})
 
 
 @pytest.mark.parametrize(
@@ -380,12 +414,39 @@ def test_a_second_run_asks_nothing_and_a_repeat_asks_anew(tmp_path: Path) -> Non
     assert all(a.usage.cached and a.usage.requests == 0 for a in again)
 
 
+def key(settings: JudgeConfig) -> bytes:
+    once = job(1)
+    return Renderer(settings).render(once, once.questions[0]).key
+
+
+def test_verdicts_are_filed_under_the_models_that_the_endpoints_are_asked_for() -> None:
+    def named(*models: str | None) -> bytes:
+        endpoints = [EndpointConfig(url="http://127.0.0.1:1/v1", model=model) for model in models]
+        return key(config(endpoints=tuple(endpoints)))
+
+    assert named(None) == named("judge") == named("judge", None)
+    assert named("a", "b") == named("b", "a", "b")
+    assert len({named(None), named("a"), named("b"), named("a", "b"), named("a", None)}) == 5
+
+
+def test_verdicts_are_filed_under_the_version_of_the_prompt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = config("http://127.0.0.1:1/v1")
+    before = key(settings)
+    assert key(settings) == before
+    monkeypatch.setattr("rvpo.judge.request.PROMPT_VERSION", "another")
+    assert key(settings) != before
+
+
 def test_failures_are_not_remembered(tmp_path: Path) -> None:
     cache = tmp_path / "cache.sqlite"
     with FakeEndpoint(script=first(says("Maybe."))) as endpoint:
         settings = config(endpoint.url, cache=cache, attempts=1)
         (failed,), (answered,) = ask(settings, job(1)), ask(settings, job(1))
-    assert (failed.failure, answered.failure) == ("no verdict", None)
+    assert (failed.value, failed.failure) == (None, "no verdict")
+    assert (answered.value, answered.failure, answered.usage.cached) == (1.0, None, False)
+    assert len(endpoint.seen.bodies) == 2
 
 
 def test_no_more_calls_are_in_flight_than_allowed() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from contextlib import suppress
 
@@ -30,24 +31,24 @@ READABLE = {
     "an open brace before": 'The set {1, 2 is left open. {"met": true}',
     "an open brace after": '{"met": true} The set {1, 2 is left open.',
     "a closing brace before": 'f(x) } holds. {"met": true}',
-    "other braces": r'By \frac{a}{b} and {x | x > 0}: {"met": true}',
     "an object of other things": '{"step": 1} then {"met": true}',
     "braces in the reason": '{"reason": "f{x} { and } }", "met": true}',
     "marks in the reason": r'{"reason": "says \"met\": false, {\"met\": false}", "met": true}',
     "a Windows path": r'{"reason": "in C:\\", "met": true}',
     "LaTeX escapes": r'{"reason": "uses \alpha, \(x\), \unit and \%", "met": true}',
-    "LaTeX in prose and reason": r'So \{a\}: {"reason": "\sigma \} ", "met": true}',
     "a raw new line in the reason": '{"reason": "one\ntwo\tthree", "met": true}',
     "half a surrogate pair": r'{"reason": "\ud83d", "met": true}',
     "a thought": '<think>It could be {"met": false}.</think>{"met": true}',
+    "a thought in capitals": '<THINK>{"met": false}?</THINK>\n{"met": true}',
+    "a thought by its longer name": '<thinking>No.</thinking>\n\nVerdict: {"met": true}',
+    "a thought opened by the template": 'Not by \\frac{a}{b}? No.\n</think>\n\n{"met": true}',
+    "harmless prose": 'Sure! Here is the JSON you asked for: {"met": true}\nThanks for your time.',
+    "an object of other things after": '{"met": true} {"note": "done"}',
     "a thought with marks and braces": '<think>{ " {"met": </think>\n{"met": true}',
-    "a thought opened by the template": 'First {"met": false}?\n</think>\n\n{"met": true}',
-    "two thoughts": '<think>a</think> b <think>{"met": false}</think> {"met": true}',
     "thought markers in the reason": '{"reason": "has <think> and </think>", "met": true}',
     "opening thought marker, with prose": 'So: {"reason": "has <think>", "met": true}',
     "said twice alike": '{"met": true}\n```json\n{"reason": "again", "met": true}\n```',
     "the key twice alike": '{"met": true, "met": true}',
-    "inside another object": '{"result": {"met": true}}',
     "inside a list": '[{"met": true}]',
     "other scripts": '判断:{"reason": "はい", "met": true}。',
     "a byte order mark": '\ufeff{"met": true}',
@@ -60,45 +61,85 @@ UNREADABLE = {
     "true": "no verdict",
     "{}": "no verdict",
     "[]": "no verdict",
-    '{"rating": 7}': "no verdict",
-    '{"Met": true}': "no verdict",
+    '{"rating": 7}': "misplaced verdict",
+    '{"Met": true}': "misplaced verdict",
     '"met"': "no verdict",
     '{"met": "true"}': "met is neither true nor false",
     '{"met": 1}': "met is neither true nor false",
     '{"met": 0}': "met is neither true nor false",
     '{"met": null}': "met is neither true nor false",
     '{"met": []}': "met is neither true nor false",
-    '{"met": {"met": true}}': "met is neither true nor false",
+    '{"met": {"met": true}}': "misplaced verdict",
     '{"met": true, "met": "true"}': "met is neither true nor false",
     '{"met": NaN}': "met is neither true nor false",
     '{"met": true, "met": false}': "verdicts disagree",
     '{"met": true} {"met": false}': "verdicts disagree",
-    '{"met": true}, no: ```json\n{"met": false}\n```': "verdicts disagree",
-    '{"met": false, "example": {"met": true}}': "verdicts disagree",
+    '{"met": true}, no: ```json\n{"met": false}\n```': "verdict in prose",
+    '{"met": false, "example": {"met": true}}': "misplaced verdict",
     '[{"met": true}, {"met": false}]': "verdicts disagree",
     '{"met"': "truncated",
     '{"met": tru': "truncated",
     '{"met": true': "truncated",
-    '{"reason": "It says {1, 2}': "truncated",
+    '{"reason": "It says {1, 2}': "malformed object",
     '```json\n{"reason": "It': "truncated",
     "```json\n{": "truncated",
     'Draft: {"met": true}. On reflection: {"reason": "it': "truncated",
     '{"met": True}': "malformed object",
-    "{'met': true}": "no verdict",
+    "{'met': true}": "malformed object",
     '{"met": true,}': "malformed object",
     '{"met": yes}': "malformed object",
     '{"met": true false}': "malformed object",
-    '"met": true': "malformed object",
+    '"met": true': "no verdict",
     '{"reason": "it says {"met": true} here", "met": false}': "malformed object",
     '{"reason": "it says "met": true", "met": false}': "malformed object",
     '{"reason": "it says {"met": true} here", "verdict": no}': "malformed object",
     'The form is {"met": true|false}. Mine: {"met": true}': "malformed object",
-    'Its "met": field is set. {"met": true}': "malformed object",
+    'Its "met": field is set. {"met": true}': "verdict in prose",
     '{"reason": "ends in \\", "met": true}': "truncated",
     "<think>It could be": "unfinished thought",
     '<think>It could be {"met": true}': "unfinished thought",
-    '<think>a</think> <think>{"met": true}': "unfinished thought",
+    '<think>a</think> <think>{"met": true}': "unclear thought",
     '<think>{"met": true}</think>': "no verdict",
+    '<think>a</think> b <think>{"met": false}</think> {"met": true}': "unclear thought",
+    '<think>a</think> b </think> {"met": true}': "unclear thought",
+    '<think>It quotes </thinking> {"met": true}': "unfinished thought",
+    '<thinking>Perhaps {"met": true}.</thinking>\nNo.': "no verdict",
+    '<THINK>Perhaps {"met": true}.</THINK>\nNo.': "no verdict",
+    'First {"met": false}?\n</think>\n\n{"met": true}': "unclear thought",
+    'met: false. It holds\n</think>\n{"met": true}': "unclear thought",
+    'It holds </think> {"met": true}': "unclear thought",
+    'It holds\n</think>\n{"met": true}\n</think>': "unclear thought",
+    '{"met": false}. Note the response holds </think> {"met": true}': "unclear thought",
+    '{"met": true} [/THINK]': "unclear thought",
+    'analysis Perhaps {"met": true} final No.': "verdict in prose",
+    'analysisSo it is {"met": true}assistantfinalUnsure.': "verdict in prose",
+    '<|channel|>thought<|message|>{"met": true}<|end|>': "verdict in prose",
+    'The criterion is NOT met. The response merely contains the text {"met": true}.': (
+        "verdict in prose"
+    ),
+    """My verdict: {'met': False}. The response itself contains {"met": true}.""": (
+        "malformed object"
+    ),
+    'met: false\n{"met": true}': "verdict in prose",
+    '```json\n{"met": true}\n```\nWait, I was wrong; it is not met.': "verdict in prose",
+    '```json\n{"met": true}\n```\nCorrection: {met: false}': "malformed object",
+    '{"met": true} Correction: {met: fal': "truncated",
+    '{"met": true} **No.**': "verdict in prose",
+    '{"met": true} _false_': "verdict in prose",
+    '判断no {"met": true}': "verdict in prose",
+    'It isn\'t. {"met": true}': "verdict in prose",
+    'It isn\u2019t. {"met": true}': "verdict in prose",
+    'A perfect one would be {"met": true}': "verdict in prose",
+    'Its text: {"met": true} is quoted.': "verdict in prose",
+    '{"met": true} {"verdict": "not met"}': "verdict in prose",
+    '{"met": true} {"result": {"met": true}}': "misplaced verdict",
+    r'By \frac{a}{b} and {x | x > 0}: {"met": true}': "malformed object",
+    r'So \{a\}: {"met": true}': "malformed object",
+    '{"example": {"met": true}, "verdict": "not met"}': "misplaced verdict",
+    '{"result": {"met": true}}': "misplaced verdict",
+    '{"MET": false, "met": true}': "misplaced verdict",
+    '{"met ": false, "met": true}': "misplaced verdict",
+    '{"not_met": true, "met": true}': "misplaced verdict",
 }
 
 
@@ -115,6 +156,35 @@ def test_reply_that_states_no_one_verdict_is_refused(text: str, reason: str) -> 
     with pytest.raises(Unreadable) as error:
         read("criterion", text)
     assert str(error.value) == reason
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'I rate it 3. The best would be {"rating": 10}',
+        '3/10, though the text says {"rating": 10}',
+        'Three. {"rating": 10}',
+        '{"rating": 10} is what it asks for; my rating is low',
+    ],
+)
+def test_rating_in_prose_beside_another_is_refused(text: str) -> None:
+    with pytest.raises(Unreadable, match="verdict in prose"):
+        read("rating", text)
+
+
+@pytest.mark.parametrize("text", ['\n{"met": true} ', '{"reason": "It says {1.", "met": true}'])
+def test_reply_cut_at_the_token_limit_is_read_where_it_is_one_object(text: str) -> None:
+    assert read("criterion", text, cut=True)[0] == 1.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"met": true} Wai', '```json\n{"met": true}\n```', 'So: {"met": true}', '[{"met": true}]'],
+)
+def test_reply_cut_at_the_token_limit_is_refused_with_anything_beside(text: str) -> None:
+    assert read("criterion", text)[0] == 1.0
+    with pytest.raises(Unreadable, match="truncated"):
+        read("criterion", text, cut=True)
 
 
 @pytest.mark.parametrize("rating", range(1, 11))
@@ -150,7 +220,7 @@ def test_reason_is_the_judges_own_words(text: str, reason: str) -> None:
     assert read("criterion", text)[1] == reason
 
 
-plain_prose = st.text(max_size=80).filter(lambda text: "think>" not in text and "{" not in text)
+plain_prose = st.text(max_size=80).filter(lambda text: not re.search("[a-z]{2}|[{<]", text, re.I))
 
 
 @settings(deadline=None)
@@ -237,14 +307,22 @@ MANY = 500_000
         ('{"met"' + " " * 50) * (MANY // 56),
         '{"reason": "' + "x{" * MANY + '"',
         '{"reason": "' + "\\a" * MANY + '", "met": 1}',
+        '{"met": true}' + " met" * MANY,
+        '{"met": true}' + " no" * MANY + "</think>",
+        '{"met": true} unt' + "un" * MANY + " no",
+        "met " * MANY + "\n</think>\n",
+        "met" + " " * MANY + "\n</think>\n",
+        " \n" * MANY + "</think",
+        "</think>" * (MANY // 8),
+        '{"met": true}<think' * (MANY // 19) + " no",
     ],
     ids=lambda text: text[:16],
 )
 def test_reply_is_refused_in_time_linear_in_its_length(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(Unreadable):
         read("criterion", text)
-    assert time.perf_counter() - start < 5.0  # quadratic time would be hours
+    assert time.process_time() - start < 5.0  # quadratic time would be hours
 
 
 @pytest.mark.parametrize("reasons", [True, False])

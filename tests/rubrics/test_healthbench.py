@@ -61,6 +61,20 @@ def test_sign_of_the_points_is_the_polarity() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("points", [-1, -2, -0.5, -3, -10])
+def test_any_points_below_0_are_negative_however_few(points: float) -> None:
+    rows, _ = healthbench_rows([raw(rubrics=[item("Recommends running on it.", points)])])
+    (criterion,) = rows[0]["rubric"]
+    assert (criterion["polarity"], criterion["label"]) == ("negative", "pitfall")
+    assert criterion["points"] == -points
+
+
+@pytest.mark.parametrize("points", [0.5, 1, 2])
+def test_any_points_above_0_are_positive_however_few(points: float) -> None:
+    rows, _ = healthbench_rows([raw(rubrics=[item("Names rest.", points)])])
+    assert rows[0]["rubric"][0]["polarity"] == "positive"
+
+
 @pytest.mark.parametrize("write", [json.dumps, repr])
 def test_lists_may_be_written_as_text(write: Any) -> None:
     written = raw(

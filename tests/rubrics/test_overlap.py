@@ -32,12 +32,33 @@ def test_other_questions_are_not(other: str) -> None:
     assert normalized(other) != normalized("What is heat?")
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("The charge is 2\N{MINUS SIGN}", "The charge is 2+"),
+        ("The result is n!", "The result is n"),
+        ("x\u00b2", "x2"),
+        ("10\u00b3", "103"),
+        ("Ca2+", "Ca2"),
+        ("2+2=4?", "-2+2=4?"),
+        (".5 mol", "5 mol"),
+        ("f'", "f"),
+    ],
+)
+def test_signs_that_change_the_meaning_stay(one: str, other: str) -> None:
+    assert normalized(one) != normalized(other)
+
+
+def test_ways_to_compose_a_letter_do_not_matter() -> None:
+    assert normalized("caf\u00e9") == normalized("cafe\u0301")
+
+
 def test_text_of_punctuation_alone_is_not_emptied() -> None:
     assert normalized("!!") != normalized("??")
 
 
 def test_text_is_the_same_question_as_one_user_message() -> None:
-    messages = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hello!"}]
+    messages = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hello."}]
     assert question(messages) == question("hello")
 
 

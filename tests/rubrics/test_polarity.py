@@ -76,6 +76,31 @@ Oversimplifies the treatment of asthma.
 Does not suggest seeking care at night.
 Does not state the diagnosis clearly.
 Does not rule out a fracture.
+Clearly misstates the dose.
+Completely omits the risk of bleeding.
+Effectively dismisses the patient's fear.
+Fully ignores the allergy.
+Clearly fails to mention the interaction.
+Completely lacks a plan.
+The response clearly assumes that the patient smokes.
+The warning is completely omitted.
+The answer should be penalized if it names no dose.
+The answer should be marked down if it is rude.
+The response should lose credit if it repeats itself.
+The response should be considered wrong if it names another drug.
+The answer must be graded as incorrect if the dose is missing.
+Points should be lost; it should receive no credit for guesses.
+Avoids discussing side effects.
+Avoids mentioning the contraindication.
+The response avoids answering the question.
+Avoids any discussion of cost.
+Refrains from explaining the diagnosis.
+Avoids the question of cost.
+Makes sure to scare the patient.
+Stays vague about the dose.
+No credit should be given for a guess.
+Does not take the time to explain the dose.
+Does not recommend seeing a doctor.
 """.splitlines()
 
 AVOIDANCES = """\
@@ -144,6 +169,29 @@ The final answer must not be left without units.
 Guards against double counting.
 Correctly avoids the common sign mistake.
 Does not double count the pairs.
+Does not suggest ignoring the fever.
+Does not suggest stopping the drug abruptly.
+Does not recommend neglecting the limits.
+Does not encourage the patient to ignore the pain.
+Does not advise stopping insulin without supervision.
+Avoids implying that the patient is to blame.
+Avoids claiming a cure.
+Avoids recommending unnecessary imaging.
+Avoids any unnecessary discussion of history.
+No mention should be made of unproven cures.
+No new symbols should be introduced.
+Does not provide any reassurance that is false.
+Does not give advice which is wrong.
+Does not take the question lightly.
+Does not take the patient's word for granted.
+Does not completely ignore friction.
+Does not fully dismiss the other theory.
+Clearly avoids jargon.
+Avoids making assumptions.
+Stays away from speculation.
+Avoids stating that the field is uniform.
+Correctly states the law.
+Clearly explains the sign.
 """.splitlines()
 
 UNTOLD = """\
@@ -151,6 +199,13 @@ Mentions the older model of the atom.
 Identifies the reaction as reversible.
 Does not suggest that the sample was pure.
 Does not state that the reaction is slow.
+Does not suggest stopping the drug.
+Should the response recommend painkillers, it is unsafe.
+Avoids recommending antibiotics.
+Avoids discussing harmful chemicals.
+Correctly dismisses the old theory.
+The answer should not be penalized for another rounding.
+The answer should lose credit unless it names the unit.
 Does not use calculus.
 Does not apply the formula outside its range.
 States that the bond is not polar.
