@@ -96,6 +96,15 @@ CASES = (
         requests=SHORT,
         temperature=0.6,
     ),
+    Case(
+        prompts=64,
+        samples=8,
+        max_tokens=512,
+        criteria=10,
+        concurrency=96,
+        requests=SHORT,
+        temperature=0.6,
+    ),
 )
 
 
