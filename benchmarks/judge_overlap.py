@@ -354,7 +354,11 @@ def table(options: argparse.Namespace) -> None:
         rows.append(json.loads(done.stdout.splitlines()[-1]))
         print(" | ".join(rows[-1]), flush=True)
     lines = [HEADER, ["---"] * len(HEADER), *rows]
-    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    about = (
+        f"SmolLM2 on {options.engine}, a judge of {FASTEST_S:g} to {SLOWEST_S:g} s per call, "
+        f"medians of {options.repeats}.\n\n"
+    )
+    text = about + "\n".join(f"| {' | '.join(line)} |" for line in lines)
     if not options.case:
         (ROOT / "benchmarks" / "results" / "judge_overlap.md").write_text(text + "\n", "utf-8")
     print(text)

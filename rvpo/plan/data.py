@@ -37,9 +37,9 @@ def read_data(config: RunConfig) -> Data:
         held_out = _prompts(config, config.data.held_out, "data.held_out", findings)
         if isinstance(config.data.train, RubricSource):
             train, removed = without_held_out(train, held_out)
-            findings.append(
-                Finding("data.train", "ok", f"{removed:,} prompts are held out as well: left out")
-            )
+            if removed:
+                text = f"{removed:,} prompts are held out as well: left out"
+                findings.append(Finding("data.train", "ok", text))
         held_out = held_out[: config.evaluate.prompts]
     rubrics: list[RubricReward] = []
     try:
