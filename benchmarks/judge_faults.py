@@ -7,7 +7,7 @@ for each call, and whatever a failing call says of a criterion is the opposite o
 verdict that was read where it should not have been is a wrong one. Verdicts go through the same
 client and worker as those of a run, with the defaults of `judge:` but for the timeout. Prints what
 became of them, and every lost attempt by reason, as the client counted it and as the server
-injected it; also written to benchmarks/results/.
+injected it; with --save also written to benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from benchmarks.published import add_save_option, publish
 from rvpo.judge.client import JudgeClient
 from rvpo.judge.config import EndpointConfig, JudgeConfig
 from rvpo.judge.types import Answer, Job, Question
@@ -171,6 +172,7 @@ def main() -> None:
         default=5.0,
         help="timeout_s; with the default of a run, hangs take long",
     )
+    add_save_option(parser)
     options = parser.parse_args()
     with server() as endpoint, tempfile.TemporaryDirectory() as folder:
         config = JudgeConfig(
@@ -181,8 +183,7 @@ def main() -> None:
         )
         answers, seconds = judge(make_jobs(options.verdicts), config)
     text = report(answers, seconds, endpoint.seen, config)
-    (ROOT / "benchmarks" / "results" / "judge_faults.md").write_text(text + "\n", "utf-8")
-    print(text)
+    publish("judge_faults.md", text, options)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ A loopback server answers every call after 50 ms. Each client runs in a process 
 same prompts and the same number of calls in flight: 96 prompts × 16 responses × 10 criteria by
 default. The server counts what is in flight and the most requests in any 60 s. With
 `--requests-per-minute` the worker is held to a limit; the other two know none. Prints one table,
-also written to benchmarks/results/.
+with --save also written to benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from benchmarks.published import add_save_option, publish
 from rvpo.judge.client import JudgeClient
 from rvpo.judge.config import EndpointConfig, JudgeConfig
 from rvpo.judge.prompt import messages
@@ -362,6 +363,7 @@ def main() -> None:
     parser.add_argument("--only", choices=PARTS, action="append", help="leave the others out")
     parser.add_argument("--part", choices=[*PARTS, "server"], help=argparse.SUPPRESS)
     parser.add_argument("--url", help=argparse.SUPPRESS)
+    add_save_option(parser)
     options = parser.parse_args()
     if options.part == "server":
         asyncio.run(serve())
@@ -378,9 +380,7 @@ def table(options: argparse.Namespace) -> None:
         parts = [part for part in parts if part != "openai"]
     rows = [row(part, options) for part in parts]
     text = "\n".join([HEADER, "|" + " --- |" * (HEADER.count("|") - 1), *rows])
-    if not options.only:
-        (ROOT / "benchmarks" / "results" / "judge_load.md").write_text(text + "\n", "utf-8")
-    print(text)
+    publish("judge_load.md", text, options)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ SmolLM2 answers requests that take a word or a page. Each completion is sent to 
 it is finished (`Scoring.take`), and what is left to wait for when the last one is finished is the
 exposed wait. Then the same rollout is scored again after generation, the cache off. The judge is a
 loopback server in a process of its own that takes 0.5 to 5 s for a call, uniformly. Prints the
-medians of each case in one table, also written to benchmarks/results/.
+medians of each case in one table, with --save also written to benchmarks/results/.
 
 The floor is what is left where no time is lost: the measured moments at which completions were
 finished, each followed by its calls, as many in flight as allowed (medians over simulated draws).
@@ -30,6 +30,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.published import add_save_option, publish
 from rvpo.judge.client import JudgeClient
 from rvpo.judge.config import BudgetConfig, EndpointConfig, JudgeConfig
 from rvpo.judge.workers import JudgeWorkers
@@ -211,7 +212,7 @@ class Policy:
                 max_completion_tokens=case.max_tokens,
             )
         self.engine.load_weights(
-            ((name, weight.data) for name, weight in model.named_parameters()), version=0
+            ((n, w.data) for n, w in model.named_parameters(remove_duplicate=False)), version=0
         )
 
 
@@ -321,6 +322,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--case", type=int, choices=range(len(CASES)), action="append")
     parser.add_argument("--part", choices=("server", "case"), help=argparse.SUPPRESS)
+    add_save_option(parser)
     options = parser.parse_args()
     if options.part == "server":
         asyncio.run(serve())
@@ -359,9 +361,7 @@ def table(options: argparse.Namespace) -> None:
         f"medians of {options.repeats}.\n\n"
     )
     text = about + "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    if not options.case:
-        (ROOT / "benchmarks" / "results" / "judge_overlap.md").write_text(text + "\n", "utf-8")
-    print(text)
+    publish("judge_overlap.md", text, options)
 
 
 if __name__ == "__main__":

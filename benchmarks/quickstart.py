@@ -1,9 +1,9 @@
 """The quickstart's closing table for GRPO, GDPO and RVPO over several seeds.
 
-    python benchmarks/quickstart.py --seeds 3 --runs runs/seeds
+    python -m benchmarks.quickstart --seeds 3 --runs runs/seeds
 
 Trains each algorithm with each seed, one run after the other, skips runs that are finished and
-goes on with those that are not. Prints one table, also written to benchmarks/results/.
+goes on with those that are not. Prints one table, with --save also written to benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from benchmarks.published import add_save_option, publish
 
 ROOT = Path(__file__).resolve().parent.parent
 ALGORITHMS = {
@@ -46,6 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "seeds")
+    add_save_option(parser)
     arguments = parser.parse_args()
     lines = []
     for seed in range(arguments.seeds):
@@ -58,10 +61,7 @@ def main() -> None:
     names = list(json.loads((run / "held_out.json").read_text())["rewards"])
     header = f"| algorithm | seed | {' | '.join(names)} | median step |"
     table = "\n".join([header, "|" + " --- |" * (len(names) + 3), *lines])
-    results = ROOT / "benchmarks" / "results"
-    results.mkdir(exist_ok=True)
-    (results / "quickstart.md").write_text(table + "\n", encoding="utf-8")
-    print(table)
+    publish("quickstart.md", table, arguments)
 
 
 if __name__ == "__main__":

@@ -121,5 +121,8 @@ class Log:
 
 
 def ending(status: int) -> str:
-    """How a process ended, by its `Popen.returncode`."""
+    """How a process ended, by its `Popen.returncode`, or by what a shell or the leash makes of a
+    signal."""
+    if status > 128 and status - 128 in set(signal.Signals):
+        return signal.Signals(status - 128).name
     return f"exit status {status}" if status >= 0 else signal.Signals(-status).name

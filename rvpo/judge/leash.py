@@ -2,7 +2,8 @@
 
 The command runs in a process group of its own. The whole group is ended when the leash's standard
 input closes, which it does however its owner dies, when the leash is terminated, and when the
-command ends by itself and leaves others behind. SIGINT is left to the owner.
+command ends by itself and leaves others behind. Where the leash itself is killed, the kernel sends
+SIGTERM to the command (on Linux). SIGINT is left to the owner.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from types import FrameType
 from typing import Final
+
+from rvpo.orphan import end_with_parent
 
 GRACE_S: Final = 5.0
 """Between SIGTERM and SIGKILL."""
@@ -39,8 +43,11 @@ def leash(command: Sequence[str]) -> int:
 
     signal.signal(signal.SIGTERM, note)
     signal.signal(signal.SIGINT, ignore)
+    bind = partial(end_with_parent, os.getpid())
     try:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, process_group=0, preexec_fn=bind
+        )
     except OSError as error:
         print(f"{command[0]} cannot be run: {error.strerror}", file=sys.stderr)
         return 127

@@ -94,6 +94,16 @@ class JudgeServer:
                 )
             time.sleep(_POLL_S)
 
+    def end_of(self) -> str | None:
+        """Why it answers no more; None as long as it runs."""
+        status = self._process.poll()
+        if status is None:
+            return None
+        return (
+            f"judge.serve: vLLM's server of {self._config.model!r} ended during the run "
+            f"({ending(status)}); its last words: {_reason(self._log.lines())}"
+        )
+
     def endpoint(self) -> EndpointConfig:
         """Where and under which name the model is served."""
         return EndpointConfig(
@@ -163,6 +173,9 @@ def _environment(config: ServeConfig, on_gpu: bool) -> dict[str, str]:
     if not on_gpu:
         environment["VLLM_CPU_KVCACHE_SPACE"] = str(config.cpu_kv_cache_gib)
         environment.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+        # Threads that spin until the others are done slow one another down tenfold where
+        # something else wants a core as well.
+        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     return environment
 
 

@@ -54,7 +54,9 @@ class JudgeService:
         """
         addresses: JudgeAddresses | None = None
         if self._is_main:
-            workers = JudgeWorkers.start(self._with_endpoints())
+            config = self._with_endpoints()
+            judge_end = (lambda: None) if self._server is None else self._server.end_of
+            workers = JudgeWorkers.start(config, judge_end=judge_end)
             self._open.callback(workers.close)
             addresses = workers.addresses
         addresses = exchange(addresses)[0]

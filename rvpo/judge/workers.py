@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from typing import IO, Final
 
@@ -46,23 +46,33 @@ class JudgeWorkers:
     """The worker processes of a run.
 
     Each keeps its port for life: one that dies is started again there, and clients find it. One
-    that dies again and again is given up, and its port tells every client why. The processes end
-    with this one, however it ends: their standard input closes.
+    that dies again and again is given up, and its port tells every client why; all are when the
+    judge itself is gone. The processes end with this one, however it ends: their standard input
+    closes.
     """
 
-    def __init__(self, workers: Sequence[_Worker], token: str) -> None:
+    def __init__(
+        self, workers: Sequence[_Worker], token: str, judge_end: Callable[[], str | None]
+    ) -> None:
         self.addresses = JudgeAddresses(tuple(worker.address for worker in workers), token)
         self._workers = workers
+        self._judge_end = judge_end
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._supervise, name="judge-workers", daemon=True)
         self._thread.start()
 
     @classmethod
-    def start(cls, config: JudgeConfig, program: Sequence[str] = _PROGRAM) -> JudgeWorkers:
+    def start(
+        cls,
+        config: JudgeConfig,
+        program: Sequence[str] = _PROGRAM,
+        judge_end: Callable[[], str | None] = lambda: None,
+    ) -> JudgeWorkers:
         """Start `config.workers` processes and wait until they listen.
 
         Args:
             program: what runs as a worker.
+            judge_end: why the judge will never answer again, once it is so.
 
         Raises:
             ConfigError: `config.host` is no address of this machine.
@@ -78,7 +88,7 @@ class JudgeWorkers:
             for worker in workers:
                 worker.wait_until_listening(until)
             stack.pop_all()
-        return cls(workers, token)
+        return cls(workers, token, judge_end)
 
     def close(self) -> None:
         """End all workers, within seconds. A second call does nothing."""
@@ -88,7 +98,10 @@ class JudgeWorkers:
 
     def _supervise(self) -> None:
         while not self._closing.wait(_POLL_S):
+            sentence = self._judge_end()
             for worker in self._workers:
+                if sentence is not None:
+                    worker.give_up(sentence)
                 worker.look_after()
 
 
@@ -148,6 +161,16 @@ class _Worker:
         elif self._process.poll() is not None:
             self._bury()
 
+    def give_up(self, sentence: str) -> None:
+        """End it for good, and tell every client why. A second call does nothing."""
+        if self._obituary is not None:
+            return
+        if self._start_at is None:
+            let_end(self._process)
+            see_end(self._process, GRACE_S)
+            _close_pipes(self._process)
+        self._announce(sentence)
+
     def stop(self) -> None:
         """Ask it to end."""
         let_end(self._process)
@@ -179,10 +202,12 @@ class _Worker:
         if len(recent) < MOST_DEATHS:
             self._start_at = now + 0.05 * 2 ** len(recent)
             return
-        sentence = (
+        self._announce(
             f"{self._name} died {len(recent)} times within {DEATHS_WITHIN_S:.0f} s and was not "
             f"started again; the last time: {words}"
         )
+
+    def _announce(self, sentence: str) -> None:
         self._obituary = json.dumps({"error": sentence}).encode() + b"\n"
         self._held.listen()
         self._held.setblocking(False)

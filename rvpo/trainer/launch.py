@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -14,13 +13,14 @@ from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import IO
 
+from rvpo.orphan import end_with_parent
+
 GRACE_S = 30.0
 """How long the other ranks may take to end once one has."""
 
 _USER_ERROR = 2
 _LAUNCHER = "RVPO_LAUNCHER"
 _REASON = "RVPO_REASON_FD"
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def launch(
@@ -89,11 +89,8 @@ def say(sentence: str) -> None:
 def end_with_launcher() -> None:
     """Have the kernel terminate this rank if its launcher dies without ending it."""
     launcher = os.environ.get(_LAUNCHER)
-    if launcher is None or sys.platform != "linux":
-        return
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != int(launcher):  # it died before the line above
-        os.kill(os.getpid(), signal.SIGTERM)
+    if launcher is not None:
+        end_with_parent(int(launcher))
 
 
 def _environment(rank: int, processes: int, port: int) -> dict[str, str]:

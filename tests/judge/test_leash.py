@@ -103,6 +103,22 @@ time.sleep(60)
     wait_until(lambda: not any(map(alive, pids)))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's parent death signal")
+def test_a_killed_leash_does_not_set_its_command_free(tmp_path: Path) -> None:
+    command = "import os, pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(60)"
+    note = tmp_path / "up"
+    leash = subprocess.Popen(
+        [*LEASH, sys.executable, "-c", command, str(note)], cwd=ROOT, stdin=subprocess.PIPE
+    )
+    wait_until(note.exists)
+    children = Path(f"/proc/{leash.pid}/task/{leash.pid}/children").read_text().split()
+    leash.kill()
+    leash.wait()
+    release(leash)
+    assert len(children) == 1
+    wait_until(lambda: not alive(int(children[0])))
+
+
 def test_a_command_that_is_not_there_is_named() -> None:
     done = subprocess.run(
         [*LEASH, "/no/such/program"], cwd=ROOT, stdin=subprocess.PIPE, capture_output=True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -109,6 +110,15 @@ def test_a_server_that_never_answers_is_not_awaited_for_ever(
     monkeypatch.setenv("FAKE_MODE", "silent")
     with closing(start()) as server, pytest.raises(EngineError, match="did not answer"):
         server.ready(0.5)
+
+
+def test_a_server_that_ends_in_the_middle_says_how(note: Path) -> None:
+    with closing(start()) as server:
+        server.ready(20)
+        assert server.end_of() is None
+        os.kill(json.loads(note.read_text())["pid"], signal.SIGKILL)
+        wait_until(lambda: server.end_of() is not None)
+        assert re.search(r"'demo' ended during the run \(SIGKILL\)", server.end_of() or "")
 
 
 def test_a_killed_parent_leaves_no_server(note: Path) -> None:

@@ -66,6 +66,21 @@ def test_closed_workers_leave_no_process_thread_or_port(program: tuple[str, ...]
     workers.close()
 
 
+@pytest.mark.parametrize("program", [(*FAKE, "--delay", "60"), REAL], ids=["fake", "real"])
+def test_when_the_judge_is_gone_every_waiting_job_and_every_later_one_learns_why(
+    program: tuple[str, ...],
+) -> None:
+    gone = threading.Event()
+    workers = JudgeWorkers.start(
+        config(2), program, judge_end=lambda: "the judge is gone" if gone.is_set() else None
+    )
+    with closing(workers), closing(JudgeClient(workers.addresses)) as client:
+        gone.set()
+        for _ in range(2):
+            with pytest.raises(RewardError, match="the judge is gone"):
+                client.submit(JOB).result(20)
+
+
 def test_a_worker_that_does_not_end_is_killed(tmp_path: Path) -> None:
     workers = start("--stubborn", "--pid", str(tmp_path))
     (pid,) = pids(tmp_path)
