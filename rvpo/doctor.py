@@ -10,6 +10,7 @@ import os
 import platform
 import shutil
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ CORE = (
     "scipy",
     "matplotlib",
     "safetensors",
+    "aiohttp",
 )
 """Distributions without which no run starts."""
 
@@ -43,6 +45,7 @@ _FROM_CHECKOUT = f"{_PIP} install -c constraints.txt -e"  # in the folder of the
 _GIB = 2**30
 _SPARE_DISK_GIB = 5
 _SPARE_MEMORY_GIB = 6
+_LONGEST_BUILD_S = 300
 
 State = Literal["ok", "note", "missing"]
 
@@ -62,6 +65,7 @@ class Machine:
     disk: float  # free in the current folder
     memory: float | None  # available; None where the system does not say
     wandb: Literal["key", "no key", "offline", "disabled"]
+    build_locks: tuple[str, ...] = ()  # of extensions that something has been building for long
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,7 @@ def examine() -> Machine:
         disk=shutil.disk_usage(Path.cwd()).free / _GIB,
         memory=_available_memory(),
         wandb=_wandb(os.environ),
+        build_locks=_build_locks(os.environ),
     )
 
 
@@ -104,7 +109,13 @@ def diagnose(machine: Machine) -> list[Finding]:
         findings.append(Finding("torch", "missing", f"does not import: {machine.broken}"))
     findings += [_foreign_wheels(machine)] if _foreign(machine) else []
     findings += [_device(machine), _engine(machine), _update(machine), _precision(machine)]
-    findings += [_compiler(machine), _demo(machine), _disk(machine), _memory(machine)]
+    findings += [
+        _compiler(machine),
+        *_builds(machine),
+        _demo(machine),
+        _disk(machine),
+        _memory(machine),
+    ]
     return [*findings, _reporting(machine)]
 
 
@@ -215,6 +226,20 @@ def _compiler(machine: Machine) -> Finding:
     )
 
 
+def _builds(machine: Machine) -> list[Finding]:
+    """A build that was killed leaves its lock, and every later run waits for it without a word."""
+    minutes = _LONGEST_BUILD_S // 60
+    return [
+        Finding(
+            "build",
+            "note",
+            f"{lock} is older than {minutes} minutes: runs wait for whoever has it",
+            f"rm {lock}, unless a compiler is at work",
+        )
+        for lock in machine.build_locks
+    ]
+
+
 def _demo(machine: Machine) -> Finding:
     absent = [name for name in DEMO if name not in machine.packages]
     if not absent:
@@ -265,6 +290,16 @@ def _torch_devices() -> tuple[tuple[str, ...], tuple[float, ...], bool, str | No
     memory = tuple(device.total_memory / _GIB for device in about)
     names = tuple(f"{d.name} ({size:.0f} GiB)" for d, size in zip(about, memory, strict=True))
     return names, memory, torch.cuda.is_bf16_supported(including_emulation=False), None
+
+
+def _build_locks(environment: Mapping[str, str]) -> tuple[str, ...]:
+    default = Path.home() / ".cache" / "torch_extensions"  # torch.utils.cpp_extension
+    folder = Path(environment.get("TORCH_EXTENSIONS_DIR") or default)
+    return tuple(
+        str(lock)
+        for lock in sorted(folder.glob("**/lock"))
+        if time.time() - lock.stat().st_mtime > _LONGEST_BUILD_S
+    )
 
 
 def _available_memory() -> float | None:

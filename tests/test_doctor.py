@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -53,6 +56,18 @@ def test_what_a_run_would_use_is_said(
 ) -> None:
     found = {finding.part: finding.found for finding in diagnose(machine)}
     assert (found["device"], found["rollout"], found["update"]) == (device, engine, update)
+
+
+def test_the_lock_of_a_build_that_was_killed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
+    for name, age_s in (("old", 3600), ("new", 1)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "lock").touch()
+        os.utime(tmp_path / name / "lock", (time.time() - age_s,) * 2)
+    (finding,) = [f for f in diagnose(examine()) if f.part == "build"]
+    assert finding.remedy == f"rm {tmp_path / 'old' / 'lock'}, unless a compiler is at work"
 
 
 @pytest.mark.parametrize("name", [name for name in CORE if name != "deepspeed"])

@@ -21,10 +21,13 @@ from rvpo.report.held_out import (
 )
 
 
-def scores(*columns: list[float], names: tuple[str, ...] = ("correct",)) -> HeldOutScores:
+def scores(
+    *columns: list[float], names: tuple[str, ...] = ("correct",), failed: float = 0.0
+) -> HeldOutScores:
     means = np.array(columns, dtype=np.float64).T
     ids = tuple(str(p) for p in range(len(means)))
-    return HeldOutScores(reward_names=names, prompt_ids=ids, means=means)
+    lost = np.full(len(columns), failed)
+    return HeldOutScores(reward_names=names, prompt_ids=ids, means=means, failed=lost)
 
 
 def compare_one(before: list[float], after: list[float]) -> Comparison:
@@ -43,10 +46,18 @@ def test_scores_need_one_group_for_each_prompt():
 
 
 def test_scores_survive_json_with_their_gaps():
-    before = scores([0.5, np.nan], [1.0, 0.0], names=("a", "b"))
+    before = scores([0.5, np.nan], [1.0, 0.0], names=("a", "b"), failed=0.25)
     after = HeldOutScores.from_json(json.loads(json.dumps(before.to_json(), allow_nan=False)))
     assert (after.reward_names, after.prompt_ids) == (before.reward_names, before.prompt_ids)
     np.testing.assert_array_equal(after.means, before.means)
+    np.testing.assert_array_equal(after.failed, before.failed)
+
+
+def test_scores_that_failed_count_as_missing_and_those_that_do_not_apply_do_not():
+    rewards = make_rewards(
+        [[1.0, 0.2], [None, None], [1.0, None], [1.0, None]], failures={(1, 0): "timeout"}
+    )
+    assert HeldOutScores.of(rewards, ["p", "q"]).failed.tolist() == [0.25, 0.0]
 
 
 def test_few_prompts_are_tested_exactly():
@@ -132,6 +143,29 @@ def test_the_table_names_its_test_and_its_interval():
     assert "95 % interval" in table
     assert "0.000" in table
     assert "+0.700" in table
+
+
+def test_missing_scores_have_a_column_where_there_are_any():
+    (row,) = compare(scores([0.0], failed=0.125), scores([1.0]))
+    table = shown([row])
+    assert "prompts missing" in table
+    assert "12.5% 0.0%" in table
+    assert "Missing: share of scores that judging lost" in table
+    assert "issing" not in shown([compare_one([0.0], [1.0])])
+
+
+@pytest.mark.parametrize("failed", [0.0, 0.125])
+def test_no_name_loses_a_letter_in_80_columns(failed: float):
+    name = "rubric/context_awareness_and_instruction_following"
+    (row,) = compare(
+        scores([0.1, -0.5], names=(name,), failed=failed), scores([-0.2, 0.3], names=(name,))
+    )
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(render_table([row]))
+    left = "".join(line.partition(" ")[0] for line in capture.get().splitlines()[2:])
+    assert left.startswith(name)
+    assert "…" not in capture.get()
 
 
 def test_the_comparison_is_json_with_its_test_named():

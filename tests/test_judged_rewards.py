@@ -5,13 +5,15 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from concurrent.futures import Future
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from rvpo import RVPO
 from rvpo.advantage.schedule import Ramp
@@ -22,7 +24,7 @@ from rvpo.rewards.budget import keep_within
 from rvpo.rewards.cell import Cell
 from rvpo.rewards.condition import Condition, conditioned
 from rvpo.rewards.config import RubricRewardConfig
-from rvpo.rewards.judging import Judging, Verdicts
+from rvpo.rewards.judging import NOT_ASKED, Judging, Verdicts, as_done
 from rvpo.rewards.metrics import reward_metrics
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.rubric import RubricReward
@@ -221,6 +223,45 @@ def test_step_that_lost_too_much_stops_the_run_with_the_reason() -> None:
     assert "--resume" in str(it.value)
 
 
+def test_what_the_server_said_and_what_helps_are_in_the_sentence() -> None:
+    answer = Answer(value=None, failure="http 401", detail="no such key")
+    with pytest.raises(RewardError) as it:
+        judged(CHANNELS, ragged(), "ab", "bcd", rule=lambda *_: answer, budget=BudgetConfig())
+    assert "(8 http 401)" in str(it.value)
+    assert "Mend the judge (http 401: the server said 'no such key'; see that key_v" in str(
+        it.value
+    )
+    assert str(it.value).endswith("then continue with --resume")
+
+
+@pytest.mark.parametrize(
+    ("reason", "remedy"),
+    [
+        ("cache: database or disk is full", "free space on the disk of judge.cache"),
+        ("cache: database is locked", "end the other process that keeps judge.cache locked"),
+        ("cache: disk I/O error", "see that judge.cache can be read and written"),
+    ],
+)
+def test_trouble_of_the_cache_is_not_laid_on_the_judge(reason: str, remedy: str) -> None:
+    def sentence(**failures: int) -> str:
+        with pytest.raises(RewardError) as it:
+            keep_within(
+                BudgetConfig(),
+                Rewards(torch.ones(2, 1), ["r"], group_size=2),
+                asked=[50, 50],
+                failed=[50, 50],
+                failures=Counter(failures),
+                details={},
+            )
+        return str(it.value)
+
+    assert NOT_ASKED.failure is not None
+    cut_short = {reason: 21, NOT_ASKED.failure: 79}
+    assert f"Mend the cache ({reason}: {remedy}" in sentence(**cut_short)
+    assert "Mend the judge (cache" in sentence(**cut_short, timeout=1)
+    assert "Mend the judge, then" in sentence(timeout=100)
+
+
 def test_what_is_only_logged_stops_nothing() -> None:
     logged = replace(CHANNELS, weight=0.0)
     rewards = judged(
@@ -285,6 +326,39 @@ def test_remarks_are_the_judges_words_beside_the_score() -> None:
     assert rewards.remarks[1, 2].reason == "it says bcd"
 
 
+def test_remarks_tell_what_makes_a_score_of_a_verdict() -> None:
+    remark = judged(replace(CHANNELS, weighing="class"), ragged(), "ab", "bcd").remarks[1, 2]
+    assert asdict(remark) == {
+        "question": "c",
+        "answer": "met",
+        "reason": "it says bcd",
+        "polarity": "negative",
+        "label": "pitfall",
+        "axis": "accuracy",
+        "share": pytest.approx(0.9 / 2.9),
+    }
+
+
+def test_mean_of_verdicts_can_be_made_again_from_its_remark() -> None:
+    reward = replace(CHANNELS, form="explicit", weighing="class")
+    rewards = judged(reward, ragged(), "ab", "bcd")
+    for row in range(4):
+        remark = asdict(rewards.remarks[row, 0])
+        again = sum(
+            part["share"] * ((part["answer"] == "met") == (part["polarity"] == "positive"))
+            for part in remark["criteria"]
+        )
+        assert again == pytest.approx(float(rewards.values[row, 0]))
+        assert all(part["reason"].startswith("it says") for part in remark["criteria"])
+
+
+def test_mean_that_lacks_a_verdict_keeps_the_others() -> None:
+    reward = replace(CHANNELS, form="explicit")
+    rewards = judged(reward, ragged(), "ab", "bcd", rule=failing("b"))
+    parts = asdict(rewards.remarks[0, 0])["criteria"]
+    assert [part["answer"] for part in parts] == ["met", "failed: timeout", "not met"]
+
+
 def test_rubric_without_a_judge_is_refused() -> None:
     with pytest.raises(RewardError, match="'rubric' needs a judge"):
         RewardSuite([CHANNELS]).fitted(ragged())(rollout(ragged(), "a", "b"))
@@ -297,12 +371,27 @@ def test_rubric_without_a_judge_is_refused() -> None:
         ([{"text": ""}], "a criterion needs a text"),
         ([{"txt": "a"}], "unexpected keyword argument 'txt'"),
         ([{"text": "a", "polarity": "bad"}], "polarity must be positive or negative"),
-        (["a"], "holds no criteria"),
+        (["a"], "'a' is no table with a text"),
+        ([{"text": 5}], "a criterion needs a text"),
+        ([{"text": "a", "points": float("inf")}], "points must be at least 0 and finite"),
+        ([{"text": "a", "axis": 3}], "axis must be a text, got 3"),
     ],
 )
 def test_what_are_no_criteria_is_named(rubric: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         RewardSuite([CHANNELS]).fitted([make_prompt("p/7", rubric=rubric)])
+
+
+def test_null_in_a_criterion_is_what_its_row_leaves_out() -> None:
+    rows = [{"text": "a", "polarity": None, "axis": None, "label": None, "points": None}]
+    assert CHANNELS.criteria(make_prompt(rubric=rows)) == (Criterion(text="a"),)
+
+
+@pytest.mark.parametrize("criterion", ["", "  ", {"text": "\n"}])
+def test_blank_criterion_of_the_settings_is_one_sentence(criterion: Any) -> None:
+    settings = {"rubric": "channels", "criteria": {"first": criterion}}
+    with pytest.raises(ValidationError, match="must be a sentence that is true or false"):
+        RubricRewardConfig.model_validate(settings)
 
 
 def test_missing_column_of_criteria_is_named() -> None:
@@ -356,6 +445,7 @@ def test_budget_never_keeps_a_group_beyond_it(lost: list[tuple[int, int]], share
         asked=[4] * len(failed),
         failed=failed,
         failures=Counter(),
+        details={},
     )
     for group, (a, b) in enumerate(lost):
         assert bool(kept.valid[2 * group].all()) == (a + b <= share * 8 + 1e-6)
@@ -370,6 +460,7 @@ def test_budget_is_kept_at_its_very_edge() -> None:
             asked=[50, 50],
             failed=[lost, 0],
             failures=Counter(),
+            details={},
         )
         assert bool(result.valid.all()) == kept
 
@@ -411,6 +502,21 @@ def test_few_failures_do_not_end_a_step_early() -> None:
     with pytest.raises(RewardError, match="20 of the 160"):
         suite(rollout(prompts, *map(str, range(20))))
     assert judge.cancelled == 0  # all had answered, so the sentence has the true count
+
+
+def test_a_long_wait_says_for_how_much() -> None:
+    futures: list[Future[int]] = [Future() for _ in range(3)]
+    futures[1].set_result(1)
+    said: list[str] = []
+
+    def notice(text: str) -> None:
+        said.append(text)
+        if len(said) == 2:
+            futures[0].set_result(0)
+            futures[2].cancel()
+
+    assert len(list(as_done(futures, notice, patience_s=0.02))) == 3
+    assert said == ["waiting for the judge: answers about 2 of 3 samples are missing"] * 2
 
 
 def test_early_end_reckons_with_the_verdicts_of_all_ranks() -> None:

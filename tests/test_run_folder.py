@@ -5,12 +5,22 @@ from __future__ import annotations
 import errno
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fakes import make_record
+from fakes import (
+    FakeJudge,
+    make_advantages,
+    make_criteria,
+    make_prompt,
+    make_record,
+    make_sample,
+    says,
+)
 
 from rvpo.errors import CheckpointError, ConfigError
+from rvpo.judge.config import BudgetConfig
 from rvpo.report.run_folder import (
     MetricsFile,
     RunFolder,
@@ -19,6 +29,9 @@ from rvpo.report.run_folder import (
     write_text,
     writing,
 )
+from rvpo.rewards.rubric import RubricReward
+from rvpo.rewards.suite import RewardSuite
+from rvpo.types import Rollout
 
 
 @pytest.fixture
@@ -112,6 +125,30 @@ def test_samples_are_one_json_line_each_in_a_file_per_step_and_rank(folder: RunF
     ]
     with (folder.samples / "step-000001.rank-0.jsonl").open(encoding="utf-8") as file:
         assert [json.loads(line)["completion"] for line in file] == ["0.0", "0.1", "1.0", "1.1"]
+
+
+def test_a_mean_over_criteria_can_be_made_again_from_the_samples(folder: RunFolder):
+    prompts = [make_prompt(rubric=make_criteria("a", "!b", label="essential", axis="accuracy"))]
+    reward = RubricReward(name="mean", form="explicit")
+    suite = RewardSuite([reward]).fitted(prompts).judged_by(FakeJudge(says), BudgetConfig())
+    samples = tuple(make_sample(prompts[0], text) for text in ("ab", "x"))
+    rewards = suite(Rollout(samples=samples, group_size=2))
+    record = replace(
+        make_record(1),
+        rollout=Rollout(samples=samples, group_size=2),
+        rewards=rewards,
+        advantages=make_advantages(rewards),
+    )
+    SampleFiles(folder, 0)(record)
+    (file,) = folder.samples.iterdir()
+    for row in map(json.loads, file.read_text().splitlines()):
+        parts = row["remarks"]["mean"]["criteria"]
+        assert [(p["label"], p["axis"]) for p in parts] == [("essential", "accuracy")] * 2
+        good = [(p["answer"] == "met") == (p["polarity"] == "positive") for p in parts]
+        assert (
+            sum(p["share"] for p, well in zip(parts, good, strict=True) if well)
+            == (row["scores"]["mean"])
+        )
 
 
 def test_rewinding_forgets_later_steps_of_every_rank(folder: RunFolder):

@@ -52,9 +52,9 @@ def load_prompts(
     if not rows:
         raise DataError(f"{where}: there are no rows; give at least one")
     prompts = tuple(
-        _prompt(index, row, column, system_prompt, where) for index, row in enumerate(rows)
+        _prompt(index, row, column, system_prompt, where, source) for index, row in enumerate(rows)
     )
-    _check_ids(prompts, where)
+    _check_ids(prompts, f"{where}{named(source)}")
     names = dict.fromkeys(name for prompt in prompts for name in prompt.columns)
     # Every batch shows the rewards the same columns, whichever rows are in it.
     return tuple(replace(p, columns={n: p.columns.get(n) for n in names}) for p in prompts)
@@ -102,23 +102,40 @@ class PromptStream:
         return order
 
 
+def named(source: Source) -> str:
+    """Where its rows stand, to be put behind the setting in a message."""
+    match source:
+        case FunctionSource():
+            return ""
+        case DatasetSource():
+            return f" ('{source.path}')"
+        case RubricSource():
+            return f" ('{source.rubrics}')"
+
+
 def _prompt(
-    index: int, row: Any, prompt_column: str, system_prompt: str | None, where: str
+    index: int,
+    row: Any,
+    prompt_column: str,
+    system_prompt: str | None,
+    setting: str,
+    source: Source,
 ) -> Prompt:
+    where = f"{setting}{named(source)}"
     if not isinstance(row, Mapping):
         raise DataError(f"{where}: row {index} is a {type(row).__name__}; rows must be dicts")
     if prompt_column not in row:
         guess = nearest(prompt_column, [str(name) for name in row])
         meant = f"; did you mean '{guess}'?" if guess else ""
         raise DataError(
-            f"{where}.prompt_column: row {index} has no column '{prompt_column}', it has "
-            f"{', '.join(map(str, row)) or 'none'}{meant}"
+            f"{setting}.prompt_column{named(source)}: row {index} has no column "
+            f"'{prompt_column}', it has {', '.join(map(str, row)) or 'none'}{meant}"
         )
     reserved = [name for name in STANDARD_ARGUMENTS if name in row and name != prompt_column]
     if reserved:
         raise DataError(
-            f"{where}: column '{reserved[0]}' has a name that reward functions know as something "
-            "else; rename the column"
+            f"{where}: row {index}, column '{reserved[0]}' has a name that reward functions "
+            "know as something else; rename the column"
         )
     messages = tuple(_messages(row[prompt_column], f"{where}: row {index}, '{prompt_column}'"))
     if system_prompt is not None and all(m["role"] != "system" for m in messages):

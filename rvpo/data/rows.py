@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rvpo.config import FunctionSource
 
 _READERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
+_CLONES = {"rlla_4k": "https://github.com/qiancheng0/ToolRL"}
+"""Repositories that bring data, by a folder in them."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -70,7 +72,11 @@ def _file_rows(path: Path, where: str) -> list[Any]:
     from datasets.exceptions import DatasetGenerationError
 
     if not path.is_file():
-        raise DataError(f"{where}: there is no file '{path}'; give the path of an existing one")
+        sources = [address for folder, address in _CLONES.items() if folder in path.parts]
+        others = f", or get it with: git clone {sources[0]}" if sources else ""
+        raise DataError(
+            f"{where}: there is no file '{path}'; give the path of an existing one{others}"
+        )
     if set(str(path)) & set("*?["):
         raise DataError(
             f"{where}: '{path}' reads as a pattern for several files; rename it without * ? ["
@@ -99,7 +105,8 @@ def _hub_rows(name: str, split: str, where: str) -> list[Any]:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(
             f"{where}: the Hub dataset '{name}', split '{split}', cannot be loaded "
-            f"({reason}); check the id and the network, or give a local file"
+            f"({reason}); check the id and the network, or fetch it where there is one: hf "
+            f"download {name} --repo-type dataset --local-dir FOLDER, then {where}=FOLDER/FILE"
         ) from error
 
 

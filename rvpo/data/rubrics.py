@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rvpo.data.rows import stored_rows
+from rvpo.errors import DataError
 from rvpo.rubrics.healthbench import healthbench_rows
 from rvpo.rubrics.overlap import question
 from rvpo.rubrics.rar import rar_rows
@@ -16,16 +17,31 @@ if TYPE_CHECKING:
     from rvpo.config import RubricSource
 
 
+_COLUMNS = {"rar": "question and rubric", "healthbench": "prompt and rubrics"}
+"""Without which a row of a format is none."""
+
+
 def rubric_rows(source: RubricSource, where: str) -> tuple[list[dict[str, Any]], RubricReport]:
     """Rows with a column `prompt` and a column `rubric`, and what was lost on the way.
 
     Raises:
-        DataError: the source cannot be read or reached, or a criterion contradicts itself.
+        DataError: the source cannot be read or reached, a criterion contradicts itself, or
+            nothing can be used (the sentence says what was left out, and why).
     """
     raw = stored_rows(source.rubrics, source.split, f"{where}.rubrics")
-    if source.domain is not None:
-        return rar_rows(raw, source.domain)
-    return healthbench_rows(raw)
+    try:
+        rows, report = (
+            healthbench_rows(raw) if source.domain is None else rar_rows(raw, source.domain)
+        )
+    except DataError as error:
+        raise DataError(f"{where}.rubrics: '{source.rubrics}', {error}") from error
+    if raw and not rows:
+        raise DataError(
+            f"{where}.rubrics: nothing in '{source.rubrics}' can be used. {report} Rows of format "
+            f"{source.format} have the columns {_COLUMNS[source.format]}; the first one here has "
+            f"{', '.join(raw[0])}. Give other data, or their {where}.format"
+        )
+    return rows, report
 
 
 def without_held_out(

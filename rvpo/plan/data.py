@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from rvpo.config import DatasetSource, FunctionSource, RubricSource, RunConfig, Source
-from rvpo.data.prompts import load_prompts
+from rvpo.config import RubricSource, RunConfig, Source
+from rvpo.data.prompts import load_prompts, named
 from rvpo.data.rubrics import without_held_out
 from rvpo.doctor import Finding
 from rvpo.errors import RvpoError
@@ -45,6 +44,9 @@ def read_data(config: RunConfig) -> Data:
     try:
         suite = RewardSuite.from_config(config.rewards)
         rubrics = [reward for reward in suite.rewards if isinstance(reward, RubricReward)]
+        suite.check_criteria(train, f"data.train{named(config.data.train)}")
+        if config.data.held_out is not None:
+            suite.check_criteria(held_out, f"data.held_out{named(config.data.held_out)}")
         if train:
             suite.fitted((*train, *held_out))
         findings.append(Finding("rewards", "ok", ", ".join(config.rewards)))
@@ -62,7 +64,7 @@ def _prompts(
     try:
         prompts = load_prompts(source, config.data.system_prompt, where, said.append)
     except RvpoError as error:
-        findings.append(Finding(where, "missing", str(error), _remedy(source, where)))
+        findings.append(Finding(where, "missing", str(error)))
         return ()
     found = f"{len(prompts):,} prompts"
     if where == "data.train":
@@ -75,21 +77,6 @@ def _prompts(
     findings.append(Finding(where, "ok", found))
     findings += [Finding(where, "ok", text.removeprefix(f"{where}: ")) for text in said]
     return prompts
-
-
-def _remedy(source: Source, where: str) -> str:
-    """How to get what is not here."""
-    if isinstance(source, FunctionSource):
-        return ""
-    key, name = (
-        ("path", source.path) if isinstance(source, DatasetSource) else ("rubrics", source.rubrics)
-    )
-    if Path(name).suffix:
-        return f"put the file there, or set {where}.{key}=FILE"
-    return (
-        f"where there is a network: hf download {name} --repo-type dataset --local-dir FOLDER; "
-        f"then {where}.{key}=FOLDER/FILE"
-    )
 
 
 def _criteria(reward: RubricReward, source: Source, prompts: Sequence[Prompt]) -> Finding:

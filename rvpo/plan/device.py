@@ -46,8 +46,12 @@ class Devices:
             gpu_memory_gib: of each of them; alone, it is that of as many as there are processes.
 
         Raises:
-            ConfigError: GPUs of unknown memory.
+            ConfigError: GPUs of unknown memory, or of none that a GPU can have.
         """
+        if gpu_memory_gib is not None and not 0 < gpu_memory_gib * GIB < math.inf:
+            raise ConfigError(
+                f"--gpu-memory: must be GiB of one GPU, such as 80, got {gpu_memory_gib:g}"
+            )
         given = gpus is not None or gpu_memory_gib is not None
         sizes = machine.device_memory
         if gpu_memory_gib is None and gpus and not sizes:

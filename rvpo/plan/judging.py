@@ -10,13 +10,15 @@ from rvpo.doctor import Finding
 from rvpo.errors import RvpoError
 from rvpo.judge.client import JudgeClient
 from rvpo.judge.config import EndpointConfig, JudgeConfig
+from rvpo.judge.hint import hint
 from rvpo.judge.prompt import messages
 from rvpo.judge.types import Answer, Job, Question
 from rvpo.judge.workers import JudgeWorkers
 from rvpo.rewards.rubric import RubricReward
 from rvpo.types import Prompt
 
-_CHARACTERS = 4  # of a token, in English
+CHARACTERS = 4
+"""Of a token, in English."""
 _REPLY_TOKENS = 60  # of a verdict with its reason, in JSON
 _BARE_REPLY_TOKENS = 10
 _READ_PROMPTS = 500  # as many are rendered to measure what a call is long
@@ -57,18 +59,18 @@ def load(config: RunConfig, rewards: Sequence[RubricReward], prompts: Sequence[P
         DataError: a prompt's criteria cannot be read.
     """
     assert config.judge is not None
-    calls = [len(_questions(rewards, prompt)) for prompt in prompts]
+    calls = [len(questions(rewards, prompt)) for prompt in prompts]
     step = max(1, len(prompts) // _READ_PROMPTS)
     lengths = [
         sum(len(message["content"]) for message in chat)
         for prompt in prompts[::step]
-        for chat in _chats(config.judge, _questions(rewards, prompt), prompt)
+        for chat in chats(config.judge, questions(rewards, prompt), prompt)
     ]
     response = config.rollout.max_completion_tokens / 2
     reply = _REPLY_TOKENS if config.judge.reasons else _BARE_REPLY_TOKENS
     return Load(
         calls=sum(calls) / len(calls),
-        input_tokens=sum(lengths) / max(1, len(lengths)) / _CHARACTERS + response,
+        input_tokens=sum(lengths) / max(1, len(lengths)) / CHARACTERS + response,
         output_tokens=min(reply, config.judge.max_tokens),
     )
 
@@ -143,20 +145,23 @@ def _called(config: RunConfig, endpoint: EndpointConfig, asked: Load | None) -> 
     remedy = f"see that {endpoint.url} is up, offers {name!r} and takes the key"
     try:
         answer = _ask(judge, endpoint)
-    except RvpoError as error:
-        return Finding("judge", "missing", str(error), remedy)
+    except RvpoError as error:  # it was not asked, and the sentence says what to do
+        return Finding("judge", "missing", str(error))
     except TimeoutError:
         found = f"{endpoint.url}: no answer within {2 * _PATIENCE_S:.0f} s"
         return Finding("judge", "missing", found, remedy)
     if answer.value is None:
         found = f"{endpoint.url} gave no verdict: {answer.failure}"
-        return Finding("judge", "missing", found, remedy)
+        if answer.detail:
+            found += f", and said {answer.detail!r}"
+        known = hint(answer.failure or "", answer.detail)
+        return Finding("judge", "missing", found, known or remedy)
     seconds = answer.usage.latency_s
     found = f"{name} at {endpoint.url} answered in schema in {seconds:.2f} s"
     if asked is not None and len(judge.endpoints) == 1:
         rollout = config.rollout
         calls = rollout.prompts_per_step * rollout.samples_per_prompt * asked.calls
-        found += f"; a step's calls take {_step_seconds(endpoint, calls, seconds):,.0f} s or more"
+        found += f"; a step's calls take {_step_time(endpoint, asked, calls, seconds)}"
     if answer.usage.attempt_failures:
         failed = ", ".join(answer.usage.attempt_failures)
         return Finding("judge", "note", f"{found}, but only when asked again ({failed})")
@@ -196,25 +201,35 @@ def _ask(judge: JudgeConfig, endpoint: EndpointConfig) -> Answer:
     return answer
 
 
-def _step_seconds(endpoint: EndpointConfig, calls: float, seconds: float) -> float:
-    waiting = calls * seconds / endpoint.concurrency
-    if endpoint.requests_per_minute is None:
-        return waiting
-    return max(waiting, 60 * calls / endpoint.requests_per_minute)
+def _step_time(endpoint: EndpointConfig, asked: Load, calls: float, seconds: float) -> str:
+    """The longest of the times that the limits allow, each for itself."""
+    times = {"concurrency": calls * seconds / endpoint.concurrency}
+    if endpoint.requests_per_minute is not None:
+        times["requests_per_minute"] = 60 * calls / endpoint.requests_per_minute
+    if endpoint.tokens_per_minute is not None:
+        tokens = calls * (asked.input_tokens + asked.output_tokens)
+        times["tokens_per_minute"] = 60 * tokens / endpoint.tokens_per_minute
+    limit = max(times, key=lambda name: times[name])
+    return f"{times[limit]:,.0f} s or more, for its {limit} of {getattr(endpoint, limit):,}"
 
 
 def _short(number: float) -> str:
     return f"{number / 1e6:,.1f} million" if number >= 1e5 else f"{number:,.0f}"
 
 
-def _questions(rewards: Sequence[RubricReward], prompt: Prompt) -> list[Question]:
-    """What the judge is asked about a sample: no question twice."""
+def questions(rewards: Sequence[RubricReward], prompt: Prompt) -> list[Question]:
+    """What the judge is asked about a sample: no question twice.
+
+    Raises:
+        DataError: the prompt's criteria cannot be read.
+    """
     return list(dict.fromkeys(q for reward in rewards for q in reward.questions(prompt)))
 
 
-def _chats(
-    judge: JudgeConfig, questions: Sequence[Question], prompt: Prompt
+def chats(
+    judge: JudgeConfig, asked: Sequence[Question], prompt: Prompt
 ) -> list[list[dict[str, str]]]:
+    """The messages of each call about a sample, with an empty response."""
     turns = tuple((message["role"], message["content"]) for message in prompt.messages)
-    job = Job(conversation=turns, response="", questions=tuple(questions))
-    return [messages(job, question, judge.reasons) for question in questions]
+    job = Job(conversation=turns, response="", questions=tuple(asked))
+    return [messages(job, question, judge.reasons) for question in asked]

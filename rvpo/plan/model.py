@@ -49,7 +49,7 @@ def read_model(config: RunConfig, prompts: Sequence[Prompt]) -> Model:
 def describe(path: str, part: str, trust_remote_code: bool) -> tuple[ModelShape | None, Finding]:
     """The size of a model, and whether its files are here or can be had."""
     try:
-        shape = read_shape(path, trust_remote_code=trust_remote_code)
+        shape = read_shape(path, trust_remote_code=trust_remote_code, setting=_setting(part))
     except RvpoError as error:
         return _unread(path, part, error)
     size = f"{path}, {_billions(shape)}"
@@ -120,6 +120,12 @@ def _billions(shape: ModelShape) -> str:
     return f"{shape.parameters / 1e9:,.2f} billion parameters"
 
 
+def _setting(part: str) -> str:
+    return "model.path" if part == "model" else "judge.serve.model"
+
+
 def _download(path: str, part: str) -> str:
-    setting = "model.path" if part == "model" else "judge.serve.model"
-    return f"where there is a network: hf download {path} --local-dir FOLDER; then {setting}=FOLDER"
+    return (
+        f"where there is a network: hf download {path} --local-dir FOLDER; then "
+        f"{_setting(part)}=FOLDER"
+    )

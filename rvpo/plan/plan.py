@@ -11,6 +11,7 @@ from rvpo.errors import RvpoError
 from rvpo.plan.data import Data, read_data
 from rvpo.plan.device import Devices, device_findings, disk_findings
 from rvpo.plan.judging import endpoint_findings, load, load_findings
+from rvpo.plan.length import length_findings
 from rvpo.plan.model import describe, read_model
 from rvpo.plan.shape import ModelShape
 from rvpo.report.run_folder import RunFolder
@@ -86,6 +87,7 @@ def _judge(config: RunConfig, data: Data) -> tuple[ModelShape | None, list[Findi
     if data.train:
         asked = load(config, data.rubrics, data.train)
         findings += load_findings(config, asked, len(data.held_out))
+        findings += length_findings(config, data.rubrics, (*data.train, *data.held_out))
     else:
         findings.append(Finding("judge calls", "note", "unknown without the prompts"))
     served = config.judge.serve

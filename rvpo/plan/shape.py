@@ -46,20 +46,22 @@ class ModelShape:
     vocabulary: int
 
 
-def read_shape(path: str, *, trust_remote_code: bool = False) -> ModelShape:
-    """The shape that a model's config.json describes.
+def read_shape(
+    path: str, *, trust_remote_code: bool = False, setting: str = "model.path"
+) -> ModelShape:
+    """The shape that a model's config.json describes; `setting` names it in messages.
 
     Raises:
         ConfigError: the path is no model, or cannot be read here.
     """
     from transformers import AutoConfig
 
-    resolved = resolve_model(path)
+    resolved = resolve_model(path, setting)
     try:
         config = AutoConfig.from_pretrained(resolved, trust_remote_code=trust_remote_code)
         return _shape(config)
     except Exception as error:  # the loaders raise anything at a broken file
-        raise unreadable_model(resolved, error) from error
+        raise unreadable_model(resolved, error, setting) from error
 
 
 def published_shape(path: str) -> ModelShape | None:

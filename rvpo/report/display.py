@@ -37,6 +37,7 @@ class Display:
         self._means: dict[str, list[float]] = {}  # of each reward and part of a rubric
         self._step_seconds: list[float] = []
         self._timing: dict[str, float] = {}
+        self._warning = ""
         self._phase: tuple[str, float, Spinner] | None = None  # text, start, its moving dots
         self._live: Live | None = None
 
@@ -59,6 +60,7 @@ class Display:
     def __call__(self, record: StepRecord) -> None:
         self._step = record.step
         self._timing = timing(record.metrics)
+        self._warning = _left_out(record)
         if "step" in self._timing:
             self._step_seconds.append(self._timing["step"])
         for name in record.rewards.aspects:
@@ -91,12 +93,15 @@ class Display:
     def _line(self) -> str:
         rewards = "  ".join(f"{name} {_number(h)}" for name, h in self._means.items())
         times = "  ".join(f"{phase} {s:.1f} s" for phase, s in self._timing.items())
-        return f"step {self._step}/{self._total_steps}  {rewards}  | {times}"
+        line = f"step {self._step}/{self._total_steps}  {rewards}  | {times}"
+        return f"{line}  | {self._warning}" if self._warning else line
 
     def _panel(self) -> RenderableType:
         parts: list[RenderableType] = []
         if self._step:
             parts += [self._progress(), self._times()]
+        if self._warning:
+            parts.append(Text(f"  {self._warning}", style="yellow"))
         if self._phase is not None:
             text, began, spinner = self._phase
             spinner.update(text=Text(f"{text}  {monotonic() - began:.0f} s"))
@@ -149,6 +154,13 @@ def sparkline(history: Sequence[float], ascii_only: bool = False) -> str:
         " " if mean is None else levels[round((mean - low) / span * 7) if span else 0]
         for mean in means
     )
+
+
+def _left_out(record: StepRecord) -> str:
+    """What became of groups that the judge's budget refused; empty where it refused none."""
+    skipped = int(record.metrics.get("judge/skipped_groups", 0))
+    groups = len(record.rewards.values) // record.rewards.group_size
+    return f"{skipped} of {groups} groups left out: too many missing verdicts" if skipped else ""
 
 
 def _number(history: Sequence[float]) -> str:

@@ -36,6 +36,7 @@ class HeldOutScores:
     """Rewards, and the parts of rubrics that are reported: the aspects of the matrix."""
     prompt_ids: tuple[str, ...]
     means: Floats  # [P, aspects] mean over a prompt's scores, NaN where no sample has one
+    failed: Floats  # [aspects] share of the scores that are unknown because judging failed
 
     @classmethod
     def of(cls, rewards: Rewards, prompt_ids: Sequence[str]) -> HeldOutScores:
@@ -53,12 +54,24 @@ class HeldOutScores:
             raise ValueError(f"the rewards hold {groups} groups, for {len(prompt_ids)} prompts")
         values = rewards.values.double().numpy().reshape(groups, -1)
         means = np.full((groups, len(rewards.aspects)), np.nan)
+        lost = np.zeros(tuple(rewards.values.shape), dtype=bool)
+        for row, column in rewards.failures:
+            lost[row, column] = True
+        failed = [
+            float(lost[mask.numpy()].mean()) if mask.any() else 0.0
+            for mask in rewards.aspects.values()
+        ]
         for j, mask in enumerate(rewards.aspects.values()):
             present = (mask & rewards.valid).numpy().reshape(groups, -1)
             count = present.sum(axis=1)
             total = values.sum(axis=1, where=present)
             np.divide(total, count, out=means[:, j], where=count > 0)
-        return cls(reward_names=tuple(rewards.aspects), prompt_ids=tuple(prompt_ids), means=means)
+        return cls(
+            reward_names=tuple(rewards.aspects),
+            prompt_ids=tuple(prompt_ids),
+            means=means,
+            failed=np.array(failed, dtype=np.float64),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The scores with null for a missing one; `from_json` reads them back."""
@@ -66,6 +79,7 @@ class HeldOutScores:
             "reward_names": list(self.reward_names),
             "prompt_ids": list(self.prompt_ids),
             "means": [[None if math.isnan(x) else x for x in row] for row in self.means.tolist()],
+            "failed": self.failed.tolist(),
         }
 
     @classmethod
@@ -73,7 +87,8 @@ class HeldOutScores:
         """Read what `to_json` made."""
         names, prompt_ids = tuple(value["reward_names"]), tuple(value["prompt_ids"])
         means = np.array(value["means"], dtype=np.float64).reshape(len(prompt_ids), len(names))
-        return cls(reward_names=names, prompt_ids=prompt_ids, means=means)
+        failed = np.array(value["failed"], dtype=np.float64)
+        return cls(reward_names=names, prompt_ids=prompt_ids, means=means, failed=failed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +106,9 @@ class Comparison:
     """95 % percentile bootstrap of the difference; None for fewer than two prompts."""
     p_value: float | None
     """Of the paired sign-flip permutation test, two-sided."""
+    failed_before: float
+    """Share of the scores that judging lost, which the means are without."""
+    failed_after: float
 
 
 def compare(before: HeldOutScores, after: HeldOutScores, seed: int = 0) -> list[Comparison]:
@@ -113,12 +131,20 @@ def compare(before: HeldOutScores, after: HeldOutScores, seed: int = 0) -> list[
     if before.reward_names != after.reward_names or before.prompt_ids != after.prompt_ids:
         raise ValueError("before and after must hold the same rewards of the same prompts in order")
     return [
-        _compare(name, before.means[:, j], after.means[:, j], seed)
+        _compare(
+            name,
+            before.means[:, j],
+            after.means[:, j],
+            seed,
+            failed=(float(before.failed[j]), float(after.failed[j])),
+        )
         for j, name in enumerate(before.reward_names)
     ]
 
 
-def _compare(reward: str, before: Floats, after: Floats, seed: int) -> Comparison:
+def _compare(
+    reward: str, before: Floats, after: Floats, seed: int, failed: tuple[float, float]
+) -> Comparison:
     paired = np.isfinite(before) & np.isfinite(after)
     before, after = before[paired], after[paired]
     if not len(before):
@@ -130,6 +156,8 @@ def _compare(reward: str, before: Floats, after: Floats, seed: int) -> Compariso
             difference=None,
             interval=None,
             p_value=None,
+            failed_before=failed[0],
+            failed_after=failed[1],
         )
     return Comparison(
         reward=reward,
@@ -139,6 +167,8 @@ def _compare(reward: str, before: Floats, after: Floats, seed: int) -> Compariso
         difference=float((after - before).mean()),
         interval=_interval(after - before, seed),
         p_value=_p_value(after - before, seed),
+        failed_before=failed[0],
+        failed_after=failed[1],
     )
 
 
@@ -177,10 +207,21 @@ def _interval(differences: Floats, seed: int) -> tuple[float, float] | None:
 def render_table(comparisons: Sequence[Comparison]) -> Table:
     """The closing table of a run; its caption names the test and the interval."""
     caption = f"p: {TEST}. Interval: {INTERVAL}."
-    table = Table(title="Held-out prompts", caption=caption, caption_justify="left")
-    table.add_column("reward")
-    for heading in ("before", "after", "change", f"{LEVEL} interval", "p", "prompts"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    headings = ["before", "after", "change", f"{LEVEL} interval", "p", "prompts"]
+    some_failed = any(row.failed_before or row.failed_after for row in comparisons)
+    if some_failed:
+        headings.append("missing")
+        caption += " Missing: share of scores that judging lost, before and after."
+    table = Table(
+        title="Held-out prompts",
+        caption=caption,
+        caption_justify="left",
+        box=None,  # of 80 columns, names need more than lines do
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("reward", overflow="fold")
+    for heading in headings:
+        table.add_column(heading, justify="right", overflow="fold")
     for row in comparisons:
         low_high = "-" if row.interval is None else "{:+.3f} to {:+.3f}".format(*row.interval)
         table.add_row(
@@ -190,6 +231,7 @@ def render_table(comparisons: Sequence[Comparison]) -> Table:
             low_high,
             "-" if row.p_value is None else f"{row.p_value:.2g}",
             str(row.prompts),
+            *([f"{row.failed_before:.1%} {row.failed_after:.1%}"] if some_failed else []),
         )
     return table
 

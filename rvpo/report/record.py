@@ -69,7 +69,8 @@ def sample_rows(record: StepRecord) -> Iterator[dict[str, Any]]:
 
     `scores` and `z` hold null for a score that does not exist; where it was lost rather than
     not applicable, `failures` has the reason under the reward's name. `remarks` has what judges
-    said, likewise.
+    said, likewise: of a criterion with its polarity, class, axis and share of the reward's weight,
+    of a mean over criteria with each of them.
     """
     rewards, advantages, first = record.rewards, record.advantages, record.first_row
     rows = slice(first, first + len(record.rollout.samples))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from rvpo.errors import RewardError
 from rvpo.judge.config import BudgetConfig
+from rvpo.rewards.advice import advice, cache_remedy
+from rvpo.rewards.judging import NOT_ASKED
 from rvpo.types import Rewards
 
 
@@ -17,6 +19,7 @@ def keep_within(
     asked: Sequence[int],
     failed: Sequence[int],
     failures: Counter[str],
+    details: Mapping[str, str],
 ) -> Rewards:
     """The rewards without the groups that lost too many verdicts.
 
@@ -28,6 +31,7 @@ def keep_within(
         asked: [N] verdicts that training needs.
         failed: [N] of these that it cannot use.
         failures: their reasons.
+        details: what the server said, by reason.
 
     Raises:
         RewardError: the step as a whole lost more than the budget allows.
@@ -37,7 +41,7 @@ def keep_within(
         raise RewardError(
             f"judge: {sum(failed):,} of the {sum(asked):,} verdicts of this step are missing "
             f"({reasons}), more than judge.budget.step={budget.step:g} allows; nothing was trained "
-            "on them. Mend the judge, then continue with --resume"
+            f"on them. {_remedy(failures, details)}, then continue with --resume"
         )
     if not any(asked):
         return rewards
@@ -55,6 +59,14 @@ def keep_within(
         valid[start : start + size] = False
     metrics = {**rewards.metrics, "judge/skipped_groups": float(skipped)}
     return replace(rewards, valid=valid, failures=why, metrics=metrics)
+
+
+def _remedy(failures: Counter[str], details: Mapping[str, str]) -> str:
+    known = advice(failures, details)
+    causes = [reason for reason in failures if reason != NOT_ASKED.failure]
+    is_cache = bool(causes) and all(map(cache_remedy, causes))
+    mend = "Mend the cache" if is_cache else "Mend the judge"
+    return f"{mend} ({' | '.join(known)})" if known else mend
 
 
 def _exceeds(lost: int, share: float, needed: int) -> bool:

@@ -53,10 +53,19 @@ class FunctionRewardConfig(AnyRewardConfig):
     """Further keyword arguments for the function."""
 
 
+def _sentence(value: str) -> str:
+    if not value.strip():
+        raise ValueError(
+            "must be a sentence that is true or false of a response, as in 'The response is "
+            "friendly.', got a blank one"
+        )
+    return value
+
+
 class CriterionConfig(Section):
     """A criterion that every response is judged by."""
 
-    text: str
+    text: Annotated[str, AfterValidator(_sentence)]
     """A sentence that is true or false of a response."""
     polarity: Polarity = "positive"
     """Whether meeting it is good (positive) or bad (negative)."""

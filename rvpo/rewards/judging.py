@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, replace
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from rvpo.errors import RewardError
 from rvpo.judge.config import BudgetConfig
@@ -17,9 +17,19 @@ from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.tally import Tally
 from rvpo.types import Sample
 
+NOTICE_S: Final = 15.0
+"""A longer wait is told of, and again whenever it has doubled."""
+
 NOT_ASKED = Answer(value=None, failure="not asked, too many had failed")
 _TOO_FEW = 20
 """Failures that do not yet show that the judge is down."""
+
+
+Notice = Callable[[str], None]
+
+
+def ignore(text: str) -> None:
+    """A `Notice` for those who need none."""
 
 
 class Judge(Protocol):
@@ -67,6 +77,7 @@ class Judging:
         trained: frozenset[str],
         judge: Judge | None,
         budget: BudgetConfig,
+        notice: Notice = ignore,
     ) -> None:
         if rewards and judge is None:
             raise RewardError(f"reward '{rewards[0].name}' needs a judge, and there is none")
@@ -74,6 +85,7 @@ class Judging:
         self._trained = trained
         self._judge = judge
         self._budget = budget
+        self._notice = notice
         self._jobs: dict[int, Future[tuple[Answer, ...]]] = {}  # by row
         self._asked: dict[str, tuple[Question, ...]] = {}  # by prompt
         self._needed_of: dict[str, tuple[Question, ...]] = {}
@@ -124,7 +136,7 @@ class Judging:
     def _wait(self, samples: Sequence[Sample], step_needed: int) -> None:
         rows = {future: row for row, future in self._jobs.items()}
         left = max(self._budget.step * step_needed, _TOO_FEW)
-        for future in _as_done(list(rows)):
+        for future in as_done(list(rows), self._notice):
             if future.cancelled() or left < 0:
                 continue
             sample = samples[rows[future]]
@@ -179,14 +191,27 @@ class Judging:
         return {name: Tally.of(each) for name, each in counted.items()}
 
 
-def _as_done(futures: Sequence[Future[Any]]) -> Iterator[Future[Any]]:
+def as_done(
+    futures: Sequence[Future[Any]], notice: Notice, patience_s: float = NOTICE_S
+) -> Iterator[Future[Any]]:
     """Each future when it is done. `as_completed` would wait for ever for a cancelled one that
     nobody was going to run."""
+    started = monotonic()
     done: SimpleQueue[Future[Any]] = SimpleQueue()
     for future in futures:
         future.add_done_callback(done.put)
-    for _ in futures:
-        yield done.get()
+    for left in range(len(futures), 0, -1):
+        while True:
+            try:
+                future = done.get(timeout=max(0.0, started + patience_s - monotonic()))
+                break
+            except Empty:
+                notice(
+                    f"waiting for the judge: answers about {left} of {len(futures)} samples are "
+                    "missing"
+                )
+                patience_s *= 2
+        yield future
 
 
 def _union(parts: Iterable[tuple[Question, ...]]) -> tuple[Question, ...]:

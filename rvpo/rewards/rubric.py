@@ -12,6 +12,7 @@ from rvpo.judge.types import Answer, Question
 from rvpo.problem import nearest
 from rvpo.rewards.cell import EMPTY, Cell
 from rvpo.rewards.condition import Condition
+from rvpo.rewards.remark import CriterionRemark, RubricRemark
 from rvpo.rubrics.criterion import CLASS_WEIGHTS, Criterion
 from rvpo.types import Failed, Prompt, Remark
 
@@ -159,19 +160,20 @@ class RubricReward:
             else criterion.score(verdict.value),
             share,
             (self.name, *(f"{self.name}/{part}" for part in parts)),
-            _remark(criterion, verdict),
+            None if verdict.value is None else CriterionRemark.of(criterion, share, verdict),
         )
 
     def _explicit(
         self, criteria: Sequence[Criterion], shares: Sequence[float], verdicts: Sequence[Answer]
     ) -> Cell:
+        judged = list(zip(criteria, shares, verdicts, strict=True))
+        said = RubricRemark.of(CriterionRemark.of(*each) for each in judged)
         score = 0.0
-        for criterion, share, verdict in zip(criteria, shares, verdicts, strict=True):
+        for criterion, share, verdict in judged:
             if verdict.value is None:
-                return Cell(Failed(verdict.failure or "no answer"), aspects=(self.name,))
+                failed = Failed(verdict.failure or "no answer")
+                return Cell(failed, aspects=(self.name,), remark=said)
             score += share * criterion.score(verdict.value)
-        met = sum(verdict.value == 1 for verdict in verdicts)
-        said = Remark("all criteria", f"{met} of {len(verdicts)} met", "")
         return Cell(score, aspects=(self.name,), remark=said)
 
     def _rated(self, answer: Answer) -> Cell:
@@ -192,9 +194,3 @@ def _rating(criteria: Sequence[Criterion]) -> Question:
 
 def _groups(criterion: Criterion) -> tuple[str, ...]:
     return (criterion.label, criterion.axis) if criterion.axis else (criterion.label,)
-
-
-def _remark(criterion: Criterion, verdict: Answer) -> Remark | None:
-    if verdict.value is None:
-        return None
-    return Remark(criterion.text, "met" if verdict.value else "not met", verdict.reason)

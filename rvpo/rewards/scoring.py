@@ -13,7 +13,7 @@ from rvpo.judge.config import BudgetConfig
 from rvpo.rewards.budget import keep_within
 from rvpo.rewards.cell import Cell, Column, assemble
 from rvpo.rewards.condition import conditioned
-from rvpo.rewards.judging import Judge, Judging, Verdicts
+from rvpo.rewards.judging import Judge, Judging, Notice, Verdicts, ignore
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.tally import Tally
@@ -35,6 +35,7 @@ class Scoring:
     Args:
         rewards: the columns come in their order.
         progress: share of training done, for weights that change.
+        notice: hears of it while answers are waited for long.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Scoring:
         judge: Judge | None,
         budget: BudgetConfig,
         progress: float,
+        notice: Notice = ignore,
     ) -> None:
         self._rewards = rewards
         self._budget = budget
@@ -52,7 +54,7 @@ class Scoring:
         gates = [reward.condition.reward for reward in carrying if reward.condition is not None]
         trained = frozenset((*(reward.name for reward in carrying), *gates))
         rubrics = [reward for reward in rewards if isinstance(reward, RubricReward)]
-        self._judging = Judging(rubrics, trained, judge, budget)
+        self._judging = Judging(rubrics, trained, judge, budget, notice)
 
     def take(self, row: int, sample: Sample) -> None:
         """Ask the judge about a sample, given its row in the rollout; returns at once."""
@@ -84,12 +86,14 @@ class Scoring:
         if ranks is not None:
             rewards = ranks.gather(rewards)
         parts = [verdicts] if ranks is None else ranks.gather_objects(verdicts.without_answers())
+        tallies = _tallies(parts)
         return keep_within(
             self._budget,
-            replace(rewards, metrics=_judge_metrics(parts)),
+            replace(rewards, metrics=_judge_metrics(parts, tallies)),
             asked=[count for part in parts for count in part.asked],
             failed=[count for part in parts for count in part.failed],
             failures=sum((part.failures for part in parts), Counter()),
+            details=sum(tallies.values(), Tally()).details,
         )
 
     def _computed(self, samples: Sequence[Sample]) -> dict[str, list[Cell]]:
@@ -148,13 +152,17 @@ def _after_condition(
     return [conditioned(column, on, condition.at_least) for column in cells[reward.name]]
 
 
-def _judge_metrics(parts: Sequence[Verdicts]) -> dict[str, float]:
-    """`judge/{reward}/…` for each judged reward, `judge/…` for all, and the time waited for."""
-    names = list(dict.fromkeys(name for part in parts for name in part.tallies))
-    tallies = {
+def _tallies(parts: Sequence[Verdicts]) -> dict[str, Tally]:
+    """Of all ranks, by reward."""
+    names = dict.fromkeys(name for part in parts for name in part.tallies)
+    return {
         name: sum((part.tallies.get(name, Tally()) for part in parts), Tally()) for name in names
     }
-    if not names:
+
+
+def _judge_metrics(parts: Sequence[Verdicts], tallies: Mapping[str, Tally]) -> dict[str, float]:
+    """`judge/{reward}/…` for each judged reward, `judge/…` for all, and the time waited for."""
+    if not tallies:
         return {}
     metrics = sum(tallies.values(), Tally()).metrics("judge")
     for name, tally in tallies.items():

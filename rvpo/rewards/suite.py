@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from rvpo.errors import ConfigError
+from rvpo.errors import ConfigError, DataError
 from rvpo.imports import import_function
 from rvpo.judge.config import BudgetConfig
 from rvpo.rewards.config import FunctionRewardConfig, RewardConfig, RubricRewardConfig
-from rvpo.rewards.judging import Judge
+from rvpo.rewards.judging import Judge, Notice, ignore
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.scoring import AnyReward, Scoring, column_names
@@ -25,6 +25,7 @@ class RewardSuite:
         rewards: at least one, with distinct names; their columns come in this order.
         judge: who answers the rubrics among them.
         budget: how many of its verdicts may fail.
+        notice: hears of it while a step waits long for its answers.
 
     Raises:
         ConfigError: there is no reward, or two have the same name.
@@ -33,6 +34,7 @@ class RewardSuite:
     rewards: Sequence[AnyReward]
     judge: Judge | None = None
     budget: BudgetConfig = field(default_factory=BudgetConfig)
+    notice: Notice = ignore
 
     def __post_init__(self) -> None:
         names = [reward.name for reward in self.rewards]
@@ -66,9 +68,27 @@ class RewardSuite:
             rewards=[r.fitted(prompts) if isinstance(r, RubricReward) else r for r in self.rewards],
         )
 
-    def judged_by(self, judge: Judge, budget: BudgetConfig) -> RewardSuite:
-        """With a judge."""
-        return replace(self, judge=judge, budget=budget)
+    def check_criteria(self, prompts: Sequence[Prompt], where: str) -> None:
+        """Read the criteria of every prompt.
+
+        Args:
+            prompts: in the order of their rows.
+            where: the setting and the file that they are from, for messages.
+
+        Raises:
+            DataError: those of a row cannot be read.
+        """
+        rubrics = [reward for reward in self.rewards if isinstance(reward, RubricReward)]
+        for row, prompt in enumerate(prompts):
+            for reward in rubrics:
+                try:
+                    reward.criteria(prompt)
+                except DataError as error:
+                    raise DataError(f"{where}: row {row}, {error}") from error
+
+    def judged_by(self, judge: Judge, budget: BudgetConfig, notice: Notice = ignore) -> RewardSuite:
+        """With a judge; see the arguments of the class."""
+        return replace(self, judge=judge, budget=budget, notice=notice)
 
     @property
     def is_judged(self) -> bool:
@@ -86,7 +106,7 @@ class RewardSuite:
         Args:
             progress: share of training done, for weights that change.
         """
-        return Scoring(self.rewards, self.judge, self.budget, progress)
+        return Scoring(self.rewards, self.judge, self.budget, progress, self.notice)
 
     def __call__(self, rollout: Rollout) -> Rewards:
         """[N, M] rewards of a finished rollout, with the weights of the first step; see

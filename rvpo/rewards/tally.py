@@ -31,12 +31,18 @@ class Tally:
     """Answers lost, by reason."""
     attempt_failures: Mapping[str, int] = field(default_factory=dict)
     """Attempts lost, by reason, whether or not a later one succeeded."""
+    details: Mapping[str, str] = field(default_factory=dict)
+    """What the server said to one of the answers lost, by reason, where it said anything."""
 
     @classmethod
     def of(cls, answers: Iterable[Answer]) -> Tally:
         """Count the answers of one reward."""
         found = list(answers)
         usages = [answer.usage for answer in found]
+        details: dict[str, str] = {}
+        for answer in found:
+            if answer.failure is not None and answer.detail:
+                details.setdefault(answer.failure, answer.detail)
         attempts: Counter[str] = Counter()
         for usage in usages:
             attempts.update(usage.attempt_failures)
@@ -54,6 +60,7 @@ class Tally:
             latencies=tuple(usage.latency_s for usage in usages if usage.requests),
             failures=Counter(answer.failure for answer in found if answer.failure is not None),
             attempt_failures=attempts,
+            details=details,
         )
 
     def __add__(self, other: Tally) -> Tally:
@@ -71,6 +78,7 @@ class Tally:
             latencies=self.latencies + other.latencies,
             failures=Counter(self.failures) + Counter(other.failures),
             attempt_failures=Counter(self.attempt_failures) + Counter(other.attempt_failures),
+            details={**other.details, **self.details},
         )
 
     def metrics(self, prefix: str) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
@@ -40,7 +41,7 @@ class Criterion:
     """Such as accuracy or completeness, for curves; empty where the data set has none."""
 
     def __post_init__(self) -> None:
-        if not self.text.strip():
+        if not isinstance(self.text, str) or not self.text.strip():
             raise ValueError("a criterion needs a text")
         if self.polarity not in get_args(Polarity):
             raise ValueError(f"polarity must be positive or negative, got {self.polarity!r}")
@@ -48,8 +49,10 @@ class Criterion:
             raise ValueError(
                 f"label must be one of {', '.join(get_args(CriterionClass))}, got {self.label!r}"
             )
-        if not self.points >= 0:
-            raise ValueError(f"points must be at least 0, got {self.points}")
+        if not 0 <= self.points < math.inf:
+            raise ValueError(f"points must be at least 0 and finite, got {self.points}")
+        if not isinstance(self.axis, str):
+            raise ValueError(f"axis must be a text, got {self.axis!r}")
 
     def score(self, met: float) -> float:
         """1 where the response does well: it meets a positive or avoids a negative criterion."""
@@ -61,8 +64,11 @@ class Criterion:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Criterion:
-        """
+        """A criterion as a row holds it, null where a file has a column that the row leaves out.
+
         Raises:
             TypeError, ValueError: the row is no criterion.
         """
-        return cls(**row)
+        if not isinstance(row, Mapping):
+            raise TypeError(f"{row!r} is no table with a text")
+        return cls(**{name: value for name, value in row.items() if value is not None})

@@ -26,13 +26,14 @@ _AXIS = "axis:"
 def healthbench_rows(
     raw: Sequence[Mapping[str, Any]],
 ) -> tuple[list[dict[str, Any]], RubricReport]:
-    """Raw rows as rows with `id`, `prompt` (chat messages), `rubric`, `example_tags` and `canary`.
+    """Raw rows as rows with `id`, `prompt` (chat messages), `rubric`, `ideal_completion` (empty
+    where there is none), `example_tags` and `canary`.
 
     Nothing usable is left out as a duplicate: the published score counts every row and criterion.
 
     Args:
-        raw: rows with the columns prompt, prompt_id, rubrics, example_tags and canary. A list may
-            be written as JSON or as a Python literal.
+        raw: rows with the columns prompt, prompt_id, rubrics, ideal_completions_data, example_tags
+            and canary. A list may be written as JSON or as a Python literal.
     """
     rows: list[dict[str, Any]] = []
     dropped_rows: Counter[str] = Counter()
@@ -55,6 +56,7 @@ def healthbench_rows(
                     "id": identity,
                     "prompt": messages,
                     "rubric": [criterion.to_row() for criterion in rubric],
+                    "ideal_completion": _ideal(raw_row.get("ideal_completions_data")),
                     "example_tags": read_list(raw_row.get("example_tags")) or [],
                     "canary": raw_row.get("canary") or "",
                 }
@@ -68,6 +70,11 @@ def healthbench_rows(
         unclassified=0,
         statistics=rubric_statistics(rows),
     )
+
+
+def _ideal(value: Any) -> str:
+    text = value.get("ideal_completion") if isinstance(value, Mapping) else None
+    return text if isinstance(text, str) else ""
 
 
 def _messages(value: Any) -> list[dict[str, str]]:

@@ -147,8 +147,9 @@ def _rubric(value: Any, domain: Domain, where: str, counts: _Counts) -> list[Cri
         read = _criterion(item, domain, f"{where}, criterion {number}")
         if isinstance(read, str):
             counts.dropped_criteria[read] += 1
-        elif (key := normalized(read.criterion.text)) in rubric:
-            counts.dropped_criteria["repeated"] += 1
+        elif (known := rubric.get(key := normalized(read.criterion.text))) is not None:
+            is_same = known.polarity == read.criterion.polarity
+            counts.dropped_criteria["repeated" if is_same else "repeated to the contrary"] += 1
         else:
             rubric[key] = read.criterion
             counts.mended.update(read.mended)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from rvpo.rubrics.criterion import Criterion, CriterionClass
+from rvpo.rubrics.mirror import mirrored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,8 @@ class RubricStatistics:
     """Share of a class's criteria that a good response meets."""
     axis_shares: Mapping[str, float]
     """Share of all criteria; empty where the data set has no axes."""
+    mirrored: int
+    """Pairs of a criterion and its negation in one rubric; see `rubrics.mirror`."""
 
     def __str__(self) -> str:
         text = (
@@ -42,6 +45,8 @@ class RubricStatistics:
         if self.axis_shares:
             text += " Axes: " + _listed(f"{a} {share:.1%}" for a, share in self.axis_shares.items())
             text += "."
+        if self.mirrored:
+            text += f" Criteria that negate another of their rubric: {self.mirrored}."
         return text.strip()
 
 
@@ -67,7 +72,9 @@ class RubricReport:
         text = f"{_count(self.read, 'row')} read, {self.statistics.prompts} kept"
         if self.dropped_rows:
             text += f" (left out: {_listed(_counts(self.dropped_rows))})"
-        text += f". {self.statistics}"
+        text += "."
+        if self.statistics.prompts:
+            text += f" {self.statistics}"
         if self.dropped_criteria:
             text += f" Criteria left out: {_listed(_counts(self.dropped_criteria))}."
         if self.mended:
@@ -112,6 +119,7 @@ def rubric_statistics(rows: Sequence[Mapping[str, Any]]) -> RubricStatistics:
             if label in by_class
         },
         axis_shares={axis: number / len(criteria) for axis, number in axes.most_common()},
+        mirrored=sum(map(mirrored, rubrics)),
     )
 
 

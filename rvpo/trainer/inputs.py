@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from rvpo.config import DataConfig, RubricSource, RunConfig, TransformersConfig, VllmConfig
-from rvpo.data.prompts import load_prompts
+from rvpo.data.prompts import load_prompts, named
 from rvpo.data.rubrics import without_held_out
 from rvpo.errors import ConfigError, DataError
 from rvpo.model_files import resolve_model
@@ -50,6 +50,9 @@ def read_inputs(config: RunConfig, say: Callable[[str], None]) -> Inputs:
         held_out = load_prompts(data.held_out, data.system_prompt, "data.held_out", say)
         prompts = _not_held_out(prompts, held_out, say) if _has_rubrics(data) else prompts
         held_out = held_out[: config.evaluate.prompts]
+    score.check_criteria(prompts, f"data.train{named(data.train)}")
+    if data.held_out is not None:
+        score.check_criteria(held_out, f"data.held_out{named(data.held_out)}")
     score = score.fitted((*prompts, *held_out))
     model_path = resolve_model(config.model.path)
     encoder = Encoder.from_model(

@@ -121,7 +121,7 @@ def _connect_judge(
         return inputs
     display.phase("waiting for the judge")
     client = judge.connect(ranks.gather_objects)
-    return replace(inputs, score=inputs.score.judged_by(client, config.judge.budget))
+    return replace(inputs, score=inputs.score.judged_by(client, config.judge.budget, display.phase))
 
 
 def _train(

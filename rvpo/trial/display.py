@@ -11,6 +11,7 @@ from rich.text import Text
 
 from rvpo.judge.config import JudgeConfig
 from rvpo.judge.types import Answer, QuestionKind
+from rvpo.rewards.advice import advice
 from rvpo.trial.judgement import Judgement, Verdict
 from rvpo.trial.page import Cell, Page
 from rvpo.trial.response import REFERENCE_COLUMNS
@@ -72,6 +73,8 @@ def show_summary(page: Page, summary: Summary, judge: JudgeConfig, repeats: int)
         page.line(line)
     tally = summary.tally
     if tally.failed:
+        for line in advice(tally.failures, tally.details):
+            page.line(_plain(line), "yellow")
         reasons = _counted(tally.failures)
         page.line(f"{tally.failed:,} of {tally.verdicts:,} verdicts failed: {reasons}", "bold red")
 

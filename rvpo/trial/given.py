@@ -155,7 +155,7 @@ def _is_message(turn: Any) -> bool:
 
 def _lines(path: Path) -> Iterator[_Line]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # with a byte order mark or without
     except OSError as error:
         raise DataError(
             f"--samples: {path} cannot be read ({error.strerror}); give a file of JSON lines"
@@ -169,7 +169,7 @@ def _lines(path: Path) -> Iterator[_Line]:
         where = f"{path}, line {number}"
         try:
             fields = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # the latter of JSON nested too deep
             raise DataError(f"{where}: is not JSON ({error}); {_FORM}") from None
         if not isinstance(fields, dict):
             raise DataError(f"{where}: is a {type(fields).__name__}; {_FORM}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from rvpo.config import RunConfig
 from rvpo.plan.judging import endpoint_findings, load, load_findings
+from rvpo.plan.length import length_findings
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rubrics.criterion import Criterion
@@ -128,7 +130,53 @@ def test_how_long_a_step_of_calls_takes_is_told() -> None:
         config = judged({"url": url, "concurrency": 1, "requests_per_minute": 60})
         asked = load(config, rubrics(config), prompts(5))
         (finding,) = endpoint_findings(config, asked)
-    assert finding.found.endswith("; a step's calls take 40 s or more")
+    assert finding.found.endswith(
+        "; a step's calls take 40 s or more, for its requests_per_minute of 60"
+    )
+
+
+def test_the_limit_that_allows_least_tells_how_long_a_step_takes() -> None:
+    with judge_server(MET) as (url, _):
+        limits = {"concurrency": 1, "requests_per_minute": 60, "tokens_per_minute": 600}
+        config = judged({"url": url, **limits})
+        asked = load(config, rubrics(config), prompts(5))
+        (finding,) = endpoint_findings(config, asked)
+    seconds = 60 * 40 * (asked.input_tokens + asked.output_tokens) / 600
+    words = f"calls take {seconds:,.0f} s or more, for its tokens_per_minute of 600"
+    assert finding.found.endswith(words)
+
+
+def served(room: int, **judge: Any) -> RunConfig:
+    return tiny_config(
+        Path("unused"),
+        rewards={"rubric": {"rubric": "channels"}},
+        judge={"serve": {"model": "some/model", "max_context_tokens": room}, **judge},
+    )
+
+
+def test_a_question_that_a_served_judge_has_no_room_for_is_noted() -> None:
+    config = served(700, max_tokens=512)
+    (finding,) = length_findings(config, rubrics(config), prompts(2))
+    assert (finding.part, finding.state) == ("judge context", "note")
+    assert "room for 700" in finding.found
+    needed = re.match(r"judge.serve.max_context_tokens=(\d+)", finding.remedy)
+    assert needed is not None
+    enough = served(int(needed[1]), max_tokens=512)
+    assert not length_findings(enough, rubrics(enough), prompts(2))
+    (row,) = prompts(1)
+    long = make_prompt(rubric=[*row.columns["rubric"], Criterion(text="x" * 3999).to_row()])
+    assert length_findings(enough, rubrics(enough), [row, long])
+    assert not length_findings(judged(), rubrics(judged()), [row, long])
+
+
+def test_a_criterion_that_is_a_whole_text_is_named() -> None:
+    (row,) = prompts(1)
+    long = make_prompt("p/7", rubric=[*row.columns["rubric"], Criterion(text="x" * 4001).to_row()])
+    (finding,) = length_findings(judged(), rubrics(judged()), [row, long, long])
+    assert finding.state == "note"
+    assert finding.found == (
+        "criterion 1 of prompt 'p/7' has 4,001 characters, and 1 more are as long"
+    )
 
 
 def test_a_judge_that_finds_two_and_two_not_to_be_four_is_noted() -> None:
@@ -138,13 +186,20 @@ def test_a_judge_that_finds_two_and_two_not_to_be_four_is_noted() -> None:
     assert finding.found.endswith("but said that 2 + 2 is not 4")
 
 
-@pytest.mark.parametrize(("content", "status"), [("I like it.", 200), (MET, 500), (MET, 404)])
+@pytest.mark.parametrize(("content", "status"), [("I like it.", 200), (MET, 500)])
 def test_a_judge_without_a_verdict_stops_the_run(content: str, status: int) -> None:
     with judge_server(content, status) as (url, _):
         (finding,) = endpoint_findings(judged({"url": url}), None)
     assert finding.state == "missing"
     assert url in finding.found
     assert "offers 'fake'" in finding.remedy
+
+
+def test_what_the_judge_said_and_what_may_help_are_told() -> None:
+    with judge_server(MET, 404) as (url, _):
+        (finding,) = endpoint_findings(judged({"url": url}), None)
+    assert finding.found.startswith(f"{url} gave no verdict: http 404, and said '")
+    assert finding.remedy.startswith("see that judge.model is a name this endpoint knows")
 
 
 def test_a_judge_that_is_down_stops_the_run_unless_another_takes_over() -> None:
@@ -162,6 +217,7 @@ def test_a_missing_key_is_named_and_a_given_one_is_shown_nowhere(
     (finding,) = endpoint_findings(judged({"url": NOWHERE, "key_variable": "RVPO_TEST_KEY"}), None)
     assert finding.state == "missing"
     assert "RVPO_TEST_KEY" in finding.found
+    assert finding.remedy == ""  # the sentence has its own
     monkeypatch.setenv("RVPO_TEST_KEY", "sk-0123456789abcdef")
     with judge_server(MET, 401) as (url, requests):
         (finding,) = endpoint_findings(judged({"url": url, "key_variable": "RVPO_TEST_KEY"}), None)

@@ -101,6 +101,11 @@ def test_a_gpu_run_shows_memory_by_part(tiny_model: Path, tmp_path: Path) -> Non
     ("sections", "part", "words"),
     [
         ({"data": {"train": {"path": "none.jsonl"}}}, "data.train", "there is no file"),
+        (
+            {"data": {"train": {"path": "ToolRL/dataset/rlla_4k/train.parquet"}}},
+            "data.train",
+            "git clone https://github.com/qiancheng0/ToolRL",
+        ),
         ({"data": {"train": {"function": "tests.toy:leters"}}}, "data.train", "has no 'leters'"),
         ({"model": {"path": "./none"}}, "model", "there is no folder './none'"),
         ({"rewards": {"odd": {"function": "tests.toy:od"}}}, "rewards", "has no 'od'"),
@@ -149,6 +154,12 @@ def test_gpus_are_those_of_the_machine_or_of_the_options(tiny_model: Path, tmp_p
         plan(config, CPU, gpus=2)
 
 
+@pytest.mark.parametrize("size", [float("inf"), float("nan"), 0.0, -1.0, 1e305])
+def test_memory_that_no_gpu_has_is_refused(tiny_model: Path, size: float) -> None:
+    with pytest.raises(ConfigError, match="--gpu-memory: must be GiB of one GPU, such as 80, got"):
+        plan(tiny_config(tiny_model), CPU, gpus=8, gpu_memory_gib=size)
+
+
 def test_too_little_memory_stops_a_run(tiny_model: Path, tmp_path: Path) -> None:
     config = tiny_config(tiny_model, tmp_path / "run")
     assert missing(plan(config, replace(CPU, memory=0.1))) == ["memory"]
@@ -183,6 +194,80 @@ def test_rubrics_of_a_local_file_are_counted_and_priced(tiny_model: Path, tmp_pa
     assert found.can_start, found.findings
     assert "4 prompts with 3 to 3 criteria" in " ".join(f.found for f in of(found, "data.train"))
     assert of(found, "judge calls")[0].found.startswith("24 a step, 3.0 a sample; 96 in all")
+
+
+def test_data_of_which_nothing_can_be_used_say_why(tiny_model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "rubrics.jsonl"
+    file.write_text("".join(json.dumps({"task": n, "rubric": "[{"}) + "\n" for n in range(3)))
+    source = {"rubrics": str(file), "format": "rar", "domain": "medicine"}
+    found = plan(tiny_config(tiny_model, tmp_path / "run", data={"train": source}), CPU)
+    (finding,) = of(found, "data.train")
+    assert finding.state == "missing"
+    assert finding.found == (
+        f"data.train.rubrics: nothing in '{file}' can be used. 3 rows read, 0 kept (left out: 3 "
+        "without a question). Rows of format rar have the columns question and rubric; the first "
+        "one here has task, rubric. Give other data, or their data.train.format"
+    )
+    assert finding.remedy == ""
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"prompt": "b", "rubric": [{"text": "B.", "polarity": "bad"}]}, "row 1, prompt '1': colu"),
+        ({"prompt": None, "rubric": [{"text": "B."}]}, "row 1, 'prompt': is null"),
+        ({"prompt": "b", "rubric": [{"text": " "}]}, "row 1, prompt '1': column 'rubric' holds"),
+    ],
+)
+def test_a_dirty_row_is_named_with_file_and_setting(
+    tiny_model: Path, tmp_path: Path, row: dict[str, Any], words: str
+) -> None:
+    file = tmp_path / "rows.jsonl"
+    rows = [{"prompt": "a", "rubric": [{"text": "A."}]}, row]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = tiny_config(
+        tiny_model,
+        tmp_path / "run",
+        data={"train": {"path": str(file), "prompt_column": "prompt"}},
+        rewards={"rubric": {"rubric": "channels"}},
+        judge={"serve": str(tiny_model)},
+    )
+    said = [f.found for f in plan(config, CPU).findings if f.state == "missing"]
+    assert any(f"data.train ('{file}'): {words}" in text for text in said), said
+
+
+def test_a_contradicting_row_of_rubrics_is_named_with_its_file(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "rubrics.jsonl"
+    bad = [item | {"polarity": "bad"} for item in RUBRIC_ROW["rubric"]]
+    file.write_text(json.dumps(RUBRIC_ROW | {"rubric": bad}))
+    source = {"rubrics": str(file), "format": "rar", "domain": "medicine"}
+    found = plan(tiny_config(tiny_model, tmp_path / "run", data={"train": source}), CPU)
+    (finding,) = of(found, "data.train")
+    assert f"data.train.rubrics: '{file}', row 0, criterion 0: polarity is 'bad'" in finding.found
+
+
+def test_a_byte_order_mark_is_no_part_of_the_data(tiny_model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "rubrics.jsonl"
+    file.write_text(json.dumps(RUBRIC_ROW), encoding="utf-8-sig")
+    source = {"rubrics": str(file), "format": "rar", "domain": "medicine"}
+    found = plan(tiny_config(tiny_model, tmp_path / "run", data={"train": source}), CPU)
+    assert of(found, "data.train")[0].found.startswith("1 prompts")
+
+
+def test_a_missing_served_judge_is_named_by_its_own_setting(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    config = tiny_config(
+        tiny_model,
+        tmp_path / "run",
+        rewards={"kind": {"rubric": "channels", "criteria": {"kind": "It is kind."}}},
+        judge={"serve": "./none"},
+    )
+    (finding,) = (f for f in plan(config, CPU).findings if f.state == "missing")
+    assert finding.found.startswith("judge.serve.model: there is no folder './none'")
+    assert "model.path" not in finding.found
 
 
 def test_a_served_judge_is_looked_at_and_not_started(tiny_model: Path, tmp_path: Path) -> None:

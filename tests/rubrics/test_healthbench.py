@@ -35,7 +35,7 @@ def raw(**more: Any) -> dict[str, Any]:
         "prompt_id": "invented-1",
         "rubrics": RUBRICS,
         "example_tags": ["theme:hedging"],
-        "ideal_completions_data": None,
+        "ideal_completions_data": {"ideal_completion": "Rest it.", "group": "invented"},
         "canary": "invented-canary",
         **more,
     }
@@ -56,6 +56,7 @@ def test_sign_of_the_points_is_the_polarity() -> None:
                       axis="communication_quality").to_row(),
             Criterion(text="Names rest.", label="important", points=5.0).to_row(),
         ],
+        "ideal_completion": "Rest it.",
         "example_tags": ["theme:hedging"],
         "canary": "invented-canary",
     }  # fmt: skip
@@ -132,6 +133,12 @@ def test_second_row_of_an_id_is_left_out_and_a_missing_id_is_made() -> None:
     rows, report = healthbench_rows([raw(), raw(), raw(prompt_id=None)])
     assert [row["id"] for row in rows] == ["invented-1", "healthbench-2"]
     assert report.dropped_rows == {"of an id met before": 1}
+
+
+@pytest.mark.parametrize("data", [None, {}, {"ideal_completion": None}, "Rest it."])
+def test_row_without_an_ideal_completion_has_an_empty_one(data: Any) -> None:
+    rows, _ = healthbench_rows([raw(ideal_completions_data=data)])
+    assert rows[0]["ideal_completion"] == ""
 
 
 def test_report_tells_axes() -> None:

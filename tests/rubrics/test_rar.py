@@ -271,6 +271,34 @@ def test_criterion_that_its_rubric_already_has_is_left_out() -> None:
     assert report.mended == {}
 
 
+def test_criterion_that_is_repeated_with_the_other_polarity_is_told_apart() -> None:
+    rubric = [
+        item("Essential Criteria: Names Mie."),
+        item("Pitfall Criteria: Names Mie.", -1, polarity="negative"),
+    ]
+    rows, report = rar_rows([raw(*rubric)], "science")
+    assert len(rows[0]["rubric"]) == 1
+    assert report.dropped_criteria == {"repeated to the contrary": 1}
+
+
+def test_criterion_and_its_negation_stay_and_are_counted() -> None:
+    rubric = [
+        item("Essential Criteria: Mentions dust."),
+        item("Pitfall Criteria: Does not mention dust.", -1),
+    ]
+    rows, report = rar_rows([raw(*rubric)], "science")
+    assert len(rows[0]["rubric"]) == 2
+    assert report.statistics.mirrored == 1
+    assert "Criteria that negate another of their rubric: 1." in str(report)
+
+
+def test_report_of_nothing_says_why_and_no_statistics() -> None:
+    _, report = rar_rows([raw(), raw(question=None)], "science")
+    assert str(report) == (
+        "2 rows read, 0 kept (left out: 1 without usable criteria, 1 without a question)."
+    )
+
+
 def test_ids_are_distinct_and_survive_another_order() -> None:
     raws = [raw(item("Optional: A.", 1), question=f"Question {n}?") for n in range(50)]
     forward, _ = rar_rows(raws, "science")

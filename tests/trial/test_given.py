@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,20 @@ def test_a_line_of_its_own_needs_no_data(tmp_path: Path) -> None:
     assert [c.text for c in RAGGED.criteria(response.prompt)] == ["Greets.", "Is rude."]
 
 
+def test_the_line_that_the_readme_shows_is_one(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"```json\n(.*)\n```", readme)
+    (response,) = read(tmp_path, line, data=NO_DATA)
+    assert [c.polarity for c in RAGGED.criteria(response.prompt)] == ["positive", "negative"]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
+    (response,) = read(
+        tmp_path, "\ufeff" + json.dumps({"prompt": "Hi?", "completion": "Hi.", "rubric": ["A."]})
+    )
+    assert response.text == "Hi."
+
+
 def test_criteria_of_the_configuration_need_no_others(tmp_path: Path) -> None:
     chat = [{"role": "system", "content": "S"}, {"role": "user", "content": "Hi?"}]
     (response,) = read(tmp_path, {"prompt": chat, "completion": ""}, reward=FIXED, data=NO_DATA)
@@ -97,6 +112,7 @@ def test_samples_of_a_run_are_read(tmp_path: Path) -> None:
     [
         ("{", "line 1: is not JSON"),
         ("[1]", "line 1: is a list; write"),
+        ("[" * 100_000, r"line 1: is not JSON \(maximum recursion depth"),
         ("", "there are no lines; write"),
         ({"prompt": "a"}, "has no text 'completion'"),
         ({"prompt": "a", "completion": 3}, "has no text 'completion'"),

@@ -175,7 +175,7 @@ def test_no_key_appears_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         result = judged(path, "--prompts", "1", "--repeats", "1", "--json", str(out))
     assert result.exit_code == 1
     assert any(KEY in str(headers) for headers in endpoint.seen.headers)
-    assert "http 401" in result.stdout
+    assert "http 401: the server said 'bad key [key]'; see that key_variable" in result.stdout
     assert KEY not in result.output + out.read_text()
 
 

@@ -1,0 +1,47 @@
+"""What to do about a judge that does not answer."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_KEY: Final = (
+    "see that key_variable names the environment variable which holds this endpoint's key, and "
+    "that the key may use this model"
+)
+_CREDIT: Final = "see to the credit and the limits of the account that the key belongs to"
+_REFUSED: Final = (
+    ("too large|too long|context length", "lower judge.max_tokens or rollout's lengths"),
+    (
+        "max_tokens|max_completion_tokens",
+        "set judge.extra_body={max_tokens: null, max_completion_tokens: N}",
+    ),
+    ("temperature", "set judge.extra_body={temperature: null}"),
+)
+_HINTS: Final = {
+    "http 401": _KEY,
+    "http 403": _KEY,
+    "http 402": _CREDIT,
+    "quota used up": _CREDIT,
+    "http 404": (
+        "see that judge.model is a name this endpoint knows, and that its url is the base address, "
+        "such as https://api.openai.com/v1"
+    ),
+    "unknown host": "see that the endpoint's url is spelt right and can be reached from here",
+    "connection": "see that the endpoint's url, with its port, is right and its server runs",
+    "tls": "see whether the endpoint's url should begin with http:// or names another host",
+}
+
+
+def hint(failure: str, detail: str) -> str:
+    """What a user can do about a failed answer; empty where that is not known.
+
+    Args:
+        failure: `Answer.failure`.
+        detail: `Answer.detail`.
+    """
+    if failure == "http 429" and "quota" in detail.lower():
+        return _CREDIT
+    if failure in ("http 400", "http 422"):
+        return next((text for words, text in _REFUSED if re.search(words, detail.lower())), "")
+    return _HINTS.get(failure, "")

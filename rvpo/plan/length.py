@@ -1,0 +1,74 @@
+"""Whether what the judge has to read is of a sensible length."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rvpo.config import RunConfig
+from rvpo.doctor import Finding
+from rvpo.plan.judging import CHARACTERS, chats, questions
+from rvpo.rewards.rubric import RubricReward
+from rvpo.types import Prompt
+
+_LONG_CRITERION = 4000
+"""Characters that no single sentence has: more likely a whole text in the wrong place."""
+_ROUND = 512
+
+
+def length_findings(
+    config: RunConfig, rewards: Sequence[RubricReward], prompts: Sequence[Prompt]
+) -> list[Finding]:
+    """What is too long for a served judge, or for a criterion. Nothing where all is well."""
+    return [*_context(config, rewards, prompts), *_criteria(rewards, prompts)]
+
+
+def _context(
+    config: RunConfig, rewards: Sequence[RubricReward], prompts: Sequence[Prompt]
+) -> list[Finding]:
+    judge = config.judge
+    if judge is None or judge.serve is None:
+        return []
+    longest = 0
+    for prompt in prompts:
+        asked = sorted(questions(rewards, prompt), key=lambda question: len(question.text))
+        for chat in chats(judge, asked[-1:], prompt):
+            longest = max(longest, sum(len(message["content"]) for message in chat))
+    response = config.rollout.max_completion_tokens
+    needed = math.ceil(longest / CHARACTERS) + response + judge.max_tokens
+    room = judge.serve.max_context_tokens
+    if needed <= room:
+        return []
+    return [
+        Finding(
+            "judge context",
+            "note",
+            f"the longest question to the judge takes about {needed:,} tokens, with a response of "
+            f"{response:,} and a reply of {judge.max_tokens:,}; the served judge has room for "
+            f"{room:,}, and what does not fit fails",
+            f"judge.serve.max_context_tokens={_ROUND * math.ceil(needed / _ROUND)}, as far as the "
+            "model allows, or a smaller judge.max_tokens or rollout.max_completion_tokens",
+        )
+    ]
+
+
+def _criteria(rewards: Sequence[RubricReward], prompts: Sequence[Prompt]) -> list[Finding]:
+    long = [
+        (prompt.id, number, len(criterion.text))
+        for reward in rewards
+        for prompt in (prompts[:1] if reward.fixed else prompts)
+        for number, criterion in enumerate(reward.criteria(prompt))
+        if len(criterion.text) > _LONG_CRITERION
+    ]
+    if not long:
+        return []
+    identity, number, size = long[0]
+    others = f", and {len(long) - 1:,} more are as long" if len(long) > 1 else ""
+    return [
+        Finding(
+            "criteria",
+            "note",
+            f"criterion {number} of prompt {identity!r} has {size:,} characters{others}",
+            "a criterion is one sentence, and is sent to the judge with every response",
+        )
+    ]
