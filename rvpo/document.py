@@ -162,15 +162,17 @@ def _set(document: Document, setting: str) -> Document:
     try:
         value = _load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: '{text}' is not valid YAML: {_reason(error)}") from None
+        given = "the value" if _may_hold_keys(names) else f"'{text}'"
+        raise ConfigError(f"{path}: {given} is not valid YAML: {_reason(error)}") from None
     result = dict(document)
     section = result
     for depth, name in enumerate(names[:-1], start=1):
         inner = section.get(name)
         if inner is not None and not isinstance(inner, dict):
             where = ".".join(names[:depth])
+            given = "" if _may_hold_keys(names) else f" ({inner!r})"
             raise ConfigError(
-                f"{path}: '{where}' is a value ({inner!r}), not a section; "
+                f"{path}: '{where}' is a value{given}, not a section; "
                 f"set it as a whole, {where}=..."
             )
         section[name] = dict(inner or {})
@@ -184,3 +186,8 @@ def _reason(error: yaml.YAMLError) -> str:
         mark = error.problem_mark
         return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem or error.context}"
     return " ".join(str(error).split())
+
+
+def _may_hold_keys(names: Sequence[str]) -> bool:
+    """Whether people might put an API key there, which no message shall repeat."""
+    return names[0] == "judge"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -82,14 +83,58 @@ def test_wrong_setting_is_one_sentence(
         "{model: m, endpoints: [{url: 'https://me:sk-secret@host/v1'}]}",
         "{model: m, endpoints: [{url: 'https://host/v1?api_key=sk-secret'}]}",
         "{model: m, endpoints: [{url: 'sk-secret'}]}",
+        "{model: m, endpoints: [{url: 'https://host/v1/sk-secret-1'}]}",
+        "{model: m, endpoints: [{url: 'https://host/v1?sk-secret-1'}]}",
+        *(
+            f"{{model: m, endpoints: [{{url: 'https://host/v1?{name}=sk-secret'}}]}}"
+            for name in ("code", "Password", "passwd", "pwd", "AUTH", "credential")
+        ),
         ENDPOINT % "key_variable: sk-secret",
+        ENDPOINT % "key_variable: gsk_secret",
+        ENDPOINT % "key_variable: hf_secret",
+        ENDPOINT % "key_variable: pplxsecret",
         ENDPOINT % "api_key: sk-secret",
+        ENDPOINT % "concurrency: sk-secret",
+        "sk-secret",
+        "{model: m, endpoints: sk-secret}",
+        "{model: m, endpoints: [sk-secret]}",
+        "{serve: x, temperature: {key: sk-secret}}",
+        "{serve: x, structured: [sk-secret]}",
+        *(
+            f"{{serve: x, extra_body: {{{name}: secret}}}}"
+            for name in ("api_key", "apikey", "X-API-Key", "Authorization", "token", "password")
+        ),
+        "{serve: x, extra_body: {client_secret: secret}}",
+        "{serve: x, extra_body: {a: [{b: {access_token: secret}}]}}",
+        "{serve: x, extra_body: {a: [sk-secret-1]}}",
+        "{serve: x, extra_body: {headers: {a: 'Bearer secret'}}}",
     ],
 )
 def test_key_in_the_wrong_place_is_refused_and_not_repeated(tmp_path: Path, judge: str) -> None:
     with pytest.raises(ConfigError) as error:
         load(tmp_path, judge=judge)
-    assert "sk-secret" not in str(error.value)
+    lines = str(error.value).splitlines()
+    assert len(lines) == 2
+    assert lines[1].startswith("  judge")
+    assert not re.search("sk-secret|sk_secret|hf_secret|pplxsecret|: secret|Bearer", lines[1])
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        "{max_tokens: null, max_completion_tokens: 100, logit_bias: {'50256': -100}}",
+        "{stop_token_ids: [1], skip_special_tokens: true, prompt_cache_key: judge}",
+        "{chat_template_kwargs: {enable_thinking: false, eos_token: '</s>'}, user: risk-averse}",
+    ],
+)
+def test_usual_fields_of_a_request_are_no_secrets(tmp_path: Path, extra: str) -> None:
+    assert load(tmp_path, judge=f"{{serve: x, extra_body: {extra}}}").judge is not None
+
+
+@pytest.mark.parametrize("url", ["http://a/v1/chat/completions", "http://a/chat/completions/?b=c"])
+def test_the_whole_address_of_a_call_is_no_base_address(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ConfigError, match="must be the base address, without /chat/completions"):
+        load(tmp_path, judge=f"{{model: m, endpoints: [{{url: '{url}'}}]}}")
 
 
 @pytest.mark.parametrize(
@@ -112,3 +157,13 @@ def test_short_forms_mean_the_long_ones(tmp_path: Path) -> None:
     config: Any = load(tmp_path, "{r: {rubric: channels, criteria: {a: A thing.}}}")
     assert config.judge.serve.model == "x"
     assert config.rewards["r"].criteria["a"].text == "A thing."
+
+
+@pytest.mark.parametrize("setting", ["judge.endpoints=[sk-abcdefgh12345", "judge.serve.model=x"])
+def test_what_cannot_be_set_is_not_repeated(tmp_path: Path, setting: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("judge: {serve: sk-abcdefgh12345}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, [setting])
+    assert "sk-abcdefgh12345" not in str(caught.value)
+    assert "judge.endpoints" in str(caught.value) or "judge.serve" in str(caught.value)

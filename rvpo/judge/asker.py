@@ -25,6 +25,7 @@ from rvpo.judge.endpoint import (
     Reply,
     all_endpoints,
 )
+from rvpo.judge.refusal import Failure
 from rvpo.judge.request import Renderer, Request
 from rvpo.judge.router import NoEndpoint, Router
 from rvpo.judge.types import Answer, Job, Usage
@@ -178,7 +179,7 @@ class Asker:
         try:
             permit = await self._router.permit(request.tokens)
         except NoEndpoint as error:
-            return Answer(value=None, failure=error.reason)
+            return _lost(error.failure)
         loop = asyncio.get_running_loop()
         asking = _Asking(request, permit.started, permit.started + self._config.deadline_s)
         while True:
@@ -186,7 +187,7 @@ class Asker:
                 value, reason = await self._attempt(asking, permit)
                 return Answer(value=value, reason=reason, usage=asking.usage(loop.time()))
             except CallFailed as error:
-                failure = error.reason
+                failure = error.failure
                 goes_on = await self._recover(asking, error)
             if goes_on:
                 with suppress(NoEndpoint):
@@ -194,7 +195,7 @@ class Asker:
                         request.tokens, permit.endpoint, asking.deadline
                     )
                     continue
-            return Answer(value=None, failure=failure, usage=asking.usage(loop.time()))
+            return _lost(failure, asking.usage(loop.time()))
 
     async def _recover(self, asking: _Asking, error: CallFailed) -> bool:
         """After a failure, do what helps before another attempt. Returns whether one may follow."""
@@ -270,21 +271,23 @@ class Asker:
             self._router.heard()
             if asking.refused_by is endpoint:
                 endpoint.structured = False  # so it was the schema, not the prompt
-            value, reason = self._read(asking, reply, with_schema)
+            value, reason = self._read(asking, endpoint, reply, with_schema)
             self._latencies.append(asyncio.get_running_loop().time() - started)
             return value, endpoint.without_key(reason)
         except CallFailed as error:
-            if error.reason == SCHEMA_REFUSED:
+            if error.failure.reason == SCHEMA_REFUSED:
                 asking.refused_by = endpoint
             elif error.remedy in ("plain", "resample"):
                 asking.parse_failures += 1
-            asking.failures[error.reason] += 1
-            self._router.failed(error.reason)
+            asking.failures[error.failure.reason] += 1
+            self._router.failed(error.failure)
             raise
         finally:
             self._router.leave(permit)
 
-    def _read(self, asking: _Asking, reply: Reply, with_schema: bool) -> tuple[float, str]:
+    def _read(
+        self, asking: _Asking, endpoint: Endpoint, reply: Reply, with_schema: bool
+    ) -> tuple[float, str]:
         asking.input_tokens += reply.input_tokens
         asking.output_tokens += reply.output_tokens
         asking.cost += reply.cost
@@ -295,7 +298,7 @@ class Asker:
             if with_schema and not reply.text.strip():
                 raise CallFailed(str(error), "plain") from None
             reason = "truncated" if cut else str(error)
-            raise CallFailed(reason, "resample") from None
+            raise CallFailed(reason, "resample", endpoint.detail(reply.text)) from None
 
     def _usual_latency(self) -> float | None:
         """What a call is slow beyond; None where that is not asked for or not known."""
@@ -303,6 +306,10 @@ class Asker:
         if quantile is None or len(self._latencies) < HEDGE_SAMPLES:
             return None
         return sorted(self._latencies)[int(quantile * len(self._latencies))]
+
+
+def _lost(failure: Failure, usage: Usage | None = None) -> Answer:
+    return Answer(value=None, failure=failure.reason, detail=failure.detail, usage=usage or Usage())
 
 
 def _landed(flight: _Flight, joined: bool) -> Answer:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from rvpo.errors import ConfigError
 
@@ -62,7 +62,7 @@ class Cache:
         self._closing = False
 
     def get(self, key: bytes) -> tuple[float, str] | None:
-        """The (value, reason) known for a key.
+        """The (value, reason) known for a key. A damaged entry is none, and will be replaced.
 
         Raises:
             CacheError: the file cannot be read.
@@ -73,10 +73,7 @@ class Cache:
             ).fetchone()
         except sqlite3.Error as error:
             raise CacheError(f"cache: {error}") from error
-        if row is None:
-            return None
-        verdict = json.loads(row[0])
-        return verdict["value"], verdict["reason"]
+        return None if row is None else _verdict(row[0])
 
     async def put(self, key: bytes, value: float, reason: str) -> None:
         """Return when the verdict is in the file, where the end of this process cannot lose it.
@@ -131,9 +128,24 @@ class Cache:
                     raise
 
 
+def _verdict(entry: Any) -> tuple[float, str] | None:
+    """The (value, reason) in a cell, which may hold anything."""
+    try:
+        verdict = json.loads(entry)
+        value, reason = verdict["value"], verdict["reason"]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= 1 or not isinstance(reason, str):
+        return None
+    return float(value), reason
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     # The writer is opened by one thread and used by another, never by two at once.
-    return sqlite3.connect(path, timeout=_BUSY_S, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=_BUSY_S, check_same_thread=False)
+    connection.text_factory = bytes  # a cell that is no UTF-8 is damage, and shall not raise
+    return connection
 
 
 def _set_up(path: Path) -> None:

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from zlib import crc32
 
-from rvpo.judge.link import Answers, Link, Request
+from rvpo.judge.link import SILENCE_S, Answers, Link, Request
 from rvpo.judge.types import Job
 
 
@@ -29,17 +29,24 @@ class JudgeClient:
     """Sends jobs to the judge workers of the run and gives their answers back.
 
     All of it happens on one background thread, which sleeps while nothing arrives. When a worker
-    dies, its unanswered jobs are sent again as soon as it is back.
+    dies or falls silent, its unanswered jobs are sent again as soon as it is back.
 
     Args:
         patience_s: how long a worker may be out of reach before its jobs fail.
+        silence_s: how long it may say nothing, not even that it lives, before it counts as lost.
     """
 
-    def __init__(self, addresses: JudgeAddresses, patience_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        addresses: JudgeAddresses,
+        patience_s: float = 60.0,
+        silence_s: float = SILENCE_S,
+    ) -> None:
         self._futures: set[Future[Answers]] = set()
         self._ids = itertools.count()
         self._links = [
-            Link(host, port, addresses.token, patience_s) for host, port in addresses.workers
+            Link(host, port, addresses.token, patience_s, silence_s)
+            for host, port in addresses.workers
         ]
         self._loop = asyncio.new_event_loop()
         self._stopped = asyncio.Event()

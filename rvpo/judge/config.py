@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
 
+from rvpo.judge.secret import holds_secret
 from rvpo.settings import (
     Float,
     Fraction,
@@ -17,6 +18,8 @@ from rvpo.settings import (
     PositiveInt,
     Section,
 )
+
+_SECRET_PARAMETER = re.compile("key|token|secret|sig|passw|pwd|auth|credential|^code$")
 
 
 def _address(value: str) -> str:
@@ -29,19 +32,39 @@ def _address(value: str) -> str:
         known = False
     if not known:
         raise ValueError("must be an address such as https://api.openai.com/v1")
-    secret = [n for n, _ in parse_qsl(parts.query) if re.search("key|token|secret|sig", n.lower())]
-    if parts.username is not None or secret:
+    names = [name.lower() for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
+    rest = [parts.path, parts.query, parts.fragment]  # a host may well be called sk-something
+    if (
+        parts.username is not None
+        or any(map(_SECRET_PARAMETER.search, names))
+        or holds_secret(rest)
+    ):
         raise ValueError(
             "holds a password or key, which would be stored with the run; put it into an "
             "environment variable and name that in key_variable"
+        )
+    if parts.path.rstrip("/").endswith("/chat/completions"):
+        raise ValueError(
+            "must be the base address, without /chat/completions, such as https://api.openai.com/v1"
         )
     return value
 
 
 def _variable(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+    # Upper case alone: keys such as gsk_... would otherwise pass for names.
+    if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", value):
         raise ValueError(
-            "must be the name of an environment variable, such as OPENAI_API_KEY, and not the key"
+            "must be the name of an environment variable in capitals, such as OPENAI_API_KEY, and "
+            "not the key"
+        )
+    return value
+
+
+def _without_secrets(value: dict[str, Any]) -> dict[str, Any]:
+    if holds_secret(value):
+        raise ValueError(
+            "holds what looks like a password or key, which would be stored with the run; leave "
+            "it out, and name the environment variable of an API key in the endpoint's key_variable"
         )
     return value
 
@@ -119,7 +142,9 @@ class JudgeConfig(Section):
     """Ask for a short reason before each verdict: better verdicts, more tokens."""
     structured: bool = True
     """Ask the endpoint to hold replies to a JSON schema; where it refuses, replies are parsed."""
-    extra_body: dict[str, Any] = Field(default_factory=dict)
+    extra_body: Annotated[dict[str, Any], AfterValidator(_without_secrets)] = Field(
+        default_factory=dict
+    )
     """Further fields of every request, such as {reasoning_effort: low}; null leaves out one that
     the endpoint does not take, as in {temperature: null}. No place for secrets: it is stored."""
     timeout_s: PositiveFloat = 60.0

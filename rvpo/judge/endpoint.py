@@ -10,6 +10,7 @@ import random
 import re
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, Literal
@@ -21,6 +22,8 @@ from yarl import URL
 from rvpo.errors import ConfigError
 from rvpo.judge.config import EndpointConfig, JudgeConfig
 from rvpo.judge.limits import Breaker, Pace, Window, share_of
+from rvpo.judge.refusal import Failure, Refusal, excerpt
+from rvpo.judge.secret import masked
 
 LONGEST_REPLY: Final = 2**20
 """Bytes of a reply that are read."""
@@ -32,8 +35,12 @@ SCHEMA_REFUSED: Final = "schema refused"
 """The reason of a call that may succeed without its schema."""
 
 _BROKEN: Final = frozenset((401, 402, 403, 404))  # the key, the credit or the name is wrong
+_NO_QUOTA: Final = "insufficient_quota"  # of a 429 that no waiting ends
 _TRANSIENT: Final = frozenset((408, 409, 425))
 _LONGEST_THROTTLE_S: Final = 30.0
+_REFUSAL_BYTES: Final = 2**16
+_REFUSAL_S: Final = 2.0  # how long the words of a refusal are waited for
+_MOST_TOKENS: Final = 10**9  # of a call: a server that counts more counts wrong
 
 Remedy = Literal["wait", "retry", "switch", "plain", "resample", "none"]
 """What may help after a failure: the endpoint's own pause, trying later, another endpoint,
@@ -43,13 +50,12 @@ asking without a schema, another sample of the same model, or nothing."""
 class CallFailed(Exception):
     """A call without a usable reply.
 
-    Its reason is one of few short texts, to be counted. It holds nothing of what the server said,
-    which may repeat a key.
+    Its text is the reason alone: of what the server said, only the detail may be shown.
     """
 
-    def __init__(self, reason: str, remedy: Remedy) -> None:
+    def __init__(self, reason: str, remedy: Remedy, detail: str = "") -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.failure = Failure(reason, detail)
         self.remedy = remedy
 
 
@@ -97,7 +103,7 @@ class Endpoint:
         self.concurrency = share_of(config.concurrency, *share)
         self.structured = True
         """False once it has refused a schema and answered without."""
-        self.broken: str | None = None
+        self.broken: Failure | None = None
         """Why it will never answer."""
         self._config = config
         self._url = _completions(config)
@@ -175,10 +181,12 @@ class Endpoint:
                 ) as response,
             ):
                 if response.status != 200:
+                    refusal = Refusal.read(await _beginning(response.content))
                     if with_schema and response.status in (400, 422):
-                        raise CallFailed(SCHEMA_REFUSED, "plain")
+                        detail = self.detail(refusal.message)
+                        raise CallFailed(SCHEMA_REFUSED, "plain", detail)
                     retry_after = response.headers.get("Retry-After")
-                    raise self._refusal(response.status, retry_after, permit)
+                    raise self._refused(response.status, retry_after, refusal, permit)
                 text = await _read(response.content)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             self._breaker.fail(time.monotonic(), permit.started)
@@ -196,6 +204,10 @@ class Endpoint:
         key = self._key()
         return text if key is None or len(key) < SHORTEST_KEY else text.replace(key, "[key]")
 
+    def detail(self, text: str) -> str:
+        """An excerpt of what the server wrote, with all keys taken out, to be shown to users."""
+        return excerpt(masked(self.without_key(text)))
+
     def _key(self) -> str | None:
         variable = self._config.key_variable
         return None if variable is None else os.environ[variable].strip()
@@ -207,8 +219,15 @@ class Endpoint:
             headers["Authorization"] = f"Bearer {key}"
         return headers
 
-    def _refusal(self, status: int, retry_after: str | None, permit: Permit) -> CallFailed:
+    def _refused(
+        self, status: int, retry_after: str | None, refusal: Refusal, permit: Permit
+    ) -> CallFailed:
         now = time.monotonic()
+        detail = self.detail(refusal.message)
+        if status in _BROKEN or (status == 429 and _NO_QUOTA in refusal.codes):
+            self._breaker.succeed(now)  # it answers, if not as we like
+            self.broken = Failure("quota used up" if status == 429 else f"http {status}", detail)
+            return CallFailed(self.broken.reason, "switch", detail)
         reason = f"http {status}"
         pause_s = _seconds(retry_after)
         if pause_s is not None:
@@ -218,29 +237,27 @@ class Endpoint:
                 pause_s = min(_LONGEST_THROTTLE_S, 0.5 * 2**self._throttles)
                 self._throttles += 1
                 self._paused_until = max(self._paused_until, now + pause_s * random.uniform(0.5, 1))
-            return CallFailed(reason, "wait")
+            return CallFailed(reason, "wait", detail)
         if status >= 500 or status in _TRANSIENT:
             self._breaker.fail(now, permit.started)
-            return CallFailed(reason, "retry")
-        self._breaker.succeed(now)  # it answers, if not as we like
-        if status in _BROKEN:
-            self.broken = reason
-            return CallFailed(reason, "switch")
-        return CallFailed(reason, "none")
+            return CallFailed(reason, "retry", detail)
+        self._breaker.succeed(now)
+        return CallFailed(reason, "none", detail)
 
     def _completion(self, body: bytes) -> Reply:
         try:
             value = json.loads(body)
             choice = value["choices"][0]
-            text = choice["message"].get("content")
+            text = _content(choice["message"].get("content"))
             finish_reason = choice.get("finish_reason")
             usage = value.get("usage")
         except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
-            raise CallFailed("no completion", "resample") from None
+            detail = self.detail(Refusal.read(body).message)
+            raise CallFailed("no completion", "resample", detail) from None
         input_tokens = _count(usage, "prompt_tokens")
         output_tokens = _count(usage, "completion_tokens")
         return Reply(
-            text=text if isinstance(text, str) else "",
+            text=text,
             finish_reason=finish_reason if isinstance(finish_reason, str) else "",
             input_tokens=input_tokens,
             output_tokens=output_tokens,
@@ -275,6 +292,28 @@ async def _read(content: aiohttp.StreamReader) -> bytes:
     return b"".join(chunks)
 
 
+async def _beginning(content: aiohttp.StreamReader) -> bytes:
+    """As much of a refusal's body as comes soon: the status counts, whatever follows it."""
+    chunks: list[bytes] = []
+    with suppress(TimeoutError, aiohttp.ClientError, OSError):
+        async with asyncio.timeout(_REFUSAL_S):
+            while sum(map(len, chunks)) < _REFUSAL_BYTES and not content.at_eof():
+                chunks.append(await content.read(_REFUSAL_BYTES))
+    return b"".join(chunks)
+
+
+def _content(value: Any) -> str:
+    """The text of a message, whole or in parts; empty where there is none."""
+    if isinstance(value, list):
+        texts = (
+            part.get("text")
+            for part in value
+            if isinstance(part, Mapping) and part.get("type") == "text"
+        )
+        return "".join(text for text in texts if isinstance(text, str))
+    return value if isinstance(value, str) else ""
+
+
 def _reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "timeout"
@@ -291,13 +330,13 @@ def _seconds(retry_after: str | None) -> float | None:
         return float(retry_after)
     try:
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):  # the year may be any number
         return None
 
 
 def _count(usage: Any, name: str) -> int:
     value = usage.get(name) if isinstance(usage, Mapping) else None
-    return value if isinstance(value, int) and value > 0 else 0
+    return value if type(value) is int and 0 <= value <= _MOST_TOKENS else 0  # a bool is no count
 
 
 def _pace(limit: int | None, name: str, share: tuple[int, int]) -> Pace | None:

@@ -16,8 +16,15 @@ from typing import Any, Final
 from rvpo.errors import RewardError
 from rvpo.judge.types import Answer, Job
 
+BEAT_S: Final = 2.0
+"""How often a worker says that it lives."""
+SILENCE_S: Final = 30.0
+"""How long it may say nothing before it counts as lost: machines are busy."""
+
 _LONGEST_LINE: Final = 64 * 2**20  # bytes
+_LOOKS: Final = 10  # at a worker, until its silence is too long
 _MOST_LOSSES: Final = 8
+_MOST_SILENCES: Final = 3  # fewer, for each takes long
 _LONGEST_PAUSE_S: Final = 1.0
 
 Answers = tuple[Answer, ...]
@@ -33,16 +40,25 @@ class Request:
 
 
 class Link:
-    """The connection to one worker, and all it has not answered. Lives on the client's thread."""
+    """The connection to one worker, and all it has not answered. Lives on the client's thread.
 
-    def __init__(self, host: str, port: int, token: str, patience_s: float) -> None:
+    Args:
+        patience_s: how long the worker may be out of reach before its jobs fail.
+        silence_s: how long it may say nothing before it is tried on another connection.
+    """
+
+    def __init__(
+        self, host: str, port: int, token: str, patience_s: float, silence_s: float = SILENCE_S
+    ) -> None:
         self._host, self._port, self._token = host, port, token
-        self._patience_s = patience_s
+        self._patience_s, self._silence_s = patience_s, silence_s
         self._unanswered: dict[int, Request] = {}
         self._unsent: deque[Request] = deque()
         self._work = asyncio.Event()  # set while something is unsent
         self._writer: asyncio.StreamWriter | None = None
         self._losses = 0  # of the connection, since the last answer
+        self._silences = 0  # of these
+        self._lines = 0  # that came
         self._given_up: str | None = None
 
     def add(self, request: Request) -> None:
@@ -56,7 +72,7 @@ class Link:
     def drop(self) -> None:
         self._unanswered.clear()
         self._unsent.clear()
-        self._losses = 0
+        self._losses = self._silences = 0
         if self._writer is None:
             return
         if self._writer.transport.get_write_buffer_size():
@@ -85,8 +101,10 @@ class Link:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._send(self._writer))
                     group.create_task(self._receive(reader))
-            except* OSError:
+                    group.create_task(self._watch())
+            except* OSError as errors:
                 self._losses += 1
+                self._silences += errors.subgroup(_Silence) is not None
             except* _WorkerError as errors:
                 self._fail_all(str(errors.exceptions[0]))
             finally:
@@ -133,7 +151,21 @@ class Link:
                 raise _WorkerError("sent a line without an end") from error
             if not line.endswith(b"\n"):
                 raise ConnectionResetError("the worker closed the connection")
+            self._lines += 1
             self._take(line)
+
+    async def _watch(self) -> None:
+        """
+        Raises:
+            _Silence: the worker said nothing for too long, as one does that was stopped.
+        """
+        looks, lines = 0, self._lines
+        while looks < _LOOKS:
+            # Not one long wait: time in which this process itself stands still is a single look.
+            await asyncio.sleep(self._silence_s / _LOOKS)
+            looks = looks + 1 if lines == self._lines else 0
+            lines = self._lines
+        raise _Silence
 
     def _take(self, line: bytes) -> None:
         """
@@ -145,13 +177,15 @@ class Link:
             if "error" in reply:
                 self._given_up = str(reply["error"])
                 raise _WorkerError(self._given_up)
+            if "alive" in reply:
+                return
             request = self._unanswered.get(reply["id"])
             answers = tuple(Answer.from_json(answer) for answer in reply["answers"])
             if request is not None and len(answers) != len(request.job.questions):
                 raise ValueError("one answer per question is needed")
         except (ValueError, TypeError, KeyError) as error:
             raise _WorkerError(f"sent a reply that cannot be read: {line[:80]!r}") from error
-        self._losses = 0
+        self._losses = self._silences = 0
         if request is None:  # answered before, or dropped meanwhile
             return
         del self._unanswered[request.id]
@@ -160,9 +194,15 @@ class Link:
 
     async def _start_over(self) -> None:
         """After a loss: everything unanswered is unsent again."""
-        if self._losses >= _MOST_LOSSES:
+        if self._silences >= _MOST_SILENCES:
+            self._fail_all(
+                f"does not answer: it was silent for {self._silence_s:g} s, {self._silences} times "
+                "in a row; if its process was stopped, continue or kill it"
+            )
+            self._losses = self._silences = 0
+        elif self._losses >= _MOST_LOSSES:
             self._fail_all(f"closed the connection {self._losses} times without an answer")
-            self._losses = 0
+            self._losses = self._silences = 0
         self._unsent = deque(self._unanswered.values())
         if self._unsent:
             self._work.set()
@@ -180,6 +220,10 @@ class Link:
         self._work.clear()
         for request in failed:
             _fail(request, what)
+
+
+class _Silence(ConnectionError):
+    """A connection on which nothing comes any more."""
 
 
 class _WorkerError(Exception):

@@ -7,16 +7,24 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from rvpo.judge.endpoint import Endpoint, Permit
+from rvpo.judge.refusal import Failure
+
+STRANGER_PATIENCE_S: Final = 60.0
+"""How long a judge that was never reached may stay so: after that its address is wrong, not its
+day bad."""
+
+_UNREACHED: Final = frozenset(("connection", "unknown host", "tls"))
 
 
 class NoEndpoint(Exception):
-    """There was no endpoint to ask in time. Its reason is a text that repeats, to be counted."""
+    """There was no endpoint to ask in time."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.reason)
+        self.failure = failure
 
 
 @dataclass(slots=True, eq=False)
@@ -34,16 +42,25 @@ class Router:
             ready.
         patience_s: when nothing has been heard of any endpoint for this long, calls that wait to
             be made fail at once, except those by which that would change.
+        stranger_patience_s: the same, where it is shorter, as long as no endpoint could ever be
+            reached; then all calls that wait fail.
     """
 
-    def __init__(self, endpoints: Sequence[Endpoint], patience_s: float) -> None:
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        patience_s: float,
+        stranger_patience_s: float = STRANGER_PATIENCE_S,
+    ) -> None:
         self._endpoints = tuple(endpoints)
         self._patience_s = patience_s
+        self._stranger_patience_s = min(patience_s, stranger_patience_s)
+        self._reached = False
         self._first: deque[_Waiter] = deque()
         self._again: deque[_Waiter] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._silent_since: float | None = None  # the first call that nothing was heard after
-        self._last_failure: str | None = None
+        self._last_failure: Failure | None = None
         self._loop = asyncio.get_running_loop()
 
     async def permit(self, tokens: int) -> Permit:
@@ -61,7 +78,9 @@ class Router:
             NoEndpoint: all endpoints are broken, or the deadline passed.
         """
         waiter = _Waiter(tokens, avoided, self._loop.create_future())
-        timer = self._loop.call_at(deadline, _fail, waiter, self._last_failure or "deadline")
+        timer = self._loop.call_at(
+            deadline, _fail, waiter, self._last_failure or Failure("deadline")
+        )
         try:
             return await self._wait(waiter, self._again)
         finally:
@@ -81,10 +100,12 @@ class Router:
     def heard(self) -> None:
         """An endpoint replied."""
         self._silent_since = None
+        self._reached = True
 
-    def failed(self, reason: str) -> None:
+    def failed(self, failure: Failure) -> None:
         """A call failed."""
-        self._last_failure = reason
+        self._last_failure = failure
+        self._reached |= failure.reason not in _UNREACHED
 
     async def _wait(self, waiter: _Waiter, queue: deque[_Waiter]) -> Permit:
         queue.append(waiter)
@@ -125,30 +146,34 @@ class Router:
 
     def _hold(self) -> None:
         """Nothing can be granted now: let fail what need not wait, and wake up for the rest."""
-        broken = [endpoint.broken for endpoint in self._endpoints]
-        if all(broken):
+        broken = [e.broken for e in self._endpoints if e.broken is not None]
+        if len(broken) == len(self._endpoints):
             for queue in (self._again, self._first):
-                _fail_all(queue, str(broken[-1]))
+                _fail_all(queue, broken[-1])
             return
         now = self._loop.time()
         tokens = (self._again or self._first)[0].tokens
         wake = min(endpoint.ready_at(now, tokens) for endpoint in self._endpoints)
-        if self._first and self._silent_since is not None and self._last_failure is not None:
-            given_up = self._silent_since + self._patience_s
-            if now >= given_up:
-                _fail_all(self._first, self._last_failure)
-            else:
+        idle = (self._first,) if self._reached else (self._first, self._again)
+        if any(idle) and self._silent_since is not None and self._last_failure is not None:
+            given_up = self._silent_since + (
+                self._patience_s if self._reached else self._stranger_patience_s
+            )
+            if now < given_up:
                 wake = min(wake, given_up)
+            else:
+                for queue in idle:
+                    _fail_all(queue, self._last_failure)
         if wake < math.inf and (self._first or self._again):
             self._timer = self._loop.call_at(wake, self._serve)
 
 
-def _fail(waiter: _Waiter, reason: str) -> None:
+def _fail(waiter: _Waiter, failure: Failure) -> None:
     if not waiter.granted.done():
-        waiter.granted.set_exception(NoEndpoint(reason))
+        waiter.granted.set_exception(NoEndpoint(failure))
 
 
-def _fail_all(queue: deque[_Waiter], reason: str) -> None:
+def _fail_all(queue: deque[_Waiter], failure: Failure) -> None:
     for waiter in queue:
-        _fail(waiter, reason)
+        _fail(waiter, failure)
     queue.clear()

@@ -36,7 +36,7 @@ class JudgeService:
             # Workers would find out too, after minutes of loading models. The last has least.
             all_endpoints(config, (config.workers - 1, config.workers))
         if config.serve is not None and is_main:
-            self._model_path = resolve_model(config.serve.model)
+            self._model_path = resolve_model(config.serve.model, "judge.serve.model")
             self._server = JudgeServer.start(config.serve, self._model_path, on_gpu=on_gpu)
             self._open.callback(self._server.close)
 

@@ -77,6 +77,8 @@ class Answer:
     """The judge's own words."""
     failure: str | None = None
     """Why there is no value, in a few words that repeat: they are counted."""
+    detail: str = ""
+    """What the server said to that: a line of up to 200 characters, without keys; never counted."""
     usage: Usage = Usage()
 
     def to_json(self) -> dict[str, Any]:

@@ -9,7 +9,8 @@ SIGTERM.
 
 Clients speak JSON by the line, first `{"token": ...}`, then any number of `{"id": n, "job": ...}`,
 each answered by `{"id": n, "answers": [...]}` in any order. `{"cancel": true}` drops what is not
-answered yet, and so does the end of the connection.
+answered yet, and so does the end of the connection. Every few seconds the worker says
+`{"alive": true}`, also while it reads nothing more: a client that does not hear it has lost it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from typing import Any, Final
 from rvpo.errors import ConfigError
 from rvpo.judge.asker import Asker
 from rvpo.judge.config import JudgeConfig
+from rvpo.judge.link import BEAT_S
 from rvpo.judge.types import Job
 
 PENDING_PER_CALL: Final = 4
@@ -125,10 +127,12 @@ class Worker:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = Connection(writer)
+        beating: asyncio.Task[None] | None = None
         try:
             lines = _lines(reader)
             if not _is_token(await anext(lines, b""), self._token):
                 return
+            beating = asyncio.create_task(_beat(writer))
             async for line in lines:
                 message = json.loads(line)
                 if message.get("cancel"):
@@ -142,6 +146,8 @@ class Worker:
         except ConnectionError:
             pass  # it left
         finally:
+            if beating is not None:
+                beating.cancel()
             connection.drop()
             await asyncio.gather(*connection.tasks, return_exceptions=True)
             writer.close()
@@ -177,6 +183,14 @@ class Worker:
             error = task.exception()
             if error is not None:
                 self.stopped.set_exception(error)
+
+
+async def _beat(writer: asyncio.StreamWriter) -> None:
+    """Tell a client again and again that this process still runs."""
+    while not writer.is_closing():
+        if not writer.transport.get_write_buffer_size():  # else it has enough to read
+            writer.write(b'{"alive": true}\n')
+        await asyncio.sleep(BEAT_S)
 
 
 async def _lines(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:

@@ -18,6 +18,7 @@ from typing import Any
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before an answer")
+    parser.add_argument("--beat", type=float, help="say so often, in seconds, that it lives")
     parser.add_argument("--pid", type=Path, help="folder to leave a file in, named by process id")
     parser.add_argument("--kill-on", help="SIGKILL itself on a response with this text")
     parser.add_argument("--die", help="print this to stderr and exit 3 before listening")
@@ -50,6 +51,10 @@ class FakeWorker:
     async def requests(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tasks: set[Any]
     ) -> None:
+        if self.options.beat:
+            beating = asyncio.create_task(self.beat(writer))
+            tasks.add(beating)
+            beating.add_done_callback(tasks.discard)
         if self.options.deaf:
             await asyncio.Event().wait()
         while line := await reader.readline():
@@ -84,6 +89,11 @@ class FakeWorker:
         for _ in range(2 if self.options.twice else 1):
             writer.write(line)
         await writer.drain()
+
+    async def beat(self, writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(b'{"alive": true}\n')
+            await asyncio.sleep(self.options.beat)
 
     def note(self, text: str) -> None:
         if self.options.seen:

@@ -49,6 +49,7 @@ class Faults:
     malformed: float = 0.0
     drop: float = 0.0
     drip: float = 0.0
+    drip_status: int = 200
     storm: float = 0.0
     """The share of calls that begin a storm of 429, which meets all calls while it lasts."""
     storm_s: float = 0.5
@@ -75,7 +76,7 @@ Script = Callable[[dict[str, Any]], web.StreamResponse | None]
 
 
 def completion(
-    text: str, finish_reason: str = "stop", usage: dict[str, int] | None = None
+    text: Any, finish_reason: str = "stop", usage: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     return {
         "choices": [{"message": {"content": text}, "finish_reason": finish_reason}],
@@ -240,7 +241,7 @@ class FakeEndpoint:
 
     async def _drip(self, request: web.Request, lie: str) -> web.StreamResponse:
         self.seen.failures["timeout"] += 1
-        response = web.StreamResponse()
+        response = web.StreamResponse(status=self.faults.drip_status)
         with suppress(ConnectionError):
             await response.prepare(request)
             for byte in b" " * 10_000 + json.dumps(completion(lie)).encode():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -19,7 +20,10 @@ from pydantic import ValidationError
 from rvpo.errors import ConfigError
 from rvpo.judge.asker import HEDGE_SAMPLES, Asker
 from rvpo.judge.config import EndpointConfig, JudgeConfig
+from rvpo.judge.endpoint import Endpoint
+from rvpo.judge.refusal import Failure
 from rvpo.judge.request import Renderer
+from rvpo.judge.router import NoEndpoint, Router
 from rvpo.judge.types import Answer, Job, Question
 from tests.judge.server import (
     INPUT_TOKENS,
@@ -70,7 +74,7 @@ def always(reply: Callable[[], web.Response]) -> Script:
     return lambda body: reply()
 
 
-def says(text: str, finish_reason: str = "stop") -> web.Response:
+def says(text: Any, finish_reason: str = "stop") -> web.Response:
     return web.json_response(completion(text, finish_reason))
 
 
@@ -96,13 +100,69 @@ def test_a_verdict_comes_with_what_it_took() -> None:
 
 def test_a_key_is_sent_and_is_never_seen_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JUDGE_KEY", "sk-secret\n")
-    refused = web.json_response({"error": "wrong key sk-secret"}, status=400)
+    refused = web.json_response({"error": {"message": "wrong key: sk-secret"}}, status=400)
     with FakeEndpoint(script=first(refused)) as endpoint:
         settings = config(endpoint.url, endpoint={"key_variable": "JUDGE_KEY"}, structured=False)
         (answer,) = ask(settings, job(1))
     assert endpoint.seen.headers[0]["Authorization"] == "Bearer sk-secret"
-    assert answer.failure == "http 400"
+    assert (answer.failure, answer.detail) == ("http 400", "wrong key: [key]")
     assert "sk-secret" not in repr(answer)
+
+
+def test_a_key_that_the_judge_repeats_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUDGE_KEY", "correct-horse")
+    with FakeEndpoint(script=first(says(verdict(True, "I know correct-horse.")))) as endpoint:
+        (answer,) = ask(config(endpoint.url, endpoint={"key_variable": "JUDGE_KEY"}), job(1))
+    assert answer.reason == "I know [key]."
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (
+            '{"error": {"message": "No\\tsuch\\nmodel.", "type": "x", "code": null}}',
+            "No such model.",
+        ),
+        ('{"error": "Out of order"}', "Out of order"),
+        ('{"object": "error", "message": "Too long", "code": 400}', "Too long"),
+        ('{"detail": "Not Found"}', "Not Found"),
+        ('{"detail": [{"msg": "ü"}]}', '[{"msg": "ü"}]'),
+        ('{"error": {"message": null}}', '{"error": {"message": null}}'),
+        ("<h1>Bad\u202e\x1b[31m Gateway</h1>\n", "<h1>Bad [31m Gateway</h1>"),
+        ("", ""),
+        ("[" * 100_000, "[" * 199 + "…"),
+        (" " * 190 + "word " * 100, ("word " * 40)[:199] + "…"),
+        ("Keys sk-abc_DEF-12345, sk-proj-****9876 and Bearer abc", "Keys [key], [key] and [key]"),
+        ("x" * 190 + "correct-horse" * 9, "x" * 190 + "[key][key…"),
+    ],
+)
+def test_a_refusal_is_told_in_the_servers_words_but_for_keys(
+    body: str, detail: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUDGE_KEY", "correct-horse")
+    with FakeEndpoint(script=always(lambda: web.Response(status=418, text=body))) as endpoint:
+        (answer,) = ask(config(endpoint.url, endpoint={"key_variable": "JUDGE_KEY"}), job(1))
+    assert (answer.failure, answer.detail) == ("http 418", detail)
+    assert Answer.from_json(answer.to_json()) == answer
+    assert detail not in answer.usage.attempt_failures
+
+
+def test_a_failed_answer_comes_with_what_was_said_last() -> None:
+    script = first(web.Response(status=500, text="Oops"), says("I cannot tell."))
+    with FakeEndpoint(script=script) as endpoint:
+        (unreadable,) = ask(config(endpoint.url, attempts=2), job(1))
+    assert (unreadable.failure, unreadable.detail) == ("no verdict", "I cannot tell.")
+    unasked = always(lambda: web.Response(status=401, text="Who are you?"))
+    with FakeEndpoint(script=unasked) as endpoint:
+        answers = ask(config(endpoint.url, endpoint={"concurrency": 1}), job(1, 2, 3))
+    assert {(answer.failure, answer.detail) for answer in answers} == {("http 401", "Who are you?")}
+    assert [answer.usage.requests for answer in answers] == [1, 0, 0]
+
+
+def test_a_refusal_counts_before_its_words_have_come() -> None:
+    with FakeEndpoint(Faults(drip=1.0, drip_status=404)) as endpoint:
+        (answer,) = ask(config(endpoint.url), job(1))
+    assert (answer.failure, answer.detail) == ("http 404", "")
 
 
 @pytest.mark.parametrize("value", [None, "", " ", "sk-with\nnewline", "sk-ünicode"])
@@ -198,6 +258,41 @@ def test_what_is_no_completion_is_a_failure(body: bytes) -> None:
     assert answer.failure == "no completion"
 
 
+def test_a_reply_in_parts_is_read_as_one() -> None:
+    text = verdict(True)
+    parts = [
+        {"type": "thinking", "text": verdict(False)},
+        {"type": "text", "text": text[:9]},
+        "and",
+        {"type": "text"},
+        {"type": "text", "text": text[9:]},
+    ]
+    script = first(says(parts))
+    with FakeEndpoint(script=script) as endpoint:
+        (answer,) = ask(config(endpoint.url, attempts=1), job(1))
+    assert (answer.value, answer.reason) == (1.0, "It says so.")
+    assert answer.usage.requests == 1
+
+
+@pytest.mark.parametrize("count", [True, -5, 2.5, 10**400, 10**10, "7", None])
+def test_only_counts_of_tokens_are_counted(count: Any) -> None:
+    usage = {"prompt_tokens": 7, "completion_tokens": count}
+    script = first(web.json_response(completion(verdict(True), usage=usage)))
+    with FakeEndpoint(script=script) as endpoint:
+        limits = {"output_price": 1.0, "tokens_per_minute": 100_000}
+        (answer,) = ask(config(endpoint.url, endpoint=limits), job(1))
+    assert answer.value == 1.0
+    assert (answer.usage.input_tokens, answer.usage.output_tokens, answer.usage.cost) == (7, 0, 0.0)
+
+
+@pytest.mark.parametrize("later", ["Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "-1", "soon"])
+def test_a_retry_after_that_is_none_is_passed_over(later: str) -> None:
+    script = first(web.Response(status=503, headers={"Retry-After": later}))
+    with FakeEndpoint(script=script) as endpoint:
+        (answer,) = ask(config(endpoint.url), job(1))
+    assert (answer.failure, answer.usage.attempt_failures) == (None, {"http 503": 1})
+
+
 def test_a_reply_is_read_up_to_a_limit() -> None:
     long = verdict(True) + " " * 2**21
     with FakeEndpoint(script=always(lambda: says(long))) as endpoint:
@@ -251,6 +346,23 @@ def test_an_empty_completion_under_a_schema_is_asked_for_in_text_that_once() -> 
     assert (once.failure, later.failure) == (None, None)
     formats = ["response_format" in body for body in endpoint.seen.bodies]
     assert formats == [True, False, True]
+
+
+@pytest.mark.parametrize("name", ["code", "type"])
+def test_a_quota_that_is_used_up_is_not_waited_for(name: str) -> None:
+    error = {"error": {"message": "You exceeded your quota.", name: "insufficient_quota"}}
+    refused = always(lambda: web.json_response(error, status=429, headers={"Retry-After": "60"}))
+    with FakeEndpoint(script=refused) as endpoint, FakeEndpoint() as fine:
+        started = time.monotonic()
+        settings = config(endpoint.url, endpoint={"concurrency": 2})
+        answers = ask(settings, *(job(number) for number in range(20)))
+        assert time.monotonic() - started < 5
+        (answer,) = ask(config(endpoint.url, fine.url), job(1))
+    assert {(a.failure, a.detail) for a in answers} == {
+        ("quota used up", "You exceeded your quota.")
+    }
+    assert len(endpoint.seen.bodies) <= 3
+    assert answer.failure is None
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
@@ -351,22 +463,62 @@ def test_when_all_is_silent_queued_questions_do_not_wait_for_their_own_deadlines
 
 
 def test_after_silence_one_answer_is_enough_to_go_on() -> None:
-    healed = time.monotonic() + 1.0
+    healed = threading.Event()
 
     def script(body: Body) -> web.Response | None:
-        return web.Response(status=500) if time.monotonic() < healed else None
+        return None if healed.is_set() else web.Response(status=500)
 
     with FakeEndpoint(script=script) as endpoint:
 
         async def run() -> Sequence[Answer]:
-            async with Asker(config(endpoint.url, deadline_s=0.5)) as asker:
-                await asyncio.gather(*(asker.answer(job(number)) for number in range(30)))
-                await asyncio.sleep(1.5)
-                await asker.answer(job(99))
+            settings = config(endpoint.url, deadline_s=2.0, endpoint={"concurrency": 2})
+            async with Asker(settings) as asker:
+                silent = await asyncio.gather(*(asker.answer(job(number)) for number in range(30)))
+                assert all(answer.failure is not None for (answer,) in silent)
+                healed.set()
+                while (await asker.answer(job(99)))[0].failure is not None:
+                    await asyncio.sleep(0.02)
                 return await asker.answer(job(*range(50)))
 
         answers = asyncio.run(run())
     assert all(answer.failure is None for answer in answers)
+
+
+@pytest.mark.parametrize(
+    ("failures", "is_over"),
+    [
+        (["connection"], True),
+        (["unknown host", "tls"], True),
+        (["timeout", "connection"], False),
+        (["http 503", "connection"], False),
+        (["heard", "connection"], False),
+    ],
+)
+def test_a_judge_that_was_never_reached_is_given_up_early(
+    failures: list[str], is_over: bool
+) -> None:
+    async def run() -> list[bool]:
+        settings = EndpointConfig(url="http://127.0.0.1:1/v1", concurrency=1)
+        endpoint = Endpoint(settings, "judge", "judge.endpoints[0]", (0, 1))
+        router = Router((endpoint,), patience_s=300.0, stranger_patience_s=0.2)
+        deadline = asyncio.get_running_loop().time() + 300.0
+        permit = await router.permit(1)
+        for reason in failures:
+            router.heard() if reason == "heard" else router.failed(Failure(reason))
+        router.leave(permit)
+        await router.permit(1)  # and is never left
+        waiting = [
+            asyncio.create_task(router.permit(1)),
+            asyncio.create_task(router.permit_again(1, endpoint, deadline)),
+        ]
+        await asyncio.wait(waiting, timeout=1.0)
+        over = [task.done() and isinstance(task.exception(), NoEndpoint) for task in waiting]
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        return over
+
+    assert asyncio.run(run()) == [is_over, is_over]
 
 
 def test_equal_questions_in_flight_are_asked_once() -> None:

@@ -52,6 +52,44 @@ def test_what_was_put_is_known_to_whoever_opens_the_file_next(tmp_path: Path) ->
             assert set(json.loads(verdict)) == {"value", "reason"}
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "",
+        "{",
+        "null",
+        "[1]",
+        "[" * 100_000,
+        b"\xff",
+        1.0,
+        '{"value": 1}',
+        '{"value": true, "reason": ""}',
+        '{"value": null, "reason": ""}',
+        '{"value": NaN, "reason": ""}',
+        '{"value": 2, "reason": ""}',
+        '{"value": -1e999, "reason": ""}',
+        '{"value": "1", "reason": ""}',
+        '{"value": 1, "reason": null}',
+    ],
+)
+def test_a_damaged_entry_is_unknown_and_gives_way_to_the_next(
+    tmp_path: Path, entry: str | bytes | float
+) -> None:
+    path = tmp_path / "cache.sqlite"
+
+    async def run() -> None:
+        cache = Cache(path)
+        with closing(sqlite3.connect(path)) as other, other:
+            other.execute("INSERT INTO verdicts VALUES (?, CAST(? AS TEXT))", (b"a", entry))
+        assert cache.get(b"a") is None
+        await cache.put(b"a", 0.5, "so")
+        assert cache.get(b"a") == (0.5, "so")
+        await cache.close()
+        await Cache(path).close()
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("content", [b"not a database, but long enough to be one" * 100, b"{}"])
 def test_a_file_that_is_no_database_is_one_clear_sentence(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "cache.sqlite"

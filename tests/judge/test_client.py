@@ -140,6 +140,49 @@ def test_a_worker_that_hangs_up_every_time_is_not_asked_for_ever() -> None:
             client.submit(job("1")).result(20)
 
 
+def test_a_worker_that_stands_still_does_not_hold_its_jobs_for_ever(tmp_path: Path) -> None:
+    with (
+        closing(start("--beat", "0.1", "--pid", str(tmp_path))) as workers,
+        closing(JudgeClient(workers.addresses, silence_s=1.0)) as client,
+    ):
+        assert client.submit(job("1")).result(20)[0].reason == "1"
+        (pid,) = pids(tmp_path)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(
+                RewardError, match="does not answer: it was silent for 1 s, 3 times"
+            ):
+                client.submit(job("2")).result(20)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert client.submit(job("3")).result(20)[0].reason == "3"
+
+
+def test_a_worker_that_stood_still_for_a_while_answers_everything_once(tmp_path: Path) -> None:
+    with (
+        closing(start("--delay", "0.3", "--beat", "0.05", "--pid", str(tmp_path))) as workers,
+        closing(JudgeClient(workers.addresses, silence_s=1.0)) as client,
+    ):
+        futures = [client.submit(job(f"{i}")) for i in range(20)]
+        time.sleep(0.1)
+        (pid,) = pids(tmp_path)
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(1.5)
+        os.kill(pid, signal.SIGCONT)
+        assert [future.result(20)[0].reason for future in futures] == [f"{i}" for i in range(20)]
+
+
+def test_a_slow_worker_that_says_it_lives_is_left_in_peace(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    options = ("--delay", "3", "--beat", "0.1", "--seen", str(seen))
+    with (
+        closing(start(*options)) as workers,
+        closing(JudgeClient(workers.addresses, silence_s=1.0)) as client,
+    ):
+        assert client.submit(job("1")).result(20)[0].reason == "1"
+    assert len(seen.read_text().splitlines()) == 1
+
+
 def test_a_worker_out_of_reach_fails_its_jobs_in_time() -> None:
     with closing(hold_port("127.0.0.1")) as held:
         addresses = JudgeAddresses((("127.0.0.1", held.getsockname()[1]),), "token")

@@ -23,6 +23,7 @@ from rvpo.judge.worker import PENDING_PER_CALL
 from tests.judge.server import FakeEndpoint, Faults, criterion, is_met
 
 TOKEN = "let me in"
+ALIVE = {"alive": True}
 
 
 class Process:
@@ -87,8 +88,14 @@ class Client:
     def send(self, *messages: Any) -> None:
         self.socket.sendall(b"".join(json.dumps(m).encode() + b"\n" for m in messages))
 
+    def read(self) -> bytes:
+        """The next line that says more than that the worker lives; empty at the end."""
+        while json.loads(line := self.lines.readline() or b"{}") == ALIVE:
+            pass
+        return b"" if line == b"{}" else line
+
     def receive(self) -> tuple[int, list[Answer]]:
-        reply = json.loads(self.lines.readline())
+        reply = json.loads(self.read())
         return reply["id"], [Answer.from_json(answer) for answer in reply["answers"]]
 
 
@@ -189,6 +196,9 @@ def test_a_worker_that_is_behind_makes_the_sender_wait_and_notices_when_it_leave
             resident_kib = int(status.split("VmRSS:")[1].split()[0])
             assert resident_kib < 150 * 1024
             assert endpoint.seen.in_flight == 1  # equal jobs are one call
+            client.socket.settimeout(30.0)
+            for _ in range(2):  # it lives, although it reads nothing
+                assert json.loads(client.lines.readline()) == ALIVE
         assert soon(lambda: endpoint.seen.in_flight == 0)
         assert worker.end()[0] == 0
 
@@ -223,7 +233,7 @@ def test_a_worker_ends_in_order_with_work_in_flight(how: str, tmp_path: Path) ->
             worker.popen.wait(5)
         assert worker.end() == (0, "", "")
         assert time.monotonic() - started < 5
-        assert client.lines.readline() == b""
+        assert client.read() == b""
         assert soon(lambda: endpoint.seen.in_flight == 0)
 
 
@@ -301,7 +311,7 @@ def test_the_key_stays_between_the_environment_and_the_endpoint(tmp_path: Path) 
         with Process(config, environment={"RVPO_TEST_KEY": "sk-secret"}) as worker:
             with worker.connect() as client:
                 client.send(message(1, *range(10)))
-                reply = client.lines.readline()
+                reply = client.read()
             status, out, err = worker.end()
     assert endpoint.seen.headers[0]["Authorization"] == "Bearer sk-secret"
     kept = reply + out.encode() + err.encode()
