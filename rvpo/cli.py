@@ -191,7 +191,9 @@ def one_sentence() -> Iterator[None]:
     try:
         yield
     except RvpoError as error:
-        _say(str(error))
+        from rvpo.judge.secret import masked  # what was given may be a key in the wrong place
+
+        _say(masked(str(error)))
         raise typer.Exit(USER_ERROR) from None
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None

@@ -24,6 +24,7 @@ from rvpo import document
 from rvpo.advantage import Estimator
 from rvpo.errors import ConfigError
 from rvpo.judge.config import JudgeConfig
+from rvpo.judge.secret import masked, places_of_keys
 from rvpo.problem import nearest, sentences
 from rvpo.rewards.config import RewardConfig, RewardName, RubricRewardConfig
 from rvpo.settings import (
@@ -310,6 +311,13 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """
     named_after_file = {"output": f"runs/{path.stem}"}
     data = document.override(named_after_file | document.read_document(path), overrides)
+    place = next(places_of_keys(data), None)
+    if place is not None:
+        raise ConfigError(
+            f"{path}: {masked(place)} holds what looks like an API key, and settings are stored "
+            "with the run; put it into an environment variable, which judge.endpoints name in "
+            "key_variable"
+        )
     try:
         return RunConfig.model_validate(data)
     except ValidationError as error:

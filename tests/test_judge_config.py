@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from rvpo.cli import app
 from rvpo.config import RunConfig, dump_config, load_config
 from rvpo.errors import ConfigError
 
@@ -167,3 +169,30 @@ def test_what_cannot_be_set_is_not_repeated(tmp_path: Path, setting: str) -> Non
         load_config(path, [setting])
     assert "sk-abcdefgh12345" not in str(caught.value)
     assert "judge.endpoints" in str(caught.value) or "judge.serve" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "judge.serve.model=%s",
+        "judge.host=%s",
+        "judge.revision=x %s",
+        "data.train.arguments={any: [%s]}",
+        "report.project=%s",
+        "judge.%s=3",
+        "%s",
+    ],
+)
+def test_a_key_in_any_setting_is_refused_and_not_repeated(tmp_path: Path, setting: str) -> None:
+    key = "sk-proj-AbCdEf1234567890AbCdEf"
+    file = tmp_path / "run.yaml"
+    file.write_text(BASE.format(rewards=RUBRIC, judge="{serve: x}"), encoding="utf-8")
+    done = CliRunner().invoke(app, ["show", "--config", str(file), setting % key])
+    assert done.exit_code == 2
+    assert key not in done.output
+
+
+@pytest.mark.parametrize("host", ["é..x", "..."])
+def test_a_name_that_no_host_can_have_is_refused(tmp_path: Path, host: str) -> None:
+    with pytest.raises(ConfigError, match="must be an address such as"):
+        load(tmp_path, judge=f"{{model: m, endpoints: [{{url: 'http://{host}/v1'}}]}}")

@@ -153,7 +153,8 @@ class Asker:
                 known = self._cache.get(request.key)
             except CacheError as error:
                 return Answer(value=None, failure=str(error))
-            if known is not None:
+            # Only a rating lies between 0 and 1: a verdict that does is damaged.
+            if known is not None and (request.kind == "rating" or known[0] in (0, 1)):
                 return Answer(value=known[0], reason=known[1], usage=Usage(cached=True))
         flight = _Flight(asyncio.create_task(self._fly(request)))
         self._flights[request.key] = flight

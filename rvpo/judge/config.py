@@ -28,7 +28,8 @@ def _address(value: str) -> str:
     try:
         parts = urlsplit(value)
         known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # of the brackets of IPv6, or of the port
+        (parts.hostname or "").encode("idna")
+    except ValueError:  # of the brackets of IPv6, of the port, or of a name no host can have
         known = False
     if not known:
         raise ValueError("must be an address such as https://api.openai.com/v1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 _VALUE: Final = re.compile(
@@ -23,6 +24,24 @@ _NAME: Final = re.compile(
     """,
     re.VERBOSE,
 )
+
+
+_KEY: Final = re.compile(
+    r"(?<![A-Za-z0-9])(?:(?:sk|pplx|xai)-|(?:sk|gsk|hf|r8)_)(?=[\w-]*\d)[\w-]{16,}"
+)
+
+
+def places_of_keys(value: Any, place: str = "") -> Iterator[str]:
+    """Where in settings a text stands that is an API key by its form, as in `judge.model`."""
+    match value:
+        case str() if _KEY.search(value):
+            yield place
+        case dict():
+            for name, entry in value.items():
+                yield from places_of_keys(entry, f"{place}.{name}".lstrip("."))
+        case list() | tuple():
+            for number, entry in enumerate(value):
+                yield from places_of_keys(entry, f"{place}[{number}]")
 
 
 def masked(text: str) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from email.utils import formatdate
 from itertools import chain
 from pathlib import Path
@@ -669,3 +670,17 @@ def test_the_environments_proxy_is_used_except_for_this_machine(
     assert (far.failure, near.failure) == (None, None)
     assert (len(proxy.seen.bodies), len(here.seen.bodies)) == (1, 1)
     assert proxy.seen.headers[0]["Host"] == "judge.invalid"
+
+
+def test_a_known_verdict_that_is_neither_met_nor_not_met_is_asked_for_again(
+    tmp_path: Path,
+) -> None:
+    cache = tmp_path / "cache.sqlite"
+    with FakeEndpoint() as endpoint:
+        (once,) = ask(config(endpoint.url, cache=cache), job(1))
+        with closing(sqlite3.connect(cache)) as connection, connection:
+            connection.execute("UPDATE verdicts SET verdict = ?", ['{"value": 0.5, "reason": ""}'])
+        (again,) = ask(config(endpoint.url, cache=cache), job(1))
+        (known,) = ask(config(endpoint.url, cache=cache), job(1))
+    assert (again.value, again.usage.cached) == (once.value, False)
+    assert known.usage.cached
