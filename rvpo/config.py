@@ -176,6 +176,12 @@ class RolloutConfig(Section):
     """G, the group size."""
     max_completion_tokens: PositiveInt = 512
     temperature: PositiveFloat = 1.0
+    staleness: Literal[0, 1] = 0
+    """How many updates older than the policy that learns from it the sampling one is. With 1 the
+    next rollout is generated and judged while this one is trained on."""
+
+
+Correction = Literal["none", "token_truncate", "token_mask", "sequence_truncate", "sequence_mask"]
 
 
 class UpdateConfig(Section):
@@ -187,14 +193,39 @@ class UpdateConfig(Section):
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     weight_decay: NonNegativeFloat = 0.0
     max_grad_norm: PositiveFloat = 1.0
+    loss: Literal["dapo", "grpo", "bnpo", "dr_grpo", "gspo", "cispo"] = "dapo"
+    """Which ratio is clipped how, and how tokens are averaged: dapo over all tokens of the step,
+    grpo and gspo over each sample and then over samples, dr_grpo by the longest possible
+    completion, bnpo over each micro-batch; gspo clips the ratio of whole samples, cispo the weight
+    of a token instead of its loss."""
     epsilon: PositiveFloat = 0.2
     """How far below 1 the probability ratio may fall before it is clipped."""
     epsilon_high: PositiveFloat | None = None
-    """How far above 1 it may rise; `epsilon` if left out."""
+    """How far above 1 it may rise; `epsilon` if left out. With cispo the largest ratio itself,
+    such as 5."""
+    dual_clip: Annotated[Float, Field(gt=1)] | None = None
+    """Bound of the ratio where the advantage is negative, such as 3; none if left out."""
+    mini_batches: PositiveInt = 1
+    """Optimizer updates that share the prompts of a step among them."""
+    epochs: PositiveInt = 1
+    """How often each of them is made."""
     beta: NonNegativeFloat = 0.0
     """Weight of the KL loss to the reference model, the initial policy; 0 loads none."""
-    micro_batch_size: PositiveInt = 8
-    """Samples of one forward and backward pass on each rank."""
+    kl: Literal["k1", "k2", "k3"] = "k3"
+    """Its estimator."""
+    entropy_bonus: Float = 0.0
+    """Weight of the entropy, which is maximised."""
+    correction: Correction = "token_truncate"
+    """What is done about samples that the engine drew from a slightly other policy than the one
+    that learns: their importance weights, of tokens or whole samples, are truncated or masked."""
+    correction_cap: Annotated[Float, Field(gt=1)] = 2.0
+    """Largest importance weight; its inverse the smallest that is not masked."""
+    mask_truncated: bool = False
+    """Leave out of the loss the completions that were cut off by their length."""
+    micro_batch_tokens: PositiveInt = 4096
+    """Longest row of one forward and backward pass: prompts, each once, and completions."""
+    logits_chunk: PositiveInt = 512
+    """Tokens whose logits over the vocabulary exist at the same time."""
     activation_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
     offload_optimizer: bool = False
@@ -269,6 +300,21 @@ class RunConfig(Section):
         elif not any(reward.largest_weight > 0 for reward in self.rewards.values()):
             yield "rewards: every weight is 0, which trains nothing; give one a weight above 0"
         yield from self._judge_problems()
+        if self.update.loss == "cispo" and (self.update.epsilon_high or 0) < 1:
+            yield (
+                "update.epsilon_high: cispo bounds the ratio itself by it; give a number above 1, "
+                "such as 5"
+            )
+        if self.update.mini_batches > prompts:
+            yield (
+                f"update.mini_batches: {prompts} prompts cannot be divided into "
+                f"{self.update.mini_batches} updates; make it at most rollout.prompts_per_step"
+            )
+        if self.rollout.staleness and self.rollout.engine.name != "vllm":
+            yield (
+                "rollout.staleness: 1 needs an engine in a process of its own; set "
+                "rollout.engine.name=vllm, or rollout.staleness=0"
+            )
         completion = self.rollout.max_completion_tokens
         context = self.rollout.engine.max_context_tokens
         if context is not None and completion >= context:

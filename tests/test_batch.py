@@ -1,53 +1,98 @@
-"""The row that a micro-batch is."""
+"""The rows that an update is made of."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from rvpo.trainer.batch import micro_batches
-from rvpo.types import Sample
-from tests.fakes import make_prompt, make_sample
+from rvpo.trainer.attention import Span
+from rvpo.trainer.batch import TrainedSample, arrange, micro_batches, spread
 
 CPU = torch.device("cpu")
 
 
-def sample(prompt_ids: tuple[int, ...], ids: tuple[int, ...]) -> Sample:
-    logprobs = tuple(-float(token) for token in ids)
-    plain = make_sample(make_prompt())
-    return replace(plain, prompt_ids=prompt_ids, completion_ids=ids, logprobs=logprobs)
+def sample(
+    prompt_ids: tuple[int, ...], ids: tuple[int, ...], advantage: float = 0.0
+) -> TrainedSample:
+    return TrainedSample(
+        prompt_id=str(prompt_ids),
+        prompt_ids=prompt_ids,
+        completion_ids=ids,
+        sampled_logprobs=tuple(-float(token) for token in ids),
+        advantage=advantage,
+    )
+
+
+SAMPLES = [
+    sample((1, 2), (3,), 0.5),
+    sample((1, 2), (4, 5), -1.0),
+    sample((6,), (7, 8), 2.0),
+]
 
 
 def test_a_row_holds_each_prompt_once_and_every_completion_behind_it() -> None:
-    samples = [sample((1, 2), (3,)), sample((1, 2), (4, 5)), sample((6,), (7, 8))]
-    (batch,) = micro_batches(samples, [0.5, -1.0, 2.0], 8, CPU)
-    assert batch.input_ids.tolist() == [[1, 2, 3, 4, 5, 6, 7, 8]]
-    assert batch.position_ids.tolist() == [[0, 1, 2, 2, 3, 0, 1, 2]]
-    assert batch.completion_ids.tolist() == [3, 4, 5, 7, 8]
-    assert batch.predecessors.tolist() == [1, 1, 3, 5, 6]
-    assert batch.sampled_logprobs.tolist() == [-3, -4, -5, -7, -8]
-    assert batch.advantages.tolist() == [0.5, -1.0, -1.0, 2.0, 2.0]
+    rows = arrange(SAMPLES, tokens=100)
+    (batch,) = micro_batches(rows, [0.1, 0.2, 0.3], CPU)
+    assert batch.input_ids.tolist() == [[1, 2, 4, 5, 3, 6, 7, 8]]  # the longest first
+    assert batch.position_ids.tolist() == [[0, 1, 2, 3, 2, 0, 1, 2]]
+    assert batch.spans == (Span(0, 2, (2, 1)), Span(5, 1, (2,)))
+    assert batch.completion_ids.tolist() == [4, 5, 3, 7, 8]
+    assert batch.predecessors.tolist() == [1, 2, 1, 5, 6]
+    assert batch.sampled_logprobs.tolist() == [-4, -5, -3, -7, -8]
+    assert batch.advantages.tolist() == [-1.0, -1.0, 0.5, 2.0, 2.0]
+    assert torch.allclose(batch.weights, torch.tensor([0.1, 0.1, 0.2, 0.3, 0.3]))
+    assert batch.sample.tolist() == [0, 0, 1, 2, 2]
+    assert batch.lengths.tolist() == [2, 1, 2]
 
 
-def test_a_token_sees_its_prompt_and_its_own_completion_up_to_itself() -> None:
-    samples = [sample((1, 2), (3,)), sample((1, 2), (4, 5)), sample((6,), (7,))]
-    (batch,) = micro_batches(samples, [0.0] * 3, 8, CPU)
-    expected = [
-        "1......",  # prompt A
-        "11.....",
-        "111....",  # its first completion
-        "11.1...",  # its second
-        "11.11..",
-        ".....1.",  # prompt B
-        ".....11",
+def test_without_sharing_every_sample_has_a_row_of_its_own() -> None:
+    rows = arrange(SAMPLES, tokens=100, is_shared=False)
+    first, second, third = micro_batches(rows, [0.1, 0.2, 0.3], CPU)
+    assert first.input_ids.tolist() == [[1, 2, 3]]
+    assert second.input_ids.tolist() == [[1, 2, 4, 5]]
+    assert third.input_ids.tolist() == [[6, 7, 8]]
+
+
+groups = st.lists(
+    st.tuples(st.integers(1, 20), st.lists(st.integers(1, 30), min_size=1, max_size=6)),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(groups, st.integers(1, 80), st.integers(1, 5))
+def test_rows_hold_everybody_once_within_the_budget_and_every_rank_gets_as_many(
+    groups: list[tuple[int, list[int]]], budget: int, ranks: int
+) -> None:
+    samples = [
+        sample((group,) * prompt, (place,) * length)
+        for group, (prompt, lengths) in enumerate(groups)
+        for place, length in enumerate(lengths)
     ]
-    visible = ["".join("1" if x else "." for x in row) for row in batch.visible[0, 0].tolist()]
-    assert visible == expected
+    rows = arrange(samples, tokens=budget, ranks=ranks)
+    placed = [s for row in rows for part in row for s in part.samples]
+    assert sorted(map(id, placed)) == sorted(map(id, samples))
+    for row in rows:
+        alone = len(row) == 1 and len(row[0].samples) == 1
+        assert sum(part.tokens for part in row) <= budget or alone
+        for part in row:
+            assert len({s.prompt_ids for s in part.samples}) == 1
+    shares = [micro_batches(rows, [1.0] * len(samples), CPU, r, ranks) for r in range(ranks)]
+    assert len({len(share) for share in shares}) == 1
+    counted = [batch for share in shares for batch in share if batch.counts]
+    assert sum(len(batch.lengths) for batch in counted) == len(samples)
 
 
-def test_micro_batches_keep_the_order_and_drop_nobody() -> None:
-    samples = [sample((group,), (group, place)) for group in range(3) for place in range(4)]
-    batches = micro_batches(samples, [float(i) for i in range(12)], 5, CPU)
-    assert [len(batch.samples) for batch in batches] == [5, 5, 2]
-    assert [s for batch in batches for s in batch.samples] == samples
+@given(st.lists(st.integers(1, 100), min_size=12, max_size=60))
+def test_bins_are_about_equally_full(sizes: list[int]) -> None:
+    filled = [sum(sizes[i] for i in b) for b in spread(sizes, 10**6, 4)]
+    assert len(filled) == 4
+    assert max(filled) - min(filled) <= max(sizes)
+
+
+def test_idle_passes_count_for_nothing() -> None:
+    rows = arrange(SAMPLES[:1], tokens=100, ranks=2)
+    (idle,) = micro_batches(rows, [1.0], CPU, rank=1, ranks=2)
+    assert not idle.counts
+    assert idle.weights.tolist() == [0.0]

@@ -21,6 +21,7 @@ from rvpo.trainer.zero_policy import ZeroPolicy
 from rvpo.types import Advantages, Prompt, Rollout
 from tests.configs import tiny_config
 from tests.fakes import make_prompt
+from tests.gradients import accumulate
 
 TEMPERATURE = 0.7
 UNTIL_EXIT: list[object] = []
@@ -108,7 +109,8 @@ def trainer_difference(policy: ZeroPolicy, rollout: Rollout) -> float:
         z=torch.zeros(count, 1),
         metrics={},
     )
-    return policy.accumulate_gradients(rollout, nothing)["sampling/sampling_logp_difference/max"]
+    metrics = accumulate(policy, rollout, nothing, policy._ranks)
+    return metrics["sampling/sampling_logp_difference/max"]
 
 
 def move(policy: ZeroPolicy, rollout: Rollout) -> None:

@@ -19,6 +19,7 @@ from rvpo.plan.memory import (
     engine_share,
     host_memory,
     kv_tokens,
+    longest_row,
     memory,
     model_bytes,
 )
@@ -172,7 +173,7 @@ def _count(processes: int, devices: Devices) -> Finding:
 
 def _parts(config: RunConfig, shape: ModelShape, place: Place) -> Iterator[Finding]:
     parts = memory(config, shape, place)
-    update, completion = config.update, config.rollout.max_completion_tokens
+    update = config.update
     offloaded = "offloaded to the CPU" if update.offload_optimizer else ""
     kept = "recomputed" if update.activation_checkpointing else "kept"
     sleeps = "vLLM while it is awake" if config.rollout.engine.name == "vllm" else "its own copy"
@@ -185,10 +186,13 @@ def _parts(config: RunConfig, shape: ModelShape, place: Place) -> Iterator[Findi
         (
             "activations",
             parts.activations,
-            f"{kept}, of {update.micro_batch_size} completions of {completion:,} tokens and a "
-            f"prompt of {place.prompt_tokens:,}",
+            f"{kept}, of a row of {longest_row(config, place):,} tokens",
         ),
-        ("logits", parts.logits, f"of {shape.vocabulary:,} tokens, with their gradient"),
+        (
+            "logits",
+            parts.logits,
+            f"over {shape.vocabulary:,} tokens, of {update.logits_chunk} places at a time",
+        ),
         ("engine", parts.engine, sleeps),
         ("judge", parts.judge, "served on the same GPU"),
         ("context", parts.context, "CUDA, NCCL, what cannot be used"),

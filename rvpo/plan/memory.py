@@ -16,7 +16,7 @@ GIB = 2**30
 
 _LIVE_ELEMENTS = 1_000_000_000  # DeepSpeed's stage3_max_live_parameters
 _REDUCE_ELEMENTS = 500_000_000  # its reduce_bucket_size
-_LOGIT_BYTES = 16  # fp32 logits, and the three copies that softmax, entropy and gradient need
+_LOGIT_BYTES = 16  # logits as computed, in fp32, the copies that softmax and gradient need
 _CONTEXT = 2 * GIB  # CUDA context, NCCL, what the allocator cannot use; on a CPU, the libraries
 _ASLEEP = 1 * GIB  # what vLLM keeps on a GPU while it sleeps
 _PROFILED = 1.5 * GIB  # what vLLM sets aside for its own activations
@@ -78,7 +78,7 @@ def memory(config: RunConfig, shape: ModelShape, place: Place) -> Parts:
     shard = shape.parameters / place.ranks
     offloaded = update.offload_optimizer and place.device is not None
     live = min(shape.parameters, _LIVE_ELEMENTS)
-    row = place.prompt_tokens + update.micro_batch_size * config.rollout.max_completion_tokens
+    row = longest_row(config, place)
     engine, resting = _engine(config, shape, wide, place.device)
     return Parts(
         weights=wide * shard,
@@ -88,15 +88,23 @@ def memory(config: RunConfig, shape: ModelShape, place: Place) -> Parts:
         reference=wide * shard if update.beta > 0 else 0,
         gathered=wide * (live + shape.largest + _REDUCE_ELEMENTS + GATHER_ELEMENTS),
         activations=_activations(config, shape, wide, row),
-        logits=_LOGIT_BYTES
-        * update.micro_batch_size
-        * config.rollout.max_completion_tokens
-        * shape.vocabulary,
+        # The gradient of the output layer is summed over the chunks in fp32.
+        logits=_LOGIT_BYTES * min(update.logits_chunk, row) * shape.vocabulary
+        + (4 + wide) * shape.vocabulary * shape.hidden,
         engine=engine,
         resting=resting,
         judge=place.judge,
         context=_CONTEXT,
     )
+
+
+def longest_row(config: RunConfig, place: Place) -> int:
+    """Tokens of the longest row of an update."""
+    rollout = config.rollout
+    sample = place.prompt_tokens + rollout.max_completion_tokens
+    group = place.prompt_tokens + rollout.samples_per_prompt * rollout.max_completion_tokens
+    step = group * rollout.prompts_per_step // place.ranks
+    return max(sample, min(config.update.micro_batch_tokens, step))
 
 
 def kv_tokens(config: RunConfig, shape: ModelShape, device: float | None) -> int:
@@ -159,8 +167,9 @@ def cures(config: RunConfig, shape: ModelShape, place: Place) -> list[str]:
     def with_update(**values: object) -> RunConfig:
         return config.model_copy(update={"update": config.update.model_copy(update=values)})
 
+    shortest = place.prompt_tokens + config.rollout.max_completion_tokens
     variants = {
-        "update.micro_batch_size=1": with_update(micro_batch_size=1),
+        f"update.micro_batch_tokens={shortest}": with_update(micro_batch_tokens=shortest),
         "update.activation_checkpointing=true": with_update(activation_checkpointing=True),
         "update.offload_optimizer=true": with_update(offload_optimizer=True),
     }
@@ -174,12 +183,11 @@ def cures(config: RunConfig, shape: ModelShape, place: Place) -> list[str]:
 def _activations(config: RunConfig, shape: ModelShape, wide: int, row: int) -> float:
     """Of one row: each layer's input if they are recomputed, else all that its backward needs."""
     # Per token: inputs and outputs of the projections in the type that computes, and the two norms
-    # in fp32. Attention itself keeps no scores, but reads a mask of the row by the row.
-    inside = wide * (6 * shape.hidden + 2 * shape.kv + 4 * shape.intermediate) + 8 * shape.hidden
-    mask = (1 + wide) * row**2
+    # in fp32. Attention keeps no scores; a prompt's keys and values it keeps for each completion.
+    inside = wide * (6 * shape.hidden + 4 * shape.kv + 4 * shape.intermediate) + 8 * shape.hidden
     if config.update.activation_checkpointing:
-        return row * (shape.layers * wide * shape.hidden + inside) + mask
-    return row * shape.layers * inside + mask
+        return row * (shape.layers * wide * shape.hidden + inside)
+    return row * shape.layers * inside
 
 
 def _engine(

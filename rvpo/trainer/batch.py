@@ -3,93 +3,192 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import torch
 from torch import Tensor
 
-from rvpo.types import Sample
+from rvpo.trainer.attention import Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedSample:
+    """What the update needs of a sample, light enough to be sent to another rank."""
+
+    prompt_id: str
+    prompt_ids: tuple[int, ...]
+    completion_ids: tuple[int, ...]  # [T]
+    sampled_logprobs: tuple[float, ...]  # [T]
+    advantage: float
+
+    @property
+    def length(self) -> int:
+        """Tokens of the completion."""
+        return len(self.completion_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A prompt and some of its completions, which share it."""
+
+    samples: tuple[TrainedSample, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Its length in a row."""
+        return len(self.samples[0].prompt_ids) + sum(sample.length for sample in self.samples)
+
+
+Row = Sequence[Part]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MicroBatch:
-    """Prompts, each followed by its completions, in a single row without padding.
+    """Parts in a single row without padding, as in `trainer.attention`.
 
-        [prompt A | completion A1 | completion A2 | … | prompt B | completion B1 | …]
-
-    A completion sees its prompt and itself, and its positions go on from the prompt's end, so
-    every token is computed as if its sample stood alone while each prompt is computed once.
-    S is the length of the row, T the number of completion tokens in it.
+    Positions of a completion go on from its prompt's end. S is the length of the row, T the number
+    of completion tokens in it.
     """
 
-    samples: tuple[Sample, ...]
+    prompt_ids: tuple[str, ...]
+    """Names of the prompts, of each sample."""
     input_ids: Tensor  # [1, S]
     position_ids: Tensor  # [1, S]
-    visible: Tensor  # [1, 1, S, S] bool: query, key
-    predecessors: Tensor  # [T] where in the row the logits of each completion token are
+    spans: tuple[Span, ...]
+    predecessors: Tensor  # [T] where in the row each completion token is predicted
     completion_ids: Tensor  # [T]
-    sampled_logprobs: Tensor  # [T]
+    sample: Tensor  # [T] which sample of the row a token is of
+    lengths: Tensor  # [samples] of its completion
+    sampled_logprobs: Tensor  # [T], of the engine
     advantages: Tensor  # [T], of the token's sample
+    weights: Tensor  # [T] in the loss of the step
+    old_logprobs: Tensor | None = None
+    """[T], of the policy before the step; None where it is still the one that learns."""
     counts: bool = True
     """False for a pass that only keeps the ranks together."""
 
 
-def micro_batches(
-    samples: Sequence[Sample], advantages: Sequence[float], size: int, device: torch.device
-) -> list[MicroBatch]:
-    """Lay out samples in rows of at most `size` completions.
+def arrange(
+    samples: Sequence[TrainedSample], *, tokens: int, ranks: int = 1, is_shared: bool = True
+) -> list[Row]:
+    """Rows of about equal length, their number a multiple of that of the ranks where it can be.
 
     Args:
-        samples: [N], siblings adjacent, each with at least one completion token.
-        advantages: [N].
+        samples: of all ranks, siblings adjacent, each with at least one completion token.
+        tokens: longest row, but for a single sample that is longer.
+        is_shared: whether completions share their prompts; each sample has a row of its own if not.
     """
-    return [
-        _lay_out(samples[start : start + size], advantages[start : start + size], device)
-        for start in range(0, len(samples), size)
-    ]
+    if not is_shared:
+        return [[Part((sample,))] for sample in samples]
+    parts = _parts(samples, tokens)
+    sizes = [part.tokens for part in parts]
+    count = -(-sum(sizes) // tokens)
+    return [[parts[i] for i in row] for row in spread(sizes, tokens, count, multiple=ranks)]
 
 
-def _lay_out(
-    samples: Sequence[Sample], advantages: Sequence[float], device: torch.device
-) -> MicroBatch:
+def micro_batches(
+    rows: Sequence[Row],
+    weights: Sequence[float],
+    device: torch.device,
+    rank: int = 0,
+    ranks: int = 1,
+) -> list[MicroBatch]:
+    """A rank's part of the rows as tensors, the same number of them on every rank.
+
+    Args:
+        weights: of each sample's tokens, in the order of the rows.
+    """
+    each = iter(weights)
+    weighed = [(row, [next(each) for part in row for _ in part.samples]) for row in rows]
+    mine = [_lay_out(row, own, device) for row, own in weighed[rank::ranks]]
+    wanted = -(-len(rows) // ranks)
+    # ZeRO-3 gathers weights in every forward pass: a rank with fewer would keep others waiting.
+    return mine + [_idle(rows[0], device)] * (wanted - len(mine))
+
+
+def _parts(samples: Sequence[TrainedSample], tokens: int) -> list[Part]:
+    """Whole groups where they fit, else as many of their completions together as do."""
+    parts: list[Part] = []
+    for prompt, group in groupby(samples, key=lambda sample: sample.prompt_ids):
+        siblings = list(group)
+        room = max(1, tokens - len(prompt))
+        count = -(-sum(sample.length for sample in siblings) // room)
+        bins = spread([sample.length for sample in siblings], room, count)
+        # Of similar length side by side: attention takes those together.
+        parts += [
+            Part(tuple(sorted((siblings[i] for i in b), key=lambda s: -s.length))) for b in bins
+        ]
+    return parts
+
+
+def spread(sizes: Sequence[int], most: int, count: int, multiple: int = 1) -> list[list[int]]:
+    """Indices of items in bins of about equal size, largest items first into the emptiest bin.
+
+    Args:
+        most: a bin holds no more, but for a single item that is larger.
+        count: bins to begin with; more are taken until everything fits.
+        multiple: of which the number of bins is one, as far as there are items.
+    """
+    order = sorted(range(len(sizes)), key=lambda i: (-sizes[i], i))
+    count = max(1, count)
+    while True:
+        number = min(len(sizes), -(-count // multiple) * multiple)
+        bins: list[list[int]] = [[] for _ in range(number)]
+        filled = [0] * number
+        for i in order:
+            emptiest = min(range(number), key=lambda b: (filled[b], b))
+            bins[emptiest].append(i)
+            filled[emptiest] += sizes[i]
+        if all(size <= most or len(b) == 1 for b, size in zip(bins, filled, strict=True)):
+            return [sorted(b) for b in bins]
+        count = number + 1
+
+
+def _lay_out(row: Row, weights: Sequence[float], device: torch.device) -> MicroBatch:
     ids: list[int] = []
     positions: list[int] = []
-    groups: list[int] = []
-    segments: list[int] = []  # 0 in a prompt, 1, 2, … in its completions
     predecessors: list[int] = []
-    for group, (prompt, siblings) in enumerate(groupby(samples, key=lambda s: s.prompt_ids)):
+    spans: list[Span] = []
+    samples = [sample for part in row for sample in part.samples]
+    for part in row:
+        prompt = part.samples[0].prompt_ids
         last = len(ids) + len(prompt) - 1
+        lengths = tuple(sample.length for sample in part.samples)
+        spans.append(Span(len(ids), len(prompt), lengths))
         ids += prompt
         positions += range(len(prompt))
-        segments += [0] * len(prompt)
-        for segment, sample in enumerate(siblings, start=1):
-            length, start = len(sample.completion_ids), len(ids)
-            predecessors += [last, *range(start, start + length - 1)]
+        for sample in part.samples:
+            predecessors += [last, *range(len(ids), len(ids) + sample.length - 1)]
             ids += sample.completion_ids
-            positions += range(len(prompt), len(prompt) + length)
-            segments += [segment] * length
-        groups += [group] * (len(ids) - len(groups))
-    lengths = torch.tensor([len(sample.completion_ids) for sample in samples])
-    logprobs = [value for sample in samples for value in sample.logprobs]
+            positions += range(len(prompt), len(prompt) + sample.length)
+    lengths_ = torch.tensor([sample.length for sample in samples], device=device)
+
+    def each(values: Sequence[float]) -> Tensor:
+        """A value of every sample, for each of its tokens."""
+        return torch.tensor(values, dtype=torch.float32, device=device).repeat_interleave(lengths_)
+
+    def joined(values: Sequence[Sequence[float]], dtype: torch.dtype) -> Tensor:
+        flat = [value for part in values for value in part]
+        return torch.tensor(flat, dtype=dtype, device=device)
+
     return MicroBatch(
-        samples=tuple(samples),
+        prompt_ids=tuple(sample.prompt_id for sample in samples),
         input_ids=torch.tensor([ids], device=device),
         position_ids=torch.tensor([positions], device=device),
-        visible=_visible(torch.tensor(groups), torch.tensor(segments)).to(device),
+        spans=tuple(spans),
         predecessors=torch.tensor(predecessors, device=device),
-        completion_ids=torch.tensor(
-            [token for sample in samples for token in sample.completion_ids], device=device
-        ),
-        sampled_logprobs=torch.tensor(logprobs, dtype=torch.float32, device=device),
-        advantages=torch.tensor(advantages, dtype=torch.float32)
-        .repeat_interleave(lengths)
-        .to(device),
+        completion_ids=joined([sample.completion_ids for sample in samples], torch.int64),
+        sample=torch.arange(len(samples), device=device).repeat_interleave(lengths_),
+        lengths=lengths_,
+        sampled_logprobs=joined([sample.sampled_logprobs for sample in samples], torch.float32),
+        advantages=each([sample.advantage for sample in samples]),
+        weights=each(weights),
     )
 
 
-def _visible(groups: Tensor, segments: Tensor) -> Tensor:
-    """[1, 1, S, S] bool: earlier tokens of the own prompt and of the own completion."""
-    same_group = groups[:, None] == groups[None, :]
-    prompt_or_self = (segments[None, :] == 0) | (segments[:, None] == segments[None, :])
-    return (same_group & prompt_or_self).tril()[None, None]
+def _idle(row: Row, device: torch.device) -> MicroBatch:
+    """Little work that passes through every layer and counts for nothing."""
+    samples = [sample for part in row for sample in part.samples]
+    shortest = min(samples, key=lambda sample: sample.length)
+    return replace(_lay_out([Part((shortest,))], [0.0], device), counts=False)

@@ -18,7 +18,7 @@ def export_model(policy: ZeroPolicy, tokenizer: Any, folder: Path, ranks: Ranks)
         CheckpointError: the disk is full, or the folder may not be written.
     """
     # All ranks gather, one keeps; a sharded model cannot write itself. Tied weights once.
-    names = {name for name, _ in policy.engine.module.named_parameters()}
+    names = {name for name, _ in policy.model.named_parameters()}
     state = {}
     for name, tensor in policy.named_weights():
         if ranks.is_main and name in names:
@@ -27,7 +27,7 @@ def export_model(policy: ZeroPolicy, tokenizer: Any, folder: Path, ranks: Ranks)
         partial = folder.with_name(folder.name + ".partial")
         shutil.rmtree(partial, ignore_errors=True)
         with writing(folder):
-            policy.engine.module.save_pretrained(partial, state_dict=state)
+            policy.model.save_pretrained(partial, state_dict=state)
             tokenizer.save_pretrained(partial)
             shutil.rmtree(folder, ignore_errors=True)
             partial.rename(folder)

@@ -8,13 +8,14 @@ from importlib.util import find_spec
 from typing import Any
 
 from rvpo.config import DataConfig, RubricSource, RunConfig, TransformersConfig, VllmConfig
-from rvpo.data.prompts import load_prompts, named
+from rvpo.data.prompts import PromptStream, load_prompts, named
 from rvpo.data.rubrics import without_held_out
 from rvpo.errors import ConfigError, DataError
 from rvpo.model_files import resolve_model
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
+from rvpo.rollout.stream import Ahead, InTurn, RolloutStream, Sampler
 from rvpo.trainer.ranks import Ranks
 from rvpo.trainer.seed import derived_seed
 from rvpo.trainer.zero import torch_dtype
@@ -116,7 +117,7 @@ def build_engine(config: RunConfig, inputs: Inputs, ranks: Ranks) -> RolloutEngi
                 temperature=rollout.temperature,
                 max_completion_tokens=rollout.max_completion_tokens,
                 seed=derived_seed(config.seed, "engine", ranks.rank),
-                in_process=ranks.size == 1 or ranks.device.type == "cuda",
+                in_process=_is_in_process(config, ranks),
                 trust_remote_code=config.model.trust_remote_code,
             )
         case TransformersConfig():
@@ -136,3 +137,35 @@ def build_engine(config: RunConfig, inputs: Inputs, ranks: Ranks) -> RolloutEngi
                 temperature=rollout.temperature,
                 max_completion_tokens=rollout.max_completion_tokens,
             )
+
+
+def build_stream(
+    config: RunConfig, inputs: Inputs, engine: RolloutEngine, ranks: Ranks, steps: range
+) -> RolloutStream:
+    """The rollouts of the steps, in turn with training or ahead of it."""
+    sampler = Sampler(
+        prompts=PromptStream(inputs.train, config.rollout.prompts_per_step, config.seed),
+        engine=engine,
+        score=inputs.score,
+        ranks=ranks,
+        group_size=config.rollout.samples_per_prompt,
+        seed=config.seed,
+        steps=steps,
+    )
+    return Ahead(sampler) if config.rollout.staleness else InTurn(sampler)
+
+
+def _is_in_process(config: RunConfig, ranks: Ranks) -> bool:
+    """Whether the engine is in the trainer's process: not where both are to work at once.
+
+    Raises:
+        ConfigError: they would have to share a GPU.
+    """
+    if ranks.device.type == "cuda":
+        if config.rollout.staleness:
+            raise ConfigError(
+                "rollout.staleness: 1 would have engine and policy work on one GPU at the same "
+                "time, and each has room only while the other sleeps; set rollout.staleness=0"
+            )
+        return True
+    return ranks.size == 1 and not config.rollout.staleness

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from typing import Any
 from rich.console import Console
 
 from rvpo.config import RunConfig, dump_config, load_config
-from rvpo.data.prompts import PromptStream
 from rvpo.errors import ConfigError
 from rvpo.judge.config import IDENTITY
 from rvpo.judge.service import JudgeService
@@ -26,7 +25,7 @@ from rvpo.rollout.engine import RolloutEngine
 from rvpo.trainer.checkpoint import Checkpoints
 from rvpo.trainer.evaluation import evaluate
 from rvpo.trainer.export import export_model
-from rvpo.trainer.inputs import Inputs, build_engine, read_inputs
+from rvpo.trainer.inputs import Inputs, build_engine, build_stream, read_inputs
 from rvpo.trainer.interrupt import Interrupt
 from rvpo.trainer.loop import train
 from rvpo.trainer.ranks import Ranks
@@ -71,7 +70,7 @@ def _run(config: RunConfig, resume: bool, ranks: Ranks, display: Display, consol
     with ExitStack() as stack:
         judge = _start_judge(config, inputs, ranks, stack)
         display.phase("sharding the model with DeepSpeed ZeRO-3")
-        policy = ZeroPolicy(config, inputs.model_path, ranks)
+        policy = ZeroPolicy(config, inputs.model_path, ranks, display.say)
         display.phase(f"starting {config.rollout.engine.name}")
         engine = build_engine(config, inputs, ranks)
         stack.callback(engine.close)
@@ -139,20 +138,18 @@ def _train(
     """Held-out scores, the loop, the saved model, held-out scores again."""
     before = _scores_before(config, inputs, engine, policy, folder, ranks, display)
     with (interrupt := Interrupt(ranks, display.say)).listening():
-        train(
-            PromptStream(inputs.train, config.rollout.prompts_per_step, config.seed),
-            engine,
-            inputs.score,
-            config.advantage,
-            policy,
-            report,
-            checkpoints,
-            interrupt,
-            ranks,
-            group_size=config.rollout.samples_per_prompt,
-            seed=config.seed,
-            steps=range(start, config.steps),
-        )
+        steps = range(start, config.steps)
+        with closing(build_stream(config, inputs, engine, ranks, steps)) as stream:
+            train(
+                stream,
+                config.advantage,
+                policy,
+                report,
+                checkpoints,
+                interrupt,
+                ranks,
+                steps,
+            )
     display.phase("saving the model")
     export_model(policy, inputs.encoder.tokenizer, folder.model, ranks)
     return before, _score_held_out(config, inputs, engine, ranks, display)

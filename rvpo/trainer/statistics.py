@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from rvpo.trainer.batch import MicroBatch
-from rvpo.trainer.loss import ClippedLoss
+from rvpo.trainer.objective import Outcome
 from rvpo.trainer.ranks import Ranks
 
 _MEANS = {
@@ -17,7 +18,8 @@ _MEANS = {
     "clip_ratio/low_mean": "clipped_low",
     "clip_ratio/high_mean": "clipped_high",
     "sampling/sampling_logp_difference/mean": "difference",
-    "sampling/importance_sampling_ratio/mean": "ratio",
+    "sampling/importance_sampling_ratio/mean": "importance",
+    "ratio": "ratio",
 }
 
 
@@ -35,16 +37,18 @@ class TokenStatistics:
     def add(
         self,
         batch: MicroBatch,
-        surrogate: ClippedLoss,
+        outcome: Outcome,
         logprobs: Tensor,
         entropy: Tensor,
-        kl: Tensor | None,
     ) -> None:
         """Count one micro-batch; all tensors are [T]."""
         if not batch.counts:
             return
         self._tokens += len(logprobs)
-        difference = (logprobs - batch.sampled_logprobs).abs()
+        surrogate, kl = outcome.surrogate, outcome.kl
+        old = logprobs if batch.old_logprobs is None else batch.old_logprobs
+        difference = (old - batch.sampled_logprobs).abs()
+        importance = torch.exp(old - batch.sampled_logprobs)
         parts = {
             "loss": surrogate.loss.detach(),
             "entropy": entropy,
@@ -52,6 +56,7 @@ class TokenStatistics:
             "clipped_high": surrogate.clipped_high,
             "difference": difference,
             "ratio": surrogate.ratio,
+            "importance": importance,
         }
         if kl is not None:
             parts["kl"] = kl.detach()
@@ -59,8 +64,8 @@ class TokenStatistics:
         for name, value in parts.items():
             self._sums[name] += float(value.double().sum())
         self._max_difference = max(self._max_difference, float(difference.max()))
-        self._max_ratio = max(self._max_ratio, float(surrogate.ratio.max()))
-        self._min_ratio = min(self._min_ratio, float(surrogate.ratio.min()))
+        self._max_ratio = max(self._max_ratio, float(importance.max()))
+        self._min_ratio = min(self._min_ratio, float(importance.min()))
 
     def metrics(self, ranks: Ranks) -> dict[str, float]:
         """Means and extremes over all ranks, under TRL's names."""

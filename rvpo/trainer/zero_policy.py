@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -15,14 +17,17 @@ from torch import Tensor
 from rvpo.config import RunConfig
 from rvpo.errors import CheckpointError, UpdateError
 from rvpo.report.run_folder import writing
-from rvpo.trainer.batch import MicroBatch, micro_batches
-from rvpo.trainer.loss import clipped_surrogate, kl_k3
+from rvpo.trainer.batch import MicroBatch, TrainedSample, arrange, micro_batches
+from rvpo.trainer.misfit import misfit
+from rvpo.trainer.objective import WEIGHTINGS, objective
 from rvpo.trainer.random_state import random_state, set_random_state
 from rvpo.trainer.ranks import Ranks
 from rvpo.trainer.schedule import learning_rate
+from rvpo.trainer.scorer import Scorer
 from rvpo.trainer.statistics import TokenStatistics
+from rvpo.trainer.weighting import token_weights
 from rvpo.trainer.zero import gathered, initialize, load_model
-from rvpo.types import Advantages, Rollout, Sample
+from rvpo.types import Advantages, Rollout
 
 _TAG = "zero3"
 
@@ -32,75 +37,86 @@ class ZeroPolicy:
 
     Args:
         model_path: folder or Hub id of the initial policy, also the KL reference.
+        say: where to report that the model does not fit the lean way of scoring.
     """
 
-    def __init__(self, config: RunConfig, model_path: str, ranks: Ranks) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        model_path: str,
+        ranks: Ranks,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
         self._config = config.update
-        self._temperature = config.rollout.temperature
+        self._rollout = config.rollout
         self._total_steps = config.steps
         self._ranks = ranks
         self.step = 0
-        """Optimizer updates done, the version of the weights."""
-        model = load_model(config, model_path)
-        if config.update.activation_checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
-        self.engine: Any = initialize(model, config, trainable=True)
+        """Steps done, the version of the weights."""
+        self.engine: Any = self._scorer(config, model_path, trainable=True)
         self._reference: Any = None
         if config.update.beta > 0:
-            reference = load_model(config, model_path)
-            self._reference = initialize(reference, config, trainable=False)
+            self._reference = self._scorer(config, model_path, trainable=False)
+        self._choose_way(say)
+
+    @property
+    def model(self) -> Any:
+        """The model, as transformers knows it, with sharded weights."""
+        return self.engine.module.model
 
     def update(self, rollout: Rollout, advantages: Advantages) -> dict[str, float]:
         """See `Policy.update`."""
         rate = learning_rate(self._config, self.step, self._total_steps)
         self.step += 1
-        (trained,) = self._ranks.sum([int(advantages.trained.sum())])
-        metrics = {"learning_rate": rate, "trained_samples": trained}
-        if not trained:  # nothing to learn from; moving by momentum alone would be noise
+        samples = self._trained(rollout, advantages)
+        metrics: dict[str, float] = {"learning_rate": rate, "trained_samples": len(samples)}
+        if not samples:  # nothing to learn from; moving by momentum alone would be noise
             return metrics
-        metrics |= self.accumulate_gradients(rollout, advantages)
         for group in self.engine.optimizer.param_groups:
             group["lr"] = rate
-        self.engine.step()
-        norm = float(self.engine.get_global_grad_norm())
-        if not self.engine.was_step_applied() or not math.isfinite(norm):
-            self._refuse_if_broken(rollout.samples, "gradient")
-        return metrics | {"grad_norm": norm}
+        statistics = TokenStatistics()
+        norms = []
+        for batches in self._with_old_logprobs(self._mini_batches(samples)):
+            self.accumulate_gradients(batches, statistics)
+            norms.append(self._move(batches))
+        return metrics | statistics.metrics(self._ranks) | {"grad_norm": fmean(norms)}
 
-    def accumulate_gradients(self, rollout: Rollout, advantages: Advantages) -> dict[str, float]:
-        """Forward and backward over this rank's samples, leaving the gradient in the engine.
+    def mini_batches(self, rollout: Rollout, advantages: Advantages) -> list[list[MicroBatch]]:
+        """This rank's micro-batches of each optimizer update that a step makes."""
+        return self._mini_batches(self._trained(rollout, advantages))
 
-        The loss is a sum over trained tokens divided by the trained tokens of the whole step,
-        over all ranks and micro-batches, so neither layout changes the gradient.
+    def accumulate_gradients(
+        self, batches: Sequence[MicroBatch], statistics: TokenStatistics
+    ) -> None:
+        """Forward and backward over micro-batches, leaving the gradient in the engine.
+
+        Each token has its weight in the loss of the whole update, over all ranks and
+        micro-batches, so neither layout changes the gradient.
 
         Raises:
             UpdateError: the loss is not finite.
         """
-        rows = advantages.trained.nonzero()[:, 0].tolist()
-        samples = [rollout.samples[row] for row in rows]
-        (tokens,) = self._ranks.sum([sum(len(sample.completion_ids) for sample in samples)])
-        values = advantages.values[rows].tolist()
-        batches = micro_batches(samples, values, self._config.micro_batch_size, self._ranks.device)
-        statistics = TokenStatistics()
-        broken: list[Sample] = []
+        broken: list[str] = []
         self.engine.train()
-        for batch in self._same_number_everywhere(batches, rollout):
-            loss = self._loss(batch, statistics)
-            if not bool(torch.isfinite(loss)):
-                broken += batch.samples
+        for batch in batches:
+            logprobs, entropy = self.engine(batch)
+            reference = self._without_gradient(self._reference, batch)
+            outcome = objective(self._config, batch, logprobs, entropy, reference)
+            statistics.add(batch, outcome, logprobs.detach(), entropy.detach())
+            if not bool(torch.isfinite(outcome.loss)):
+                broken += batch.prompt_ids
             # DeepSpeed averages over ranks, and the sum over all ranks' tokens is what counts.
-            self.engine.backward(loss * self._ranks.size / tokens)
+            self.engine.backward(outcome.loss * self._ranks.size)
         self._refuse_if_broken(broken, "loss")
-        return statistics.metrics(self._ranks)
 
     def named_weights(self) -> Iterator[tuple[str, Tensor]]:
         """See `Policy.named_weights`."""
-        return gathered(self.engine.module)
+        return gathered(self.model)
 
     @property
     def checkpoint_bytes(self) -> int:
         """See `Policy.checkpoint_bytes`: fp32 master weights and two moments, and the weights."""
-        parameters = list(self.engine.module.parameters())
+        parameters = list(self.model.parameters())
         return sum(p.ds_numel * (12 + p.element_size()) for p in parameters)
 
     def save(self, folder: Path) -> None:
@@ -125,22 +141,94 @@ class ZeroPolicy:
         self.step = state["step"]
         set_random_state(state["random_state"])
 
-    def _same_number_everywhere(
-        self, batches: list[MicroBatch], rollout: Rollout
-    ) -> list[MicroBatch]:
-        """Fill up with micro-batches that count for nothing.
+    def _scorer(self, config: RunConfig, model_path: str, *, trainable: bool) -> Any:
+        model = load_model(config, model_path)
+        if trainable and config.update.activation_checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        scorer = Scorer(model, config.rollout.temperature, config.update.logits_chunk)
+        return initialize(scorer, config, trainable=trainable)
 
-        ZeRO-3 gathers weights in every forward pass, so a rank with fewer of them would leave
-        the others waiting.
-        """
-        wanted = int(self._ranks.max([len(batches)])[0])
-        idle = micro_batches(rollout.samples[:1], [0.0], 1, self._ranks.device)[0]
-        return batches + [replace(idle, counts=False)] * (wanted - len(batches))
+    def _choose_way(self, say: Callable[[str], None]) -> None:
+        """The lean way of scoring where it gives what the model itself gives."""
+        reason = misfit(self.engine, self._ranks)
+        for engine in filter(None, (self.engine, self._reference)):
+            engine.module.choose(reason is None)
+        if reason is not None:
+            say(f"model.path: completions cannot share their prompts in the update ({reason})")
 
-    def _refuse_if_broken(self, samples: Sequence[Sample], what: str) -> None:
-        """Raise on every rank if any rank names samples."""
-        mine = [sample.prompt.id for sample in samples]
-        names = sorted({name for part in self._ranks.gather_objects(mine) for name in part})
+    def _trained(self, rollout: Rollout, advantages: Advantages) -> list[TrainedSample]:
+        """The samples of all ranks that the update learns from."""
+        mine = [
+            TrainedSample(
+                prompt_id=sample.prompt.id,
+                prompt_ids=sample.prompt_ids,
+                completion_ids=sample.completion_ids,
+                sampled_logprobs=sample.logprobs,
+                advantage=advantage,
+            )
+            for sample, advantage, is_trained in zip(
+                rollout.samples, advantages.values.tolist(), advantages.trained, strict=True
+            )
+            if is_trained and not (self._config.mask_truncated and sample.finish_reason == "length")
+        ]
+        return [sample for part in self._ranks.gather_objects(mine) for sample in part]
+
+    def _mini_batches(self, samples: Sequence[TrainedSample]) -> list[list[MicroBatch]]:
+        groups = [list(group) for _, group in groupby(samples, key=lambda s: s.prompt_ids)]
+        count = min(self._config.mini_batches, len(groups))
+        shares = [
+            slice(n * len(groups) // count, (n + 1) * len(groups) // count) for n in range(count)
+        ]
+        return [self._laid_out([s for g in groups[share] for s in g]) for share in shares]
+
+    def _laid_out(self, samples: Sequence[TrainedSample]) -> list[MicroBatch]:
+        rows = arrange(
+            samples,
+            tokens=self._config.micro_batch_tokens,
+            ranks=self._ranks.size,
+            is_shared=self.engine.module.is_lean,
+        )
+        places = [(number, s) for number, row in enumerate(rows) for p in row for s in p.samples]
+        weights = token_weights(
+            WEIGHTINGS[self._config.loss],
+            [sample.length for _, sample in places],
+            [number for number, _ in places],
+            self._rollout.max_completion_tokens,
+        )
+        ranks = self._ranks
+        return micro_batches(rows, weights, ranks.device, ranks.rank, ranks.size)
+
+    def _with_old_logprobs(self, updates: list[list[MicroBatch]]) -> list[list[MicroBatch]]:
+        """The updates in order, each epoch the same. The first learns from the policy as it is;
+        what comes later needs to know what that was."""
+        updates = updates * self._config.epochs
+        if len(updates) == 1:
+            return updates
+        known: dict[int, MicroBatch] = {}
+        for batch in (batch for batches in updates for batch in batches):
+            if id(batch) not in known:
+                old = self._without_gradient(self.engine, batch)
+                known[id(batch)] = replace(batch, old_logprobs=old)
+        return [[known[id(batch)] for batch in batches] for batches in updates]
+
+    def _without_gradient(self, engine: Any, batch: MicroBatch) -> Tensor | None:
+        if engine is None:
+            return None
+        with torch.no_grad():
+            logprobs: Tensor = engine(batch)[0]
+        return logprobs
+
+    def _move(self, batches: Sequence[MicroBatch]) -> float:
+        """One optimizer update; the norm of its gradient before clipping."""
+        self.engine.step()
+        norm = float(self.engine.get_global_grad_norm())
+        if not self.engine.was_step_applied() or not math.isfinite(norm):
+            self._refuse_if_broken([name for b in batches for name in b.prompt_ids], "gradient")
+        return norm
+
+    def _refuse_if_broken(self, prompts: Sequence[str], what: str) -> None:
+        """Raise on every rank if any rank names prompts."""
+        names = sorted({n for part in self._ranks.gather_objects(list(prompts)) for n in part})
         if not names:
             return
         shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
@@ -149,40 +237,3 @@ class ZeroPolicy:
             f"from samples of prompts {shown}; lower update.lr or look for extreme rewards, then "
             "go on from the last checkpoint with --resume"
         )
-
-    def _loss(self, batch: MicroBatch, statistics: TokenStatistics) -> Tensor:
-        """Sum of the losses of a micro-batch's tokens."""
-        logprobs, entropy = self._logprobs(self.engine, batch)
-        surrogate = clipped_surrogate(
-            logprobs,
-            batch.sampled_logprobs,
-            batch.advantages,
-            self._config.epsilon,
-            self._config.epsilon_high or self._config.epsilon,
-        )
-        loss = surrogate.loss
-        kl = None
-        if self._reference is not None:
-            with torch.no_grad():
-                reference, _ = self._logprobs(self._reference, batch)
-            kl = kl_k3(logprobs, reference)
-            loss = loss + self._config.beta * kl
-        statistics.add(batch, surrogate, logprobs.detach(), entropy, kl)
-        return loss.sum() * float(batch.counts)
-
-    def _logprobs(self, engine: Any, batch: MicroBatch) -> tuple[Tensor, Tensor]:
-        """[T] log-probabilities of the completion tokens, and [T] the entropy at each."""
-        logits = engine(
-            input_ids=batch.input_ids,
-            attention_mask=batch.visible,
-            position_ids=batch.position_ids,
-            logits_to_keep=batch.predecessors,
-            use_cache=False,
-        ).logits[0]
-        logits = logits.float() / self._temperature
-        normaliser = torch.logsumexp(logits, dim=-1)
-        chosen = logits.gather(-1, batch.completion_ids[:, None])[:, 0]
-        with torch.no_grad():
-            probabilities = torch.exp(logits - normaliser[:, None])
-            entropy = normaliser - (probabilities * logits).sum(-1)
-        return chosen - normaliser, entropy

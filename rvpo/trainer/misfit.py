@@ -1,0 +1,73 @@
+"""Whether a model can be scored the lean way, tried out before it is trusted."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from rvpo.trainer.batch import MicroBatch, Row, TrainedSample, arrange, micro_batches
+from rvpo.trainer.ranks import Ranks
+
+_TOLERANCE: Final = {torch.float32: 1e-3, torch.bfloat16: 0.15}
+"""Mean difference of log-probabilities, in nats, that rounding explains: SmolLM2 in bf16 has 0.07
+here, 0.46 with wrong positions and 1.5 where completions see one another."""
+
+
+def misfit(engine: Any, ranks: Ranks) -> str | None:
+    """Why the lean way gives other log-probabilities than the model itself; None where it does not.
+
+    Args:
+        engine: a DeepSpeed engine around a `Scorer`. Every rank must call.
+    """
+    samples = _samples(engine.module.model.config.vocab_size)
+    engine.eval()
+    (row,) = arrange(samples, tokens=2**20)
+    alone = arrange([s for part in row for s in part.samples], tokens=1, is_shared=False)
+    engine.module.choose(False)
+    plain = torch.cat([_scored(engine, batch) for batch in _tensors(alone, ranks)])
+    engine.module.choose(True)
+    reason = ""
+    try:
+        lean = torch.cat([_scored(engine, batch) for batch in _tensors([row], ranks)])
+    except (TypeError, ValueError, AttributeError, NotImplementedError) as error:
+        reason = f"{type(error).__name__}: {error}"
+    else:
+        difference = float((lean - plain).abs().mean())
+        if not difference <= _TOLERANCE[next(engine.module.parameters()).dtype]:
+            reason = f"its log-probabilities would be off by {difference:.2g} in the mean"
+    return next(filter(None, ranks.gather_objects(reason)), None)
+
+
+def _samples(vocabulary: int) -> list[TrainedSample]:
+    """Two groups of three samples, of tokens that nobody would write."""
+    chance = random.Random(0)
+
+    def draw(length: int) -> tuple[int, ...]:
+        return tuple(chance.randrange(vocabulary) for _ in range(length))
+
+    return [
+        TrainedSample(
+            prompt_id="",
+            prompt_ids=prompt,
+            completion_ids=draw(length),
+            sampled_logprobs=(0.0,) * length,
+            advantage=0.0,
+        )
+        for prompt in (draw(6), draw(9))
+        for length in (4, 7, 5)
+    ]
+
+
+def _tensors(rows: Sequence[Row], ranks: Ranks) -> list[MicroBatch]:
+    weights = [0.0 for row in rows for part in row for _ in part.samples]
+    return micro_batches(rows, weights, ranks.device)
+
+
+def _scored(engine: Any, batch: MicroBatch) -> Tensor:
+    with torch.no_grad():
+        logprobs: Tensor = engine(batch)[0]
+    return logprobs

@@ -1,0 +1,61 @@
+"""A causal language model that scores the completions of a micro-batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from rvpo.trainer.attention import SHARED_PROMPT, register
+from rvpo.trainer.batch import MicroBatch
+from rvpo.trainer.logprobs import LogprobHead, logprobs_of
+
+
+class Scorer(nn.Module):
+    """Log-probabilities and entropies at completion tokens, by one of two ways.
+
+    Lean: the completions of a prompt share it in one row, and logits exist for a chunk of tokens
+    at a time. Plain, for models that do not fit: a sample a row through the model's own forward
+    pass.
+
+    Args:
+        model: as transformers loads it, with the attention "sdpa".
+        temperature: of sampling.
+        chunk: see `LogprobHead`.
+    """
+
+    def __init__(self, model: Any, temperature: float, chunk: int) -> None:
+        super().__init__()
+        register()
+        self.model = model
+        self.head = LogprobHead(model.get_output_embeddings(), temperature, chunk)
+        self._temperature = temperature
+        self.is_lean = False
+
+    def choose(self, is_lean: bool) -> None:
+        """Take the lean way or the plain one from now on."""
+        self.is_lean = is_lean
+        self.model.set_attn_implementation(SHARED_PROMPT if is_lean else "sdpa")
+
+    def forward(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
+        """[T] log-probabilities in fp32 with gradient, and [T] entropies."""
+        return self._lean(batch) if self.is_lean else self._plain(batch)
+
+    def _lean(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
+        hidden = self.model.get_decoder()(
+            input_ids=batch.input_ids,
+            position_ids=batch.position_ids,
+            use_cache=False,
+            spans=batch.spans,
+        ).last_hidden_state
+        logprobs, entropy = self.head(hidden[0, batch.predecessors], batch.completion_ids)
+        return logprobs, entropy
+
+    def _plain(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
+        logits = self.model(
+            input_ids=batch.input_ids,
+            position_ids=batch.position_ids,
+            logits_to_keep=batch.predecessors,
+            use_cache=False,
+        ).logits[0]
+        return logprobs_of(logits.float() / self._temperature, batch.completion_ids)
