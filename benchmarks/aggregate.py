@@ -2,7 +2,7 @@
 
     python -m benchmarks.aggregate
 
-Each estimator on 96 prompts × 16 samples with 5 to 17 rewards of each prompt: medians of many calls.
+Each estimator on 96 prompts × 16 samples with 5 to 17 rewards a prompt: medians of many calls.
 With --save also written to benchmarks/results/.
 """
 

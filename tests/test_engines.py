@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -113,10 +115,10 @@ def trainer_difference(policy: ZeroPolicy, rollout: Rollout) -> float:
     return metrics["sampling/sampling_logp_difference/max"]
 
 
-def move(policy: ZeroPolicy, rollout: Rollout) -> None:
+def move(policy: ZeroPolicy, rollout: Rollout) -> dict[str, float]:
     """One update large enough to see."""
     count = len(rollout.samples)
-    policy.update(
+    return policy.update(
         rollout,
         Advantages(
             values=torch.linspace(-2, 2, count),
@@ -152,6 +154,28 @@ def test_an_engine_agrees_with_the_trainer_after_each_weight_sync(
     # The samples of version 1 come from other weights, so the stale trainer would disagree.
     assert trainer_difference(make_policy(tiny_model, ranks), rollout) > 0.1
     assert texts[0] != texts[1]
+
+
+@pytest.mark.parametrize("kind", ["transformers fp32", "vllm fp32"])
+def test_without_a_learning_rate_every_ratio_stays_one_and_the_kl_zero(
+    kind: str, engines: Callable[[str], RolloutEngine], tiny_model: Path, ranks: Ranks
+) -> None:
+    """The diagnostic: whatever these metrics show then is an error of the stack."""
+    config = tiny_config(
+        tiny_model,
+        rollout={"temperature": TEMPERATURE},
+        update={"lr": 0.0, "beta": 0.1, "mini_batches": 2, "epochs": 2},
+    )
+    policy, engine = ZeroPolicy(config, str(tiny_model), ranks), engines(kind)
+    for version in range(2):
+        engine.load_weights(policy.named_weights(), version)
+        rollout = engine.generate(make_prompts(), 4, seed=version)
+        metrics = move(policy, rollout)
+        assert metrics["ratio"] == 1
+        assert metrics["kl"] == 0
+        assert metrics["clip_ratio/region_mean"] == 0
+        assert metrics["sampling/importance_sampling_ratio/min"] == pytest.approx(1, abs=1e-4)
+        assert metrics["sampling/importance_sampling_ratio/max"] == pytest.approx(1, abs=1e-4)
 
 
 @pytest.mark.parametrize("kind", MAKERS)
@@ -265,3 +289,20 @@ def test_an_exported_model_answers_alike_in_transformers_and_vllm(
         answers[folder] = output.outputs[0].token_ids
     assert list(answers[tmp_path / "model"]) == expected[0, len(ids) :].tolist()
     assert answers[tmp_path / "model"] != answers[tiny_model]
+
+
+def test_an_engine_whose_process_is_killed_says_so(tiny_model: Path, ranks: Ranks) -> None:
+    before = children()
+    engine = make_vllm_engine(tiny_model, "fp32", in_process=False)
+    engine.load_weights(make_policy(tiny_model, ranks).named_weights(), 0)
+    for pid in children() - before:
+        os.kill(pid, signal.SIGKILL)
+    with pytest.raises(EngineError, match=r"vLLM's process ended while generating.*--resume"):
+        engine.generate(make_prompts(), 2, seed=0)
+    engine.close()
+
+
+def children() -> set[int]:
+    """Processes that this one started."""
+    tasks = Path("/proc/self/task").glob("*/children")
+    return {int(pid) for task in tasks for pid in task.read_text().split()}

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -23,6 +23,10 @@ _RANK_VARIABLES = (
     *("RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"),
     *("MASTER_ADDR", "MASTER_PORT"),
 )
+
+
+_SYNC_S: Final = 600.0
+"""How long new weights may take."""
 
 
 class VllmEngine:
@@ -63,11 +67,13 @@ class VllmEngine:
         try:
             from vllm import LLM, SamplingParams
             from vllm.sampling_params import RequestOutputKind
+            from vllm.v1.engine.exceptions import EngineDeadError
         except ImportError as error:
             raise ConfigError(
                 f"rollout.engine.name: vllm cannot be imported ({error}); install it with "
                 "pip install 'rvpo[cpu]' or 'rvpo[gpu]', or set rollout.engine.name=transformers"
             ) from error
+        self._death: type[Exception] = EngineDeadError
         self._sampling = SamplingParams(
             temperature=temperature,
             max_tokens=max_completion_tokens,
@@ -140,7 +146,11 @@ class VllmEngine:
         """Run the engine; each request's row and output as it finishes."""
         engine = self._llm.llm_engine
         while engine.has_unfinished_requests():
-            for output in engine.step():
+            try:
+                outputs = engine.step()
+            except self._death as error:
+                raise _dead("generating") from error
+            for output in outputs:
                 if output.finished:
                     yield int(output.request_id), output
 
@@ -151,10 +161,22 @@ class VllmEngine:
             self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
         else:
             with _weights_on_disk(weights, self._model_path) as folder:
-                self._llm.collective_rpc("reload_weights", kwargs={"weights_path": str(folder)})
+                self._load_from(folder)
         if not self._llm.reset_prefix_cache():
             raise EngineError("vLLM did not reset its prefix cache after taking new weights")
         self._version = version
+
+    def _load_from(self, folder: Path) -> None:
+        try:
+            self._llm.collective_rpc(
+                "reload_weights", timeout=_SYNC_S, kwargs={"weights_path": str(folder)}
+            )
+        except self._death as error:
+            raise _dead("taking new weights") from error
+        except TimeoutError as error:
+            raise EngineError(
+                f"vLLM did not take new weights within {_SYNC_S:.0f} s; continue with --resume"
+            ) from error
 
     def close(self) -> None:
         """See `RolloutEngine.close`. In process, vLLM ends the process group with itself, the
@@ -186,12 +208,23 @@ class VllmEngine:
         )
 
 
+def _dead(doing: str) -> EngineError:
+    return EngineError(
+        f"vLLM's process ended while {doing}; the machine may have run out of memory (lower "
+        "rollout.engine.cpu_kv_cache_gib or gpu_memory). Continue with --resume"
+    )
+
+
 def _prepare_environment(config: VllmConfig, in_process: bool) -> None:
     """vLLM reads these from the environment alone."""
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0" if in_process else "1"
     os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(config.cpu_kv_cache_gib)
     os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    if not in_process:
+        # Threads that spin until the others are done slow one another down tenfold where the
+        # trainer wants the same cores.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @contextmanager
