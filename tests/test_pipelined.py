@@ -1,0 +1,68 @@
+"""A run whose rollouts are made one step ahead, by vLLM in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from rvpo.data.prompts import PromptStream
+from rvpo.types import Prompt
+from tests.test_train import count_steps, metrics, samples, start, train, write_config
+
+pytestmark = pytest.mark.slow
+
+STEPS, PROMPTS = 5, 12
+
+
+def test_a_killed_run_one_step_ahead_trains_on_every_prompt_once(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    config = write_config(
+        tiny_model,
+        tmp_path,
+        steps=STEPS,
+        data={"train": {"function": "tests.toy:letters", "arguments": {"count": PROMPTS}}},
+        rollout={"engine": {"name": "vllm", "max_context_tokens": 128}, "staleness": 1},
+        checkpoint={"every": 1},
+    )
+    run = tmp_path / "run"
+    process = start(config)
+    while count_steps(run) < 2 and process.poll() is None:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    output, _ = process.communicate()
+    assert process.returncode == -signal.SIGKILL, output
+    done = len(list((run / "checkpoints").iterdir()))
+    train(config, "--resume")
+
+    rows = metrics(run)
+    assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
+    staleness = [row["policy/staleness_mean"] for row in rows]
+    assert staleness[0] == 0
+    assert staleness.count(1) >= STEPS - 3  # all but the first of each start
+    assert done >= 1
+    assert all(row["sampling/importance_sampling_ratio/mean"] > 0 for row in rows)
+    trained = Counter(sample["prompt_id"] for sample in samples(run))
+    assert trained == expected(config)
+
+
+def expected(config: Path) -> Counter[str]:
+    """Prompts of the steps by the stream alone, each with its samples."""
+    import yaml
+
+    settings = yaml.safe_load(config.read_text())
+    rollout = settings["rollout"]
+    from tests.toy import letters
+
+    rows = letters(count=PROMPTS)
+    prompts = tuple(
+        Prompt(id=str(row.get("id", number)), messages=()) for number, row in enumerate(rows)
+    )
+    stream = PromptStream(prompts, rollout["prompts_per_step"], settings.get("seed", 0))
+    ids = [prompt.id for step in range(STEPS) for prompt in stream.at(step)]
+    return Counter({name: n * rollout["samples_per_prompt"] for name, n in Counter(ids).items()})
