@@ -3,8 +3,8 @@
     python -m benchmarks.update_cost
 
 Gradients of SmolLM2-135M in bf16 over 2 prompts of random tokens, from one shape that is varied in
-one direction at a time; medians of three passes after one. "plain" is the path of models that do not
-fit: every sample with its own prompt. With --save also written to benchmarks/results/.
+one direction at a time; medians of three passes after one. "plain" is the path of models that do
+not fit: every sample with its own prompt. With --save also written to benchmarks/results/.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     python -m benchmarks.update_memory
 
 A model of SmolLM2-135M's shape with random weights and another vocabulary, one micro-batch of 2,048
-and of 8,192 tokens: for rvpo a group of 8 completions that share their prompt, for TRL as many whole
-samples of the same lengths as make up the tokens. Half of a sample is its completion. What is
+and of 8,192 tokens: for rvpo a group of 8 completions that share their prompt, for TRL as many
+whole samples of the same lengths as make up the tokens. Half of a sample is its completion. What is
 counted is the rise of resident memory over the model with its gradients in place, each case in a
 process of its own. rvpo computes in bf16, TRL in bf16 autocast over fp32 weights, as both do by
 default. Needs TRL beside rvpo: pip install --no-deps trl==1.16.0. With --save also written to

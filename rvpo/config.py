@@ -222,7 +222,7 @@ class UpdateConfig(Section):
     """Largest importance weight; its inverse the smallest that is not masked."""
     mask_truncated: bool = False
     """Leave out of the loss the completions that were cut off by their length."""
-    micro_batch_tokens: PositiveInt = 4096
+    micro_batch_tokens: PositiveInt = 2048
     """Longest row of one forward and backward pass: prompts, each once, and completions."""
     logits_chunk: PositiveInt = 512
     """Tokens whose logits over the vocabulary exist at the same time."""
