@@ -76,7 +76,7 @@ def shared_prompt_attention(
         [1, S, heads, D], and no attention weights.
     """
     # Split at once: of many slices, each would add a gradient of the whole row's size.
-    pieces = [x.split(_lengths(spans), dim=2) for x in (query, key, value)]
+    pieces = [torch.split(x, _lengths(spans), dim=2) for x in (query, key, value)]
     each = zip(*pieces, strict=True)  # prompt A, completion A1, …
     outputs: list[Tensor] = []
     for span in spans:
