@@ -22,5 +22,7 @@ def ranks() -> Ranks:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Engines last: one that ends in this process may take the process group of others along."""
-    items.sort(key=lambda item: item.path.name == "test_engines.py")
+    """Slow files first, so that none is left to a single process at the end. Engines last: one that
+    ends in this process may take the process group of others along."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path.name == "test_engines.py", item.path not in slow))

@@ -73,7 +73,8 @@ class VllmEngine:
                 f"rollout.engine.name: vllm cannot be imported ({error}); install it with "
                 "pip install 'rvpo[cpu]' or 'rvpo[gpu]', or set rollout.engine.name=transformers"
             ) from error
-        self._death: type[Exception] = EngineDeadError
+        # Of a process that died vLLM also speaks as of any error at run time.
+        self._death = (EngineDeadError,) if in_process else (EngineDeadError, RuntimeError)
         self._sampling = SamplingParams(
             temperature=temperature,
             max_tokens=max_completion_tokens,
@@ -149,7 +150,7 @@ class VllmEngine:
             try:
                 outputs = engine.step()
             except self._death as error:
-                raise _dead("generating") from error
+                raise _dead("generating", error) from error
             for output in outputs:
                 if output.finished:
                     yield int(output.request_id), output
@@ -172,7 +173,7 @@ class VllmEngine:
                 "reload_weights", timeout=_SYNC_S, kwargs={"weights_path": str(folder)}
             )
         except self._death as error:
-            raise _dead("taking new weights") from error
+            raise _dead("taking new weights", error) from error
         except TimeoutError as error:
             raise EngineError(
                 f"vLLM did not take new weights within {_SYNC_S:.0f} s; continue with --resume"
@@ -208,9 +209,9 @@ class VllmEngine:
         )
 
 
-def _dead(doing: str) -> EngineError:
+def _dead(doing: str, error: Exception) -> EngineError:
     return EngineError(
-        f"vLLM's process ended while {doing}; the machine may have run out of memory (lower "
+        f"vLLM's process ended while {doing} ({error}); the machine may have run out of memory (lower "
         "rollout.engine.cpu_kv_cache_gib or gpu_memory). Continue with --resume"
     )
 

@@ -106,7 +106,7 @@ def test_an_offloaded_optimizer_is_on_the_host() -> None:
 
 
 def test_recomputing_and_smaller_rows_save_activations() -> None:
-    full = memory(config(), shape(), PLACE)
+    full = memory(config(micro_batch_tokens=4096), shape(), PLACE)
     recomputed = memory(config(activation_checkpointing=True), shape(), PLACE)
     smaller = memory(config(micro_batch_tokens=1), shape(), PLACE)
     assert recomputed.activations < full.activations / 10
