@@ -211,8 +211,8 @@ class VllmEngine:
 
 def _dead(doing: str, error: Exception) -> EngineError:
     return EngineError(
-        f"vLLM's process ended while {doing} ({error}); the machine may have run out of memory (lower "
-        "rollout.engine.cpu_kv_cache_gib or gpu_memory). Continue with --resume"
+        f"vLLM's process ended while {doing} ({error}); the machine may have run out of memory: "
+        "lower rollout.engine.cpu_kv_cache_gib or gpu_memory, then continue with --resume"
     )
 
 
