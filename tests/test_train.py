@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
 import shutil
 import signal
@@ -127,28 +126,6 @@ def test_half_a_run_and_its_resumption_equal_one_run_to_the_bit(
     assert len(expected) == 6
     assert metrics(tmp_path / "half" / "run") == expected
     assert samples(tmp_path / "half" / "run") == samples(tmp_path / "whole" / "run")
-
-
-def test_ten_kills_at_random_moments_change_nothing(tiny_model: Path, tmp_path: Path) -> None:
-    steps, moments = 40, random.Random(0)
-    settings = {"steps": steps, "checkpoint": {"every": 1}}
-    whole = write_config(tiny_model, tmp_path / "whole", **settings)
-    train(whole)
-    config = write_config(tiny_model, tmp_path / "killed", **settings)
-    run = tmp_path / "killed" / "run"
-    for kill in range(10):
-        process = start(config, *(["--resume"] if kill else []))
-        at = min(steps - 1, count_steps(run) + 1)
-        while count_steps(run) < at and process.poll() is None:
-            time.sleep(0.01)
-        time.sleep(moments.uniform(0, 0.5))
-        os.killpg(process.pid, signal.SIGKILL)
-        output, _ = process.communicate()
-        assert process.returncode in (0, -signal.SIGKILL), output
-    train(config, "--resume")
-    assert metrics(run) == metrics(tmp_path / "whole" / "run")
-    assert samples(run) == samples(tmp_path / "whole" / "run")
-    assert not list((run / "checkpoints").glob("*.partial"))
 
 
 def test_ctrl_c_finishes_the_step_saves_it_and_says_how_to_go_on(
