@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -289,20 +287,3 @@ def test_an_exported_model_answers_alike_in_transformers_and_vllm(
         answers[folder] = output.outputs[0].token_ids
     assert list(answers[tmp_path / "model"]) == expected[0, len(ids) :].tolist()
     assert answers[tmp_path / "model"] != answers[tiny_model]
-
-
-def test_an_engine_whose_process_is_killed_says_so(tiny_model: Path, ranks: Ranks) -> None:
-    before = children()
-    engine = make_vllm_engine(tiny_model, "fp32", in_process=False)
-    engine.load_weights(make_policy(tiny_model, ranks).named_weights(), 0)
-    for pid in children() - before:
-        os.kill(pid, signal.SIGKILL)
-    with pytest.raises(EngineError, match=r"vLLM's process ended while generating.*--resume"):
-        engine.generate(make_prompts(), 2, seed=0)
-    engine.close()
-
-
-def children() -> set[int]:
-    """Processes that this one started."""
-    tasks = Path("/proc/self/task").glob("*/children")
-    return {int(pid) for task in tasks for pid in task.read_text().split()}
