@@ -14,6 +14,7 @@ import random
 import time
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 import torch
 
@@ -49,28 +50,31 @@ SHAPES = (
 )
 
 
-def make_policy() -> ZeroPolicy:
+def make_policy(model: str, **update: Any) -> ZeroPolicy:
+    """A policy on a model folder; nothing else of its run is used."""
     config = RunConfig.model_validate(
         {
             "output": "unused",
             "steps": 1,
-            "model": {"path": MODEL},
+            "model": {"path": model},
             "data": {"train": {"function": "tests.toy:letters", "arguments": {"count": 1}}},
             "rewards": {"vowels": {"function": "tests.toy:vowels"}},
             "advantage": {"name": "rvpo"},
+            "update": update,
         }
     )
-    return ZeroPolicy(config, resolve_model(MODEL), Ranks.join(), print)
+    return ZeroPolicy(config, model, Ranks.join(), print)
 
 
-def make_rollout(shape: Shape) -> tuple[Rollout, Advantages]:
+def make_rollout(shape: Shape, prompts: int = PROMPTS) -> tuple[Rollout, Advantages]:
+    """Samples of random tokens."""
     chance = random.Random(0)
 
     def draw(count: int) -> tuple[int, ...]:
         return tuple(chance.randrange(1000, 40000) for _ in range(count))
 
     samples = []
-    for number in range(PROMPTS):
+    for number in range(prompts):
         prompt = draw(shape.prompt)
         samples += [
             Sample(
@@ -107,7 +111,7 @@ def main() -> None:
     parser.add_argument("--plain", action="store_true", help="measure the plain path as well")
     add_save_option(parser)
     options = parser.parse_args()
-    policy = make_policy()
+    policy = make_policy(resolve_model(MODEL))
     header = "| prompt | completion | group | tokens trained on | shared | plain |"
     lines = [header, "|" + " --- |" * (header.count("|") - 1)]
     for shape in SHAPES:

@@ -57,46 +57,13 @@ def rise(work: Any) -> float:
 
 
 def run_rvpo(model: str, tokens: int) -> float:
-    import torch
-
-    from rvpo.config import RunConfig
-    from rvpo.trainer.ranks import Ranks
+    from benchmarks.update_cost import Shape, make_policy, make_rollout
     from rvpo.trainer.statistics import TokenStatistics
-    from rvpo.trainer.zero_policy import ZeroPolicy
-    from rvpo.types import Advantages, Prompt, Rollout, Sample
 
     length = tokens // (GROUP + 1)  # a prompt as long as each completion
-    config = RunConfig.model_validate(
-        {
-            "output": "unused",
-            "steps": 1,
-            "model": {"path": model},
-            "data": {"train": {"function": "tests.toy:letters", "arguments": {"count": 1}}},
-            "rewards": {"vowels": {"function": "tests.toy:vowels"}},
-            "advantage": {"name": "rvpo"},
-            "update": {"micro_batch_tokens": tokens},
-        }
-    )
-    policy = ZeroPolicy(config, model, Ranks.join(), print)
-    samples = tuple(
-        Sample(
-            prompt=Prompt(id="p", messages=()),
-            prompt_ids=tuple(range(length)),
-            completion_ids=tuple(range(n, n + length)),
-            logprobs=(-10.0,) * length,
-            text="",
-            finish_reason="stop",
-            policy_version=0,
-        )
-        for n in range(GROUP)
-    )
-    advantages = Advantages(
-        values=torch.linspace(-1, 1, GROUP),
-        trained=torch.ones(GROUP, dtype=torch.bool),
-        z=torch.zeros(GROUP, 1),
-        metrics={},
-    )
-    (batches,) = policy.mini_batches(Rollout(samples=samples, group_size=GROUP), advantages)
+    policy = make_policy(model, micro_batch_tokens=tokens)
+    shape = Shape(prompt=length, completion=length, group=GROUP)
+    (batches,) = policy.mini_batches(*make_rollout(shape, prompts=1))
     return rise(lambda: policy.accumulate_gradients(batches, TokenStatistics()))
 
 

@@ -36,7 +36,7 @@ def test_a_row_holds_each_prompt_once_and_every_completion_behind_it() -> None:
     (batch,) = micro_batches(rows, [0.1, 0.2, 0.3], CPU)
     assert batch.input_ids.tolist() == [[1, 2, 4, 5, 3, 6, 7, 8]]  # the longest first
     assert batch.position_ids.tolist() == [[0, 1, 2, 3, 2, 0, 1, 2]]
-    assert batch.spans == (Span(0, 2, (2, 1)), Span(5, 1, (2,)))
+    assert batch.spans == (Span(2, (2, 1)), Span(1, (2,)))
     assert batch.completion_ids.tolist() == [4, 5, 3, 7, 8]
     assert batch.predecessors.tolist() == [1, 2, 1, 5, 6]
     assert batch.sampled_logprobs.tolist() == [-4, -5, -3, -7, -8]

@@ -9,10 +9,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rvpo.data.prompts import PromptStream
 from rvpo.types import Prompt
 from tests.test_train import count_steps, metrics, samples, start, train, write_config
+from tests.toy import letters
 
 pytestmark = pytest.mark.slow
 
@@ -53,16 +55,8 @@ def test_a_killed_run_one_step_ahead_trains_on_every_prompt_once(
 
 def expected(config: Path) -> Counter[str]:
     """Prompts of the steps by the stream alone, each with its samples."""
-    import yaml
-
-    settings = yaml.safe_load(config.read_text())
-    rollout = settings["rollout"]
-    from tests.toy import letters
-
-    rows = letters(count=PROMPTS)
-    prompts = tuple(
-        Prompt(id=str(row.get("id", number)), messages=()) for number, row in enumerate(rows)
-    )
-    stream = PromptStream(prompts, rollout["prompts_per_step"], settings.get("seed", 0))
+    rollout = yaml.safe_load(config.read_text())["rollout"]
+    prompts = tuple(Prompt(id=row["id"], messages=()) for row in letters(count=PROMPTS))
+    stream = PromptStream(prompts, rollout["prompts_per_step"], seed=0)
     ids = [prompt.id for step in range(STEPS) for prompt in stream.at(step)]
     return Counter({name: n * rollout["samples_per_prompt"] for name, n in Counter(ids).items()})

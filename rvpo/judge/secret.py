@@ -24,8 +24,6 @@ _NAME: Final = re.compile(
     """,
     re.VERBOSE,
 )
-
-
 _KEY: Final = re.compile(
     r"(?<![A-Za-z0-9])(?:(?:sk|pplx|xai)-|(?:sk|gsk|hf|r8)_)(?=[\w-]*\d)[\w-]{16,}"
 )

@@ -14,6 +14,7 @@ from rvpo.rewards.scoring import Scoring
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.trainer.ranks import Ranks
+from rvpo.trainer.schedule import progress_at
 from rvpo.trainer.seed import derived_seed
 from rvpo.types import Rollout
 
@@ -43,7 +44,7 @@ class Sampler:
         Raises:
             EngineError: the engine failed.
         """
-        scoring = self.score.begin(self.progress(step))
+        scoring = self.score.begin(progress_at(step, self.steps))
         batch = self.prompts.at(step)
         rollout = self.engine.generate(
             batch[self.ranks.share(len(batch))],
@@ -52,10 +53,6 @@ class Sampler:
             on_sample=scoring.take,
         )
         return rollout, scoring
-
-    def progress(self, step: int) -> float:
-        """Share of training done, from 0 in the first step to 1 in the last."""
-        return step / max(1, self.steps.stop - 1)
 
 
 class RolloutStream(Protocol):

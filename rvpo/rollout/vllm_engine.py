@@ -83,24 +83,9 @@ class VllmEngine:
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        settings: dict[str, Any] = {
-            "model": model_path,
-            "dtype": dtype,
-            "max_model_len": encoder.max_context_tokens,
-            "seed": seed,
-            "logprobs_mode": "processed_logprobs",
-            "trust_remote_code": trust_remote_code,
-            "disable_log_stats": True,
-            "use_tqdm_on_load": False,
-        }
-        if self._sleeps:
-            settings |= {
-                "enable_sleep_mode": True,
-                "gpu_memory_utilization": config.gpu_memory,
-                "distributed_executor_backend": "external_launcher",
-            }
-        else:
-            settings |= {"enforce_eager": True}
+        settings = _settings(config, encoder.max_context_tokens, self._sleeps)
+        settings |= {"model": model_path, "dtype": dtype, "seed": seed}
+        settings |= {"trust_remote_code": trust_remote_code}
         try:
             with _ranks_hidden(not in_process):
                 self._llm: Any = LLM(**settings)
@@ -209,10 +194,27 @@ class VllmEngine:
         )
 
 
+def _settings(config: VllmConfig, max_context_tokens: int, sleeps: bool) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "max_model_len": max_context_tokens,
+        "logprobs_mode": "processed_logprobs",
+        "disable_log_stats": True,
+        "use_tqdm_on_load": False,
+    }
+    if not sleeps:
+        return settings | {"enforce_eager": True}
+    return settings | {
+        "enable_sleep_mode": True,
+        "gpu_memory_utilization": config.gpu_memory,
+        "distributed_executor_backend": "external_launcher",
+    }
+
+
 def _dead(doing: str, error: Exception) -> EngineError:
     return EngineError(
-        f"vLLM's process ended while {doing} ({error}); the machine may have run out of memory: "
-        "lower rollout.engine.cpu_kv_cache_gib or gpu_memory, then continue with --resume"
+        f"vLLM failed while {doing} ({error}); if its process was ended, the machine may have run "
+        "out of memory: lower rollout.engine.cpu_kv_cache_gib or gpu_memory. Then continue with "
+        "--resume"
     )
 
 

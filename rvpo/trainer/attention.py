@@ -32,9 +32,8 @@ Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Where a prompt and its completions are in a row."""
+    """A prompt and its completions, one after the other in a row."""
 
-    start: int
     prompt: int
     """Tokens of the prompt."""
     completions: tuple[int, ...]
@@ -79,8 +78,8 @@ def shared_prompt_attention(
     pieces = [torch.split(x, _lengths(spans), dim=2) for x in (query, key, value)]
     each = zip(*pieces, strict=True)  # prompt A, completion A1, …
     outputs: list[Tensor] = []
+    attend = partial(_attend, scaling=scaling, dropout=dropout, window=sliding_window)
     for span in spans:
-        attend = partial(_attend, scaling=scaling, dropout=dropout, window=sliding_window)
         prompt = next(each)
         outputs.append(attend(*prompt))
         for count in _similar(span.completions):

@@ -154,19 +154,18 @@ def _lay_out(row: Row, weights: Sequence[float], device: torch.device) -> MicroB
     for part in row:
         prompt = part.samples[0].prompt_ids
         last = len(ids) + len(prompt) - 1
-        lengths = tuple(sample.length for sample in part.samples)
-        spans.append(Span(len(ids), len(prompt), lengths))
+        spans.append(Span(len(prompt), tuple(sample.length for sample in part.samples)))
         ids += prompt
         positions += range(len(prompt))
         for sample in part.samples:
             predecessors += [last, *range(len(ids), len(ids) + sample.length - 1)]
             ids += sample.completion_ids
             positions += range(len(prompt), len(prompt) + sample.length)
-    lengths_ = torch.tensor([sample.length for sample in samples], device=device)
+    lengths = torch.tensor([sample.length for sample in samples], device=device)
 
     def each(values: Sequence[float]) -> Tensor:
         """A value of every sample, for each of its tokens."""
-        return torch.tensor(values, dtype=torch.float32, device=device).repeat_interleave(lengths_)
+        return torch.tensor(values, dtype=torch.float32, device=device).repeat_interleave(lengths)
 
     def joined(values: Sequence[Sequence[float]], dtype: torch.dtype) -> Tensor:
         flat = [value for part in values for value in part]
@@ -179,8 +178,8 @@ def _lay_out(row: Row, weights: Sequence[float], device: torch.device) -> MicroB
         spans=tuple(spans),
         predecessors=torch.tensor(predecessors, device=device),
         completion_ids=joined([sample.completion_ids for sample in samples], torch.int64),
-        sample=torch.arange(len(samples), device=device).repeat_interleave(lengths_),
-        lengths=lengths_,
+        sample=torch.arange(len(samples), device=device).repeat_interleave(lengths),
+        lengths=lengths,
         sampled_logprobs=joined([sample.sampled_logprobs for sample in samples], torch.float32),
         advantages=each([sample.advantage for sample in samples]),
         weights=each(weights),

@@ -11,6 +11,7 @@ from rvpo.trainer.interrupt import Interrupt
 from rvpo.trainer.metrics import step_metrics
 from rvpo.trainer.policy import Policy
 from rvpo.trainer.ranks import Ranks
+from rvpo.trainer.schedule import progress_at
 
 
 def train(
@@ -36,7 +37,7 @@ def train(
     stream.refresh(policy.named_weights(), version=steps.start)
     for step in steps:
         clock = Clock()
-        progress = step / max(1, steps.stop - 1)
+        progress = progress_at(step, steps)
 
         rollout, scoring = stream.take(step)  # N / ranks samples
         clock.lap("generate")

@@ -122,4 +122,4 @@ def kl_k3(logprobs: Tensor, reference_logprobs: Tensor) -> Tensor:
     Source: Shao et al. 2024, arXiv:2402.03300, eq. 4.
     """
     difference = reference_logprobs - logprobs
-    return torch.exp(difference) - difference - 1
+    return torch.expm1(difference) - difference

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import torch
-from torch import Tensor
 
 from rvpo.trainer.batch import MicroBatch, Row, TrainedSample, arrange, micro_batches
 from rvpo.trainer.ranks import Ranks
+from rvpo.trainer.scorer import score_without_gradient
 
 _TOLERANCE: Final = {torch.float32: 1e-3, torch.bfloat16: 0.15}
 """Mean difference of log-probabilities, in nats, that rounding explains: SmolLM2 in bf16 has 0.07
@@ -28,11 +28,13 @@ def misfit(engine: Any, ranks: Ranks) -> str | None:
     (row,) = arrange(samples, tokens=2**20)
     alone = arrange([s for part in row for s in part.samples], tokens=1, is_shared=False)
     engine.module.choose(False)
-    plain = torch.cat([_scored(engine, batch) for batch in _tensors(alone, ranks)])
+    plain = torch.cat([score_without_gradient(engine, batch) for batch in _tensors(alone, ranks)])
     engine.module.choose(True)
     reason = ""
     try:
-        lean = torch.cat([_scored(engine, batch) for batch in _tensors([row], ranks)])
+        lean = torch.cat(
+            [score_without_gradient(engine, batch) for batch in _tensors([row], ranks)]
+        )
     except (TypeError, ValueError, AttributeError, NotImplementedError) as error:
         reason = f"{type(error).__name__}: {error}"
     else:
@@ -65,9 +67,3 @@ def _samples(vocabulary: int) -> list[TrainedSample]:
 def _tensors(rows: Sequence[Row], ranks: Ranks) -> list[MicroBatch]:
     weights = [0.0 for row in rows for part in row for _ in part.samples]
     return micro_batches(rows, weights, ranks.device)
-
-
-def _scored(engine: Any, batch: MicroBatch) -> Tensor:
-    with torch.no_grad():
-        logprobs: Tensor = engine(batch)[0]
-    return logprobs

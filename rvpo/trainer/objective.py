@@ -40,7 +40,7 @@ class Outcome:
 
     loss: Tensor  # scalar, the micro-batch's part of the step's loss
     surrogate: Surrogate
-    importance: Tensor  # [T] factors of `trainer.correction`
+    old_logprobs: Tensor  # [T] of the policy before the step
     kl: Tensor | None  # [T]
 
 
@@ -76,16 +76,15 @@ def objective(
     if config.entropy_bonus:
         losses = losses - config.entropy_bonus * entropy
     loss = (losses * batch.weights).sum() * float(batch.counts)
-    return Outcome(loss=loss, surrogate=surrogate, importance=importance, kl=kl)
+    return Outcome(loss=loss, surrogate=surrogate, old_logprobs=old, kl=kl)
 
 
 def _surrogate(config: UpdateConfig, batch: MicroBatch, logprobs: Tensor, old: Tensor) -> Surrogate:
+    high = config.epsilon_high or config.epsilon
     if config.loss == "cispo":
-        ratio = token_ratio(logprobs, old)
-        return cispo(logprobs, ratio, batch.advantages, config.epsilon_high or config.epsilon)
+        return cispo(logprobs, token_ratio(logprobs, old), batch.advantages, high)
     if config.loss == "gspo":
         ratio = sequence_ratio(logprobs, old, batch.sample, batch.lengths)
     else:
         ratio = token_ratio(logprobs, old)
-    high = config.epsilon_high or config.epsilon
     return clipped(ratio, batch.advantages, config.epsilon, high, config.dual_clip)

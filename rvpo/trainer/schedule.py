@@ -1,10 +1,15 @@
-"""The learning rate as a pure function of the step, so that resuming needs no state."""
+"""What changes over a run, as pure functions of the step, so that resuming needs no state."""
 
 from __future__ import annotations
 
 import math
 
 from rvpo.config import UpdateConfig
+
+
+def progress_at(step: int, steps: range) -> float:
+    """Share of training done, from 0 in step 0 to 1 in the last one before `steps.stop`."""
+    return step / max(1, steps.stop - 1)
 
 
 def learning_rate(config: UpdateConfig, step: int, total_steps: int) -> float:

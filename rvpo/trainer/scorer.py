@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from rvpo.trainer.attention import SHARED_PROMPT, register
@@ -59,3 +60,10 @@ class Scorer(nn.Module):
             use_cache=False,
         ).logits[0]
         return logprobs_of(logits.float() / self._temperature, batch.completion_ids)
+
+
+def score_without_gradient(engine: Any, batch: MicroBatch) -> Tensor:
+    """[T] log-probabilities; `engine` is a DeepSpeed engine around a `Scorer`."""
+    with torch.no_grad():
+        logprobs: Tensor = engine(batch)[0]
+    return logprobs

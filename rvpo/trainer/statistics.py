@@ -30,25 +30,18 @@ class TokenStatistics:
         self._tokens = 0.0
         self._sums = dict.fromkeys(_MEANS.values(), 0.0)
         self._max_difference = 0.0
-        self._max_ratio = 0.0
-        self._min_ratio = math.inf
+        self._max_importance = 0.0
+        self._min_importance = math.inf
         self._has_kl = False
 
-    def add(
-        self,
-        batch: MicroBatch,
-        outcome: Outcome,
-        logprobs: Tensor,
-        entropy: Tensor,
-    ) -> None:
-        """Count one micro-batch; all tensors are [T]."""
+    def add(self, batch: MicroBatch, outcome: Outcome, entropy: Tensor) -> None:
+        """Count one micro-batch and its [T] entropies."""
         if not batch.counts:
             return
-        self._tokens += len(logprobs)
+        self._tokens += len(entropy)
         surrogate, kl = outcome.surrogate, outcome.kl
-        old = logprobs if batch.old_logprobs is None else batch.old_logprobs
-        difference = (old - batch.sampled_logprobs).abs()
-        importance = torch.exp(old - batch.sampled_logprobs)
+        difference = (outcome.old_logprobs - batch.sampled_logprobs).abs()
+        importance = torch.exp(outcome.old_logprobs - batch.sampled_logprobs)
         parts = {
             "loss": surrogate.loss.detach(),
             "entropy": entropy,
@@ -64,14 +57,14 @@ class TokenStatistics:
         for name, value in parts.items():
             self._sums[name] += float(value.double().sum())
         self._max_difference = max(self._max_difference, float(difference.max()))
-        self._max_ratio = max(self._max_ratio, float(importance.max()))
-        self._min_ratio = min(self._min_ratio, float(importance.min()))
+        self._max_importance = max(self._max_importance, float(importance.max()))
+        self._min_importance = min(self._min_importance, float(importance.min()))
 
     def metrics(self, ranks: Ranks) -> dict[str, float]:
         """Means and extremes over all ranks, under TRL's names."""
         tokens, *sums = ranks.sum([self._tokens, *self._sums.values()])
-        difference, ratio, negated_min = ranks.max(
-            [self._max_difference, self._max_ratio, -self._min_ratio]
+        difference, importance, negated_min = ranks.max(
+            [self._max_difference, self._max_importance, -self._min_importance]
         )
         means = dict(zip(self._sums, [value / tokens for value in sums], strict=True))
         result = {name: means[part] for name, part in _MEANS.items()}
@@ -81,5 +74,5 @@ class TokenStatistics:
         return result | {
             "sampling/sampling_logp_difference/max": difference,
             "sampling/importance_sampling_ratio/min": -negated_min,
-            "sampling/importance_sampling_ratio/max": ratio,
+            "sampling/importance_sampling_ratio/max": importance,
         }

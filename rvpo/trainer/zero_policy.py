@@ -23,7 +23,7 @@ from rvpo.trainer.objective import WEIGHTINGS, objective
 from rvpo.trainer.random_state import random_state, set_random_state
 from rvpo.trainer.ranks import Ranks
 from rvpo.trainer.schedule import learning_rate
-from rvpo.trainer.scorer import Scorer
+from rvpo.trainer.scorer import Scorer, score_without_gradient
 from rvpo.trainer.statistics import TokenStatistics
 from rvpo.trainer.weighting import token_weights
 from rvpo.trainer.zero import gathered, initialize, load_model
@@ -100,9 +100,11 @@ class ZeroPolicy:
         self.engine.train()
         for batch in batches:
             logprobs, entropy = self.engine(batch)
-            reference = self._without_gradient(self._reference, batch)
+            reference = None
+            if self._reference is not None:
+                reference = score_without_gradient(self._reference, batch)
             outcome = objective(self._config, batch, logprobs, entropy, reference)
-            statistics.add(batch, outcome, logprobs.detach(), entropy.detach())
+            statistics.add(batch, outcome, entropy.detach())
             if not bool(torch.isfinite(outcome.loss)):
                 broken += batch.prompt_ids
             # DeepSpeed averages over ranks, and the sum over all ranks' tokens is what counts.
@@ -201,22 +203,13 @@ class ZeroPolicy:
     def _with_old_logprobs(self, updates: list[list[MicroBatch]]) -> list[list[MicroBatch]]:
         """The updates in order, each epoch the same. The first learns from the policy as it is;
         what comes later needs to know what that was."""
-        updates = updates * self._config.epochs
-        if len(updates) == 1:
+        if len(updates) * self._config.epochs == 1:
             return updates
-        known: dict[int, MicroBatch] = {}
-        for batch in (batch for batches in updates for batch in batches):
-            if id(batch) not in known:
-                old = self._without_gradient(self.engine, batch)
-                known[id(batch)] = replace(batch, old_logprobs=old)
-        return [[known[id(batch)] for batch in batches] for batches in updates]
-
-    def _without_gradient(self, engine: Any, batch: MicroBatch) -> Tensor | None:
-        if engine is None:
-            return None
-        with torch.no_grad():
-            logprobs: Tensor = engine(batch)[0]
-        return logprobs
+        known = [
+            [replace(b, old_logprobs=score_without_gradient(self.engine, b)) for b in batches]
+            for batches in updates
+        ]
+        return known * self._config.epochs
 
     def _move(self, batches: Sequence[MicroBatch]) -> float:
         """One optimizer update; the norm of its gradient before clipping."""
