@@ -185,6 +185,7 @@ class Policy:
         from rvpo.config import TransformersConfig, VllmConfig
         from rvpo.model_files import resolve_model
         from rvpo.rollout.encoder import Encoder
+        from rvpo.rollout.placement import Placement
         from rvpo.rollout.transformers_engine import TransformersEngine
         from rvpo.rollout.vllm_engine import VllmEngine
 
@@ -201,7 +202,7 @@ class Policy:
                 temperature=case.temperature,
                 max_completion_tokens=case.max_tokens,
                 seed=0,
-                in_process=True,
+                placement=Placement(),
             )
         else:
             self.engine = TransformersEngine(

@@ -137,12 +137,17 @@ class DataConfig(Section):
 
 
 class VllmConfig(Section):
-    """vLLM: in process on one CPU rank, in a process of its own beside several CPU ranks,
-    colocated with sleep mode on a GPU."""
+    """vLLM, one engine for each training process.
+
+    On a GPU that it shares with training it sleeps while that works; with `rollout.staleness: 1` it
+    stays awake in a process of its own, and so it does on GPUs of its own."""
 
     name: Literal["vllm"] = "vllm"
     gpu_memory: Annotated[Float, Field(gt=0, lt=1)] = 0.4
-    """Share of each GPU's memory that vLLM may take while it is awake."""
+    """Share of its GPU's memory that vLLM may take while it is awake."""
+    devices: tuple[NonNegativeInt, ...] = ()
+    """GPUs of each machine for engines alone, one for each training process there; training has the
+    first ones. None: engines and training share."""
     cpu_kv_cache_gib: PositiveInt = 1
     """Memory for the KV cache on a CPU, in GiB."""
     max_context_tokens: PositiveInt | None = None

@@ -13,7 +13,9 @@ from rvpo.config import TransformersConfig, VllmConfig
 from rvpo.errors import ConfigError, DataError, EngineError
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
+from rvpo.rollout.placement import Placement, Way
 from rvpo.rollout.transformers_engine import TransformersEngine
+from rvpo.rollout.transport import Native
 from rvpo.rollout.vllm_engine import VllmEngine
 from rvpo.trainer.export import export_model
 from rvpo.trainer.ranks import Ranks
@@ -48,7 +50,7 @@ def make_transformers_engine(model: Path, precision: str) -> TransformersEngine:
     )
 
 
-def make_vllm_engine(model: Path, precision: str, *, in_process: bool = True) -> VllmEngine:
+def make_vllm_engine(model: Path, precision: str, way: Way = "handed") -> VllmEngine:
     return VllmEngine(
         str(model),
         make_encoder(model),
@@ -57,7 +59,7 @@ def make_vllm_engine(model: Path, precision: str, *, in_process: bool = True) ->
         temperature=TEMPERATURE,
         max_completion_tokens=12,
         seed=0,
-        in_process=in_process,
+        placement=Placement(way),
     )
 
 
@@ -76,7 +78,7 @@ MAKERS = {
     "transformers bf16": lambda model: make_transformers_engine(model, "bf16"),
     "vllm fp32": lambda model: make_vllm_engine(model, "fp32"),
     "vllm bf16": lambda model: make_vllm_engine(model, "bf16"),
-    "vllm fp32, own process": lambda model: make_vllm_engine(model, "fp32", in_process=False),
+    "vllm fp32, own process": lambda model: make_vllm_engine(model, "fp32", "shared"),
 }
 FP32 = [kind for kind in MAKERS if "fp32" in kind]
 IN_PROCESS = [kind for kind in MAKERS if "own process" not in kind]
@@ -143,7 +145,7 @@ def test_an_engine_agrees_with_the_trainer_after_each_weight_sync(
     policy = make_policy(tiny_model, ranks)
     texts = []
     for version in range(2):
-        engine.load_weights(policy.named_weights(), version)
+        engine.load_weights(policy.weights(), version)
         rollout = engine.generate(make_prompts(), 4, seed=5)
         texts.append([sample.completion_ids for sample in rollout.samples])
         assert {sample.policy_version for sample in rollout.samples} == {version}
@@ -166,7 +168,7 @@ def test_without_a_learning_rate_every_ratio_stays_one_and_the_kl_zero(
     )
     policy, engine = ZeroPolicy(config, str(tiny_model), ranks), engines(kind)
     for version in range(2):
-        engine.load_weights(policy.named_weights(), version)
+        engine.load_weights(policy.weights(), version)
         rollout = engine.generate(make_prompts(), 4, seed=version)
         metrics = move(policy, rollout)
         assert metrics["ratio"] == 1
@@ -183,7 +185,7 @@ def test_engine_and_trainer_agree_in_either_precision(
     precision = "bf16" if "bf16" in kind else "fp32"
     policy = make_policy(tiny_model, ranks, precision)
     engine = engines(kind)
-    engine.load_weights(policy.named_weights(), 0)
+    engine.load_weights(policy.weights(), 0)
     difference = trainer_difference(policy, engine.generate(make_prompts(), 8, seed=1))
     print(f"{kind}: largest log-probability difference {difference:.1e}")
     assert difference < LARGEST_DIFFERENCE[precision]
@@ -195,7 +197,7 @@ def test_samples_are_whole_groups_of_the_engines_own_tokens(
 ) -> None:
     engine = engines(kind)
     encoder = make_encoder(tiny_model)
-    engine.load_weights(make_policy(tiny_model, ranks).named_weights(), 3)
+    engine.load_weights(make_policy(tiny_model, ranks).weights(), 3)
     prompts = make_prompts()
     rollout = engine.generate(prompts, 4, seed=0)
     assert [sample.prompt.id for sample in rollout.samples] == [
@@ -216,7 +218,7 @@ def test_in_process_the_seed_decides_the_samples(
     kind: str, engines: Callable[[str], RolloutEngine], tiny_model: Path, ranks: Ranks
 ) -> None:
     engine = engines(kind)
-    engine.load_weights(make_policy(tiny_model, ranks).named_weights(), 0)
+    engine.load_weights(make_policy(tiny_model, ranks).weights(), 0)
     before = torch.get_rng_state()
     first, again, other = (engine.generate(make_prompts(), 4, seed=seed) for seed in (1, 1, 2))
     assert first == again
@@ -224,9 +226,40 @@ def test_in_process_the_seed_decides_the_samples(
     assert torch.equal(torch.get_rng_state(), before)  # nobody else's random numbers moved
 
 
+def test_vllms_own_weight_transfer_brings_every_weight_and_version(
+    tiny_model: Path, ranks: Ranks
+) -> None:
+    """The whole conversation that IPC and NCCL need, over a backend that needs no GPU: it leaves
+    the tensors where both sides find them."""
+    from vllm import LLM
+
+    from tests.transfer import BACKEND, make_info, register
+
+    register()
+    engine = make_vllm_engine(tiny_model, "fp32")
+    llm = LLM(
+        str(tiny_model),
+        dtype="float32",
+        enforce_eager=True,
+        max_model_len=128,
+        weight_transfer_config={"backend": BACKEND},
+        logprobs_mode="processed_logprobs",
+    )
+    UNTIL_EXIT.extend([llm, engine._llm])
+    engine._llm, engine._transport = llm, Native(llm, make_info())
+    policy = make_policy(tiny_model, ranks)
+    for version in (3, 4):
+        engine.load_weights(policy.weights(), version)
+        rollout = engine.generate(make_prompts(), 4, seed=5)
+        assert {sample.policy_version for sample in rollout.samples} == {version}
+        assert trainer_difference(policy, rollout) < LARGEST_DIFFERENCE["fp32"]
+        move(policy, rollout)
+    assert trainer_difference(policy, rollout) > 0.1  # the weights did change in between
+
+
 def test_missing_weights_are_named(tiny_model: Path, ranks: Ranks) -> None:
     engine = make_transformers_engine(tiny_model, "fp32")
-    weights = list(make_policy(tiny_model, ranks).named_weights())
+    weights = list(make_policy(tiny_model, ranks).weights())
     with pytest.raises(EngineError, match=r"model\.norm\.weight"):
         engine.load_weights((w for w in weights if w[0] != "model.norm.weight"), 0)
     with pytest.raises(EngineError, match=r"no weight 'extra'"):
@@ -270,7 +303,7 @@ def test_an_exported_model_answers_alike_in_transformers_and_vllm(
     encoder = make_encoder(tiny_model)
     engine = make_transformers_engine(tiny_model, "fp32")
     policy = make_policy(tiny_model, ranks)
-    engine.load_weights(policy.named_weights(), 0)
+    engine.load_weights(policy.weights(), 0)
     move(policy, engine.generate(make_prompts(), 4, seed=0))
     export_model(policy, encoder.tokenizer, tmp_path / "model", ranks)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]

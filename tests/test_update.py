@@ -207,7 +207,7 @@ def test_updates_are_those_of_adamw_with_kl_clipping_and_schedule(
     assert metrics["kl"] > 1e-3  # so that its gradient did something
     expected = dict(model.named_parameters())
     initial = dict(reference.named_parameters())
-    moved = {name: tensor for name, tensor in policy.named_weights() if name in expected}
+    moved = {name: tensor for name, tensor in policy.weights() if name in expected}
     change = relative_difference(
         {name: moved[name] - initial[name].detach() for name in moved},
         {name: expected[name].detach() - initial[name].detach() for name in moved},
@@ -308,13 +308,13 @@ def test_a_loss_that_is_not_finite_moves_nothing_and_names_the_samples(
     tiny_model: Path, ranks: Ranks
 ) -> None:
     policy = make_policy(tiny_model, ranks)
-    before = dict(policy.named_weights())
+    before = dict(policy.weights())
     rollout = make_rollout()
     advantages = make_advantages(rollout)
     advantages.values[11] = float("nan")
     with pytest.raises(UpdateError, match=r"step 1: the loss is not finite.*random/1;"):
         policy.update(rollout, advantages)
-    after = dict(policy.named_weights())
+    after = dict(policy.weights())
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
@@ -322,19 +322,19 @@ def test_a_step_without_trained_samples_moves_nothing(tiny_model: Path, ranks: R
     policy = make_policy(tiny_model, ranks, weight_decay=0.1)
     rollout = make_rollout()
     policy.update(rollout, make_advantages(rollout))  # gives the optimizer momentum
-    before = dict(policy.named_weights())
+    before = dict(policy.weights())
     nothing = make_advantages(rollout, untrained=tuple(range(len(rollout.samples))))
     assert policy.update(rollout, nothing)["trained_samples"] == 0
-    after = dict(policy.named_weights())
+    after = dict(policy.weights())
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_a_learning_rate_of_zero_leaves_the_weights(tiny_model: Path, ranks: Ranks) -> None:
     policy = make_policy(tiny_model, ranks, lr=0.0)
-    before = dict(policy.named_weights())
+    before = dict(policy.weights())
     rollout = make_rollout()
     assert policy.update(rollout, make_advantages(rollout))["grad_norm"] > 0
-    after = dict(policy.named_weights())
+    after = dict(policy.weights())
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 

@@ -22,6 +22,7 @@ from rvpo.plan.memory import (
     longest_row,
     memory,
     model_bytes,
+    sleeps,
 )
 from rvpo.plan.shape import ModelShape
 
@@ -44,7 +45,7 @@ class Devices:
         """
         Args:
             gpus: how many to plan for, if not those of this machine.
-            gpu_memory_gib: of each of them; alone, it is that of as many as there are processes.
+            gpu_memory_gib: of each of them; alone, it is that of as many as the run needs.
 
         Raises:
             ConfigError: GPUs of unknown memory, or of none that a GPU can have.
@@ -61,7 +62,7 @@ class Devices:
             )
         count = gpus
         if count is None:
-            count = len(sizes) or (config.distributed.processes if gpu_memory_gib else 0)
+            count = len(sizes) or (_needed(config) if gpu_memory_gib else 0)
         if not count:
             found = machine.memory
             return cls(gpus=0, memory=None if found is None else found * GIB, given=given)
@@ -94,7 +95,7 @@ def device_findings(
         judge=served.gpu_memory * devices.memory if served else 0.0,
     )
     return [
-        _count(config.distributed.processes, devices),
+        _count(config, devices),
         *_parts(config, shape, place),
         *_peaks(config, shape, place, devices.memory),
         *_vllm(config, shape, devices.memory),
@@ -153,8 +154,11 @@ def _on_cpu(
     return [Finding("memory", state, f"{found}; {devices.memory / GIB:.1f} available", remedy)]
 
 
-def _count(processes: int, devices: Devices) -> Finding:
+def _count(config: RunConfig, devices: Devices) -> Finding:
     assert devices.memory is not None
+    processes, engine = config.distributed.processes, config.rollout.engine
+    if isinstance(engine, VllmConfig) and engine.devices:
+        return _apart(config, engine.devices, devices)
     size = f"{devices.memory / GIB:.0f} GiB"
     each = f"of {size}" if devices.gpus == 1 else f"of {size} each"
     found = f"{devices.gpus} GPU{'s' if devices.gpus > 1 else ''} {each}"
@@ -171,12 +175,31 @@ def _count(processes: int, devices: Devices) -> Finding:
     return Finding("GPUs", "ok", found)
 
 
+def _needed(config: RunConfig) -> int:
+    """GPUs to train on, and those for engines alone."""
+    processes, engine = config.distributed.processes, config.rollout.engine
+    engines = engine.devices if isinstance(engine, VllmConfig) else ()
+    return max(processes + len(engines), *(number + 1 for number in engines))
+
+
+def _apart(config: RunConfig, engines: tuple[int, ...], devices: Devices) -> Finding:
+    processes = config.distributed.processes
+    found = f"{devices.gpus}, {processes} to train on and {list(engines)} for engines"
+    needed = _needed(config)
+    if devices.gpus < needed or len(engines) < processes or min(engines) < processes:
+        remedy = f"at least {needed} GPUs, and rollout.engine.devices that name {processes} of them"
+        return Finding("GPUs", "missing", found, f"{remedy}, from number {processes} on")
+    return Finding("GPUs", "ok", found)
+
+
 def _parts(config: RunConfig, shape: ModelShape, place: Place) -> Iterator[Finding]:
     parts = memory(config, shape, place)
     update = config.update
     offloaded = "offloaded to the CPU" if update.offload_optimizer else ""
     kept = "recomputed" if update.activation_checkpointing else "kept"
-    sleeps = "vLLM while it is awake" if config.rollout.engine.name == "vllm" else "its own copy"
+    engine = "its own copy"
+    if config.rollout.engine.name == "vllm":
+        engine = "vLLM while it is awake" if sleeps(config) else "vLLM, always awake"
     for name, size, about in (
         ("weights", parts.weights, f"{config.model.precision}, in {place.ranks} shards"),
         ("gradients", parts.gradients, offloaded or "fp32, sharded"),
@@ -193,7 +216,7 @@ def _parts(config: RunConfig, shape: ModelShape, place: Place) -> Iterator[Findi
             parts.logits,
             f"over {shape.vocabulary:,} tokens, of {update.logits_chunk} places at a time",
         ),
-        ("engine", parts.engine, sleeps),
+        ("engine", parts.engine, engine),
         ("judge", parts.judge, "served on the same GPU"),
         ("context", parts.context, "CUDA, NCCL, what cannot be used"),
     ):

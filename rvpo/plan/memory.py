@@ -142,8 +142,14 @@ def host_memory(config: RunConfig, shape: ModelShape, ranks: int) -> float:
     """What GPU ranks of one machine keep in its own memory: sleeping engines, and the optimizer if
     it is offloaded."""
     wide = 2 if config.model.precision == "bf16" else 4
-    engines = ranks * wide * shape.parameters if config.rollout.engine.name == "vllm" else 0
+    engines = ranks * wide * shape.parameters if sleeps(config) else 0
     return engines + (16 * shape.parameters if config.update.offload_optimizer else 0)
+
+
+def sleeps(config: RunConfig) -> bool:
+    """Whether vLLM gives its GPU memory away while the policy learns."""
+    engine = config.rollout.engine
+    return isinstance(engine, VllmConfig) and not config.rollout.staleness and not engine.devices
 
 
 def checkpoint_bytes(config: RunConfig, shape: ModelShape) -> int:
@@ -198,7 +204,10 @@ def _engine(
     own = wide * shape.parameters
     if isinstance(engine, VllmConfig):
         if device is not None:
-            return engine.gpu_memory * device, _ASLEEP
+            share = engine.gpu_memory * device
+            if engine.devices:  # on GPUs of their own
+                return 0.0, 0.0
+            return share, share if config.rollout.staleness else _ASLEEP
         taken = own + engine.cpu_kv_cache_gib * GIB  # it does not sleep on a CPU
         return taken, taken
     longest = engine.max_context_tokens or config.rollout.max_completion_tokens

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from rvpo.types import Prompt, Rollout, Sample
@@ -15,6 +16,19 @@ OnSample = Callable[[int, Sample], None]
 
 def ignore(row: int, sample: Sample) -> None:
     """An `OnSample` for those who wait for the whole rollout."""
+
+
+class Weights(Protocol):
+    """All weights of a policy, whole, under all their checkpoint names: a tied weight comes under
+    each."""
+
+    def layout(self) -> Sequence[tuple[str, torch.dtype, tuple[int, ...]]]:
+        """Name, type and shape of what iteration will give, in its order."""
+        ...
+
+    def __iter__(self) -> Iterator[tuple[str, Tensor]]:
+        """Copies, a few gathered at a time. Every rank must walk through all of them."""
+        ...
 
 
 class RolloutEngine(Protocol):
@@ -44,8 +58,12 @@ class RolloutEngine(Protocol):
         """
         ...
 
-    def load_weights(self, weights: Iterable[tuple[str, Tensor]], version: int) -> None:
-        """Replace all weights, named as in a checkpoint, and forget cached prefixes."""
+    def load_weights(self, weights: Weights, version: int) -> None:
+        """Replace all weights and forget cached prefixes.
+
+        Raises:
+            EngineError: the engine has other weights, or failed, or did not answer in time.
+        """
         ...
 
     def close(self) -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
-from torch import Tensor
-
 from rvpo.data.prompts import PromptStream
 from rvpo.rewards.scoring import Scoring
 from rvpo.rewards.suite import RewardSuite
-from rvpo.rollout.engine import RolloutEngine
+from rvpo.rollout.engine import RolloutEngine, Weights
 from rvpo.trainer.ranks import Ranks
 from rvpo.trainer.schedule import progress_at
 from rvpo.trainer.seed import derived_seed
@@ -62,7 +59,7 @@ class RolloutStream(Protocol):
         """The rollout of a step. Steps are taken in order, each once."""
         ...
 
-    def refresh(self, weights: Iterable[tuple[str, Tensor]], version: int) -> None:
+    def refresh(self, weights: Weights, version: int) -> None:
         """Have rollouts that begin from now on come from these weights. Every rank must call."""
         ...
 
@@ -81,7 +78,7 @@ class InTurn:
         """See `RolloutStream.take`."""
         return self._sampler.sample(step)
 
-    def refresh(self, weights: Iterable[tuple[str, Tensor]], version: int) -> None:
+    def refresh(self, weights: Weights, version: int) -> None:
         """See `RolloutStream.refresh`."""
         self._sampler.engine.load_weights(weights, version)
 
@@ -108,7 +105,7 @@ class Ahead:
         self._next = self._begin(step + 1) if step + 1 < self._sampler.steps.stop else None
         return taken
 
-    def refresh(self, weights: Iterable[tuple[str, Tensor]], version: int) -> None:
+    def refresh(self, weights: Weights, version: int) -> None:
         """See `RolloutStream.refresh`. Waits for the rollout under way, which has one version."""
         if self._next is not None:
             self._next.exception()  # which `take` raises

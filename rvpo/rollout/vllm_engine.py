@@ -3,41 +3,26 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from rvpo.config import VllmConfig
 from rvpo.errors import ConfigError, EngineError
 from rvpo.rollout.encoder import Encoder
-from rvpo.rollout.engine import OnSample, ignore
+from rvpo.rollout.engine import OnSample, Weights, ignore
+from rvpo.rollout.placement import Placement
+from rvpo.rollout.transport import SYNC_S, settings, transport
 from rvpo.types import Prompt, Rollout, Sample
-
-_RANK_VARIABLES = (
-    *("RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"),
-    *("MASTER_ADDR", "MASTER_PORT"),
-)
-
-
-_SYNC_S: Final = 600.0
-"""How long new weights may take."""
 
 
 class VllmEngine:
     """One vLLM engine for this rank.
 
-    On a CPU it runs in this process when there is one rank, and in a process of its own beside
-    each of several ranks (vLLM and the trainer would fight over the process group). On a GPU it
-    shares the device with the trainer and sleeps while that works.
-
     Args:
-        in_process: whether the engine runs in this very process.
+        placement: where it runs.
         temperature: of sampling; the reported log-probabilities are at this temperature.
 
     Raises:
@@ -55,15 +40,13 @@ class VllmEngine:
         temperature: float,
         max_completion_tokens: int,
         seed: int,
-        in_process: bool,
+        placement: Placement,
         trust_remote_code: bool = False,
     ) -> None:
         self._encoder = encoder
-        self._model_path = Path(model_path)
-        self._in_process = in_process
-        self._sleeps = torch.cuda.is_available()
-        self._version: int | None = None
-        _prepare_environment(config, in_process)
+        self._sleeps = placement.sleeps
+        self._has_weights = False
+        _prepare_environment(config, placement.in_process)
         try:
             from vllm import LLM, SamplingParams
             from vllm.sampling_params import RequestOutputKind
@@ -74,7 +57,9 @@ class VllmEngine:
                 "pip install 'rvpo[cpu]' or 'rvpo[gpu]', or set rollout.engine.name=transformers"
             ) from error
         # Of a process that died vLLM also speaks as of any error at run time.
-        self._death = (EngineDeadError,) if in_process else (EngineDeadError, RuntimeError)
+        self._death = (
+            (EngineDeadError,) if placement.in_process else (EngineDeadError, RuntimeError)
+        )
         self._sampling = SamplingParams(
             temperature=temperature,
             max_tokens=max_completion_tokens,
@@ -83,14 +68,15 @@ class VllmEngine:
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        settings = _settings(config, encoder.max_context_tokens, self._sleeps)
-        settings |= {"model": model_path, "dtype": dtype, "seed": seed}
-        settings |= {"trust_remote_code": trust_remote_code}
+        options = _options(config, encoder.max_context_tokens, placement.sleeps)
+        options |= {"model": model_path, "dtype": dtype, "seed": seed}
+        options |= {"trust_remote_code": trust_remote_code} | settings(placement)
         try:
-            with _ranks_hidden(not in_process):
-                self._llm: Any = LLM(**settings)
+            with placement.environment():
+                self._llm: Any = LLM(**options)
         except (RuntimeError, ValueError, OSError) as error:
             raise EngineError(f"vLLM did not start on {model_path!r}: {error}") from error
+        self._transport = transport(placement, self._llm, Path(model_path))
 
     def generate(
         self,
@@ -101,7 +87,7 @@ class VllmEngine:
     ) -> Rollout:
         """See `RolloutEngine.generate`. `seed` counts only where the engine runs in process:
         vLLM takes a seed for each request on GPUs alone."""
-        if self._version is None:
+        if not self._has_weights:
             raise EngineError("vLLM was asked to generate before it was given weights")
         self._wake("kv_cache")
         rows = [prompt for prompt in prompts for _ in range(samples_per_prompt)]
@@ -140,29 +126,22 @@ class VllmEngine:
                 if output.finished:
                     yield int(output.request_id), output
 
-    def load_weights(self, weights: Iterable[tuple[str, Tensor]], version: int) -> None:
-        """See `RolloutEngine.load_weights`."""
+    def load_weights(self, weights: Weights, version: int) -> None:
+        """See `RolloutEngine.load_weights`. The engine marks each token with the version of the
+        weights that made it, and samples have it from there."""
         self._wake("weights")
-        if self._in_process:
-            self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
-        else:
-            with _weights_on_disk(weights, self._model_path) as folder:
-                self._load_from(folder)
-        if not self._llm.reset_prefix_cache():
-            raise EngineError("vLLM did not reset its prefix cache after taking new weights")
-        self._version = version
-
-    def _load_from(self, folder: Path) -> None:
         try:
-            self._llm.collective_rpc(
-                "reload_weights", timeout=_SYNC_S, kwargs={"weights_path": str(folder)}
-            )
+            self._transport.send(weights)
+            self._llm.llm_engine.set_weight_version(str(version))
         except self._death as error:
             raise _dead("taking new weights", error) from error
         except TimeoutError as error:
             raise EngineError(
-                f"vLLM did not take new weights within {_SYNC_S:.0f} s; continue with --resume"
+                f"vLLM did not take new weights within {SYNC_S:.0f} s; continue with --resume"
             ) from error
+        if not self._llm.reset_prefix_cache():
+            raise EngineError("vLLM did not reset its prefix cache after taking new weights")
+        self._has_weights = True
 
     def close(self) -> None:
         """See `RolloutEngine.close`. In process, vLLM ends the process group with itself, the
@@ -179,7 +158,6 @@ class VllmEngine:
                 f"vLLM ended a completion of prompt {prompt.id!r} with "
                 f"{completion.finish_reason!r} instead of finishing it"
             )
-        assert self._version is not None
         ids = tuple(completion.token_ids)
         return Sample(
             prompt=prompt,
@@ -190,24 +168,34 @@ class VllmEngine:
             ),
             text=self._encoder.decode(ids),
             finish_reason=completion.finish_reason,
-            policy_version=self._version,
+            policy_version=_version(prompt, completion),
         )
 
 
-def _settings(config: VllmConfig, max_context_tokens: int, sleeps: bool) -> dict[str, Any]:
-    settings: dict[str, Any] = {
+def _version(prompt: Prompt, completion: Any) -> int:
+    """Of the weights that made a completion, by the engine's own account."""
+    versions = {span.version for span in completion.weight_versions}
+    if len(versions) != 1:
+        raise EngineError(
+            f"vLLM made a completion of prompt {prompt.id!r} with weights of several versions "
+            f"({', '.join(sorted(versions))}), which cannot be trained on; continue with --resume"
+        )
+    return int(versions.pop())
+
+
+def _options(config: VllmConfig, max_context_tokens: int, sleeps: bool) -> dict[str, Any]:
+    options: dict[str, Any] = {
         "max_model_len": max_context_tokens,
         "logprobs_mode": "processed_logprobs",
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
     }
-    if not sleeps:
-        return settings | {"enforce_eager": True}
-    return settings | {
-        "enable_sleep_mode": True,
-        "gpu_memory_utilization": config.gpu_memory,
-        "distributed_executor_backend": "external_launcher",
-    }
+    if not torch.cuda.is_available():
+        return options | {"enforce_eager": True}
+    options |= {"gpu_memory_utilization": config.gpu_memory}
+    if sleeps:
+        options |= {"enable_sleep_mode": True, "distributed_executor_backend": "external_launcher"}
+    return options
 
 
 def _dead(doing: str, error: Exception) -> EngineError:
@@ -228,32 +216,3 @@ def _prepare_environment(config: VllmConfig, in_process: bool) -> None:
         # Threads that spin until the others are done slow one another down tenfold where the
         # trainer wants the same cores.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-
-@contextmanager
-def _ranks_hidden(hidden: bool) -> Iterator[None]:
-    """Let an engine in its own process form a group of its own, not join the trainer's."""
-    names = _RANK_VARIABLES if hidden else ()
-    saved = {name: os.environ.pop(name) for name in names if name in os.environ}
-    try:
-        yield
-    finally:
-        os.environ.update(saved)
-
-
-@contextmanager
-def _weights_on_disk(weights: Iterable[tuple[str, Tensor]], model: Path) -> Iterator[Path]:
-    """A checkpoint folder in shared memory, gone afterwards."""
-    from safetensors.torch import save_file
-
-    shared = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(prefix="rvpo-", dir=shared if shared.is_dir() else None))
-    try:
-        state = {name: tensor.cpu() for name, tensor in weights}
-        save_file(state, folder / "model.safetensors")
-        for name in ("config.json", "generation_config.json"):
-            if (model / name).exists():
-                shutil.copy(model / name, folder / name)
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

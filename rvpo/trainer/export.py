@@ -20,7 +20,7 @@ def export_model(policy: ZeroPolicy, tokenizer: Any, folder: Path, ranks: Ranks)
     # All ranks gather, one keeps; a sharded model cannot write itself. Tied weights once.
     names = {name for name, _ in policy.model.named_parameters()}
     state = {}
-    for name, tensor in policy.named_weights():
+    for name, tensor in policy.weights():
         if ranks.is_main and name in names:
             state[name] = tensor.cpu()
     if ranks.is_main:

@@ -15,6 +15,7 @@ from rvpo.model_files import resolve_model
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
+from rvpo.rollout.placement import place
 from rvpo.rollout.stream import Ahead, InTurn, RolloutStream, Sampler
 from rvpo.trainer.ranks import Ranks
 from rvpo.trainer.seed import derived_seed
@@ -117,7 +118,7 @@ def build_engine(config: RunConfig, inputs: Inputs, ranks: Ranks) -> RolloutEngi
                 temperature=rollout.temperature,
                 max_completion_tokens=rollout.max_completion_tokens,
                 seed=derived_seed(config.seed, "engine", ranks.rank),
-                in_process=_is_in_process(config, ranks),
+                placement=place(rollout, ranks),
                 trust_remote_code=config.model.trust_remote_code,
             )
         case TransformersConfig():
@@ -153,19 +154,3 @@ def build_stream(
         steps=steps,
     )
     return Ahead(sampler) if config.rollout.staleness else InTurn(sampler)
-
-
-def _is_in_process(config: RunConfig, ranks: Ranks) -> bool:
-    """Whether the engine is in the trainer's process: not where both are to work at once.
-
-    Raises:
-        ConfigError: they would have to share a GPU.
-    """
-    if ranks.device.type == "cuda":
-        if config.rollout.staleness:
-            raise ConfigError(
-                "rollout.staleness: 1 would have engine and policy work on one GPU at the same "
-                "time, and each has room only while the other sleeps; set rollout.staleness=0"
-            )
-        return True
-    return ranks.size == 1 and not config.rollout.staleness

@@ -34,7 +34,7 @@ def train(
         RvpoError: of whichever part failed; the newest checkpoint stays usable.
         KeyboardInterrupt: a stop was asked for; the step was finished and saved first.
     """
-    stream.refresh(policy.named_weights(), version=steps.start)
+    stream.refresh(policy.weights(), version=steps.start)
     for step in steps:
         clock = Clock()
         progress = progress_at(step, steps)
@@ -49,7 +49,7 @@ def train(
         update = policy.update(rollout, ranks.shard(advantages))
         clock.lap("update")
 
-        stream.refresh(policy.named_weights(), version=step + 1)
+        stream.refresh(policy.weights(), version=step + 1)
         clock.lap("sync")
 
         report(

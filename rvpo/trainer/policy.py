@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from torch import Tensor
-
+from rvpo.rollout.engine import Weights
 from rvpo.types import Advantages, Rollout
 
 
@@ -27,11 +25,8 @@ class Policy(Protocol):
         """
         ...
 
-    def named_weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Copies of all weights under all their checkpoint names, gathered a few at a time.
-
-        Every rank must walk through all of them.
-        """
+    def weights(self) -> Weights:
+        """The weights as they are."""
         ...
 
     def save(self, folder: Path) -> None:

@@ -227,7 +227,7 @@ def _scores_before(
     path = folder.path / "held_out_before.json"
     if path.exists():
         return HeldOutScores.from_json(json.loads(path.read_text(encoding="utf-8")))
-    engine.load_weights(policy.named_weights(), version=0)
+    engine.load_weights(policy.weights(), version=0)
     scores = _score_held_out(config, inputs, engine, ranks, display)
     if scores is not None and ranks.is_main:
         write_json(path, scores.to_json())

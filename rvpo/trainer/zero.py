@@ -102,17 +102,27 @@ def deepspeed_settings(update: UpdateConfig, precision: str) -> dict[str, Any]:
     }
 
 
-def gathered(module: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Copies of the whole weights under their checkpoint names, gathered a bucket at a time, in
-    the same order on all ranks. A tied weight comes under each of its names: vLLM re-packs the
+class GatheredWeights:
+    """A sharded model's weights, gathered a bucket at a time, in the same order on all ranks.
+    Implements `Weights`. Tied weights come under each of their names because vLLM re-packs the
     output layer on a CPU and would keep the old one."""
-    import deepspeed
 
-    for bucket in _buckets(module):
-        with deepspeed.zero.GatheredParameters(list({id(p): p for _, p in bucket}.values())):
-            # Copies, because engines keep what they are given for longer than the gather lasts.
-            weights = [(name, parameter.data.clone()) for name, parameter in bucket]
-        yield from weights
+    def __init__(self, module: torch.nn.Module) -> None:
+        self._module = module
+
+    def layout(self) -> list[tuple[str, torch.dtype, tuple[int, ...]]]:
+        """See `Weights.layout`."""
+        return [(name, p.dtype, tuple(p.ds_shape)) for name, p in _parameters(self._module)]
+
+    def __iter__(self) -> Iterator[tuple[str, Tensor]]:
+        """See `Weights.__iter__`."""
+        import deepspeed
+
+        for bucket in _buckets(self._module):
+            with deepspeed.zero.GatheredParameters(list({id(p): p for _, p in bucket}.values())):
+                # Copies, because engines keep what they get for longer than the gather lasts.
+                weights = [(name, parameter.data.clone()) for name, parameter in bucket]
+            yield from weights
 
 
 def torch_dtype(config: RunConfig) -> torch.dtype:
@@ -123,9 +133,8 @@ def torch_dtype(config: RunConfig) -> torch.dtype:
 def _buckets(module: torch.nn.Module) -> Iterator[list[tuple[str, Any]]]:
     bucket: list[tuple[str, Any]] = []
     filled = 0
-    for name, parameter in module.named_parameters(remove_duplicate=False):
-        # A sharded weight looks empty; its full size is in ds_numel.
-        size = parameter.ds_numel  # type: ignore[attr-defined]
+    for name, parameter in _parameters(module):
+        size = parameter.ds_numel
         if bucket and filled + size > GATHER_ELEMENTS:
             yield bucket
             bucket, filled = [], 0
@@ -133,6 +142,11 @@ def _buckets(module: torch.nn.Module) -> Iterator[list[tuple[str, Any]]]:
         filled += size
     if bucket:
         yield bucket
+
+
+def _parameters(module: torch.nn.Module) -> Iterator[tuple[str, Any]]:
+    """A sharded weight looks empty; what it is whole is in its `ds_` attributes."""
+    return module.named_parameters(remove_duplicate=False)
 
 
 def _optimizer(model: Any, config: UpdateConfig) -> torch.optim.Optimizer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -12,7 +12,6 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from rvpo.config import RunConfig
 from rvpo.errors import CheckpointError, UpdateError
@@ -26,7 +25,7 @@ from rvpo.trainer.schedule import learning_rate
 from rvpo.trainer.scorer import Scorer, score_without_gradient
 from rvpo.trainer.statistics import TokenStatistics
 from rvpo.trainer.weighting import token_weights
-from rvpo.trainer.zero import gathered, initialize, load_model
+from rvpo.trainer.zero import GatheredWeights, initialize, load_model
 from rvpo.types import Advantages, Rollout
 
 _TAG = "zero3"
@@ -111,9 +110,9 @@ class ZeroPolicy:
             self.engine.backward(outcome.loss * self._ranks.size)
         self._refuse_if_broken(broken, "loss")
 
-    def named_weights(self) -> Iterator[tuple[str, Tensor]]:
-        """See `Policy.named_weights`."""
-        return gathered(self.model)
+    def weights(self) -> GatheredWeights:
+        """See `Policy.weights`."""
+        return GatheredWeights(self.model)
 
     @property
     def checkpoint_bytes(self) -> int:

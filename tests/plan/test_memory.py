@@ -122,6 +122,19 @@ def test_vllm_sleeps_while_the_policy_is_updated() -> None:
     assert on_cpu.resting == on_cpu.engine
 
 
+def test_an_engine_that_works_meanwhile_does_not_sleep() -> None:
+    ahead = config()
+    ahead = ahead.model_copy(update={"rollout": ahead.rollout.model_copy(update={"staleness": 1})})
+    parts = memory(ahead, shape(), PLACE)
+    assert parts.engine == parts.resting == 40 * GIB
+    assert host_memory(ahead, shape(), 8) == 0
+
+
+def test_engines_on_gpus_of_their_own_take_nothing_from_training() -> None:
+    parts = memory(config({"devices": list(range(8, 16))}), shape(), PLACE)
+    assert parts.engine == parts.resting == 0
+
+
 def test_a_judge_on_the_same_gpu_counts_at_all_times() -> None:
     alone, beside = (memory(config(), shape(), replace(PLACE, judge=j)) for j in (0.0, 8 * GIB))
     assert beside.update - alone.update == beside.rollout - alone.rollout == 8 * GIB

@@ -154,6 +154,17 @@ def test_gpus_are_those_of_the_machine_or_of_the_options(tiny_model: Path, tmp_p
         plan(config, CPU, gpus=2)
 
 
+def test_engines_on_gpus_of_their_own_are_counted_too(tiny_model: Path, tmp_path: Path) -> None:
+    engine = {"name": "vllm", "devices": [2, 3]}
+    config = tiny_config(
+        tiny_model, tmp_path / "run", distributed={"processes": 2}, rollout={"engine": engine}
+    )
+    assert plan(config, CPU, gpu_memory_gib=79).can_start
+    (finding,) = of(plan(config, CPU, gpus=2, gpu_memory_gib=79), "GPUs")
+    assert finding.state == "missing"
+    assert "at least 4 GPUs" in finding.remedy
+
+
 @pytest.mark.parametrize("size", [float("inf"), float("nan"), 0.0, -1.0, 1e305])
 def test_memory_that_no_gpu_has_is_refused(tiny_model: Path, size: float) -> None:
     with pytest.raises(ConfigError, match="--gpu-memory: must be GiB of one GPU, such as 80, got"):

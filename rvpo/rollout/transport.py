@@ -1,0 +1,188 @@
+"""The ways of the policy's weights into a vLLM engine, each on vLLM's own calls."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from torch import Tensor
+
+from rvpo.rollout.engine import Weights
+from rvpo.rollout.placement import Placement
+from rvpo.trainer.ranks import free_port
+
+SYNC_S: Final = 600.0
+"""How long an engine in a process of its own may take for one call."""
+
+
+class WeightTransport(Protocol):
+    """One way into one engine."""
+
+    def send(self, weights: Weights) -> None:
+        """Replace all weights of the engine.
+
+        Raises:
+            TimeoutError: the engine did not answer within `SYNC_S`.
+            Exception: what vLLM says of an engine that died.
+        """
+        ...
+
+
+def transport(placement: Placement, llm: Any, model: Path) -> WeightTransport:
+    """The way to an engine.
+
+    Args:
+        llm: a vLLM `LLM`, started with `settings(placement)`.
+        model: folder of the initial model.
+    """
+    match placement.way:
+        case "handed":
+            return Handed(llm)
+        case "shared":
+            return SharedMemory(llm, model)
+        case "ipc":
+            return Native(llm, _ipc())
+        case "nccl":
+            return Native(llm, _nccl())
+
+
+def settings(placement: Placement) -> dict[str, Any]:
+    """What vLLM must be told when it starts."""
+    if placement.way == "ipc":
+        # Handles of GPU memory go from this process to the engine that it started as pickles.
+        os.environ["VLLM_ALLOW_INSECURE_SERIALIZATION"] = "1"
+    if placement.way in ("ipc", "nccl"):
+        return {"weight_transfer_config": {"backend": placement.way}}
+    return {}
+
+
+class Handed:
+    """Within this process, tensor by tensor."""
+
+    def __init__(self, llm: Any) -> None:
+        self._llm = llm
+
+    def send(self, weights: Weights) -> None:
+        """See `WeightTransport.send`."""
+        self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(weights)})
+
+
+class SharedMemory:
+    """To another process of this machine, as a checkpoint in shared memory: vLLM hands tensors
+    over between processes on GPUs only."""
+
+    def __init__(self, llm: Any, model: Path) -> None:
+        self._llm = llm
+        self._model = model
+
+    def send(self, weights: Weights) -> None:
+        """See `WeightTransport.send`."""
+        with _checkpoint(weights, self._model) as folder:
+            self._llm.collective_rpc(
+                "reload_weights", timeout=SYNC_S, kwargs={"weights_path": str(folder)}
+            )
+
+
+class Native:
+    """By vLLM's weight transfer: CUDA IPC on one GPU, NCCL between two, in buckets of 1 GiB.
+
+    Each rank sends to its own engine alone, as the only trainer that this engine knows.
+
+    Args:
+        info: a `TrainerInitInfo` of vLLM's, which names the backend.
+    """
+
+    def __init__(self, llm: Any, info: Any) -> None:
+        self._calls = _Calls(llm)
+        self._info = info
+        self._source: Any = None
+        self._sender: Any = None
+
+    def send(self, weights: Weights) -> None:
+        """See `WeightTransport.send`."""
+        if self._sender is None:
+            self._connect()
+        self._source.weights = weights
+        self._sender.send_weights()
+
+    def _connect(self) -> None:
+        from vllm.distributed.weight_transfer import (
+            ParamMeta,
+            WeightSource,
+            WeightTransferTrainerFactory,
+        )
+
+        class Source(WeightSource):
+            """The newest weights."""
+
+            weights: Weights
+
+            def metadata(self) -> list[Any]:
+                return [ParamMeta(*each) for each in self.weights.layout()]
+
+            def __iter__(self) -> Iterator[tuple[str, Tensor]]:
+                return iter(self.weights)
+
+        self._source = Source()
+        self._sender = WeightTransferTrainerFactory.trainer_init(
+            self._info, client=self._calls, source=self._source
+        )
+
+
+class _Calls:
+    """What vLLM's sender asks of the engine: its `VLLMWeightSyncClient`."""
+
+    def __init__(self, llm: Any) -> None:
+        self._llm = llm
+
+    def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
+        self._call("init_weight_transfer_engine", init_info=init_info)
+
+    def start_weight_update(self) -> None:
+        self._call("start_weight_update")
+
+    def update_weights(self, update_info: Any) -> None:
+        self._call("update_weights", update_info=update_info)
+
+    def finish_weight_update(self, weight_version: str | None = None) -> None:
+        self._call("finish_weight_update")
+
+    def _call(self, method: str, **arguments: Any) -> None:
+        self._llm.collective_rpc(method, timeout=SYNC_S, kwargs=arguments)
+
+
+def _ipc() -> Any:
+    from vllm.distributed.weight_transfer.ipc_engine import IPCTrainerInitInfo
+
+    return IPCTrainerInitInfo(rank=0, packed=True)
+
+
+def _nccl() -> Any:
+    from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
+
+    return NCCLTrainerInitInfo(
+        rank=0, master_address="127.0.0.1", master_port=free_port(), world_size=2
+    )
+
+
+@contextmanager
+def _checkpoint(weights: Weights, model: Path) -> Iterator[Path]:
+    """A checkpoint folder in shared memory, gone afterwards."""
+    from safetensors.torch import save_file
+
+    shared = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(prefix="rvpo-", dir=shared if shared.is_dir() else None))
+    try:
+        state = {name: tensor.cpu() for name, tensor in weights}
+        save_file(state, folder / "model.safetensors")
+        for name in ("config.json", "generation_config.json"):
+            if (model / name).exists():
+                shutil.copy(model / name, folder / name)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
