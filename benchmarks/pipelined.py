@@ -1,0 +1,132 @@
+"""Rollouts in turn with training and one step ahead of it, with a judge that takes two seconds.
+
+    python -m benchmarks.pipelined --save
+
+`experiments/quickstart_judge.yaml` with another judge: a loopback server that answers every call
+after 2 s, truly, whether a response has an exclamation mark. Each seed trains twice, with
+`rollout.staleness` 0 and 1. Prints steps a minute (60 s over the median step without the first),
+and how far the rewards' training curves are apart: means over all steps, paired by seed, with the
+t-interval and p-value of a paired t-test. Runs that are complete are not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+from scipy import stats
+
+from benchmarks.published import add_save_option, publish
+from tests.judge.server import FakeEndpoint
+
+ROOT = Path(__file__).resolve().parent.parent
+LATENCY_S = 2.0
+NAMES = {0: "in turn", 1: "one step ahead"}
+
+
+async def serve() -> None:
+    endpoint = FakeEndpoint(latency_s=LATENCY_S, truth=lambda text: "!" in text, keep_bodies=False)
+    runner = await endpoint.start()
+    print(endpoint.url, flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+    await runner.cleanup()
+
+
+@contextmanager
+def judge() -> Iterator[str]:
+    """The address of a judge in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.pipelined", "--part", "server"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.stdin.close()
+
+
+def train(run: Path, url: str, seed: int, staleness: int, steps: int) -> None:
+    service = {"model": "judge", "endpoints": [{"url": url, "concurrency": 512}], "cache": None}
+    settings = {
+        "output": str(run),
+        "seed": seed,
+        "steps": steps,
+        "rollout.staleness": staleness,
+        "judge": service | {"reasons": False},
+        "rewards.judged.criteria": {"lively": "The response has an exclamation mark."},
+        "data.held_out": None,
+        "checkpoint.every": steps,
+        "report.wandb": False,
+    }
+    command = [sys.executable, "-m", "rvpo", "train"]
+    command += ["--config", str(ROOT / "experiments" / "quickstart_judge.yaml")]
+    command += [f"{name}={json.dumps(value)}" for name, value in settings.items()]
+    subprocess.run(command, check=True)
+
+
+def read(run: Path) -> list[dict[str, Any]]:
+    path = run / "metrics.jsonl"
+    return [json.loads(line) for line in path.open()] if path.exists() else []
+
+
+def steps_a_minute(rows: list[dict[str, Any]]) -> float:
+    return 60 / median(row["step_time"] for row in rows[1:])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "pipelined")
+    parser.add_argument("--part", choices=("server",), help=argparse.SUPPRESS)
+    add_save_option(parser)
+    options = parser.parse_args()
+    if options.part:
+        asyncio.run(serve())
+        return
+    curves: dict[int, list[list[dict[str, Any]]]] = {staleness: [] for staleness in NAMES}
+    with judge() as url:
+        for seed in range(options.seeds):
+            for staleness in NAMES:
+                run = options.runs / f"{staleness}-{seed}"
+                if len(read(run)) < options.steps:
+                    train(run, url, seed, staleness, options.steps)
+                curves[staleness].append(read(run))
+    publish("pipelined.md", table(curves), options)
+
+
+def table(curves: dict[int, list[list[dict[str, Any]]]]) -> str:
+    lines = ["| rollouts | seed | steps a minute | lively | brief |", "|" + " --- |" * 5]
+    rewards = {name: f"rewards/{name}/mean" for name in ("lively", "brief")}
+    for staleness, name in NAMES.items():
+        for seed, rows in enumerate(curves[staleness]):
+            means = [f"{fmean(row[key] for row in rows):.3f}" for key in rewards.values()]
+            lines.append(f"| {name} | {seed} | {steps_a_minute(rows):.1f} | {' | '.join(means)} |")
+    rates = {s: median(steps_a_minute(rows) for rows in curves[s]) for s in NAMES}
+    lines.append("")
+    lines.append(
+        f"Median of the seeds: {rates[1]:.1f} steps a minute one step ahead, {rates[0]:.1f} in "
+        f"turn, {rates[1] / rates[0]:.2f} times as many."
+    )
+    for name, key in rewards.items():
+        first, second = ([fmean(row[key] for row in rows) for rows in curves[s]] for s in NAMES)
+        test = stats.ttest_rel(second, first)
+        low, high = test.confidence_interval()
+        lines.append(
+            f"{name}: {fmean(second) - fmean(first):+.3f} one step ahead (95 % interval "
+            f"{low:+.3f} to {high:+.3f}, paired t-test over {len(first)} seeds p = "
+            f"{test.pvalue:.2f})."
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
