@@ -173,7 +173,7 @@ class FakeEndpoint:
         if delay:
             await asyncio.sleep(delay)
         text = body["messages"][-1]["content"]
-        self.seen.answered[re.findall(r"item-\d+", text)[-1]] += 1
+        self.seen.answered.update(re.findall(r"item-\d+", text)[-1:])
         return web.json_response(completion(verdict(self._truth(text))))
 
     async def _fault(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse | None:
