@@ -105,7 +105,7 @@ def main() -> None:
 
 def table(curves: dict[int, list[list[dict[str, Any]]]]) -> str:
     lines = ["| rollouts | seed | steps a minute | lively | brief |", "|" + " --- |" * 5]
-    rewards = {name: f"rewards/{name}/mean" for name in ("lively", "brief")}
+    rewards = {"lively": "rewards/judged/lively/mean", "brief": "rewards/brief/mean"}
     for staleness, name in NAMES.items():
         for seed, rows in enumerate(curves[staleness]):
             means = [f"{fmean(row[key] for row in rows):.3f}" for key in rewards.values()]
