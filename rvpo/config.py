@@ -253,6 +253,8 @@ class CheckpointConfig(Section):
 class DistributedConfig(Section):
     processes: PositiveInt = 1
     """Ranks to launch on this machine. Under torchrun, its ranks are taken instead."""
+    patience_minutes: PositiveFloat = 60.0
+    """How long a rank waits for another before the run ends."""
 
 
 class ReportConfig(Section):

@@ -30,5 +30,9 @@ class UpdateError(RvpoError, RuntimeError):
     """A policy update that must not be applied, such as one with a non-finite loss."""
 
 
+class RankError(RvpoError, RuntimeError):
+    """A rank that the others waited for in vain."""
+
+
 class CheckpointError(RvpoError, RuntimeError):
     """A run folder or checkpoint that cannot be written or read."""

@@ -167,7 +167,8 @@ def _tell(rank: int, status: int, log: str) -> None:
     if status < 0:
         name = signal.Signals(-status).name
         memory = "; the machine may have run out of memory" if name == "SIGKILL" else ""
-        print(f"rvpo: rank {rank} was ended by {name}{memory}", file=sys.stderr)
+        again = "continue with --resume from the last checkpoint"
+        print(f"rvpo: rank {rank} was ended by {name}{memory}; {again}", file=sys.stderr)
     else:
         print(f"rank {rank} failed:", log, sep="\n", file=sys.stderr)
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 
+from rvpo.errors import RankError
 from rvpo.types import Advantages, Rewards
 
 T = TypeVar("T")
@@ -25,17 +29,23 @@ class Ranks:
     device: torch.device
 
     @staticmethod
-    def join() -> Ranks:
-        """Join the process group that the environment describes, or form a group of one."""
+    def join(patience_minutes: float = 60.0) -> Ranks:
+        """Join the process group that the environment describes, or form a group of one.
+
+        Args:
+            patience_minutes: how long ranks wait for one another.
+        """
         from accelerate import PartialState
 
         if "RANK" not in os.environ:
             os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
             os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
         on_gpu = torch.cuda.is_available()
-        state = PartialState(cpu=not on_gpu, backend="nccl" if on_gpu else "gloo")
+        backend = "nccl" if on_gpu else "gloo"
+        timeout = timedelta(minutes=patience_minutes)
+        state = PartialState(cpu=not on_gpu, backend=backend, timeout=timeout)
         if not dist.is_initialized():  # accelerate forms no group for a single process
-            dist.init_process_group("nccl" if on_gpu else "gloo")
+            dist.init_process_group(backend, timeout=timeout)
         return Ranks(rank=state.process_index, size=state.num_processes, device=state.device)
 
     @property
@@ -106,6 +116,24 @@ class Ranks:
         """Leave the process group."""
         if dist.is_initialized():
             dist.destroy_process_group()
+
+    @contextmanager
+    def patience(self, minutes: float) -> Iterator[None]:
+        """Say what it means when a rank does not come to where the others meet.
+
+        Raises:
+            RankError: it did not within the time given to `join`.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            if not re.search("Timed out waiting|timeout caused pair closure", str(error)):
+                raise  # only these are gloo's words for it; NCCL ends the process
+            raise RankError(
+                f"rank {self.rank} waited {minutes:g} minutes for another rank, which hangs or is "
+                "far slower; look at its machine, or raise distributed.patience_minutes, then "
+                "continue with --resume"
+            ) from error
 
     def _reduce(self, values: Sequence[float], op: dist.ReduceOp.RedOpType) -> list[float]:
         tensor = torch.tensor(values, dtype=torch.float64, device=self.device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +32,12 @@ from rvpo.trainer.loop import train
 from rvpo.trainer.ranks import Ranks
 from rvpo.trainer.zero_policy import ZeroPolicy
 
-MAY_CHANGE_ON_RESUME = {"output", "steps", "checkpoint", "report"}
+MAY_CHANGE_ON_RESUME = (
+    *("output", "steps", "checkpoint", "report", "distributed.patience_minutes"),
+    *("rollout.engine.gpu_memory", "rollout.engine.cpu_kv_cache_gib", "rollout.engine.devices"),
+    *("update.micro_batch_tokens", "update.logits_chunk", "update.activation_checkpointing"),
+)
+"""What lengthens a run, watches it or fits it to a machine, and leaves what it computes alone."""
 
 
 def run(config: RunConfig, resume: bool) -> None:
@@ -44,11 +50,13 @@ def run(config: RunConfig, resume: bool) -> None:
         RvpoError: something the user can mend; the run folder stays usable.
         KeyboardInterrupt: a stop was asked for and everything done so far is saved.
     """
-    ranks = Ranks.join()
+    patience = config.distributed.patience_minutes
+    ranks = Ranks.join(patience)
     console = Console(quiet=not ranks.is_main)
     display = Display(config.steps, console)
     try:
-        _run(config, resume, ranks, display, console)
+        with ranks.patience(patience):
+            _run(config, resume, ranks, display, console)
     except KeyboardInterrupt:
         display.close()
         display.say(_farewell(config.output))
@@ -175,9 +183,9 @@ def _farewell(output: Path) -> str:
 
 
 def _check_unchanged(config: RunConfig, stored: Path) -> None:
-    """A resumed run must be the same run; what only lengthens or watches it may differ."""
+    """A resumed run must be the same run."""
     old, new = _what_counts(load_config(stored)), _what_counts(config)
-    changed = [name for name in old if name not in MAY_CHANGE_ON_RESUME and old[name] != new[name]]
+    changed = [name for name in old | new if old.get(name) != new.get(name)]
     if changed:
         raise ConfigError(
             f"{stored}: this run was started with other settings in {', '.join(changed)}; resume "
@@ -186,13 +194,25 @@ def _check_unchanged(config: RunConfig, stored: Path) -> None:
 
 
 def _what_counts(config: RunConfig) -> dict[str, Any]:
-    """The settings, of the judge those that its verdicts depend on: where and how patiently it is
-    asked may change."""
+    """The settings that may not change, by dotted name. Of the judge it is those that its verdicts
+    depend on: where and how patiently it is asked may change."""
     settings = config.model_dump()
     if config.judge is not None:
         served = config.judge.serve and config.judge.serve.model
         settings["judge"] = [served, *(settings["judge"][name] for name in IDENTITY)]
-    return settings
+    return {
+        name: value
+        for name, value in _flat(settings)
+        if not any(f"{name}.".startswith(f"{free}.") for free in MAY_CHANGE_ON_RESUME)
+    }
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def _build_report(config: RunConfig, folder: RunFolder, ranks: Ranks, display: Display) -> Report:
