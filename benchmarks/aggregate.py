@@ -2,7 +2,8 @@
 
     python -m benchmarks.aggregate
 
-Each estimator on 96 prompts × 16 samples with 5 to 17 rewards a prompt: medians of many calls.
+Each estimator on 96 prompts × 16 samples with 2 rewards, 5 to 17 and 20 to 64 of them a prompt: medians
+of many calls.
 With --save also written to benchmarks/results/.
 """
 
@@ -17,22 +18,23 @@ import torch
 from benchmarks.published import add_save_option, publish
 from rvpo import GDPO, GRPO, RVPO, Rewards
 
-PROMPTS, GROUP, REWARDS = 96, 16, 17
+PROMPTS, GROUP = 96, 16
+REWARDS = ((2, 2), (5, 17), (20, 64))
+"""The fewest and the most of a prompt."""
 
 
-def matrix() -> Rewards:
+def matrix(fewest: int, most: int) -> Rewards:
     torch.manual_seed(0)
-    valid = torch.arange(REWARDS) < torch.randint(5, REWARDS + 1, (PROMPTS, 1))
+    valid = torch.arange(most) < torch.randint(fewest, most + 1, (PROMPTS, 1))
     return Rewards(
-        (torch.rand(PROMPTS * GROUP, REWARDS) > 0.4).float(),
-        names=[f"criterion {m}" for m in range(REWARDS)],
+        (torch.rand(PROMPTS * GROUP, most) > 0.4).float(),
+        names=[f"criterion {m}" for m in range(most)],
         group_size=GROUP,
         valid=valid.repeat_interleave(GROUP, 0),
     )
 
 
-def seconds(repeats: int, estimate: GRPO | GDPO | RVPO) -> float:
-    rewards = matrix()
+def seconds(repeats: int, estimate: GRPO | GDPO | RVPO, rewards: Rewards) -> float:
     times = []
     for _ in range(repeats):
         started = time.perf_counter()
@@ -46,11 +48,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=50)
     add_save_option(parser)
     options = parser.parse_args()
-    lines = ["| estimator | time of one call |", "| --- | --- |"]
+    counts = " | ".join(f"{low} to {high} rewards" for low, high in REWARDS)
+    lines = [f"| estimator | {counts} |", "|" + " --- |" * (1 + len(REWARDS))]
     for estimate in (GRPO(), GDPO(), RVPO(k=1.0)):
-        taken = 1000 * seconds(options.repeats, estimate)
-        lines.append(f"| {type(estimate).__name__} | {taken:.1f} ms |")
-    about = f"{PROMPTS * GROUP:,} samples, 5 to {REWARDS} rewards of each, diagnostics included."
+        taken = [1000 * seconds(options.repeats, estimate, matrix(*size)) for size in REWARDS]
+        times = " | ".join(f"{each:.1f} ms" for each in taken)
+        lines.append(f"| {type(estimate).__name__} | {times} |")
+    about = f"One call for {PROMPTS * GROUP:,} samples, diagnostics included."
     publish("aggregate.md", "\n".join([about, "", *lines]), options)
 
 

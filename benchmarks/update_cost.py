@@ -4,13 +4,17 @@
 
 Gradients of SmolLM2-135M in bf16 over 2 prompts of random tokens, from one shape that is varied in
 one direction at a time; medians of three passes after one. "plain" is the path of models that do
-not fit: every sample with its own prompt. With --save also written to benchmarks/results/.
+not fit: every sample with its own prompt. Last the first shape again over two ranks, which share
+the machine's cores here. With --save also written to benchmarks/results/.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from statistics import median
@@ -95,8 +99,9 @@ def make_rollout(shape: Shape, prompts: int = PROMPTS) -> tuple[Rollout, Advanta
     return Rollout(samples=tuple(samples), group_size=shape.group), advantages
 
 
-def seconds(policy: ZeroPolicy, shape: Shape, repeats: int) -> float:
-    (batches,) = policy.mini_batches(*make_rollout(shape))
+def seconds(policy: ZeroPolicy, shape: Shape, repeats: int, prompts: int = PROMPTS) -> float:
+    """Of a pass, `prompts` being those of this rank."""
+    (batches,) = policy.mini_batches(*make_rollout(shape, prompts))
     times = []
     for _ in range(repeats + 1):
         started = time.monotonic()
@@ -105,13 +110,26 @@ def seconds(policy: ZeroPolicy, shape: Shape, repeats: int) -> float:
     return median(times[1:])
 
 
+def over_ranks(ranks: int, repeats: int) -> float:
+    """Seconds of a pass over the first shape, its prompts shared by the ranks."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(ranks)]
+    command += ["-m", "benchmarks.update_cost", "--part", "--repeats", str(repeats)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return max(json.loads(line) for line in done.stdout.splitlines() if line[:1].isdigit())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--plain", action="store_true", help="measure the plain path as well")
+    parser.add_argument("--part", action="store_true", help=argparse.SUPPRESS)
     add_save_option(parser)
     options = parser.parse_args()
     policy = make_policy(resolve_model(MODEL))
+    if options.part:
+        prompts = PROMPTS // Ranks.join().size
+        print(json.dumps(seconds(policy, SHAPES[0], options.repeats, prompts)), flush=True)
+        return
     header = "| prompt | completion | group | tokens trained on | shared | plain |"
     lines = [header, "|" + " --- |" * (header.count("|") - 1)]
     for shape in SHAPES:
@@ -124,6 +142,8 @@ def main() -> None:
         trained = PROMPTS * shape.group * shape.completion
         lines.append(f"| {shape} | {trained:,} | {shared:.1f} s | {alone} |")
         print(lines[-1], flush=True)
+    taken = over_ranks(2, options.repeats)
+    lines.append(f"| {SHAPES[0]} | over two ranks | {taken:.1f} s | |")
     publish("update_cost.md", "\n".join(lines), options)
 
 
