@@ -2,7 +2,7 @@
 
     python -m benchmarks.aggregate
 
-Each estimator on 96 prompts × 16 samples with 2 rewards, 5 to 17 and 20 to 64 of them a prompt: medians
+Each estimator on 96 prompts × 16 samples, with 2, 5 to 17 and 20 to 64 rewards a prompt: medians
 of many calls.
 With --save also written to benchmarks/results/.
 """

@@ -5,8 +5,9 @@
 `experiments/quickstart_judge.yaml` with another judge: a loopback server that answers every call
 after 2 s, truly, whether a response has an exclamation mark. Each seed trains twice, with
 `rollout.staleness` 0 and 1. Prints steps a minute (60 s over the median step without the first),
-and how far the rewards' training curves are apart: means over all steps, paired by seed, with the
-t-interval and p-value of a paired t-test. Runs that are complete are not repeated.
+and how far the rewards' training curves are apart: means over all weights that both sampled with,
+paired by seed, with the t-interval and p-value of a paired t-test. (By step they are apart by the
+step that a rollout is older.) Runs that are complete are not repeated.
 """
 
 from __future__ import annotations
@@ -81,6 +82,11 @@ def steps_a_minute(rows: list[dict[str, Any]]) -> float:
     return 60 / median(row["step_time"] for row in rows[1:])
 
 
+def by_weights(rows: list[dict[str, Any]], metric: str) -> dict[int, float]:
+    """The metric of the newest samples that each version of the weights made."""
+    return {round(row["step"] - 1 - row["policy/staleness_mean"]): row[metric] for row in rows}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
@@ -117,7 +123,9 @@ def table(curves: dict[int, list[list[dict[str, Any]]]]) -> str:
         f"turn, {rates[1] / rates[0]:.2f} times as many."
     )
     for name, key in rewards.items():
-        first, second = ([fmean(row[key] for row in rows) for rows in curves[s]] for s in NAMES)
+        found = {s: [by_weights(rows, key) for rows in curves[s]] for s in NAMES}
+        shared = sorted(set.intersection(*(set(c) for each in found.values() for c in each)))
+        first, second = ([fmean(c[v] for v in shared) for c in found[s]] for s in NAMES)
         test = stats.ttest_rel(second, first)
         low, high = test.confidence_interval()
         lines.append(
