@@ -15,6 +15,7 @@ from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, Weights, ignore
 from rvpo.rollout.placement import Placement
 from rvpo.rollout.transport import SYNC_S, settings, transport
+from rvpo.rollout.watch import Watch
 from rvpo.types import Prompt, Rollout, Sample
 
 
@@ -77,6 +78,7 @@ class VllmEngine:
         except (RuntimeError, ValueError, OSError) as error:
             raise EngineError(f"vLLM did not start on {model_path!r}: {error}") from error
         self._transport = transport(placement, self._llm, Path(model_path))
+        self._watch = None if placement.in_process else Watch(self._llm.llm_engine.engine_core)
 
     def generate(
         self,
@@ -146,6 +148,8 @@ class VllmEngine:
     def close(self) -> None:
         """See `RolloutEngine.close`. In process, vLLM ends the process group with itself, the
         trainer's too: nothing may be gathered afterwards."""
+        if self._watch is not None:
+            self._watch.close()
         self._llm.llm_engine.engine_core.shutdown()
 
     def _wake(self, part: str) -> None:
@@ -199,10 +203,12 @@ def _options(config: VllmConfig, max_context_tokens: int, sleeps: bool) -> dict[
 
 
 def _dead(doing: str, error: Exception) -> EngineError:
+    said = str(error)
+    if type(error).__name__ == "EngineDeadError":  # whose words point to a trace that is not there
+        said = "its process is gone"
     return EngineError(
-        f"vLLM failed while {doing} ({error}); if its process was ended, the machine may have run "
-        "out of memory: lower rollout.engine.cpu_kv_cache_gib or gpu_memory. Then continue with "
-        "--resume"
+        f"vLLM failed while {doing} ({said}); the machine may have run out of memory: lower "
+        "rollout.engine.cpu_kv_cache_gib or gpu_memory. Then continue with --resume"
     )
 
 
