@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -27,6 +25,7 @@ import yaml
 
 from benchmarks.published import add_save_option, publish
 from tests.configs import tiny_settings
+from tests.processes import kill_all
 from tests.tiny import save_tiny_model
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -87,7 +86,7 @@ def kill(config: Path, chance: random.Random) -> tuple[str, float]:
         time.sleep(chance.uniform(0, 1.5))
     if process.poll() is not None:
         raise SystemExit(f"the run ended by itself, {process.returncode}: see {config.parent}/log")
-    os.killpg(process.pid, signal.SIGKILL)
+    kill_all(process.pid)
     process.wait()
     return target, time.monotonic() - started
 

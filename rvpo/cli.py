@@ -78,7 +78,9 @@ def train(
 
         run_config = load_config(config, settings or [])
         processes = run_config.distributed.processes
-        if processes > 1 and "RANK" not in os.environ:
+        # An engine's process must not hear the terminal's Ctrl-C, nor outlive a killed trainer.
+        apart = processes > 1 or run_config.rollout.staleness > 0
+        if apart and "RANK" not in os.environ:
             raise typer.Exit(launch(_again(config, settings or [], resume), processes))
 
         from rvpo.trainer.run import run

@@ -49,6 +49,9 @@ def _siblings(value: int) -> int:
     return value
 
 
+Decay = Annotated[Float, Field(ge=0, lt=1)]
+"""Of a moving average."""
+
 GroupSize = Annotated[Int, AfterValidator(_siblings)]
 
 
@@ -195,7 +198,7 @@ class UpdateConfig(Section):
     """What the learning rate does after warm-up: stays, or falls step by step towards 0."""
     warmup_fraction: Fraction = 0.0
     """Share of the steps over which the learning rate rises, in equal parts, to `lr`."""
-    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
     weight_decay: NonNegativeFloat = 0.0
     max_grad_norm: PositiveFloat = 1.0
     loss: Literal["dapo", "grpo", "bnpo", "dr_grpo", "gspo", "cispo"] = "dapo"
@@ -307,10 +310,16 @@ class RunConfig(Section):
         elif not any(reward.largest_weight > 0 for reward in self.rewards.values()):
             yield "rewards: every weight is 0, which trains nothing; give one a weight above 0"
         yield from self._judge_problems()
-        if self.update.loss == "cispo" and (self.update.epsilon_high or 0) < 1:
+        if self.update.loss == "cispo" and (self.update.epsilon_high or 0) <= 1:
             yield (
                 "update.epsilon_high: cispo bounds the ratio itself by it; give a number above 1, "
                 "such as 5"
+            )
+        if self.update.loss == "gspo" and "epsilon" not in self.update.model_fields_set:
+            yield (
+                "update.epsilon: gspo's ratio is a mean over a whole response and moves far less "
+                "than a token's, which the usual 0.2 is for; give one, such as epsilon: 3e-4 and "
+                "epsilon_high: 4e-4 of its paper"
             )
         if self.update.mini_batches > prompts:
             yield (

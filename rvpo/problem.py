@@ -141,8 +141,8 @@ def _missing(spot: _Spot, document: Any) -> str:
 
 
 def _choose(given: Any, expected: str) -> str:
-    """`expected` is pydantic's listing: quoted names with commas or "or" between them."""
-    names = re.findall(r"'([^']*)'", expected)
+    """`expected` is pydantic's listing: quoted names, or numbers, with commas or "or" between."""
+    names = re.findall(r"'([^']*)'", expected) or re.findall(r"[\d.]+", expected)
     names.sort(key=lambda n: -difflib.SequenceMatcher(None, n, str(given)).ratio())
     guess = nearest(str(given), names)
     meant = f"; did you mean '{guess}'?" if guess else ";"

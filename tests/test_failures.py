@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
+from tests.judge.processes import wait_until
+from tests.processes import engines_of, is_alive, ranks_of
 from tests.test_train import count_steps, metrics, start, train, write_config
 
 pytestmark = pytest.mark.slow
-
-
-def ranks_of(launcher: int) -> dict[int, psutil.Process]:
-    """The running ranks, by number."""
-    children = psutil.Process(launcher).children()
-    return {int(each.environ()["RANK"]): each for each in children if "RANK" in each.environ()}
 
 
 def wait_for_steps(run: Path, count: int, process: object) -> None:
@@ -88,17 +82,13 @@ def test_a_killed_engine_ends_the_run_with_a_sentence(
     )
     process = start(config)
     wait_for_steps(tmp_path / "run", 2, process)
-    engines = [
-        child
-        for child in psutil.Process(process.pid).children(recursive=True)
-        if victim in " ".join(child.cmdline())
-    ]
+    engines = engines_of(process.pid, victim)
     assert engines
     for engine in engines:
-        os.kill(engine.pid, signal.SIGKILL)
+        engine.kill()
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 2, output
     assert "vLLM failed while" in output
     assert "continue with --resume" in output
     assert "Traceback" not in output
-    assert not [child for child in engines if child.is_running()]
+    wait_until(lambda: not any(map(is_alive, engines)))

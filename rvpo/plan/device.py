@@ -179,7 +179,7 @@ def _needed(config: RunConfig) -> int:
     """GPUs to train on, and those for engines alone."""
     processes, engine = config.distributed.processes, config.rollout.engine
     engines = engine.devices if isinstance(engine, VllmConfig) else ()
-    return max(processes + len(engines), *(number + 1 for number in engines))
+    return max([processes + len(engines), *(number + 1 for number in engines)])
 
 
 def _apart(config: RunConfig, engines: tuple[int, ...], devices: Devices) -> Finding:

@@ -79,11 +79,13 @@ def place(
     Raises:
         ConfigError: `devices` are not GPUs that this machine has and training leaves alone.
     """
+    devices = rollout.engine.devices if isinstance(rollout.engine, VllmConfig) else ()
     if ranks.device.type != "cuda":
+        if devices:
+            raise ConfigError("rollout.engine.devices: this machine has no GPU; leave it out here")
         alone = ranks.size == 1 and not rollout.staleness
         return Placement("handed" if alone else "shared")
-    assert isinstance(rollout.engine, VllmConfig)
-    devices, mine = rollout.engine.devices, ranks.device.index or 0
+    mine = ranks.device.index or 0
     if devices:
         count = torch.cuda.device_count() if gpus is None else gpus
         _check(devices, count, int(environment.get("LOCAL_WORLD_SIZE", "1")))

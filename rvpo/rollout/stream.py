@@ -112,8 +112,8 @@ class Ahead:
         self._sampler.engine.load_weights(weights, version)
 
     def close(self) -> None:
-        """See `RolloutStream.close`."""
-        self._thread.shutdown(cancel_futures=True)
+        """See `RolloutStream.close`. A rollout under way is left to end with its engine."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _begin(self, step: int) -> Future[tuple[Rollout, Scoring]]:
         return self._thread.submit(self._sampler.sample, step)

@@ -7,17 +7,22 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from torch import Tensor
 
+from rvpo.errors import EngineError
 from rvpo.rollout.engine import Weights
 from rvpo.rollout.placement import Placement
+from rvpo.rollout.watch import answer
 from rvpo.trainer.ranks import free_port
 
-SYNC_S: Final = 600.0
-"""How long an engine in a process of its own may take for one call."""
+_SHARED: Final = "/dev/shm"
+_FOLDER: Final = "rvpo-weights-"
+"""Followed by the process that made it, so that what a killed one left behind is known."""
 
 
 class WeightTransport(Protocol):
@@ -27,8 +32,7 @@ class WeightTransport(Protocol):
         """Replace all weights of the engine.
 
         Raises:
-            TimeoutError: the engine did not answer within `SYNC_S`.
-            Exception: what vLLM says of an engine that died.
+            EngineError: the engine failed, or did not answer in time.
         """
         ...
 
@@ -79,17 +83,17 @@ class SharedMemory:
     def __init__(self, llm: Any, model: Path) -> None:
         self._llm = llm
         self._model = model
+        _sweep()
 
     def send(self, weights: Weights) -> None:
         """See `WeightTransport.send`."""
         with _checkpoint(weights, self._model) as folder:
-            self._llm.collective_rpc(
-                "reload_weights", timeout=SYNC_S, kwargs={"weights_path": str(folder)}
-            )
+            _call(self._llm, "reload_weights", weights_path=str(folder))
 
 
 class Native:
-    """By vLLM's weight transfer: CUDA IPC on one GPU, NCCL between two, in buckets of 1 GiB.
+    """By vLLM's weight transfer: CUDA IPC on one GPU, NCCL between two, in buckets of 1 GiB, or of
+    the largest weight.
 
     Each rank sends to its own engine alone, as the only trainer that this engine knows.
 
@@ -106,11 +110,11 @@ class Native:
     def send(self, weights: Weights) -> None:
         """See `WeightTransport.send`."""
         if self._sender is None:
-            self._connect()
+            self._connect(weights)
         self._source.weights = weights
         self._sender.send_weights()
 
-    def _connect(self) -> None:
+    def _connect(self, weights: Weights) -> None:
         from vllm.distributed.weight_transfer import (
             ParamMeta,
             WeightSource,
@@ -128,6 +132,10 @@ class Native:
             def __iter__(self) -> Iterator[tuple[str, Tensor]]:
                 return iter(self.weights)
 
+        if hasattr(self._info, "packed_buffer_size_bytes"):
+            largest = max(dtype.itemsize * prod(shape) for _, dtype, shape in weights.layout())
+            bucket = max(largest, self._info.packed_buffer_size_bytes)
+            self._info = replace(self._info, packed_buffer_size_bytes=bucket)
         self._source = Source()
         self._sender = WeightTransferTrainerFactory.trainer_init(
             self._info, client=self._calls, source=self._source
@@ -141,19 +149,20 @@ class _Calls:
         self._llm = llm
 
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
-        self._call("init_weight_transfer_engine", init_info=init_info)
+        _call(self._llm, "init_weight_transfer_engine", init_info=init_info)
 
     def start_weight_update(self) -> None:
-        self._call("start_weight_update")
+        _call(self._llm, "start_weight_update")
 
     def update_weights(self, update_info: Any) -> None:
-        self._call("update_weights", update_info=update_info)
+        _call(self._llm, "update_weights", update_info=update_info)
 
     def finish_weight_update(self, weight_version: str | None = None) -> None:
-        self._call("finish_weight_update")
+        _call(self._llm, "finish_weight_update")
 
-    def _call(self, method: str, **arguments: Any) -> None:
-        self._llm.collective_rpc(method, timeout=SYNC_S, kwargs=arguments)
+
+def _call(llm: Any, method: str, **arguments: Any) -> None:
+    answer(lambda: llm.collective_rpc(method, kwargs=arguments), "taking new weights")
 
 
 def _ipc() -> Any:
@@ -175,8 +184,8 @@ def _checkpoint(weights: Weights, model: Path) -> Iterator[Path]:
     """A checkpoint folder in shared memory, gone afterwards."""
     from safetensors.torch import save_file
 
-    shared = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(prefix="rvpo-", dir=shared if shared.is_dir() else None))
+    size = sum(dtype.itemsize * prod(shape) for _, dtype, shape in weights.layout())
+    folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-", dir=_roomy(size)))
     try:
         state = {name: tensor.cpu() for name, tensor in weights}
         save_file(state, folder / "model.safetensors")
@@ -186,3 +195,28 @@ def _checkpoint(weights: Weights, model: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _roomy(size: int) -> str:
+    """A folder with room for so many bytes, best one in shared memory.
+
+    Raises:
+        EngineError: there is none.
+    """
+    for folder in (_SHARED, tempfile.gettempdir()):
+        if os.path.isdir(folder) and shutil.disk_usage(folder).free > 1.05 * size:
+            return folder
+    raise EngineError(
+        f"the weights take {size / 1e9:.1f} GB on their way to vLLM, and neither {_SHARED} nor "
+        f"{tempfile.gettempdir()} has room for them; free some, give a container more shared "
+        "memory, or set TMPDIR. Then continue with --resume"
+    )
+
+
+def _sweep() -> None:
+    """Remove what processes left behind that were killed while they sent weights."""
+    for parent in {_SHARED, tempfile.gettempdir()}:
+        for folder in Path(parent).glob(f"{_FOLDER}*"):
+            owner = folder.name.removeprefix(_FOLDER).partition("-")[0]
+            if owner.isdigit() and not Path("/proc", owner).exists():
+                shutil.rmtree(folder, ignore_errors=True)

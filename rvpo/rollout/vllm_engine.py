@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -14,9 +15,11 @@ from rvpo.errors import ConfigError, EngineError
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, Weights, ignore
 from rvpo.rollout.placement import Placement
-from rvpo.rollout.transport import SYNC_S, settings, transport
-from rvpo.rollout.watch import Watch
+from rvpo.rollout.transport import settings, transport
+from rvpo.rollout.watch import Watch, answer, engine_failed
 from rvpo.types import Prompt, Rollout, Sample
+
+T = TypeVar("T")
 
 
 class VllmEngine:
@@ -45,6 +48,7 @@ class VllmEngine:
         trust_remote_code: bool = False,
     ) -> None:
         self._encoder = encoder
+        self._in_process = placement.in_process
         self._sleeps = placement.sleeps
         self._has_weights = False
         _prepare_environment(config, placement.in_process)
@@ -94,8 +98,7 @@ class VllmEngine:
         self._wake("kv_cache")
         rows = [prompt for prompt in prompts for _ in range(samples_per_prompt)]
         samples: dict[int, Sample] = {}
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
+        with self._seeded(seed):
             self._enqueue(prompts, samples_per_prompt)
             for row, output in self._finished():
                 samples[row] = self._sample(rows[row], output.prompt_token_ids, output.outputs[0])
@@ -105,6 +108,16 @@ class VllmEngine:
         return Rollout(
             samples=tuple(samples[row] for row in range(len(rows))), group_size=samples_per_prompt
         )
+
+    @contextmanager
+    def _seeded(self, seed: int) -> Iterator[None]:
+        """An engine in process draws from this process's random numbers."""
+        if not self._in_process:
+            yield
+            return
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            yield
 
     def _enqueue(self, prompts: Sequence[Prompt], samples_per_prompt: int) -> None:
         """One request for each sample: vLLM hands over a request of several only as a whole, when
@@ -123,7 +136,7 @@ class VllmEngine:
             try:
                 outputs = engine.step()
             except self._death as error:
-                raise _dead("generating", error) from error
+                raise engine_failed("generating", error) from error
             for output in outputs:
                 if output.finished:
                     yield int(output.request_id), output
@@ -132,25 +145,21 @@ class VllmEngine:
         """See `RolloutEngine.load_weights`. The engine marks each token with the version of the
         weights that made it, and samples have it from there."""
         self._wake("weights")
-        try:
-            self._transport.send(weights)
-            self._llm.llm_engine.set_weight_version(str(version))
-        except self._death as error:
-            raise _dead("taking new weights", error) from error
-        except TimeoutError as error:
-            raise EngineError(
-                f"vLLM did not take new weights within {SYNC_S:.0f} s; continue with --resume"
-            ) from error
-        if not self._llm.reset_prefix_cache():
+        self._transport.send(weights)
+        self._ask(lambda: self._llm.llm_engine.set_weight_version(str(version)))
+        if not self._ask(self._llm.reset_prefix_cache):
             raise EngineError("vLLM did not reset its prefix cache after taking new weights")
         self._has_weights = True
 
     def close(self) -> None:
         """See `RolloutEngine.close`. In process, vLLM ends the process group with itself, the
         trainer's too: nothing may be gathered afterwards."""
+        self._llm.llm_engine.engine_core.shutdown()
         if self._watch is not None:
             self._watch.close()
-        self._llm.llm_engine.engine_core.shutdown()
+
+    def _ask(self, call: Callable[[], T]) -> T:
+        return call() if self._in_process else answer(call, "taking new weights")
 
     def _wake(self, part: str) -> None:
         if self._sleeps and self._llm.llm_engine.is_sleeping():
@@ -200,16 +209,6 @@ def _options(config: VllmConfig, max_context_tokens: int, sleeps: bool) -> dict[
     if sleeps:
         options |= {"enable_sleep_mode": True, "distributed_executor_backend": "external_launcher"}
     return options
-
-
-def _dead(doing: str, error: Exception) -> EngineError:
-    said = str(error)
-    if type(error).__name__ == "EngineDeadError":  # whose words point to a trace that is not there
-        said = "its process is gone"
-    return EngineError(
-        f"vLLM failed while {doing} ({said}); the machine may have run out of memory: lower "
-        "rollout.engine.cpu_kv_cache_gib or gpu_memory. Then continue with --resume"
-    )
 
 
 def _prepare_environment(config: VllmConfig, in_process: bool) -> None:

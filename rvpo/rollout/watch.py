@@ -1,11 +1,59 @@
-"""Somebody who tells those that wait for a vLLM process of its death."""
+"""Waiting for a vLLM process without waiting for ever."""
 
 from __future__ import annotations
 
 import threading
-from typing import Any, Final
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Final, TypeVar
+
+from rvpo.errors import EngineError
+
+T = TypeVar("T")
 
 POLL_S: Final = 0.5
+ANSWER_S: Final = 600.0
+"""How long an engine in a process of its own may take for one call."""
+
+
+def answer(call: Callable[[], T], doing: str, seconds: float = ANSWER_S) -> T:
+    """What a call to a vLLM process returns.
+
+    Args:
+        doing: what the engine is asked for, as in "taking new weights".
+
+    Raises:
+        EngineError: the call failed, or took longer than `seconds`.
+    """
+    future: Future[T] = Future()
+
+    def ask() -> None:
+        try:
+            future.set_result(call())
+        except Exception as error:  # vLLM hands over what went wrong there as anything
+            future.set_exception(error)
+
+    threading.Thread(target=ask, name="vLLM call", daemon=True).start()
+    try:
+        return future.result(seconds)
+    except TimeoutError as error:
+        raise EngineError(
+            f"vLLM did not answer within {seconds:.0f} s while {doing}; its process hangs, or the "
+            "machine is far too busy; continue with --resume"
+        ) from error
+    except Exception as error:
+        raise engine_failed(doing, error) from error
+
+
+def engine_failed(doing: str, error: Exception) -> EngineError:
+    """The sentence about an engine that could not do what it was asked for."""
+    said = str(error)
+    if type(error).__name__ == "EngineDeadError":  # whose words point to a trace that is not there
+        said = "its process is gone"
+    return EngineError(
+        f"vLLM failed while {doing} ({said}); the machine may have run out of memory: lower "
+        "rollout.engine.cpu_kv_cache_gib or gpu_memory. Then continue with --resume"
+    )
 
 
 class Watch:
@@ -22,15 +70,19 @@ class Watch:
         threading.Thread(target=self._watch, name="vLLM watch", daemon=True).start()
 
     def close(self) -> None:
-        """Stop watching: an orderly end is no death."""
+        """Stop watching, and let go who still waits: the engine is shut down."""
         self._over.set()
+        self._let_go()
 
     def _watch(self) -> None:
-        from vllm.v1.engine.exceptions import EngineDeadError
-
         while not self._core.resources.engine_dead:
             if self._over.wait(POLL_S):
                 return
+        self._let_go()
+
+    def _let_go(self) -> None:
+        from vllm.v1.engine.exceptions import EngineDeadError
+
         self._core.outputs_queue.put_nowait(EngineDeadError())
         for call in list(self._core.utility_results.values()):
             if not call.done():

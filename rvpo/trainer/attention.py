@@ -73,7 +73,13 @@ def shared_prompt_attention(
 
     Returns:
         [1, S, heads, D], and no attention weights.
+
+    Raises:
+        NotImplementedError: the layer wants a score to be capped, or a sink beside the tokens.
     """
+    for wanted in ("softcap", "s_aux", "sinks"):
+        if unused.get(wanted) is not None:
+            raise NotImplementedError(f"its attention has {wanted}")
     # Split at once: of many slices, each would add a gradient of the whole row's size.
     pieces = [torch.split(x, _lengths(spans), dim=2) for x in (query, key, value)]
     each = zip(*pieces, strict=True)  # prompt A, completion A1, …

@@ -24,8 +24,9 @@ class Surrogate:
 
 
 def token_ratio(logprobs: Tensor, old_logprobs: Tensor) -> Tensor:
-    """[T] ρ_t = π(a_t) / π_old(a_t)."""
-    return torch.exp(logprobs - old_logprobs)
+    """[T] ρ_t = π(a_t) / π_old(a_t), within e^±20: further away it would overflow to a gradient
+    that is no number, and clipping is at work long before."""
+    return torch.exp((logprobs - old_logprobs).clamp(-20, 20))
 
 
 def sequence_ratio(

@@ -23,6 +23,9 @@ def misfit(engine: Any, ranks: Ranks) -> str | None:
     Args:
         engine: a DeepSpeed engine around a `Scorer`. Every rank must call.
     """
+    structure = _structure(engine.module.model)
+    if structure is not None:
+        return structure
     samples = _samples(engine.module.model.config.vocab_size)
     engine.eval()
     (row,) = arrange(samples, tokens=2**20)
@@ -42,6 +45,21 @@ def misfit(engine: Any, ranks: Ranks) -> str | None:
         if not difference <= _TOLERANCE[next(engine.module.parameters()).dtype]:
             reason = f"its log-probabilities would be off by {difference:.2g} in the mean"
     return next(filter(None, ranks.gather_objects(reason)), None)
+
+
+def _structure(model: Any) -> str | None:
+    """What the numbers of a model with small weights would not show."""
+    for name in ("final_logit_softcapping", "logits_scaling", "logit_scale"):
+        if getattr(model.config, name, None) not in (None, 1.0):
+            return f"its output layer has {name}"
+    kinds = set(getattr(model.config, "layer_types", None) or ())
+    others = kinds - {"full_attention", "sliding_attention"}
+    if others:
+        return f"it has layers of {min(others)}"
+    # Recurrent layers come with one, and carry a state from sample to sample of a row.
+    if any(isinstance(module, torch.nn.Conv1d) for module in model.modules()):
+        return "it has layers that are not attention"
+    return None
 
 
 def _samples(vocabulary: int) -> list[TrainedSample]:
