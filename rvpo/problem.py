@@ -145,8 +145,8 @@ def _choose(given: Any, expected: str) -> str:
     names = re.findall(r"'([^']*)'", expected) or re.findall(r"[\d.]+", expected)
     names.sort(key=lambda n: -difflib.SequenceMatcher(None, n, str(given)).ratio())
     guess = nearest(str(given), names)
-    meant = f"; did you mean '{guess}'?" if guess else ";"
-    return f"{_given(given)} is not available{meant} Choose from {', '.join(names)}"
+    meant = f"did you mean '{guess}'? Choose" if guess else "choose"
+    return f"{_given(given)} is not available; {meant} from {', '.join(names)}"
 
 
 def _allowed(kind: Any, error: str) -> str:

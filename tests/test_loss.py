@@ -261,3 +261,13 @@ def test_every_objective_is_its_loop(settings: dict[str, Any], on_policy: bool) 
         a = torch.zeros(1) if ours is None else ours
         b = torch.zeros(1) if plain is None else plain
         assert torch.allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_a_ratio_beyond_measure_has_a_gradient_of_zero_and_no_nan() -> None:
+    new = torch.tensor([0.0, -200.0, 100.0], requires_grad=True)
+    ratio = token_ratio(new, torch.tensor([-200.0, 0.0, 0.0]))
+    surrogate = clipped(ratio, torch.tensor([1.0, -1.0, 0.0]), 0.2, 0.2, None)
+    surrogate.loss.sum().backward()
+    assert torch.isfinite(surrogate.loss).all()
+    assert new.grad is not None
+    assert new.grad.tolist() == [0, 0, 0]

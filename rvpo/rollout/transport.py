@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,7 +18,8 @@ from torch import Tensor
 from rvpo.errors import EngineError
 from rvpo.rollout.engine import Weights
 from rvpo.rollout.placement import Placement
-from rvpo.rollout.watch import answer
+from rvpo.rollout.watch import ANSWER_S, answer
+from rvpo.trainer.launch import say
 from rvpo.trainer.ranks import free_port
 
 _SHARED: Final = "/dev/shm"
@@ -112,7 +114,8 @@ class Native:
         if self._sender is None:
             self._connect(weights)
         self._source.weights = weights
-        self._sender.send_weights()
+        with _or_end(2 * ANSWER_S):
+            self._sender.send_weights()
 
     def _connect(self, weights: Weights) -> None:
         from vllm.distributed.weight_transfer import (
@@ -163,6 +166,27 @@ class _Calls:
 
 def _call(llm: Any, method: str, **arguments: Any) -> None:
     answer(lambda: llm.collective_rpc(method, kwargs=arguments), "taking new weights")
+
+
+@contextmanager
+def _or_end(seconds: float) -> Iterator[None]:
+    """End this process with a sentence if what is done meanwhile takes longer: where NCCL waits for
+    a lost partner, no exception gets through."""
+
+    def end() -> None:
+        say(
+            f"rvpo: new weights did not reach vLLM within {seconds:.0f} s; its process hangs or is "
+            "gone. Continue with --resume"
+        )
+        os._exit(2)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _ipc() -> Any:

@@ -28,6 +28,7 @@ class TokenStatistics:
 
     def __init__(self) -> None:
         self._tokens = 0.0
+        self._prompts = 0.0
         self._sums = dict.fromkeys(_MEANS.values(), 0.0)
         self._max_difference = 0.0
         self._max_importance = 0.0
@@ -39,6 +40,7 @@ class TokenStatistics:
         if not batch.counts:
             return
         self._tokens += len(entropy)
+        self._prompts += len(batch.spans)
         surrogate, kl = outcome.surrogate, outcome.kl
         difference = (outcome.old_logprobs - batch.sampled_logprobs).abs()
         importance = torch.exp(outcome.old_logprobs - batch.sampled_logprobs)
@@ -62,7 +64,7 @@ class TokenStatistics:
 
     def metrics(self, ranks: Ranks) -> dict[str, float]:
         """Means and extremes over all ranks, under TRL's names."""
-        tokens, *sums = ranks.sum([self._tokens, *self._sums.values()])
+        tokens, prompts, *sums = ranks.sum([self._tokens, self._prompts, *self._sums.values()])
         difference, importance, negated_min = ranks.max(
             [self._max_difference, self._max_importance, -self._min_importance]
         )
@@ -72,6 +74,7 @@ class TokenStatistics:
         if not self._has_kl:
             del result["kl"]
         return result | {
+            "update/prompt_passes": prompts,
             "sampling/sampling_logp_difference/max": difference,
             "sampling/importance_sampling_ratio/min": -negated_min,
             "sampling/importance_sampling_ratio/max": importance,
