@@ -217,6 +217,8 @@ def _prepare_environment(config: VllmConfig, in_process: bool) -> None:
     os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(config.cpu_kv_cache_gib)
     os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    # Its traces belong to the launcher's log, not between the lines about steps.
+    os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
     if not in_process:
         # Threads that spin until the others are done slow one another down tenfold where the
         # trainer wants the same cores.
