@@ -231,7 +231,8 @@ class UpdateConfig(Section):
     mask_truncated: bool = False
     """Leave out of the loss the completions that were cut off by their length."""
     micro_batch_tokens: PositiveInt = 2048
-    """Longest row of one forward and backward pass: prompts, each once, and completions."""
+    """Longest row of one forward and backward pass: prompts, each once, and completions, which have
+    a quarter of it even beside a longer prompt."""
     logits_chunk: PositiveInt = 512
     """Tokens whose logits over the vocabulary exist at the same time."""
     activation_checkpointing: bool = False

@@ -104,7 +104,10 @@ def longest_row(config: RunConfig, place: Place) -> int:
     sample = place.prompt_tokens + rollout.max_completion_tokens
     group = place.prompt_tokens + rollout.samples_per_prompt * rollout.max_completion_tokens
     step = group * rollout.prompts_per_step // place.ranks
-    return max(sample, min(config.update.micro_batch_tokens, step))
+    rows = config.update.micro_batch_tokens
+    # Beside a long prompt completions have a quarter of a row's length at least.
+    long = min(group, place.prompt_tokens + rows // 4)
+    return max(sample, long, min(rows, step))
 
 
 def kv_tokens(config: RunConfig, shape: ModelShape, device: float | None) -> int:

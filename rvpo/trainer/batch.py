@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -69,6 +70,10 @@ class MicroBatch:
     """False for a pass that only keeps the ranks together."""
 
 
+_LEAST_ROOM: Final = 4
+"""Completions have at least this part of a row."""
+
+
 def arrange(
     samples: Sequence[TrainedSample], *, tokens: int, ranks: int = 1, is_shared: bool = True
 ) -> list[Row]:
@@ -76,7 +81,9 @@ def arrange(
 
     Args:
         samples: of all ranks, siblings adjacent, each with at least one completion token.
-        tokens: longest row, but for a single sample that is longer.
+        tokens: longest row, but for a single sample that is longer, and for a prompt that would
+            leave its completions less than a quarter of it: to compute that prompt again for each
+            of them would cost far more.
         is_shared: whether completions share their prompts; each sample has a row of its own if not.
     """
     if not is_shared:
@@ -112,7 +119,7 @@ def _parts(samples: Sequence[TrainedSample], tokens: int) -> list[Part]:
     parts: list[Part] = []
     for prompt, group in groupby(samples, key=lambda sample: sample.prompt_ids):
         siblings = list(group)
-        room = max(1, tokens - len(prompt))
+        room = max(1, tokens - len(prompt), tokens // _LEAST_ROOM)
         count = -(-sum(sample.length for sample in siblings) // room)
         bins = spread([sample.length for sample in siblings], room, count)
         # Of similar length side by side: attention takes those together.
