@@ -173,6 +173,111 @@ def judge(
 
 
 @app.command()
+def compare(
+    config: Config,
+    settings: Settings = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--vary",
+            metavar="section.key=value,value",
+            help="What differs, such as advantage=grpo,gdpo,rvpo or advantage.k=0.5,1,2. Several "
+            "make every combination.",
+        ),
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option("--seeds", metavar="N", min=1, help="Train each with seeds 0 to N - 1.")
+    ] = 5,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="FOLDER", help="Where the runs go."),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", metavar="N", min=1, help="Runs at once; as many as the GPUs take."),
+    ] = None,
+    satisfied: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--satisfied",
+            metavar="reward=number",
+            help="From which score on a reward counts as satisfied; 0.5 if it is between 0 and 1.",
+        ),
+    ] = None,
+) -> None:
+    """Train the same run several ways, and test the differences. Does what is missing only."""
+    with one_sentence():
+        from rvpo.trainer.quiet import quiet_libraries
+
+        quiet_libraries()
+        from rvpo.compare.compare import compare as run_comparison
+        from rvpo.compare.compare import default_output, read_thresholds
+        from rvpo.compare.comparison import Comparison
+
+        folder = output or default_output(config)
+        found = Comparison.of(config, settings or [], vary or [], seeds, folder)
+        run_comparison(found, jobs, read_thresholds(satisfied or []))
+
+
+@app.command()
+def report(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FOLDER...",
+            help="Folders of runs, or of comparisons.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            metavar="FILE",
+            help="The page; report.html in the first folder if left out.",
+        ),
+    ] = None,
+) -> None:
+    """Write one HTML page of runs: curves, tables, samples. It needs nothing but a browser."""
+    with one_sentence():
+        from rvpo.report.page.build import build
+
+        page, pictures = build(runs, output or runs[0] / "report.html")
+        typer.echo(f"page     {page}\npictures {pictures[0].parent}")
+
+
+@app.command()
+def dashboard(
+    config: Config,
+    settings: Settings = None,
+    entity: Annotated[str, typer.Option("--entity", metavar="NAME", help="W&B user or team.")] = "",
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--file", metavar="FILE", help="Write the specification there and send nothing."
+        ),
+    ] = None,
+) -> None:
+    """Lay out a W&B workspace for a run: a section a reward, advantages, judge, timing."""
+    with one_sentence():
+        from rvpo.config import load_config
+        from rvpo.errors import ConfigError
+        from rvpo.report.dashboard import save, write
+
+        run_config = load_config(config, settings or [])
+        if file is not None:
+            write(run_config, entity or "entity", file)
+            typer.echo(f"workspace {file}")
+        elif not entity:
+            raise ConfigError(
+                "--entity: the W&B user or team is missing; name it, or write the workspace to a "
+                "file: --file workspace.json"
+            )
+        else:
+            typer.echo(f"workspace {save(run_config, entity)}")
+
+
+@app.command()
 def doctor() -> None:
     """Check this machine: what a run would use, what is missing, and how to install it."""
     from rvpo.doctor import diagnose, display, examine

@@ -171,6 +171,10 @@ def _vllm_if_unnamed(value: Any) -> Any:
     return {"name": "vllm", **value} if isinstance(value, dict) else value
 
 
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
 class RolloutConfig(Section):
     engine: Annotated[
         VllmConfig | TransformersConfig,
@@ -245,6 +249,8 @@ class EvaluateConfig(Section):
     prompts: PositiveInt | None = None
     """Held-out prompts to score; all of them if left out."""
     samples_per_prompt: PositiveInt = 4
+    every: NonNegativeInt = 0
+    """Steps between scorings during training; 0 scores before and after it only."""
 
 
 class CheckpointConfig(Section):
@@ -266,6 +272,9 @@ class ReportConfig(Section):
     """Log to Weights & Biases; offline by itself where no key is set."""
     project: str = "rvpo"
     group: str | None = None
+    """W&B group, such as the comparison that a run belongs to."""
+    arm: str | None = None
+    """W&B job type, such as what distinguishes a run from others of its group."""
 
 
 class RunConfig(Section):
@@ -284,7 +293,8 @@ class RunConfig(Section):
     """At least one, by the name that appears in every report."""
     judge: JudgeConfig | None = None
     """Who answers the rubrics; required where a reward has one."""
-    advantage: Annotated[Estimator, Field(discriminator="name")]
+    advantage: Annotated[Estimator, Field(discriminator="name"), BeforeValidator(_named)]
+    """An estimator and its settings; its name alone if they are to be as they come."""
     update: UpdateConfig = UpdateConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()

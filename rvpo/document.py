@@ -105,6 +105,12 @@ def dump(document: Document) -> str:
     return text
 
 
+def dump_value(value: Any) -> str:
+    """One YAML value on one line, that `load_value` reads back equal."""
+    text: str = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, width=10**9)
+    return text.partition("\n")[0]  # a scalar brings an end of document
+
+
 def _base(name: Any, files: Sequence[Path]) -> Path:
     """The file that the last of `files` names as its base."""
     if not isinstance(name, str) or not name:
@@ -135,7 +141,7 @@ def _read(path: Path, named_by: str) -> Document:
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
     try:
-        data = _load(text)
+        data = load_value(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {_reason(error)}") from None
     if data is None:
@@ -148,7 +154,12 @@ def _read(path: Path, named_by: str) -> Document:
     return data
 
 
-def _load(text: str) -> Any:
+def load_value(text: str) -> Any:
+    """One YAML value, by the rules of files and settings alike.
+
+    Raises:
+        yaml.YAMLError: it is none.
+    """
     return yaml.load(text, Loader=_Loader)  # a SafeLoader: builds plain data only
 
 
@@ -160,7 +171,7 @@ def _set(document: Document, setting: str) -> Document:
             f"'{setting}' sets nothing; write section.key=value, as in update.lr=1e-6"
         )
     try:
-        value = _load(text)
+        value = load_value(text)
     except yaml.YAMLError as error:
         given = "the value" if _may_hold_keys(names) else f"'{text}'"
         raise ConfigError(f"{path}: {given} is not valid YAML: {_reason(error)}") from None

@@ -27,7 +27,14 @@ def scores(
     means = np.array(columns, dtype=np.float64).T
     ids = tuple(str(p) for p in range(len(means)))
     lost = np.full(len(columns), failed)
-    return HeldOutScores(reward_names=names, prompt_ids=ids, means=means, failed=lost)
+    return HeldOutScores(
+        reward_names=names,
+        prompt_ids=ids,
+        means=means,
+        failed=lost,
+        columns=names,
+        values=means[:, None, :],
+    )
 
 
 def compare_one(before: list[float], after: list[float]) -> Comparison:

@@ -44,6 +44,7 @@ def report_on(folder: RunFolder, said: list[str] | None = None) -> WandbReport:
         folder,
         project="rvpo",
         group="quick",
+        arm="rvpo",
         config={"advantage": {"name": "rvpo", "k": 1.0}},
         say=(said if said is not None else []).append,
         table_every=2,

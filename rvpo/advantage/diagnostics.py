@@ -1,6 +1,6 @@
 """What an advantage was made of, as numbers to log: the same names for every estimator.
 
-RVPO adds two of its own. Over the trained rows of a step:
+RVPO adds three of its own. Over the trained rows of a step:
 
     advantage/{mean,std,abs_mean,min,max,frac_zero}   of the advantage
     advantage_raw/{...}                    of the aggregate before re-centring and whitening
@@ -12,6 +12,7 @@ RVPO adds two of its own. Over the trained rows of a step:
     advantage/bottleneck/{reward}          share of rows whose lowest z is this reward's, ties
                                            counting in equal parts
     advantage/taylor_residual              mean of |A - (mu - (k/2) sigma^2)|; RVPO, finite k
+    advantage/taylor_bound                 mean of what that cannot exceed in each row
 
 and over the whole step:
 

@@ -63,7 +63,10 @@ class RVPO(ZScoreEstimator):
         residual = (values - (mu - k / 2 * variance)).abs()
         return replace(
             aggregate,
-            per_row={"advantage/taylor_residual": residual},
+            per_row={
+                "advantage/taylor_residual": residual,
+                "advantage/taylor_bound": taylor_bound(z, p, k),
+            },
             settings={"rvpo/k": float(k)},
         )
 
@@ -88,6 +91,24 @@ def soft_min(z: Tensor, p: Tensor, k: float) -> Tensor:
     # keep the digits that exp and log would lose as k goes to 0.
     gap = (z - minimum[:, None]).where(p > 0, 0.0)
     return minimum - torch.log1p((p * torch.expm1(-k * gap)).sum(dim=1)) / k
+
+
+def taylor_bound(z: Tensor, p: Tensor, k: float) -> Tensor:
+    """k^2 R^3 / (36 sqrt 3), which |A - (mu - (k/2) sigma^2)| never exceeds; R is the range of z.
+
+    The third cumulant of any distribution on an interval of length R lies within R^3 / (6 sqrt 3),
+    and the remainder of Taylor's theorem is k^2 / 6 times one.
+
+    Args:
+        z: [R, M].
+        p: [R, M], summing to 1 over each row.
+        k: finite.
+
+    Returns:
+        [R].
+    """
+    low, high = lowest(z, p)[0], -lowest(-z, p)[0]
+    return k**2 * (high - low) ** 3 / (36 * math.sqrt(3))
 
 
 def soft_min_weights(z: Tensor, p: Tensor, k: float) -> Tensor:

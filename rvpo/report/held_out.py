@@ -37,6 +37,9 @@ class HeldOutScores:
     prompt_ids: tuple[str, ...]
     means: Floats  # [P, aspects] mean over a prompt's scores, NaN where no sample has one
     failed: Floats  # [aspects] share of the scores that are unknown because judging failed
+    columns: tuple[str, ...]
+    """Of the reward matrix: a rubric has one for each place of a criterion."""
+    values: Floats  # [P, samples, columns] scores as they are, NaN where there is none
 
     @classmethod
     def of(cls, rewards: Rewards, prompt_ids: Sequence[str]) -> HeldOutScores:
@@ -71,6 +74,10 @@ class HeldOutScores:
             prompt_ids=tuple(prompt_ids),
             means=means,
             failed=np.array(failed, dtype=np.float64),
+            columns=rewards.names,
+            values=np.where(rewards.valid.numpy(), rewards.values.double().numpy(), np.nan).reshape(
+                groups, rewards.group_size, -1
+            ),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -78,8 +85,10 @@ class HeldOutScores:
         return {
             "reward_names": list(self.reward_names),
             "prompt_ids": list(self.prompt_ids),
-            "means": [[None if math.isnan(x) else x for x in row] for row in self.means.tolist()],
+            "means": [_nullable(row) for row in self.means.tolist()],
             "failed": self.failed.tolist(),
+            "columns": list(self.columns),
+            "values": [[_nullable(row) for row in group] for group in self.values.tolist()],
         }
 
     @classmethod
@@ -87,8 +96,24 @@ class HeldOutScores:
         """Read what `to_json` made."""
         names, prompt_ids = tuple(value["reward_names"]), tuple(value["prompt_ids"])
         means = np.array(value["means"], dtype=np.float64).reshape(len(prompt_ids), len(names))
-        failed = np.array(value["failed"], dtype=np.float64)
-        return cls(reward_names=names, prompt_ids=prompt_ids, means=means, failed=failed)
+        columns = tuple(value["columns"])
+        values = np.array(value["values"], dtype=np.float64)
+        return cls(
+            reward_names=names,
+            prompt_ids=prompt_ids,
+            means=means,
+            failed=np.array(value["failed"], dtype=np.float64),
+            columns=columns,
+            values=values.reshape(len(prompt_ids), -1, len(columns)),
+        )
+
+    def metrics(self) -> dict[str, float]:
+        """The mean over prompts of each reward, as `eval/rewards/{name}/mean`."""
+        known = {
+            name: self.means[np.isfinite(self.means[:, j]), j]
+            for j, name in enumerate(self.reward_names)
+        }
+        return {f"eval/rewards/{name}/mean": float(x.mean()) for name, x in known.items() if len(x)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,6 +259,10 @@ def render_table(comparisons: Sequence[Comparison]) -> Table:
             *([f"{row.failed_before:.1%} {row.failed_after:.1%}"] if some_failed else []),
         )
     return table
+
+
+def _nullable(row: Sequence[float]) -> list[float | None]:
+    return [None if math.isnan(x) else x for x in row]
 
 
 def comparisons_json(comparisons: Sequence[Comparison]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The folder of one run, and the reports that write into it.
 
     config.yaml  provenance.json  metrics.jsonl  samples/step-000001.rank-0.jsonl
-    checkpoints/  model/  held_out.json  curves.png
+    held_out/step-000000.json  checkpoints/  model/  held_out.json  curves.png
 
 Files written in one go appear under their name only when complete. `metrics.jsonl` grows by one
 flushed line a step, so a kill can tear its last line and nothing else.
@@ -23,7 +23,7 @@ from rvpo.errors import CheckpointError, ConfigError
 from rvpo.report.record import StepRecord, finite, sample_rows
 
 _BEFORE_FIRST_STEP = {
-    *("config.yaml", "provenance.json", "metrics.jsonl", "held_out_before.json"),
+    *("config.yaml", "provenance.json", "metrics.jsonl", "held_out"),
     *("lock", "wandb"),
 }
 """What a run has written when it starts its first step. `metrics.jsonl` is empty until then."""
@@ -95,6 +95,7 @@ class RunFolder:
         self.samples = path / "samples"
         self.checkpoints = path / "checkpoints"
         self.model = path / "model"
+        self.evaluations = path / "held_out"
         self.held_out = path / "held_out.json"
         self.curves = path / "curves.png"
 
@@ -170,6 +171,14 @@ class RunFolder:
                 ) from None
             yield
 
+    def evaluation(self, step: int) -> Path:
+        """Where the held-out scores after `step` updates are."""
+        return self.evaluations / f"step-{step:06d}.json"
+
+    def evaluated(self) -> list[int]:
+        """The steps that have held-out scores, in order."""
+        return sorted(int(path.stem[5:]) for path in self.evaluations.glob("step-*.json"))
+
     def read_metrics(self) -> list[dict[str, float]]:
         """The lines of `metrics.jsonl`, without a last one that a kill tore; empty if no file.
 
@@ -186,7 +195,7 @@ class RunFolder:
         """
         kept = [line for line in self.read_metrics() if line["step"] <= step]
         write_text(self.metrics, "".join(json.dumps(line) + "\n" for line in kept))
-        for file in self.samples.glob("step-*"):
+        for file in (*self.samples.glob("step-*"), *self.evaluations.glob("step-*")):
             if file.suffix == ".tmp" or int(file.name[5:].partition(".")[0]) > step:
                 file.unlink()
 

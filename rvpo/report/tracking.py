@@ -33,6 +33,7 @@ class WandbReport:
         folder: the run; W&B's files go into its `wandb/`.
         project: W&B project.
         group: W&B group, such as the comparison that the run belongs to.
+        arm: W&B job type, such as what distinguishes the run from others of its group.
         config: the resolved settings, JSON-ready.
         say: where the sync command goes.
         table_every: steps between additions to the table `completions`, the first one included.
@@ -47,6 +48,7 @@ class WandbReport:
         *,
         project: str,
         group: str | None,
+        arm: str | None,
         config: Mapping[str, Any],
         say: Callable[[str], None],
         table_every: int = 10,
@@ -63,6 +65,7 @@ class WandbReport:
             self._run = wandb.init(
                 project=project,
                 group=group,
+                job_type=arm,
                 name=folder.path.resolve().name,
                 id=_run_id(folder),
                 resume="allow",

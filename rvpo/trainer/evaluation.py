@@ -1,10 +1,14 @@
-"""Scores on prompts that are never trained on."""
+"""Scores on prompts that are never trained on, before, during and after training."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+from rvpo.config import EvaluateConfig
 from rvpo.report.held_out import HeldOutScores
+from rvpo.report.run_folder import RunFolder, write_json
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.trainer.ranks import Ranks
@@ -12,27 +16,65 @@ from rvpo.trainer.seed import derived_seed
 from rvpo.types import Prompt
 
 
-def evaluate(
-    prompts: Sequence[Prompt],
-    engine: RolloutEngine,
-    score: RewardSuite,
-    ranks: Ranks,
-    *,
-    samples_per_prompt: int,
-    seed: int,
-) -> HeldOutScores:
-    """Sample each prompt with the engine's newest weights and average its scores.
+@dataclass(frozen=True)
+class HeldOut:
+    """Samples the held-out prompts when it is time, with the engine's newest weights.
 
-    The seed is the same at every call, so that two evaluations differ by the weights alone
-    where the engine honours seeds.
+    Each evaluation is kept in the run folder, and done once. The seed is always the same, so that
+    two evaluations differ by the weights alone where the engine honours seeds.
+
+    Args:
+        prompts: none turns every evaluation into nothing.
+        last_step: of the run; evaluated in any case, as step 0 is.
+        seed: of the run.
+        say: told what is going on.
     """
-    mine = prompts[ranks.share(len(prompts))]
-    scoring = score.begin()
-    rollout = engine.generate(
-        mine,
-        samples_per_prompt,
-        derived_seed(seed, "held out", ranks.rank),
-        on_sample=scoring.take,
-    )
-    rewards = scoring.collect(rollout, ranks)
-    return HeldOutScores.of(rewards, [prompt.id for prompt in prompts])
+
+    prompts: Sequence[Prompt]
+    engine: RolloutEngine
+    score: RewardSuite
+    ranks: Ranks
+    folder: RunFolder
+    config: EvaluateConfig
+    last_step: int
+    seed: int
+    say: Callable[[str], None]
+
+    def __call__(self, step: int) -> dict[str, float]:
+        """Evaluate if it is time; the means over prompts, the same on every rank.
+
+        Args:
+            step: updates done.
+        """
+        if not self.prompts or not self._is_due(step):
+            return {}
+        path = self.folder.evaluation(step)
+        if path.exists():
+            return self.at(step).metrics()
+        self.say(f"scoring {len(self.prompts)} held-out prompts")
+        scores = self._measure()
+        self.ranks.wait()  # nobody writes before all have looked
+        if self.ranks.is_main:
+            write_json(path, scores.to_json())
+        return scores.metrics()
+
+    def at(self, step: int) -> HeldOutScores:
+        """The scores after `step` updates."""
+        text = self.folder.evaluation(step).read_text(encoding="utf-8")
+        return HeldOutScores.from_json(json.loads(text))
+
+    def _is_due(self, step: int) -> bool:
+        every = self.config.every
+        return step in (0, self.last_step) or (every > 0 and step % every == 0)
+
+    def _measure(self) -> HeldOutScores:
+        mine = self.prompts[self.ranks.share(len(self.prompts))]
+        scoring = self.score.begin()
+        rollout = self.engine.generate(
+            mine,
+            self.config.samples_per_prompt,
+            derived_seed(self.seed, "held out", self.ranks.rank),
+            on_sample=scoring.take,
+        )
+        rewards = scoring.collect(rollout, self.ranks)
+        return HeldOutScores.of(rewards, [prompt.id for prompt in self.prompts])

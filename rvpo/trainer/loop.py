@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rvpo.advantage import AdvantageEstimator
 from rvpo.report.record import Report, StepRecord
 from rvpo.rollout.stream import RolloutStream
@@ -20,6 +22,7 @@ def train(
     policy: Policy,
     report: Report,
     checkpoints: Checkpoints,
+    evaluate: Callable[[int], dict[str, float]],
     interrupt: Interrupt,
     ranks: Ranks,
     steps: range,
@@ -27,8 +30,9 @@ def train(
     """Each pass trains on one rollout of the stream.
 
     Every rank generates its share of the prompts; the estimator sees the reward matrix of all
-    ranks. Judges get to work on a sample while others are generated. Of `steps`, `start` are done
-    already and `stop` is the end of the run.
+    ranks. Judges get to work on a sample while others are generated. `evaluate` is asked after each
+    step for scores on other prompts, and gives none where it is not time for them. Of `steps`,
+    `start` are done already and `stop` is the end of the run.
 
     Raises:
         RvpoError: of whichever part failed; the newest checkpoint stays usable.
@@ -61,7 +65,8 @@ def train(
                 first_row=ranks.share(len(rewards.values)).start,
                 metrics=step_metrics(step, rollout, rewards, advantages, ranks)
                 | update
-                | clock.metrics(),
+                | clock.metrics()
+                | evaluate(step + 1),
             )
         )
         stop = interrupt.requested()

@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from rvpo.config import RunConfig, dump_config, load_config
+from rvpo.config import RunConfig, dump_config
 from rvpo.errors import ConfigError
-from rvpo.judge.config import IDENTITY
 from rvpo.judge.service import JudgeService
 from rvpo.provenance import provenance
 from rvpo.report.curves import draw_curves
 from rvpo.report.display import Display
-from rvpo.report.held_out import HeldOutScores, compare, comparisons_json, render_table
+from rvpo.report.held_out import compare, comparisons_json, render_table
 from rvpo.report.record import Report, Reports
 from rvpo.report.run_folder import MetricsFile, RunFolder, SampleFiles, write_json, write_text
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.trainer.checkpoint import Checkpoints
-from rvpo.trainer.evaluation import evaluate
+from rvpo.trainer.evaluation import HeldOut
 from rvpo.trainer.export import export_model
 from rvpo.trainer.inputs import Inputs, build_engine, build_stream, read_inputs
 from rvpo.trainer.interrupt import Interrupt
 from rvpo.trainer.loop import train
 from rvpo.trainer.ranks import Ranks
+from rvpo.trainer.unchanged import check_unchanged
 from rvpo.trainer.zero_policy import ZeroPolicy
-
-MAY_CHANGE_ON_RESUME = (
-    *("output", "steps", "checkpoint", "report", "distributed.patience_minutes"),
-    *("rollout.engine.gpu_memory", "rollout.engine.cpu_kv_cache_gib", "rollout.engine.devices"),
-    *("update.micro_batch_tokens", "update.logits_chunk", "update.activation_checkpointing"),
-)
-"""What lengthens a run, watches it or fits it to a machine, and leaves what it computes alone."""
 
 
 def run(config: RunConfig, resume: bool) -> None:
@@ -71,7 +61,7 @@ def _run(config: RunConfig, resume: bool, ranks: Ranks, display: Display, consol
     folder = RunFolder(config.output)
     if resume:
         folder = RunFolder.open(config.output)
-        _check_unchanged(config, folder.config)
+        check_unchanged(config, folder.config)
     else:
         folder.require_free()
     inputs = read_inputs(config, display.say)
@@ -101,11 +91,28 @@ def _run(config: RunConfig, resume: bool, ranks: Ranks, display: Display, consol
             folder.rewind(start)
         report = _build_report(config, folder, ranks, display)
         stack.callback(report.close)
-        before, after = _train(
-            config, inputs, engine, policy, report, checkpoints, folder, ranks, display, start
-        )
+        held_out = _held_out(config, inputs, engine, ranks, folder, display)
+        if start == 0 and inputs.held_out:
+            engine.load_weights(policy.weights(), version=0)
+            held_out(0)
+        steps = range(start, config.steps)
+        stream = stack.enter_context(closing(build_stream(config, inputs, engine, ranks, steps)))
+        with (interrupt := Interrupt(ranks, display.say)).listening():
+            train(
+                stream,
+                config.advantage,
+                policy,
+                report,
+                checkpoints,
+                held_out,
+                interrupt,
+                ranks,
+                steps,
+            )
+        display.phase("saving the model")
+        export_model(policy, inputs.encoder.tokenizer, folder.model, ranks)
     if ranks.is_main:
-        _conclude(config, inputs, folder, before, after, console)
+        _conclude(config, inputs, folder, held_out, console)
 
 
 def _start_judge(
@@ -131,36 +138,25 @@ def _connect_judge(
     return replace(inputs, score=inputs.score.judged_by(client, config.judge.budget, display.phase))
 
 
-def _train(
+def _held_out(
     config: RunConfig,
     inputs: Inputs,
     engine: RolloutEngine,
-    policy: ZeroPolicy,
-    report: Report,
-    checkpoints: Checkpoints,
-    folder: RunFolder,
     ranks: Ranks,
+    folder: RunFolder,
     display: Display,
-    start: int,
-) -> tuple[HeldOutScores | None, HeldOutScores | None]:
-    """Held-out scores, the loop, the saved model, held-out scores again."""
-    before = _scores_before(config, inputs, engine, policy, folder, ranks, display)
-    with (interrupt := Interrupt(ranks, display.say)).listening():
-        steps = range(start, config.steps)
-        with closing(build_stream(config, inputs, engine, ranks, steps)) as stream:
-            train(
-                stream,
-                config.advantage,
-                policy,
-                report,
-                checkpoints,
-                interrupt,
-                ranks,
-                steps,
-            )
-    display.phase("saving the model")
-    export_model(policy, inputs.encoder.tokenizer, folder.model, ranks)
-    return before, _score_held_out(config, inputs, engine, ranks, display)
+) -> HeldOut:
+    return HeldOut(
+        inputs.held_out,
+        engine,
+        inputs.score,
+        ranks,
+        folder,
+        config.evaluate,
+        last_step=config.steps,
+        seed=config.seed,
+        say=display.phase,
+    )
 
 
 def _prepare_folder(config: RunConfig, resume: bool, stack: ExitStack) -> None:
@@ -182,39 +178,6 @@ def _farewell(output: Path) -> str:
     return f"stopped; go on with: {again}"
 
 
-def _check_unchanged(config: RunConfig, stored: Path) -> None:
-    """A resumed run must be the same run."""
-    old, new = _what_counts(load_config(stored)), _what_counts(config)
-    changed = [name for name in old | new if old.get(name) != new.get(name)]
-    if changed:
-        raise ConfigError(
-            f"{stored}: this run was started with other settings in {', '.join(changed)}; resume "
-            f"it with --config {stored}, or start a new run with another output"
-        )
-
-
-def _what_counts(config: RunConfig) -> dict[str, Any]:
-    """The settings that may not change, by dotted name. Of the judge it is those that its verdicts
-    depend on: where and how patiently it is asked may change."""
-    settings = config.model_dump()
-    if config.judge is not None:
-        served = config.judge.serve and config.judge.serve.model
-        settings["judge"] = [served, *(settings["judge"][name] for name in IDENTITY)]
-    return {
-        name: value
-        for name, value in _flat(settings)
-        if not any(f"{name}.".startswith(f"{free}.") for free in MAY_CHANGE_ON_RESUME)
-    }
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in settings.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
 def _build_report(config: RunConfig, folder: RunFolder, ranks: Ranks, display: Display) -> Report:
     if not ranks.is_main:
         return SampleFiles(folder, ranks.rank)
@@ -227,6 +190,7 @@ def _build_report(config: RunConfig, folder: RunFolder, ranks: Ranks, display: D
                 folder,
                 project=config.report.project,
                 group=config.report.group,
+                arm=config.report.arm,
                 config=config.model_dump(mode="json"),
                 say=display.say,
             )
@@ -234,53 +198,16 @@ def _build_report(config: RunConfig, folder: RunFolder, ranks: Ranks, display: D
     return Reports(*reports, display)
 
 
-def _scores_before(
-    config: RunConfig,
-    inputs: Inputs,
-    engine: RolloutEngine,
-    policy: ZeroPolicy,
-    folder: RunFolder,
-    ranks: Ranks,
-    display: Display,
-) -> HeldOutScores | None:
-    """Of the untrained policy: measured once, then kept in the run folder."""
-    path = folder.path / "held_out_before.json"
-    if path.exists():
-        return HeldOutScores.from_json(json.loads(path.read_text(encoding="utf-8")))
-    engine.load_weights(policy.weights(), version=0)
-    scores = _score_held_out(config, inputs, engine, ranks, display)
-    if scores is not None and ranks.is_main:
-        write_json(path, scores.to_json())
-    return scores
-
-
-def _score_held_out(
-    config: RunConfig, inputs: Inputs, engine: RolloutEngine, ranks: Ranks, display: Display
-) -> HeldOutScores | None:
-    if not inputs.held_out:
-        return None
-    display.phase(f"scoring {len(inputs.held_out)} held-out prompts")
-    return evaluate(
-        inputs.held_out,
-        engine,
-        inputs.score,
-        ranks,
-        samples_per_prompt=config.evaluate.samples_per_prompt,
-        seed=config.seed,
-    )
-
-
 def _conclude(
     config: RunConfig,
     inputs: Inputs,
     folder: RunFolder,
-    before: HeldOutScores | None,
-    after: HeldOutScores | None,
+    held_out: HeldOut,
     console: Console,
 ) -> None:
     draw_curves(folder.metrics, inputs.score.aspects, folder.curves, title=folder.path.name)
-    if before is not None and after is not None:
-        comparisons = compare(before, after, config.seed)
+    if inputs.held_out:
+        comparisons = compare(held_out.at(0), held_out.at(config.steps), config.seed)
         write_json(folder.held_out, comparisons_json(comparisons))
         console.print(render_table(comparisons))
     console.print(f"model   {folder.model}\ncurves  {folder.curves}\nmetrics {folder.metrics}")

@@ -1,0 +1,192 @@
+"""Every number and picture of rvpo.md.
+
+    python -m docs.compute
+
+replaces the tables between the page's markers and draws soft_min.png and taylor.png beside it. All
+draws are seeded, so the page stays as it is where nothing changed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from rvpo import GDPO, RVPO, Rewards
+from rvpo.advantage.aggregate import mean_and_variance
+from rvpo.advantage.group import standardise
+from rvpo.advantage.rvpo import soft_min, soft_min_weights, taylor_bound
+from rvpo.report.curves import COLOURS
+
+HERE = Path(__file__).parent
+GROUPS = 2000
+SHAPES = ((4, 2), (8, 3), (16, 7), (16, 17))
+"""Samples of a group, and rewards."""
+KS = (0.5, 1.0, 2.0, 5.0)
+
+
+def equal(z: Tensor) -> Tensor:
+    """[R, M] the same share for every reward."""
+    return torch.full_like(z, 1 / z.shape[1])
+
+
+def binary_z(group: int, rewards: int, seed: int = 0) -> Tensor:
+    """[R, M] z-scores of coin flips, each reward with a chance of its own."""
+    generator = torch.Generator().manual_seed(seed)
+    chance = torch.rand(GROUPS, 1, rewards, generator=generator)
+    values = torch.rand(GROUPS, group, rewards, generator=generator) < chance
+    scores = values.double().reshape(-1, rewards)
+    return standardise(scores, torch.ones_like(scores).bool(), group, eps=1e-4).z
+
+
+def reach() -> str:
+    """How far from 0 a z-score can be, and what that means for the series."""
+    lines = ["| samples of a group | largest z | largest range R | series converges for k below |"]
+    lines.append("| --- | --- | --- | --- |")
+    for group in (4, 8, 16, 32):
+        largest = (group - 1) / math.sqrt(group)
+        spread = 2 * largest
+        lines.append(f"| {group} | {largest:.2f} | {spread:.2f} | {math.pi / spread:.2f} |")
+    return "\n".join(lines)
+
+
+def fidelity() -> str:
+    """How well mean minus variance stands for the soft minimum."""
+    lines = ["| samples, rewards | " + " | ".join(f"k = {k:g}" for k in KS) + " |"]
+    lines.append("| --- |" + " --- |" * len(KS))
+    for group, rewards in SHAPES:
+        z = binary_z(group, rewards)
+        p = equal(z)
+        mean, variance = mean_and_variance(z, p)
+        cells = []
+        for k in KS:
+            exact, series = soft_min(z, p, k), mean - k / 2 * variance
+            correlation = torch.corrcoef(torch.stack([exact, series]))[0, 1]
+            error = (exact - series).abs().mean()
+            bound = taylor_bound(z, p, k).mean()
+            cells.append(f"{correlation:.3f}, {error:.3f} of {bound:.2f}")
+        lines.append(f"| {group}, {rewards} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def dead_groups() -> str:
+    """Where whitening puts a group whose samples are all alike, between live ones."""
+    kinds = (GDPO(), *(RVPO(k=k) for k in KS[:3]))
+    names = ["GDPO", *(f"RVPO, k = {k:g}" for k in KS[:3])]
+    lines = ["| samples, rewards | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]
+    for group, rewards in SHAPES:
+        generator = torch.Generator().manual_seed(1)
+        chance = torch.rand(GROUPS, 1, rewards, generator=generator)
+        values = (torch.rand(GROUPS, group, rewards, generator=generator) < chance).float()
+        values[0] = 0.0
+        matrix = Rewards(
+            values.reshape(-1, rewards), [str(m) for m in range(rewards)], group_size=group
+        )
+        cells = [f"{estimate(matrix).values[0].item():+.2f}" for estimate in kinds]
+        lines.append(f"| {group}, {rewards} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def dead_rewards() -> str:
+    """The most that an aggregate can reach where some rewards are constant."""
+    lines = ["| rewards, of them constant | " + " | ".join(f"k = {k:g}" for k in KS) + " |"]
+    lines.append("| --- |" + " --- |" * len(KS))
+    for rewards, dead in ((2, 1), (7, 1), (17, 1), (17, 8)):
+        z = torch.full((1, rewards), 1e6, dtype=torch.float64)
+        z[0, :dead] = 0.0
+        cells = [f"{soft_min(z, equal(z), k).item():.2f}" for k in KS]
+        lines.append(f"| {rewards}, {dead} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def example() -> str:
+    """Two responses with the same mean."""
+    lines = ["| z-scores | mean | " + " | ".join(f"k = {k:g}" for k in (*KS, math.inf)) + " |"]
+    lines.append("| --- | --- |" + " --- |" * (len(KS) + 1))
+    for row in ([0.5, 0.5, 0.5], [1.5, 1.5, -1.5]):
+        z = torch.tensor([row], dtype=torch.float64)
+        cells = [f"{soft_min(z, equal(z), k).item():+.2f}" for k in (*KS, math.inf)]
+        shown = ", ".join(f"{x:+.1f}" for x in row)
+        lines.append(f"| {shown} | {z.mean().item():+.2f} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "example": example,
+    "reach": reach,
+    "fidelity": fidelity,
+    "dead groups": dead_groups,
+    "dead rewards": dead_rewards,
+}
+
+
+def fill(page: str) -> str:
+    """The page with every table as it is now."""
+    for name, table in TABLES.items():
+        start, end = f"<!-- {name} -->\n", "<!-- end -->"
+        before, _, rest = page.partition(start)
+        _, found, after = rest.partition(end)
+        assert found, name
+        page = before + start + table() + "\n" + end + after
+    return page
+
+
+def draw_soft_min() -> Figure:
+    """The aggregate and its gradient weights as one reward of three rises."""
+    figure = Figure(figsize=(8, 3.2), dpi=140, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    moving = torch.linspace(-3, 3, 241, dtype=torch.float64)
+    z = torch.stack([moving, torch.zeros_like(moving), torch.zeros_like(moving)], dim=1)
+    for k, colour in zip((0.0, 0.5, 1.0, 2.0, math.inf), COLOURS, strict=False):
+        name = (
+            "k = 0, the mean" if k == 0 else "k = ∞, the minimum" if math.isinf(k) else f"k = {k:g}"
+        )
+        left.plot(moving, soft_min(z, equal(z), k), color=colour, label=name)
+        right.plot(moving, soft_min_weights(z, equal(z), k)[:, 0], color=colour)
+    left.set_title("aggregate A", loc="left")
+    right.set_title("the moving reward's weight ∂A/∂Z", loc="left")
+    for axes in (left, right):
+        axes.set_xlabel("z of one reward; the other two are at 0")
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    left.legend(frameon=False)
+    return figure
+
+
+def draw_taylor() -> Figure:
+    """Distance of the soft minimum from its second-order series, and the bound."""
+    figure = Figure(figsize=(6, 3.4), dpi=140, layout="constrained")
+    axes = figure.subplots()
+    for (group, rewards), colour in zip(SHAPES, COLOURS, strict=False):
+        z = binary_z(group, rewards)[:3000]
+        p, k = equal(z), 1.0
+        mean, variance = mean_and_variance(z, p)
+        error = (soft_min(z, p, k) - (mean - k / 2 * variance)).abs()
+        spread = z.amax(dim=1) - z.amin(dim=1)
+        label = f"{group} samples, {rewards} rewards"
+        axes.plot(spread, error, ".", color=colour, markersize=2, alpha=0.4, label=label)
+    line = torch.linspace(0, 7.5, 100)
+    axes.plot(line, line**3 / (36 * math.sqrt(3)), color="black", label="bound, R³ / (36 √3)")
+    axes.axvline(math.pi, color="black", linestyle=":", linewidth=1)
+    axes.text(math.pi + 0.05, 2.0, "kR = π", fontsize=9)
+    axes.set_ylim(0, 2.5)
+    axes.set_xlabel("range R of a sample's z-scores")
+    axes.set_ylabel("|A − (μ − k σ²/2)|, k = 1")
+    axes.legend(frameon=False, fontsize=8, markerscale=5)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def main() -> None:
+    page = HERE / "rvpo.md"
+    page.write_text(fill(page.read_text(encoding="utf-8")), encoding="utf-8")
+    draw_soft_min().savefig(HERE / "soft_min.png")
+    draw_taylor().savefig(HERE / "taylor.png")
+
+
+if __name__ == "__main__":
+    main()

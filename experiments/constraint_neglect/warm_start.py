@@ -1,0 +1,67 @@
+"""The initial policy of the experiment: a tiny model that imitates `task.answer`.
+
+    python -m experiments.constraint_neglect.warm_start
+
+Writes runs/constraint_neglect/model, always the same one, in about a minute on two cores. Its
+answers have all lengths, and one in ten is sealed, so that every reward can be reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from experiments.constraint_neglect.task import answer, prompts
+from tests.tiny import save_tiny_model
+
+BATCH, UPDATES, RATE = 64, 1500, 2e-3
+MODEL = Path("runs/constraint_neglect/model")
+
+
+def make_batch(tokenizer: Any, chance: random.Random) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids [B, T] and targets, -100 where nothing is to be learned."""
+    rows, targets = [], []
+    for row in prompts(BATCH, seed=chance.randrange(10**9)):
+        chat = [{"role": "user", "content": row["prompt"]}]
+        text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        prompt = tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids = tokenizer(answer(row["seal"], chance), add_special_tokens=False)["input_ids"]
+        ids = [*ids, tokenizer.eos_token_id]
+        rows.append(torch.tensor(prompt + ids))
+        targets.append(torch.tensor([-100] * len(prompt) + ids))
+    pad = torch.nn.utils.rnn.pad_sequence
+    return pad(rows, batch_first=True), pad(targets, batch_first=True, padding_value=-100)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=MODEL)
+    parser.add_argument("--updates", type=int, default=UPDATES)
+    options = parser.parse_args()
+    folder = save_tiny_model(options.output, seed=0)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, options.updates)
+    chance = random.Random(0)
+    torch.manual_seed(0)
+    for update in range(1, options.updates + 1):
+        ids, targets = make_batch(tokenizer, chance)
+        loss = model(input_ids=ids, labels=targets).loss
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        if update % 100 == 0:
+            print(f"update {update}: loss {loss.item():.3f}", flush=True)
+    model.save_pretrained(folder)
+    print(f"model {folder}")
+
+
+if __name__ == "__main__":
+    main()

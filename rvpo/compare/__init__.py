@@ -1,0 +1,1 @@
+"""The same training several ways, and what can be said of the difference."""

@@ -1,0 +1,84 @@
+"""`rvpo compare`: train what is missing, then say what the runs show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from rvpo.compare.comparison import Comparison
+from rvpo.compare.execute import default_jobs, train_missing
+from rvpo.compare.render import explain, render
+from rvpo.compare.verdict import verdict, verdict_json
+from rvpo.errors import ConfigError
+from rvpo.report.held_out import HeldOutScores
+from rvpo.report.run_folder import write_json
+
+
+def compare(comparison: Comparison, jobs: int | None, satisfied: Mapping[str, float]) -> None:
+    """Run a comparison and print its verdict, also written to `verdict.json` in its folder.
+
+    Raises:
+        ConfigError: the runs have no held-out prompts, or a threshold is for no reward.
+        CheckpointError: a run failed.
+    """
+    console = Console()
+    config = comparison.runs[0].config
+    if config.data.held_out is None:
+        raise ConfigError(
+            f"{comparison.file}: data.held_out is missing, and arms are compared on prompts that "
+            "nobody trained on; add it"
+        )
+    train_missing(comparison, jobs or default_jobs(config.distributed.processes), console)
+    for problem in comparison.unequal_starts():
+        console.print(f"note: {problem}, so runs of a seed differ by sampling too", style="yellow")
+    evaluations = {
+        arm.name: [
+            {step: run.evaluation(step) for step in run.folder.evaluated()}
+            for run in comparison.of_arm(arm)
+        ]
+        for arm in comparison.arms
+    }
+    columns = _columns(evaluations)
+    unknown = [name for name in satisfied if name not in columns]
+    if unknown:
+        raise ConfigError(
+            f"--satisfied {unknown[0]}: there is no such reward; there are {', '.join(columns)}"
+        )
+    rows, scale = verdict(evaluations, satisfied)
+    for stage in ("final", "peak"):
+        console.print(render(rows, stage, comparison.seeds))
+    console.print(explain(scale, columns))
+    path = comparison.output / "verdict.json"
+    write_json(path, verdict_json(rows, scale, columns))
+    console.print(f"verdict {path}")
+
+
+def default_output(file: Path) -> Path:
+    """Where the runs go if nothing else is said."""
+    return Path("runs") / f"compare-{file.stem}"
+
+
+def read_thresholds(texts: Sequence[str]) -> dict[str, float]:
+    """`name=number` each.
+
+    Raises:
+        ConfigError: one cannot be read.
+    """
+    found = {}
+    for text in texts:
+        name, _, value = text.rpartition("=")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            name = ""
+        if not name:
+            raise ConfigError(
+                f"--satisfied {text}: cannot be read; write reward=number, such as correctness=3"
+            )
+    return found
+
+
+def _columns(evaluations: Mapping[str, Sequence[Mapping[int, HeldOutScores]]]) -> tuple[str, ...]:
+    return next(e.columns for runs in evaluations.values() for run in runs for e in run.values())

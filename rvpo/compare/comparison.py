@@ -1,0 +1,168 @@
+"""The runs of a comparison: which there are, which are done, and whether they are comparable."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rvpo import document
+from rvpo.compare.arm import Arm, parse_arms
+from rvpo.config import RunConfig, load_config
+from rvpo.errors import ConfigError
+from rvpo.report.held_out import HeldOutScores
+from rvpo.report.run_folder import RunFolder
+from rvpo.trainer.unchanged import changed_settings
+
+_FREE = ("output", "seed", "report")
+"""What runs of one comparison differ in beside what varies."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One arm with one seed."""
+
+    arm: Arm
+    seed: int
+    file: Path
+    """The configuration that all share."""
+    settings: tuple[str, ...]
+    """On top of it."""
+
+    @cached_property
+    def config(self) -> RunConfig:
+        """Every setting."""
+        return load_config(self.file, self.settings)
+
+    @property
+    def folder(self) -> RunFolder:
+        """Where it trains."""
+        return RunFolder(self.config.output)
+
+    @property
+    def steps_done(self) -> int:
+        """Steps that its metrics tell of."""
+        rows = self.folder.read_metrics()
+        return int(rows[-1]["step"]) if rows else 0
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is something to resume."""
+        return self.folder.config.exists()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to do."""
+        scored = self.config.data.held_out is None or self.folder.held_out.exists()
+        return self.steps_done >= self.config.steps and self.folder.curves.exists() and scored
+
+    def evaluation(self, step: int) -> HeldOutScores:
+        """Held-out scores after `step` updates."""
+        return HeldOutScores.from_json(json.loads(self.folder.evaluation(step).read_text("utf-8")))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Every arm with every seed.
+
+    Args:
+        file: the configuration that all share.
+        settings: `section.key=value` for all of them.
+        output: where the runs' folders go.
+    """
+
+    file: Path
+    settings: tuple[str, ...]
+    arms: tuple[Arm, ...]
+    seeds: int
+    output: Path
+
+    @classmethod
+    def of(
+        cls, file: Path, settings: Sequence[str], vary: Sequence[str], seeds: int, output: Path
+    ) -> Comparison:
+        """A comparison whose settings are all valid.
+
+        Raises:
+            ConfigError: an arm is not a run, or a run in `output` was made with other settings.
+        """
+        found = cls(file, tuple(settings), parse_arms(vary), seeds, output)
+        for run in found.runs:
+            _check_stored(run)
+        found.check_settings()
+        return found
+
+    @cached_property
+    def runs(self) -> tuple[Run, ...]:
+        """Seed by seed, so that each seed is a whole comparison as soon as possible."""
+        return tuple(self._run(arm, seed) for seed in range(self.seeds) for arm in self.arms)
+
+    def of_arm(self, arm: Arm) -> tuple[Run, ...]:
+        """The runs of an arm, by seed."""
+        return tuple(run for run in self.runs if run.arm == arm)
+
+    def check_settings(self) -> None:
+        """Make sure that runs differ in what varies, and in nothing else.
+
+        Raises:
+            ConfigError: they differ in something else.
+        """
+        varied = {s.partition("=")[0] for arm in self.arms for s in arm.settings}
+        free = (*_FREE, *varied)
+        first = self.runs[0].config
+        for run in self.runs:
+            others = changed_settings(first, run.config, free)
+            if others:
+                raise ConfigError(
+                    f"{run.arm.name}: differs from {self.runs[0].arm.name} in {', '.join(others)} "
+                    "as well, so a difference could come from that; vary one thing"
+                )
+
+    def unequal_starts(self) -> list[str]:
+        """What the first steps of a seed show not to be shared: none, if all goes well.
+
+        Before the first update all arms have the same weights, so with the same sampling seeds
+        their first rollouts are the same samples.
+        """
+        return [problem for seed in range(self.seeds) for problem in self._unequal(seed)]
+
+    def _unequal(self, seed: int) -> Iterator[str]:
+        runs = [run for run in self.runs if run.seed == seed]
+        first = [_first_rollout(run) for run in runs]
+        for run, samples in zip(runs[1:], first[1:], strict=True):
+            pairs = f"seed {seed}: {runs[0].arm.name} and {run.arm.name}"
+            if [s[0] for s in samples] != [s[0] for s in first[0]]:
+                yield f"{pairs} began with different prompts"
+            elif samples != first[0]:
+                yield f"{pairs} began with different samples of the same prompts"
+
+    def _run(self, arm: Arm, seed: int) -> Run:
+        own = (
+            f"output={self.output / arm.folder / f'seed-{seed}'}",
+            f"seed={seed}",
+            f"report.group={document.dump_value(self.output.name)}",
+            f"report.arm={document.dump_value(arm.name)}",
+        )
+        return Run(arm, seed, self.file, (*self.settings, *arm.settings, *own))
+
+
+def _check_stored(run: Run) -> None:
+    if not run.is_begun:
+        return
+    stored = run.folder.config
+    changed = changed_settings(load_config(stored), run.config, ("output", "report"))
+    if changed:
+        raise ConfigError(
+            f"{stored}: this run was made with other settings in {', '.join(changed)}; compare in "
+            "another folder: --output runs/NAME"
+        )
+
+
+def _first_rollout(run: Run) -> list[tuple[Any, Any]]:
+    rows = []
+    for path in sorted(run.folder.samples.glob("step-000001.rank-*.jsonl")):
+        rows += [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    return [(row["prompt_id"], row["completion"]) for row in rows]

@@ -1,0 +1,132 @@
+"""Training what is missing of a comparison, several runs at once where the machine allows."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from rvpo.compare.comparison import Comparison, Run
+from rvpo.errors import CheckpointError
+
+POLL_S = 0.5
+
+
+@dataclass
+class _Job:
+    run: Run
+    process: subprocess.Popen[bytes]
+    log: Path
+    place: int
+    output: IO[bytes] = field(repr=False)
+
+
+def train_missing(comparison: Comparison, jobs: int, console: Console) -> None:
+    """Train every run that is not done, resuming those that were begun.
+
+    Args:
+        jobs: how many at once.
+
+    Raises:
+        CheckpointError: a run failed; the others that were under way are finished first.
+        KeyboardInterrupt: a stop was asked for; the runs under way were asked to stop as well.
+    """
+    waiting = [run for run in comparison.runs if not run.is_done]
+    total = sum(run.config.steps for run in comparison.runs)
+    with _progress(console) as progress:
+        bar = progress.add_task("", total=total)
+        running: list[_Job] = []
+        failed: _Job | None = None
+        try:
+            while running or (waiting and failed is None):
+                while waiting and failed is None and len(running) < jobs:
+                    running.append(_start(waiting.pop(0), jobs, {job.place for job in running}))
+                time.sleep(POLL_S)
+                for job in [job for job in running if job.process.poll() is not None]:
+                    running.remove(job)
+                    job.output.close()
+                    if job.process.returncode:
+                        failed = failed or job
+                    else:
+                        progress.console.print(f"done   {job.run.folder.path}")
+                names = ", ".join(f"{job.run.arm.name} {job.run.seed}" for job in running)
+                done = sum(min(run.steps_done, run.config.steps) for run in comparison.runs)
+                progress.update(bar, completed=done, description=names or "finishing")
+        finally:
+            _stop(running)
+    if failed is not None:
+        raise CheckpointError(_told(failed))
+
+
+def default_jobs(processes: int) -> int:
+    """How many runs fit on this machine at once: one for each set of GPUs; on CPUs, one."""
+    import torch
+
+    return max(1, torch.cuda.device_count() // processes)
+
+
+def _start(run: Run, jobs: int, taken: set[int]) -> _Job:
+    place = next(n for n in range(jobs) if n not in taken)
+    command = [sys.executable, "-m", "rvpo", "train", "--config", str(run.file)]
+    command += [*(["--resume"] if run.is_begun else []), "--", *run.settings]
+    log = run.folder.path.with_suffix(".log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    output = log.open("wb")
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, **_share(run, jobs, place)},
+        process_group=0,  # the terminal's Ctrl-C reaches this process alone
+    )
+    return _Job(run, process, log, place, output)
+
+
+def _share(run: Run, jobs: int, place: int) -> Mapping[str, str]:
+    """The part of the machine that a run gets."""
+    import torch
+
+    processes, gpus = run.config.distributed.processes, torch.cuda.device_count()
+    if gpus:
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
+        return {"CUDA_VISIBLE_DEVICES": ",".join(seen[place * processes : (place + 1) * processes])}
+    if jobs == 1 or "OMP_NUM_THREADS" in os.environ:
+        return {}
+    return {"OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // (jobs * processes)))}
+
+
+def _stop(running: Sequence[_Job]) -> None:
+    for job in running:
+        job.process.terminate()
+    for job in running:
+        job.process.wait()
+        job.output.close()
+
+
+def _told(job: _Job) -> str:
+    lines = job.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    last = lines[-1].removeprefix("rvpo: ") if lines else "it said nothing"
+    return (
+        f"{job.run.arm.name}, seed {job.run.seed}: {last} (all it said: {job.log}); mend that, "
+        "then give the same command again, which does what is missing"
+    )
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("steps"),
+        TimeElapsedColumn(),
+        console=console,
+    )

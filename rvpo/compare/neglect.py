@@ -1,0 +1,132 @@
+"""What of a held-out evaluation tells whether a reward was neglected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rvpo.report.held_out import HeldOutScores
+
+Floats = npt.NDArray[np.float64]
+HIGH = 0.75
+"""The mean of a response's scaled scores is high from this quantile on, of all responses."""
+BETTER: Mapping[str, int] = {
+    "worst reward": 1,
+    "all satisfied": 1,
+    "fails though high": -1,
+    "best − worst": -1,
+}
+"""The metrics of neglect, and whether more (1) or less (-1) of each is better."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What makes the rewards of all runs of a comparison comparable, one entry a column."""
+
+    low: Floats
+    """The lowest score of any response of any run."""
+    high: Floats
+    thresholds: Floats
+    """From here on a reward counts as satisfied."""
+    high_mean: float
+    """From here on the mean of a response's scaled scores counts as high."""
+
+    @classmethod
+    def of(
+        cls, evaluations: Sequence[HeldOutScores], satisfied: Mapping[str, float] | None = None
+    ) -> Scale:
+        """The scale of all evaluations together.
+
+        Args:
+            satisfied: thresholds by column. The others have 0.5 where all scores are between 0 and
+                1, else the middle between the lowest and the highest.
+
+        Raises:
+            KeyError: a threshold is for a column that there is not.
+        """
+        columns = evaluations[0].columns
+        values = np.concatenate([e.values.reshape(-1, len(columns)) for e in evaluations])
+        low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
+        thresholds = np.where((low >= 0) & (high <= 1), 0.5, (low + high) / 2)
+        for name, threshold in (satisfied or {}).items():
+            if name not in columns:
+                raise KeyError(name)
+            thresholds[columns.index(name)] = threshold
+        scored = np.isfinite(values).any(axis=1)
+        means = np.nanmean(_scaled(values[scored], low, high), axis=1)
+        return cls(low, high, thresholds, float(np.quantile(means, HIGH)))
+
+
+@dataclass(frozen=True)
+class Counts:
+    """A metric of one evaluation as ratios of sums over prompts, so that prompts can be drawn
+    again: `numerator` and `denominator` are [P, C], and the metric is made of C ratios."""
+
+    numerator: Floats
+    denominator: Floats
+    is_gap: bool = False
+    """The largest ratio minus the smallest, instead of the only one."""
+
+    def value(self, draws: Floats) -> Floats:
+        """[B] the metric with each prompt counted as often as `draws` [B, P] says; NaN where
+        nothing is left to divide by."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            ratios = (draws @ self.numerator) / (draws @ self.denominator)
+        if self.is_gap:
+            result: Floats = ratios.max(axis=1) - ratios.min(axis=1)
+            return result
+        column: Floats = ratios[:, 0]
+        return column
+
+
+def counts(evaluation: HeldOutScores, scale: Scale) -> dict[str, Counts]:
+    """Each reward's mean, and each metric of neglect.
+
+    * `worst reward`: mean over responses of the lowest of their scaled scores.
+    * `all satisfied`: share of responses with every reward at its threshold or above.
+    * `fails though high`: of the responses whose mean is high, the share with a reward below its
+      threshold.
+    * `best − worst`: of the rewards' scaled means, the highest minus the lowest.
+
+    Scaled scores are 0 at the lowest score of any run and 1 at the highest. A response's missing
+    scores are left out.
+    """
+    values = evaluation.values  # [P, S, M]
+    scaled = _scaled(values, scale.low, scale.high)
+    present = np.isfinite(values)
+    scored: npt.NDArray[np.bool_] = np.any(present, axis=2)  # [P, S]
+    failed = (present & (values < scale.thresholds)).any(axis=2)
+    mean = np.nanmean(np.where(scored[..., None], scaled, 0.0), axis=2)
+    is_high = scored & (mean >= scale.high_mean)
+    worst = np.where(scored, np.nanmin(np.where(scored[..., None], scaled, 0.0), axis=2), 0.0)
+    found = {
+        name: _ratio(
+            np.where(np.isfinite(evaluation.means[:, [j]]), evaluation.means[:, [j]], 0.0),
+            np.isfinite(evaluation.means[:, [j]]),
+        )
+        for j, name in enumerate(evaluation.reward_names)
+    }
+    return found | {
+        "worst reward": _ratio(worst, scored),
+        "all satisfied": _ratio(scored & ~failed, scored),
+        "fails though high": _ratio(is_high & failed, is_high),
+        "best − worst": Counts(
+            np.where(present, scaled, 0.0).sum(axis=1), present.sum(axis=1).astype(float), True
+        ),
+    }
+
+
+def _ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> Counts:
+    top, bottom = (np.asarray(x, dtype=np.float64) for x in (numerator, denominator))
+    return Counts(top.sum(axis=1, keepdims=True), bottom.sum(axis=1, keepdims=True))
+
+
+def _scaled(values: Floats, low: Floats, high: Floats) -> Floats:
+    """A column without any spread is 1 throughout: nobody neglects it."""
+    width = high - low
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scaled: Floats = np.where(width > 0, (values - low) / width, 1.0)
+    return np.where(np.isfinite(values), scaled, np.nan)

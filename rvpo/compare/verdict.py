@@ -1,0 +1,197 @@
+"""What the held-out scores of a comparison's runs say: differences, intervals, a test."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from rvpo.compare.neglect import BETTER, Counts, Scale, counts
+from rvpo.report.held_out import HeldOutScores
+
+Floats = npt.NDArray[np.float64]
+Stage = Literal["final", "peak"]
+
+RESAMPLES: Final = 2_000
+TEST: Final = "paired t-test over seeds, two-sided, Holm-corrected over the whole table"
+INTERVAL: Final = (
+    f"95 % percentile bootstrap over seeds and prompts, both drawn anew, {RESAMPLES:,} resamples"
+)
+ALL_PAIRS: Final = 4
+"""Up to so many arms each is compared with each; more are compared with the first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """Two arms by one metric at one stage, the second minus the first."""
+
+    stage: Stage
+    metric: str
+    first: str
+    second: str
+    first_mean: float | None
+    """Over the seeds; None where a seed has no value, and so for the rest."""
+    second_mean: float | None
+    difference: float | None
+    interval: tuple[float, float] | None
+    effect_size: float | None
+    """Cohen's d_z: the mean of the seeds' differences over their standard deviation. None for
+    fewer than two seeds, or where all differ by the same."""
+    p_value: float | None
+    """Not corrected; None for fewer than two seeds."""
+    p_holm: float | None
+
+
+Evaluations = Mapping[str, Sequence[Mapping[int, HeldOutScores]]]
+"""By arm, then by seed, the held-out scores after each step that has some."""
+
+
+def verdict(
+    evaluations: Evaluations, satisfied: Mapping[str, float] | None = None
+) -> tuple[list[Row], Scale]:
+    """Compare the arms by every reward and metric of neglect, at the end and at the peak.
+
+    A run's value at the peak is its best over the steps, metric by metric; step 0 does not count.
+
+    Args:
+        evaluations: of all arms, with the same prompts in the same order.
+        satisfied: see `Scale.of`.
+
+    Raises:
+        ValueError: the runs were scored on different prompts or rewards.
+        KeyError: see `Scale.of`.
+    """
+    every = [e for arm in evaluations.values() for run in arm for e in run.values()]
+    if len({(e.prompt_ids, e.columns, e.reward_names) for e in every}) > 1:
+        raise ValueError("the runs were scored on different prompts, or by different rewards")
+    scale = Scale.of(every, satisfied)
+    counted = {
+        arm: [{step: counts(e, scale) for step, e in run.items() if step} for run in runs]
+        for arm, runs in evaluations.items()
+    }
+    prompts, seeds = len(every[0].prompt_ids), min(map(len, evaluations.values()))
+    draws = Draws.of(prompts, seeds)
+    stages: tuple[Stage, ...] = ("final", "peak")
+    metrics = list(next(iter(counted[next(iter(counted))][0].values())))
+    rows = [
+        _compare(stage, metric, pair, counted, draws)
+        for stage in stages
+        for metric in metrics
+        for pair in _pairs(list(evaluations))
+    ]
+    return _corrected(rows), scale
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Which seeds and prompts each resample of the bootstrap has, the same for all arms."""
+
+    seeds: npt.NDArray[np.int64]  # [B, S] drawn seeds
+    prompts: Floats  # [B, P] how often each prompt was drawn
+
+    @classmethod
+    def of(cls, prompts: int, seeds: int) -> Draws:
+        """Always the same ones."""
+        chance = np.random.default_rng(0)
+        return cls(
+            seeds=chance.integers(seeds, size=(RESAMPLES, seeds)),
+            prompts=chance.multinomial(prompts, [1 / prompts] * prompts, size=RESAMPLES).astype(
+                np.float64
+            ),
+        )
+
+
+Counted = Mapping[str, Sequence[Mapping[int, Mapping[str, Counts]]]]
+
+
+def value_at(stage: Stage, metric: str, run: Mapping[int, Mapping[str, Counts]]) -> Counts:
+    """The metric of a run at its last step, or at the step where it is best."""
+    if stage == "final":
+        return run[max(run)][metric]
+    sign = BETTER.get(metric, 1)
+    values = {step: sign * _whole(found[metric]) for step, found in run.items()}
+    known = {step: value for step, value in values.items() if not math.isnan(value)}
+    best = max(known, key=known.__getitem__) if known else max(run)
+    return run[best][metric]
+
+
+def _compare(
+    stage: Stage, metric: str, pair: tuple[str, str], counted: Counted, draws: Draws
+) -> Row:
+    seeds = draws.seeds.shape[1]
+    chosen = [[value_at(stage, metric, run) for run in counted[arm][:seeds]] for arm in pair]
+    first, second = (np.array([_whole(each) for each in runs]) for runs in chosen)
+    names = {"stage": stage, "metric": metric, "first": pair[0], "second": pair[1]}
+    if not np.isfinite(first + second).all():
+        return Row(**names, **dict.fromkeys(_NUMBERS))  # type: ignore[arg-type]
+    differences = second - first
+    drawn = [np.stack([each.value(draws.prompts) for each in runs]) for runs in chosen]  # [S, B]
+    resampled = np.take_along_axis(drawn[1] - drawn[0], draws.seeds.T, axis=0).mean(axis=0)
+    low, high = np.nanpercentile(resampled, [2.5, 97.5])
+    spread = float(differences.std(ddof=1)) if seeds > 1 else 0.0
+    mean = float(differences.mean())
+    return Row(
+        **names,  # type: ignore[arg-type]
+        first_mean=float(first.mean()),
+        second_mean=float(second.mean()),
+        difference=mean,
+        interval=(float(low), float(high)),
+        effect_size=mean / spread if spread > 0 else None,
+        p_value=_p_value(differences, spread),
+        p_holm=None,
+    )
+
+
+_NUMBERS = (
+    *("first_mean", "second_mean", "difference", "interval"),
+    *("effect_size", "p_value", "p_holm"),
+)
+
+
+def _p_value(differences: Floats, spread: float) -> float | None:
+    if len(differences) < 2:
+        return None
+    if not spread:  # the test divides by it
+        return 1.0 if not differences.any() else 0.0
+    return float(stats.ttest_1samp(differences, 0.0).pvalue)
+
+
+def _whole(counts: Counts) -> float:
+    """With every prompt counted once."""
+    return float(counts.value(np.ones((1, len(counts.numerator))))[0])
+
+
+def _pairs(arms: Sequence[str]) -> list[tuple[str, str]]:
+    if len(arms) <= ALL_PAIRS:
+        return list(combinations(arms, 2))
+    return [(arms[0], arm) for arm in arms[1:]]
+
+
+def _corrected(rows: Sequence[Row]) -> list[Row]:
+    """With Holm's p-values: 1979, sequentially rejective."""
+    tested = sorted(
+        (row.p_value, place) for place, row in enumerate(rows) if row.p_value is not None
+    )
+    corrected: dict[int, float] = {}
+    running = 0.0
+    for rank, (p, place) in enumerate(tested):
+        running = max(running, min(1.0, p * (len(tested) - rank)))
+        corrected[place] = running
+    return [replace(row, p_holm=corrected.get(place)) for place, row in enumerate(rows)]
+
+
+def verdict_json(rows: Sequence[Row], scale: Scale, columns: Sequence[str]) -> dict[str, Any]:
+    """What `verdict.json` holds."""
+    return {
+        "test": TEST,
+        "interval": INTERVAL,
+        "thresholds": dict(zip(columns, scale.thresholds.tolist(), strict=True)),
+        "high_mean": scale.high_mean,
+        "rows": [asdict(row) for row in rows],
+    }

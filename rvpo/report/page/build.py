@@ -1,0 +1,160 @@
+"""`rvpo report`: one HTML page of runs, and the same figures as pictures."""
+
+from __future__ import annotations
+
+import base64
+import heapq
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from jinja2 import Environment, StrictUndefined
+
+from rvpo.errors import ConfigError
+from rvpo.report.page.figures import THEMES, Plot, Theme, plots
+from rvpo.report.page.history import Arm, read_arms
+from rvpo.report.run_folder import write_text, writing
+
+SHOWN_SAMPLES = 24
+"""Of each arm: half of them those whose worst reward is worst, half at regular distances."""
+
+
+def build(paths: Sequence[Path], output: Path) -> tuple[Path, list[Path]]:
+    """Write the page, and beside it a folder of its figures.
+
+    Args:
+        paths: see `read_arms`. The folder of a comparison brings its `verdict.json`.
+        output: the HTML file.
+
+    Returns:
+        The page and the pictures.
+
+    Raises:
+        ConfigError: a folder holds no run.
+        CheckpointError: something cannot be written.
+    """
+    arms = read_arms(paths)
+    drawn = plots(arms)
+    page = (
+        _environment()
+        .from_string(_template())
+        .render(
+            title=", ".join(path.resolve().name for path in paths),
+            arms=arms,
+            summary=[_summary(arm) for arm in arms],
+            verdicts=[v for path in paths if (v := _verdict(path)) is not None],
+            plots=[
+                {"title": p.title, "caption": p.caption}
+                | {name: _data(_png(p, theme)) for name, theme in THEMES.items()}
+                for p in drawn
+            ],
+            samples=[row for arm in arms for row in _samples(arm)],
+        )
+    )
+    write_text(output, page)
+    return output, _pictures(drawn, output.with_suffix(""))
+
+
+def _template() -> str:
+    return files("rvpo.report.page").joinpath("page.html.j2").read_text(encoding="utf-8")
+
+
+def _environment() -> Environment:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters["number"] = _number
+    return environment
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _png(plot: Plot, theme: Theme) -> bytes:
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(theme.rc()):
+        plot.draw(theme).savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _data(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def _pictures(drawn: Sequence[Plot], folder: Path) -> list[Path]:
+    found = []
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for plot in drawn:
+            path = folder / (plot.title.lower().replace(" ", "_").replace(",", "") + ".png")
+            with matplotlib.rc_context(THEMES["light"].rc(**{"savefig.facecolor": "white"})):
+                plot.draw(THEMES["light"]).savefig(path)
+            found.append(path)
+    return found
+
+
+def _verdict(path: Path) -> dict[str, Any] | None:
+    file = path / "verdict.json"
+    if not file.exists():
+        return None
+    try:
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{file}: is damaged ({error}); give rvpo compare again") from error
+    return found
+
+
+def _summary(arm: Arm) -> dict[str, Any]:
+    config = arm.runs[0].config
+    seconds = [row["step_time"] for run in arm.runs for row in run.metrics if "step_time" in row]
+    return {
+        "name": arm.name,
+        "runs": len(arm.runs),
+        "seeds": ", ".join(str(run.config.seed) for run in arm.runs),
+        "steps": ", ".join(sorted({str(len(run.metrics)) for run in arm.runs})),
+        "advantage": config.advantage.name,
+        "model": config.model.path,
+        "step_s": sorted(seconds)[len(seconds) // 2] if seconds else None,
+        "folder": str(arm.runs[0].folder.path.parent),
+    }
+
+
+def _samples(arm: Arm) -> list[dict[str, Any]]:
+    """Of the last step of the arm's first run."""
+    rows = [_readable(arm.name, row) for row in arm.runs[0].samples(1)]
+    half = SHOWN_SAMPLES // 2
+    if len(rows) <= SHOWN_SAMPLES:
+        return rows
+    worst = heapq.nsmallest(half, range(len(rows)), key=lambda n: rows[n]["worst_z"])
+    others = [n for n in range(len(rows)) if n not in worst]
+    regular = [others[n * len(others) // half] for n in range(half)]
+    return [rows[n] for n in sorted((*worst, *regular))]
+
+
+def _readable(arm: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    known = {name: z for name, z in row["z"].items() if z is not None}
+    worst = min(known, key=known.__getitem__) if known else None
+    return {
+        "arm": arm,
+        "prompt": "\n".join(f"{m['role']}: {m['content']}" for m in row["prompt"]),
+        "completion": row["completion"],
+        "scores": {name: score for name, score in row["scores"].items() if name in known},
+        "failures": row["failures"],
+        "remarks": {name: _remark(value) for name, value in row["remarks"].items()},
+        "worst": worst or "",
+        "worst_z": known[worst] if worst else math.inf,
+        "advantage": row["advantage"],
+    }
+
+
+def _remark(value: Mapping[str, Any]) -> list[str]:
+    """A line for each criterion."""
+    criteria = value.get("criteria") or [value]
+    return [
+        f"{each['question']} — {each['answer']}" + (f": {each['reason']}" if each["reason"] else "")
+        for each in criteria
+    ]

@@ -1,0 +1,78 @@
+"""Metrics of neglect, by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rvpo.compare.neglect import Scale, counts
+from rvpo.report.held_out import HeldOutScores
+
+NAN = float("nan")
+
+
+def evaluation(values: list[list[list[float]]]) -> HeldOutScores:
+    """Of [prompts][samples][rewards]; each reward is an aspect of its own."""
+    array = np.array(values, dtype=np.float64)
+    names = tuple("abc"[: array.shape[2]])
+    present = np.isfinite(array)
+    with np.errstate(invalid="ignore"):
+        means = np.where(present, array, 0).sum(axis=1) / present.sum(axis=1)
+    return HeldOutScores(
+        reward_names=names,
+        prompt_ids=tuple(str(n) for n in range(len(array))),
+        means=means,
+        failed=np.zeros(len(names)),
+        columns=names,
+        values=array,
+    )
+
+
+def whole(found: HeldOutScores, metric: str, *others: HeldOutScores) -> float:
+    scale = Scale.of([found, *others])
+    return float(counts(found, scale)[metric].value(np.ones((1, len(found.prompt_ids))))[0])
+
+
+# Two prompts with two responses each, two rewards: easy, and rare.
+ONE = evaluation([[[1.0, 0.0], [0.8, 1.0]], [[0.6, 0.0], [0.0, 0.0]]])
+
+
+def test_the_worst_reward_is_that_of_each_response() -> None:
+    assert whole(ONE, "worst reward") == pytest.approx((0 + 0.8 + 0 + 0) / 4)
+
+
+def test_a_response_that_satisfies_all_is_counted_by_thresholds() -> None:
+    assert whole(ONE, "all satisfied") == 0.25
+    scale = Scale.of([ONE], {"a": 0.9})
+    assert float(counts(ONE, scale)["all satisfied"].value(np.ones((1, 2)))[0]) == 0
+
+
+def test_failures_are_looked_for_where_the_mean_is_high() -> None:
+    many = evaluation([[[1.0, 0.0]] * 2 + [[1.0, 1.0]] * 2])  # means .5 .5 1 1, 75 % quantile 1
+    assert whole(many, "fails though high") == 0
+    neglect = evaluation([[[1.0, 1.0, 0.0]] * 3 + [[0.0, 0.0, 0.0], [0.0, 0.0, 1.0]]])
+    assert whole(neglect, "fails though high") == 1
+
+
+def test_the_gap_is_between_the_means_of_the_rewards() -> None:
+    assert whole(ONE, "best − worst") == pytest.approx(2.4 / 4 - 1 / 4)
+
+
+def test_rewards_of_other_ranges_are_scaled_over_all_runs() -> None:
+    small = evaluation([[[-3.0], [0.0]]])
+    large = evaluation([[[3.0], [3.0]]])
+    assert whole(small, "worst reward", large) == pytest.approx(0.25)
+    assert whole(small, "all satisfied", large) == 0.5  # from 0, the middle
+
+
+def test_missing_scores_are_left_out() -> None:
+    gaps = evaluation([[[1.0, NAN], [NAN, NAN]], [[0.0, 1.0], [1.0, 1.0]]])
+    assert whole(gaps, "worst reward") == pytest.approx((1 + 0 + 1) / 3)
+    assert whole(gaps, "all satisfied") == pytest.approx(2 / 3)
+
+
+def test_prompts_can_be_drawn_again() -> None:
+    scale = Scale.of([ONE])
+    draws = np.array([[2.0, 0.0], [0.0, 2.0]])
+    assert counts(ONE, scale)["all satisfied"].value(draws).tolist() == [0.5, 0.0]
+    assert counts(ONE, scale)["a"].value(draws).tolist() == pytest.approx([0.9, 0.3])
