@@ -30,7 +30,12 @@ def compare(comparison: Comparison, jobs: int | None, satisfied: Mapping[str, fl
             f"{comparison.file}: data.held_out is missing, and arms are compared on prompts that "
             "nobody trained on; add it"
         )
-    train_missing(comparison, jobs or default_jobs(config.distributed.processes), console)
+    _check_thresholds(satisfied, tuple(config.rewards))
+    try:
+        train_missing(comparison, jobs or default_jobs(config.distributed.processes), console)
+    except KeyboardInterrupt:
+        console.print("stopped; the same command goes on with what is missing")
+        raise
     for problem in comparison.unequal_starts():
         console.print(f"note: {problem}, so runs of a seed differ by sampling too", style="yellow")
     evaluations = {
@@ -41,11 +46,7 @@ def compare(comparison: Comparison, jobs: int | None, satisfied: Mapping[str, fl
         for arm in comparison.arms
     }
     columns = _columns(evaluations)
-    unknown = [name for name in satisfied if name not in columns]
-    if unknown:
-        raise ConfigError(
-            f"--satisfied {unknown[0]}: there is no such reward; there are {', '.join(columns)}"
-        )
+    _check_thresholds(satisfied, columns, whole=True)
     rows, scale = verdict(evaluations, satisfied)
     for stage in ("final", "peak"):
         console.print(render(rows, stage, comparison.seeds))
@@ -53,6 +54,18 @@ def compare(comparison: Comparison, jobs: int | None, satisfied: Mapping[str, fl
     path = comparison.output / "verdict.json"
     write_json(path, verdict_json(rows, scale, columns))
     console.print(f"verdict {path}")
+
+
+def _check_thresholds(
+    satisfied: Mapping[str, float], names: Sequence[str], *, whole: bool = False
+) -> None:
+    """Refuse a threshold for no reward: before training by the names of rewards, afterwards by the
+    `whole` names of columns, which for rubrics are known only then."""
+    for name in satisfied:
+        if (name if whole else name.partition("/")[0]) not in names:
+            raise ConfigError(
+                f"--satisfied {name}: there is no such reward; there are {', '.join(names)}"
+            )
 
 
 def default_output(file: Path) -> Path:

@@ -15,6 +15,7 @@ from rvpo.errors import ConfigError, EngineError
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, Weights, ignore
 from rvpo.rollout.placement import Placement
+from rvpo.rollout.sleep import Sleep
 from rvpo.rollout.transport import settings, transport
 from rvpo.rollout.watch import Watch, answer, engine_failed
 from rvpo.types import Prompt, Rollout, Sample
@@ -49,7 +50,6 @@ class VllmEngine:
     ) -> None:
         self._encoder = encoder
         self._in_process = placement.in_process
-        self._sleeps = placement.sleeps
         self._has_weights = False
         _prepare_environment(config, placement.in_process)
         try:
@@ -81,6 +81,7 @@ class VllmEngine:
                 self._llm: Any = LLM(**options)
         except (RuntimeError, ValueError, OSError) as error:
             raise EngineError(f"vLLM did not start on {model_path!r}: {error}") from error
+        self._sleep = Sleep(self._llm, ever=placement.sleeps)
         self._transport = transport(placement, self._llm, Path(model_path))
         self._watch = None if placement.in_process else Watch(self._llm.llm_engine.engine_core)
 
@@ -95,7 +96,7 @@ class VllmEngine:
         vLLM takes a seed for each request on GPUs alone."""
         if not self._has_weights:
             raise EngineError("vLLM was asked to generate before it was given weights")
-        self._wake("kv_cache")
+        self._sleep.end("weights", "kv_cache")
         rows = [prompt for prompt in prompts for _ in range(samples_per_prompt)]
         samples: dict[int, Sample] = {}
         with self._seeded(seed):
@@ -103,8 +104,7 @@ class VllmEngine:
             for row, output in self._finished():
                 samples[row] = self._sample(rows[row], output.prompt_token_ids, output.outputs[0])
                 on_sample(row, samples[row])
-        if self._sleeps:
-            self._llm.sleep(level=1)
+        self._sleep.begin()
         return Rollout(
             samples=tuple(samples[row] for row in range(len(rows))), group_size=samples_per_prompt
         )
@@ -144,7 +144,7 @@ class VllmEngine:
     def load_weights(self, weights: Weights, version: int) -> None:
         """See `RolloutEngine.load_weights`. The engine marks each token with the version of the
         weights that made it, and samples have it from there."""
-        self._wake("weights")
+        self._sleep.end("weights")
         self._transport.send(weights)
         self._ask(lambda: self._llm.llm_engine.set_weight_version(str(version)))
         if not self._ask(self._llm.reset_prefix_cache):
@@ -160,10 +160,6 @@ class VllmEngine:
 
     def _ask(self, call: Callable[[], T]) -> T:
         return call() if self._in_process else answer(call, "taking new weights")
-
-    def _wake(self, part: str) -> None:
-        if self._sleeps and self._llm.llm_engine.is_sleeping():
-            self._llm.wake_up(tags=[part])
 
     def _sample(self, prompt: Prompt, prompt_ids: Sequence[int], completion: Any) -> Sample:
         if completion.finish_reason not in ("stop", "length"):

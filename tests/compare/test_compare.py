@@ -78,6 +78,7 @@ def test_an_interrupted_comparison_goes_on_with_what_is_missing(
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 130, said
+    assert "the same command goes on with what is missing" in said
     assert count_steps(first) == 3
     done = modified([first])
 
