@@ -51,6 +51,9 @@ def make_transformers_engine(model: Path, precision: str) -> TransformersEngine:
 
 
 def make_vllm_engine(model: Path, precision: str, way: Way = "handed") -> VllmEngine:
+    from vllm import envs
+
+    envs.disable_envs_cache()  # it keeps what the first engine of a process was told
     return VllmEngine(
         str(model),
         make_encoder(model),
@@ -100,6 +103,13 @@ def engines(tiny_model: Path, ranks: Ranks) -> Iterator[Callable[[str], RolloutE
             UNTIL_EXIT.append(made)  # closing one would end the process group of the other tests
         else:
             made.close()
+
+
+def test_an_engine_of_its_own_process_has_one(engines: Callable[[str], RolloutEngine]) -> None:
+    engine = engines("vllm fp32, own process")
+    assert isinstance(engine, VllmEngine)
+    assert engine._watch is not None
+    assert type(engine._llm.llm_engine.engine_core).__name__ == "SyncMPClient"
 
 
 def trainer_difference(policy: ZeroPolicy, rollout: Rollout) -> float:

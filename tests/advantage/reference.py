@@ -82,6 +82,7 @@ class Row:
     contribution: dict[int, float]  # by channel
     penalty: float
     residual: float | None  # of the Taylor series; RVPO's, for finite k
+    bound: float | None = None  # of the residual
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +140,7 @@ def aggregate(estimator: ZScore, step: Step, i: int) -> Row:
     mu = sum(p[j] * z[j] for j in channels)
     variance = sum(p[j] * (z[j] - mu) ** 2 for j in channels)
 
-    residual = None
+    residual = bound = None
     if isinstance(estimator, GDPO):
         value = sum(step.weights[i][j] * z[j] for j in channels)
         return Row(value=value, contribution=p, penalty=0.0, residual=None)
@@ -152,7 +153,15 @@ def aggregate(estimator: ZScore, step: Step, i: int) -> Row:
         value, contribution = soft_min(z, p, k)
         if k < math.inf:
             residual = abs(value - (mu - k / 2 * variance))
-    return Row(value=value, contribution=contribution, penalty=mu - value, residual=residual)
+            heard = [z[j] for j in channels if p[j] > 0]
+            bound = k**2 * (max(heard) - min(heard)) ** 3 / 62.353829072479584  # 36 sqrt(3)
+    return Row(
+        value=value,
+        contribution=contribution,
+        penalty=mu - value,
+        residual=residual if isinstance(estimator, RVPO) else None,
+        bound=bound if isinstance(estimator, RVPO) else None,
+    )
 
 
 def soft_min(z: dict[int, float], p: dict[int, float], k: float) -> tuple[float, dict[int, float]]:
@@ -183,6 +192,8 @@ def metrics(
     residuals = [row.residual for row in rows.values() if row.residual is not None]
     if residuals:
         found["advantage/taylor_residual"] = statistics.fmean(residuals)
+        bounds = [row.bound for row in rows.values() if row.bound is not None]
+        found["advantage/taylor_bound"] = statistics.fmean(bounds)
 
     entropies = [
         -sum(w * math.log(w) for w in row.contribution.values() if w > 0)

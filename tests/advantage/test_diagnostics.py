@@ -10,7 +10,7 @@ from rvpo.types import Rewards
 from .matrices import ALL, label, matrix, random_binary
 
 ROWS = [[0, 1], [1, 0], [1, 1], [0, 0]]
-OWN = {"rvpo/k", "advantage/taylor_residual"}
+OWN = {"rvpo/k", "advantage/taylor_residual", "advantage/taylor_bound"}
 
 
 @pytest.mark.parametrize("estimator", ALL, ids=label)
@@ -54,6 +54,8 @@ def test_penalty_and_residual_by_hand() -> None:
     penalty = math.log(math.cosh(z))  # in two of four rows, whose z are -+sqrt 3/4
     assert metrics["advantage/variance_penalty"] == pytest.approx(penalty / 2)
     assert metrics["advantage/taylor_residual"] == pytest.approx((z**2 / 2 - penalty) / 2)
+    bound = (2 * z) ** 3 / (36 * math.sqrt(3))  # in the same two rows
+    assert metrics["advantage/taylor_bound"] == pytest.approx(bound / 2)
     explicit = MeanVariance(beta=0.5, eps=1e-12)(matrix(ROWS, 4)).metrics
     assert explicit["advantage/variance_penalty"] == pytest.approx(z**2 / 4)
     hard = HardMin(eps=1e-12)(matrix(ROWS, 4)).metrics
