@@ -30,6 +30,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.judge_process import serve, served
 from benchmarks.published import add_save_option, publish
 from rvpo.judge.client import JudgeClient
 from rvpo.judge.config import BudgetConfig, EndpointConfig, JudgeConfig
@@ -128,23 +129,9 @@ def latency(chance: random.Random) -> float:
     return chance.uniform(FASTEST_S, SLOWEST_S)
 
 
-async def serve() -> None:
-    endpoint = FakeEndpoint(latency_s=latency, keep_bodies=False)
-    runner = await endpoint.start()
-    print(endpoint.url, flush=True)
-    await asyncio.to_thread(sys.stdin.read)
-    await runner.cleanup()
-
-
 @contextmanager
 def judge(case: Case) -> Iterator[JudgeClient]:
-    command = [sys.executable, "-m", "benchmarks.judge_overlap", "--part", "server"]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        url = process.stdout.readline().strip()
+    with served("benchmarks.judge_overlap") as url:
         config = JudgeConfig(
             model="judge",
             endpoints=(EndpointConfig(url=url, concurrency=case.concurrency),),
@@ -156,7 +143,6 @@ def judge(case: Case) -> Iterator[JudgeClient]:
             closing(JudgeClient(workers.addresses)) as client,
         ):
             yield client
-        process.stdin.close()
 
 
 # --- the policy -----------------------------------------------------------------------------------
@@ -326,7 +312,7 @@ def main() -> None:
     add_save_option(parser)
     options = parser.parse_args()
     if options.part == "server":
-        asyncio.run(serve())
+        asyncio.run(serve(FakeEndpoint(latency_s=latency, keep_bodies=False)))
     elif options.part == "case":
         print(json.dumps(run(CASES[options.case[0]], options)), flush=True)
     else:

@@ -17,14 +17,13 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
 from scipy import stats
 
+from benchmarks.judge_process import serve, served
 from benchmarks.published import add_save_option, publish
 from tests.judge.server import FakeEndpoint
 
@@ -33,25 +32,8 @@ LATENCY_S = 2.0
 NAMES = {0: "in turn", 1: "one step ahead"}
 
 
-async def serve() -> None:
-    endpoint = FakeEndpoint(latency_s=LATENCY_S, truth=lambda text: "!" in text, keep_bodies=False)
-    runner = await endpoint.start()
-    print(endpoint.url, flush=True)
-    await asyncio.to_thread(sys.stdin.read)
-    await runner.cleanup()
-
-
-@contextmanager
-def judge() -> Iterator[str]:
-    """The address of a judge in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.pipelined", "--part", "server"]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-        process.stdin.close()
+def endpoint() -> FakeEndpoint:
+    return FakeEndpoint(latency_s=LATENCY_S, truth=lambda text: "!" in text, keep_bodies=False)
 
 
 def train(run: Path, url: str, seed: int, staleness: int, steps: int) -> None:
@@ -96,10 +78,10 @@ def main() -> None:
     add_save_option(parser)
     options = parser.parse_args()
     if options.part:
-        asyncio.run(serve())
+        asyncio.run(serve(endpoint()))
         return
     curves: dict[int, list[list[dict[str, Any]]]] = {staleness: [] for staleness in NAMES}
-    with judge() as url:
+    with served("benchmarks.pipelined") as url:
         for seed in range(options.seeds):
             for staleness in NAMES:
                 run = options.runs / f"{staleness}-{seed}"

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Discriminator,
     Field,
@@ -28,31 +27,17 @@ from rvpo.judge.secret import masked, places_of_keys
 from rvpo.problem import nearest, sentences
 from rvpo.rewards.config import RewardConfig, RewardName, RubricRewardConfig
 from rvpo.settings import (
+    Decay,
     Float,
     Fraction,
+    GroupSize,
     ImportPath,
-    Int,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     Section,
 )
-
-
-def _siblings(value: int) -> int:
-    if value < 2:
-        raise ValueError(
-            f"must be at least 2, got {value}: an advantage compares a sample with the others of "
-            "its group, and a group of one has nothing to compare with"
-        )
-    return value
-
-
-Decay = Annotated[Float, Field(ge=0, lt=1)]
-"""Of a moving average."""
-
-GroupSize = Annotated[Int, AfterValidator(_siblings)]
 
 
 class ModelConfig(Section):

@@ -24,6 +24,15 @@ def _import_path(value: str) -> str:
     return value
 
 
+def _siblings(value: int) -> int:
+    if value < 2:
+        raise ValueError(
+            f"must be at least 2, got {value}: an advantage compares a sample with the others of "
+            "its group, and a group of one has nothing to compare with"
+        )
+    return value
+
+
 Int = Annotated[int, BeforeValidator(_no_bool)]
 Float = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
 PositiveInt = Annotated[Int, Field(gt=0)]
@@ -31,6 +40,9 @@ NonNegativeInt = Annotated[Int, Field(ge=0)]
 PositiveFloat = Annotated[Float, Field(gt=0)]
 NonNegativeFloat = Annotated[Float, Field(ge=0)]
 Fraction = Annotated[Float, Field(ge=0, le=1)]
+Decay = Annotated[Float, Field(ge=0, lt=1)]
+"""Of a moving average."""
+GroupSize = Annotated[Int, AfterValidator(_siblings)]
 ImportPath = Annotated[str, AfterValidator(_import_path)]
 
 

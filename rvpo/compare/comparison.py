@@ -61,7 +61,7 @@ class Run:
 
     def evaluation(self, step: int) -> HeldOutScores:
         """Held-out scores after `step` updates."""
-        return HeldOutScores.from_json(json.loads(self.folder.evaluation(step).read_text("utf-8")))
+        return HeldOutScores.read(self.folder.evaluation(step))
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -55,9 +56,18 @@ class Scale:
             if name not in columns:
                 raise KeyError(name)
             thresholds[columns.index(name)] = threshold
-        scored = np.isfinite(values).any(axis=1)
-        means = np.nanmean(_scaled(values[scored], low, high), axis=1)
-        return cls(low, high, thresholds, float(np.quantile(means, HIGH)))
+        scale = cls(low, high, thresholds, math.nan)
+        means = np.nanmean(scale.scaled(values[np.isfinite(values).any(axis=1)]), axis=1)
+        return replace(scale, high_mean=float(np.quantile(means, HIGH)))
+
+    def scaled(self, values: Floats) -> Floats:
+        """Scores [..., columns] from 0, the lowest of any run, to 1. A column that is the same
+        throughout is 1 where that is satisfied, else 0."""
+        width = self.high - self.low
+        constant = (self.low >= self.thresholds).astype(np.float64)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            scaled: Floats = np.where(width > 0, (values - self.low) / width, constant)
+        return np.where(np.isfinite(values), scaled, np.nan)
 
 
 @dataclass(frozen=True)
@@ -76,8 +86,9 @@ class Counts:
         with np.errstate(invalid="ignore", divide="ignore"):
             ratios = (draws @ self.numerator) / (draws @ self.denominator)
         if self.is_gap:
-            result: Floats = ratios.max(axis=1) - ratios.min(axis=1)
-            return result
+            # Of a column that no drawn prompt has nothing is known.
+            gap: Floats = np.fmax.reduce(ratios, axis=1) - np.fmin.reduce(ratios, axis=1)
+            return gap
         column: Floats = ratios[:, 0]
         return column
 
@@ -95,7 +106,7 @@ def counts(evaluation: HeldOutScores, scale: Scale) -> dict[str, Counts]:
     scores are left out.
     """
     values = evaluation.values  # [P, S, M]
-    scaled = _scaled(values, scale.low, scale.high)
+    scaled = scale.scaled(values)
     present = np.isfinite(values)
     scored: npt.NDArray[np.bool_] = np.any(present, axis=2)  # [P, S]
     failed = (present & (values < scale.thresholds)).any(axis=2)
@@ -103,10 +114,7 @@ def counts(evaluation: HeldOutScores, scale: Scale) -> dict[str, Counts]:
     is_high = scored & (mean >= scale.high_mean)
     worst = np.where(scored, np.nanmin(np.where(scored[..., None], scaled, 0.0), axis=2), 0.0)
     found = {
-        name: _ratio(
-            np.where(np.isfinite(evaluation.means[:, [j]]), evaluation.means[:, [j]], 0.0),
-            np.isfinite(evaluation.means[:, [j]]),
-        )
+        name: _ratio(np.nan_to_num(evaluation.means[:, [j]]), np.isfinite(evaluation.means[:, [j]]))
         for j, name in enumerate(evaluation.reward_names)
     }
     return found | {
@@ -122,11 +130,3 @@ def counts(evaluation: HeldOutScores, scale: Scale) -> dict[str, Counts]:
 def _ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> Counts:
     top, bottom = (np.asarray(x, dtype=np.float64) for x in (numerator, denominator))
     return Counts(top.sum(axis=1, keepdims=True), bottom.sum(axis=1, keepdims=True))
-
-
-def _scaled(values: Floats, low: Floats, high: Floats) -> Floats:
-    """A column without any spread is 1 throughout: nobody neglects it."""
-    width = high - low
-    with np.errstate(invalid="ignore", divide="ignore"):
-        scaled: Floats = np.where(width > 0, (values - low) / width, 1.0)
-    return np.where(np.isfinite(values), scaled, np.nan)

@@ -110,7 +110,7 @@ class Draws:
 Counted = Mapping[str, Sequence[Mapping[int, Mapping[str, Counts]]]]
 
 
-def value_at(stage: Stage, metric: str, run: Mapping[int, Mapping[str, Counts]]) -> Counts:
+def _chosen(stage: Stage, metric: str, run: Mapping[int, Mapping[str, Counts]]) -> Counts:
     """The metric of a run at its last step, or at the step where it is best."""
     if stage == "final":
         return run[max(run)][metric]
@@ -125,7 +125,7 @@ def _compare(
     stage: Stage, metric: str, pair: tuple[str, str], counted: Counted, draws: Draws
 ) -> Row:
     seeds = draws.seeds.shape[1]
-    chosen = [[value_at(stage, metric, run) for run in counted[arm][:seeds]] for arm in pair]
+    chosen = [[_chosen(stage, metric, run) for run in counted[arm][:seeds]] for arm in pair]
     first, second = (np.array([_whole(each) for each in runs]) for runs in chosen)
     names = {"stage": stage, "metric": metric, "first": pair[0], "second": pair[1]}
     if not np.isfinite(first + second).all():

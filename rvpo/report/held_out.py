@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -106,6 +108,11 @@ class HeldOutScores:
             columns=columns,
             values=values.reshape(len(prompt_ids), -1, len(columns)),
         )
+
+    @classmethod
+    def read(cls, path: Path) -> HeldOutScores:
+        """From a file that holds what `to_json` made."""
+        return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
 
     def metrics(self) -> dict[str, float]:
         """The mean over prompts of each reward, as `eval/rewards/{name}/mean`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -60,8 +59,7 @@ class HeldOut:
 
     def at(self, step: int) -> HeldOutScores:
         """The scores after `step` updates."""
-        text = self.folder.evaluation(step).read_text(encoding="utf-8")
-        return HeldOutScores.from_json(json.loads(text))
+        return HeldOutScores.read(self.folder.evaluation(step))
 
     def _is_due(self, step: int) -> bool:
         every = self.config.every

@@ -76,3 +76,17 @@ def test_prompts_can_be_drawn_again() -> None:
     draws = np.array([[2.0, 0.0], [0.0, 2.0]])
     assert counts(ONE, scale)["all satisfied"].value(draws).tolist() == [0.5, 0.0]
     assert counts(ONE, scale)["a"].value(draws).tolist() == pytest.approx([0.9, 0.3])
+
+
+def test_a_reward_that_nobody_ever_meets_is_neglected_and_one_that_all_meet_is_not() -> None:
+    never = evaluation([[[1.0, 0.0], [0.0, 0.0]]])
+    assert whole(never, "worst reward") == 0
+    assert whole(never, "best − worst") == 0.5
+    always = evaluation([[[1.0, 1.0], [0.0, 1.0]]])
+    assert whole(always, "worst reward") == 0.5
+
+
+def test_a_draw_without_prompts_of_a_column_has_a_gap_between_the_others() -> None:
+    ragged = evaluation([[[1.0, 0.0, NAN]], [[0.0, 0.0, 1.0]]])
+    gap = counts(ragged, Scale.of([ragged]))["best − worst"]
+    assert gap.value(np.array([[2.0, 0.0]])).tolist() == [1.0]

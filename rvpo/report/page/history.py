@@ -39,7 +39,7 @@ class RunHistory:
     def held_out(self) -> dict[int, HeldOutScores]:
         """By step."""
         return {
-            step: HeldOutScores.from_json(json.loads(self.folder.evaluation(step).read_text()))
+            step: HeldOutScores.read(self.folder.evaluation(step))
             for step in self.folder.evaluated()
         }
 
