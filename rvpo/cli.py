@@ -204,6 +204,16 @@ def compare(
             help="From which score on a reward counts as satisfied; 0.5 if it is between 0 and 1.",
         ),
     ] = None,
+    primary: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--primary",
+            metavar="METRIC",
+            help="A metric to test, named before looking; the others get intervals alone. The "
+            "p-values are corrected over all that are tested, which is every metric if none is "
+            "named.",
+        ),
+    ] = None,
 ) -> None:
     """Train the same run several ways, and test the differences. Does what is missing only."""
     with one_sentence():
@@ -216,7 +226,7 @@ def compare(
 
         folder = output or default_output(config)
         found = Comparison.of(config, settings or [], vary or [], seeds, folder)
-        run_comparison(found, jobs, read_thresholds(satisfied or []))
+        run_comparison(found, jobs, read_thresholds(satisfied or []), primary or [])
 
 
 @app.command()

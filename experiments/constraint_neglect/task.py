@@ -2,11 +2,13 @@
 
 A prompt names a letter, the seal. A response is at most 24 letters long.
 
-* `long` is easy and has a large spread: the share of the 24 letters that were written.
-* `sealed` is rare and hard: whether the response came to its end by itself, with the seal as its
-  last letter. A response that grows until it is cut off has no end, so length endangers the seal.
-* `pleasant` is noisy: the share of vowels, plus noise of a standard deviation of 0.5 that depends
-  on nothing but the text.
+* `long` is easy and has the largest spread: eighths of a letter, up to 3.
+* `sealed` is the hard constraint: 1 if the response comes to its end by itself, within 12 letters,
+  with the seal as its last letter. Nothing sealed is longer than half of what `long` asks for.
+* `pleasant` is noisy: the share of vowels, plus noise that only prompt and text decide. A prompt is
+  drawn once, so that nobody can learn the noise.
+
+`uses` is for more rewards: whether a letter occurs, which is likelier in long responses.
 """
 
 from __future__ import annotations
@@ -18,8 +20,7 @@ from collections.abc import Sequence
 from typing import Any
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
-LIMIT = 24
-NOISE = 0.5
+LIMIT, SEALED_LIMIT = 24, 20
 
 
 def prompts(count: int, seed: int) -> list[dict[str, Any]]:
@@ -32,15 +33,16 @@ def prompts(count: int, seed: int) -> list[dict[str, Any]]:
     return rows
 
 
-def answer(seal: str, chance: random.Random) -> str:
-    """What the policy imitates before it is trained: of any length, sealed one time in ten."""
-    text = "".join(chance.choices(LETTERS, k=chance.randint(3, LIMIT - 2)))
-    return text[:-1] + seal if chance.random() < 0.1 else text
+def answer(seal: str, sealed: float, chance: random.Random) -> str:
+    """What the policy imitates before it is trained: a sealed one, or one of any length."""
+    if chance.random() < sealed:
+        return _text(chance, 1, SEALED_LIMIT)[:-1] + seal
+    return _text(chance, 1, LIMIT)
 
 
 def long(completions: Sequence[Any], **_: Any) -> list[float]:
-    """The share of the room that was written on."""
-    return [min(len(text), LIMIT) / LIMIT for text in _texts(completions)]
+    """Letters, in units of 8."""
+    return [min(len(text), 16) / 8 for text in _texts(completions)]
 
 
 def sealed(
@@ -49,25 +51,36 @@ def sealed(
     seal: Sequence[str],
     **_: Any,
 ) -> list[float]:
-    """1 for a response that ended by itself, with the seal."""
+    """1 for a response of at most 12 letters that ended by itself, with the seal."""
     return [
-        float(text.endswith(letter) and len(ids) > len(text))  # one token more, the end
+        float(len(text) <= SEALED_LIMIT and text.endswith(letter) and len(ids) > len(text))
         for text, ids, letter in zip(_texts(completions), completion_ids, seal, strict=True)
     ]
 
 
-def pleasant(completions: Sequence[Any], noise: float = NOISE, **_: Any) -> list[float]:
-    """The share of vowels, and noise that the text decides."""
+def pleasant(
+    completions: Sequence[Any], id: Sequence[str], noise: float = 0.3, **_: Any
+) -> list[float]:
+    """The share of vowels, and normal noise of that standard deviation."""
     return [
-        sum(map(text.count, "aeiou")) / max(1, len(text)) + noise * _normal(text)
-        for text in _texts(completions)
+        sum(map(text.count, "aeiou")) / max(1, len(text)) + noise * _normal(f"{row} {text}")
+        for text, row in zip(_texts(completions), id, strict=True)
     ]
+
+
+def uses(completions: Sequence[Any], letter: str, **_: Any) -> list[float]:
+    """1 for a response in which the letter occurs."""
+    return [float(letter in text) for text in _texts(completions)]
 
 
 def _normal(text: str) -> float:
     """A standard normal number, always the same one for the same text."""
     digest = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
     return statistics.NormalDist().inv_cdf((digest + 0.5) / 2**64)
+
+
+def _text(chance: random.Random, shortest: int, longest: int) -> str:
+    return "".join(chance.choices(LETTERS, k=chance.randint(shortest, longest)))
 
 
 def _texts(completions: Sequence[Any]) -> list[str]:

@@ -2,8 +2,8 @@
 
     python -m experiments.constraint_neglect.warm_start
 
-Writes runs/constraint_neglect/model, always the same one, in about a minute on two cores. Its
-answers have all lengths, and one in ten is sealed, so that every reward can be reached.
+Writes runs/constraint_neglect/model, always the same one, in about a minute on two cores. The share
+of sealed answers falls from all to `--sealed` while it learns how to seal, and stays there.
 """
 
 from __future__ import annotations
@@ -19,18 +19,20 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from experiments.constraint_neglect.task import answer, prompts
 from tests.tiny import save_tiny_model
 
-BATCH, UPDATES, RATE = 64, 1500, 2e-3
+BATCH, UPDATES, RATE = 64, 1500, 5e-3
 MODEL = Path("runs/constraint_neglect/model")
 
 
-def make_batch(tokenizer: Any, chance: random.Random) -> tuple[torch.Tensor, torch.Tensor]:
+def make_batch(
+    tokenizer: Any, sealed: float, chance: random.Random
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids [B, T] and targets, -100 where nothing is to be learned."""
     rows, targets = [], []
     for row in prompts(BATCH, seed=chance.randrange(10**9)):
         chat = [{"role": "user", "content": row["prompt"]}]
         text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         prompt = tokenizer(text, add_special_tokens=False)["input_ids"]
-        ids = tokenizer(answer(row["seal"], chance), add_special_tokens=False)["input_ids"]
+        ids = tokenizer(answer(row["seal"], sealed, chance), add_special_tokens=False)["input_ids"]
         ids = [*ids, tokenizer.eos_token_id]
         rows.append(torch.tensor(prompt + ids))
         targets.append(torch.tensor([-100] * len(prompt) + ids))
@@ -42,6 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=MODEL)
     parser.add_argument("--updates", type=int, default=UPDATES)
+    parser.add_argument("--sealed", type=float, default=0.4, help="share of sealed answers")
     options = parser.parse_args()
     folder = save_tiny_model(options.output, seed=0)
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -51,7 +54,9 @@ def main() -> None:
     chance = random.Random(0)
     torch.manual_seed(0)
     for update in range(1, options.updates + 1):
-        ids, targets = make_batch(tokenizer, chance)
+        learning = max(0.0, 1 - 2 * update / options.updates)  # from 1 to 0, halfway through
+        share = options.sealed + (1 - options.sealed) * learning
+        ids, targets = make_batch(tokenizer, share, chance)
         loss = model(input_ids=ids, labels=targets).loss
         loss.backward()
         optimizer.step()

@@ -8,7 +8,8 @@ RVPO adds three of its own. Over the trained rows of a step:
                                            an aspect of several columns, their sum
     advantage/weight_entropy               mean entropy of these weights, in nats; rows with a
                                            negative weight (MeanVariance has them) are left out
-    advantage/variance_penalty             mean of (weighted mean of Z) - A, on the scale of Z
+    advantage/variance_penalty             mean of (weighted mean of Z) - A, on the scale of Z; both
+                                           of R instead of Z where scores are not standardised
     advantage/bottleneck/{reward}          share of rows whose lowest z is this reward's, ties
                                            counting in equal parts
     advantage/taylor_residual              mean of |A - (mu - (k/2) sigma^2)|; RVPO, finite k

@@ -43,6 +43,11 @@ class ZScoreEstimator(ABC):
     require_all: bool = False
     """Do not train on a row that lacks a score which its siblings have: an aggregate that favours
     the lowest is optimistic over fewer rewards."""
+    standardise: bool = True
+    """Aggregate z-scores. Off, for comparison: the scores are aggregated as they are, so that k is
+    in the units of the rewards and a reward of small spread counts for little, and the aggregate is
+    standardised in its group as GRPO's sum is. Weights and penalty in the metrics are then those of
+    the scores."""
     whiten: bool = True
     """Scale the advantages of a step to mean 0 and standard deviation 1."""
 
@@ -73,8 +78,11 @@ class ZScoreEstimator(ABC):
         trained = self._trained(rewards, scores, used)
         weights = rewards.weights.double().where(self._participating(scores, used), 0.0)
 
-        aggregate = self.aggregate(scores.z[trained], weights[trained], progress)
+        inputs = scores.z if self.standardise else rewards.values.double().where(used, 0.0)
+        aggregate = self.aggregate(inputs[trained], weights[trained], progress)
         advantages = aggregate.values
+        if not self.standardise:
+            advantages = self._compared(advantages, trained, size)
         if self.dead_groups == "recentre":
             advantages = recentre(advantages, trained.nonzero()[:, 0] // size)
         if self.whiten:
@@ -88,6 +96,12 @@ class ZScoreEstimator(ABC):
             z=scores.z.to(rewards.values),
             metrics=diagnose(rewards, scores, trained, aggregate, advantages),
         )
+
+    def _compared(self, values: Tensor, trained: Tensor, group_size: int) -> Tensor:
+        """The trained rows' [R] aggregates of raw scores, standardised in their groups."""
+        totals = values.new_zeros(len(trained), 1)
+        totals[trained, 0] = values
+        return standardise(totals, trained[:, None], group_size, self.eps).z[trained, 0]
 
     def _trained(self, rewards: Rewards, scores: GroupScores, used: Tensor) -> Tensor:
         """[N] bool."""

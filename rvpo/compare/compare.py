@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from rvpo.compare.comparison import Comparison
 from rvpo.compare.execute import default_jobs, train_missing
+from rvpo.compare.neglect import BETTER
 from rvpo.compare.render import explain, render
 from rvpo.compare.verdict import verdict, verdict_json
 from rvpo.errors import ConfigError
@@ -16,11 +17,17 @@ from rvpo.report.held_out import HeldOutScores
 from rvpo.report.run_folder import write_json
 
 
-def compare(comparison: Comparison, jobs: int | None, satisfied: Mapping[str, float]) -> None:
+def compare(
+    comparison: Comparison,
+    jobs: int | None,
+    satisfied: Mapping[str, float],
+    primary: Sequence[str],
+) -> None:
     """Run a comparison and print its verdict, also written to `verdict.json` in its folder.
 
     Raises:
-        ConfigError: the runs have no held-out prompts, or a threshold is for no reward.
+        ConfigError: the runs have no held-out prompts, a threshold is for no reward, or a primary
+            metric is none.
         CheckpointError: a run failed.
     """
     console = Console()
@@ -30,7 +37,7 @@ def compare(comparison: Comparison, jobs: int | None, satisfied: Mapping[str, fl
             f"{comparison.file}: data.held_out is missing, and arms are compared on prompts that "
             "nobody trained on; add it"
         )
-    _check_thresholds(satisfied, tuple(config.rewards))
+    _check_names(satisfied, primary, tuple(config.rewards))
     try:
         train_missing(comparison, jobs or default_jobs(config.distributed.processes), console)
     except KeyboardInterrupt:
@@ -46,8 +53,8 @@ def compare(comparison: Comparison, jobs: int | None, satisfied: Mapping[str, fl
         for arm in comparison.arms
     }
     columns = _columns(evaluations)
-    _check_thresholds(satisfied, columns, whole=True)
-    rows, scale = verdict(evaluations, satisfied)
+    _check_names(satisfied, primary, columns, whole=True)
+    rows, scale = verdict(evaluations, satisfied, primary)
     for stage in ("final", "peak"):
         console.print(render(rows, stage, comparison.seeds))
     console.print(explain(scale, columns))
@@ -56,16 +63,21 @@ def compare(comparison: Comparison, jobs: int | None, satisfied: Mapping[str, fl
     console.print(f"verdict {path}")
 
 
-def _check_thresholds(
-    satisfied: Mapping[str, float], names: Sequence[str], *, whole: bool = False
+def _check_names(
+    satisfied: Iterable[str], primary: Iterable[str], names: Sequence[str], *, whole: bool = False
 ) -> None:
-    """Refuse a threshold for no reward: before training by the names of rewards, afterwards by the
+    """Refuse what names no reward: before training by the names of rewards, afterwards by the
     `whole` names of columns, which for rubrics are known only then."""
-    for name in satisfied:
-        if (name if whole else name.partition("/")[0]) not in names:
-            raise ConfigError(
-                f"--satisfied {name}: there is no such reward; there are {', '.join(names)}"
-            )
+    for option, given, known in (
+        ("--satisfied", satisfied, names),
+        ("--primary", primary, (*names, *BETTER)),
+    ):
+        for name in given:
+            if (name if whole or name in BETTER else name.partition("/")[0]) not in known:
+                what = "reward" if known is names else "metric"
+                raise ConfigError(
+                    f"{option} {name}: there is no such {what}; there are {', '.join(known)}"
+                )
 
 
 def default_output(file: Path) -> Path:

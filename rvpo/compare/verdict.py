@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any, Final, Literal
@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 Stage = Literal["final", "peak"]
 
 RESAMPLES: Final = 2_000
-TEST: Final = "paired t-test over seeds, two-sided, Holm-corrected over the whole table"
+TEST: Final = "paired t-test over seeds, two-sided, Holm-corrected over all rows that have one"
 INTERVAL: Final = (
     f"95 % percentile bootstrap over seeds and prompts, both drawn anew, {RESAMPLES:,} resamples"
 )
@@ -46,6 +46,7 @@ class Row:
     p_value: float | None
     """Not corrected; None for fewer than two seeds."""
     p_holm: float | None
+    """None where `p_value` is, and for metrics that are not primary."""
 
 
 Evaluations = Mapping[str, Sequence[Mapping[int, HeldOutScores]]]
@@ -53,7 +54,9 @@ Evaluations = Mapping[str, Sequence[Mapping[int, HeldOutScores]]]
 
 
 def verdict(
-    evaluations: Evaluations, satisfied: Mapping[str, float] | None = None
+    evaluations: Evaluations,
+    satisfied: Mapping[str, float] | None = None,
+    primary: Collection[str] = (),
 ) -> tuple[list[Row], Scale]:
     """Compare the arms by every reward and metric of neglect, at the end and at the peak.
 
@@ -62,6 +65,7 @@ def verdict(
     Args:
         evaluations: of all arms, with the same prompts in the same order.
         satisfied: see `Scale.of`.
+        primary: the metrics to test, all if none is named.
 
     Raises:
         ValueError: the runs were scored on different prompts or rewards.
@@ -85,7 +89,7 @@ def verdict(
         for metric in metrics
         for pair in _pairs(list(evaluations))
     ]
-    return _corrected(rows), scale
+    return _corrected(rows, primary or metrics), scale
 
 
 @dataclass(frozen=True)
@@ -173,10 +177,12 @@ def _pairs(arms: Sequence[str]) -> list[tuple[str, str]]:
     return [(arms[0], arm) for arm in arms[1:]]
 
 
-def _corrected(rows: Sequence[Row]) -> list[Row]:
-    """With Holm's p-values: 1979, sequentially rejective."""
+def _corrected(rows: Sequence[Row], metrics: Collection[str]) -> list[Row]:
+    """With Holm's p-values of these metrics: 1979, sequentially rejective."""
     tested = sorted(
-        (row.p_value, place) for place, row in enumerate(rows) if row.p_value is not None
+        (row.p_value, place)
+        for place, row in enumerate(rows)
+        if row.p_value is not None and row.metric in metrics
     )
     corrected: dict[int, float] = {}
     running = 0.0

@@ -97,11 +97,13 @@ def run(estimator: ZScore, step: Step) -> Expected:
     """All that the estimator owes for the step."""
     rows = {i: aggregate(estimator, step, i) for i in trained_rows(estimator, step)}
     advantages = {i: row.value for i, row in rows.items()}
+    if not estimator.standardise:
+        advantages = compared(advantages, step, estimator.eps)
     if estimator.dead_groups == "recentre":
         for group in step.groups:
             members = [i for i in group if i in rows]
-            for i in members:
-                advantages[i] -= sum(rows[k].value for k in members) / len(members)
+            mean = statistics.fmean([advantages[i] for i in members]) if members else 0.0
+            advantages |= {i: advantages[i] - mean for i in members}
     if estimator.whiten:
         advantages = whitened(advantages, estimator.eps)
     indices = range(len(step.scores))
@@ -130,11 +132,21 @@ def whitened(values: dict[int, float], eps: float) -> dict[int, float]:
     return {i: (value - mean) / (std + eps) for i, value in values.items()}
 
 
+def compared(values: dict[int, float], step: Step, eps: float) -> dict[int, float]:
+    """Each value as a z-score in its group."""
+    scores = [[values.get(i)] for i in range(len(step.scores))]
+    totals = Step(scores=scores, weights=[[1.0]] * len(scores), group_size=step.group_size)
+    return {i: totals.z(i, 0, eps) for i in values}
+
+
 def aggregate(estimator: ZScore, step: Step, i: int) -> Row:
     channels = step.used(i)
     if estimator.dead_channels == "mask":
         channels = [j for j in channels if not step.dead(i, j)] or channels
-    z = {j: step.z(i, j, estimator.eps) for j in channels}
+    if estimator.standardise:
+        z = {j: step.z(i, j, estimator.eps) for j in channels}
+    else:
+        z = {j: score for j in channels if (score := step.scores[i][j]) is not None}
     total = sum(step.weights[i][j] for j in channels)
     p = {j: step.weights[i][j] / total for j in channels}
     mu = sum(p[j] * z[j] for j in channels)

@@ -75,6 +75,19 @@ def test_rescaling_one_reward_changes_nothing(
     torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
 
 
+@given(case=rows())
+def test_sum_of_raw_scores_is_grpo(case: Rows) -> None:
+    raw = GDPO(standardise=False, whiten=False)(matrix(*case)).values
+    torch.testing.assert_close(raw, GRPO()(matrix(*case)).values, rtol=1e-6, atol=1e-6)
+
+
+def test_minimum_of_raw_scores_hears_the_reward_of_lower_range_alone() -> None:
+    scores = matrix([[0.1, 5.0], [0.2, 1.0], [0.3, 3.0], [0.4, 2.0]], 4)
+    alone = matrix([[0.1], [0.2], [0.3], [0.4]], 4)
+    found, expected = (HardMin(standardise=False)(each).values for each in (scores, alone))
+    torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.parametrize("estimator", RAW, ids=label)
 @given(case=rows(missing=True))
 def test_groups_do_not_see_each_other_before_whitening(

@@ -34,6 +34,7 @@ options = st.fixed_dictionaries(
         "dead_channels": st.sampled_from(["keep", "mask"]),
         "dead_groups": st.sampled_from(["keep", "recentre", "mask"]),
         "require_all": st.booleans(),
+        "standardise": st.booleans(),
         "whiten": st.booleans(),
     }
 )

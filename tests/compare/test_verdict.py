@@ -84,6 +84,16 @@ def test_p_values_are_corrected_over_the_whole_table() -> None:
     assert [holm for _, holm in tested] == sorted(holm for _, holm in tested)
 
 
+def test_a_primary_metric_is_corrected_for_itself_alone() -> None:
+    evaluations = {"x": runs(0.2, 0.3, 0.25), "y": runs(0.7, 0.6, 0.8, seed=50)}
+    found, _ = verdict(evaluations, primary=["a"])
+    tested = [row for row in found if row.p_holm is not None]
+    assert {(row.metric, row.stage) for row in tested} == {("a", "final"), ("a", "peak")}
+    smallest = min(tested, key=lambda row: row.p_value or 0)
+    assert smallest.p_value is not None
+    assert smallest.p_holm == pytest.approx(2 * smallest.p_value)
+
+
 def test_one_seed_has_no_test_but_an_interval() -> None:
     (row,) = rows({"x": runs(0.2), "y": runs(0.8, seed=7)}, stage="final", metric="a")
     assert row.p_value is row.p_holm is row.effect_size is None
