@@ -130,7 +130,7 @@ def test_a_page_shows_what_was_written_as_text(page: tuple[Path, str]) -> None:
 
 def test_every_figure_is_there_for_light_and_dark(page: tuple[Path, str]) -> None:
     figures = re.findall(r"<figure.*?</figure>", page[1], re.DOTALL)
-    assert len(figures) == 7
+    assert len(figures) == 8
     for figure in figures:
         assert figure.count("data:image/png;base64,") == 2
         caption = re.search(r"<figcaption>(.*?)</figcaption>", figure, re.DOTALL)

@@ -80,6 +80,11 @@ class Counts:
     is_gap: bool = False
     """The largest ratio minus the smallest, instead of the only one."""
 
+    @property
+    def whole(self) -> float:
+        """With every prompt counted once."""
+        return float(self.value(np.ones((1, len(self.numerator))))[0])
+
     def value(self, draws: Floats) -> Floats:
         """[B] the metric with each prompt counted as often as `draws` [B, P] says; NaN where
         nothing is left to divide by."""

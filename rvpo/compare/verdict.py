@@ -119,7 +119,7 @@ def _chosen(stage: Stage, metric: str, run: Mapping[int, Mapping[str, Counts]]) 
     if stage == "final":
         return run[max(run)][metric]
     sign = BETTER.get(metric, 1)
-    values = {step: sign * _whole(found[metric]) for step, found in run.items()}
+    values = {step: sign * found[metric].whole for step, found in run.items()}
     known = {step: value for step, value in values.items() if not math.isnan(value)}
     best = max(known, key=known.__getitem__) if known else max(run)
     return run[best][metric]
@@ -130,7 +130,7 @@ def _compare(
 ) -> Row:
     seeds = draws.seeds.shape[1]
     chosen = [[_chosen(stage, metric, run) for run in counted[arm][:seeds]] for arm in pair]
-    first, second = (np.array([_whole(each) for each in runs]) for runs in chosen)
+    first, second = (np.array([each.whole for each in runs]) for runs in chosen)
     names = {"stage": stage, "metric": metric, "first": pair[0], "second": pair[1]}
     if not np.isfinite(first + second).all():
         return Row(**names, **dict.fromkeys(_NUMBERS))  # type: ignore[arg-type]
@@ -164,11 +164,6 @@ def _p_value(differences: Floats, spread: float) -> float | None:
     if not spread:  # the test divides by it
         return 1.0 if not differences.any() else 0.0
     return float(stats.ttest_1samp(differences, 0.0).pvalue)
-
-
-def _whole(counts: Counts) -> float:
-    """With every prompt counted once."""
-    return float(counts.value(np.ones((1, len(counts.numerator))))[0])
 
 
 def _pairs(arms: Sequence[str]) -> list[tuple[str, str]]:

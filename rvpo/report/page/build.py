@@ -39,7 +39,8 @@ def build(paths: Sequence[Path], output: Path) -> tuple[Path, list[Path]]:
         CheckpointError: something cannot be written.
     """
     arms = read_arms(paths)
-    drawn = plots(arms)
+    verdicts = [v for path in paths if (v := _verdict(path)) is not None]
+    drawn = plots(arms, verdicts[0]["thresholds"] if len(verdicts) == 1 else {})
     page = (
         _environment()
         .from_string(_template())
@@ -47,7 +48,7 @@ def build(paths: Sequence[Path], output: Path) -> tuple[Path, list[Path]]:
             title=", ".join(path.resolve().name for path in paths),
             arms=arms,
             summary=[_summary(arm) for arm in arms],
-            verdicts=[v for path in paths if (v := _verdict(path)) is not None],
+            verdicts=verdicts,
             plots=[
                 {"title": p.title, "caption": p.caption}
                 | {name: _data(_png(p, theme)) for name, theme in THEMES.items()}

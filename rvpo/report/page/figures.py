@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from rvpo.compare.neglect import BETTER, Counts, Scale, counts
 from rvpo.report.curves import COLOURS, Floats, trailing_mean
 from rvpo.report.page.history import Arm, reward_names
 from rvpo.report.record import PHASES
@@ -56,10 +57,15 @@ class Plot:
     draw: Callable[[Theme], Figure]
 
 
-def plots(arms: Sequence[Arm]) -> list[Plot]:
-    """Every figure that the runs have numbers for."""
+def plots(arms: Sequence[Arm], satisfied: Mapping[str, float]) -> list[Plot]:
+    """Every figure that the runs have numbers for.
+
+    Args:
+        satisfied: see `Scale.of`.
+    """
     names = reward_names(arms)
-    found = [_rewards(arms, names), _held_out(arms), _who_decides(arms, names, "bottleneck")]
+    found: list[Plot | None] = [_rewards(arms, names), *_held_out(arms, satisfied)]
+    found += [_who_decides(arms, names, "bottleneck")]
     found += [_who_decides(arms, names, "weight"), _correlation(arms), _advantages(arms)]
     found += [_judge(arms), _phases(arms)]
     return [plot for plot in found if plot is not None]
@@ -129,34 +135,52 @@ def _panels(title: str, about: str, arms: Sequence[Arm], metrics: Mapping[str, s
     return Plot(title, caption, draw)
 
 
-def _held_out(arms: Sequence[Arm]) -> Plot | None:
+def _held_out(arms: Sequence[Arm], satisfied: Mapping[str, float]) -> list[Plot]:
+    """Of every reward, and of the metrics of neglect where there is more than one."""
     every = [e for arm in arms for run in arm.runs for e in run.held_out.values()]
-    if not every:
-        return None
-    names = list(every[0].reward_names)
+    if not every or len({e.columns for e in every}) > 1:
+        return []
+    scale = Scale.of(every, satisfied)
+    found = [
+        [{step: counts(e, scale) for step, e in run.held_out.items()} for run in arm.runs]
+        for arm in arms
+    ]
     caption = (
-        f"mean over {len(every[0].prompt_ids)} prompts that are never trained on, after each step "
-        f"at which they were scored; not smoothed; {_runs(arms)}"
+        f"over {len(every[0].prompt_ids)} prompts that are never trained on, after each step at "
+        f"which they were scored; not smoothed; {_runs(arms)}"
     )
+    rewards = _evaluated("Held-out prompts", f"mean {caption}", arms, found, every[0].reward_names)
+    if len(every[0].columns) < 2:
+        return [rewards]
+    limits = ", ".join(
+        f"{name} from {limit:.3g}"
+        for name, limit in zip(every[0].columns, scale.thresholds, strict=True)
+    )
+    caption = f"{caption}; satisfied: {limits}"
+    return [rewards, _evaluated("Neglect on held-out prompts", caption, arms, found, list(BETTER))]
 
+
+Evaluated = Sequence[Sequence[Mapping[int, Mapping[str, Counts]]]]
+"""By arm, run, step and metric."""
+
+
+def _evaluated(
+    title: str, caption: str, arms: Sequence[Arm], found: Evaluated, names: Sequence[str]
+) -> Plot:
     def draw(theme: Theme) -> Figure:
         figure, panels = _grid(len(names))
-        for place, (axes, label) in enumerate(zip(panels, names, strict=False)):
-            for arm, colour in zip(arms, _colours(arms, theme), strict=True):
-                steps = sorted({step for run in arm.runs for step in run.held_out})
-                values = np.full((len(arm.runs), len(steps)), np.nan)
-                for row, run in enumerate(arm.runs):
-                    for column, step in enumerate(steps):
-                        if step in run.held_out:
-                            means = run.held_out[step].means[:, place]
-                            known = means[np.isfinite(means)]
-                            values[row, column] = known.mean() if len(known) else np.nan
-                _band(axes, np.array(steps, dtype=np.float64), values, colour, arm.name, "o")
-            _finish(axes, label)
+        for axes, name in zip(panels, names, strict=False):
+            for arm, runs, colour in zip(arms, found, _colours(arms, theme), strict=True):
+                steps = sorted({step for run in runs for step in run})
+                values = [
+                    [run[s][name].whole if s in run else math.nan for s in steps] for run in runs
+                ]
+                _band(axes, np.array(steps, float), np.array(values, float), colour, arm.name, "o")
+            _finish(axes, name)
         _legend(figure, arms, theme)
         return figure
 
-    return Plot("Held-out prompts", caption, draw)
+    return Plot(title, caption, draw)
 
 
 def _who_decides(arms: Sequence[Arm], names: Sequence[str], kind: str) -> Plot | None:
