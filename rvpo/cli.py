@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -227,6 +228,56 @@ def compare(
         folder = output or default_output(config)
         found = Comparison.of(config, settings or [], vary or [], seeds, folder)
         run_comparison(found, jobs, read_thresholds(satisfied or []), primary or [])
+
+
+@app.command()
+def evaluate(
+    settings: Settings = None,
+    benchmark: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--benchmark",
+            metavar="NAME",
+            help="healthbench, gpqa or bfcl; all that the file has settings for if left out.",
+        ),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="A folder, a Hub id, or the folder of a run for every model that it saved. "
+            "Several make a curve.",
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="YAML file of an evaluation, or of a run."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="FOLDER", help="Where the results go."),
+    ] = None,
+) -> None:
+    """Evaluate models on benchmarks. Given again, it does what is missing only."""
+    with one_sentence():
+        from rvpo.trainer.launch import end_with_launcher, launch
+        from rvpo.trainer.quiet import quiet_libraries
+
+        end_with_launcher()
+        quiet_libraries()
+        from rvpo.evaluate.config import load_evaluation
+
+        models = model or []
+        overrides = [*(settings or []), *([] if output is None else [f"output={output}"])]
+        found = load_evaluation(config, benchmark or [], next(iter(models), None), overrides)
+        processes = found.distributed.processes
+        if processes > 1 and "RANK" not in os.environ:
+            raise typer.Exit(launch(sys.argv[1:], processes))
+
+        from rvpo.evaluate.evaluate import evaluate as run_evaluation
+
+        run_evaluation(found, models or [found.model.path])
 
 
 @app.command()

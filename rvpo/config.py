@@ -22,6 +22,7 @@ from pydantic import (
 from rvpo import document
 from rvpo.advantage import Estimator
 from rvpo.errors import ConfigError
+from rvpo.evaluate.settings import BenchmarksConfig
 from rvpo.judge.config import JudgeConfig
 from rvpo.judge.secret import masked, places_of_keys
 from rvpo.problem import nearest, sentences
@@ -235,7 +236,9 @@ class EvaluateConfig(Section):
     """Held-out prompts to score; all of them if left out."""
     samples_per_prompt: PositiveInt = 4
     every: NonNegativeInt = 0
-    """Steps between scorings during training; 0 scores before and after it only."""
+    """Steps between evaluations during training; 0 evaluates before and after it only."""
+    benchmarks: BenchmarksConfig = BenchmarksConfig()
+    """What else to evaluate on at the same steps, with the same engine."""
 
 
 class CheckpointConfig(Section):
@@ -243,6 +246,11 @@ class CheckpointConfig(Section):
     """Steps between checkpoints; one is always written at the end."""
     keep: PositiveInt = 2
     """Newest checkpoints to keep."""
+    models_every: NonNegativeInt = 0
+    """Steps between models saved for transformers and vLLM, all of which stay; 0 saves the last."""
+    best: str | None = None
+    """A metric of evaluation such as eval/rewards/correct/mean or eval/bfcl/overall: the model that
+    had most of it is kept beside the last one."""
 
 
 class DistributedConfig(Section):
@@ -336,6 +344,8 @@ class RunConfig(Section):
             )
 
     def _judge_problems(self) -> Iterator[str]:
+        if self.evaluate.benchmarks.healthbench is not None and self.judge is None:
+            yield "evaluate.benchmarks.healthbench: needs a judge; add judge: {serve: MODEL}"
         for name, reward in self.rewards.items():
             if isinstance(reward, RubricRewardConfig) and self.judge is None:
                 yield (

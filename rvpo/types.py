@@ -29,6 +29,17 @@ class Prompt:
     messages: tuple[Message, ...]
     columns: Mapping[str, Any] = field(default_factory=dict)
     """The data row without its prompt; reward functions receive these by keyword."""
+    tools: tuple[Mapping[str, Any], ...] = ()
+    """Functions that the chat template shows the model, each as OpenAI's API describes one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How completions are drawn."""
+
+    temperature: float
+    """0 takes the likeliest token each time."""
+    max_completion_tokens: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,9 @@ from rvpo.judge.types import Job, Question, QuestionKind
 PROMPT_VERSION = "1"
 """Changes with every change of what is sent: cached verdicts are filed under it."""
 
+GRADER_SYSTEM: Final = "You are a helpful assistant."
+"""What HealthBench's reference tells its grader before the template (openai/simple-evals)."""
+
 _BLOCKS_KEPT: Final = 128
 """More than most conversations have turns, and few enough to take little memory."""
 
@@ -109,6 +112,11 @@ def messages(job: Job, question: Question, reasons: bool) -> list[dict[str, str]
     Returns:
         A system and a user message, encodable as UTF-8.
     """
+    if question.kind == "grade":
+        return [
+            {"role": "system", "content": GRADER_SYSTEM},
+            {"role": "user", "content": question.text},
+        ]
     turns = [
         _block(f"Turn {number}, by {json.dumps(harmless(role))}", content)
         for number, (role, content) in enumerate(job.conversation, 1)

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-QuestionKind = Literal["criterion", "rating"]
-"""Whether a criterion holds of a response, or how good the response is by a whole rubric."""
+QuestionKind = Literal["criterion", "rating", "grade"]
+"""Whether a criterion holds of a response, or how good the response is by a whole rubric. A grade
+is a criterion too, asked in the words of a benchmark's own template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,8 @@ class Question:
 
     kind: QuestionKind
     text: str
-    """The criterion, or the lines of the rubric."""
+    """The criterion, the lines of the rubric, or a benchmark's template filled in, which is then
+    all that the judge reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

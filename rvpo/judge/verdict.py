@@ -21,7 +21,16 @@ MAX_REASON_LENGTH = 400
 
 _Pairs = list[tuple[str, Any]]
 
-_KEYS: dict[QuestionKind, str] = {"criterion": "met", "rating": "rating"}
+_KEYS: dict[QuestionKind, str] = {
+    "criterion": "met",
+    "rating": "rating",
+    "grade": "criteria_met",
+}
+_REASONS: dict[QuestionKind, str] = {
+    "criterion": "reason",
+    "rating": "reason",
+    "grade": "explanation",
+}
 _RATINGS = range(1, 11)
 
 _MARK = re.compile(r'\\["\\]|["{}]')
@@ -76,7 +85,8 @@ def schema(kind: QuestionKind, reasons: bool) -> dict[str, Any]:
     if kind == "rating":
         # An enum rather than a range: every implementation of structured output knows it.
         verdict = {"type": "integer", "enum": list(_RATINGS)}
-    properties = {"reason": {"type": "string", "maxLength": MAX_REASON_LENGTH}} if reasons else {}
+    reason = {_REASONS[kind]: {"type": "string", "maxLength": MAX_REASON_LENGTH}}
+    properties: dict[str, Any] = reason if reasons or kind == "grade" else {}
     properties[_KEYS[kind]] = verdict
     return {
         "type": "object",
@@ -118,9 +128,9 @@ def read(kind: QuestionKind, text: str, *, cut: bool = False) -> tuple[float, st
 
 
 def _value(kind: QuestionKind, value: Any) -> float:
-    if kind == "criterion":
+    if kind != "rating":
         if not isinstance(value, bool):
-            raise Unreadable("met is neither true nor false")
+            raise Unreadable(f"{_KEYS[kind]} is neither true nor false")
         return float(value)
     if isinstance(value, bool) or not isinstance(value, int) or value not in _RATINGS:
         raise Unreadable("rating is no whole number from 1 to 10")
@@ -249,6 +259,7 @@ def _verdicts(objects: list[_Pairs], key: str) -> _Verdicts:
     values = tuple(value for name, value in objects[-1] if name == key)
     if sum(bool(_TELLING.search(name)) for pairs in objects for name, _ in pairs) != len(values):
         raise Unreadable("misplaced verdict")
-    reasons = [v for name, v in objects[-1] if name == "reason" and isinstance(v, str)]
+    named = _REASONS.values()
+    reasons = [v for name, v in objects[-1] if name in named and isinstance(v, str)]
     reason = reasons[-1].strip() if reasons else ""
     return _Verdicts(values, reason.encode("utf-8", "replace").decode("utf-8"))

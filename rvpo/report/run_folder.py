@@ -1,7 +1,8 @@
 """The folder of one run, and the reports that write into it.
 
     config.yaml  provenance.json  metrics.jsonl  samples/step-000001.rank-0.jsonl
-    held_out/step-000000.json  checkpoints/  model/  held_out.json  curves.png
+    held_out/step-000000.json  benchmarks/NAME/step-000000/  checkpoints/  models/step-000010/
+    best/  best.json  model/  held_out.json  curves.png
 
 Files written in one go appear under their name only when complete. `metrics.jsonl` grows by one
 flushed line a step, so a kill can tear its last line and nothing else.
@@ -23,7 +24,7 @@ from rvpo.errors import CheckpointError, ConfigError
 from rvpo.report.record import StepRecord, finite, sample_rows
 
 _BEFORE_FIRST_STEP = {
-    *("config.yaml", "provenance.json", "metrics.jsonl", "held_out"),
+    *("config.yaml", "provenance.json", "metrics.jsonl", "held_out", "benchmarks"),
     *("lock", "wandb"),
 }
 """What a run has written when it starts its first step. `metrics.jsonl` is empty until then."""
@@ -95,6 +96,10 @@ class RunFolder:
         self.samples = path / "samples"
         self.checkpoints = path / "checkpoints"
         self.model = path / "model"
+        self.models = path / "models"
+        self.best = path / "best"
+        self.best_of = path / "best.json"
+        self.benchmarks = path / "benchmarks"
         self.evaluations = path / "held_out"
         self.held_out = path / "held_out.json"
         self.curves = path / "curves.png"
@@ -171,6 +176,14 @@ class RunFolder:
                 ) from None
             yield
 
+    def model_after(self, step: int) -> Path:
+        """Where the model after `step` updates is, if one was saved."""
+        return self.models / f"step-{step:06d}"
+
+    def benchmark(self, name: str, step: int) -> Path:
+        """Where the results of a benchmark after `step` updates are."""
+        return self.benchmarks / name / f"step-{step:06d}"
+
     def evaluation(self, step: int) -> Path:
         """Where the held-out scores after `step` updates are."""
         return self.evaluations / f"step-{step:06d}.json"
@@ -198,6 +211,9 @@ class RunFolder:
         for file in (*self.samples.glob("step-*"), *self.evaluations.glob("step-*")):
             if file.suffix == ".tmp" or int(file.name[5:].partition(".")[0]) > step:
                 file.unlink()
+        for folder in (*self.models.glob("step-*"), *self.benchmarks.glob("*/step-*")):
+            if folder.suffix == ".partial" or int(folder.name[5:].partition(".")[0]) > step:
+                shutil.rmtree(folder)
 
 
 class MetricsFile:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,13 +59,32 @@ class Encoder:
         return Encoder(tokenizer, tuple(sorted(stop_ids)), max_context_tokens or limit)
 
     def encode(self, prompt: Prompt) -> tuple[int, ...]:
-        """[T] token ids of the conversation, ready for the assistant's turn."""
+        """[T] token ids of the conversation, ready for the assistant's turn.
+
+        Raises:
+            DataError: the chat template refuses it, or does not show its tools.
+        """
+        text, ids = self._encoded(prompt, prompt.tools)
+        if prompt.tools and text == self._encoded(prompt, ())[0]:
+            raise DataError(
+                f"prompt {prompt.id!r} has tools, and the model's chat template does not show "
+                "them; use a model whose template does, or list them in the prompt "
+                "(benchmarks.bfcl.format=toolrl)"
+            )
+        return ids
+
+    def _encoded(
+        self, prompt: Prompt, tools: Sequence[Mapping[str, Any]]
+    ) -> tuple[str, tuple[int, ...]]:
         try:
-            text = self.tokenizer.apply_chat_template(
-                list(prompt.messages), tokenize=False, add_generation_prompt=True
+            text: str = self.tokenizer.apply_chat_template(
+                list(prompt.messages),
+                tools=[dict(tool) for tool in tools] or None,
+                tokenize=False,
+                add_generation_prompt=True,
             )
             # The template writes the special tokens itself.
-            return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+            return text, tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         except Exception as error:  # templates are code of the model and raise anything
             raise DataError(
                 f"prompt {prompt.id!r}: the model's chat template or tokenizer refuses it ({error})"

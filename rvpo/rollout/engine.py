@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from rvpo.types import Prompt, Rollout, Sample
+from rvpo.types import Prompt, Rollout, Sample, Sampling
 
 OnSample = Callable[[int, Sample], None]
 """Told of each sample when it is finished, with its row in the rollout to come."""
@@ -43,11 +43,13 @@ class RolloutEngine(Protocol):
         samples_per_prompt: int,
         seed: int,
         on_sample: OnSample = ignore,
+        sampling: Sampling | None = None,
     ) -> Rollout:
         """Sample every prompt `samples_per_prompt` times, siblings adjacent.
 
         `on_sample` hears of each sample once, as soon as it is finished and in any order, while
-        others are still being generated; it must return at once.
+        others are still being generated; it must return at once. `sampling` replaces the engine's
+        own temperature and length for this call.
 
         Token ids and log-probabilities are those of sampling, never of re-tokenised text, and
         each sample carries the version of the weights that made it.

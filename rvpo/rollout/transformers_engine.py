@@ -12,7 +12,7 @@ from rvpo.config import TransformersConfig
 from rvpo.errors import EngineError
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, ignore
-from rvpo.types import Prompt, Rollout, Sample
+from rvpo.types import Prompt, Rollout, Sample, Sampling
 
 
 class TransformersEngine:
@@ -35,8 +35,9 @@ class TransformersEngine:
         self._model = model.eval()
         self._encoder = encoder
         self._batch_size = config.batch_size
-        self._temperature = temperature
-        self._max_completion_tokens = max_completion_tokens
+        self._sampling = Sampling(
+            temperature=temperature, max_completion_tokens=max_completion_tokens
+        )
         self._version: int | None = None
 
     def generate(
@@ -45,6 +46,7 @@ class TransformersEngine:
         samples_per_prompt: int,
         seed: int,
         on_sample: OnSample = ignore,
+        sampling: Sampling | None = None,
     ) -> Rollout:
         """See `RolloutEngine.generate`. The same seed, weights and prompts give the same
         samples to the bit. `on_sample` hears of a batch when its longest sample is finished."""
@@ -55,7 +57,9 @@ class TransformersEngine:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             for start in range(0, len(rows), self._batch_size):
-                batch = self._generate_batch(rows[start : start + self._batch_size])
+                batch = self._generate_batch(
+                    rows[start : start + self._batch_size], sampling or self._sampling
+                )
                 for row, sample in enumerate(batch, start):
                     on_sample(row, sample)
                 samples += batch
@@ -78,7 +82,7 @@ class TransformersEngine:
         """See `RolloutEngine.close`."""
 
     @torch.inference_mode()
-    def _generate_batch(self, prompts: Sequence[Prompt]) -> list[Sample]:
+    def _generate_batch(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Sample]:
         encoded = [self._encoder.encode(prompt) for prompt in prompts]
         width = max(map(len, encoded))
         stop_ids = self._encoder.stop_ids
@@ -87,16 +91,14 @@ class TransformersEngine:
             [[stop_ids[0]] * (width - len(ids)) + list(ids) for ids in encoded]
         )
         mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in encoded])
-        recorder = _LogprobRecorder(self._temperature)
+        recorder = _LogprobRecorder(sampling.temperature)
+        drawn = {"do_sample": True, "temperature": sampling.temperature, "top_k": 0, "top_p": 1.0}
         output = self._model.generate(
             input_ids=input_ids.to(self._model.device),
             attention_mask=mask.to(self._model.device),
             logits_processor=[recorder],
-            do_sample=True,
-            temperature=self._temperature,
-            top_k=0,
-            top_p=1.0,
-            max_new_tokens=self._max_completion_tokens,
+            max_new_tokens=sampling.max_completion_tokens,
+            **(drawn if sampling.temperature > 0 else {"do_sample": False}),
             eos_token_id=list(stop_ids),
             pad_token_id=stop_ids[0],
         )
@@ -143,7 +145,8 @@ class _LogprobRecorder:
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         self._record(input_ids[:, -1])
-        self._pending = torch.log_softmax(scores.float() / self._temperature, dim=-1)
+        # At temperature 0 all probability is on one token; the model's own says more.
+        self._pending = torch.log_softmax(scores.float() / (self._temperature or 1.0), dim=-1)
         return scores
 
     def finish(self, output_ids: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from rvpo.rollout.placement import Placement
 from rvpo.rollout.sleep import Sleep
 from rvpo.rollout.transport import settings, transport
 from rvpo.rollout.watch import Watch, answer, engine_failed
-from rvpo.types import Prompt, Rollout, Sample
+from rvpo.types import Prompt, Rollout, Sample, Sampling
 
 T = TypeVar("T")
 
@@ -91,6 +91,7 @@ class VllmEngine:
         samples_per_prompt: int,
         seed: int,
         on_sample: OnSample = ignore,
+        sampling: Sampling | None = None,
     ) -> Rollout:
         """See `RolloutEngine.generate`. `seed` counts only where the engine runs in process:
         vLLM takes a seed for each request on GPUs alone."""
@@ -100,7 +101,7 @@ class VllmEngine:
         rows = [prompt for prompt in prompts for _ in range(samples_per_prompt)]
         samples: dict[int, Sample] = {}
         with self._seeded(seed):
-            self._enqueue(prompts, samples_per_prompt)
+            self._enqueue(prompts, samples_per_prompt, sampling)
             for row, output in self._finished():
                 samples[row] = self._sample(rows[row], output.prompt_token_ids, output.outputs[0])
                 on_sample(row, samples[row])
@@ -119,15 +120,19 @@ class VllmEngine:
             torch.manual_seed(seed)
             yield
 
-    def _enqueue(self, prompts: Sequence[Prompt], samples_per_prompt: int) -> None:
+    def _enqueue(
+        self, prompts: Sequence[Prompt], samples_per_prompt: int, sampling: Sampling | None
+    ) -> None:
         """One request for each sample: vLLM hands over a request of several only as a whole, when
         the slowest of them is finished. The prompt is computed once all the same, by its cache."""
+        drawn = self._sampling.clone()
+        if sampling is not None:
+            drawn.temperature = sampling.temperature
+            drawn.max_tokens = sampling.max_completion_tokens
         for place, prompt in enumerate(prompts):
             ids = list(self._encoder.encode(prompt))
             for row in range(place * samples_per_prompt, (place + 1) * samples_per_prompt):
-                self._llm.llm_engine.add_request(
-                    str(row), {"prompt_token_ids": ids}, self._sampling.clone()
-                )
+                self._llm.llm_engine.add_request(str(row), {"prompt_token_ids": ids}, drawn.clone())
 
     def _finished(self) -> Iterator[tuple[int, Any]]:
         """Run the engine; each request's row and output as it finishes."""

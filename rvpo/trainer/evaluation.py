@@ -45,7 +45,7 @@ class HeldOut:
         Args:
             step: updates done.
         """
-        if not self.prompts or not self._is_due(step):
+        if not self.prompts or not is_due(step, self.config.every, self.last_step):
             return {}
         path = self.folder.evaluation(step)
         if path.exists():
@@ -61,10 +61,6 @@ class HeldOut:
         """The scores after `step` updates."""
         return HeldOutScores.read(self.folder.evaluation(step))
 
-    def _is_due(self, step: int) -> bool:
-        every = self.config.every
-        return step in (0, self.last_step) or (every > 0 and step % every == 0)
-
     def _measure(self) -> HeldOutScores:
         mine = self.prompts[self.ranks.share(len(self.prompts))]
         scoring = self.score.begin()
@@ -76,3 +72,19 @@ class HeldOut:
         )
         rewards = scoring.collect(rollout, self.ranks)
         return HeldOutScores.of(rewards, [prompt.id for prompt in self.prompts])
+
+
+def is_due(step: int, every: int, last_step: int) -> bool:
+    """Whether to evaluate after so many updates: before the first, after the last, between them."""
+    return step in (0, last_step) or (every > 0 and step % every == 0)
+
+
+class Evaluations:
+    """Several evaluations as one: what each gives is laid together."""
+
+    def __init__(self, *parts: Callable[[int], dict[str, float]]) -> None:
+        self._parts = parts
+
+    def __call__(self, step: int) -> dict[str, float]:
+        """The scores of all that are due after so many updates."""
+        return {name: value for part in self._parts for name, value in part(step).items()}

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from rvpo.config import DataConfig, RubricSource, RunConfig, TransformersConfig, VllmConfig
+from rvpo.config import (
+    DataConfig,
+    ModelConfig,
+    RolloutConfig,
+    RubricSource,
+    RunConfig,
+    TransformersConfig,
+    VllmConfig,
+)
 from rvpo.data.prompts import PromptStream, load_prompts, named
 from rvpo.data.rubrics import without_held_out
 from rvpo.errors import ConfigError, DataError
@@ -43,7 +51,11 @@ def read_inputs(config: RunConfig, say: Callable[[str], None]) -> Inputs:
     Raises:
         ConfigError, DataError: whichever is wrong first.
     """
-    check_installed(config)
+    if find_spec("deepspeed") is None:
+        raise ConfigError(
+            "the policy update needs DeepSpeed; install it with pip install deepspeed"
+        )
+    check_engine(config.rollout)
     score = RewardSuite.from_config(config.rewards)
     data = config.data
     prompts = load_prompts(data.train, data.system_prompt, "data.train", say)
@@ -86,54 +98,61 @@ def _not_held_out(
     return kept
 
 
-def check_installed(config: RunConfig) -> None:
-    """Refuse before any work what could not run here.
+def check_engine(rollout: RolloutConfig) -> None:
+    """Refuse before any work an engine that is not here.
 
     Raises:
-        ConfigError: DeepSpeed or the engine is missing.
+        ConfigError: vLLM is not installed.
     """
-    if find_spec("deepspeed") is None:
-        raise ConfigError(
-            "the policy update needs DeepSpeed; install it with pip install deepspeed"
-        )
-    if config.rollout.engine.name == "vllm" and find_spec("vllm") is None:
+    if rollout.engine.name == "vllm" and find_spec("vllm") is None:
         raise ConfigError(
             "rollout.engine.name: vllm is not installed; install it with "
             "pip install 'rvpo[cpu]' or 'rvpo[gpu]', or set rollout.engine.name=transformers"
         )
 
 
-def build_engine(config: RunConfig, inputs: Inputs, ranks: Ranks) -> RolloutEngine:
-    """The engine that the settings name, without weights of its own choosing."""
-    rollout = config.rollout
+def build_engine(
+    model: ModelConfig,
+    rollout: RolloutConfig,
+    model_path: str,
+    encoder: Encoder,
+    seed: int,
+    ranks: Ranks,
+) -> RolloutEngine:
+    """The engine that the settings name, without weights of its own choosing.
+
+    Args:
+        model_path: where the model's files are.
+        seed: of the run.
+    """
     match rollout.engine:
         case VllmConfig():
             from rvpo.rollout.vllm_engine import VllmEngine
 
             return VllmEngine(
-                inputs.model_path,
-                inputs.encoder,
+                model_path,
+                encoder,
                 rollout.engine,
-                dtype=torch_dtype(config),
+                dtype=torch_dtype(model),
                 temperature=rollout.temperature,
                 max_completion_tokens=rollout.max_completion_tokens,
-                seed=derived_seed(config.seed, "engine", ranks.rank),
+                seed=derived_seed(seed, "engine", ranks.rank),
                 placement=place(rollout, ranks),
-                trust_remote_code=config.model.trust_remote_code,
+                trust_remote_code=model.trust_remote_code,
             )
         case TransformersConfig():
             from transformers import AutoModelForCausalLM
 
             from rvpo.rollout.transformers_engine import TransformersEngine
 
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                inputs.model_path,
-                dtype=torch_dtype(config),
-                trust_remote_code=config.model.trust_remote_code,
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                model_path,
+                dtype=torch_dtype(model),
+                trust_remote_code=model.trust_remote_code,
             )
             return TransformersEngine(
-                model.to(ranks.device),
-                inputs.encoder,
+                loaded.to(ranks.device),
+                encoder,
                 rollout.engine,
                 temperature=rollout.temperature,
                 max_completion_tokens=rollout.max_completion_tokens,

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from rvpo.advantage import AdvantageEstimator
 from rvpo.report.record import Report, StepRecord
 from rvpo.rollout.stream import RolloutStream
-from rvpo.trainer.checkpoint import Checkpoints
 from rvpo.trainer.clock import Clock
 from rvpo.trainer.interrupt import Interrupt
+from rvpo.trainer.keep import Keep
 from rvpo.trainer.metrics import step_metrics
 from rvpo.trainer.policy import Policy
 from rvpo.trainer.ranks import Ranks
@@ -21,7 +21,7 @@ def train(
     estimate: AdvantageEstimator,
     policy: Policy,
     report: Report,
-    checkpoints: Checkpoints,
+    keep: Keep,
     evaluate: Callable[[int], dict[str, float]],
     interrupt: Interrupt,
     ranks: Ranks,
@@ -31,8 +31,8 @@ def train(
 
     Every rank generates its share of the prompts; the estimator sees the reward matrix of all
     ranks. Judges get to work on a sample while others are generated. `evaluate` is asked after each
-    step for scores on other prompts, and gives none where it is not time for them. Of `steps`,
-    `start` are done already and `stop` is the end of the run.
+    step for scores on other prompts, and gives none where it is not time for them; `keep` saves
+    what is due. Of `steps`, `start` are done already and `stop` is the end of the run.
 
     Raises:
         RvpoError: of whichever part failed; the newest checkpoint stays usable.
@@ -56,6 +56,7 @@ def train(
         stream.refresh(policy.weights(), version=step + 1)
         clock.lap("sync")
 
+        scores = evaluate(step + 1)
         report(
             StepRecord(
                 step=step + 1,
@@ -66,10 +67,10 @@ def train(
                 metrics=step_metrics(step, rollout, rewards, advantages, ranks)
                 | update
                 | clock.metrics()
-                | evaluate(step + 1),
+                | scores,
             )
         )
         stop = interrupt.requested()
-        checkpoints.after(step + 1, policy, last=stop or step + 1 == steps.stop)
+        keep(step + 1, policy, scores, last=stop or step + 1 == steps.stop)
         if stop:
             raise KeyboardInterrupt

@@ -11,6 +11,10 @@ from rich.console import Console
 
 from rvpo.config import RunConfig, dump_config
 from rvpo.errors import ConfigError
+from rvpo.evaluate.benchmark import Benchmark
+from rvpo.evaluate.build import judged_by, needs_judge, read_benchmarks
+from rvpo.evaluate.during import DuringTraining
+from rvpo.evaluate.measure import check_lengths
 from rvpo.judge.service import JudgeService
 from rvpo.provenance import provenance
 from rvpo.report.curves import draw_curves
@@ -20,10 +24,11 @@ from rvpo.report.record import Report, Reports
 from rvpo.report.run_folder import MetricsFile, RunFolder, SampleFiles, write_json, write_text
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.trainer.checkpoint import Checkpoints
-from rvpo.trainer.evaluation import HeldOut
+from rvpo.trainer.evaluation import Evaluations, HeldOut
 from rvpo.trainer.export import export_model
 from rvpo.trainer.inputs import Inputs, build_engine, build_stream, read_inputs
 from rvpo.trainer.interrupt import Interrupt
+from rvpo.trainer.keep import Keeper
 from rvpo.trainer.loop import train
 from rvpo.trainer.ranks import Ranks
 from rvpo.trainer.unchanged import check_unchanged
@@ -66,13 +71,20 @@ def _run(config: RunConfig, resume: bool, ranks: Ranks, display: Display, consol
         folder.require_free()
     inputs = read_inputs(config, display.say)
     with ExitStack() as stack:
+        benchmarks = read_benchmarks(
+            config.evaluate.benchmarks, config.judge, config.seed, display.say
+        )
+        for benchmark in benchmarks:
+            check_lengths(benchmark, inputs.encoder)
         judge = _start_judge(config, inputs, ranks, stack)
         display.phase("sharding the model with DeepSpeed ZeRO-3")
         policy = ZeroPolicy(config, inputs.model_path, ranks, display.say)
         display.phase(f"starting {config.rollout.engine.name}")
-        engine = build_engine(config, inputs, ranks)
+        engine = build_engine(
+            config.model, config.rollout, inputs.model_path, inputs.encoder, config.seed, ranks
+        )
         stack.callback(engine.close)
-        inputs = _connect_judge(config, inputs, judge, ranks, display)
+        inputs, benchmarks = _connect_judge(config, inputs, benchmarks, judge, ranks, display)
         # Only now: what fails before leaves no trace in the folder.
         if ranks.is_main:
             _prepare_folder(config, resume, stack)
@@ -92,9 +104,20 @@ def _run(config: RunConfig, resume: bool, ranks: Ranks, display: Display, consol
         report = _build_report(config, folder, ranks, display)
         stack.callback(report.close)
         held_out = _held_out(config, inputs, engine, ranks, folder, display)
-        if start == 0 and inputs.held_out:
+        evaluations = Evaluations(
+            held_out, _during(config, benchmarks, engine, ranks, folder, display)
+        )
+        keep = Keeper(
+            checkpoints,
+            lambda path: export_model(policy, inputs.encoder.tokenizer, path, ranks),
+            folder,
+            ranks,
+            config.checkpoint.models_every,
+            config.checkpoint.best,
+        )
+        if start == 0 and (inputs.held_out or benchmarks):
             engine.load_weights(policy.weights(), version=0)
-            held_out(0)
+            keep.check(evaluations(0))
         steps = range(start, config.steps)
         stream = stack.enter_context(closing(build_stream(config, inputs, engine, ranks, steps)))
         with (interrupt := Interrupt(ranks, display.say)).listening():
@@ -103,8 +126,8 @@ def _run(config: RunConfig, resume: bool, ranks: Ranks, display: Display, consol
                 config.advantage,
                 policy,
                 report,
-                checkpoints,
-                held_out,
+                keep,
+                evaluations,
                 interrupt,
                 ranks,
                 steps,
@@ -119,7 +142,8 @@ def _start_judge(
     config: RunConfig, inputs: Inputs, ranks: Ranks, stack: ExitStack
 ) -> JudgeService | None:
     """A judge, where a reward needs one: on its way up while everything else starts."""
-    if config.judge is None or not inputs.score.is_judged:
+    wanted = inputs.score.is_judged or needs_judge(config.evaluate.benchmarks)
+    if config.judge is None or not wanted:
         return None
     on_gpu = ranks.device.type == "cuda"
     judge = JudgeService(config.judge, is_main=ranks.is_main, on_gpu=on_gpu)
@@ -128,14 +152,22 @@ def _start_judge(
 
 
 def _connect_judge(
-    config: RunConfig, inputs: Inputs, judge: JudgeService | None, ranks: Ranks, display: Display
-) -> Inputs:
-    """The inputs with rewards that can ask the judge."""
+    config: RunConfig,
+    inputs: Inputs,
+    benchmarks: tuple[Benchmark, ...],
+    judge: JudgeService | None,
+    ranks: Ranks,
+    display: Display,
+) -> tuple[Inputs, tuple[Benchmark, ...]]:
+    """The inputs with rewards, and the benchmarks, that can ask the judge."""
     if config.judge is None or judge is None:
-        return inputs
+        return inputs, benchmarks
     display.phase("waiting for the judge")
     client = judge.connect(ranks.gather_objects)
-    return replace(inputs, score=inputs.score.judged_by(client, config.judge.budget, display.phase))
+    score = inputs.score
+    if score.is_judged:
+        score = score.judged_by(client, config.judge.budget, display.phase)
+    return replace(inputs, score=score), judged_by(benchmarks, client)
 
 
 def _held_out(
@@ -153,6 +185,27 @@ def _held_out(
         ranks,
         folder,
         config.evaluate,
+        last_step=config.steps,
+        seed=config.seed,
+        say=display.phase,
+    )
+
+
+def _during(
+    config: RunConfig,
+    benchmarks: tuple[Benchmark, ...],
+    engine: RolloutEngine,
+    ranks: Ranks,
+    folder: RunFolder,
+    display: Display,
+) -> DuringTraining:
+    return DuringTraining(
+        benchmarks,
+        config.evaluate.benchmarks,
+        engine,
+        ranks,
+        folder,
+        every=config.evaluate.every,
         last_step=config.steps,
         seed=config.seed,
         say=display.phase,

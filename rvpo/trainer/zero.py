@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rvpo.config import RunConfig, UpdateConfig
+from rvpo.config import ModelConfig, RunConfig, UpdateConfig
 from rvpo.errors import ConfigError
 from rvpo.model_files import unreadable_model
 
@@ -49,7 +49,7 @@ def load_model(config: RunConfig, model_path: str) -> Any:
     try:
         model, loaded = AutoModelForCausalLM.from_pretrained(
             model_path,
-            dtype=torch_dtype(config),
+            dtype=torch_dtype(config.model),
             attn_implementation="sdpa",  # takes the mask of a shared prompt
             trust_remote_code=config.model.trust_remote_code,
             output_loading_info=True,
@@ -125,9 +125,9 @@ class GatheredWeights:
             yield from weights
 
 
-def torch_dtype(config: RunConfig) -> torch.dtype:
+def torch_dtype(model: ModelConfig) -> torch.dtype:
     """The type of the weights that compute."""
-    return torch.bfloat16 if config.model.precision == "bf16" else torch.float32
+    return torch.bfloat16 if model.precision == "bf16" else torch.float32
 
 
 def _buckets(module: torch.nn.Module) -> Iterator[list[tuple[str, Any]]]:

@@ -1,0 +1,82 @@
+"""What a benchmark is to the code that runs it, and the values that it hands over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from rvpo.types import Prompt, Sampling
+
+T = TypeVar("T")
+Row = Mapping[str, Any]
+"""One response, JSON-ready: `id`, `completion` and what grading added."""
+Pending = Callable[[], Row]
+"""Waits for a grade that was begun, and returns it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """One number of a result."""
+
+    value: float | None
+    """None where nothing can be said."""
+    count: int
+    """Of the responses, or whatever else it is a mean of."""
+    interval: tuple[float, float] | None = None
+    """95 %; None for fewer than two questions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What a benchmark says of one model."""
+
+    scores: Mapping[str, Score]
+    """The first is the one to quote."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """JSON-ready: coverage, rates of unreadable answers, and what is missing and why."""
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The scores that are known."""
+        return {name: s.value for name, s in self.scores.items() if s.value is not None}
+
+
+class Benchmark(Protocol):
+    """Questions, how each answer is graded, and what all grades together say."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def prompts(self) -> Sequence[Prompt]:
+        """A prompt for each response, repeats included, with ids of their own."""
+        ...
+
+    @property
+    def sampling(self) -> Sampling: ...
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What scores depend on beside the model, JSON-ready. Scores of different identities are
+        never compared."""
+        ...
+
+    def grade(self, prompt: Prompt, completion: str) -> Pending:
+        """Begin to grade; returns at once."""
+        ...
+
+    def is_graded(self, row: Row) -> bool:
+        """Whether the row has all of its grade, so that nothing needs to be asked again."""
+        ...
+
+    def summarise(self, rows: Sequence[Row]) -> Summary:
+        """The scores of all rows, one a prompt in their order."""
+        ...
+
+
+def evenly(items: Sequence[T], limit: int | None) -> Sequence[T]:
+    """So many items at equal distances, in their order; all if there are no more."""
+    if limit is None or limit >= len(items):
+        return items
+    return [items[n * len(items) // limit] for n in range(limit)]

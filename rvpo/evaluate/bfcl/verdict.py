@@ -1,0 +1,41 @@
+"""What checking an answer tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Reason = Literal[
+    "wrong_format",  # not a list of calls, each {function: {parameter: value}}
+    "wrong_count",  # fewer or more calls than wanted
+    "wrong_function",
+    "missing_parameter",  # required by the description
+    "unexpected_parameter",  # not in the description or not in the ground truth
+    "omitted_parameter",  # not required, but the ground truth does not let it be left out
+    "wrong_type",
+    "wrong_value",
+    "no_match",  # of several wanted calls, one was not made
+    "called",  # where no call was wanted
+    "not_called",  # where one was
+    "error",  # the original checker raises here
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether an answer is right, and if not, why."""
+
+    valid: bool
+    reason: Reason | None = None
+    detail: str = ""
+
+
+VALID = Verdict(True)
+
+
+def invalid(reason: Reason, detail: str) -> Verdict:
+    return Verdict(False, reason, detail)
+
+
+class Crash(Exception):
+    """Here the original checker raises; one crash decides the whole row."""

@@ -1,0 +1,52 @@
+"""The benchmarks that the settings name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from rvpo.evaluate.benchmark import Benchmark
+from rvpo.evaluate.bfcl.bfcl import Bfcl
+from rvpo.evaluate.gpqa.gpqa import Gpqa
+from rvpo.evaluate.healthbench.healthbench import HealthBench
+from rvpo.evaluate.settings import BenchmarksConfig
+from rvpo.judge.config import JudgeConfig
+from rvpo.rewards.judging import Judge
+
+
+def read_benchmarks(
+    config: BenchmarksConfig,
+    judge: JudgeConfig | None,
+    seed: int,
+    say: Callable[[str], None],
+) -> tuple[Benchmark, ...]:
+    """Read what each asks, before any model is loaded.
+
+    Args:
+        seed: orders the options of multiple-choice questions.
+        say: told what is being fetched.
+
+    Raises:
+        ConfigError, DataError: a file is missing or is not what it should be.
+    """
+    found: list[Benchmark] = []
+    if config.gpqa is not None:
+        found.append(Gpqa.of(config.gpqa, seed))
+    if config.healthbench is not None:
+        assert judge is not None  # the settings were checked
+        found.append(HealthBench.of(config.healthbench, judge))
+    if config.bfcl is not None:
+        found.append(Bfcl.of(config.bfcl, say))
+    return tuple(found)
+
+
+def needs_judge(config: BenchmarksConfig) -> bool:
+    """Whether any of them asks one."""
+    return config.healthbench is not None
+
+
+def judged_by(benchmarks: Sequence[Benchmark], judge: Judge) -> tuple[Benchmark, ...]:
+    """The same, where they ask a judge with one to ask."""
+    return tuple(
+        replace(each, judge=judge) if isinstance(each, HealthBench) else each for each in benchmarks
+    )

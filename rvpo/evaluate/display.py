@@ -1,0 +1,48 @@
+"""Scores on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from rvpo.evaluate.benchmark import Score, Summary
+
+
+def show(console: Console, benchmark: str, model: str, summary: Summary, folder: Path) -> None:
+    """A table of one model's scores."""
+    table = Table(
+        title=f"{benchmark}, {model}", title_justify="left", box=None, padding=(0, 1, 0, 0)
+    )
+    table.add_column("score", overflow="fold")
+    for heading in ("value", "95 % interval", "over"):
+        table.add_column(heading, justify="right")
+    for name, score in summary.scores.items():
+        table.add_row(name, *_cells(score))
+    console.print(table)
+    for name, value in summary.about.items():
+        if isinstance(value, str | int | float):
+            console.print(f"{name}: {value}", style="dim", highlight=False)
+    console.print(f"everything: {folder}", highlight=False)
+
+
+def show_curve(console: Console, benchmark: str, summaries: Mapping[str, Summary]) -> None:
+    """The quoted score of several models, one below the other."""
+    if len(summaries) < 2:
+        return
+    headline = next(iter(next(iter(summaries.values())).scores))
+    table = Table(title=f"{benchmark}: {headline}", title_justify="left", box=None)
+    table.add_column("model", overflow="fold")
+    for heading in ("value", "95 % interval", "over"):
+        table.add_column(heading, justify="right")
+    for model, summary in summaries.items():
+        table.add_row(model, *_cells(summary.scores[headline]))
+    console.print(table)
+
+
+def _cells(score: Score) -> tuple[str, str, str]:
+    value = "-" if score.value is None else f"{score.value:.3f}"
+    interval = "-" if score.interval is None else "{:.3f} to {:.3f}".format(*score.interval)
+    return value, interval, f"{score.count:,}"

@@ -1,0 +1,68 @@
+"""Benchmarks during training, on the engine that samples for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rvpo.evaluate.benchmark import Benchmark
+from rvpo.evaluate.measure import measure
+from rvpo.evaluate.results import ResultFolder
+from rvpo.evaluate.settings import BenchmarksConfig
+from rvpo.report.run_folder import RunFolder
+from rvpo.rollout.engine import RolloutEngine
+from rvpo.trainer.evaluation import is_due
+from rvpo.trainer.ranks import Ranks
+from rvpo.trainer.seed import derived_seed
+
+
+@dataclass(frozen=True)
+class DuringTraining:
+    """Runs every benchmark when it is time, with the engine's newest weights.
+
+    Results are kept in the run folder, and made once. The seed is always the same, so that two
+    evaluations differ by the weights alone where the engine honours seeds.
+
+    Args:
+        every: steps between evaluations.
+        last_step: of the run; evaluated in any case, as step 0 is.
+        seed: of the run.
+        say: told what is going on.
+    """
+
+    benchmarks: Sequence[Benchmark]
+    config: BenchmarksConfig
+    engine: RolloutEngine
+    ranks: Ranks
+    folder: RunFolder
+    every: int
+    last_step: int
+    seed: int
+    say: Callable[[str], None]
+
+    def __call__(self, step: int) -> dict[str, float]:
+        """Evaluate if it is time; `eval/NAME/SCORE`, the same on every rank.
+
+        Args:
+            step: updates done.
+        """
+        if not is_due(step, self.every, self.last_step):
+            return {}
+        metrics: dict[str, float] = {}
+        for benchmark in self.benchmarks:
+            results = ResultFolder(self.folder.benchmark(benchmark.name, step))
+            if self.ranks.is_main:
+                results.claim({**benchmark.identity, "step": step})
+            self.ranks.wait()
+            summary = measure(
+                benchmark,
+                self.engine,
+                results,
+                self.ranks,
+                batch=self.config.chosen()[benchmark.name].batch,
+                seed=derived_seed(self.seed, "benchmark", benchmark.name),
+                say=self.say,
+            )
+            found = summary.metrics.items()
+            metrics |= {f"eval/{benchmark.name}/{name}": value for name, value in found}
+        return metrics

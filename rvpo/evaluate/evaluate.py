@@ -1,0 +1,167 @@
+"""`rvpo evaluate`: saved models on benchmarks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from rvpo.evaluate.benchmark import Benchmark, Summary
+from rvpo.evaluate.build import judged_by, needs_judge, read_benchmarks
+from rvpo.evaluate.config import EvaluationConfig
+from rvpo.evaluate.display import show, show_curve
+from rvpo.evaluate.measure import check_lengths, measure
+from rvpo.evaluate.results import ResultFolder
+from rvpo.evaluate.weights import SavedWeights
+from rvpo.judge.server import fingerprint
+from rvpo.judge.service import JudgeService
+from rvpo.model_files import resolve_model
+from rvpo.rollout.encoder import Encoder
+from rvpo.rollout.engine import RolloutEngine
+from rvpo.trainer.inputs import build_engine, check_engine
+from rvpo.trainer.ranks import Ranks
+from rvpo.trainer.seed import derived_seed
+from rvpo.trainer.zero import torch_dtype
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model to evaluate."""
+
+    name: str
+    """Of its results' folder."""
+    path: str
+    """What transformers and vLLM take."""
+
+
+def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
+    """Evaluate every model on every benchmark, print the scores and keep everything.
+
+    Args:
+        models: folders, Hub ids, or runs, which stand for all models that they saved. They share
+            one engine, so their weights must fit the first one's.
+
+    Raises:
+        RvpoError: something the user can mend; what was done is kept, and the same command goes on.
+    """
+    ranks = Ranks.join(config.distributed.patience_minutes)
+    console = Console(quiet=not ranks.is_main)
+    candidates = find_models(models)
+    check_engine(config.rollout)
+    found: dict[str, dict[str, Summary]] = {}
+    try:
+        with ranks.patience(config.distributed.patience_minutes), ExitStack() as stack:
+            benchmarks = read_benchmarks(
+                config.benchmarks, config.judge, config.seed, console.print
+            )
+            encoder = _encoder(config, candidates[0])
+            for benchmark in benchmarks:
+                check_lengths(benchmark, encoder)
+            if needs_judge(config.benchmarks):
+                benchmarks = _with_judge(config, benchmarks, ranks, stack, console)
+            engine = build_engine(
+                config.model, config.rollout, candidates[0].path, encoder, config.seed, ranks
+            )
+            stack.callback(engine.close)
+            for number, candidate in enumerate(candidates):
+                _load(engine, candidate, number, config)
+                for benchmark in benchmarks:
+                    summary = _measure(config, benchmark, candidate, engine, ranks, console)
+                    found.setdefault(benchmark.name, {})[candidate.name] = summary
+    finally:
+        ranks.leave()
+    for name, summaries in found.items():
+        for model, summary in summaries.items():
+            show(console, name, model, summary, config.output / name / model)
+        show_curve(console, name, summaries)
+
+
+def find_models(models: Sequence[str]) -> list[Candidate]:
+    """The models to evaluate, each under a name of its own.
+
+    Raises:
+        ConfigError: there is no such model.
+    """
+    found: list[Candidate] = []
+    for model in models:
+        for path in _saved(Path(model)) or [model]:
+            name = re.sub(r"[^\w.=+-]+", "_", path).strip("_.")
+            found.append(Candidate(name, resolve_model(path)))
+    return list(dict.fromkeys(found))
+
+
+def _saved(folder: Path) -> list[str]:
+    """The models of a run, in the order of training."""
+    if not (folder / "metrics.jsonl").exists():
+        return []
+    steps = sorted(str(path) for path in folder.glob("models/step-*") if path.is_dir())
+    last = folder / "model"
+    return [*steps, str(last)] if last.is_dir() else steps
+
+
+def _encoder(config: EvaluationConfig, candidate: Candidate) -> Encoder:
+    return Encoder.from_model(
+        candidate.path,
+        trust_remote_code=config.model.trust_remote_code,
+        max_context_tokens=config.rollout.engine.max_context_tokens,
+    )
+
+
+def _with_judge(
+    config: EvaluationConfig,
+    benchmarks: tuple[Benchmark, ...],
+    ranks: Ranks,
+    stack: ExitStack,
+    console: Console,
+) -> tuple[Benchmark, ...]:
+    assert config.judge is not None  # the settings were checked
+    on_gpu = ranks.device.type == "cuda"
+    service = JudgeService(config.judge, is_main=ranks.is_main, on_gpu=on_gpu)
+    stack.enter_context(closing(service))
+    console.print("waiting for the judge")
+    return judged_by(benchmarks, service.connect(ranks.gather_objects))
+
+
+def _load(
+    engine: RolloutEngine, candidate: Candidate, number: int, config: EvaluationConfig
+) -> None:
+    weights = SavedWeights(
+        candidate.path,
+        torch_dtype(config.model),
+        trust_remote_code=config.model.trust_remote_code,
+    )
+    engine.load_weights(weights, version=number)
+
+
+def _measure(
+    config: EvaluationConfig,
+    benchmark: Benchmark,
+    candidate: Candidate,
+    engine: RolloutEngine,
+    ranks: Ranks,
+    console: Console,
+) -> Summary:
+    folder = ResultFolder(config.output / benchmark.name / candidate.name)
+    if ranks.is_main:
+        folder.claim(
+            {
+                **benchmark.identity,
+                "model": candidate.path,
+                "weights": fingerprint(candidate.path),
+                "precision": config.model.precision,
+            }
+        )
+    ranks.wait()
+    return measure(
+        benchmark,
+        engine,
+        folder,
+        ranks,
+        batch=config.benchmarks.chosen()[benchmark.name].batch,
+        seed=derived_seed(config.seed, "benchmark", benchmark.name),
+        say=console.print,
+    )

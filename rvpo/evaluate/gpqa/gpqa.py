@@ -1,0 +1,135 @@
+"""GPQA as a benchmark."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from rvpo.evaluate.benchmark import Pending, Row, Score, Summary, evenly
+from rvpo.evaluate.gpqa.extract import EXTRACTORS, LETTERS
+from rvpo.evaluate.gpqa.questions import Question, order, read_questions
+from rvpo.evaluate.settings import GpqaConfig
+from rvpo.evaluate.statistics import mean_interval
+from rvpo.types import Prompt, Sampling
+
+_INSTRUCTION: Final = (
+    "Here is a multiple-choice question with four options. Think it through step by step, and end "
+    "with one line of the form 'Answer: X', where X is the letter of the option you choose: A, B, "
+    "C or D."
+)
+
+
+@dataclass(frozen=True)
+class Gpqa:
+    """Every question, `repeats` times with its options in another order.
+
+    Answer line and expression are those of openai/simple-evals; the words around them are ours.
+    """
+
+    config: GpqaConfig
+    seed: int
+    prompts: tuple[Prompt, ...] = field(repr=False)
+
+    name: str = "gpqa"
+
+    @staticmethod
+    def of(config: GpqaConfig, seed: int) -> Gpqa:
+        """Read the questions.
+
+        Raises:
+            DataError: see `read_questions`.
+        """
+        questions = evenly(read_questions(config.path), config.limit)
+        return Gpqa(
+            config,
+            seed,
+            tuple(
+                _prompt(question, repeat, order(seed, question.id, repeat))
+                for question in questions
+                for repeat in range(config.repeats)
+            ),
+        )
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(
+            temperature=self.config.temperature,
+            max_completion_tokens=self.config.max_completion_tokens,
+        )
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """See `Benchmark.identity`."""
+        settings = self.config.model_dump(exclude={"path", "batch", "extractor"})
+        return {"seed": self.seed, "questions": [p.id for p in self.prompts], **settings}
+
+    def grade(self, prompt: Prompt, completion: str) -> Pending:
+        """See `Benchmark.grade`: nothing is waited for."""
+        gold = prompt.columns["gold"]
+        read = {name: extract(completion) for name, extract in EXTRACTORS.items()}
+        row = {
+            **prompt.columns,
+            "letters": read,
+            "correct": {name: letter == gold for name, letter in read.items()},
+        }
+        return lambda: row
+
+    def is_graded(self, row: Row) -> bool:
+        """See `Benchmark.is_graded`."""
+        return "correct" in row
+
+    def summarise(self, rows: Sequence[Row]) -> Summary:
+        """Accuracy by either reading, in all and by domain; unread answers are wrong."""
+        chosen = self.config.extractor
+        scores = {"accuracy": _accuracy(rows, chosen)}
+        scores |= {f"accuracy/{name}": _accuracy(rows, name) for name in EXTRACTORS}
+        for domain in sorted({row["domain"] for row in rows} - {""}):
+            own = [row for row in rows if row["domain"] == domain]
+            scores[f"accuracy/{domain.lower()}"] = _accuracy(own, chosen)
+        for name in EXTRACTORS:
+            unread = [float(row["letters"][name] is None) for row in rows]
+            scores[f"unparsed/{name}"] = Score(value=sum(unread) / len(unread), count=len(unread))
+        return Summary(
+            scores=scores,
+            about={
+                "extractor": chosen,
+                "questions": len({row["question"] for row in rows}),
+                "gold letters": _histogram([row["gold"] for row in rows]),
+                "chosen letters": {
+                    name: _histogram([row["letters"][name] for row in rows]) for name in EXTRACTORS
+                },
+            },
+        )
+
+
+def _prompt(question: Question, repeat: int, places: tuple[int, ...]) -> Prompt:
+    lines = [f"{letter}) {question.options[n]}" for letter, n in zip(LETTERS, places, strict=True)]
+    text = "\n\n".join([_INSTRUCTION, question.text, "\n".join(lines)])
+    return Prompt(
+        id=f"{question.id}/{repeat}",
+        messages=({"role": "user", "content": text},),
+        columns={
+            "question": question.id,
+            "repeat": repeat,
+            "order": list(places),
+            "gold": LETTERS[places.index(0)],
+            "domain": question.domain,
+            "canary": question.canary,
+        },
+    )
+
+
+def _accuracy(rows: Sequence[Row], extractor: str) -> Score:
+    values = [float(row["correct"][extractor]) for row in rows]
+    return Score(
+        value=sum(values) / len(values),
+        count=len(values),
+        interval=mean_interval(values, [row["question"] for row in rows]),
+    )
+
+
+def _histogram(letters: Sequence[str | None]) -> dict[str, int]:
+    counted = Counter(letter or "none" for letter in letters)
+    return {letter: counted.get(letter, 0) for letter in (*LETTERS, "none")}

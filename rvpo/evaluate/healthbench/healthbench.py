@@ -1,0 +1,128 @@
+"""HealthBench as a benchmark, with the judge of the settings as its grader."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rvpo.errors import RewardError
+from rvpo.evaluate.benchmark import Pending, Row, Score, Summary, evenly
+from rvpo.evaluate.healthbench.records import Record, read_records
+from rvpo.evaluate.healthbench.score import Graded, bootstrap_std, coverage, scores
+from rvpo.evaluate.healthbench.template import Template
+from rvpo.evaluate.settings import HealthBenchConfig
+from rvpo.judge.config import IDENTITY, JudgeConfig
+from rvpo.judge.types import Answer, Job, Question
+from rvpo.rewards.judging import Judge
+from rvpo.types import Prompt, Sampling
+
+
+@dataclass(frozen=True)
+class HealthBench:
+    """Every conversation, `repeats` times; one call to the judge for each criterion."""
+
+    config: HealthBenchConfig
+    grader: Mapping[str, Any]
+    template: Template = field(repr=False)
+    records: Mapping[str, Record] = field(repr=False)
+    prompts: tuple[Prompt, ...] = field(repr=False)
+    judge: Judge | None = field(default=None, repr=False)
+    """None until it answers."""
+
+    name: str = "healthbench"
+
+    @staticmethod
+    def of(config: HealthBenchConfig, judge: JudgeConfig) -> HealthBench:
+        """Read the records and the template.
+
+        Raises:
+            DataError, ConfigError: see `read_records` and `Template.read`.
+        """
+        template = Template.read(config.grader_template)
+        records = evenly(read_records(config.path, config.split), config.limit)
+        served = judge.serve.model if judge.serve is not None else None
+        return HealthBench(
+            config,
+            {
+                **judge.model_dump(mode="json", include=set(IDENTITY)),
+                "served": served,
+                "template": template.sha256,
+            },
+            template,
+            {record.id: record for record in records},
+            tuple(
+                Prompt(
+                    id=f"{record.id}/{repeat}",
+                    messages=record.messages,
+                    columns={"record": record.id, "repeat": repeat, "canary": record.canary},
+                )
+                for record in records
+                for repeat in range(config.repeats)
+            ),
+        )
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(
+            temperature=self.config.temperature,
+            max_completion_tokens=self.config.max_completion_tokens,
+        )
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """See `Benchmark.identity`: grader and template are part of it."""
+        settings = self.config.model_dump(exclude={"path", "split", "batch", "grader_template"})
+        return {"grader": self.grader, "records": list(self.records), **settings}
+
+    def grade(self, prompt: Prompt, completion: str) -> Pending:
+        """See `Benchmark.grade`: one question for each criterion, all sent at once."""
+        record = self.records[prompt.columns["record"]]
+        job = Job(
+            conversation=tuple((turn["role"], turn["content"]) for turn in record.messages),
+            response=completion,
+            questions=tuple(
+                Question("grade", self.template.filled(record.messages, completion, str(item)))
+                for item in record.items
+            ),
+        )
+        if self.judge is None:
+            raise RewardError("healthbench: needs a judge, and there is none")
+        answers = self.judge.submit(job)
+        return lambda: {
+            **prompt.columns,
+            "verdicts": [_verdict(answer) for answer in answers.result()],
+        }
+
+    def is_graded(self, row: Row) -> bool:
+        """See `Benchmark.is_graded`: what failed is asked again by the next start."""
+        return all(verdict["met"] is not None for verdict in row.get("verdicts", [{"met": None}]))
+
+    def summarise(self, rows: Sequence[Row]) -> Summary:
+        """See `rvpo.evaluate.healthbench.score`."""
+        graded = [
+            Graded(self.records[row["record"]], tuple(v["met"] for v in row["verdicts"]))
+            for row in rows
+        ]
+        known = coverage(graded)
+        failures = Counter(v["failure"] for row in rows for v in row["verdicts"] if v["failure"])
+        found = scores(graded)
+        found["coverage"] = Score(value=known["verdicts"], count=len(graded))
+        return Summary(
+            scores=found,
+            about={
+                "coverage": known,
+                "failed verdicts": dict(failures),
+                "bootstrap_std": bootstrap_std(graded),
+                "grader": dict(self.grader),
+            },
+        )
+
+
+def _verdict(answer: Answer) -> dict[str, Any]:
+    return {
+        "met": None if answer.value is None else bool(answer.value),
+        "explanation": answer.reason,
+        "failure": answer.failure,
+    }

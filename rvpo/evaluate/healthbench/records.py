@@ -1,0 +1,128 @@
+"""Rows of a HealthBench file: conversations, and criteria with points and tags."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rvpo.data.rows import stored_rows
+from rvpo.errors import DataError
+from rvpo.rubrics.literal import read_list
+from rvpo.types import Message
+
+_WHERE = "healthbench.path"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One criterion, as the file has it."""
+
+    criterion: str
+    points: float
+    """Above 0 something to do, below 0 something to avoid."""
+    tags: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """As graders read it: the points in brackets first."""
+        points = int(self.points) if self.points == int(self.points) else self.points
+        return f"[{points}] {self.criterion}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One conversation, whose last turn is the user's, and what is asked of the answer."""
+
+    id: str
+    messages: tuple[Message, ...]
+    items: tuple[Item, ...]
+    tags: tuple[str, ...]
+    canary: str
+
+
+def read_records(path: str, split: str) -> list[Record]:
+    """The records of a file or of a Hub dataset, texts exactly as they are there.
+
+    Raises:
+        DataError: it cannot be read, or a row is no record: the published score counts every row.
+    """
+    rows = _lines(Path(path)) if path.endswith(".jsonl") else stored_rows(path, split, _WHERE)
+    if not rows:
+        raise DataError(f"{_WHERE}: '{path}' has no rows")
+    records = []
+    for number, row in enumerate(rows, start=1):
+        try:
+            records.append(_record(row))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{_WHERE}: '{path}', row {number} is no HealthBench record ({error})"
+            ) from None
+    ids = [record.id for record in records]
+    if len(set(ids)) < len(ids):
+        twice = next(each for each in ids if ids.count(each) > 1)
+        raise DataError(f"{_WHERE}: '{path}' has two records with the prompt_id {twice!r}")
+    return records
+
+
+def _lines(path: Path) -> list[Any]:
+    try:
+        text = path.expanduser().read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{_WHERE}: '{path}' cannot be read ({error}); give a .jsonl file of HealthBench, or a "
+            "Hub dataset id"
+        ) from error
+    rows = []
+    # Not `splitlines`: JSON may hold Unicode's other line breaks as they are.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            try:
+                rows.append(json.loads(line))
+            except ValueError as error:
+                raise DataError(
+                    f"{_WHERE}: '{path}', line {number} is not JSON ({error})"
+                ) from None
+    return rows
+
+
+def _record(row: Any) -> Record:
+    if not isinstance(row, Mapping):
+        raise TypeError("it is no table")
+    messages = tuple(_message(turn) for turn in _list(row, "prompt"))
+    if not messages or messages[-1]["role"] != "user":
+        raise ValueError("its conversation does not end with the user")
+    return Record(
+        id=_text(row["prompt_id"], "prompt_id"),
+        messages=messages,
+        items=tuple(_item(item) for item in _list(row, "rubrics")),
+        tags=tuple(_text(tag, "example_tags") for tag in _list(row, "example_tags")),
+        canary=str(row.get("canary") or ""),
+    )
+
+
+def _message(turn: Any) -> Message:
+    return {"role": _text(turn["role"], "role"), "content": _text(turn["content"], "content")}
+
+
+def _item(item: Any) -> Item:
+    points = item["points"]
+    if isinstance(points, bool) or not isinstance(points, int | float) or not math.isfinite(points):
+        raise ValueError(f"points are {points!r}")
+    tags = tuple(_text(tag, "tags") for tag in read_list(item.get("tags") or []) or [])
+    return Item(_text(item["criterion"], "criterion"), float(points), tags)
+
+
+def _list(row: Mapping[str, Any], name: str) -> list[Any]:
+    found = read_list(row[name])
+    if found is None:
+        raise TypeError(f"{name} is no list")
+    return found
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is {value!r}, no text")
+    return value

@@ -1,0 +1,130 @@
+"""One benchmark, one set of weights: generate, grade, keep, summarise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rvpo.errors import RewardError
+from rvpo.evaluate.benchmark import Benchmark, Pending, Row, Summary
+from rvpo.evaluate.results import ResultFolder
+from rvpo.rollout.encoder import Encoder
+from rvpo.rollout.engine import RolloutEngine
+from rvpo.trainer.ranks import Ranks
+from rvpo.trainer.seed import derived_seed
+from rvpo.types import Prompt, Sample
+
+TOO_MANY_FAILED = 0.5
+"""Of a batch's responses: if more could not be graded, the judge is not there, and asking on would
+only waste the rest."""
+
+
+def measure(
+    benchmark: Benchmark,
+    engine: RolloutEngine,
+    folder: ResultFolder,
+    ranks: Ranks,
+    *,
+    batch: int,
+    seed: int,
+    say: Callable[[str], None],
+) -> Summary:
+    """Evaluate the weights that the engine has; batches that `folder` holds are not done again.
+
+    Args:
+        batch: questions that each rank generates at once.
+        seed: of sampling; each batch has one of its own, so that it does not matter where an
+            evaluation was interrupted.
+        say: told what is going on.
+
+    Returns:
+        The scores, the same on every rank.
+
+    Raises:
+        DataError: a prompt is too long for the model.
+        EngineError, RewardError: the engine or the judge failed; what is kept stays.
+    """
+    prompts = benchmark.prompts
+    rows: list[Row] = []
+    size = batch * ranks.size
+    for number, start in enumerate(range(0, len(prompts), size)):
+        chunk = prompts[start : start + size]
+        known = folder.batch(number)
+        ranks.wait()  # nobody writes before all have looked
+        if known is None:
+            say(f"{benchmark.name}: {start} of {len(prompts)} answers")
+            made = _generate(benchmark, engine, chunk, ranks, derived_seed(seed, str(number)))
+            rows += _keep(benchmark, folder, number, made, ranks)
+        elif not all(map(benchmark.is_graded, known)):
+            say(f"{benchmark.name}: asking again what was not graded")
+            mine = list(zip(chunk, known, strict=True))[ranks.share(len(chunk))]
+            made = _finished([(row, benchmark.grade(p, row["completion"])) for p, row in mine])
+            rows += _keep(benchmark, folder, number, made, ranks)
+        else:
+            rows += known
+    summary = benchmark.summarise(rows)
+    if ranks.is_main:
+        folder.conclude(summary)
+    return summary
+
+
+def check_lengths(benchmark: Benchmark, encoder: Encoder) -> None:
+    """Refuse questions that leave no room for an answer.
+
+    Raises:
+        DataError: with the longest of them.
+    """
+    encoder.check_lengths(benchmark.prompts, benchmark.sampling.max_completion_tokens)
+
+
+def _generate(
+    benchmark: Benchmark,
+    engine: RolloutEngine,
+    chunk: Sequence[Prompt],
+    ranks: Ranks,
+    seed: int,
+) -> list[Row]:
+    """This rank's share of the batch, graded while others are still being generated."""
+    mine = chunk[ranks.share(len(chunk))]
+    pending: dict[int, Pending] = {}
+
+    def grade(row: int, sample: Sample) -> None:
+        pending[row] = benchmark.grade(sample.prompt, sample.text)
+
+    rollout = engine.generate(mine, 1, seed, on_sample=grade, sampling=benchmark.sampling)
+    return _finished([(_row(s), pending[n]) for n, s in enumerate(rollout.samples)])
+
+
+def _finished(rows: Sequence[tuple[Row, Pending]]) -> list[Row]:
+    return [{**row, **grade()} for row, grade in rows]
+
+
+def _keep(
+    benchmark: Benchmark, folder: ResultFolder, number: int, made: list[Row], ranks: Ranks
+) -> list[Row]:
+    rows = [row for part in ranks.gather_objects(made) for row in part]
+    ungraded = sum(not benchmark.is_graded(row) for row in rows)
+    if ungraded > TOO_MANY_FAILED * len(rows):
+        raise RewardError(
+            f"{benchmark.name}: {ungraded} of {len(rows)} answers could not be graded in full"
+            f"{_first_failure(rows)}; mend the judge, then give the same command again: verdicts "
+            "that came are not asked for again"
+        )
+    if ranks.is_main:
+        folder.keep(number, rows)
+    return rows
+
+
+def _first_failure(rows: Sequence[Row]) -> str:
+    failures = (v["failure"] for row in rows for v in row.get("verdicts", ()) if v["failure"])
+    first = next(failures, None)
+    return "" if first is None else f" ({first})"
+
+
+def _row(sample: Sample) -> dict[str, Any]:
+    return {
+        "id": sample.prompt.id,
+        "completion": sample.text,
+        "completion_tokens": len(sample.completion_ids),
+        "finish_reason": sample.finish_reason,
+    }

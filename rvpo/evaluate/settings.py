@@ -1,0 +1,81 @@
+"""The settings of benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import PlainSerializer
+
+from rvpo.settings import NonNegativeFloat, PositiveInt, Section
+
+File = Annotated[Path, PlainSerializer(str)]
+
+
+class AnyBenchmarkConfig(Section):
+    limit: PositiveInt | None = None
+    """So many questions, at equal distances over all of them; all if left out."""
+    temperature: NonNegativeFloat = 0.0
+    """0 takes the likeliest token each time."""
+    max_completion_tokens: PositiveInt = 1024
+    batch: PositiveInt = 64
+    """Questions generated at once by each process, and kept when all of them are graded."""
+
+
+class GpqaConfig(AnyBenchmarkConfig):
+    """GPQA (arXiv:2311.12022): multiple choice, four options."""
+
+    path: str
+    """gpqa_diamond.csv, or another file with its columns."""
+    repeats: PositiveInt = 4
+    """How often each question is asked, each time with its options in another order."""
+    extractor: Literal["simple_evals", "robust"] = "simple_evals"
+    """Which reading of the answer gives `accuracy`; both are reported."""
+
+
+class HealthBenchConfig(AnyBenchmarkConfig):
+    """HealthBench (arXiv:2505.08775): criteria of physicians, judged one by one."""
+
+    path: str
+    """A .jsonl file of the full, hard or consensus set, or a Hub dataset id."""
+    split: str = "test"
+    """Split of a Hub dataset; files have one only."""
+    repeats: PositiveInt = 1
+    """Responses to each conversation."""
+    grader_template: File | None = None
+    """A text with <<conversation>> and <<rubric_item>> in place of ours, such as the reference's
+    own. Scores under different templates are not comparable."""
+
+
+class BfclConfig(AnyBenchmarkConfig):
+    """The Berkeley Function Calling Leaderboard, single-turn (gorilla.cs.berkeley.edu)."""
+
+    version: Literal["v3", "v4"] = "v3"
+    """v3 is what RVPO, GDPO and ToolRL report; scores of the two are not comparable."""
+    path: File | None = None
+    """A wheel of `bfcl-eval` of that version, or its folder; fetched once if left out."""
+    categories: tuple[str, ...] = ()
+    """Such as simple_python or live_multiple; all if none is named."""
+    format: Literal["tools", "toolrl"] = "tools"
+    """Functions as tools of the model's chat template, or in a system prompt as ToolRL has them."""
+    system_prompt: File | None = None
+    """Of `toolrl`: a text with <<tools>> in place of ours, such as that of its training data."""
+
+
+class BenchmarksConfig(Section):
+    """Which benchmarks to run, each with its own settings."""
+
+    gpqa: GpqaConfig | None = None
+    healthbench: HealthBenchConfig | None = None
+    bfcl: BfclConfig | None = None
+
+    def chosen(self) -> dict[str, GpqaConfig | HealthBenchConfig | BfclConfig]:
+        """Those that are set, by name."""
+        return dict(self._set())
+
+    def _set(self) -> Iterator[tuple[str, GpqaConfig | HealthBenchConfig | BfclConfig]]:
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if value is not None:
+                yield name, value

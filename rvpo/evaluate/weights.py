@@ -1,0 +1,41 @@
+"""The weights of a saved model, for an engine that is to take them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rvpo.model_files import unreadable_model
+
+
+class SavedWeights:
+    """A model as transformers reads it, weight by weight; see `rvpo.rollout.engine.Weights`.
+
+    Args:
+        path: a folder or a Hub id.
+        dtype: of the engine.
+
+    Raises:
+        ConfigError: there is no such model.
+    """
+
+    def __init__(self, path: str, dtype: torch.dtype, *, trust_remote_code: bool) -> None:
+        from transformers import AutoModelForCausalLM
+
+        try:
+            self._model: Any = AutoModelForCausalLM.from_pretrained(
+                path, dtype=dtype, trust_remote_code=trust_remote_code
+            )
+        except Exception as error:  # the loaders raise anything at a broken file
+            raise unreadable_model(path, error) from error
+
+    def layout(self) -> Sequence[tuple[str, torch.dtype, tuple[int, ...]]]:
+        """See `Weights.layout`."""
+        return [(name, weight.dtype, tuple(weight.shape)) for name, weight in self]
+
+    def __iter__(self) -> Iterator[tuple[str, Tensor]]:
+        for name, weight in self._model.named_parameters(remove_duplicate=False):
+            yield name, weight.detach()

@@ -1,0 +1,97 @@
+"""What is saved after a step: models to use, and the checkpoint to go on from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from rvpo.errors import ConfigError
+from rvpo.report.run_folder import RunFolder, write_json
+from rvpo.trainer.checkpoint import Checkpoints
+from rvpo.trainer.policy import Policy
+from rvpo.trainer.ranks import Ranks
+
+
+class Keep(Protocol):
+    """Saves what is due."""
+
+    def __call__(
+        self, step: int, policy: Policy, scores: Mapping[str, float], *, last: bool
+    ) -> None:
+        """Called on every rank.
+
+        Args:
+            step: updates done.
+            scores: of the evaluation after this step, the same on every rank; empty without one.
+            last: no later call will come.
+
+        Raises:
+            CheckpointError: something cannot be written.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """Checkpoints, and models for transformers and vLLM: every so often, and the best one.
+
+    Args:
+        export: writes the policy as a model folder, called on every rank.
+        models_every: steps between models, 0 for none.
+        best: the metric whose highest value chooses the best model; None for none.
+    """
+
+    checkpoints: Checkpoints
+    export: Callable[[Path], None]
+    folder: RunFolder
+    ranks: Ranks
+    models_every: int
+    best: str | None
+
+    def __call__(
+        self, step: int, policy: Policy, scores: Mapping[str, float], *, last: bool
+    ) -> None:
+        """See `Keep`. The checkpoint comes last: what a kill prevents is done again."""
+        if self.models_every and step % self.models_every == 0:
+            self.export(self.folder.model_after(step))
+        if self.best is not None and scores:
+            self._keep_best(step, self.best, scores)
+        self.checkpoints.after(step, policy, last=last)
+
+    def check(self, scores: Mapping[str, float]) -> None:
+        """Refuse a metric that no evaluation gives.
+
+        Args:
+            scores: of any evaluation; none says nothing.
+
+        Raises:
+            ConfigError: the metric is not among them.
+        """
+        if self.best is not None and scores and self.best not in scores:
+            raise ConfigError(
+                f"checkpoint.best: no evaluation gives '{self.best}'; there are "
+                f"{', '.join(sorted(scores))}"
+            )
+
+    def _keep_best(self, step: int, metric: str, scores: Mapping[str, float]) -> None:
+        self.check(scores)
+        known = read_best(self.folder)
+        self.ranks.wait()  # nobody writes before all have looked
+        if known is not None and known["value"] >= scores[metric]:
+            return
+        self.export(self.folder.best)
+        if self.ranks.is_main:
+            write_json(
+                self.folder.best_of, {"metric": metric, "value": scores[metric], "step": step}
+            )
+
+
+def read_best(folder: RunFolder) -> dict[str, float] | None:
+    """Which model is in `best/`: metric, value and step; None if there is none yet."""
+    if not folder.best_of.exists() or not folder.best.exists():
+        return None
+    found: dict[str, float] = json.loads(folder.best_of.read_text(encoding="utf-8"))
+    return found
