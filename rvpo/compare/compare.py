@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from rvpo.compare.benchmarks import benchmark_counts
 from rvpo.compare.comparison import Comparison
 from rvpo.compare.execute import default_jobs, train_missing
 from rvpo.compare.neglect import BETTER
@@ -37,7 +38,9 @@ def compare(
             f"{comparison.file}: data.held_out is missing, and arms are compared on prompts that "
             "nobody trained on; add it"
         )
-    _check_names(satisfied, primary, tuple(config.rewards))
+    _check_names(
+        satisfied, primary, tuple(config.rewards), tuple(config.evaluate.benchmarks.chosen())
+    )
     try:
         train_missing(comparison, jobs or default_jobs(config.distributed.processes), console)
     except KeyboardInterrupt:
@@ -53,8 +56,14 @@ def compare(
         for arm in comparison.arms
     }
     columns = _columns(evaluations)
-    _check_names(satisfied, primary, columns, whole=True)
-    rows, scale = verdict(evaluations, satisfied, primary)
+    benchmarks = benchmark_counts(
+        {arm.name: [run.folder for run in comparison.of_arm(arm)] for arm in comparison.arms}
+    )
+    scores = {
+        name for runs in benchmarks.values() for run in runs for s in run.values() for name in s
+    }
+    _check_names(satisfied, primary, columns, sorted(scores), whole=True)
+    rows, scale = verdict(evaluations, satisfied, primary, benchmarks)
     for stage in ("final", "peak"):
         console.print(render(rows, stage, comparison.seeds))
     console.print(explain(scale, columns))
@@ -64,13 +73,18 @@ def compare(
 
 
 def _check_names(
-    satisfied: Iterable[str], primary: Iterable[str], names: Sequence[str], *, whole: bool = False
+    satisfied: Iterable[str],
+    primary: Iterable[str],
+    names: Sequence[str],
+    scores: Sequence[str],
+    *,
+    whole: bool = False,
 ) -> None:
-    """Refuse what names no reward: before training by the names of rewards, afterwards by the
-    `whole` names of columns, which for rubrics are known only then."""
+    """Refuse what names no reward or score: before training by the names of rewards and benchmarks,
+    afterwards by the `whole` names of columns and scores, some of which are known only then."""
     for option, given, known in (
         ("--satisfied", satisfied, names),
-        ("--primary", primary, (*names, *BETTER)),
+        ("--primary", primary, (*names, *BETTER, *scores)),
     ):
         for name in given:
             if (name if whole or name in BETTER else name.partition("/")[0]) not in known:

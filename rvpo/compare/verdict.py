@@ -51,12 +51,15 @@ class Row:
 
 Evaluations = Mapping[str, Sequence[Mapping[int, HeldOutScores]]]
 """By arm, then by seed, the held-out scores after each step that has some."""
+Counted = Mapping[str, Sequence[Mapping[int, Mapping[str, Counts]]]]
+"""By arm, seed, step and metric."""
 
 
 def verdict(
     evaluations: Evaluations,
     satisfied: Mapping[str, float] | None = None,
     primary: Collection[str] = (),
+    benchmarks: Counted | None = None,
 ) -> tuple[list[Row], Scale]:
     """Compare the arms by every reward and metric of neglect, at the end and at the peak.
 
@@ -66,6 +69,7 @@ def verdict(
         evaluations: of all arms, with the same prompts in the same order.
         satisfied: see `Scale.of`.
         primary: the metrics to test, all if none is named.
+        benchmarks: further metrics, of the same arms, seeds and steps.
 
     Raises:
         ValueError: the runs were scored on different prompts or rewards.
@@ -79,8 +83,11 @@ def verdict(
         arm: [{step: counts(e, scale) for step, e in run.items() if step} for run in runs]
         for arm, runs in evaluations.items()
     }
-    prompts, seeds = len(every[0].prompt_ids), min(map(len, evaluations.values()))
-    draws = Draws.of(prompts, seeds)
+    for arm, runs in (benchmarks or {}).items():
+        for known, further in zip(counted[arm], runs, strict=True):
+            for step in known:
+                known[step] |= further.get(step, {})
+    draws = _Draws(min(map(len, evaluations.values())))
     stages: tuple[Stage, ...] = ("final", "peak")
     metrics = list(next(iter(counted[next(iter(counted))][0].values())))
     rows = [
@@ -92,41 +99,38 @@ def verdict(
     return _corrected(rows, primary or metrics), scale
 
 
-@dataclass(frozen=True)
-class Draws:
-    """Which seeds and prompts each resample of the bootstrap has, the same for all arms."""
+class _Draws:
+    """Which seeds and prompts each resample of the bootstrap has, the same for all arms and for all
+    metrics over as many prompts, and always the same ones."""
 
-    seeds: npt.NDArray[np.int64]  # [B, S] drawn seeds
-    prompts: Floats  # [B, P] how often each prompt was drawn
+    def __init__(self, seeds: int) -> None:
+        self.seeds: npt.NDArray[np.int64] = np.random.default_rng(0).integers(
+            seeds, size=(RESAMPLES, seeds)
+        )  # [B, S]
+        self._prompts: dict[int, Floats] = {}
 
-    @classmethod
-    def of(cls, prompts: int, seeds: int) -> Draws:
-        """Always the same ones."""
-        chance = np.random.default_rng(0)
-        return cls(
-            seeds=chance.integers(seeds, size=(RESAMPLES, seeds)),
-            prompts=chance.multinomial(prompts, [1 / prompts] * prompts, size=RESAMPLES).astype(
-                np.float64
-            ),
-        )
-
-
-Counted = Mapping[str, Sequence[Mapping[int, Mapping[str, Counts]]]]
+    def prompts(self, count: int) -> Floats:
+        """[B, P] how often each of so many prompts was drawn."""
+        if count not in self._prompts:
+            drawn = np.random.default_rng(1).multinomial(count, [1 / count] * count, RESAMPLES)
+            self._prompts[count] = drawn.astype(np.float64)
+        return self._prompts[count]
 
 
 def _chosen(stage: Stage, metric: str, run: Mapping[int, Mapping[str, Counts]]) -> Counts:
     """The metric of a run at its last step, or at the step where it is best."""
+    measured = {step: found for step, found in run.items() if metric in found}
     if stage == "final":
-        return run[max(run)][metric]
+        return measured[max(measured)][metric]
     sign = BETTER.get(metric, 1)
-    values = {step: sign * found[metric].whole for step, found in run.items()}
+    values = {step: sign * found[metric].whole for step, found in measured.items()}
     known = {step: value for step, value in values.items() if not math.isnan(value)}
-    best = max(known, key=known.__getitem__) if known else max(run)
-    return run[best][metric]
+    best = max(known, key=known.__getitem__) if known else max(measured)
+    return measured[best][metric]
 
 
 def _compare(
-    stage: Stage, metric: str, pair: tuple[str, str], counted: Counted, draws: Draws
+    stage: Stage, metric: str, pair: tuple[str, str], counted: Counted, draws: _Draws
 ) -> Row:
     seeds = draws.seeds.shape[1]
     chosen = [[_chosen(stage, metric, run) for run in counted[arm][:seeds]] for arm in pair]
@@ -135,7 +139,10 @@ def _compare(
     if not np.isfinite(first + second).all():
         return Row(**names, **dict.fromkeys(_NUMBERS))  # type: ignore[arg-type]
     differences = second - first
-    drawn = [np.stack([each.value(draws.prompts) for each in runs]) for runs in chosen]  # [S, B]
+    drawn = [
+        np.stack([each.value(draws.prompts(len(each.numerator))) for each in runs])
+        for runs in chosen
+    ]  # [S, B]
     resampled = np.take_along_axis(drawn[1] - drawn[0], draws.seeds.T, axis=0).mean(axis=0)
     low, high = np.nanpercentile(resampled, [2.5, 97.5])
     spread = float(differences.std(ddof=1)) if seeds > 1 else 0.0

@@ -33,6 +33,11 @@ class Summary:
 
     scores: Mapping[str, Score]
     """The first is the one to quote."""
+    curves: tuple[str, ...] = ()
+    """The scores to draw over training."""
+    by_question: Mapping[str, float] = field(default_factory=dict)
+    """What each question adds to the first score, which is their mean but for clipping: to compare
+    models question by question."""
     about: Mapping[str, Any] = field(default_factory=dict)
     """JSON-ready: coverage, rates of unreadable answers, and what is missing and why."""
 
@@ -73,6 +78,14 @@ class Benchmark(Protocol):
     def summarise(self, rows: Sequence[Row]) -> Summary:
         """The scores of all rows, one a prompt in their order."""
         ...
+
+
+def by_question(values: Sequence[tuple[str, float]]) -> dict[str, float]:
+    """The mean of each question's values, by question."""
+    found: dict[str, list[float]] = {}
+    for question, value in values:
+        found.setdefault(question, []).append(value)
+    return {question: sum(each) / len(each) for question, each in found.items()}
 
 
 def evenly(items: Sequence[T], limit: int | None) -> Sequence[T]:

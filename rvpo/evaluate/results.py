@@ -68,8 +68,18 @@ class ResultFolder:
         scores = {name: asdict(score) for name, score in summary.scores.items()}
         write_json(
             self.summary,
-            {"scores": scores, "about": dict(summary.about), "identity": _read(self.identity)},
+            {
+                "scores": scores,
+                "curves": list(summary.curves),
+                "about": dict(summary.about),
+                "by_question": dict(summary.by_question),
+                "identity": _read(self.identity),
+            },
         )
+
+    def claimed(self) -> Mapping[str, Any]:
+        """What the scores depend on; empty if nothing was begun."""
+        return _read(self.identity) if self.identity.exists() else {}
 
     def concluded(self) -> Summary | None:
         """The scores, once there are some."""
@@ -84,7 +94,12 @@ class ResultFolder:
             )
             for name, score in found["scores"].items()
         }
-        return Summary(scores=scores, about=found["about"])
+        return Summary(
+            scores=scores,
+            curves=tuple(found["curves"]),
+            about=found["about"],
+            by_question=found["by_question"],
+        )
 
     def _batch(self, number: int) -> Path:
         return self.samples / f"batch-{number:06d}.jsonl"

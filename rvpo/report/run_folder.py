@@ -184,6 +184,11 @@ class RunFolder:
         """Where the results of a benchmark after `step` updates are."""
         return self.benchmarks / name / f"step-{step:06d}"
 
+    def benchmarked(self, name: str) -> list[int]:
+        """The steps that have results of a benchmark, in order."""
+        folders = (self.benchmarks / name).glob("step-*/summary.json")
+        return sorted(int(path.parent.name[5:]) for path in folders)
+
     def evaluation(self, step: int) -> Path:
         """Where the held-out scores after `step` updates are."""
         return self.evaluations / f"step-{step:06d}.json"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from rvpo.compare.neglect import Counts
 from rvpo.compare.verdict import Row, verdict
 from rvpo.report.held_out import HeldOutScores
 from tests.compare.test_neglect import evaluation
@@ -109,3 +110,20 @@ def test_arms_beyond_four_are_compared_with_the_first() -> None:
 def test_runs_on_other_prompts_are_refused() -> None:
     with pytest.raises(ValueError, match="different prompts"):
         verdict({"x": [{10: noisy(0.5, 1)}], "y": [{10: noisy(0.5, 1, prompts=29)}]})
+
+
+def test_a_benchmark_is_compared_question_by_question() -> None:
+    def scores(*values: float) -> dict[str, Counts]:
+        return {"quiz/accuracy": Counts(np.array([values]).T, np.ones((len(values), 1)))}
+
+    evaluations = {"x": runs(0.2, 0.3), "y": runs(0.7, 0.6, seed=50)}
+    benchmarks = {
+        "x": [{10: scores(0, 1, 0)}, {10: scores(0, 0, 0)}],
+        "y": [{10: scores(1, 1, 0)}, {10: scores(1, 1, 1)}],
+    }
+    found, _ = verdict(evaluations, primary=["quiz/accuracy"], benchmarks=benchmarks)
+    (row,) = [r for r in found if r.metric == "quiz/accuracy" and r.stage == "final"]
+    assert row.difference == pytest.approx((1 / 3 + 3 / 3) / 2)
+    assert row.interval is not None
+    assert 0 <= row.interval[0] < row.difference < row.interval[1] <= 1
+    assert [r.metric for r in found if r.p_holm is not None] == ["quiz/accuracy"] * 2

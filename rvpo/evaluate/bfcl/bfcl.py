@@ -127,6 +127,8 @@ class Bfcl:
         }
         return Summary(
             scores=found,
+            curves=("accuracy", *(n for n in ("non_live", "live") if n in found), "format"),
+            by_question={row["id"]: float(row["valid"]) for row in rows},
             about={
                 "release": PINS[self.config.version].release,
                 "format": self.config.format,

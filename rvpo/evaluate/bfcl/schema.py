@@ -3,8 +3,9 @@
 As the original gives them to models that are called through an interface for tools: the language
 is added to every description, parameters of Java and JavaScript become texts whose description
 tells the type, types become those of JSON Schema, and dots in names become underscores. What is
-added to descriptions says the same in our own words. The original does so down to the entries of a list in a list; here all levels are treated alike,
-and an entry of an unknown type is a string, where the original raises.
+added to descriptions says the same in our own words. The original does so down to the entries of
+a list in a list; here all levels are treated alike, and an entry of an unknown type is a string,
+where the original raises.
 """
 
 from __future__ import annotations

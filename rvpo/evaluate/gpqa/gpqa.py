@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from rvpo.evaluate.benchmark import Pending, Row, Score, Summary, evenly
+from rvpo.evaluate.benchmark import Pending, Row, Score, Summary, by_question, evenly
 from rvpo.evaluate.gpqa.extract import EXTRACTORS, LETTERS
 from rvpo.evaluate.gpqa.questions import Question, order, read_questions
 from rvpo.evaluate.settings import GpqaConfig
@@ -93,6 +93,10 @@ class Gpqa:
             scores[f"unparsed/{name}"] = Score(value=sum(unread) / len(unread), count=len(unread))
         return Summary(
             scores=scores,
+            curves=("accuracy", "accuracy/robust", "unparsed/simple_evals"),
+            by_question=by_question(
+                [(row["question"], float(row["correct"][chosen])) for row in rows]
+            ),
             about={
                 "extractor": chosen,
                 "questions": len({row["question"] for row in rows}),

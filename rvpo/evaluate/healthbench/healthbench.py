@@ -8,9 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rvpo.errors import RewardError
-from rvpo.evaluate.benchmark import Pending, Row, Score, Summary, evenly
+from rvpo.evaluate.benchmark import Pending, Row, Score, Summary, by_question, evenly
 from rvpo.evaluate.healthbench.records import Record, read_records
-from rvpo.evaluate.healthbench.score import Graded, bootstrap_std, coverage, scores
+from rvpo.evaluate.healthbench.score import (
+    Graded,
+    bootstrap_std,
+    coverage,
+    response_score,
+    scores,
+)
 from rvpo.evaluate.healthbench.template import Template
 from rvpo.evaluate.settings import HealthBenchConfig
 from rvpo.judge.config import IDENTITY, JudgeConfig
@@ -111,6 +117,14 @@ class HealthBench:
         found["coverage"] = Score(value=known["verdicts"], count=len(graded))
         return Summary(
             scores=found,
+            curves=("overall", *(name for name in found if name.startswith("axis/")), "coverage"),
+            by_question=by_question(
+                [
+                    (each.record.id, value)
+                    for each in graded
+                    if (value := response_score(each.record.items, each.met)) is not None
+                ]
+            ),
             about={
                 "coverage": known,
                 "failed verdicts": dict(failures),

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rvpo.compare.neglect import BETTER, Counts, Scale, counts
+from rvpo.compare.neglect import BETTER, Scale, counts
 from rvpo.report.curves import COLOURS, Floats, trailing_mean
 from rvpo.report.page.history import Arm, reward_names
 from rvpo.report.record import PHASES
@@ -65,6 +65,7 @@ def plots(arms: Sequence[Arm], satisfied: Mapping[str, float]) -> list[Plot]:
     """
     names = reward_names(arms)
     found: list[Plot | None] = [_rewards(arms, names), *_held_out(arms, satisfied)]
+    found += _benchmarks(arms)
     found += [_who_decides(arms, names, "bottleneck")]
     found += [_who_decides(arms, names, "weight"), _correlation(arms), _advantages(arms)]
     found += [_judge(arms), _phases(arms)]
@@ -142,7 +143,10 @@ def _held_out(arms: Sequence[Arm], satisfied: Mapping[str, float]) -> list[Plot]
         return []
     scale = Scale.of(every, satisfied)
     found = [
-        [{step: counts(e, scale) for step, e in run.held_out.items()} for run in arm.runs]
+        [
+            {s: {n: c.whole for n, c in counts(e, scale).items()} for s, e in run.held_out.items()}
+            for run in arm.runs
+        ]
         for arm in arms
     ]
     caption = (
@@ -160,7 +164,24 @@ def _held_out(arms: Sequence[Arm], satisfied: Mapping[str, float]) -> list[Plot]
     return [rewards, _evaluated("Neglect on held-out prompts", caption, arms, found, list(BETTER))]
 
 
-Evaluated = Sequence[Sequence[Mapping[int, Mapping[str, Counts]]]]
+def _benchmarks(arms: Sequence[Arm]) -> list[Plot]:
+    """One for each."""
+    names = dict.fromkeys(name for arm in arms for run in arm.runs for name in run.benchmarks)
+    plots = []
+    for name in names:
+        found = [[run.benchmarks.get(name, {}) for run in arm.runs] for arm in arms]
+        scores = dict.fromkeys(
+            s for runs in found for run in runs for at in run.values() for s in at
+        )
+        caption = (
+            "of whole evaluations, after each step at which there was one; not smoothed; "
+            f"{_runs(arms)}"
+        )
+        plots.append(_evaluated(f"Benchmark {name}", caption, arms, found, list(scores)))
+    return plots
+
+
+Evaluated = Sequence[Sequence[Mapping[int, Mapping[str, float]]]]
 """By arm, run, step and metric."""
 
 
@@ -172,9 +193,7 @@ def _evaluated(
         for axes, name in zip(panels, names, strict=False):
             for arm, runs, colour in zip(arms, found, _colours(arms, theme), strict=True):
                 steps = sorted({step for run in runs for step in run})
-                values = [
-                    [run[s][name].whole if s in run else math.nan for s in steps] for run in runs
-                ]
+                values = [[run.get(s, {}).get(name, math.nan) for s in steps] for run in runs]
                 _band(axes, np.array(steps, float), np.array(values, float), colour, arm.name, "o")
             _finish(axes, name)
         _legend(figure, arms, theme)
