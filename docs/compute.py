@@ -115,12 +115,31 @@ def example() -> str:
     return "\n".join(lines)
 
 
+def worth() -> str:
+    """What meeting a criterion raises the aggregate by, against what it raises the mean by."""
+    group, rewards = 16, 3
+    lines = [f"| of {group} meet it | mean | " + " | ".join(f"k = {k:g}" for k in KS) + " |"]
+    lines.append("| --- | --- |" + " --- |" * len(KS))
+    for meeting in (1, 2, 4, 8, 12, 14, 15):
+        scores = torch.zeros(group, rewards, dtype=torch.float64)
+        scores[:meeting, 0] = 1.0  # the other rewards are the same for all
+        z = standardise(scores, torch.ones_like(scores).bool(), group, eps=1e-4).z
+        first, last = z[:1], z[-1:]  # meets it, and does not
+        mean = ((first - last) / rewards).sum().item()
+        p = equal(first)
+        gains = [(soft_min(first, p, k) - soft_min(last, p, k)).item() for k in KS]
+        cells = [f"{gain / mean:.2f}" for gain in gains]
+        lines.append(f"| {meeting} | {mean:.2f} | " + " | ".join(f"× {c}" for c in cells) + " |")
+    return "\n".join(lines)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "example": example,
     "reach": reach,
     "fidelity": fidelity,
     "dead groups": dead_groups,
     "dead rewards": dead_rewards,
+    "worth": worth,
 }
 
 

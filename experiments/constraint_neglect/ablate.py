@@ -3,8 +3,8 @@
     python -m experiments.constraint_neglect.ablate --jobs 2            # all of them
     python -m experiments.constraint_neglect.ablate main inputs --jobs 2
 
-Each is one `rvpo compare`, resumed if it was begun. Tables go to experiments/constraint_neglect/
-results, verdicts in full to runs/constraint_neglect/<name>/verdict.json.
+Each is one `rvpo compare`, resumed if it was begun. The tables of all that are done go to
+results.md beside this file, verdicts in full to runs/constraint_neglect/<name>/verdict.json.
 """
 
 from __future__ import annotations
@@ -129,6 +129,29 @@ def table(about: str, verdict: Mapping[str, Any]) -> str:
     return "\n".join([*lines, ""])
 
 
+def taylor(folder: Path) -> str:
+    """Markdown: how far the soft minimum was from its expansion during training, and the bound."""
+    lines = ["## Distance to the Taylor expansion, against its bound", ""]
+    lines += _markdown_row(["", "mean distance", "mean bound", "largest of a step", "its bound"])
+    lines.append("| --- |" + " --- |" * 4)
+    arms = [path for path in folder.glob("rvpo*") if path.is_dir()]
+    for arm in sorted(arms, key=lambda path: float(path.name.partition("_k=")[2] or "inf")):
+        files = sorted(arm.glob("seed-*/metrics.jsonl"))
+        rows = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        pairs = [
+            (row["advantage/taylor_residual"], row["advantage/taylor_bound"])
+            for row in rows
+            if "advantage/taylor_residual" in row
+        ]
+        if pairs:
+            distances, bounds = zip(*pairs, strict=True)
+            means = [sum(distances) / len(pairs), sum(bounds) / len(pairs)]
+            cells = [f"{number:.4f}" for number in (*means, *max(pairs))]
+            lines += _markdown_row([arm.name.replace("_", " "), *cells])
+    about = "Means of a step's samples, over all steps and seeds of the comparison `estimators`."
+    return "\n".join([*lines, "", about, ""])
+
+
 def _markdown_row(cells: Sequence[str]) -> list[str]:
     return ["| " + " | ".join(cells) + " |"]
 
@@ -150,13 +173,28 @@ def main() -> None:
     if unknown := [name for name in options.names if name not in ABLATIONS]:
         parser.error(f"{', '.join(unknown)}: there is no such; there are {', '.join(ABLATIONS)}")
     for name in options.names:
-        folder = compare(name, options.seeds, options.jobs)
-        verdict = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
-        notes = f"{options.seeds} seeds. Interval: {verdict['interval']}. p: {verdict['test']}."
-        path = HERE / "results" / f"{name}.md"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(table(ABLATIONS[name].about, verdict) + f"\n{notes}\n", encoding="utf-8")
-        print(path)
+        compare(name, options.seeds, options.jobs)
+    path = HERE / "results.md"
+    path.write_text(results(), encoding="utf-8")
+    print(path)
+
+
+def results() -> str:
+    """Markdown: the tables of every comparison that is done."""
+    parts = []
+    for name, ablation in ABLATIONS.items():
+        file = RUNS / name / "verdict.json"
+        if not file.exists():
+            continue
+        verdict = json.loads(file.read_text(encoding="utf-8"))
+        parts.append(table(ablation.about, verdict))
+        if name == "estimators":
+            parts.append(taylor(RUNS / name))
+    about = (
+        "Written by `python -m experiments.constraint_neglect.ablate`. Means over held-out prompts "
+        f"and seeds after the last step. Interval: {verdict['interval']}. p: {verdict['test']}."
+    )
+    return "\n".join(["# Tables", "", about, "", *parts])
 
 
 if __name__ == "__main__":

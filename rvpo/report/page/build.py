@@ -68,6 +68,8 @@ def _template() -> str:
 def _environment() -> Environment:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["number"] = _number
+    environment.filters["change"] = lambda value: "-" if value is None else f"{value:+.3f}"
+    environment.filters["p"] = lambda value: "-" if value is None else f"{value:.2g}"
     return environment
 
 
