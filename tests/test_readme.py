@@ -64,4 +64,9 @@ def test_every_training_command_names_a_valid_run(command: str) -> None:
 
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^):]+)\)", README))
 def test_every_link_leads_to_a_file(link: str) -> None:
-    assert (ROOT / link).exists()
+    file, _, heading = link.partition("#")
+    assert (ROOT / file).exists()
+    if heading:
+        text = (ROOT / file).read_text(encoding="utf-8")
+        headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+        assert heading in [h.lower().replace(" ", "-") for h in headings]
