@@ -140,7 +140,7 @@ def test_every_problem_is_reported_at_once(file: Path) -> None:
         ("advantage.kk=2", "advantage.kk: no such setting; did you mean 'k'?"),
         (
             "checkpoint.zzz=2",
-            "checkpoint.zzz: no such setting; allowed here: best, every, keep, models_every",
+            "checkpoint.zzz: no such setting; allowed here: every, keep, models_every, best",
         ),
         (
             "rollout.engine={name: transformers, gpu_memory: 0.5}",
