@@ -71,8 +71,8 @@ class Benchmark(Protocol):
         """Begin to grade; returns at once."""
         ...
 
-    def is_graded(self, row: Row) -> bool:
-        """Whether the row has all of its grade, so that nothing needs to be asked again."""
+    def ungraded(self, row: Row) -> float:
+        """The share of the row's grade that could not be determined; 0 asks nothing again."""
         ...
 
     def summarise(self, rows: Sequence[Row]) -> Summary:

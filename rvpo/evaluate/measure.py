@@ -15,8 +15,8 @@ from rvpo.trainer.seed import derived_seed
 from rvpo.types import Prompt, Sample
 
 TOO_MANY_FAILED = 0.5
-"""Of a batch's responses: if more could not be graded, the judge is not there, and asking on would
-only waste the rest."""
+"""Of a batch's verdicts: if more failed, the judge is not there, and asking on would only waste the
+rest."""
 
 
 def measure(
@@ -55,7 +55,7 @@ def measure(
             say(f"{benchmark.name}: {start} of {len(prompts)} answers")
             made = _generate(benchmark, engine, chunk, ranks, derived_seed(seed, str(number)))
             rows += _keep(benchmark, folder, number, made, ranks)
-        elif not all(map(benchmark.is_graded, known)):
+        elif any(map(benchmark.ungraded, known)):
             say(f"{benchmark.name}: asking again what was not graded")
             mine = list(zip(chunk, known, strict=True))[ranks.share(len(chunk))]
             made = _finished([(row, benchmark.grade(p, row["completion"])) for p, row in mine])
@@ -103,10 +103,10 @@ def _keep(
     benchmark: Benchmark, folder: ResultFolder, number: int, made: list[Row], ranks: Ranks
 ) -> list[Row]:
     rows = [row for part in ranks.gather_objects(made) for row in part]
-    ungraded = sum(not benchmark.is_graded(row) for row in rows)
-    if ungraded > TOO_MANY_FAILED * len(rows):
+    ungraded = sum(map(benchmark.ungraded, rows)) / len(rows)
+    if ungraded > TOO_MANY_FAILED:
         raise RewardError(
-            f"{benchmark.name}: {ungraded} of {len(rows)} answers could not be graded in full"
+            f"{benchmark.name}: {ungraded:.0%} of the verdicts on {len(rows)} answers failed"
             f"{_first_failure(rows)}; mend the judge, then give the same command again: verdicts "
             "that came are not asked for again"
         )
@@ -124,6 +124,7 @@ def _first_failure(rows: Sequence[Row]) -> str:
 def _row(sample: Sample) -> dict[str, Any]:
     return {
         "id": sample.prompt.id,
+        "prompt": [dict(message) for message in sample.prompt.messages],
         "completion": sample.text,
         "completion_tokens": len(sample.completion_ids),
         "finish_reason": sample.finish_reason,

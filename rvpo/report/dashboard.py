@@ -81,6 +81,12 @@ def workspace(config: RunConfig, entity: str) -> Any:
         if title != "Judge" or config.judge is not None:
             lines = [_line(label, [metric]) for label, metric in metrics.items()]
             sections.append(workspaces.Section(name=title, panels=lines, is_open=True))
+    for name in config.evaluate.benchmarks.chosen():
+        line = panels.LinePlot(title="all scores", x="Step", metric_regex=f"^eval/{name}/[^/]+$")
+        parts = panels.LinePlot(title="by part", x="Step", metric_regex=f"^eval/{name}/.+/.+$")
+        sections.append(
+            workspaces.Section(name=f"Benchmark: {name}", panels=[line, parts], is_open=True)
+        )
     table = panels.WeavePanelSummaryTable(table_name="completions")
     sections.append(workspaces.Section(name="Completions", panels=[table], is_open=True))
     return workspaces.Workspace(

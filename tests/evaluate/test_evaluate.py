@@ -135,7 +135,7 @@ def test_a_dead_judge_ends_it_in_one_sentence_and_costs_nothing(
     with FakeEndpoint(script=script) as endpoint:
         quick = ("judge.deadline_s=2", "judge.timeout_s=1")
         said = evaluate(*judged(endpoint, tmp_path, tiny_model, *quick), code=2)
-        assert "2 of 2 answers could not be graded in full" in said
+        assert "of the verdicts on 2 answers failed (" in said
         asked = len(endpoint.seen.bodies)
         dead = False
         evaluate(*judged(endpoint, tmp_path, tiny_model, *quick))

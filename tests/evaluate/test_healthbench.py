@@ -336,7 +336,7 @@ def test_verdicts_find_their_items_and_failures_stay_unknown(tmp_path: Path) -> 
     ]
     assert [v["met"] for v in rows[0]["verdicts"]] == [False, True]
     assert [v["met"] for v in rows[1]["verdicts"]] == [None, False]
-    assert [benchmark.is_graded(row) for row in rows] == [True, False]
+    assert [benchmark.ungraded(row) for row in rows] == [0, 0.5]
     assert rows[0]["canary"] == "invented"
     summary = benchmark.summarise(rows)
     assert summary.scores["overall"].value == 0  # -3/5, and nothing of the second

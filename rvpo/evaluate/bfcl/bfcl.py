@@ -97,9 +97,9 @@ class Bfcl:
         }
         return lambda: graded
 
-    def is_graded(self, row: Graded) -> bool:
-        """See `Benchmark.is_graded`."""
-        return "valid" in row
+    def ungraded(self, row: Graded) -> float:
+        """See `Benchmark.ungraded`: everything can be determined."""
+        return 0.0
 
     def summarise(self, rows: Sequence[Graded]) -> Summary:
         """The share of all questions that were asked, of each category, and the leaderboard's own

@@ -76,9 +76,9 @@ class Gpqa:
         }
         return lambda: row
 
-    def is_graded(self, row: Row) -> bool:
-        """See `Benchmark.is_graded`."""
-        return "correct" in row
+    def ungraded(self, row: Row) -> float:
+        """See `Benchmark.ungraded`: everything can be determined."""
+        return 0.0
 
     def summarise(self, rows: Sequence[Row]) -> Summary:
         """Accuracy by either reading, in all and by domain; unread answers are wrong."""

@@ -101,9 +101,10 @@ class HealthBench:
             "verdicts": [_verdict(answer) for answer in answers.result()],
         }
 
-    def is_graded(self, row: Row) -> bool:
-        """See `Benchmark.is_graded`: what failed is asked again by the next start."""
-        return all(verdict["met"] is not None for verdict in row.get("verdicts", [{"met": None}]))
+    def ungraded(self, row: Row) -> float:
+        """See `Benchmark.ungraded`: what failed is asked again by the next start."""
+        unknown = [verdict["met"] is None for verdict in row["verdicts"]]
+        return sum(unknown) / len(unknown) if unknown else 0.0
 
     def summarise(self, rows: Sequence[Row]) -> Summary:
         """See `rvpo.evaluate.healthbench.score`."""
