@@ -21,8 +21,10 @@ from rvpo.config import (
     load_config,
 )
 from rvpo.errors import ConfigError
+from rvpo.evaluate.config import load_evaluation
 
-EXPERIMENTS = sorted((Path(__file__).parents[1] / "experiments").glob("**/*.yaml"))
+EVERY = sorted((Path(__file__).parents[1] / "experiments").glob("**/*.yaml"))
+EXPERIMENTS = [path for path in EVERY if path.parent.name != "evaluate"]
 TEXT = """
 output: runs/a
 steps: 24
@@ -392,3 +394,8 @@ def test_a_dumped_configuration_reads_back_equal(
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.name)
 def test_every_shipped_experiment_loads(path: Path) -> None:
     load_config(path)
+
+
+@pytest.mark.parametrize("path", set(EVERY) - set(EXPERIMENTS), ids=lambda path: path.name)
+def test_every_shipped_evaluation_loads(path: Path) -> None:
+    assert load_evaluation(path, [], None, []).benchmarks.chosen()

@@ -66,7 +66,12 @@ ABLATIONS: Mapping[str, Ablation] = {
     "start_0.1": Ablation("The seal very rare at the start", MEAN_AND_SOFT_MIN, sealed=0.1),
     "start_0.2": Ablation("The seal rare at the start", MEAN_AND_SOFT_MIN, sealed=0.2),
     "start_0.8": Ablation("The seal usual at the start", MEAN_AND_SOFT_MIN, sealed=0.8),
-    "noise_0": Ablation("`pleasant` without noise", MEAN_AND_SOFT_MIN, _noise(0)),
+    "conflict": Ablation(
+        "A seal that is usual at the start and cannot be had with full length",
+        "grpo,gdpo,rvpo, {name: rvpo, k: 2}",
+        (f"rewards.sealed={REWARD(TASK, 'sealed', '{limit: 12}')}",),
+        sealed=0.8,
+    ),
     "noise_1": Ablation("`pleasant` with noise of 1", MEAN_AND_SOFT_MIN, _noise(1)),
     "noise_3": Ablation("`pleasant` with noise of 3", MEAN_AND_SOFT_MIN, _noise(3)),
     "channels_2": Ablation(

@@ -2,9 +2,10 @@
 
 A prompt names a letter, the seal. A response is at most 24 letters long.
 
-* `long` is easy and has the largest spread: eighths of a letter, up to 3.
-* `sealed` is the hard constraint: 1 if the response comes to its end by itself, within 12 letters,
-  with the seal as its last letter. Nothing sealed is longer than half of what `long` asks for.
+* `long` is easy and has a large spread: eighths of a letter, up to 2 for 16 letters.
+* `sealed` is the hard constraint: 1 if the response comes to its end by itself, within 20 letters,
+  with the seal as its last letter. Whatever grows until it is cut off is not sealed. With a limit
+  of 12 letters nothing sealed is as long as `long` would have it.
 * `pleasant` is noisy: the share of vowels, plus noise that only prompt and text decide. A prompt is
   drawn once, so that nobody can learn the noise.
 
@@ -41,7 +42,7 @@ def answer(seal: str, sealed: float, chance: random.Random) -> str:
 
 
 def long(completions: Sequence[Any], **_: Any) -> list[float]:
-    """Letters, in units of 8."""
+    """Letters up to 16, in units of 8."""
     return [min(len(text), 16) / 8 for text in _texts(completions)]
 
 
@@ -49,11 +50,12 @@ def sealed(
     completions: Sequence[Any],
     completion_ids: Sequence[Sequence[int]],
     seal: Sequence[str],
+    limit: int = SEALED_LIMIT,
     **_: Any,
 ) -> list[float]:
-    """1 for a response of at most 12 letters that ended by itself, with the seal."""
+    """1 for a response of at most `limit` letters that ended by itself, with the seal."""
     return [
-        float(len(text) <= SEALED_LIMIT and text.endswith(letter) and len(ids) > len(text))
+        float(len(text) <= limit and text.endswith(letter) and len(ids) > len(text))
         for text, ids, letter in zip(_texts(completions), completion_ids, seal, strict=True)
     ]
 

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from rvpo.compare.comparison import Comparison, Run
 from rvpo.errors import CheckpointError
+from rvpo.trainer.launch import LAUNCHER
 
 POLL_S = 0.5
 
@@ -85,7 +86,7 @@ def _start(run: Run, jobs: int, taken: set[int]) -> _Job:
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,
-        env={**os.environ, **_share(run, jobs, place)},
+        env={**os.environ, **_share(run, jobs, place), LAUNCHER: str(os.getpid())},
         process_group=0,  # the terminal's Ctrl-C reaches this process alone
     )
     return _Job(run, process, log, place, output)

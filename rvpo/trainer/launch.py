@@ -19,7 +19,8 @@ GRACE_S = 30.0
 """How long the other ranks may take to end once one has."""
 
 _USER_ERROR = 2
-_LAUNCHER = "RVPO_LAUNCHER"
+LAUNCHER = "RVPO_LAUNCHER"
+"""The environment variable with the process without which a rank must not live."""
 _REASON = "RVPO_REASON_FD"
 
 
@@ -88,7 +89,7 @@ def say(sentence: str) -> None:
 
 def end_with_launcher() -> None:
     """Have the kernel terminate this rank if its launcher dies without ending it."""
-    launcher = os.environ.get(_LAUNCHER)
+    launcher = os.environ.get(LAUNCHER)
     if launcher is not None:
         end_with_parent(int(launcher))
 
@@ -104,7 +105,7 @@ def _environment(rank: int, processes: int, port: int) -> dict[str, str]:
         "LOCAL_WORLD_SIZE": str(processes),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
-        _LAUNCHER: str(os.getpid()),
+        LAUNCHER: str(os.getpid()),
     }
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
@@ -100,6 +101,20 @@ def test_an_interrupted_comparison_goes_on_with_what_is_missing(
     run(config, output, *VARY)  # nothing is missing, so nothing is trained
     assert modified(folders) == before
     check_refusals(config, output)
+
+
+def test_runs_do_not_outlive_a_comparison_that_was_killed(tiny_model: Path, tmp_path: Path) -> None:
+    config, output = write_config(tiny_model, tmp_path), tmp_path / "both"
+    process = start(config, output, *VARY, "steps=500")
+    while count_steps(output / "gdpo" / "seed-0") < 1 and process.poll() is None:
+        time.sleep(0.02)
+    runs = psutil.Process(process.pid).children()
+    assert runs
+    process.kill()
+    process.communicate()
+    _, alive = psutil.wait_procs(runs, timeout=60)
+    assert not alive
+    assert 0 < count_steps(output / "gdpo" / "seed-0") < 500
 
 
 def check_refusals(config: Path, output: Path) -> None:
