@@ -67,10 +67,16 @@ ABLATIONS: Mapping[str, Ablation] = {
     "start_0.2": Ablation("The seal rare at the start", MEAN_AND_SOFT_MIN, sealed=0.2),
     "start_0.8": Ablation("The seal usual at the start", MEAN_AND_SOFT_MIN, sealed=0.8),
     "conflict": Ablation(
-        "A seal that is usual at the start and cannot be had with full length",
+        "A seal that a third of responses has at the start and that full length rules out",
         "grpo,gdpo,rvpo, {name: rvpo, k: 2}",
         (f"rewards.sealed={REWARD(TASK, 'sealed', '{limit: 12}')}",),
         sealed=0.8,
+    ),
+    "guard": Ablation(
+        "The same, with a seal that most responses have at the start",
+        "grpo,gdpo,rvpo, {name: rvpo, k: 2}",
+        (f"rewards.sealed={REWARD(TASK, 'sealed', '{limit: 14}')}",),
+        sealed=1.0,
     ),
     "noise_1": Ablation("`pleasant` with noise of 1", MEAN_AND_SOFT_MIN, _noise(1)),
     "noise_3": Ablation("`pleasant` with noise of 3", MEAN_AND_SOFT_MIN, _noise(3)),

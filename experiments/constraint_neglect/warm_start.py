@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=UPDATES)
     parser.add_argument("--sealed", type=float, default=0.4, help="share of sealed answers")
     options = parser.parse_args()
-    folder = save_tiny_model(options.output, seed=0)
+    folder = save_tiny_model(options.output.with_name(options.output.name + ".partial"), seed=0)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE)
@@ -65,7 +66,9 @@ def main() -> None:
         if update % 100 == 0:
             print(f"update {update}: loss {loss.item():.3f}", flush=True)
     model.save_pretrained(folder)
-    print(f"model {folder}")
+    shutil.rmtree(options.output, ignore_errors=True)
+    folder.rename(options.output)  # only a whole one is taken for the policy
+    print(f"model {options.output}")
 
 
 if __name__ == "__main__":

@@ -46,8 +46,8 @@ class ZScoreEstimator(ABC):
     standardise: bool = True
     """Aggregate z-scores. Off, for comparison: the scores are aggregated as they are, so that k is
     in the units of the rewards and a reward of small spread counts for little, and the aggregate is
-    standardised in its group as GRPO's sum is. Weights and penalty in the metrics are then those of
-    the scores."""
+    standardised in its group as GRPO's sum is. A missing score then counts as its reward's group
+    mean. Weights and penalty in the metrics are those of the scores."""
     whiten: bool = True
     """Scale the advantages of a step to mean 0 and standard deviation 1."""
 
@@ -76,9 +76,13 @@ class ZScoreEstimator(ABC):
         scores = standardise(rewards.values, rewards.valid, size, self.eps)
         used = scores.present & rewards.used
         trained = self._trained(rewards, scores, used)
-        weights = rewards.weights.double().where(self._participating(scores, used), 0.0)
+        if self.standardise:
+            inputs, heard = scores.z, used
+        else:  # as if it were an average one: the rewards that a row lacks must not move it
+            inputs = rewards.values.double().where(scores.present, scores.mean)
+            heard = scores.compared & (rewards.weights > 0)
+        weights = rewards.weights.double().where(self._participating(scores, heard), 0.0)
 
-        inputs = scores.z if self.standardise else rewards.values.double().where(used, 0.0)
         aggregate = self.aggregate(inputs[trained], weights[trained], progress)
         advantages = aggregate.values
         if not self.standardise:

@@ -13,6 +13,9 @@ import yaml
 from rvpo import document
 from rvpo.errors import ConfigError
 
+OWN = ("output", "seed", "report")
+"""What runs of one comparison differ in beside what varies."""
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -36,12 +39,13 @@ def parse_arms(vary: Sequence[str]) -> tuple[Arm, ...]:
             that name alone will do: `advantage=grpo,{name: rvpo, k: 2}`.
 
     Raises:
-        ConfigError: one cannot be read, or there are not two different arms.
+        ConfigError: one cannot be read or replaces another, or there are not two different arms.
     """
     settings = [_parse(text) for text in vary]
     paths = [path for path, _ in settings]
     if len(set(paths)) < len(paths):
         raise ConfigError(f"--vary {max(paths, key=paths.count)}: given twice; name it once")
+    _check_paths(paths)
     arms = []
     for values in product(*(values for _, values in settings)):
         pairs = list(zip(paths, values, strict=True))
@@ -53,6 +57,20 @@ def parse_arms(vary: Sequence[str]) -> tuple[Arm, ...]:
             "for example --vary advantage=grpo,gdpo,rvpo"
         )
     return tuple(arms)
+
+
+def _check_paths(paths: Sequence[str]) -> None:
+    for path in paths:
+        if path.partition(".")[0] in OWN:
+            raise ConfigError(
+                f"--vary {path}: a comparison sets that itself; seeds are counted by --seeds"
+            )
+        inner = next((other for other in paths if other.startswith(f"{path}.")), None)
+        if inner is not None:
+            raise ConfigError(
+                f"--vary {inner}: {path} varies as well and would replace it; vary the whole "
+                f"section in one, as in --vary {path}=grpo,{{name: rvpo, k: 2}}"
+            )
 
 
 def _parse(text: str) -> tuple[str, list[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from rvpo.compare.execute import default_jobs, train_missing
 from rvpo.compare.neglect import BETTER
 from rvpo.compare.render import explain, render
 from rvpo.compare.verdict import verdict, verdict_json
+from rvpo.config import RunConfig
 from rvpo.errors import ConfigError
 from rvpo.report.held_out import HeldOutScores
 from rvpo.report.run_folder import write_json
+from rvpo.rewards.config import RubricRewardConfig
 
 
 def compare(
@@ -38,9 +41,7 @@ def compare(
             f"{comparison.file}: data.held_out is missing, and arms are compared on prompts that "
             "nobody trained on; add it"
         )
-    _check_names(
-        satisfied, primary, tuple(config.rewards), tuple(config.evaluate.benchmarks.chosen())
-    )
+    _check_names(satisfied, primary, tuple(config.rewards), _open_names(config))
     try:
         train_missing(comparison, jobs or default_jobs(config.distributed.processes), console)
     except KeyboardInterrupt:
@@ -49,11 +50,7 @@ def compare(
     for problem in comparison.unequal_starts():
         console.print(f"note: {problem}, so runs of a seed differ by sampling too", style="yellow")
     evaluations = {
-        arm.name: [
-            {step: run.evaluation(step) for step in run.folder.evaluated()}
-            for run in comparison.of_arm(arm)
-        ]
-        for arm in comparison.arms
+        arm.name: [run.evaluations() for run in comparison.of_arm(arm)] for arm in comparison.arms
     }
     columns = _columns(evaluations)
     benchmarks = benchmark_counts(
@@ -62,7 +59,7 @@ def compare(
     scores = {
         name for runs in benchmarks.values() for run in runs for s in run.values() for name in s
     }
-    _check_names(satisfied, primary, columns, sorted(scores), whole=True)
+    _check_names(satisfied, primary, (*columns, *scores), ())
     rows, scale = verdict(evaluations, satisfied, primary, benchmarks)
     for stage in ("final", "peak"):
         console.print(render(rows, stage, comparison.seeds))
@@ -72,25 +69,30 @@ def compare(
     console.print(f"verdict {path}")
 
 
+def _open_names(config: RunConfig) -> tuple[str, ...]:
+    """Of what has parts whose names are known only after training: rubrics and benchmarks."""
+    rubrics = (n for n, r in config.rewards.items() if isinstance(r, RubricRewardConfig))
+    return (*rubrics, *config.evaluate.benchmarks.chosen())
+
+
 def _check_names(
-    satisfied: Iterable[str],
-    primary: Iterable[str],
-    names: Sequence[str],
-    scores: Sequence[str],
-    *,
-    whole: bool = False,
+    satisfied: Iterable[str], primary: Iterable[str], names: Sequence[str], parents: Sequence[str]
 ) -> None:
-    """Refuse what names no reward or score: before training by the names of rewards and benchmarks,
-    afterwards by the `whole` names of columns and scores, some of which are known only then."""
+    """Refuse what names no reward or score.
+
+    Args:
+        names: those that are known.
+        parents: any part of these will do for now.
+    """
     for option, given, known in (
         ("--satisfied", satisfied, names),
-        ("--primary", primary, (*names, *BETTER, *scores)),
+        ("--primary", primary, (*names, *BETTER)),
     ):
         for name in given:
-            if (name if whole or name in BETTER else name.partition("/")[0]) not in known:
-                what = "reward" if known is names else "metric"
+            if name not in known and name.partition("/")[0] not in parents:
                 raise ConfigError(
-                    f"{option} {name}: there is no such {what}; there are {', '.join(known)}"
+                    f"{option} {name}: there is no such {'reward' if known is names else 'metric'};"
+                    f" there are {', '.join((*known, *(f'{parent}/...' for parent in parents)))}"
                 )
 
 
@@ -109,10 +111,14 @@ def read_thresholds(texts: Sequence[str]) -> dict[str, float]:
     for text in texts:
         name, _, value = text.rpartition("=")
         try:
-            found[name] = float(value)
+            threshold = float(value)
         except ValueError:
-            name = ""
-        if not name:
+            threshold = math.nan
+        if name in found:
+            raise ConfigError(f"--satisfied {name}: given twice; name it once")
+        if name and math.isfinite(threshold):
+            found[name] = threshold
+        else:
             raise ConfigError(
                 f"--satisfied {text}: cannot be read; write reward=number, such as correctness=3"
             )

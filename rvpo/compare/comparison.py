@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from rvpo import document
-from rvpo.compare.arm import Arm, parse_arms
+from rvpo.compare.arm import OWN, Arm, parse_arms
 from rvpo.config import RunConfig, load_config
-from rvpo.errors import ConfigError
+from rvpo.errors import CheckpointError, ConfigError
 from rvpo.report.held_out import HeldOutScores
-from rvpo.report.run_folder import RunFolder
+from rvpo.report.run_folder import RunFolder, read_samples
+from rvpo.trainer.evaluation import is_due
 from rvpo.trainer.unchanged import changed_settings
-
-_FREE = ("output", "seed", "report")
-"""What runs of one comparison differ in beside what varies."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +60,22 @@ class Run:
     def evaluation(self, step: int) -> HeldOutScores:
         """Held-out scores after `step` updates."""
         return HeldOutScores.read(self.folder.evaluation(step))
+
+    def evaluations(self) -> dict[int, HeldOutScores]:
+        """All of them, by step.
+
+        Raises:
+            CheckpointError: one that there must be is missing, or is damaged.
+        """
+        found = {step: self.evaluation(step) for step in self.folder.evaluated()}
+        every, steps = self.config.evaluate.every, self.config.steps
+        for step in range(steps + 1):
+            if is_due(step, every, steps) and step not in found:
+                raise CheckpointError(
+                    f"{self.folder.evaluation(step)} is missing; remove {self.folder.path} and "
+                    "give the same command again, which trains that run anew"
+                )
+        return found
 
 
 @dataclass(frozen=True)
@@ -108,10 +122,10 @@ class Comparison:
         """Make sure that runs differ in what varies, and in nothing else.
 
         Raises:
-            ConfigError: they differ in something else.
+            ConfigError: they differ in something else, or two arms in nothing.
         """
         varied = {s.partition("=")[0] for arm in self.arms for s in arm.settings}
-        free = (*_FREE, *varied)
+        free = (*OWN, *varied)
         first = self.runs[0].config
         for run in self.runs:
             others = changed_settings(first, run.config, free)
@@ -119,6 +133,12 @@ class Comparison:
                 raise ConfigError(
                     f"{run.arm.name}: differs from {self.runs[0].arm.name} in {', '.join(others)} "
                     "as well, so a difference could come from that; vary one thing"
+                )
+        of_seed = [run for run in self.runs if run.seed == 0]
+        for run, other in combinations(of_seed, 2):
+            if not changed_settings(run.config, other.config, OWN):
+                raise ConfigError(
+                    f"--vary: {run.arm.name} and {other.arm.name} are the same run; name each once"
                 )
 
     def unequal_starts(self) -> list[str]:
@@ -164,5 +184,5 @@ def _check_stored(run: Run) -> None:
 def _first_rollout(run: Run) -> list[tuple[Any, Any]]:
     rows = []
     for path in sorted(run.folder.samples.glob("step-000001.rank-*.jsonl")):
-        rows += [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        rows += read_samples(path)
     return [(row["prompt_id"], row["completion"]) for row in rows]

@@ -21,8 +21,13 @@ Stage = Literal["final", "peak"]
 RESAMPLES: Final = 2_000
 TEST: Final = "paired t-test over seeds, two-sided, Holm-corrected over all rows that have one"
 INTERVAL: Final = (
-    f"95 % percentile bootstrap over seeds and prompts, both drawn anew, {RESAMPLES:,} resamples"
+    f"95 % percentile bootstrap over seeds and prompts, {RESAMPLES:,} resamples, the part of the n "
+    "seeds widened by sqrt(n / (n - 1)) t / 1.96"
 )
+"""Resampled seeds spread less than seeds do, and few of them say little of how much: as percentiles
+stand, 95 % of 5 seeds cover 83 % (Hesterberg 2015, arXiv:1411.5279)."""
+ROUNDING: Final = 1e-9
+"""Differences of seeds that spread less than this are the same."""
 ALL_PAIRS: Final = 4
 """Up to so many arms each is compared with each; more are compared with the first."""
 
@@ -44,7 +49,7 @@ class Row:
     """Cohen's d_z: the mean of the seeds' differences over their standard deviation. None for
     fewer than two seeds, or where all differ by the same."""
     p_value: float | None
-    """Not corrected; None for fewer than two seeds."""
+    """Not corrected; None for fewer than two seeds, or where all differ by the same."""
     p_holm: float | None
     """None where `p_value` is, and for metrics that are not primary."""
 
@@ -139,22 +144,26 @@ def _compare(
     if not np.isfinite(first + second).all():
         return Row(**names, **dict.fromkeys(_NUMBERS))  # type: ignore[arg-type]
     differences = second - first
+    mean = float(differences.mean())
     drawn = [
         np.stack([each.value(draws.prompts(len(each.numerator))) for each in runs])
         for runs in chosen
     ]  # [S, B]
-    resampled = np.take_along_axis(drawn[1] - drawn[0], draws.seeds.T, axis=0).mean(axis=0)
+    of_prompts = (drawn[1] - drawn[0]).mean(axis=0) - mean
+    of_seeds = differences[draws.seeds].mean(axis=1) - mean
+    resampled = mean + of_prompts + _widening(seeds) * of_seeds  # [B]
     low, high = np.nanpercentile(resampled, [2.5, 97.5])
     spread = float(differences.std(ddof=1)) if seeds > 1 else 0.0
-    mean = float(differences.mean())
+    if spread < ROUNDING * max(1.0, abs(mean)):
+        spread = 0.0
     return Row(
         **names,  # type: ignore[arg-type]
         first_mean=float(first.mean()),
         second_mean=float(second.mean()),
         difference=mean,
         interval=(float(low), float(high)),
-        effect_size=mean / spread if spread > 0 else None,
-        p_value=_p_value(differences, spread),
+        effect_size=mean / spread if spread else None,
+        p_value=float(stats.ttest_1samp(differences, 0.0).pvalue) if spread else None,
         p_holm=None,
     )
 
@@ -165,12 +174,12 @@ _NUMBERS = (
 )
 
 
-def _p_value(differences: Floats, spread: float) -> float | None:
-    if len(differences) < 2:
-        return None
-    if not spread:  # the test divides by it
-        return 1.0 if not differences.any() else 0.0
-    return float(stats.ttest_1samp(differences, 0.0).pvalue)
+def _widening(seeds: int) -> float:
+    """What a resample's distance from the mean of the seeds is multiplied by."""
+    if seeds < 2:
+        return 1.0
+    factor: float = math.sqrt(seeds / (seeds - 1)) * stats.t.ppf(0.975, seeds - 1)
+    return factor / float(stats.norm.ppf(0.975))
 
 
 def _pairs(arms: Sequence[str]) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from rich.table import Table
 from scipy import stats
 
+from rvpo.errors import CheckpointError
 from rvpo.types import Rewards
 
 RESAMPLES = 9_999
@@ -111,8 +112,17 @@ class HeldOutScores:
 
     @classmethod
     def read(cls, path: Path) -> HeldOutScores:
-        """From a file that holds what `to_json` made."""
-        return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
+        """From a file that holds what `to_json` made.
+
+        Raises:
+            CheckpointError: it is damaged.
+        """
+        try:
+            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, LookupError, TypeError) as error:
+            raise CheckpointError(
+                f"{path} is damaged ({error}); remove the run's folder to train it anew"
+            ) from error
 
     def metrics(self) -> dict[str, float]:
         """The mean over prompts of each reward, as `eval/rewards/{name}/mean`."""

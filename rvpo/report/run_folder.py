@@ -282,5 +282,22 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
             row = json.loads(line)
             steps.append({"step": row["step"], **row})
         except (ValueError, LookupError, TypeError) as error:
-            raise CheckpointError(f"{path}, line {number} is damaged: {error!r}") from error
+            raise CheckpointError(
+                f"{path}, line {number} is damaged ({error}); remove the run's folder to train it "
+                "anew"
+            ) from error
     return steps
+
+
+def read_samples(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file of `samples/`.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
+    try:
+        # Not `splitlines`: JSON may hold Unicode's other line breaks as they are.
+        lines = path.read_text(encoding="utf-8").split("\n")
+        return [json.loads(line) for line in lines if line]
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged ({error}); remove it to go on without") from error

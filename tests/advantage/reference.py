@@ -141,12 +141,15 @@ def compared(values: dict[int, float], step: Step, eps: float) -> dict[int, floa
 
 def aggregate(estimator: ZScore, step: Step, i: int) -> Row:
     channels = step.used(i)
+    if not estimator.standardise:
+        channels = [j for j in step.channels if step.compared(i, j) and step.weights[i][j] > 0]
     if estimator.dead_channels == "mask":
         channels = [j for j in channels if not step.dead(i, j)] or channels
     if estimator.standardise:
         z = {j: step.z(i, j, estimator.eps) for j in channels}
     else:
-        z = {j: score for j in channels if (score := step.scores[i][j]) is not None}
+        z = {j: step.scores[i][j] for j in channels}
+        z = {j: statistics.fmean(step.known(i, j)) if s is None else s for j, s in z.items()}
     total = sum(step.weights[i][j] for j in channels)
     p = {j: step.weights[i][j] / total for j in channels}
     mu = sum(p[j] * z[j] for j in channels)

@@ -75,7 +75,7 @@ def test_rescaling_one_reward_changes_nothing(
     torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
 
 
-@given(case=rows())
+@given(case=rows(missing=True))
 def test_sum_of_raw_scores_is_grpo(case: Rows) -> None:
     raw = GDPO(standardise=False, whiten=False)(matrix(*case)).values
     torch.testing.assert_close(raw, GRPO()(matrix(*case)).values, rtol=1e-6, atol=1e-6)

@@ -40,7 +40,12 @@ def test_several_make_every_combination() -> None:
         (["advantage"], "cannot be read"),
         (["advantage="], "cannot be read"),
         (["advantage=[1"], "cannot be read"),
-        (["seed=0,1", "seed=2,3"], "given twice"),
+        (["update.lr=0,1", "update.lr=2,3"], "given twice"),
+        (["seed=0,1"], "seeds are counted by --seeds"),
+        (["output=a,b"], "sets that itself"),
+        (["report.arm=a,b"], "sets that itself"),
+        (["advantage.k=1,2", "advantage=grpo,rvpo"], "would replace it"),
+        (["advantage=grpo,rvpo", "advantage.k=1,2"], "would replace it"),
     ],
 )
 def test_what_makes_no_comparison_is_refused(vary: list[str], words: str) -> None:

@@ -99,6 +99,7 @@ def test_an_interrupted_comparison_goes_on_with_what_is_missing(
 
     before = modified(folders)
     run(config, output, *VARY)  # nothing is missing, so nothing is trained
+    check_damage(config, output)
     assert modified(folders) == before
     check_refusals(config, output)
 
@@ -117,11 +118,32 @@ def test_runs_do_not_outlive_a_comparison_that_was_killed(tiny_model: Path, tmp_
     assert 0 < count_steps(output / "gdpo" / "seed-0") < 500
 
 
+def check_damage(config: Path, output: Path) -> None:
+    path = output / "gdpo/seed-0/held_out/step-000002.json"
+    whole = path.read_text()
+    path.write_text(whole[:50])
+    said = " ".join(run(config, output, *VARY, code=2).split())
+    assert "is damaged" in said
+    assert "Traceback" not in said
+    path.unlink()
+    said = " ".join(run(config, output, *VARY, code=2).split())
+    assert "step-000002.json is missing" in said
+    path.write_text(whole)
+
+
 def check_refusals(config: Path, output: Path) -> None:
     said = run(config, output, *VARY, "update.lr=1", code=2)
     assert "made with other settings in update.lr" in said
     said = run(config, output, *VARY, "--satisfied", "vowel=1", code=2)
     assert "there is no such reward" in said
+    for threshold in ("vowels=nan", "vowels=high"):
+        assert "cannot be read" in run(config, output, *VARY, "--satisfied", threshold, code=2)
+    twice = ("--satisfied", "vowels=1", "--satisfied", "vowels=0")
+    assert "given twice" in run(config, output, *VARY, *twice, code=2)
+    said = run(config, output, *VARY, "--primary", "vowels/all", code=2)
+    assert "there is no such metric" in said
+    same = ("--vary", "advantage.k=1,1.0")
+    assert "are the same run" in run(config, output.with_name("same"), *same, code=2)
     said = run(config, output, "--vary", "advantage=gdpo,rpvo", code=2)
     assert "did you mean 'rvpo'" in said
     assert "Traceback" not in said

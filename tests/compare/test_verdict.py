@@ -45,7 +45,7 @@ def test_the_interval_covers_the_true_difference_as_often_as_it_says() -> None:
     covered = 0
     for trial in range(40):
         chance = np.random.default_rng(trial)
-        seeds = chance.normal(0, 0.05, size=(2, 8))
+        seeds = chance.normal(0, 0.05, size=(2, 4))
         arms = {
             name: runs(*(0.4 + seeds[n]), seed=1000 * trial + 100 * n)
             for n, name in enumerate(("x", "y"))
@@ -53,7 +53,15 @@ def test_the_interval_covers_the_true_difference_as_often_as_it_says() -> None:
         (row,) = rows(arms, stage="final", metric="a")
         assert row.interval is not None
         covered += row.interval[0] <= 0 <= row.interval[1]
-    assert covered >= 33  # of 40; the bootstrap of few seeds is a little too narrow
+    assert covered >= 35  # of 40; as percentiles stand it would be about 31 with four seeds
+
+
+def test_seeds_that_all_differ_by_the_same_have_no_test() -> None:
+    same = [{10: noisy(0.3, 5)}, {10: noisy(0.3, 5)}]
+    (row,) = rows({"x": same, "y": [{10: noisy(0.8, 6)}] * 2}, stage="final", metric="a")
+    assert row.p_value is row.effect_size is None
+    assert row.difference is not None
+    assert row.difference > 0.3
 
 
 def test_the_peak_is_the_best_step_of_each_run_and_metric() -> None:
@@ -116,14 +124,14 @@ def test_a_benchmark_is_compared_question_by_question() -> None:
     def scores(*values: float) -> dict[str, Counts]:
         return {"quiz/accuracy": Counts(np.array([values]).T, np.ones((len(values), 1)))}
 
-    evaluations = {"x": runs(0.2, 0.3), "y": runs(0.7, 0.6, seed=50)}
+    evaluations = {"x": runs(0.2, 0.3, 0.2), "y": runs(0.7, 0.6, 0.6, seed=50)}
     benchmarks = {
-        "x": [{10: scores(0, 1, 0)}, {10: scores(0, 0, 0)}],
-        "y": [{10: scores(1, 1, 0)}, {10: scores(1, 1, 1)}],
+        "x": [{10: scores(0, 1, 0)}, {10: scores(0, 0, 0)}, {10: scores(0, 1, 0)}],
+        "y": [{10: scores(1, 1, 0)}, {10: scores(1, 1, 1)}, {10: scores(1, 1, 1)}],
     }
     found, _ = verdict(evaluations, primary=["quiz/accuracy"], benchmarks=benchmarks)
     (row,) = [r for r in found if r.metric == "quiz/accuracy" and r.stage == "final"]
-    assert row.difference == pytest.approx((1 / 3 + 3 / 3) / 2)
+    assert row.difference == pytest.approx((1 / 3 + 3 / 3 + 2 / 3) / 3)
     assert row.interval is not None
-    assert 0 <= row.interval[0] < row.difference < row.interval[1] <= 1
+    assert row.interval[0] < row.difference < row.interval[1]
     assert [r.metric for r in found if r.p_holm is not None] == ["quiz/accuracy"] * 2

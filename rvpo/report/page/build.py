@@ -16,10 +16,11 @@ import matplotlib
 from jinja2 import Environment, StrictUndefined
 
 from rvpo.errors import ConfigError
-from rvpo.report.page.figures import THEMES, Plot, Theme, plots
+from rvpo.report.page.figures import THEMES, Plot, Theme, notes, plots
 from rvpo.report.page.history import Arm, read_arms
 from rvpo.report.run_folder import write_text, writing
 
+_OF_A_VERDICT = {"test", "interval", "thresholds", "high_mean", "rows"}
 SHOWN_SAMPLES = 24
 """Of each arm: half of them those whose worst reward is worst, half at regular distances."""
 
@@ -49,6 +50,7 @@ def build(paths: Sequence[Path], output: Path) -> tuple[Path, list[Path]]:
             arms=arms,
             summary=[_summary(arm) for arm in arms],
             verdicts=verdicts,
+            notes=notes(arms),
             plots=[
                 {"title": p.title, "caption": p.caption}
                 | {name: _data(_png(p, theme)) for name, theme in THEMES.items()}
@@ -106,8 +108,11 @@ def _verdict(path: Path) -> dict[str, Any] | None:
         return None
     try:
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+        missing = _OF_A_VERDICT - found.keys()
+    except (ValueError, AttributeError) as error:
         raise ConfigError(f"{file}: is damaged ({error}); give rvpo compare again") from error
+    if missing:
+        raise ConfigError(f"{file}: has no '{min(missing)}'; give rvpo compare again")
     return found
 
 

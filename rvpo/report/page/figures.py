@@ -75,6 +75,14 @@ def plots(arms: Sequence[Arm], satisfied: Mapping[str, float]) -> list[Plot]:
 # --- curves ---------------------------------------------------------------------------------------
 
 
+def notes(arms: Sequence[Arm]) -> list[str]:
+    """What the page leaves out, and why."""
+    columns = {e.columns for arm in arms for run in arm.runs for e in run.held_out.values()}
+    if len(columns) < 2:
+        return []
+    return ["Held-out prompts are left out: the runs were scored by different rewards."]
+
+
 def _rewards(arms: Sequence[Arm], names: Sequence[str]) -> Plot:
     return _panels(
         "Rewards during training",
@@ -212,7 +220,7 @@ def _who_decides(arms: Sequence[Arm], names: Sequence[str], kind: str) -> Plot |
         "bottleneck": "share of the samples whose lowest z is this reward's",
         "weight": "the reward's share of the advantage, the mean of ∂A/∂Z",
     }[kind]
-    caption = f"{about}; mean of the runs, and of the last {window} steps; {_runs(arms)}"
+    caption = f"{about}; mean of the runs, and of the last {window} steps; {_count(arms)}"
 
     def draw(theme: Theme) -> Figure:
         figure, panels = _grid(len(arms))
@@ -225,7 +233,7 @@ def _who_decides(arms: Sequence[Arm], names: Sequence[str], kind: str) -> Plot |
                 axes.plot(steps, mean, style, color=colour, label=name)
             _finish(axes, arm.name)
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+        figure.legend(handles, labels, loc="outside lower left", ncols=4, frameon=False)
         return figure
 
     title = {"bottleneck": "Which reward is the lowest", "weight": "Which reward decides"}[kind]
@@ -247,7 +255,7 @@ def _correlation(arms: Sequence[Arm]) -> Plot | None:
         return None
     caption = (
         f"Pearson correlation of the rewards' z within groups, over the samples of the last "
-        f"{CORRELATION_STEPS} steps; blank where a reward did not vary; {_runs(arms)}"
+        f"{CORRELATION_STEPS} steps; blank where a reward did not vary; {_count(arms)}"
     )
 
     def draw(theme: Theme) -> Figure:
@@ -272,7 +280,7 @@ def _correlation(arms: Sequence[Arm]) -> Plot | None:
 
 
 def _phases(arms: Sequence[Arm]) -> Plot:
-    caption = f"seconds of a step, median over the steps of all runs; {_runs(arms)}"
+    caption = f"seconds of a step, median over the steps of all runs; {_count(arms)}"
 
     def draw(theme: Theme) -> Figure:
         figure = Figure(figsize=(8, 0.8 + 0.4 * len(arms)), dpi=120, layout="constrained")
@@ -325,6 +333,7 @@ def _finish(axes: Axes, title: str) -> None:
     axes.grid(alpha=0.6, linewidth=0.5)
     axes.spines[["top", "right"]].set_visible(False)
     axes.locator_params(axis="x", integer=True, nbins=5)
+    axes.set_xlabel("step", loc="right", fontsize=8)
 
 
 def _legend(figure: Figure, arms: Sequence[Arm], theme: Theme) -> None:
@@ -332,7 +341,8 @@ def _legend(figure: Figure, arms: Sequence[Arm], theme: Theme) -> None:
 
     lines = [Line2D([], [], color=colour) for colour in _colours(arms, theme)]
     names = [arm.name for arm in arms]
-    figure.legend(lines, names, loc="outside lower center", ncols=4, frameon=False)
+    # At the left, where a narrow screen begins.
+    figure.legend(lines, names, loc="outside lower left", ncols=4, frameon=False)
 
 
 def _colours(arms: Sequence[Arm], theme: Theme) -> list[str]:
@@ -345,13 +355,19 @@ def _window(arms: Sequence[Arm]) -> int:
     return min(25, max(1, longest // 10))
 
 
-def _runs(arms: Sequence[Arm]) -> str:
+def _count(arms: Sequence[Arm]) -> str:
     counts = {len(arm.runs) for arm in arms}
     if counts == {1}:
         return f"{len(arms)} run{'s' if len(arms) > 1 else ''}"
-    most = max(counts)
     few = f"{min(counts)} to " if len(counts) > 1 else ""
-    return f"{few}{most} runs an arm, band: from the lowest to the highest of them"
+    return f"{few}{max(counts)} runs an arm"
+
+
+def _runs(arms: Sequence[Arm]) -> str:
+    """For figures that draw a band where there are several."""
+    if {len(arm.runs) for arm in arms} == {1}:
+        return _count(arms)
+    return f"{_count(arms)}, band: from the lowest to the highest of them"
 
 
 def _mean(values: Floats) -> Floats:

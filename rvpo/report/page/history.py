@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +15,7 @@ from rvpo.config import RunConfig, load_config
 from rvpo.errors import ConfigError
 from rvpo.evaluate.results import ResultFolder
 from rvpo.report.held_out import HeldOutScores
-from rvpo.report.run_folder import RunFolder
+from rvpo.report.run_folder import RunFolder, read_samples
 
 Floats = npt.NDArray[np.float64]
 
@@ -63,7 +62,7 @@ class RunHistory:
         names = sorted({path.name.partition(".")[0] for path in files})[-steps:]
         for path in files:
             if path.name.partition(".")[0] in names:
-                yield from map(json.loads, path.read_text(encoding="utf-8").splitlines())
+                yield from read_samples(path)
 
 
 @dataclass(frozen=True)
