@@ -74,11 +74,11 @@ ABLATIONS: Mapping[str, Ablation] = {
     ),
     "guard": Ablation(
         "The same, with a seal that most responses have at the start",
-        "grpo,gdpo,rvpo, {name: rvpo, k: 2}",
+        "grpo,gdpo,rvpo, {name: rvpo, k: 2}, {name: rvpo, standardise: false}, "
+        "{name: rvpo, eps: 0.1}, {name: gdpo, eps: 0.1}",
         (f"rewards.sealed={REWARD(TASK, 'sealed', '{limit: 14}')}",),
         sealed=1.0,
     ),
-    "noise_1": Ablation("`pleasant` with noise of 1", MEAN_AND_SOFT_MIN, _noise(1)),
     "noise_3": Ablation("`pleasant` with noise of 3", MEAN_AND_SOFT_MIN, _noise(3)),
     "channels_2": Ablation(
         "2 rewards", MEAN_AND_SOFT_MIN, _channels(2), satisfied=WITHOUT_PLEASANT
@@ -134,7 +134,7 @@ def table(about: str, verdict: Mapping[str, Any]) -> str:
     head = ["", *metrics, *(f"{metric} against {first}" for metric in PRIMARY)]
     lines = [f"## {about}", "", *_markdown_row(head), "| --- |" + " --- |" * (len(head) - 1)]
     for arm in dict.fromkeys([first, *(row["second"] for row in rows)]):
-        cells = [f"{means[metric, arm]:.3f}" for metric in metrics]
+        cells = [_mean(means[metric, arm]) for metric in metrics]
         cells += [_change(differences.get((metric, arm))) for metric in PRIMARY]
         lines += _markdown_row([arm, *cells])
     return "\n".join([*lines, ""])
@@ -167,8 +167,12 @@ def _markdown_row(cells: Sequence[str]) -> list[str]:
     return ["| " + " | ".join(cells) + " |"]
 
 
+def _mean(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
 def _change(row: Mapping[str, Any] | None) -> str:
-    if row is None:
+    if row is None or row["interval"] is None:
         return ""
     low, high = row["interval"]
     p = "" if row["p_holm"] is None else f", p = {row['p_holm']:.2g}"

@@ -92,7 +92,9 @@ def _label(path: str, value: Any) -> str:
     if isinstance(value, dict):
         rest = {k: v for k, v in value.items() if k != "name"}
         parts = [str(value["name"])] if "name" in value else []
-        return " ".join(parts + [_label(k, v) for k, v in rest.items()])
+        # Two settings of a section may have the same words as values.
+        others = [f"{k}={v}" if isinstance(v, str) else _label(k, v) for k, v in rest.items()]
+        return " ".join(parts + others)
     return value if isinstance(value, str) else f"{key}={value}"
 
 

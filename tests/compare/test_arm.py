@@ -21,6 +21,12 @@ def test_numbers_and_tables_name_what_they_set() -> None:
     assert parse_arms(["advantage.k=0.5,.inf"])[1].name == "k=inf"
 
 
+def test_words_are_told_apart_by_what_they_set() -> None:
+    masks = "{name: rvpo, dead_groups: mask}, {name: rvpo, dead_channels: mask}"
+    names = [arm.name for arm in parse_arms([f"advantage={masks}"])]
+    assert names == ["rvpo dead_groups=mask", "rvpo dead_channels=mask"]
+
+
 def test_several_make_every_combination() -> None:
     arms = parse_arms(["advantage.k=1,2", "update.lr=1e-5,1e-6"])
     assert [arm.folder for arm in arms] == [
