@@ -67,7 +67,7 @@ ABLATIONS: Mapping[str, Ablation] = {
     "start_0.2": Ablation("The seal rare at the start", MEAN_AND_SOFT_MIN, sealed=0.2),
     "start_0.8": Ablation("The seal usual at the start", MEAN_AND_SOFT_MIN, sealed=0.8),
     "conflict": Ablation(
-        "A seal that a third of responses has at the start and that full length rules out",
+        "A seal that two in five responses have at the start and that full length rules out",
         "grpo,gdpo,rvpo, {name: rvpo, k: 2}",
         (f"rewards.sealed={REWARD(TASK, 'sealed', '{limit: 12}')}",),
         sealed=0.8,
