@@ -301,6 +301,7 @@ def write_gradients(model: Path, folder: Path, beta: float) -> None:
     if ranks.is_main:
         save_file(result, folder / f"gradients-{ranks.size}.safetensors")
         (folder / f"metrics-{ranks.size}.json").write_text(json.dumps(metrics))
+    ranks.wait()  # one that leaves while the other is still gathering takes its own threads down
     ranks.leave()
 
 

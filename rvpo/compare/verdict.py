@@ -69,6 +69,7 @@ def verdict(
     """Compare the arms by every reward and metric of neglect, at the end and at the peak.
 
     A run's value at the peak is its best over the steps, metric by metric; step 0 does not count.
+    The step is chosen once, not in each resample, so a peak's interval leaves that choice out.
 
     Args:
         evaluations: of all arms, with the same prompts in the same order.
