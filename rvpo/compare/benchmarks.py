@@ -8,7 +8,7 @@ import numpy as np
 
 from rvpo.compare.neglect import Counts
 from rvpo.errors import ConfigError
-from rvpo.evaluate.results import ResultFolder
+from rvpo.evaluate.results import RUN, ResultFolder
 from rvpo.report.run_folder import RunFolder
 
 BySeed = Sequence[Mapping[int, Mapping[str, Counts]]]
@@ -49,7 +49,7 @@ def _check_identities(name: str, folders: Sequence[RunFolder]) -> None:
     for folder in folders:
         for step in folder.benchmarked(name):
             path = folder.benchmark(name, step)
-            identity = {k: v for k, v in ResultFolder(path).claimed().items() if k != "step"}
+            identity = {k: v for k, v in ResultFolder(path).claimed().items() if k != RUN}
             first = (path, identity) if first is None else first
             changed = [key for key in identity if identity[key] != first[1].get(key)]
             if changed:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from rvpo.types import Prompt, Sampling
+from rvpo.evaluate.settings import AnyBenchmarkConfig
+from rvpo.types import Prompt
 
 T = TypeVar("T")
 Row = Mapping[str, Any]
@@ -59,7 +60,7 @@ class Benchmark(Protocol):
         ...
 
     @property
-    def sampling(self) -> Sampling: ...
+    def config(self) -> AnyBenchmarkConfig: ...
 
     @property
     def identity(self) -> Mapping[str, Any]:

@@ -17,13 +17,11 @@ from rvpo.rewards.judging import Judge
 def read_benchmarks(
     config: BenchmarksConfig,
     judge: JudgeConfig | None,
-    seed: int,
     say: Callable[[str], None],
 ) -> tuple[Benchmark, ...]:
     """Read what each asks, before any model is loaded.
 
     Args:
-        seed: orders the options of multiple-choice questions.
         say: told what is being fetched.
 
     Raises:
@@ -31,7 +29,7 @@ def read_benchmarks(
     """
     found: list[Benchmark] = []
     if config.gpqa is not None:
-        found.append(Gpqa.of(config.gpqa, seed))
+        found.append(Gpqa.of(config.gpqa))
     if config.healthbench is not None:
         assert judge is not None  # the settings were checked
         found.append(HealthBench.of(config.healthbench, judge))

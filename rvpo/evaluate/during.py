@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from rvpo.evaluate.benchmark import Benchmark
 from rvpo.evaluate.measure import measure
 from rvpo.evaluate.results import ResultFolder
-from rvpo.evaluate.settings import BenchmarksConfig
 from rvpo.report.run_folder import RunFolder
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.trainer.evaluation import is_due
@@ -31,7 +30,6 @@ class DuringTraining:
     """
 
     benchmarks: Sequence[Benchmark]
-    config: BenchmarksConfig
     engine: RolloutEngine
     ranks: Ranks
     folder: RunFolder
@@ -51,15 +49,12 @@ class DuringTraining:
         metrics: dict[str, float] = {}
         for benchmark in self.benchmarks:
             results = ResultFolder(self.folder.benchmark(benchmark.name, step))
-            if self.ranks.is_main:
-                results.claim({**benchmark.identity, "step": step})
-            self.ranks.wait()
             summary = measure(
                 benchmark,
                 self.engine,
                 results,
                 self.ranks,
-                batch=self.config.chosen()[benchmark.name].batch,
+                weights={"step": step},
                 seed=derived_seed(self.seed, "benchmark", benchmark.name),
                 say=self.say,
             )

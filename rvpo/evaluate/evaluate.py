@@ -55,9 +55,7 @@ def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
     found: dict[str, dict[str, Summary]] = {}
     try:
         with ranks.patience(config.distributed.patience_minutes), ExitStack() as stack:
-            benchmarks = read_benchmarks(
-                config.benchmarks, config.judge, config.seed, console.print
-            )
+            benchmarks = read_benchmarks(config.benchmarks, config.judge, console.print)
             encoder = _encoder(config, candidates[0])
             for benchmark in benchmarks:
                 check_lengths(benchmark, encoder)
@@ -145,23 +143,16 @@ def _measure(
     ranks: Ranks,
     console: Console,
 ) -> Summary:
-    folder = ResultFolder(config.output / benchmark.name / candidate.name)
-    if ranks.is_main:
-        folder.claim(
-            {
-                **benchmark.identity,
-                "model": candidate.path,
-                "weights": fingerprint(candidate.path),
-                "precision": config.model.precision,
-            }
-        )
-    ranks.wait()
     return measure(
         benchmark,
         engine,
-        folder,
+        ResultFolder(config.output / benchmark.name / candidate.name),
         ranks,
-        batch=config.benchmarks.chosen()[benchmark.name].batch,
+        weights={
+            "model": candidate.path,
+            "files": fingerprint(candidate.path),
+            "precision": config.model.precision,
+        },
         seed=derived_seed(config.seed, "benchmark", benchmark.name),
         say=console.print,
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rvpo.errors import RewardError
 from rvpo.evaluate.benchmark import Benchmark, Pending, Row, Summary
-from rvpo.evaluate.results import ResultFolder
+from rvpo.evaluate.results import RUN, ResultFolder
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.trainer.ranks import Ranks
@@ -25,14 +25,14 @@ def measure(
     folder: ResultFolder,
     ranks: Ranks,
     *,
-    batch: int,
+    weights: Mapping[str, Any],
     seed: int,
     say: Callable[[str], None],
 ) -> Summary:
     """Evaluate the weights that the engine has; batches that `folder` holds are not done again.
 
     Args:
-        batch: questions that each rank generates at once.
+        weights: which they are, JSON-ready.
         seed: of sampling; each batch has one of its own, so that it does not matter where an
             evaluation was interrupted.
         say: told what is going on.
@@ -41,19 +41,26 @@ def measure(
         The scores, the same on every rank.
 
     Raises:
+        ConfigError: the folder has results of something else.
         DataError: a prompt is too long for the model.
         EngineError, RewardError: the engine or the judge failed; what is kept stays.
     """
     prompts = benchmark.prompts
     rows: list[Row] = []
-    size = batch * ranks.size
+    size = benchmark.config.batch * ranks.size
+    if ranks.is_main:
+        run = {"weights": dict(weights), "seed": seed, "batch": size}
+        folder.claim({**benchmark.identity, RUN: run})
+    ranks.wait()
     for number, start in enumerate(range(0, len(prompts), size)):
         chunk = prompts[start : start + size]
         known = folder.batch(number)
         ranks.wait()  # nobody writes before all have looked
         if known is None:
             say(f"{benchmark.name}: {start} of {len(prompts)} answers")
-            made = _generate(benchmark, engine, chunk, ranks, derived_seed(seed, str(number)))
+            made = _generate(
+                benchmark, engine, chunk, ranks, derived_seed(seed, number, ranks.rank)
+            )
             rows += _keep(benchmark, folder, number, made, ranks)
         elif any(map(benchmark.ungraded, known)):
             say(f"{benchmark.name}: asking again what was not graded")
@@ -74,7 +81,7 @@ def check_lengths(benchmark: Benchmark, encoder: Encoder) -> None:
     Raises:
         DataError: with the longest of them.
     """
-    encoder.check_lengths(benchmark.prompts, benchmark.sampling.max_completion_tokens)
+    encoder.check_lengths(benchmark.prompts, benchmark.config.sampling.max_completion_tokens)
 
 
 def _generate(
@@ -91,7 +98,7 @@ def _generate(
     def grade(row: int, sample: Sample) -> None:
         pending[row] = benchmark.grade(sample.prompt, sample.text)
 
-    rollout = engine.generate(mine, 1, seed, on_sample=grade, sampling=benchmark.sampling)
+    rollout = engine.generate(mine, 1, seed, on_sample=grade, sampling=benchmark.config.sampling)
     return _finished([(_row(s), pending[n]) for n, s in enumerate(rollout.samples)])
 
 

@@ -17,6 +17,10 @@ from rvpo.errors import CheckpointError, ConfigError
 from rvpo.evaluate.benchmark import Row, Score, Summary
 from rvpo.report.run_folder import write_json, write_text
 
+RUN = "run"
+"""Of an identity: what one evaluation may have other than the next and still be compared with it,
+its weights, its seed, and how many questions a batch has."""
+
 
 class ResultFolder:
     """Where everything about one evaluation lives."""
@@ -38,8 +42,10 @@ class ResultFolder:
             write_json(self.identity, wanted)
             return
         known = _read(self.identity)
-        changed = [key for key in wanted if known.get(key) != wanted[key]]
-        if changed:
+        if known != wanted:
+            # By the names that say something: those of a run, not that it is another one.
+            pairs = ((known, wanted), (known.get(RUN, {}), wanted.get(RUN, {})))
+            changed = [k for old, new in pairs for k in new if k != RUN and old.get(k) != new[k]]
             raise ConfigError(
                 f"{self.path} holds results with another {', '.join(changed)}, and scores of the "
                 "two cannot be mixed; write elsewhere with --output, or remove the folder"

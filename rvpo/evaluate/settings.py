@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import PlainSerializer
 
-from rvpo.settings import NonNegativeFloat, PositiveInt, Section
+from rvpo.settings import NonNegativeFloat, NonNegativeInt, PositiveInt, Section
+from rvpo.types import Sampling
 
 File = Annotated[Path, PlainSerializer(str)]
 
@@ -22,6 +23,13 @@ class AnyBenchmarkConfig(Section):
     batch: PositiveInt = 64
     """Questions generated at once by each process, and kept when all of them are graded."""
 
+    @property
+    def sampling(self) -> Sampling:
+        """Temperature and length."""
+        return Sampling(
+            temperature=self.temperature, max_completion_tokens=self.max_completion_tokens
+        )
+
 
 class GpqaConfig(AnyBenchmarkConfig):
     """GPQA (arXiv:2311.12022): multiple choice, four options."""
@@ -30,6 +38,8 @@ class GpqaConfig(AnyBenchmarkConfig):
     """gpqa_diamond.csv, or another file with its columns."""
     repeats: PositiveInt = 4
     """How often each question is asked, each time with its options in another order."""
+    seed: NonNegativeInt = 0
+    """Orders the options. It is not that of a run: all runs sit the same exam."""
     extractor: Literal["simple_evals", "robust"] = "simple_evals"
     """Which reading of the answer gives `accuracy`; both are reported."""
 

@@ -71,9 +71,7 @@ def _run(config: RunConfig, resume: bool, ranks: Ranks, display: Display, consol
         folder.require_free()
     inputs = read_inputs(config, display.say)
     with ExitStack() as stack:
-        benchmarks = read_benchmarks(
-            config.evaluate.benchmarks, config.judge, config.seed, display.say
-        )
+        benchmarks = read_benchmarks(config.evaluate.benchmarks, config.judge, display.say)
         for benchmark in benchmarks:
             check_lengths(benchmark, inputs.encoder)
         judge = _start_judge(config, inputs, ranks, stack)
@@ -89,14 +87,9 @@ def _run(config: RunConfig, resume: bool, ranks: Ranks, display: Display, consol
         if ranks.is_main:
             _prepare_folder(config, resume, stack)
         ranks.wait()
-        checkpoints = Checkpoints(
-            folder.checkpoints,
-            every=config.checkpoint.every,
-            keep=config.checkpoint.keep,
-            ranks=ranks,
-        )
-        checkpoints.check_space(policy)
-        start = checkpoints.restore(policy) if resume else 0
+        keep = _keeper(config, inputs, policy, folder, ranks)
+        keep.checkpoints.check_space(policy)
+        start = keep.checkpoints.restore(policy) if resume else 0
         if start > config.steps:
             raise ConfigError(f"steps: {config.steps} are fewer than the {start} already done")
         if ranks.is_main:
@@ -107,33 +100,16 @@ def _run(config: RunConfig, resume: bool, ranks: Ranks, display: Display, consol
         evaluations = Evaluations(
             held_out, _during(config, benchmarks, engine, ranks, folder, display)
         )
-        keep = Keeper(
-            checkpoints,
-            lambda path: export_model(policy, inputs.encoder.tokenizer, path, ranks),
-            folder,
-            ranks,
-            config.checkpoint.models_every,
-            config.checkpoint.best,
-        )
         if start == 0 and (inputs.held_out or benchmarks):
             engine.load_weights(policy.weights(), version=0)
             keep.check(evaluations(0))
         steps = range(start, config.steps)
         stream = stack.enter_context(closing(build_stream(config, inputs, engine, ranks, steps)))
         with (interrupt := Interrupt(ranks, display.say)).listening():
-            train(
-                stream,
-                config.advantage,
-                policy,
-                report,
-                keep,
-                evaluations,
-                interrupt,
-                ranks,
-                steps,
-            )
+            parts = (report, keep, evaluations, interrupt, ranks)
+            train(stream, config.advantage, policy, *parts, steps)
         display.phase("saving the model")
-        export_model(policy, inputs.encoder.tokenizer, folder.model, ranks)
+        keep.export(folder.model)
     if ranks.is_main:
         _conclude(config, inputs, folder, held_out, console)
 
@@ -191,6 +167,20 @@ def _held_out(
     )
 
 
+def _keeper(
+    config: RunConfig, inputs: Inputs, policy: ZeroPolicy, folder: RunFolder, ranks: Ranks
+) -> Keeper:
+    settings = config.checkpoint
+    return Keeper(
+        Checkpoints(folder.checkpoints, every=settings.every, keep=settings.keep, ranks=ranks),
+        lambda path: export_model(policy, inputs.encoder.tokenizer, path, ranks),
+        folder,
+        ranks,
+        settings.models_every,
+        settings.best,
+    )
+
+
 def _during(
     config: RunConfig,
     benchmarks: tuple[Benchmark, ...],
@@ -201,7 +191,6 @@ def _during(
 ) -> DuringTraining:
     return DuringTraining(
         benchmarks,
-        config.evaluate.benchmarks,
         engine,
         ranks,
         folder,

@@ -10,14 +10,14 @@ import pytest
 from rvpo.compare.benchmarks import benchmark_counts
 from rvpo.errors import ConfigError
 from rvpo.evaluate.benchmark import Score, Summary
-from rvpo.evaluate.results import ResultFolder
+from rvpo.evaluate.results import RUN, ResultFolder
 from rvpo.report.run_folder import RunFolder
 
 
 def write(run: Path, step: int, grader: str = "g", **values: float) -> RunFolder:
     folder = RunFolder(run)
     results = ResultFolder(folder.benchmark("quiz", step))
-    results.claim({"grader": grader, "step": step})
+    results.claim({"grader": grader, RUN: {"step": step, "seed": run.name}})
     mean = Score(value=sum(values.values()) / len(values), count=len(values))
     results.conclude(Summary(scores={"accuracy": mean}, by_question=values))
     return folder

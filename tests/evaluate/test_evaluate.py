@@ -84,6 +84,10 @@ def test_results_of_other_settings_are_not_mixed(tiny_model: Path, tmp_path: Pat
     said = evaluate(*gpqa(tiny_model, tmp_path), code=2)
     assert "holds results with another questions, limit" in said
     assert "--output" in said
+    said = evaluate(
+        *gpqa(tiny_model, tmp_path, "benchmarks.gpqa.limit=1", "benchmarks.gpqa.batch=2"), code=2
+    )
+    assert "holds results with another batch," in said  # batches of another size would not fit
 
 
 def judged(endpoint: FakeEndpoint, folder: Path, model: Path, *settings: str) -> list[str]:

@@ -32,8 +32,8 @@ def file(folder: Path, rows: str = ROWS, header: str = HEADER) -> Path:
     return path
 
 
-def benchmark(folder: Path, seed: int = 0, **settings: object) -> Gpqa:
-    return Gpqa.of(GpqaConfig.model_validate({"path": str(file(folder)), **settings}), seed)
+def benchmark(folder: Path, **settings: object) -> Gpqa:
+    return Gpqa.of(GpqaConfig.model_validate({"path": str(file(folder)), **settings}))
 
 
 # What the reference's expression makes of it, and what a reader would.
@@ -162,9 +162,9 @@ def test_the_canary_stays_with_what_is_stored(tmp_path: Path) -> None:
 def test_a_broken_file_is_refused(tmp_path: Path, rows: str, header: str, words: str) -> None:
     path = file(tmp_path, rows, header)
     with pytest.raises(DataError, match=words):
-        Gpqa.of(GpqaConfig(path=str(path)), 0)
+        Gpqa.of(GpqaConfig(path=str(path)))
 
 
 def test_a_missing_file_says_where_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Idavidrein/gpqa"):
-        Gpqa.of(GpqaConfig(path=str(tmp_path / "none.csv")), 0)
+        Gpqa.of(GpqaConfig(path=str(tmp_path / "none.csv")))

@@ -20,7 +20,7 @@ from rvpo.evaluate.bfcl.schema import Tools, tools
 from rvpo.evaluate.bfcl.score import SIZES, Tally, scores
 from rvpo.evaluate.settings import BfclConfig
 from rvpo.evaluate.statistics import mean_interval
-from rvpo.types import Prompt, Sampling
+from rvpo.types import Prompt
 
 _TOOLS_PLACE: Final = "<<tools>>"
 NOT_RUN: Final = (
@@ -37,6 +37,8 @@ class Bfcl:
     shown: Mapping[str, Tools] = field(repr=False)
     """The functions of each row as its model is shown them."""
     prompts: tuple[Prompt, ...] = field(repr=False)
+    is_published: bool = True
+    """Whether the rows come from the wheel that was released."""
 
     name: str = "bfcl"
 
@@ -49,6 +51,8 @@ class Bfcl:
         """
         say(f"bfcl: reading bfcl-eval {PINS[config.version].release}")
         wheel = find(config.version, config.path, "benchmarks.bfcl.path")
+        if not wheel.is_pinned:
+            say(f"bfcl: {wheel.path} is not the published wheel; scores may not be comparable")
         rows = evenly(load(wheel, config.categories or SINGLE_TURN), config.limit)
         shown = {row.id: tools(row.functions, row.language) for row in rows}
         template = toolrl_template(config)
@@ -62,13 +66,7 @@ class Bfcl:
                 else _with_system_prompt(row, template)
                 for row in rows
             ),
-        )
-
-    @property
-    def sampling(self) -> Sampling:
-        return Sampling(
-            temperature=self.config.temperature,
-            max_completion_tokens=self.config.max_completion_tokens,
+            wheel.is_pinned,
         )
 
     @property
@@ -76,7 +74,12 @@ class Bfcl:
         """See `Benchmark.identity`."""
         settings = self.config.model_dump(exclude={"path", "batch", "system_prompt"})
         template = hashlib.sha256(toolrl_template(self.config).encode()).hexdigest()
-        return {"release": PINS[self.config.version].release, "template": template, **settings}
+        return {
+            "release": PINS[self.config.version].release,
+            "is_published": self.is_published,
+            "template": template,
+            **settings,
+        }
 
     def grade(self, prompt: Prompt, completion: str) -> Pending:
         """See `Benchmark.grade`: nothing is waited for."""

@@ -12,7 +12,7 @@ from rvpo.evaluate.gpqa.extract import EXTRACTORS, LETTERS
 from rvpo.evaluate.gpqa.questions import Question, order, read_questions
 from rvpo.evaluate.settings import GpqaConfig
 from rvpo.evaluate.statistics import mean_interval
-from rvpo.types import Prompt, Sampling
+from rvpo.types import Prompt
 
 _INSTRUCTION: Final = (
     "Here is a multiple-choice question with four options. Think it through step by step, and end "
@@ -29,13 +29,12 @@ class Gpqa:
     """
 
     config: GpqaConfig
-    seed: int
     prompts: tuple[Prompt, ...] = field(repr=False)
 
     name: str = "gpqa"
 
     @staticmethod
-    def of(config: GpqaConfig, seed: int) -> Gpqa:
+    def of(config: GpqaConfig) -> Gpqa:
         """Read the questions.
 
         Raises:
@@ -44,26 +43,18 @@ class Gpqa:
         questions = evenly(read_questions(config.path), config.limit)
         return Gpqa(
             config,
-            seed,
             tuple(
-                _prompt(question, repeat, order(seed, question.id, repeat))
+                _prompt(question, repeat, order(config.seed, question.id, repeat))
                 for question in questions
                 for repeat in range(config.repeats)
             ),
         )
 
     @property
-    def sampling(self) -> Sampling:
-        return Sampling(
-            temperature=self.config.temperature,
-            max_completion_tokens=self.config.max_completion_tokens,
-        )
-
-    @property
     def identity(self) -> Mapping[str, Any]:
         """See `Benchmark.identity`."""
         settings = self.config.model_dump(exclude={"path", "batch", "extractor"})
-        return {"seed": self.seed, "questions": [p.id for p in self.prompts], **settings}
+        return {"questions": [p.id for p in self.prompts], **settings}
 
     def grade(self, prompt: Prompt, completion: str) -> Pending:
         """See `Benchmark.grade`: nothing is waited for."""

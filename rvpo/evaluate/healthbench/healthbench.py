@@ -22,7 +22,7 @@ from rvpo.evaluate.settings import HealthBenchConfig
 from rvpo.judge.config import IDENTITY, JudgeConfig
 from rvpo.judge.types import Answer, Job, Question
 from rvpo.rewards.judging import Judge
-from rvpo.types import Prompt, Sampling
+from rvpo.types import Prompt
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,6 @@ class HealthBench:
                 for record in records
                 for repeat in range(config.repeats)
             ),
-        )
-
-    @property
-    def sampling(self) -> Sampling:
-        return Sampling(
-            temperature=self.config.temperature,
-            max_completion_tokens=self.config.max_completion_tokens,
         )
 
     @property
