@@ -36,8 +36,8 @@ def make_prompts(count: int = 3) -> list[Prompt]:
     return [make_prompt(f"p/{i}", "What is " + "1 + " * i + "2?") for i in range(count)]
 
 
-def make_encoder(model: Path) -> Encoder:
-    return Encoder.from_model(str(model), trust_remote_code=False, max_context_tokens=128)
+def make_encoder(model: Path, tokens: int = 128) -> Encoder:
+    return Encoder.from_model(str(model), trust_remote_code=False, max_context_tokens=tokens)
 
 
 def make_transformers_engine(model: Path, precision: str) -> TransformersEngine:
@@ -50,13 +50,15 @@ def make_transformers_engine(model: Path, precision: str) -> TransformersEngine:
     )
 
 
-def make_vllm_engine(model: Path, precision: str, way: Way = "handed") -> VllmEngine:
+def make_vllm_engine(
+    model: Path, precision: str, way: Way = "handed", tokens: int = 128
+) -> VllmEngine:
     from vllm import envs
 
     envs.disable_envs_cache()  # it keeps what the first engine of a process was told
     return VllmEngine(
         str(model),
-        make_encoder(model),
+        make_encoder(model, tokens),
         VllmConfig(),
         dtype=DTYPES[precision],
         temperature=TEMPERATURE,
@@ -234,6 +236,25 @@ def test_in_process_the_seed_decides_the_samples(
     assert first == again
     assert first != other
     assert torch.equal(torch.get_rng_state(), before)  # nobody else's random numbers moved
+
+
+def test_a_rollout_takes_no_prefix_from_those_before_it(tiny_model: Path, ranks: Ranks) -> None:
+    """What follows a cached prefix is computed in other pieces, which round differently."""
+    engine = make_vllm_engine(tiny_model, "fp32", tokens=512)
+    UNTIL_EXIT.append(engine)
+    engine.load_weights(make_policy(tiny_model, ranks).weights(), 0)
+    prompts = [make_prompt(f"p/{i}", f"{i} + " + "1 + " * 90) for i in range(3)]
+
+    def cached() -> list[int]:
+        """[3] tokens of each prompt that were not computed."""
+        engine._enqueue(prompts, 1, None)
+        return [output.num_cached_tokens for _, output in sorted(engine._finished())]
+
+    rollout = engine.generate(prompts, 1, seed=1)
+    assert min(len(sample.prompt_ids) for sample in rollout.samples) > 256  # two cache blocks
+    assert min(cached()) > 0  # without a rollout's beginning, prefixes are found
+    engine.generate(prompts[:1], 1, seed=1)
+    assert min(cached()[1:]) == 0
 
 
 def test_vllms_own_weight_transfer_brings_every_weight_and_version(

@@ -49,7 +49,8 @@ class RolloutEngine(Protocol):
 
         `on_sample` hears of each sample once, as soon as it is finished and in any order, while
         others are still being generated; it must return at once. `sampling` replaces the engine's
-        own temperature and length for this call.
+        own temperature and length for this call. Nothing of earlier calls has a part in it, such as
+        prefixes cached by other weights.
 
         Token ids and log-probabilities are those of sampling, never of re-tokenised text, and
         each sample carries the version of the weights that made it.
@@ -61,7 +62,7 @@ class RolloutEngine(Protocol):
         ...
 
     def load_weights(self, weights: Weights, version: int) -> None:
-        """Replace all weights and forget cached prefixes.
+        """Replace all weights.
 
         Raises:
             EngineError: the engine has other weights, or failed, or did not answer in time.

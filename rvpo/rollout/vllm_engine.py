@@ -100,6 +100,7 @@ class VllmEngine:
         self._sleep.end("weights", "kv_cache")
         rows = [prompt for prompt in prompts for _ in range(samples_per_prompt)]
         samples: dict[int, Sample] = {}
+        self._forget_prefixes()
         with self._seeded(seed):
             self._enqueue(prompts, samples_per_prompt, sampling)
             for row, output in self._finished():
@@ -109,6 +110,12 @@ class VllmEngine:
         return Rollout(
             samples=tuple(samples[row] for row in range(len(rows))), group_size=samples_per_prompt
         )
+
+    def _forget_prefixes(self) -> None:
+        """What is cached was computed by other weights, or beside other prompts, where sums round
+        differently: a rollout shall not depend on those before it."""
+        if not self._ask(self._llm.reset_prefix_cache, "generating"):
+            raise EngineError("vLLM did not reset its prefix cache before a rollout")
 
     @contextmanager
     def _seeded(self, seed: int) -> Iterator[None]:
@@ -151,9 +158,9 @@ class VllmEngine:
         weights that made it, and samples have it from there."""
         self._sleep.end("weights")
         self._transport.send(weights)
-        self._ask(lambda: self._llm.llm_engine.set_weight_version(str(version)))
-        if not self._ask(self._llm.reset_prefix_cache):
-            raise EngineError("vLLM did not reset its prefix cache after taking new weights")
+        self._ask(
+            lambda: self._llm.llm_engine.set_weight_version(str(version)), "taking new weights"
+        )
         self._has_weights = True
 
     def close(self) -> None:
@@ -163,8 +170,8 @@ class VllmEngine:
         if self._watch is not None:
             self._watch.close()
 
-    def _ask(self, call: Callable[[], T]) -> T:
-        return call() if self._in_process else answer(call, "taking new weights")
+    def _ask(self, call: Callable[[], T], doing: str) -> T:
+        return call() if self._in_process else answer(call, doing)
 
     def _sample(self, prompt: Prompt, prompt_ids: Sequence[int], completion: Any) -> Sample:
         if completion.finish_reason not in ("stop", "length"):
