@@ -54,6 +54,6 @@ def _check_identities(name: str, folders: Sequence[RunFolder]) -> None:
             changed = [key for key in identity if identity[key] != first[1].get(key)]
             if changed:
                 raise ConfigError(
-                    f"{path} has another {', '.join(changed)} than {first[0]}, so that scores on "
+                    f"{path} and {first[0]} differ in {', '.join(changed)}, so that scores on "
                     f"{name} cannot be compared; remove the one that is not meant"
                 )

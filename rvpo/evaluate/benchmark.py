@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -25,7 +27,11 @@ class Score:
     count: int
     """Of the responses, or whatever else it is a mean of."""
     interval: tuple[float, float] | None = None
-    """95 %; None for fewer than two questions."""
+    """95 %; None for fewer than two questions, or where nothing varies."""
+    coverage: float | None = None
+    """The share of the verdicts below it that are known; None where none can be unknown."""
+    possible: tuple[float, float] | None = None
+    """What the unknown verdicts could make of it, the worst and the best."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +46,7 @@ class Summary:
     """What each question adds to the first score, which is their mean but for clipping: to compare
     models question by question."""
     about: Mapping[str, Any] = field(default_factory=dict)
-    """JSON-ready: coverage, rates of unreadable answers, and what is missing and why."""
+    """JSON-ready: rates of unreadable answers, and what is missing and why."""
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -87,6 +93,11 @@ def by_question(values: Sequence[tuple[str, float]]) -> dict[str, float]:
     for question, value in values:
         found.setdefault(question, []).append(value)
     return {question: sum(each) / len(each) for question, each in found.items()}
+
+
+def fingerprint(questions: Any) -> str:
+    """SHA-256 of JSON-ready questions and answers: the same ids may stand for other ones."""
+    return hashlib.sha256(json.dumps(questions, sort_keys=True).encode()).hexdigest()
 
 
 def evenly(items: Sequence[T], limit: int | None) -> Sequence[T]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
 
 from rvpo.evaluate.benchmark import Score, Summary
+
+_HEADINGS: Final = ("value", "95 % interval", "over")
+_JUDGED: Final = ("known", "possible")
 
 
 def show(console: Console, benchmark: str, model: str, summary: Summary, folder: Path) -> None:
@@ -17,10 +21,11 @@ def show(console: Console, benchmark: str, model: str, summary: Summary, folder:
         title=f"{benchmark}, {model}", title_justify="left", box=None, padding=(0, 1, 0, 0)
     )
     table.add_column("score", overflow="fold")
-    for heading in ("value", "95 % interval", "over"):
+    judged = any(score.coverage is not None for score in summary.scores.values())
+    for heading in (*_HEADINGS, *(_JUDGED if judged else ())):
         table.add_column(heading, justify="right")
     for name, score in summary.scores.items():
-        table.add_row(name, *_cells(score))
+        table.add_row(name, *_cells(score), *(_judged(score) if judged else ()))
     console.print(table)
     for name, value in summary.about.items():
         if isinstance(value, str | int | float):
@@ -35,7 +40,7 @@ def show_curve(console: Console, benchmark: str, summaries: Mapping[str, Summary
     headline = next(iter(next(iter(summaries.values())).scores))
     table = Table(title=f"{benchmark}: {headline}", title_justify="left", box=None)
     table.add_column("model", overflow="fold")
-    for heading in ("value", "95 % interval", "over"):
+    for heading in _HEADINGS:
         table.add_column(heading, justify="right")
     for model, summary in summaries.items():
         table.add_row(model, *_cells(summary.scores[headline]))
@@ -44,5 +49,13 @@ def show_curve(console: Console, benchmark: str, summaries: Mapping[str, Summary
 
 def _cells(score: Score) -> tuple[str, str, str]:
     value = "-" if score.value is None else f"{score.value:.3f}"
-    interval = "-" if score.interval is None else "{:.3f} to {:.3f}".format(*score.interval)
-    return value, interval, f"{score.count:,}"
+    return value, _range(score.interval), f"{score.count:,}"
+
+
+def _judged(score: Score) -> tuple[str, str]:
+    known = "-" if score.coverage is None else f"{score.coverage:.0%}"
+    return known, _range(score.possible)
+
+
+def _range(ends: tuple[float, float] | None) -> str:
+    return "-" if ends is None else "{:.3f} to {:.3f}".format(*ends)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rvpo.errors import RewardError
-from rvpo.evaluate.benchmark import Benchmark, Pending, Row, Summary
+from rvpo.evaluate.benchmark import Benchmark, Pending, Row, Score, Summary
 from rvpo.evaluate.results import RUN, ResultFolder
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
@@ -69,7 +70,7 @@ def measure(
             rows += _keep(benchmark, folder, number, made, ranks)
         else:
             rows += known
-    summary = benchmark.summarise(rows)
+    summary = _with_lengths(benchmark.summarise(rows), rows)
     if ranks.is_main:
         folder.conclude(summary)
     return summary
@@ -126,6 +127,21 @@ def _first_failure(rows: Sequence[Row]) -> str:
     failures = (v["failure"] for row in rows for v in row.get("verdicts", ()) if v["failure"])
     first = next(failures, None)
     return "" if first is None else f" ({first})"
+
+
+def _with_lengths(summary: Summary, rows: Sequence[Row]) -> Summary:
+    """An answer that was cut off is often a wrong one. The names are TRL's."""
+    cut = sum(row["finish_reason"] == "length" for row in rows)
+    tokens = sum(row["completion_tokens"] for row in rows)
+    lengths = {"clipped_ratio": cut, "mean_length": tokens}
+    return replace(
+        summary,
+        scores=dict(summary.scores)
+        | {
+            f"completions/{name}": Score(value=total / len(rows), count=len(rows))
+            for name, total in lengths.items()
+        },
+    )
 
 
 def _row(sample: Sample) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class ResultFolder:
             pairs = ((known, wanted), (known.get(RUN, {}), wanted.get(RUN, {})))
             changed = [k for old, new in pairs for k in new if k != RUN and old.get(k) != new[k]]
             raise ConfigError(
-                f"{self.path} holds results with another {', '.join(changed)}, and scores of the "
+                f"{self.path} holds results that differ in {', '.join(changed)}, and scores of the "
                 "two cannot be mixed; write elsewhere with --output, or remove the folder"
             )
 
@@ -92,14 +92,7 @@ class ResultFolder:
         if not self.summary.exists():
             return None
         found = _read(self.summary)
-        scores = {
-            name: Score(
-                value=score["value"],
-                count=score["count"],
-                interval=None if score["interval"] is None else tuple(score["interval"]),
-            )
-            for name, score in found["scores"].items()
-        }
+        scores = {name: _score(score) for name, score in found["scores"].items()}
         return Summary(
             scores=scores,
             curves=tuple(found["curves"]),
@@ -109,6 +102,11 @@ class ResultFolder:
 
     def _batch(self, number: int) -> Path:
         return self.samples / f"batch-{number:06d}.jsonl"
+
+
+def _score(found: Mapping[str, Any]) -> Score:
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
+    return Score(**values)
 
 
 def _read(path: Path) -> dict[str, Any]:

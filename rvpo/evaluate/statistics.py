@@ -27,15 +27,27 @@ def mean_interval(
 ) -> tuple[float, float] | None:
     """95 % percentile interval of a mean; None for fewer than two clusters.
 
+    Resamples of what is the same throughout say nothing. Where that is 0 or 1, of values that
+    cannot lie beyond, the interval is that of Clopper and Pearson (1934) for the share of clusters
+    that are otherwise, which no mean exceeds; else there is none.
+
     Args:
         values: [N].
         clusters: [N], what each belongs to.
-        clip: keep each resample's mean between 0 and 1, as the score itself is.
+        clip: values may lie beyond 0 and 1; each resample's mean is clipped, as the score itself
+            is.
     """
     if len(set(clusters)) < 2:
         return None
+    if len(set(values)) == 1:
+        return None if clip else _of_constant(values[0], len(set(clusters)))
     draws = clustered_draws(clusters)
     means = draws @ np.asarray(values, dtype=np.float64) / draws.sum(axis=1)
     means = means.clip(0, 1) if clip else means
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
+
+
+def _of_constant(value: float, clusters: int) -> tuple[float, float] | None:
+    others = 1 - 0.025 ** (1 / clusters)
+    return {0.0: (0.0, others), 1.0: (1 - others, 1.0)}.get(value)

@@ -82,12 +82,12 @@ def test_a_killed_evaluation_goes_on_where_it_was(tiny_model: Path, tmp_path: Pa
 def test_results_of_other_settings_are_not_mixed(tiny_model: Path, tmp_path: Path) -> None:
     evaluate(*gpqa(tiny_model, tmp_path, "benchmarks.gpqa.limit=1"))
     said = evaluate(*gpqa(tiny_model, tmp_path), code=2)
-    assert "holds results with another questions, limit" in said
+    assert "holds results that differ in questions, content, limit," in said
     assert "--output" in said
     said = evaluate(
         *gpqa(tiny_model, tmp_path, "benchmarks.gpqa.limit=1", "benchmarks.gpqa.batch=2"), code=2
     )
-    assert "holds results with another batch," in said  # batches of another size would not fit
+    assert "holds results that differ in batch," in said  # batches of another size would not fit
 
 
 def judged(endpoint: FakeEndpoint, folder: Path, model: Path, *settings: str) -> list[str]:
@@ -122,6 +122,12 @@ def test_every_criterion_is_judged_once(tiny_model: Path, tmp_path: Path) -> Non
     summary, rows = results(tmp_path / "out")
     assert summary["scores"]["overall"]["value"] == 1
     assert summary["scores"]["coverage"]["value"] == 1
+    assert summary["scores"]["overall"]["possible"] == [1, 1]
+    lengths = [row["completion_tokens"] for row in rows]
+    assert summary["scores"]["completions/mean_length"]["value"] == sum(lengths) / 4
+    cut = [row["finish_reason"] == "length" for row in rows]
+    assert summary["scores"]["completions/clipped_ratio"]["value"] == sum(cut) / 4
+    assert "possible" in said
     assert summary["identity"]["grader"]["template"]
     assert rows[0]["verdicts"][0] == {"met": True, "explanation": "So it is.", "failure": None}
 

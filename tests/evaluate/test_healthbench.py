@@ -20,7 +20,6 @@ from rvpo.evaluate.healthbench.records import Item, Record, read_records
 from rvpo.evaluate.healthbench.score import (
     Graded,
     bootstrap_std,
-    coverage,
     response_score,
     scores,
 )
@@ -112,13 +111,15 @@ def test_an_unknown_verdict_leaves_both_sums() -> None:
 
 
 def test_coverage_says_how_much_is_known_and_what_the_rest_could_be() -> None:
-    found = coverage(
-        [record([(5, True, ()), (5, None, ()), (-5, None, ())]), record([(1, True, ())])]
-    )
-    assert found["verdicts"] == 0.5
-    assert found["responses"] == 0.5
-    assert found["lowest_possible"] == pytest.approx((0 / 10 + 1) / 2)
-    assert found["highest_possible"] == pytest.approx((10 / 10 + 1) / 2)
+    items = [(5, True, ("axis:a",)), (5, None, ("axis:b",)), (-5, None, ("axis:a",))]
+    found = scores([record(items), record([(1, True, ())], "q")])
+    assert found["overall"].coverage == 0.5
+    assert found["overall"].possible == pytest.approx(((0 / 10 + 1) / 2, (10 / 10 + 1) / 2))
+    assert found["axis/a"].coverage == 0.5
+    assert found["axis/a"].possible == (0, 1)
+    assert found["axis/b"].value is None
+    assert found["axis/b"].coverage == 0
+    assert found["axis/b"].possible == (0, 1)
 
 
 points = st.sampled_from([-10, -7, -5, -1, 1, 3, 5, 10])
@@ -170,12 +171,22 @@ def test_scores_equal_the_formula(drawn: list[tuple[list[Tagged], list[str]]]) -
 def test_known_scores_lie_between_the_possible_ones(
     drawn: list[tuple[list[Tagged], list[str]]],
 ) -> None:
-    """Where everything is known, all three are the same."""
-    sure = [([(p, bool(m), t) for p, m, t in items], themes) for items, themes in drawn]
-    graded = [record(items, f"p{n}", themes) for n, (items, themes) in enumerate(sure)]
-    found, overall = coverage(graded), scores(graded)["overall"].value
-    assert found["verdicts"] == found["responses"] == 1
-    assert found.get("lowest_possible") == found.get("highest_possible") == overall
+    """Whatever the unknown verdicts turn out to be; where all are known, the three are one."""
+    graded = [record(items, f"p{n}", themes) for n, (items, themes) in enumerate(drawn)]
+    possible = {name: score.possible for name, score in scores(graded).items()}
+    for unknown in (True, False):
+        sure = [
+            ([(p, unknown if m is None else m, t) for p, m, t in items], themes)
+            for items, themes in drawn
+        ]
+        graded = [record(items, f"p{n}", themes) for n, (items, themes) in enumerate(sure)]
+        for name, score in scores(graded).items():
+            ends = possible[name]
+            assert (ends is None) == (score.value is None)
+            if ends is not None and score.value is not None:
+                assert ends[0] <= score.value <= ends[1]
+                assert score.possible == (score.value, score.value)
+            assert score.coverage == 1
 
 
 def test_repeated_responses_are_resampled_with_their_conversation() -> None:

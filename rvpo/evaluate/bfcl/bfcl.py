@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from typing import Any, Final
 
 from rvpo.errors import ConfigError
-from rvpo.evaluate.benchmark import Pending, Score, Summary, evenly
+from rvpo.evaluate.benchmark import Pending, Score, Summary, evenly, fingerprint
 from rvpo.evaluate.benchmark import Row as Graded
 from rvpo.evaluate.bfcl.check import check, check_relevance
 from rvpo.evaluate.bfcl.decode import Decoded, decode_toolrl, decode_tools
@@ -77,6 +77,7 @@ class Bfcl:
         return {
             "release": PINS[self.config.version].release,
             "is_published": self.is_published,
+            "content": fingerprint([asdict(row) for row in self.rows.values()]),
             "template": template,
             **settings,
         }

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from rvpo.evaluate.benchmark import Pending, Row, Score, Summary, by_question, evenly
+from rvpo.evaluate.benchmark import Pending, Row, Score, Summary, by_question, evenly, fingerprint
 from rvpo.evaluate.gpqa.extract import EXTRACTORS, LETTERS
 from rvpo.evaluate.gpqa.questions import Question, order, read_questions
 from rvpo.evaluate.settings import GpqaConfig
@@ -54,7 +54,8 @@ class Gpqa:
     def identity(self) -> Mapping[str, Any]:
         """See `Benchmark.identity`."""
         settings = self.config.model_dump(exclude={"path", "batch", "extractor"})
-        return {"questions": [p.id for p in self.prompts], **settings}
+        content = fingerprint([[p.messages, p.columns] for p in self.prompts])
+        return {"questions": [p.id for p in self.prompts], "content": content, **settings}
 
     def grade(self, prompt: Prompt, completion: str) -> Pending:
         """See `Benchmark.grade`: nothing is waited for."""

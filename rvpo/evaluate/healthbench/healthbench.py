@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rvpo.errors import RewardError
-from rvpo.evaluate.benchmark import Pending, Row, Score, Summary, by_question, evenly
+from rvpo.evaluate.benchmark import Pending, Row, Score, Summary, by_question, evenly, fingerprint
 from rvpo.evaluate.healthbench.records import Record, read_records
 from rvpo.evaluate.healthbench.score import (
     Graded,
     bootstrap_std,
-    coverage,
     response_score,
     scores,
 )
@@ -73,7 +72,13 @@ class HealthBench:
     def identity(self) -> Mapping[str, Any]:
         """See `Benchmark.identity`: grader and template are part of it."""
         settings = self.config.model_dump(exclude={"path", "split", "batch", "grader_template"})
-        return {"grader": self.grader, "records": list(self.records), **settings}
+        records = [asdict(record) for record in self.records.values()]
+        return {
+            "grader": self.grader,
+            "records": list(self.records),
+            "content": fingerprint(records),
+            **settings,
+        }
 
     def grade(self, prompt: Prompt, completion: str) -> Pending:
         """See `Benchmark.grade`: one question for each criterion, all sent at once."""
@@ -105,10 +110,9 @@ class HealthBench:
             Graded(self.records[row["record"]], tuple(v["met"] for v in row["verdicts"]))
             for row in rows
         ]
-        known = coverage(graded)
         failures = Counter(v["failure"] for row in rows for v in row["verdicts"] if v["failure"])
         found = scores(graded)
-        found["coverage"] = Score(value=known["verdicts"], count=len(graded))
+        found["coverage"] = Score(value=found["overall"].coverage, count=len(graded))
         return Summary(
             scores=found,
             curves=("overall", *(name for name in found if name.startswith("axis/")), "coverage"),
@@ -120,7 +124,6 @@ class HealthBench:
                 ]
             ),
             about={
-                "coverage": known,
                 "failed verdicts": dict(failures),
                 "bootstrap_std": bootstrap_std(graded),
                 "grader": dict(self.grader),

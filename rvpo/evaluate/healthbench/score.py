@@ -13,7 +13,7 @@ reported beside each score, with the scores that the best and the worst verdicts
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,62 +46,56 @@ def response_score(items: Sequence[Item], met: Sequence[Verdict]) -> float | Non
 
 def scores(graded: Sequence[Graded]) -> dict[str, Score]:
     """Overall, by theme and other tags of conversations, and by axis and other tags of criteria."""
-    found = {"overall": _mean(graded, response_score)}
+    found = {"overall": _mean(graded)}
     themes = sorted({tag for each in graded for tag in each.record.tags})
     for tag in themes:
         own = [each for each in graded if tag in each.record.tags]
-        found[_named(tag)] = _mean(own, response_score)
+        found[_named(tag)] = _mean(own)
     for tag in sorted({tag for each in graded for item in each.record.items for tag in item.tags}):
-        found[_named(tag)] = _mean(list(_within(graded, tag)), response_score)
+        found[_named(tag)] = _mean(list(_within(graded, tag)))
     return found
-
-
-def coverage(graded: Sequence[Graded]) -> dict[str, float]:
-    """How much is known: the share of verdicts, the share of responses with all of them, and the
-    overall score if every unknown verdict were the worst or the best."""
-    verdicts = [is_met for each in graded for is_met in each.met]
-    known = sum(is_met is not None for is_met in verdicts)
-    whole = sum(None not in each.met for each in graded)
-    extremes = {
-        name: _mean(graded, _resolved(best)).value
-        for name, best in (("lowest_possible", False), ("highest_possible", True))
-    }
-    return {
-        "verdicts": known / len(verdicts) if verdicts else 0.0,
-        "responses": whole / len(graded),
-        **{name: value for name, value in extremes.items() if value is not None},
-    }
 
 
 def bootstrap_std(graded: Sequence[Graded]) -> float | None:
     """Standard deviation of the clipped mean over resampled responses, as the reference reports
     it (there with other random numbers)."""
-    values = [
-        s for each in graded if (s := response_score(each.record.items, each.met)) is not None
-    ]
+    values = [value for value, _ in _scored(graded)]
     if not values:
         return None
     draws = clustered_draws([str(n) for n in range(len(values))])
     return float((draws @ np.array(values) / draws.sum(axis=1)).clip(0, 1).std())
 
 
-def _mean(
-    graded: Sequence[Graded],
-    score: Callable[[Sequence[Item], Sequence[Verdict]], float | None],
-) -> Score:
-    known = [
+def _mean(graded: Sequence[Graded]) -> Score:
+    verdicts = [is_met for each in graded for is_met in each.met]
+    known = sum(is_met is not None for is_met in verdicts)
+    coverage = known / len(verdicts) if verdicts else 0.0
+    worst, best = (_scored([_resolved(each, good) for each in graded]) for good in (False, True))
+    possible = (_clipped_mean(worst), _clipped_mean(best)) if worst else None
+    scored = _scored(graded)
+    if not scored:
+        return Score(value=None, count=0, coverage=coverage, possible=possible)
+    values, clusters = zip(*scored, strict=True)
+    return Score(
+        value=_clipped_mean(scored),
+        count=len(scored),
+        interval=mean_interval(values, clusters, clip=True),
+        coverage=coverage,
+        possible=possible,
+    )
+
+
+def _scored(graded: Sequence[Graded]) -> list[tuple[float, str]]:
+    """Score and conversation of each response that has a score."""
+    return [
         (value, each.record.id)
         for each in graded
-        if (value := score(each.record.items, each.met)) is not None
+        if (value := response_score(each.record.items, each.met)) is not None
     ]
-    if not known:
-        return Score(value=None, count=0)
-    values, clusters = zip(*known, strict=True)
-    return Score(
-        value=float(np.clip(np.mean(values), 0, 1)),
-        count=len(values),
-        interval=mean_interval(values, clusters, clip=True),
-    )
+
+
+def _clipped_mean(scored: Sequence[tuple[float, str]]) -> float:
+    return float(np.clip(np.mean([value for value, _ in scored]), 0, 1))
 
 
 def _within(graded: Sequence[Graded], tag: str) -> Iterator[Graded]:
@@ -119,15 +113,13 @@ def _within(graded: Sequence[Graded], tag: str) -> Iterator[Graded]:
             yield Graded(record, tuple(each.met[n] for n in kept))
 
 
-def _resolved(best: bool) -> Callable[[Sequence[Item], Sequence[Verdict]], float | None]:
-    def score(items: Sequence[Item], met: Sequence[Verdict]) -> float | None:
-        guessed = [
-            (item.points > 0) == best if is_met is None else is_met
-            for item, is_met in zip(items, met, strict=True)
-        ]
-        return response_score(items, guessed)
-
-    return score
+def _resolved(graded: Graded, good: bool) -> Graded:
+    """With the best or the worst in place of what is not known."""
+    met = tuple(
+        (item.points > 0) == good if is_met is None else is_met
+        for item, is_met in zip(graded.record.items, graded.met, strict=True)
+    )
+    return Graded(graded.record, met)
 
 
 def _named(tag: str) -> str:
