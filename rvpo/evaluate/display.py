@@ -33,10 +33,10 @@ def show(console: Console, benchmark: str, model: str, summary: Summary, folder:
     console.print(f"everything: {folder}", highlight=False)
 
 
-def show_curve(console: Console, benchmark: str, summaries: Mapping[str, Summary]) -> None:
-    """The quoted score of several models, one below the other."""
-    if len(summaries) < 2:
-        return
+def show_curve(
+    console: Console, benchmark: str, summaries: Mapping[str, Summary], picture: Path
+) -> None:
+    """The quoted score of several models, one below the other, and where all curves are."""
     headline = next(iter(next(iter(summaries.values())).scores))
     table = Table(title=f"{benchmark}: {headline}", title_justify="left", box=None)
     table.add_column("model", overflow="fold")
@@ -45,6 +45,7 @@ def show_curve(console: Console, benchmark: str, summaries: Mapping[str, Summary
     for model, summary in summaries.items():
         table.add_row(model, *_cells(summary.scores[headline]))
     console.print(table)
+    console.print(f"curves: {picture}", highlight=False)
 
 
 def _cells(score: Score) -> tuple[str, str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from rich.console import Console
 from rvpo.evaluate.benchmark import Benchmark, Summary
 from rvpo.evaluate.build import judged_by, needs_judge, read_benchmarks
 from rvpo.evaluate.config import EvaluationConfig
+from rvpo.evaluate.curve import draw_curve
 from rvpo.evaluate.display import show, show_curve
 from rvpo.evaluate.measure import check_lengths, measure
 from rvpo.evaluate.results import ResultFolder
@@ -20,6 +21,7 @@ from rvpo.evaluate.weights import SavedWeights
 from rvpo.judge.server import fingerprint
 from rvpo.judge.service import JudgeService
 from rvpo.model_files import resolve_model
+from rvpo.report.run_folder import read_metrics
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.trainer.inputs import build_engine, check_engine
@@ -36,6 +38,8 @@ class Candidate:
     """Of its results' folder."""
     path: str
     """What transformers and vLLM take."""
+    step: int | None = None
+    """Of training, where it is known."""
 
 
 def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
@@ -72,10 +76,9 @@ def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
                     found.setdefault(benchmark.name, {})[candidate.name] = summary
     finally:
         ranks.leave()
-    for name, summaries in found.items():
-        for model, summary in summaries.items():
-            show(console, name, model, summary, config.output / name / model)
-        show_curve(console, name, summaries)
+    if ranks.is_main:
+        for name, summaries in found.items():
+            _report(console, name, summaries, candidates, config.output / name)
 
 
 def find_models(models: Sequence[str]) -> list[Candidate]:
@@ -86,19 +89,44 @@ def find_models(models: Sequence[str]) -> list[Candidate]:
     """
     found: list[Candidate] = []
     for model in models:
-        for path in _saved(Path(model)) or [model]:
+        for path, step in (_saved(Path(model)) or {model: None}).items():
             name = re.sub(r"[^\w.=+-]+", "_", path).strip("_.")
-            found.append(Candidate(name, resolve_model(path)))
+            found.append(Candidate(name, resolve_model(path), step))
     return list(dict.fromkeys(found))
 
 
-def _saved(folder: Path) -> list[str]:
-    """The models of a run, in the order of training."""
-    if not (folder / "metrics.jsonl").exists():
-        return []
-    steps = sorted(str(path) for path in folder.glob("models/step-*") if path.is_dir())
+def _saved(folder: Path) -> dict[str, int | None]:
+    """The models of a run and their steps, in the order of training; the last one once."""
+    metrics = folder / "metrics.jsonl"
+    if not metrics.exists():
+        return {}
+    steps: dict[str, int | None] = {
+        str(path): int(path.name.removeprefix("step-"))
+        for path in sorted(folder.glob("models/step-*"))
+        if path.is_dir()
+    }
     last = folder / "model"
-    return [*steps, str(last)] if last.is_dir() else steps
+    if last.is_dir():
+        history = read_metrics(metrics)
+        step = int(history[-1]["step"]) if history else None
+        if step not in steps.values():
+            steps[str(last)] = step
+    return steps
+
+
+def _report(
+    console: Console,
+    benchmark: str,
+    summaries: Mapping[str, Summary],
+    candidates: Sequence[Candidate],
+    folder: Path,
+) -> None:
+    for model, summary in summaries.items():
+        show(console, benchmark, model, summary, folder / model)
+    if len(summaries) > 1:
+        picture = folder / "curve.png"
+        show_curve(console, benchmark, summaries, picture)
+        draw_curve(benchmark, summaries, {each.name: each.step for each in candidates}, picture)
 
 
 def _encoder(config: EvaluationConfig, candidate: Candidate) -> Encoder:

@@ -176,10 +176,12 @@ def test_training_evaluates_and_keeps_the_best_model(tiny_model: Path, tmp_path:
         run / f"{name}/model.safetensors" for name in ("best", f"models/step-{best['step']:06d}")
     ]
     assert weights[0].read_bytes() == weights[1].read_bytes()
-    # Every model that the run saved, as a curve; the last one is that of step 4 once more.
+    # Every model that the run saved, as a curve; the last one is that of step 4.
     said = evaluate(*gpqa(run, tmp_path, "benchmarks.gpqa.limit=2"))
     assert "gpqa: accuracy" in said
-    assert len(list((tmp_path / "out/gpqa").iterdir())) == 3
+    made = sorted(path.name for path in (tmp_path / "out/gpqa").iterdir())
+    assert made[0] == "curve.png"
+    assert [name[-6:] for name in made[1:]] == ["000002", "000004"]
 
 
 def test_a_best_metric_that_nothing_gives_is_refused_at_once(
