@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import PlainSerializer
+from pydantic import PlainSerializer, field_validator, model_validator
 
 from rvpo.settings import NonNegativeFloat, NonNegativeInt, PositiveInt, Section
 from rvpo.types import Sampling
@@ -71,6 +72,23 @@ class BfclConfig(AnyBenchmarkConfig):
     """Functions as tools of the model's chat template, or in a system prompt as ToolRL has them."""
     system_prompt: File | None = None
     """Of `toolrl`: a text with <<tools>> in place of ours, such as that of its training data."""
+    user_prompt: File | None = None
+    """Of `toolrl`: a text with <<request>> in place of ours, for each turn of the user."""
+
+    @field_validator("categories")
+    @classmethod
+    def _differ(cls, categories: tuple[str, ...]) -> tuple[str, ...]:
+        twice = [name for name, count in Counter(categories).items() if count > 1]
+        if twice:
+            raise ValueError(f"names {twice[0]} twice; name each category once")
+        return categories
+
+    @model_validator(mode="after")
+    def _has_texts_of_its_form(self) -> Self:
+        given = next((n for n in ("system_prompt", "user_prompt") if getattr(self, n)), None)
+        if given is not None and self.format == "tools":
+            raise ValueError(f"{given} belongs to format=toolrl; add that, or leave {given} out")
+        return self
 
 
 class BenchmarksConfig(Section):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.resources import files
 from typing import Any, Final
 
 from rvpo.errors import ConfigError
@@ -14,7 +12,8 @@ from rvpo.evaluate.benchmark import Pending, Score, Summary, evenly, fingerprint
 from rvpo.evaluate.benchmark import Row as Graded
 from rvpo.evaluate.bfcl.check import check, check_relevance
 from rvpo.evaluate.bfcl.decode import Decoded, decode_toolrl, decode_tools
-from rvpo.evaluate.bfcl.distribution import PINS, find
+from rvpo.evaluate.bfcl.distribution import PINS, Wheel, find
+from rvpo.evaluate.bfcl.prompts import ToolRl, with_tools
 from rvpo.evaluate.bfcl.rows import SINGLE_TURN, Row, load
 from rvpo.evaluate.bfcl.schema import Tools, tools
 from rvpo.evaluate.bfcl.score import SIZES, Tally, scores
@@ -22,10 +21,11 @@ from rvpo.evaluate.settings import BfclConfig
 from rvpo.evaluate.statistics import mean_interval
 from rvpo.types import Prompt
 
-_TOOLS_PLACE: Final = "<<tools>>"
-NOT_RUN: Final = (
-    "multi-turn and agentic categories need bfcl-eval's simulated services, which are not included"
-)
+NOT_RUN: Final[Mapping[str, str]] = {
+    "v3": "multi-turn categories need bfcl-eval's simulated services, which are not included",
+    "v4": "multi-turn and agentic categories need bfcl-eval's simulated services, which are not "
+    "included",
+}
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Bfcl:
     prompts: tuple[Prompt, ...] = field(repr=False)
     is_published: bool = True
     """Whether the rows come from the wheel that was released."""
+    template: str | None = None
+    """SHA-256 of ToolRL's texts."""
 
     name: str = "bfcl"
 
@@ -50,35 +52,36 @@ class Bfcl:
             ConfigError: it cannot be fetched or read, or a category is not one.
         """
         say(f"bfcl: reading bfcl-eval {PINS[config.version].release}")
-        wheel = find(config.version, config.path, "benchmarks.bfcl.path")
+        wheel = find(config.version, config.path)
         if not wheel.is_pinned:
             say(f"bfcl: {wheel.path} is not the published wheel; scores may not be comparable")
-        rows = evenly(load(wheel, config.categories or SINGLE_TURN), config.limit)
+        every = load(wheel, config.categories or SINGLE_TURN)
+        _check_sizes(every, wheel)
+        rows = evenly(every, config.limit)
         shown = {row.id: tools(row.functions, row.language) for row in rows}
-        template = toolrl_template(config)
+        toolrl = ToolRl.of(config)
         return Bfcl(
             config,
             {row.id: row for row in rows},
             shown,
             tuple(
-                _with_tools(row, shown[row.id])
-                if config.format == "tools"
-                else _with_system_prompt(row, template)
+                toolrl.prompt(row) if config.format == "toolrl" else with_tools(row, shown[row.id])
                 for row in rows
             ),
             wheel.is_pinned,
+            toolrl.sha256 if config.format == "toolrl" else None,
         )
 
     @property
     def identity(self) -> Mapping[str, Any]:
         """See `Benchmark.identity`."""
-        settings = self.config.model_dump(exclude={"path", "batch", "system_prompt"})
-        template = hashlib.sha256(toolrl_template(self.config).encode()).hexdigest()
+        prompts = {"system_prompt", "user_prompt"}
+        settings = self.config.model_dump(exclude={"path", "batch", *prompts})
         return {
             "release": PINS[self.config.version].release,
             "is_published": self.is_published,
             "content": fingerprint([asdict(row) for row in self.rows.values()]),
-            "template": template,
+            "template": self.template,
             **settings,
         }
 
@@ -108,27 +111,21 @@ class Bfcl:
     def summarise(self, rows: Sequence[Graded]) -> Summary:
         """The share of all questions that were asked, of each category, and the leaderboard's own
         scores where all that they need was run. Beside them the share of answers in the form that
-        was asked for: where no call is wanted, an answer that nobody can read is right."""
-        categories = list(dict.fromkeys(row["category"] for row in rows))
+        was asked for, and of those that call something: where no call is wanted, an answer that
+        nobody can read is right."""
+        categories = dict.fromkeys(row["category"] for row in rows)
         by = {c: [row for row in rows if row["category"] == c] for c in categories}
         found = {"accuracy": _share(rows, "valid")}
         found |= {name: _share(own, "valid") for name, own in by.items()}
-        sizes = SIZES[self.config.version]
-        tallies = {
-            name: Tally(sum(row["valid"] for row in own), len(own)) for name, own in by.items()
-        }
-        official = scores(self.config.version, tallies)
-        known = {name: score for name, score in official.items() if score.value is not None}
-        found |= {
-            name: Score(value=score.value, count=sum(sizes[c] for c in categories))
-            for name, score in known.items()
-        }
+        official, missing = self._official(by)
+        found |= official
         found["format"] = _share(rows, "is_well_formed")
         found |= {
             f"format/{name}": _share(own, "is_well_formed")
             for name, own in by.items()
             if name.endswith("relevance")
         }
+        found["called"] = _share(rows, "calls")
         return Summary(
             scores=found,
             curves=("accuracy", *(n for n in ("non_live", "live") if n in found), "format"),
@@ -136,14 +133,27 @@ class Bfcl:
             about={
                 "release": PINS[self.config.version].release,
                 "format": self.config.format,
-                "not run": NOT_RUN,
-                "without a value": {
-                    name: list(score.missing)
-                    for name, score in official.items()
-                    if score.value is None
-                },
+                "not run": NOT_RUN[self.config.version],
+                "without a value": ", ".join(missing),
+                "because": missing,
             },
         )
+
+    def _official(
+        self, by: Mapping[str, Sequence[Graded]]
+    ) -> tuple[dict[str, Score], dict[str, list[str]]]:
+        """The leaderboard's scores that have a value, and of the others what they miss."""
+        tallies = {
+            name: Tally(sum(row["valid"] for row in own), len(own)) for name, own in by.items()
+        }
+        every = scores(self.config.version, tallies)
+        known = {
+            name: Score(value=score.value, count=score.rows)
+            for name, score in every.items()
+            if score.value is not None
+        }
+        missing = {name: list(each.missing) for name, each in every.items() if each.value is None}
+        return known, missing
 
     def _decode(self, row: Row, completion: str) -> Decoded:
         if self.config.format == "toolrl":
@@ -151,45 +161,19 @@ class Bfcl:
         return decode_tools(completion, self.shown[row.id].own_name)
 
 
-def toolrl_template(config: BfclConfig) -> str:
-    """The system prompt of the format `toolrl`, with a place for the functions.
-
-    Raises:
-        ConfigError: the given file cannot be read, or has no such place.
-    """
-    if config.system_prompt is None:
-        own = files("rvpo.evaluate.bfcl").joinpath("toolrl.txt")
-        return own.read_text(encoding="utf-8")
-    where = f"bfcl.system_prompt: '{config.system_prompt}'"
-    try:
-        text = config.system_prompt.expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{where} cannot be read ({error}); give a text file") from error
-    if _TOOLS_PLACE not in text:
-        raise ConfigError(f"{where} has no {_TOOLS_PLACE}; put it where the functions are to stand")
-    return text
-
-
-def _with_tools(row: Row, shown: Tools) -> Prompt:
-    return Prompt(id=row.id, messages=row.messages, tools=shown.definitions)
-
-
-def _with_system_prompt(row: Row, template: str) -> Prompt:
-    """The functions as ToolRL lists them: without saying which parameters are required."""
-    listed = "\n".join(
-        f"{number}. Name: {function['name']}\nDescription: {function['description']}\n"
-        f"Parameters: {json.dumps(function['parameters'].get('properties', {}))}"
-        for number, function in enumerate(row.functions, start=1)
-    )
-    before, after = template.split(_TOOLS_PLACE, 1)
-    own = [turn["content"] for turn in row.messages if turn["role"] == "system"]
-    system = "\n\n".join([before + listed + after, *own])
-    turns = tuple(turn for turn in row.messages if turn["role"] != "system")
-    return Prompt(id=row.id, messages=({"role": "system", "content": system}, *turns))
+def _check_sizes(rows: Sequence[Row], wheel: Wheel) -> None:
+    """No score is defined over more rows than a version has; fewer leave it without a value."""
+    for category, count in Counter(row.category for row in rows).items():
+        size = SIZES[wheel.version][category]
+        if count > size:
+            raise ConfigError(
+                f"{wheel.path}: {category} has {count} rows, and BFCL {wheel.version} has {size}; "
+                "use the published wheel"
+            )
 
 
 def _share(rows: Sequence[Graded], key: str) -> Score:
-    values = [float(row[key]) for row in rows]
+    values = [float(bool(row[key])) for row in rows]
     return Score(
         value=sum(values) / len(values),
         count=len(values),

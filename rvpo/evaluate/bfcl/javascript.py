@@ -142,7 +142,8 @@ def _object(text: str) -> Any:
     if match is None:
         return {} if text == "{}" else text
     entries: dict[str, Any] = {}
-    for key, value in _PAIR.findall(match[1]):
+    # Without a colon the expression would look for one from every place.
+    for key, value in _PAIR.findall(match[1]) if ":" in match[1] else ():
         stripped = value.strip()
         is_array = stripped.startswith("[") and stripped.endswith("]")
         entries[key.strip().strip("'\"")] = (

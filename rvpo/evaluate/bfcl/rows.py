@@ -1,8 +1,7 @@
 """The single-turn rows of BFCL, of both versions under the category names of V4.
 
-A row is read as it is written. The original changes two things before it shows the functions to a
-model, none before it checks an answer: it adds the language to each description, and presents the
-parameters of Java and JavaScript as strings (see `schema.py`).
+A row is read as it is written. What the original changes before it shows the functions to a model
+is in `schema.py`; before it checks an answer it changes nothing.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ SINGLE_TURN = NON_LIVE + LIVE
 
 _LANGUAGES: Mapping[str, Language] = {"simple_java": "java", "simple_javascript": "javascript"}
 _V3_NAMES = {"simple_python": "simple", "simple_java": "java", "simple_javascript": "javascript"}
-_BEYOND = ("multi_turn", "web_search", "memory")
+_BEYOND = ("multi_turn", "web_search", "memory", "format_sensitivity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +69,27 @@ def load(wheel: Wheel, categories: Sequence[str] = SINGLE_TURN) -> list[Row]:
         ConfigError: a category is unknown or not single-turn, or a file or row is not as it
             should be.
     """
+    for category in categories:
+        _check_category(category)
     return [row for category in categories for row in _category(wheel, category)]
 
 
+def _check_category(category: str) -> None:
+    if category in SINGLE_TURN:
+        return
+    ours = {theirs: name for name, theirs in _V3_NAMES.items()}
+    if category in ours:
+        reason = f"is called {ours[category]} here"
+    elif category.startswith(_BEYOND):
+        reason = "needs what bfcl-eval runs beside it, which is not included"
+    else:
+        reason = "is no category of BFCL"
+    raise ConfigError(
+        f"benchmarks.bfcl.categories: {category!r} {reason}; choose from {', '.join(SINGLE_TURN)}"
+    )
+
+
 def _category(wheel: Wheel, category: str) -> list[Row]:
-    if category not in SINGLE_TURN:
-        reason = (
-            "needs the simulated services of bfcl-eval, which are not included"
-            if category.startswith(_BEYOND)
-            else "is no category of BFCL"
-        )
-        raise ConfigError(f"{category!r} {reason}; choose from {', '.join(SINGLE_TURN)}")
     name = f"BFCL_{wheel.version}_{name_of(category, wheel.version)}.json"
     file = _File(wheel, name)
     raw = file.rows()

@@ -1,8 +1,8 @@
-"""BFCL's function descriptions as tools for a chat template.
+"""BFCL's function descriptions as models are shown them.
 
-As the original gives them to models that are called through an interface for tools: the language
-is added to every description, parameters of Java and JavaScript become texts whose description
-tells the type, types become those of JSON Schema, and dots in names become underscores. What is
+As in the original, the language is added to every description, and parameters of Java and
+JavaScript become texts whose description tells the type. Of models that are called through an
+interface for tools, types become those of JSON Schema too, and dots in names underscores. What is
 added to descriptions says the same in our own words. The original does so down to the entries of
 a list in a list; here all levels are treated alike, and an entry of an unknown type is a string,
 where the original raises.
@@ -69,19 +69,29 @@ def tools(functions: Sequence[Mapping[str, Any]], language: Language) -> Tools:
     return Tools(tuple(_tool(function, language) for function in functions), names)
 
 
-def _tool(function: Mapping[str, Any], language: Language) -> Mapping[str, Any]:
+def described(function: Mapping[str, Any], language: Language) -> Mapping[str, Any]:
+    """A function as its calls are checked, types and names still those of BFCL."""
     parameters = function["parameters"]
-    note = f" (A function of {_LANGUAGES[language]}.)"
     properties = {
-        name: _property(_as_text(schema, _NAMES[language]) if language in _NAMES else schema)
+        name: _as_text(schema, _NAMES[language]) if language in _NAMES else schema
         for name, schema in parameters["properties"].items()
     }
     return {
+        **function,
+        "description": f"{function['description']} (A function of {_LANGUAGES[language]}.)",
+        "parameters": {**parameters, "properties": properties},
+    }
+
+
+def _tool(function: Mapping[str, Any], language: Language) -> Mapping[str, Any]:
+    shown = described(function, language)
+    parameters = shown["parameters"]
+    properties = {name: _property(schema) for name, schema in parameters["properties"].items()}
+    return {
         "type": "function",
         "function": {
-            **function,
+            **shown,
             "name": function["name"].replace(".", "_"),
-            "description": function["description"] + note,
             "parameters": {**parameters, "type": "object", "properties": properties},
         },
     }

@@ -92,6 +92,8 @@ class Score:
     value: float | None
     missing: tuple[str, ...] = ()
     """Why there is no value: what was not run, or not on all rows."""
+    rows: int = 0
+    """Below the value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,7 @@ def _accuracy(category: str, size: int, tally: Tally | None) -> Score:
         return Score(None, (f"{category} was not run",))
     if tally.rows < size:
         return Score(None, (f"{category} was run on {tally.rows} of {size} rows",))
-    return Score(tally.right / tally.rows)
+    return Score(tally.right / tally.rows, rows=tally.rows)
 
 
 def _mean(mean: _Mean, parts: Sequence[Score], sizes: Mapping[str, int]) -> Score:
@@ -186,4 +188,4 @@ def _mean(mean: _Mean, parts: Sequence[Score], sizes: Mapping[str, int]) -> Scor
     if mean.is_pooled:
         weights = [sizes[part] for part in mean.parts]
     total = sum(value * weight for value, weight in zip(values, weights, strict=True))
-    return Score(total / sum(weights))
+    return Score(total / sum(weights), rows=sum(part.rows for part in parts))

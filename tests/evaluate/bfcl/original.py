@@ -115,7 +115,8 @@ class Original:
         return results
 
     def _tools(self) -> Callable[[list[Any], str], list[Any]]:
-        """What a model behind the API of OpenAI is given, by functions and category."""
+        """What a model is given that reads a prompt, and one behind the API of OpenAI, by
+        functions and category."""
         from bfcl_eval.constants.type_mappings import GORILLA_TO_OPENAPI
 
         known = {"copy": copy, "json": json, "re": re, "GORILLA_TO_OPENAPI": GORILLA_TO_OPENAPI}
@@ -141,8 +142,8 @@ class Original:
 
         def tools(functions: list[Any], category: str) -> list[Any]:
             hinted = hinting[hint](copy.deepcopy(functions), category)
-            converted = converting["convert_to_tool"](hinted, GORILLA_TO_OPENAPI, style)
-            return list(converted)
+            described = copy.deepcopy(hinted)
+            return [described, converting["convert_to_tool"](hinted, GORILLA_TO_OPENAPI, style)]
 
         return tools
 

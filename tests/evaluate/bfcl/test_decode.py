@@ -29,6 +29,9 @@ def own_name(shown: str) -> str:
         f"```json\n{CALL}\n```",
         CALL.replace("arguments", "parameters"),
         json.dumps({"name": "get_time", "arguments": '{"city": "Oslo"}'}),
+        f"Okay, a <tool_call> is due.</think>\n\n{CALL}",  # the template began the thought
+        f"<|python_tag|>{CALL}",
+        f"```tool_call\n{CALL}\n```",
     ],
 )
 def test_calls_are_read_in_every_form_that_models_write(text: str) -> None:
@@ -41,7 +44,12 @@ def test_several_calls_keep_their_order() -> None:
     assert [call["get.time"]["city"] for call in found.calls] == ["b", "a"]
 
 
-@pytest.mark.parametrize("text", ["It is noon.", "", "[]", "<think>Hm.</think> Noon."])
+def test_a_fence_in_an_argument_is_no_fence_around_calls() -> None:
+    call = {"name": "run", "arguments": {"code": "```print(1)```"}}
+    assert decode_tools(json.dumps(call), own_name).calls == ({"run": call["arguments"]},)
+
+
+@pytest.mark.parametrize("text", ["It is noon.", "[]", "<think>Hm.</think> Noon.", 'Its "name": x'])
 def test_an_answer_in_words_calls_nothing_and_is_well_formed(text: str) -> None:
     assert decode_tools(text, own_name) == Decoded((), is_well_formed=True)
 
@@ -56,6 +64,11 @@ def test_an_answer_in_words_calls_nothing_and_is_well_formed(text: str) -> None:
         '{"name": "f", "arguments": [1]}',
         '[{"name": "f", "arguments": {}}, 5]',
         "{" * 10_000,
+        "",
+        "<think>Hm, what if",
+        "<think>Hm.</think>",
+        f"I would call {CALL}",
+        f"<tools>{CALL}</tools>",
     ],
 )
 def test_what_cannot_be_read_is_not_well_formed(text: str) -> None:
@@ -80,8 +93,41 @@ def test_toolrl_takes_the_last_block() -> None:
     assert decode_toolrl(text) == Decoded((OSLO,), is_well_formed=False)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"name": "f"}',
+        CALL,  # its values stand under arguments
+        f"[{TOOLRL}]",
+        '{"name": 3, "parameters": {}}',
+    ],
+)
+def test_toolrl_reads_no_other_form_of_a_call(line: str) -> None:
+    assert decode_toolrl(toolrl(line, TOOLRL)) == Decoded((OSLO,), is_well_formed=False)
+
+
+@pytest.mark.parametrize("parameters", ['"x"', "null", "[]"])
+def test_toolrl_gives_up_an_answer_with_parameters_that_are_no_table(parameters: str) -> None:
+    line = f'{{"name": "f", "parameters": {parameters}}}'
+    assert decode_toolrl(toolrl(TOOLRL, line)) == Decoded((), is_well_formed=False)
+
+
+def test_toolrl_reads_on_where_the_block_was_last_opened() -> None:
+    for before in ("<think>A <tool_call> is due.</think>\n", "<think>So.</think>\n<tool_call>"):
+        assert decode_toolrl(toolrl(TOOLRL, thought=before)).calls == (OSLO,)
+
+
+def test_toolrl_takes_both_keys_for_one_call() -> None:
+    line = '{"name": "get.time", "arguments": {}, "parameters": {"city": "Oslo"}}'
+    assert decode_toolrl(toolrl(line)) == Decoded((OSLO,), is_well_formed=True)
+
+
+def test_long_blanks_are_read_in_no_time() -> None:
+    assert not decode_toolrl("<think></think>" + " " * 200_000 + "x").is_well_formed
+
+
 def test_a_call_of_none_is_no_call() -> None:
-    for name in ("None", "none"):
+    for name in ("None", "none", " None "):
         found = decode_toolrl(toolrl(json.dumps({"name": name, "parameters": {}})))
         assert found == Decoded((), is_well_formed=True)
 
@@ -95,6 +141,8 @@ def test_a_call_of_none_is_no_call() -> None:
         (toolrl(TOOLRL, thought=""), False),
         (toolrl(TOOLRL) + "\n<response>Done.</response>", True),
         (toolrl(TOOLRL) + " and more", False),
+        (toolrl(""), False),
+        (f"<think>So.</think>\n<response>{toolrl(TOOLRL, thought='')}</response>", False),
     ],
 )
 def test_toolrl_asks_for_a_thought_and_then_for_calls_or_a_response(

@@ -63,7 +63,9 @@ def test_what_is_no_wheel_of_the_version_is_refused(
     folder: Path, tmp_path: Path, given: str
 ) -> None:
     (tmp_path / "text.whl").write_text("no zip file")
-    with pytest.raises(ConfigError, match=r"^bfcl\.wheel: .*give the wheel of bfcl-eval==2025"):
+    with pytest.raises(
+        ConfigError, match=r"^benchmarks\.bfcl\.path: .*give the wheel of bfcl-eval==2025"
+    ):
         find("v3", tmp_path / given)
 
 
@@ -83,12 +85,25 @@ def test_a_file_that_is_no_text_is_named(folder: Path) -> None:
         find("v4", folder).text("BFCL_v4_parallel.json")
 
 
+def test_a_wheel_whose_content_is_damaged_is_named(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.whl"
+    name = "bfcl_eval/data/BFCL_v4_multiple.json"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, "x" * 1000)
+        at = archive.getinfo(name).header_offset + 30 + len(name)
+    content = bytearray(path.read_bytes())
+    content[at : at + 4] = b"\xff" * 4
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"BFCL_v4_multiple\.json cannot be read"):
+        find("v4", path).text("BFCL_v4_multiple.json")
+
+
 def test_without_index_and_cache_the_error_says_what_to_do(cache: Path) -> None:
     with pytest.raises(ConfigError, match="pip download --no-deps bfcl-eval==2026") as caught:
         find("v4")
     assert str(cache) in str(caught.value)
     assert "No matching distribution" in str(caught.value)
-    assert "set bfcl.wheel to that file" in str(caught.value)
+    assert "set benchmarks.bfcl.path to that file" in str(caught.value)
     assert not list(cache.iterdir())
 
 

@@ -18,7 +18,7 @@ from rvpo.evaluate.bfcl import java, javascript
 from rvpo.evaluate.bfcl.check import check, check_relevance
 from rvpo.evaluate.bfcl.distribution import Wheel
 from rvpo.evaluate.bfcl.rows import Language, load, name_of
-from rvpo.evaluate.bfcl.schema import tools
+from rvpo.evaluate.bfcl.schema import described, tools
 from rvpo.evaluate.bfcl.score import SIZES, Tally, scores
 from rvpo.evaluate.bfcl.verdict import Crash
 from tests.evaluate.bfcl.corrupt import answers
@@ -216,7 +216,9 @@ def test_tools_are_those_of_the_original_but_for_what_is_added_to_descriptions(
             for row in rows
         ),
     )
-    for row, their in zip(rows, theirs, strict=True):
+    for row, (their_described, their) in zip(rows, theirs, strict=True):
+        shown = [described(function, row.language) for function in row.functions]
+        assert json.dumps(undescribed(shown)) == json.dumps(undescribed(their_described))
         ours = list(tools(row.functions, row.language).definitions)
         assert json.dumps(undescribed(ours)) == json.dumps(undescribed(their))
         for function, tool in zip(row.functions, ours, strict=True):

@@ -65,13 +65,13 @@ def test_irrelevance_needs_no_answer_and_no_function(tmp_path: Path, functions: 
 
 @pytest.mark.parametrize("category", ["multi_turn_base", "memory_kv", "web_search_base"])
 def test_categories_with_simulated_services_are_refused(tmp_path: Path, category: str) -> None:
-    with pytest.raises(ConfigError, match=r"needs the simulated services .* choose from simple_py"):
+    with pytest.raises(ConfigError, match=r"needs what bfcl-eval runs .* choose from simple_py"):
         load(find("v4", unpacked(tmp_path, [], None)), [category])
 
 
 def test_an_unknown_category_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="'simple' is no category of BFCL; choose from"):
-        load(find("v4", unpacked(tmp_path, [], None)), ["simple"])
+    with pytest.raises(ConfigError, match="'simpel' is no category of BFCL; choose from"):
+        load(find("v4", unpacked(tmp_path, [], None)), ["simpel"])
 
 
 @pytest.mark.parametrize(
