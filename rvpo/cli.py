@@ -369,7 +369,10 @@ def one_sentence() -> Iterator[None]:
         if error.errno != errno.ENOSPC:
             raise
         where = f" while writing {error.filename}" if error.filename else ""
-        _say(f"the disk is full{where}; free some space, then go on with --resume")
+        _say(
+            f"the disk is full{where}; free some space, then go on: training with --resume, "
+            "anything else with the same command"
+        )
         raise typer.Exit(USER_ERROR) from None
 
 

@@ -100,8 +100,8 @@ def test_a_full_disk_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None
         raise OSError(errno.ENOSPC, "No space left on device", "runs/a/metrics.jsonl")
     assert ended.value.exit_code == 2
     assert capsys.readouterr().err == (
-        "rvpo: the disk is full while writing runs/a/metrics.jsonl; free some space, then go on "
-        "with --resume\n"
+        "rvpo: the disk is full while writing runs/a/metrics.jsonl; free some space, then go on: "
+        "training with --resume, anything else with the same command\n"
     )
 
 

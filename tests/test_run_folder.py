@@ -205,7 +205,7 @@ def test_a_failed_write_keeps_the_previous_file(tmp_path: Path):
 @pytest.mark.parametrize(
     ("code", "sentence"),
     [
-        (errno.ENOSPC, "no space left on the disk; free some, then continue with --resume"),
+        (errno.ENOSPC, "no space left on the disk; free some, then go on: training with --resume"),
         (errno.EROFS, "cannot be written (Read-only file system)"),
     ],
 )

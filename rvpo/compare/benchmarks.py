@@ -44,6 +44,21 @@ def benchmark_counts(arms: Mapping[str, Sequence[RunFolder]]) -> dict[str, BySee
     return {arm: list(runs) for arm, runs in found.items()}
 
 
+def uncovered(arms: Mapping[str, Sequence[RunFolder]]) -> list[str]:
+    """Scores of which verdicts are unknown, a sentence each."""
+    return [
+        f"{folder.path}, step {step}: {1 - score.coverage:.1%} of the verdicts below {benchmark}/"
+        f"{name} are unknown"
+        for runs in arms.values()
+        for folder in runs
+        for benchmark in sorted(path.name for path in folder.benchmarks.glob("*"))
+        for step in folder.benchmarked(benchmark)
+        if (summary := ResultFolder(folder.benchmark(benchmark, step)).concluded()) is not None
+        for name, score in list(summary.scores.items())[:1]
+        if score.coverage is not None and score.coverage < 1
+    ]
+
+
 def _check_identities(name: str, folders: Sequence[RunFolder]) -> None:
     first = None
     for folder in folders:

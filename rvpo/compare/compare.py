@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rvpo.compare.benchmarks import benchmark_counts
+from rvpo.compare.benchmarks import benchmark_counts, uncovered
 from rvpo.compare.comparison import Comparison
 from rvpo.compare.execute import default_jobs, train_missing
 from rvpo.compare.neglect import BETTER
@@ -53,9 +53,11 @@ def compare(
         arm.name: [run.evaluations() for run in comparison.of_arm(arm)] for arm in comparison.arms
     }
     columns = _columns(evaluations)
-    benchmarks = benchmark_counts(
-        {arm.name: [run.folder for run in comparison.of_arm(arm)] for arm in comparison.arms}
-    )
+    folders = {arm.name: [run.folder for run in comparison.of_arm(arm)] for arm in comparison.arms}
+    benchmarks = benchmark_counts(folders)
+    unknown = uncovered(folders)
+    for gap in unknown:
+        console.print(f"note: {gap}", style="yellow")
     scores = {
         name for runs in benchmarks.values() for run in runs for s in run.values() for name in s
     }
@@ -65,7 +67,7 @@ def compare(
         console.print(render(rows, stage, comparison.seeds))
     console.print(explain(scale, columns))
     path = comparison.output / "verdict.json"
-    write_json(path, verdict_json(rows, scale, columns))
+    write_json(path, {**verdict_json(rows, scale, columns), "unknown": unknown})
     console.print(f"verdict {path}")
 
 

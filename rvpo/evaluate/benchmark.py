@@ -50,8 +50,11 @@ class Summary:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The scores that are known."""
-        return {name: s.value for name, s in self.scores.items() if s.value is not None}
+        """The scores that are known, and `NAME/coverage` of those that verdicts are below."""
+        scores = self.scores.items()
+        known = {name: s.value for name, s in scores if s.value is not None}
+        covered = {f"{n}/coverage": s.coverage for n, s in scores if s.coverage is not None}
+        return known | covered
 
 
 class Benchmark(Protocol):
@@ -74,8 +77,12 @@ class Benchmark(Protocol):
         never compared."""
         ...
 
-    def grade(self, prompt: Prompt, completion: str) -> Pending:
-        """Begin to grade; returns at once."""
+    def grade(self, prompt: Prompt, completion: str, earlier: Row | None = None) -> Pending:
+        """Begin to grade; returns at once.
+
+        Args:
+            earlier: the row of an earlier attempt, of which only the rest is to be determined.
+        """
         ...
 
     def ungraded(self, row: Row) -> float:

@@ -75,11 +75,11 @@ def load_evaluation(
     given = {} if path is None else document.read_document(path)
     if "steps" in given:
         kept = {name: given[name] for name in _OF_A_RUN if name in given}
-        given = kept | {"benchmarks": (given.get("evaluate") or {}).get("benchmarks", {})}
+        given = kept | {"benchmarks": _table(given.get("evaluate")).get("benchmarks", {})}
     given = document.override({"benchmarks": {}, **given}, overrides)
-    known = given["benchmarks"] if isinstance(given["benchmarks"], dict) else {}
-    if benchmarks:
-        given["benchmarks"] = {name: known.get(name) or {} for name in benchmarks}
+    known = given["benchmarks"]
+    if isinstance(known, dict):
+        given["benchmarks"] = known | {name: known.get(name) or {} for name in benchmarks}
     if model is not None:
         given["model"] = {**_table(given.get("model")), "path": model}
     where = "the settings" if path is None else str(path)
@@ -91,11 +91,14 @@ def load_evaluation(
             "key_variable"
         )
     try:
-        return EvaluationConfig.model_validate(given)
+        config = EvaluationConfig.model_validate(given)
     except ValidationError as error:
         found = sentences(error, EvaluationConfig, given)
         lines = "".join(f"\n  {sentence}" for sentence in found)
         raise ConfigError(f"{where}: not a valid evaluation:{lines}") from None
+    others = [n for n in config.benchmarks.chosen() if benchmarks and n not in benchmarks]
+    chosen = config.benchmarks.model_copy(update=dict.fromkeys(others))
+    return config.model_copy(update={"benchmarks": chosen})
 
 
 def _table(value: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +13,10 @@ from rvpo.evaluate.benchmark import Score, Summary
 
 _HEADINGS: Final = ("value", "95 % interval", "over")
 _JUDGED: Final = ("known", "possible")
+_UNKNOWN: Final = (
+    "unknown verdicts leave a score's sums, so it may lie outside what is possible, which has the "
+    "worst and the best in their place; the same command asks them again"
+)
 
 
 def show(console: Console, benchmark: str, model: str, summary: Summary, folder: Path) -> None:
@@ -28,8 +32,10 @@ def show(console: Console, benchmark: str, model: str, summary: Summary, folder:
         table.add_row(name, *_cells(score), *(_judged(score) if judged else ()))
     console.print(table)
     for name, value in summary.about.items():
-        if isinstance(value, str | int | float):
-            console.print(f"{name}: {value}", style="dim", highlight=False)
+        if said := _said(value):
+            console.print(f"{name}: {said}", style="dim", highlight=False)
+    if any(score.coverage not in (None, 1) for score in summary.scores.values()):
+        console.print(_UNKNOWN, style="dim", highlight=False)
     console.print(f"everything: {folder}", highlight=False)
 
 
@@ -46,6 +52,13 @@ def show_curve(
         table.add_row(model, *_cells(summary.scores[headline]))
     console.print(table)
     console.print(f"curves: {picture}", highlight=False)
+
+
+def _said(value: Any) -> str:
+    """What fits on a line: texts, numbers, and counts by name."""
+    if isinstance(value, Mapping) and all(isinstance(each, int) for each in value.values()):
+        return ", ".join(f"{name} {count}" for name, count in value.items())
+    return str(value) if isinstance(value, str | int | float) else ""
 
 
 def _cells(score: Score) -> tuple[str, str, str]:

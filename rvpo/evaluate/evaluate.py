@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,11 +74,16 @@ def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
                 for benchmark in benchmarks:
                     summary = _measure(config, benchmark, candidate, engine, ranks, console)
                     found.setdefault(benchmark.name, {})[candidate.name] = summary
+                    folder = config.output / benchmark.name / candidate.name
+                    show(console, benchmark.name, candidate.name, summary, folder)
     finally:
         ranks.leave()
     if ranks.is_main:
         for name, summaries in found.items():
-            _report(console, name, summaries, candidates, config.output / name)
+            if len(summaries) > 1:
+                picture = config.output / name / "curve.png"
+                show_curve(console, name, summaries, picture)
+                draw_curve(name, summaries, {each.name: each.step for each in candidates}, picture)
 
 
 def find_models(models: Sequence[str]) -> list[Candidate]:
@@ -112,21 +117,6 @@ def _saved(folder: Path) -> dict[str, int | None]:
         if step not in steps.values():
             steps[str(last)] = step
     return steps
-
-
-def _report(
-    console: Console,
-    benchmark: str,
-    summaries: Mapping[str, Summary],
-    candidates: Sequence[Candidate],
-    folder: Path,
-) -> None:
-    for model, summary in summaries.items():
-        show(console, benchmark, model, summary, folder / model)
-    if len(summaries) > 1:
-        picture = folder / "curve.png"
-        show_curve(console, benchmark, summaries, picture)
-        draw_curve(benchmark, summaries, {each.name: each.step for each in candidates}, picture)
 
 
 def _encoder(config: EvaluationConfig, candidate: Candidate) -> Encoder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -43,6 +44,7 @@ def measure(
 
     Raises:
         ConfigError: the folder has results of something else.
+        CheckpointError: its files are damaged.
         DataError: a prompt is too long for the model.
         EngineError, RewardError: the engine or the judge failed; what is kept stays.
     """
@@ -55,7 +57,7 @@ def measure(
     ranks.wait()
     for number, start in enumerate(range(0, len(prompts), size)):
         chunk = prompts[start : start + size]
-        known = folder.batch(number)
+        known = folder.batch(number, chunk)
         ranks.wait()  # nobody writes before all have looked
         if known is None:
             say(f"{benchmark.name}: {start} of {len(prompts)} answers")
@@ -66,7 +68,7 @@ def measure(
         elif any(map(benchmark.ungraded, known)):
             say(f"{benchmark.name}: asking again what was not graded")
             mine = list(zip(chunk, known, strict=True))[ranks.share(len(chunk))]
-            made = _finished([(row, benchmark.grade(p, row["completion"])) for p, row in mine])
+            made = _finished([(row, benchmark.grade(p, row["completion"], row)) for p, row in mine])
             rows += _keep(benchmark, folder, number, made, ranks)
         else:
             rows += known
@@ -111,22 +113,22 @@ def _keep(
     benchmark: Benchmark, folder: ResultFolder, number: int, made: list[Row], ranks: Ranks
 ) -> list[Row]:
     rows = [row for part in ranks.gather_objects(made) for row in part]
+    if ranks.is_main:
+        folder.keep(number, rows)
     ungraded = sum(map(benchmark.ungraded, rows)) / len(rows)
     if ungraded > TOO_MANY_FAILED:
         raise RewardError(
-            f"{benchmark.name}: {ungraded:.0%} of the verdicts on {len(rows)} answers failed"
-            f"{_first_failure(rows)}; mend the judge, then give the same command again: verdicts "
-            "that came are not asked for again"
+            f"{benchmark.name}: the judge failed on {ungraded:.0%} of what it was asked about "
+            f"{len(rows)} answers{_most_failures(rows)}; mend the judge, then give the same "
+            "command again: answers and verdicts that came are kept"
         )
-    if ranks.is_main:
-        folder.keep(number, rows)
     return rows
 
 
-def _first_failure(rows: Sequence[Row]) -> str:
-    failures = (v["failure"] for row in rows for v in row.get("verdicts", ()) if v["failure"])
-    first = next(failures, None)
-    return "" if first is None else f" ({first})"
+def _most_failures(rows: Sequence[Row]) -> str:
+    failures = Counter(v["failure"] for row in rows for v in row.get("verdicts", ()))
+    failures.pop(None, None)
+    return f" (mostly {failures.most_common(1)[0][0]})" if failures else ""
 
 
 def _with_lengths(summary: Summary, rows: Sequence[Row]) -> Summary:

@@ -16,6 +16,7 @@ from typing import Any
 from rvpo.errors import CheckpointError, ConfigError
 from rvpo.evaluate.benchmark import Row, Score, Summary
 from rvpo.report.run_folder import write_json, write_text
+from rvpo.types import Prompt
 
 RUN = "run"
 """Of an identity: what one evaluation may have other than the next and still be compared with it,
@@ -36,33 +37,55 @@ class ResultFolder:
 
         Raises:
             ConfigError: the folder has results of other questions, settings, grader or model.
+            CheckpointError: it does not say of what its results are.
         """
         wanted = json.loads(json.dumps(identity))
         if not self.identity.exists():
+            if any(self.samples.glob("*")):
+                raise CheckpointError(
+                    f"{self.path} has samples, but no {self.identity.name} that says of what; "
+                    "remove the folder and give the same command again"
+                )
             write_json(self.identity, wanted)
             return
         known = _read(self.identity)
         if known != wanted:
             # By the names that say something: those of a run, not that it is another one.
             pairs = ((known, wanted), (known.get(RUN, {}), wanted.get(RUN, {})))
-            changed = [k for old, new in pairs for k in new if k != RUN and old.get(k) != new[k]]
+            changed = [
+                key
+                for old, new in pairs
+                for key in {**old, **new}
+                if key != RUN and old.get(key) != new.get(key)
+            ]
             raise ConfigError(
                 f"{self.path} holds results that differ in {', '.join(changed)}, and scores of the "
                 "two cannot be mixed; write elsewhere with --output, or remove the folder"
             )
 
-    def batch(self, number: int) -> list[dict[str, Any]] | None:
-        """The rows of a batch, or None if it is not done."""
+    def batch(self, number: int, prompts: Sequence[Prompt]) -> list[dict[str, Any]] | None:
+        """The rows of a batch, or None if it is not done.
+
+        Args:
+            prompts: of the batch.
+
+        Raises:
+            CheckpointError: the file is damaged, or holds answers to other prompts.
+        """
         path = self._batch(number)
         if not path.exists():
             return None
         try:
             lines = path.read_text(encoding="utf-8").split("\n")
-            return [json.loads(line) for line in lines if line]
-        except ValueError as error:
+            rows = [json.loads(line) for line in lines if line]
+            asked = [(row["id"], row["prompt"]) for row in rows]
+            if asked != [(each.id, list(map(dict, each.messages))) for each in prompts]:
+                raise ValueError("it holds answers to other prompts")
+        except (ValueError, KeyError, TypeError) as error:
             raise CheckpointError(
                 f"{path} is damaged ({error}); remove it and give the same command again"
             ) from error
+        return rows
 
     def keep(self, number: int, rows: Sequence[Row]) -> None:
         """Write a batch, all or nothing."""
@@ -92,13 +115,15 @@ class ResultFolder:
         if not self.summary.exists():
             return None
         found = _read(self.summary)
-        scores = {name: _score(score) for name, score in found["scores"].items()}
-        return Summary(
-            scores=scores,
-            curves=tuple(found["curves"]),
-            about=found["about"],
-            by_question=found["by_question"],
-        )
+        try:
+            return Summary(
+                scores={name: _score(score) for name, score in found["scores"].items()},
+                curves=tuple(found["curves"]),
+                about=found["about"],
+                by_question=found["by_question"],
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise _damaged(self.summary, f"{type(error).__name__}: {error}") from error
 
     def _batch(self, number: int) -> Path:
         return self.samples / f"batch-{number:06d}.jsonl"
@@ -111,9 +136,15 @@ def _score(found: Mapping[str, Any]) -> Score:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} is damaged ({error}); remove its folder and give the same command again"
-        ) from error
+        raise _damaged(path, str(error)) from error
+    if not isinstance(found, dict):
+        raise _damaged(path, "it is no table")
     return found
+
+
+def _damaged(path: Path, what: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path} is damaged ({what}); remove its folder and give the same command again"
+    )

@@ -42,7 +42,8 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise CheckpointError(
-                f"{path}: no space left on the disk; free some, then continue with --resume"
+                f"{path}: no space left on the disk; free some, then go on: training with "
+                "--resume, anything else with the same command"
             ) from error
         raise CheckpointError(
             f"{path} cannot be written ({error.strerror}); "

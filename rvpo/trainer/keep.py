@@ -77,9 +77,10 @@ class Keeper:
             )
 
     def _keep_best(self, step: int, metric: str, scores: Mapping[str, float]) -> None:
-        self.check(scores)
         known = read_best(self.folder)
         self.ranks.wait()  # nobody writes before all have looked
+        if metric not in scores:  # as where all verdicts below it failed
+            return
         if known is not None and known["value"] >= scores[metric]:
             return
         self.export(self.folder.best)

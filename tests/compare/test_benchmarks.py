@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rvpo.compare.benchmarks import benchmark_counts
+from rvpo.compare.benchmarks import benchmark_counts, uncovered
 from rvpo.errors import ConfigError
 from rvpo.evaluate.benchmark import Score, Summary
 from rvpo.evaluate.results import RUN, ResultFolder
@@ -38,6 +38,20 @@ def test_scores_by_different_graders_are_not_compared(tmp_path: Path) -> None:
     runs = {"x": [write(tmp_path / "x", 10, a=1.0)], "y": [write(tmp_path / "y", 10, "h", a=1.0)]}
     with pytest.raises(ConfigError, match="differ in grader,"):
         benchmark_counts(runs)
+
+
+def test_unknown_verdicts_are_told_beside_the_comparison(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "x")
+    results = ResultFolder(folder.benchmark("quiz", 10))
+    results.claim({RUN: {}})
+    scores = {
+        "overall": Score(value=0.5, count=4, coverage=0.75),
+        "axis/a": Score(value=0.5, count=4, coverage=0.5),
+    }
+    results.conclude(Summary(scores=scores))
+    (said,) = uncovered({"x": [folder]})
+    assert "step 10: 25.0% of the verdicts below quiz/overall are unknown" in said
+    assert uncovered({"x": [write(tmp_path / "y", 10, a=1.0)]}) == []
 
 
 def test_runs_without_benchmarks_have_none(tmp_path: Path) -> None:

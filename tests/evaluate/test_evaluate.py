@@ -121,7 +121,7 @@ def test_every_criterion_is_judged_once(tiny_model: Path, tmp_path: Path) -> Non
         assert len(endpoint.seen.bodies) == 8
     summary, rows = results(tmp_path / "out")
     assert summary["scores"]["overall"]["value"] == 1
-    assert summary["scores"]["coverage"]["value"] == 1
+    assert summary["scores"]["overall"]["coverage"] == 1
     assert summary["scores"]["overall"]["possible"] == [1, 1]
     lengths = [row["completion_tokens"] for row in rows]
     assert summary["scores"]["completions/mean_length"]["value"] == sum(lengths) / 4
@@ -145,7 +145,7 @@ def test_a_dead_judge_ends_it_in_one_sentence_and_costs_nothing(
     with FakeEndpoint(script=script) as endpoint:
         quick = ("judge.deadline_s=2", "judge.timeout_s=1")
         said = evaluate(*judged(endpoint, tmp_path, tiny_model, *quick), code=2)
-        assert "of the verdicts on 2 answers failed (" in said
+        assert "failed on 100% of what it was asked about 2 answers (mostly http 500)" in said
         asked = len(endpoint.seen.bodies)
         dead = False
         evaluate(*judged(endpoint, tmp_path, tiny_model, *quick))
@@ -200,6 +200,8 @@ def test_a_best_metric_that_nothing_gives_is_refused_at_once(
     [
         (["--benchmark", "gpqa"], "benchmarks.gpqa.path"),
         (["--benchmark", "gqpa"], "did you mean 'gpqa'"),
+        (["--benchmark", "bfcl", "benchmarks.gpqa={path: x, pathh: y}"], "gpqa.pathh"),
+        (["--benchmark", "bfcl", "benchmarks=[gpqa]"], "benchmarks"),
         ([], "benchmarks: none is named"),
         (["--benchmark", "healthbench", "benchmarks.healthbench.path=x"], "needs a judge"),
     ],

@@ -62,7 +62,27 @@ ANSWERS = [
     ("**D**", None, "D"),
     ("Vitamin C", None, None),
     ("Answer: Da Vinci", "D", None),
-    ("Option B is wrong. The answer is D'Alembert's.", None, "B"),
+    ("Option B is wrong. The answer is D'Alembert's.", None, None),
+    ("Answer: D because option A ignores the sign", "D", "D"),
+    ("Answer: C\n\nOption D is wrong because of the sign.", "C", "C"),
+    ("The answer is C. Option D is incorrect.", None, "C"),
+    ("Therefore option B is incorrect.", None, None),
+    ("Option A is wrong, option B is wrong.", None, None),
+    ("Option B is not correct.", None, None),
+    ("Option B is the correct one.", None, "B"),
+    ("The correct option is (C), as A has the wrong sign.", None, "C"),
+    ("Answer: A acid is formed.", "A", None),
+    ("The answer is A because of that.", None, "A"),
+    ('Answer: "B"', None, "B"),
+    ("Answer\uff1aB", None, "B"),
+    ("Answer: <B>", None, "B"),
+    ("Answer - B", None, "B"),
+    ("Answer: I choose B", None, "B"),
+    ("The answer is therefore C.", None, "C"),
+    ("Answer: Option D", None, "D"),
+    (r"\fbox{B}", None, "B"),
+    ("The answer is not C.", None, None),
+    ("I weigh them.\nOption B", None, "B"),
     ("", None, None),
 ]
 
@@ -71,6 +91,11 @@ ANSWERS = [
 def test_both_readings_of_an_answer(text: str, reference: str | None, reader: str | None) -> None:
     assert simple_evals(text) == reference
     assert robust(text) == reader
+
+
+@pytest.mark.parametrize("noise", [" ", "\n", "(", "answer is ", r"\boxed{", "option d "])
+def test_long_noise_is_read_in_no_time(noise: str) -> None:
+    assert robust("Answer: " + noise * 50_000 + "x") is None
 
 
 def test_the_right_option_is_at_every_place_equally_often() -> None:

@@ -7,6 +7,7 @@ import json
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +217,7 @@ def test_records_are_read_as_they_are(tmp_path: Path) -> None:
         ({"rubrics": None}, "rubrics is no list"),
         ({"rubrics": [{"criterion": "c", "points": True, "tags": []}]}, "points are True"),
         ({"prompt": [{"role": "assistant", "content": "Hi"}]}, "does not end with the user"),
-        ({"prompt_id": 3}, "prompt_id is 3"),
+        ({"prompt_id": 3}, "prompt_id is a int, no text"),
     ],
 )
 def test_a_row_that_is_no_record_is_refused(
@@ -352,8 +353,26 @@ def test_verdicts_find_their_items_and_failures_stay_unknown(tmp_path: Path) -> 
     summary = benchmark.summarise(rows)
     assert summary.scores["overall"].value == 0  # -3/5, and nothing of the second
     assert summary.scores["overall"].count == 1
-    assert summary.metrics["coverage"] == 0.75
+    assert summary.metrics["overall/coverage"] == 0.75
     assert summary.about["failed verdicts"] == {"timeout": 1}
+
+
+def test_what_was_graded_is_not_asked_again(tmp_path: Path) -> None:
+    benchmark = HealthBench.of(HealthBenchConfig(path=str(file(tmp_path, raw()))), JUDGE)
+    judge = FakeJudge(met_if_rude)
+    (prompt,) = benchmark.prompts
+    first = replace(benchmark, judge=judge).grade(prompt, "fail")()
+    asked: list[str] = []
+
+    def mended(response: str, question: Question) -> Answer:
+        asked.append(question.text)
+        return Answer(value=1.0, reason="mended")
+
+    again = replace(benchmark, judge=FakeJudge(mended)).grade(prompt, "fail", first)()
+    assert len(asked) == 1
+    assert "[5]" in asked[0]
+    assert [verdict["met"] for verdict in again["verdicts"]] == [True, False]
+    assert again["verdicts"][1] == first["verdicts"][1]
 
 
 def test_grader_and_template_are_part_of_what_a_score_is(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ class Bfcl:
             **settings,
         }
 
-    def grade(self, prompt: Prompt, completion: str) -> Pending:
+    def grade(self, prompt: Prompt, completion: str, earlier: Graded | None = None) -> Pending:
         """See `Benchmark.grade`: nothing is waited for."""
         row = self.rows[prompt.id]
         decoded = self._decode(row, completion)

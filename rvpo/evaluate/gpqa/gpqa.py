@@ -53,11 +53,11 @@ class Gpqa:
     @property
     def identity(self) -> Mapping[str, Any]:
         """See `Benchmark.identity`."""
-        settings = self.config.model_dump(exclude={"path", "batch", "extractor"})
+        settings = self.config.model_dump(exclude={"path", "batch"})
         content = fingerprint([[p.messages, p.columns] for p in self.prompts])
         return {"questions": [p.id for p in self.prompts], "content": content, **settings}
 
-    def grade(self, prompt: Prompt, completion: str) -> Pending:
+    def grade(self, prompt: Prompt, completion: str, earlier: Row | None = None) -> Pending:
         """See `Benchmark.grade`: nothing is waited for."""
         gold = prompt.columns["gold"]
         read = {name: extract(completion) for name, extract in EXTRACTORS.items()}

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rvpo.errors import RewardError
-from rvpo.evaluate.benchmark import Pending, Row, Score, Summary, by_question, evenly, fingerprint
+from rvpo.evaluate.benchmark import Pending, Row, Summary, by_question, evenly, fingerprint
 from rvpo.evaluate.healthbench.records import Record, read_records
 from rvpo.evaluate.healthbench.score import (
     Graded,
@@ -19,7 +19,10 @@ from rvpo.evaluate.healthbench.score import (
 from rvpo.evaluate.healthbench.template import Template
 from rvpo.evaluate.settings import HealthBenchConfig
 from rvpo.judge.config import IDENTITY, JudgeConfig
+from rvpo.judge.prompt import PROMPT_VERSION
+from rvpo.judge.server import fingerprint as weights
 from rvpo.judge.types import Answer, Job, Question
+from rvpo.model_files import resolve_model
 from rvpo.rewards.judging import Judge
 from rvpo.types import Prompt
 
@@ -47,12 +50,16 @@ class HealthBench:
         """
         template = Template.read(config.grader_template)
         records = evenly(read_records(config.path, config.split), config.limit)
-        served = judge.serve.model if judge.serve is not None else None
+        served = None
+        if judge.serve is not None:
+            served = [judge.serve.model, weights(resolve_model(judge.serve.model))]
         return HealthBench(
             config,
             {
                 **judge.model_dump(mode="json", include=set(IDENTITY)),
+                "models": sorted({each.model for each in judge.endpoints if each.model}),
                 "served": served,
+                "prompt": PROMPT_VERSION,
                 "template": template.sha256,
             },
             template,
@@ -80,24 +87,30 @@ class HealthBench:
             **settings,
         }
 
-    def grade(self, prompt: Prompt, completion: str) -> Pending:
+    def grade(self, prompt: Prompt, completion: str, earlier: Row | None = None) -> Pending:
         """See `Benchmark.grade`: one question for each criterion, all sent at once."""
         record = self.records[prompt.columns["record"]]
+        known = [] if earlier is None else earlier["verdicts"]
+        verdicts = dict(enumerate(v if v["met"] is not None else None for v in known))
+        open_items = [n for n in range(len(record.items)) if verdicts.get(n) is None]
         job = Job(
             conversation=tuple((turn["role"], turn["content"]) for turn in record.messages),
             response=completion,
             questions=tuple(
                 Question("grade", self.template.filled(record.messages, completion, str(item)))
-                for item in record.items
+                for item in (record.items[n] for n in open_items)
             ),
         )
         if self.judge is None:
             raise RewardError("healthbench: needs a judge, and there is none")
         answers = self.judge.submit(job)
-        return lambda: {
-            **prompt.columns,
-            "verdicts": [_verdict(answer) for answer in answers.result()],
-        }
+
+        def graded() -> Row:
+            asked = dict(zip(open_items, map(_verdict, answers.result()), strict=True))
+            found = verdicts | asked
+            return {**prompt.columns, "verdicts": [found[n] for n in range(len(record.items))]}
+
+        return graded
 
     def ungraded(self, row: Row) -> float:
         """See `Benchmark.ungraded`: what failed is asked again by the next start."""
@@ -112,10 +125,9 @@ class HealthBench:
         ]
         failures = Counter(v["failure"] for row in rows for v in row["verdicts"] if v["failure"])
         found = scores(graded)
-        found["coverage"] = Score(value=found["overall"].coverage, count=len(graded))
         return Summary(
             scores=found,
-            curves=("overall", *(name for name in found if name.startswith("axis/")), "coverage"),
+            curves=("overall", *(n for n in found if n.startswith("axis/")), "overall/coverage"),
             by_question=by_question(
                 [
                     (each.record.id, value)

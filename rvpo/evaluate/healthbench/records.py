@@ -94,10 +94,13 @@ def _record(row: Any) -> Record:
     messages = tuple(_message(turn) for turn in _list(row, "prompt"))
     if not messages or messages[-1]["role"] != "user":
         raise ValueError("its conversation does not end with the user")
+    items = tuple(_item(item) for item in _list(row, "rubrics"))
+    if not any(item.points > 0 for item in items):
+        raise ValueError("no criterion has points above 0, so it could have no score")
     return Record(
         id=_text(row["prompt_id"], "prompt_id"),
         messages=messages,
-        items=tuple(_item(item) for item in _list(row, "rubrics")),
+        items=items,
         tags=tuple(_text(tag, "example_tags") for tag in _list(row, "example_tags")),
         canary=str(row.get("canary") or ""),
     )
@@ -124,5 +127,5 @@ def _list(row: Mapping[str, Any], name: str) -> list[Any]:
 
 def _text(value: Any, name: str) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{name} is {value!r}, no text")
+        raise TypeError(f"{name} is a {type(value).__name__}, no text")
     return value

@@ -9,6 +9,7 @@ cluster is the same formula over the criteria that carry the tag, for each respo
 
 What the judge failed to say is unknown. Such a criterion leaves both sums; how much is known is
 reported beside each score, with the scores that the best and the worst verdicts would have given.
+A score may lie outside of these, as responses of which too little is known leave the mean.
 """
 
 from __future__ import annotations
