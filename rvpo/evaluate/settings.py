@@ -49,7 +49,8 @@ class HealthBenchConfig(AnyBenchmarkConfig):
     """HealthBench (arXiv:2505.08775): criteria of physicians, judged one by one."""
 
     path: str
-    """A .jsonl file of the full, hard or consensus set, or a Hub dataset id."""
+    """A .jsonl file of the full, hard or consensus set, here or on the Hub
+    (openai/healthbench/FILE.jsonl), or a Hub dataset id."""
     split: str = "test"
     """Split of a Hub dataset; files have one only."""
     repeats: PositiveInt = 1

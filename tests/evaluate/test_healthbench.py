@@ -5,7 +5,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import shutil
 import statistics
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -225,6 +229,29 @@ def test_a_row_that_is_no_record_is_refused(
 ) -> None:
     with pytest.raises(DataError, match=f"row 2 is no HealthBench record.*{words}"):
         read_records(str(file(tmp_path, raw(), raw("p2", **change))), "test")
+
+
+def test_a_file_of_the_hub_is_found_by_dataset_and_name(tmp_path: Path) -> None:
+    """In the Hub's own cache, as there is no network here."""
+    commit = "0" * 40
+    cached = tmp_path / "hub/datasets--openai--healthbench"
+    snapshot = cached / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    (cached / "refs").mkdir()
+    (cached / "refs/main").write_text(commit)
+    shutil.copy(file(tmp_path, raw()), snapshot / "hard.jsonl")
+    code = (
+        "from rvpo.evaluate.healthbench.records import read_records as read\n"
+        "print(read('openai/healthbench/hard.jsonl', 'test')[0].id)\n"
+        "try: read('openai/healthbench/soft.jsonl', 'test')\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-c", code]
+    said = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    first, second = said.stdout.splitlines()
+    assert first == "p1"
+    assert second.startswith("DataError benchmarks.healthbench.path: there is no file 'openai/")
 
 
 def test_a_record_that_comes_twice_is_refused(tmp_path: Path) -> None:

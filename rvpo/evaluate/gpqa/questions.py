@@ -33,7 +33,7 @@ def read_questions(path: str) -> list[Question]:
     Raises:
         DataError: the file cannot be read, or a row has no question or option.
     """
-    where = f"gpqa.path: '{path}'"
+    where = f"benchmarks.gpqa.path: '{path}'"
     try:
         with Path(path).expanduser().open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ from rvpo.errors import DataError
 from rvpo.rubrics.literal import read_list
 from rvpo.types import Message
 
-_WHERE = "healthbench.path"
+_WHERE = "benchmarks.healthbench.path"
+_HUB_FILE = re.compile(r"(?P<dataset>[\w.-]+/[\w.-]+)/(?P<file>[^/].*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +46,12 @@ class Record:
 
 
 def read_records(path: str, split: str) -> list[Record]:
-    """The records of a file or of a Hub dataset, texts exactly as they are there.
+    """The records of a file here or on the Hub, texts exactly as they are there.
 
     Raises:
         DataError: it cannot be read, or a row is no record: the published score counts every row.
     """
-    rows = _lines(Path(path)) if path.endswith(".jsonl") else stored_rows(path, split, _WHERE)
+    rows = _lines(_file(path)) if path.endswith(".jsonl") else stored_rows(path, split, _WHERE)
     if not rows:
         raise DataError(f"{_WHERE}: '{path}' has no rows")
     records = []
@@ -67,13 +69,34 @@ def read_records(path: str, split: str) -> list[Record]:
     return records
 
 
+def _file(path: str) -> Path:
+    """A file here, or one that a dataset of the Hub has by that name: sets of other columns lie
+    side by side there, so no split could tell them apart."""
+    local = Path(path).expanduser()
+    named = _HUB_FILE.fullmatch(path)
+    if local.exists() or named is None:
+        return local
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return Path(hf_hub_download(named["dataset"], named["file"], repo_type="dataset"))
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(
+            f"{_WHERE}: there is no file '{path}' here, and it cannot be had from the Hub "
+            f"({reason}); give a .jsonl file of HealthBench, or one of the Hub such as "
+            "openai/healthbench/hard_2025-05-08-21-00-10.jsonl"
+        ) from error
+
+
 def _lines(path: Path) -> list[Any]:
     try:
-        text = path.expanduser().read_text(encoding="utf-8-sig")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
-            f"{_WHERE}: '{path}' cannot be read ({error}); give a .jsonl file of HealthBench, or a "
-            "Hub dataset id"
+            f"{_WHERE}: '{path}' cannot be read ({error}); give a .jsonl file of HealthBench, or "
+            "one of the Hub such as openai/healthbench/hard_2025-05-08-21-00-10.jsonl"
         ) from error
     rows = []
     # Not `splitlines`: JSON may hold Unicode's other line breaks as they are.

@@ -32,7 +32,7 @@ class Template:
         if path is None:
             own = files("rvpo.evaluate.healthbench").joinpath("grader.txt")
             return Template(own.read_text(encoding="utf-8"))
-        where = f"healthbench.grader_template: '{path}'"
+        where = f"benchmarks.healthbench.grader_template: '{path}'"
         try:
             text = path.expanduser().read_bytes().decode("utf-8")  # line ends as they are
         except (OSError, UnicodeDecodeError) as error:
