@@ -67,8 +67,7 @@ def measure(
             rows += _keep(benchmark, folder, number, made, ranks)
         elif any(map(benchmark.ungraded, known)):
             say(f"{benchmark.name}: asking again what was not graded")
-            mine = list(zip(chunk, known, strict=True))[ranks.share(len(chunk))]
-            made = _finished([(row, benchmark.grade(p, row["completion"], row)) for p, row in mine])
+            made = _grade_again(benchmark, chunk, known, ranks)
             rows += _keep(benchmark, folder, number, made, ranks)
         else:
             rows += known
@@ -103,6 +102,20 @@ def _generate(
 
     rollout = engine.generate(mine, 1, seed, on_sample=grade, sampling=benchmark.config.sampling)
     return _finished([(_row(s), pending[n]) for n, s in enumerate(rollout.samples)])
+
+
+def _grade_again(
+    benchmark: Benchmark, chunk: Sequence[Prompt], known: Sequence[Row], ranks: Ranks
+) -> list[Row]:
+    """This rank's share of the batch, with what an earlier attempt could not determine."""
+    mine = list(zip(chunk, known, strict=True))[ranks.share(len(chunk))]
+    again = [
+        (row, benchmark.grade(prompt, row["completion"], row))
+        for prompt, row in mine
+        if benchmark.ungraded(row)
+    ]
+    graded = {row["id"]: row for row in _finished(again)}
+    return [graded.get(row["id"], row) for _, row in mine]
 
 
 def _finished(rows: Sequence[tuple[Row, Pending]]) -> list[Row]:

@@ -90,15 +90,15 @@ class HealthBench:
     def grade(self, prompt: Prompt, completion: str, earlier: Row | None = None) -> Pending:
         """See `Benchmark.grade`: one question for each criterion, all sent at once."""
         record = self.records[prompt.columns["record"]]
-        known = [] if earlier is None else earlier["verdicts"]
-        verdicts = dict(enumerate(v if v["met"] is not None else None for v in known))
-        open_items = [n for n in range(len(record.items)) if verdicts.get(n) is None]
+        verdicts = enumerate([] if earlier is None else earlier["verdicts"])
+        known = {n: verdict for n, verdict in verdicts if verdict["met"] is not None}
+        unknown = [n for n in range(len(record.items)) if n not in known]
         job = Job(
             conversation=tuple((turn["role"], turn["content"]) for turn in record.messages),
             response=completion,
             questions=tuple(
-                Question("grade", self.template.filled(record.messages, completion, str(item)))
-                for item in (record.items[n] for n in open_items)
+                Question("grade", self.template.filled(record.messages, completion, item))
+                for item in (str(record.items[n]) for n in unknown)
             ),
         )
         if self.judge is None:
@@ -106,8 +106,7 @@ class HealthBench:
         answers = self.judge.submit(job)
 
         def graded() -> Row:
-            asked = dict(zip(open_items, map(_verdict, answers.result()), strict=True))
-            found = verdicts | asked
+            found = known | dict(zip(unknown, map(_verdict, answers.result()), strict=True))
             return {**prompt.columns, "verdicts": [found[n] for n in range(len(record.items))]}
 
         return graded
