@@ -56,8 +56,9 @@ def show_curve(
 
 def _said(value: Any) -> str:
     """What fits on a line: texts, numbers, and counts by name."""
-    if isinstance(value, Mapping) and all(isinstance(each, int) for each in value.values()):
-        return ", ".join(f"{name} {count}" for name, count in value.items())
+    if isinstance(value, Mapping):
+        is_counts = all(isinstance(each, int | float) for each in value.values())
+        return ", ".join(f"{name} {n:,.6g}" for name, n in value.items()) if is_counts else ""
     return str(value) if isinstance(value, str | int | float) else ""
 
 

@@ -129,7 +129,11 @@ def test_every_criterion_is_judged_once(tiny_model: Path, tmp_path: Path) -> Non
     assert summary["scores"]["completions/clipped_ratio"]["value"] == sum(cut) / 4
     assert "possible" in said
     assert summary["identity"]["grader"]["template"]
-    assert rows[0]["verdicts"][0] == {"met": True, "explanation": "So it is.", "failure": None}
+    first = rows[0]["verdicts"][0]
+    assert (first["met"], first["explanation"], first["failure"]) == (True, "So it is.", None)
+    assert first["usage"]["requests"] == 1
+    assert summary["about"]["judge"]["requests"] == 8
+    assert "judge: requests 8" in said
 
 
 def test_a_dead_judge_ends_it_in_one_sentence_and_costs_nothing(

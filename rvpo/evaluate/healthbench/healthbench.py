@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from rvpo.errors import RewardError
 from rvpo.evaluate.benchmark import Pending, Row, Summary, by_question, evenly, fingerprint
@@ -25,6 +25,9 @@ from rvpo.judge.types import Answer, Job, Question
 from rvpo.model_files import resolve_model
 from rvpo.rewards.judging import Judge
 from rvpo.types import Prompt
+
+_USAGE: Final = ("requests", "input_tokens", "output_tokens", "cost")
+"""What the verdicts that are kept took, the cost in dollars; those of the cache took nothing."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,10 @@ class HealthBench:
                 ]
             ),
             about={
+                "judge": {
+                    name: sum(v["usage"][name] for row in rows for v in row["verdicts"])
+                    for name in _USAGE
+                },
                 "failed verdicts": dict(failures),
                 "bootstrap_std": bootstrap_std(graded),
                 "grader": dict(self.grader),
@@ -147,4 +154,5 @@ def _verdict(answer: Answer) -> dict[str, Any]:
         "met": None if answer.value is None else bool(answer.value),
         "explanation": answer.reason,
         "failure": answer.failure,
+        "usage": {name: getattr(answer.usage, name) for name in _USAGE},
     }
