@@ -8,6 +8,8 @@ from importlib.util import find_spec
 from rvpo.config import RunConfig
 from rvpo.doctor import Finding, Machine, diagnose
 from rvpo.errors import RvpoError
+from rvpo.evaluate.build import needs_judge
+from rvpo.plan.benchmarks import benchmark_findings
 from rvpo.plan.data import Data, read_data
 from rvpo.plan.device import Devices, device_findings, disk_findings
 from rvpo.plan.judging import endpoint_findings, load, load_findings
@@ -51,6 +53,7 @@ def plan(
     findings = [*_installed(config, machine), *_output(config)]
     data = read_data(config)
     findings += data.findings
+    findings += benchmark_findings(config)
     model = read_model(config, (*data.train, *data.held_out))
     findings += model.findings
     judge, judged = _judge(config, data)
@@ -80,11 +83,13 @@ def _output(config: RunConfig) -> list[Finding]:
 
 def _judge(config: RunConfig, data: Data) -> tuple[ModelShape | None, list[Finding]]:
     """The size of a served judge, and what is to say about judging."""
-    if config.judge is None or not data.rubrics:
+    if config.judge is None or not (data.rubrics or needs_judge(config.evaluate.benchmarks)):
         return None, []
     findings: list[Finding] = []
     asked = None
-    if data.train:
+    if not data.rubrics:
+        findings.append(Finding("judge calls", "ok", "none in training; benchmarks ask it"))
+    elif data.train:
         asked = load(config, data.rubrics, data.train)
         findings += load_findings(config, asked, len(data.held_out))
         findings += length_findings(config, data.rubrics, (*data.train, *data.held_out))

@@ -355,3 +355,23 @@ def test_a_hub_that_is_silent_is_given_up_in_time(monkeypatch: pytest.MonkeyPatc
     with judge_server("", 404) as (url, _):  # any reply is one
         monkeypatch.setenv("HF_ENDPOINT", url)
         assert hub_answers(5)
+
+
+def test_benchmarks_are_read_and_counted(tiny_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "gpqa.csv"
+    path.write_text(
+        "Question,Correct Answer,Incorrect Answer 1,Incorrect Answer 2,Incorrect Answer 3\n"
+        "One and one?,2,3,4,5\n"
+    )
+    gpqa = {"path": str(path), "repeats": 3}
+    evaluate = {"every": 2, "benchmarks": {"gpqa": gpqa}}
+    config = tiny_config(tiny_model, evaluate=evaluate, output=str(tmp_path / "run"))
+    found = {finding.part: finding for finding in plan(config, CPU).findings}
+    evaluations = config.steps // 2 + 1 + (config.steps % 2)
+    said = f"3 answers at each of {evaluations} evaluations"
+    assert found["evaluate.benchmarks.gpqa"].found == said
+    path.unlink()
+    planned = plan(config, CPU)
+    found = {finding.part: finding for finding in planned.findings}
+    assert found["evaluate.benchmarks.gpqa"].state == "missing"
+    assert not planned.can_start
