@@ -13,6 +13,8 @@ import importlib.util
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +28,22 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _DEMO_BYTES = 300_000_000  # 135M parameters in bf16, with the tokenizer
 
 
-def unreadable_model(path: str, error: Exception, setting: str = "model.path") -> ConfigError:
-    """The sentence for a model that a loader could not read; `setting` names it."""
-    reason = (str(error).strip().splitlines() or [""])[0]
-    return ConfigError(
-        f"{setting}: cannot read a causal language model with its tokenizer from {path!r} "
-        f"({type(error).__name__}: {reason}); give a folder saved by save_pretrained, a Hub id, or "
-        f"{DEMO_MODEL}"
-    )
+@contextmanager
+def reading_model(path: str, setting: str = "model.path") -> Iterator[None]:
+    """Where transformers reads files of a model; `setting` names it in the message.
+
+    Raises:
+        ConfigError: they cannot be read.
+    """
+    try:
+        yield
+    except Exception as error:  # at a broken file the loaders raise anything, also `Exception`
+        reason = (str(error).strip().splitlines() or [""])[0]
+        raise ConfigError(
+            f"{setting}: cannot read a causal language model with its tokenizer from {path!r} "
+            f"({type(error).__name__}: {reason}); give a folder saved by save_pretrained, a Hub "
+            f"id, or {DEMO_MODEL}"
+        ) from error
 
 
 def resolve_model(path: str, setting: str = "model.path") -> str:

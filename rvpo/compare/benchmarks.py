@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from rvpo.compare.neglect import Counts
 from rvpo.errors import ConfigError
-from rvpo.evaluate.results import RUN, ResultFolder
+from rvpo.evaluate.results import RUN, ResultFolder, results_of
 from rvpo.report.run_folder import RunFolder
 
 BySeed = Sequence[Mapping[int, Mapping[str, Counts]]]
@@ -25,50 +26,49 @@ def benchmark_counts(arms: Mapping[str, Sequence[RunFolder]]) -> dict[str, BySee
     found: dict[str, list[dict[int, dict[str, Counts]]]] = {
         arm: [{} for _ in runs] for arm, runs in arms.items()
     }
-    folders = [folder for runs in arms.values() for folder in runs]
-    for name in sorted({path.name for folder in folders for path in folder.benchmarks.glob("*")}):
-        _check_identities(name, folders)
-        results = {
-            (arm, seed, step): summary
-            for arm, runs in arms.items()
-            for seed, folder in enumerate(runs)
-            for step in folder.benchmarked(name)
-            if (summary := ResultFolder(folder.benchmark(name, step)).concluded()) is not None
-        }
-        questions = sorted({q for summary in results.values() for q in summary.by_question})
-        for (arm, seed, step), summary in results.items():
-            metric = f"{name}/{next(iter(summary.scores))}"
-            known = np.array([[q in summary.by_question] for q in questions], dtype=np.float64)
-            values = np.array([[summary.by_question.get(q, 0.0)] for q in questions])
-            found[arm][seed].setdefault(step, {})[metric] = Counts(values, known)
+    results = [
+        (found[arm][seed], each)
+        for arm, runs in arms.items()
+        for seed, run in enumerate(runs)
+        for each in results_of(run)
+    ]
+    for name in {each.benchmark for _, each in results}:
+        own = [(steps, each) for steps, each in results if each.benchmark == name]
+        _check_identities(name, [each.folder for _, each in own])
+        questions = sorted({q for _, each in own for q in each.summary.by_question})
+        for steps, each in own:
+            values = each.summary.by_question
+            known = np.array([[q in values] for q in questions], dtype=np.float64)
+            metric = f"{name}/{each.summary.quoted}"
+            counts = Counts(np.array([[values.get(q, 0.0)] for q in questions]), known)
+            steps.setdefault(each.step, {})[metric] = counts
     return {arm: list(runs) for arm, runs in found.items()}
 
 
 def uncovered(arms: Mapping[str, Sequence[RunFolder]]) -> list[str]:
-    """Scores of which verdicts are unknown, a sentence each."""
-    return [
-        f"{folder.path}, step {step}: {1 - score.coverage:.1%} of the verdicts below {benchmark}/"
-        f"{name} are unknown"
-        for runs in arms.values()
-        for folder in runs
-        for benchmark in sorted(path.name for path in folder.benchmarks.glob("*"))
-        for step in folder.benchmarked(benchmark)
-        if (summary := ResultFolder(folder.benchmark(benchmark, step)).concluded()) is not None
-        for name, score in list(summary.scores.items())[:1]
-        if score.coverage is not None and score.coverage < 1
-    ]
+    """Quoted scores of which verdicts are unknown, a sentence each."""
+    said = []
+    for each in (each for runs in arms.values() for run in runs for each in results_of(run)):
+        quoted = each.summary.quoted
+        coverage = each.summary.scores[quoted].coverage
+        if coverage is not None and coverage < 1:
+            said.append(
+                f"{each.folder.path}: {1 - coverage:.1%} of the verdicts below "
+                f"{each.benchmark}/{quoted} are unknown"
+            )
+    return said
 
 
-def _check_identities(name: str, folders: Sequence[RunFolder]) -> None:
-    first = None
-    for folder in folders:
-        for step in folder.benchmarked(name):
-            path = folder.benchmark(name, step)
-            identity = {k: v for k, v in ResultFolder(path).claimed().items() if k != RUN}
-            first = (path, identity) if first is None else first
-            changed = [key for key in identity if identity[key] != first[1].get(key)]
-            if changed:
-                raise ConfigError(
-                    f"{path} and {first[0]} differ in {', '.join(changed)}, so that scores on "
-                    f"{name} cannot be compared; remove the one that is not meant"
-                )
+def _check_identities(name: str, results: Sequence[ResultFolder]) -> None:
+    first, *others = ((each.path, _compared(each)) for each in results)
+    for path, identity in others:
+        changed = [key for key in identity if identity[key] != first[1].get(key)]
+        if changed:
+            raise ConfigError(
+                f"{path} and {first[0]} differ in {', '.join(changed)}, so that scores on "
+                f"{name} cannot be compared; remove the one that is not meant"
+            )
+
+
+def _compared(results: ResultFolder) -> dict[str, Any]:
+    return {key: value for key, value in results.claimed().items() if key != RUN}

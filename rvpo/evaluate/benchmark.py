@@ -49,6 +49,11 @@ class Summary:
     """JSON-ready: rates of unreadable answers, and what is missing and why."""
 
     @property
+    def quoted(self) -> str:
+        """The name of the score to quote."""
+        return next(iter(self.scores))
+
+    @property
     def metrics(self) -> dict[str, float]:
         """The scores that are known, and `NAME/coverage` of those that verdicts are below."""
         scores = self.scores.items()

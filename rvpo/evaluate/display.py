@@ -43,7 +43,7 @@ def show_curve(
     console: Console, benchmark: str, summaries: Mapping[str, Summary], picture: Path
 ) -> None:
     """The quoted score of several models, one below the other, and where all curves are."""
-    headline = next(iter(next(iter(summaries.values())).scores))
+    headline = next(iter(summaries.values())).quoted
     table = Table(title=f"{benchmark}: {headline}", title_justify="left", box=None)
     table.add_column("model", overflow="fold")
     for heading in _HEADINGS:

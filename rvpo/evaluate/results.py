@@ -8,14 +8,14 @@ A batch appears when all of it is graded, so a kill loses at most the batch unde
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rvpo.errors import CheckpointError, ConfigError
 from rvpo.evaluate.benchmark import Row, Score, Summary
-from rvpo.report.run_folder import write_json, write_text
+from rvpo.report.run_folder import RunFolder, write_json, write_text
 from rvpo.types import Prompt
 
 RUN = "run"
@@ -127,6 +127,30 @@ class ResultFolder:
 
     def _batch(self, number: int) -> Path:
         return self.samples / f"batch-{number:06d}.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """What a benchmark gave after a step of a run."""
+
+    benchmark: str
+    step: int
+    folder: ResultFolder
+    summary: Summary
+
+
+def results_of(run: RunFolder) -> Iterator[Evaluated]:
+    """What a run's benchmarks gave while it trained, each in the order of steps.
+
+    Raises:
+        CheckpointError: a file is damaged.
+    """
+    for name in sorted(path.name for path in run.benchmarks.glob("*")):
+        for step in run.benchmarked(name):
+            folder = ResultFolder(run.benchmark(name, step))
+            summary = folder.concluded()
+            if summary is not None:
+                yield Evaluated(name, step, folder, summary)
 
 
 def _score(found: Mapping[str, Any]) -> Score:

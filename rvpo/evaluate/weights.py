@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rvpo.model_files import unreadable_model
+from rvpo.model_files import reading_model
 
 
 class SavedWeights:
@@ -25,12 +25,10 @@ class SavedWeights:
     def __init__(self, path: str, dtype: torch.dtype, *, trust_remote_code: bool) -> None:
         from transformers import AutoModelForCausalLM
 
-        try:
+        with reading_model(path):
             self._model: Any = AutoModelForCausalLM.from_pretrained(
                 path, dtype=dtype, trust_remote_code=trust_remote_code
             )
-        except Exception as error:  # the loaders raise anything at a broken file
-            raise unreadable_model(path, error) from error
 
     def layout(self) -> Sequence[tuple[str, torch.dtype, tuple[int, ...]]]:
         """See `Weights.layout`."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rvpo.model_files import resolve_model, unreadable_model
+from rvpo.model_files import reading_model, resolve_model
 
 _QWEN = re.compile(r"Qwen2\.5-(1\.5B|3B|7B|14B)(-Instruct)?", re.IGNORECASE)
 _QWEN_SHAPES: dict[str, dict[str, Any]] = {
@@ -57,11 +57,8 @@ def read_shape(
     from transformers import AutoConfig
 
     resolved = resolve_model(path, setting)
-    try:
-        config = AutoConfig.from_pretrained(resolved, trust_remote_code=trust_remote_code)
-        return _shape(config)
-    except Exception as error:  # the loaders raise anything at a broken file
-        raise unreadable_model(resolved, error, setting) from error
+    with reading_model(resolved, setting):
+        return _shape(AutoConfig.from_pretrained(resolved, trust_remote_code=trust_remote_code))
 
 
 def published_shape(path: str) -> ModelShape | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rvpo.errors import ConfigError, DataError
-from rvpo.model_files import unreadable_model
+from rvpo.model_files import reading_model
 from rvpo.types import Prompt
 
 
@@ -31,11 +31,9 @@ class Encoder:
         """
         from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
-        try:
+        with reading_model(path):
             tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
             model = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
-        except Exception as error:  # the loaders raise anything at a broken file
-            raise unreadable_model(path, error) from error
         if not tokenizer.chat_template:
             raise ConfigError(
                 f"model.path: the tokenizer of {path!r} has no chat template; use an instruct "

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rvpo.config import ModelConfig, RunConfig, UpdateConfig
 from rvpo.errors import ConfigError
-from rvpo.model_files import unreadable_model
+from rvpo.model_files import reading_model
 
 GATHER_ELEMENTS = 64_000_000
 """How many weights are gathered whole at once when they are streamed out."""
@@ -46,7 +46,7 @@ def load_model(config: RunConfig, model_path: str) -> Any:
     sharding = HfDeepSpeedConfig(settings)  # type: ignore[no-untyped-call]
     model: Any
     loaded: dict[str, Any]
-    try:
+    with reading_model(model_path):
         model, loaded = AutoModelForCausalLM.from_pretrained(
             model_path,
             dtype=torch_dtype(config.model),
@@ -54,8 +54,6 @@ def load_model(config: RunConfig, model_path: str) -> Any:
             trust_remote_code=config.model.trust_remote_code,
             output_loading_info=True,
         )  # type: ignore[misc]
-    except Exception as error:  # the loaders raise anything at a broken file
-        raise unreadable_model(model_path, error) from error
     del sharding
     if loaded["missing_keys"]:
         raise ConfigError(

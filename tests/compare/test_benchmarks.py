@@ -50,7 +50,7 @@ def test_unknown_verdicts_are_told_beside_the_comparison(tmp_path: Path) -> None
     }
     results.conclude(Summary(scores=scores))
     (said,) = uncovered({"x": [folder]})
-    assert "step 10: 25.0% of the verdicts below quiz/overall are unknown" in said
+    assert "step-000010: 25.0% of the verdicts below quiz/overall are unknown" in said
     assert uncovered({"x": [write(tmp_path / "y", 10, a=1.0)]}) == []
 
 

@@ -13,14 +13,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
 from typing import Any, Final
 
-from rvpo.errors import ConfigError
 from rvpo.evaluate.bfcl.rows import Row
 from rvpo.evaluate.bfcl.schema import Tools, described
 from rvpo.evaluate.settings import BfclConfig
+from rvpo.evaluate.template import read_template
 from rvpo.types import Prompt
 
 _TOOLS: Final = "<<tools>>"
@@ -44,9 +42,11 @@ class ToolRl:
         Raises:
             ConfigError: a given file cannot be read, or has no place for what belongs there.
         """
+        where = "benchmarks.bfcl"
+        system, user = config.system_prompt, config.user_prompt
         return ToolRl(
-            _text("system_prompt", config.system_prompt, "toolrl_system.txt", _TOOLS),
-            _text("user_prompt", config.user_prompt, "toolrl_user.txt", _REQUEST),
+            read_template(f"{where}.system_prompt", system, "bfcl/toolrl_system.txt", [_TOOLS]),
+            read_template(f"{where}.user_prompt", user, "bfcl/toolrl_user.txt", [_REQUEST]),
         )
 
     @property
@@ -92,16 +92,3 @@ def _listed(number: int, function: Mapping[str, Any]) -> str:
 def _filled(text: str, place: str, value: str) -> str:
     before, after = text.split(place, 1)
     return before + value + after
-
-
-def _text(setting: str, given: Path | None, own: str, place: str) -> str:
-    if given is None:
-        return files("rvpo.evaluate.bfcl").joinpath(own).read_text(encoding="utf-8").rstrip("\n")
-    where = f"benchmarks.bfcl.{setting}: '{given}'"
-    try:
-        text = given.expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{where} cannot be read ({error}); give a text file") from error
-    if place not in text:
-        raise ConfigError(f"{where} has no {place}; put it where that belongs")
-    return text

@@ -6,10 +6,9 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
-from rvpo.errors import ConfigError
+from rvpo.evaluate.template import read_template
 from rvpo.types import Message
 
 _PLACES = ("<<conversation>>", "<<rubric_item>>")
@@ -29,18 +28,8 @@ class Template:
         Raises:
             ConfigError: the file cannot be read, or lacks a place.
         """
-        if path is None:
-            own = files("rvpo.evaluate.healthbench").joinpath("grader.txt")
-            return Template(own.read_text(encoding="utf-8"))
-        where = f"benchmarks.healthbench.grader_template: '{path}'"
-        try:
-            text = path.expanduser().read_bytes().decode("utf-8")  # line ends as they are
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{where} cannot be read ({error}); give a text file") from error
-        for place in _PLACES:
-            if place not in text:
-                raise ConfigError(f"{where} has no {place}; put it where that is to stand")
-        return Template(text)
+        setting = "benchmarks.healthbench.grader_template"
+        return Template(read_template(setting, path, "healthbench/grader.txt", _PLACES))
 
     @property
     def sha256(self) -> str:

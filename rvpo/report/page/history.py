@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from rvpo.config import RunConfig, load_config
 from rvpo.errors import ConfigError
-from rvpo.evaluate.results import ResultFolder
+from rvpo.evaluate.results import results_of
 from rvpo.report.held_out import HeldOutScores
 from rvpo.report.run_folder import RunFolder, read_samples
 
@@ -47,13 +47,10 @@ class RunHistory:
     def benchmarks(self) -> dict[str, dict[int, dict[str, float]]]:
         """The scores to draw, by benchmark and step."""
         found: dict[str, dict[int, dict[str, float]]] = {}
-        for path in sorted(self.folder.benchmarks.glob("*")):
-            for step in self.folder.benchmarked(path.name):
-                summary = ResultFolder(self.folder.benchmark(path.name, step)).concluded()
-                if summary is not None:
-                    known = summary.metrics
-                    drawn = {name: known[name] for name in summary.curves if name in known}
-                    found.setdefault(path.name, {})[step] = drawn
+        for each in results_of(self.folder):
+            known = each.summary.metrics
+            drawn = {name: known[name] for name in each.summary.curves if name in known}
+            found.setdefault(each.benchmark, {})[each.step] = drawn
         return found
 
     def samples(self, steps: int) -> Iterator[Mapping[str, Any]]:
