@@ -29,6 +29,13 @@ SHAPES = ((4, 2), (8, 3), (16, 7), (16, 17))
 KS = (0.5, 1.0, 2.0, 5.0)
 
 
+def signed(value: float) -> str:
+    """With its sign and two decimals; what rounds to zero has none, for its sign is an accident of
+    the order in which a processor adds."""
+    shown = f"{value:+.2f}"
+    return "0.00" if float(shown) == 0 else shown
+
+
 def equal(z: Tensor) -> Tensor:
     """[R, M] the same share for every reward."""
     return torch.full_like(z, 1 / z.shape[1])
@@ -86,7 +93,7 @@ def dead_groups() -> str:
         matrix = Rewards(
             values.reshape(-1, rewards), [str(m) for m in range(rewards)], group_size=group
         )
-        cells = [f"{estimate(matrix).values[0].item():+.2f}" for estimate in kinds]
+        cells = [signed(estimate(matrix).values[0].item()) for estimate in kinds]
         lines.append(f"| {group}, {rewards} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -109,9 +116,9 @@ def example() -> str:
     lines.append("| --- | --- |" + " --- |" * (len(KS) + 1))
     for row in ([0.5, 0.5, 0.5], [1.5, 1.5, -1.5]):
         z = torch.tensor([row], dtype=torch.float64)
-        cells = [f"{soft_min(z, equal(z), k).item():+.2f}" for k in (*KS, math.inf)]
+        cells = [signed(soft_min(z, equal(z), k).item()) for k in (*KS, math.inf)]
         shown = ", ".join(f"{x:+.1f}" for x in row)
-        lines.append(f"| {shown} | {z.mean().item():+.2f} | " + " | ".join(cells) + " |")
+        lines.append(f"| {shown} | {signed(z.mean().item())} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from rvpo.trainer.ranks import Ranks
 from tests.tiny import save_tiny_model
+
+# The same examples on every machine, and no time limit on a loaded one.
+settings.register_profile("rvpo", max_examples=25, deadline=None, derandomize=True, database=None)
+settings.load_profile("rvpo")
+
+# A shell ignores Ctrl-C in what it runs in the background, and processes inherit that: tests that
+# send it would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
