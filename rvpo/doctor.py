@@ -284,7 +284,7 @@ def _torch_devices() -> tuple[tuple[str, ...], tuple[float, ...], bool, str | No
     except (ImportError, OSError) as error:  # OSError: a shared library that does not load
         return (), (), False, str(error).splitlines()[0]
     if not torch.cuda.is_available():
-        flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
         return (), (), "avx512_bf16" in flags or "amx_bf16" in flags, None
     about = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     memory = tuple(device.total_memory / _GIB for device in about)
@@ -306,7 +306,7 @@ def _available_memory() -> float | None:
     facts = Path("/proc/meminfo")
     if not facts.exists():
         return None
-    for line in facts.read_text().splitlines():
+    for line in facts.read_text(encoding="utf-8").splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) / 2**20  # given in KiB
     return None
