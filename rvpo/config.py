@@ -21,6 +21,7 @@ from pydantic import (
 
 from rvpo import document
 from rvpo.advantage import Estimator
+from rvpo.data.csv_file import CellType
 from rvpo.errors import ConfigError
 from rvpo.evaluate.settings import BenchmarksConfig
 from rvpo.judge.config import JudgeConfig
@@ -70,6 +71,8 @@ class DatasetSource(Section):
     """Split of a Hub dataset; files have one only."""
     prompt_column: str = "prompt"
     """The column that holds the prompt: a string, or a list of chat messages."""
+    types: dict[str, CellType] = Field(default_factory=dict)
+    """Of a .csv file, whose cells are text: columns to be read as `int`, `float` or `json`."""
 
 
 class RubricSource(Section):

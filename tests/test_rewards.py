@@ -4,7 +4,10 @@ import asyncio
 import math
 import re
 import statistics
+from collections import deque
 from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -91,9 +94,40 @@ def test_every_kind_of_number_is_a_score(scores: Any) -> None:
     assert score(returning(scores)).values[0].item() == 1.0
 
 
-def test_numpy_numbers_are_scores() -> None:
-    scores = [np.float32(0.5), np.int64(1), np.float64(0), np.float16(1)]
+@pytest.mark.parametrize(
+    "scores",
+    [
+        [np.float32(0.5), np.int64(1), np.float64(0), np.float16(1)],
+        [torch.tensor(0.5), np.bool_(True), np.array(0), torch.tensor(True)],
+        [Decimal("0.5"), Fraction(1), False, torch.tensor(1.0, dtype=torch.bfloat16)],
+        np.array([0.5, 1, 0, 1]),
+        torch.tensor([0.5, 1, 0, 1], requires_grad=True),
+        deque([0.5, 1, 0, 1]),
+    ],
+)
+def test_numbers_of_every_library_are_scores(scores: Any) -> None:
     assert score(returning(scores)).values[:, 0].tolist() == [0.5, 1, 0, 1]
+
+
+def test_scores_may_be_generated() -> None:
+    def lengths(completions: Any, **columns: Any) -> Any:
+        return (len(text_of(completion)) for completion in completions)
+
+    def failing(completions: Any, **columns: Any) -> Any:
+        return (1 / len(text_of(completion)) for completion in completions)
+
+    assert score(lengths).values[:, 0].tolist() == [1, 0, 1, 1]
+    with pytest.raises(RewardError, match=r"reward 'r0' failed .* ZeroDivisionError"):
+        score(failing)
+
+
+@pytest.mark.parametrize(
+    "nan", [math.nan, np.float32("nan"), torch.tensor(math.nan), Decimal("NaN")]
+)
+def test_nan_does_not_apply_as_in_trl(nan: Any) -> None:
+    rewards = score(returning([1, nan, 1, 1]))
+    assert rewards.valid[:, 0].tolist() == [True, False, True, True]
+    assert not rewards.failures
 
 
 def test_empty_completion_and_empty_rollout_are_scored() -> None:
@@ -147,9 +181,18 @@ def test_object_with_an_async_call_is_awaited() -> None:
         (None, "returned a value of type NoneType"),
         (0.5, "returned a value of type float"),
         ("1111", "returned a value of type str"),
-        (torch.ones(4), "returned a value of type Tensor"),
-        ([1, 1, math.nan, 1], "scored a completion of prompt sum/1 with nan"),
-        ([1, math.inf, 1, 1], "scored a completion of prompt sum/0 with inf"),
+        (torch.ones(4, 1), "returned a value of type Tensor"),
+        (np.float64(1), "returned a value of type float64"),
+        ({1, 2, 3, 4}, "returned a value of type set"),
+        ({"a": 1, "b": 1, "c": 1, "d": 1}, "returned a value of type dict"),
+        ([1, math.inf, 1, 1], "scored a completion of prompt sum/0 with a number beyond every"),
+        ([1, 1, 10**400, 1], "scored a completion of prompt sum/1 with a number beyond every"),
+        ([1, 1, -(10**6000), 1], "scored a completion of prompt sum/1 with a number beyond every"),
+        ([1, 1, Fraction(10**400), 1], "with a number beyond every float"),
+        ([1, 1, Decimal("1e9999"), 1], "with a number beyond every float"),
+        ([1, 1, -1e19, 1], "with -1e+19; scores lie between -1e+18 and 1e+18"),
+        ([1, 1, np.array([1.0]), 1], "with array([1.]) of type ndarray"),
+        ([1, 1, np.str_("1"), 1], "of type str"),
         ([1, 1, "1", 1], "completion of prompt sum/1 with '1' of type str"),
         ([[1], 1, 1, 1], "with [1] of type list"),
         ([1j, 1, 1, 1], "with 1j of type complex"),

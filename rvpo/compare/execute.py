@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import IO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from rvpo.child import python_module
 from rvpo.compare.comparison import Comparison, Run
 from rvpo.errors import CheckpointError
 from rvpo.trainer.launch import LAUNCHER
@@ -76,7 +76,7 @@ def default_jobs(processes: int) -> int:
 
 def _start(run: Run, jobs: int, taken: set[int]) -> _Job:
     place = next(n for n in range(jobs) if n not in taken)
-    command = [sys.executable, "-m", "rvpo", "train", "--config", str(run.file)]
+    command = [*python_module("rvpo"), "train", "--config", str(run.file)]
     command += [*(["--resume"] if run.is_begun else []), "--", *run.settings]
     log = run.folder.path.with_suffix(".log")
     log.parent.mkdir(parents=True, exist_ok=True)

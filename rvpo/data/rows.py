@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from rvpo.data.csv_file import CellType, read_csv
+from rvpo.data.json_file import read_json
+from rvpo.data.parquet_file import read_parquet
 from rvpo.errors import DataError
 from rvpo.imports import import_function
+from rvpo.own import own
 
 if TYPE_CHECKING:
     from rvpo.config import FunctionSource
 
-_READERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
+_KINDS = (".jsonl", ".json", ".parquet", ".csv")
 _CLONES = {"rlla_4k": "https://github.com/qiancheng0/ToolRL"}
 """Repositories that bring data, by a folder in them."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -28,38 +32,48 @@ def function_rows(source: FunctionSource, where: str) -> list[Any]:
     """
     function = import_function(source.function, f"{where}.function")
     try:
-        rows = function(**source.arguments)
-    except Exception as error:  # the user's code, which can raise anything
+        rows = function(**own(source.arguments))
+        is_rows = isinstance(rows, Iterable) and not isinstance(rows, str | Mapping)
+        rows = [_plain(row) for row in rows] if is_rows else rows
+    except (Exception, SystemExit) as error:  # the user's code, which can raise anything
         raise DataError(
             f"{where}.function: {source.function} failed: {type(error).__name__}: {error}"
         ) from error
-    if not isinstance(rows, Iterable) or isinstance(rows, str | Mapping):
+    if not is_rows:
         raise DataError(
             f"{where}.function: {source.function} returned a value of type "
             f"{type(rows).__name__}; return a list of rows, each a dict"
         )
-    return [_plain(row) for row in rows]
+    return cast("list[Any]", rows)
 
 
-def stored_rows(name: str, split: str, where: str) -> list[Any]:
+def stored_rows(
+    name: str, split: str, where: str, types: Mapping[str, CellType] | None = None
+) -> list[Any]:
     """Read a file or a Hub dataset.
+
+    Rows of a file are what the file says and nothing guessed: those of JSON as `json.loads` reads
+    them, cells of CSV as text, values of Parquet with the types that it states.
 
     Args:
         name: the path or the id.
         split: of a Hub dataset.
         where: the setting that holds the name, for messages.
+        types: of cells of a CSV file that are not to stay text, by column.
 
     Raises:
         DataError: it does not exist, is of an unknown kind, or cannot be read or reached.
     """
     path = Path(name).expanduser()
-    if path.suffix in _READERS:
-        return _file_rows(path, where)
-    known = ", ".join(_READERS)
-    if path.is_file():
-        raise DataError(f"{where}: '{name}' is of an unknown kind; give a file in {known}")
-    if path.is_dir():
-        raise DataError(f"{where}: '{name}' is a folder; give one file in {known}")
+    kind = path.suffix.lower()
+    if types and kind != ".csv":
+        raise DataError(f"{where}: '{name}' has types of its own; `types` are for .csv files")
+    if kind in _KINDS:
+        return _file_rows(path, where, types or {})
+    known = ", ".join(_KINDS)
+    if is_there(path, where):
+        what = "is a folder; give one" if path.is_dir() else "is of an unknown kind; give a"
+        raise DataError(f"{where}: '{name}' {what} file in {known}")
     if not _HUB_ID.fullmatch(name):
         raise DataError(
             f"{where}: there is no file '{name}'; give a file in {known} or a Hub dataset id"
@@ -67,32 +81,37 @@ def stored_rows(name: str, split: str, where: str) -> list[Any]:
     return _hub_rows(name, split, where)
 
 
-def _file_rows(path: Path, where: str) -> list[Any]:
-    from datasets import load_dataset_builder
-    from datasets.exceptions import DatasetGenerationError
-
-    if not path.is_file():
+def _file_rows(path: Path, where: str, types: Mapping[str, CellType]) -> list[Any]:
+    if not is_there(path, where):
         sources = [address for folder, address in _CLONES.items() if folder in path.parts]
         others = f", or get it with: git clone {sources[0]}" if sources else ""
         raise DataError(
             f"{where}: there is no file '{path}'; give the path of an existing one{others}"
         )
-    if set(str(path)) & set("*?["):
-        raise DataError(
-            f"{where}: '{path}' reads as a pattern for several files; rename it without * ? ["
-        )
+    if not path.is_file():
+        raise DataError(f"{where}: '{path}' is no file to be read; give one that is")
+    source = f"{where}: '{path}'"
     if path.stat().st_size == 0:
         return []
+    match path.suffix.lower():
+        case ".csv":
+            return read_csv(path, source, types)
+        case ".parquet":
+            return read_parquet(path, source)
+        case _:
+            return read_json(path, source)
+
+
+def is_there(path: Path, where: str) -> bool:
+    """Whether anything stands at a path.
+
+    Raises:
+        DataError: the system cannot look, as with a name that is too long.
+    """
     try:
-        builder = load_dataset_builder(_READERS[path.suffix], data_files=str(path))
-        builder.download_and_prepare()
-    except (DatasetGenerationError, OSError, ValueError) as error:
-        cause = error.__cause__ or error
-        reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
-        raise DataError(f"{where}: '{path}' cannot be read ({reason})") from error
-    # datasets fails when asked for the split of a file without rows.
-    empty = not any(split.num_examples for split in (builder.info.splits or {}).values())
-    return [] if empty else list(builder.as_dataset("train"))
+        return path.exists()
+    except OSError as error:
+        raise DataError(f"{where}: '{path}' cannot be read ({error.strerror})") from error
 
 
 def _hub_rows(name: str, split: str, where: str) -> list[Any]:

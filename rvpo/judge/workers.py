@@ -8,7 +8,6 @@ import secrets
 import select
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -16,6 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from typing import IO, Final
 
+from rvpo.child import python_module
 from rvpo.errors import ConfigError, RewardError
 from rvpo.judge.child import (
     Log,
@@ -37,7 +37,7 @@ MOST_DEATHS: Final = 5
 DEATHS_WITHIN_S: Final = 60.0
 """A worker that dies so often in so short a time is not started again."""
 
-_PROGRAM: Final = (sys.executable, "-m", "rvpo.judge.worker")
+_PROGRAM: Final = python_module("rvpo.judge.worker")
 _POLL_S: Final = 0.1
 _LOG_BYTES: Final = 2**20
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import math
 import traceback
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from decimal import Decimal
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from rvpo.advantage.schedule import Ramp
 from rvpo.errors import ConfigError, RewardError
+from rvpo.own import own
 from rvpo.problem import nearest
 from rvpo.rewards.condition import Condition
 from rvpo.types import Failed, Score
@@ -34,8 +37,9 @@ class Reward:
 
     Args:
         name: in reports and metrics.
-        function: returns one score for each completion: a number, None where the reward does
-            not apply, or `Failed` where a score could not be determined.
+        function: returns one score for each completion: a number of Python, numpy or torch,
+            None or NaN where the reward does not apply, or `Failed` where a score could not be
+            determined.
         weight: 0 means logged but not trained on.
         arguments: further keyword arguments for the function.
         condition: see `Condition`.
@@ -114,7 +118,7 @@ class Reward:
                 completion.
         """
         try:
-            returned = self.function(**batch, **self.arguments)
+            returned = _listed(self.function(**batch, **own(self.arguments)))
         # The one boundary to other people's scoring code, which can raise anything.
         except (Exception, SystemExit) as error:
             raise self._raised(error, ids) from error
@@ -123,7 +127,12 @@ class Reward:
     async def scores_async(self, batch: Mapping[str, Any], ids: Sequence[str]) -> list[Score]:
         """`scores` for an async function."""
         try:
-            returned = await self.function(**batch, **self.arguments)
+            returned = _listed(await self.function(**batch, **own(self.arguments)))
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():  # we end it, not the function itself
+                raise
+            raise self._raised(error, ids) from error
         except (Exception, SystemExit) as error:  # the same boundary
             raise self._raised(error, ids) from error
         return self._checked(returned, ids)
@@ -136,7 +145,7 @@ class Reward:
         )
 
     def _checked(self, returned: Any, ids: Sequence[str]) -> list[Score]:
-        if not isinstance(returned, Sequence) or isinstance(returned, str | bytes):
+        if not isinstance(returned, list):
             raise RewardError(
                 f"reward '{self.name}' returned a value of type {type(returned).__name__} for "
                 f"{len(ids)} completions (first prompt {ids[0]}); return a list of scores"
@@ -151,18 +160,34 @@ class Reward:
     def _score(self, value: Any, prompt: str) -> Score:
         if value is None or isinstance(value, Failed):
             return value
-        if not isinstance(value, Real):
+        number = value.item() if getattr(value, "ndim", None) == 0 else value
+        if not isinstance(number, Real | Decimal):
             raise RewardError(
                 f"reward '{self.name}' scored a completion of prompt {prompt} with {value!r} of "
                 f"type {type(value).__name__}; a score is a number, None or Failed(reason)"
             )
-        score = float(value)
-        if not math.isfinite(score) or abs(score) > _LARGEST:
+        try:
+            score = float(number)
+        except (OverflowError, ValueError):  # beyond its range, or a NaN that signals
+            score = math.inf
+        if math.isnan(score):
+            return None
+        if abs(score) > _LARGEST:
             raise RewardError(
-                f"reward '{self.name}' scored a completion of prompt {prompt} with {value}; "
-                "return None where it does not apply, Failed(reason) where it is unknown"
+                f"reward '{self.name}' scored a completion of prompt {prompt} with "
+                f"{'a number beyond every float' if math.isinf(score) else score}; scores lie "
+                f"between -{_LARGEST:g} and {_LARGEST:g}: return None where it does not apply, "
+                "Failed(reason) where it is unknown"
             )
         return score
+
+
+def _listed(returned: Any) -> Any:
+    """Scores that come as an array, a tensor, a series or a generator as a list; the rest as is."""
+    is_scores = isinstance(returned, Iterable) and getattr(returned, "ndim", 1) == 1
+    if not is_scores or isinstance(returned, str | bytes | Mapping | Set):
+        return returned
+    return list(returned)
 
 
 def _named(parameters: Iterable[inspect.Parameter]) -> list[inspect.Parameter]:

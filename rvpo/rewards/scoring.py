@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from rvpo.advantage.schedule import value_at
 from rvpo.judge.config import BudgetConfig
+from rvpo.own import own
 from rvpo.rewards.budget import keep_within
 from rvpo.rewards.cell import Cell, Column, assemble
 from rvpo.rewards.condition import conditioned
+from rvpo.rewards.event_loop import EventLoop
 from rvpo.rewards.judging import Judge, Judging, Notice, Verdicts, ignore
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.tally import Tally
-from rvpo.types import Prompt, Rewards, Rollout, Sample
+from rvpo.types import Prompt, Rewards, Rollout, Sample, Score
 
 if TYPE_CHECKING:
     from rvpo.trainer.ranks import Ranks
@@ -29,13 +31,14 @@ class Scoring:
     """Takes samples as they are finished, and gives the reward matrix when all are there.
 
     The judge is asked about a sample at once. When the rollout is complete, sync functions run
-    one after another, then the async ones together in one event loop, all while the judge goes
-    on; what is then still missing is waited for.
+    one after another, then the async ones together in the run's event loop, all while the judge
+    goes on; what is then still missing is waited for.
 
     Args:
         rewards: the columns come in their order.
         progress: share of training done, for weights that change.
         notice: hears of it while answers are waited for long.
+        loop: where async functions run; one of its own if left out.
     """
 
     def __init__(
@@ -45,8 +48,10 @@ class Scoring:
         budget: BudgetConfig,
         progress: float,
         notice: Notice = ignore,
+        loop: EventLoop | None = None,
     ) -> None:
         self._rewards = rewards
+        self._loop = EventLoop() if loop is None else loop
         self._budget = budget
         self._weights = {reward.name: value_at(reward.weight, progress) for reward in rewards}
         carrying = [reward for reward in rewards if self._weights[reward.name] > 0]
@@ -101,17 +106,14 @@ class Scoring:
         functions = [reward for reward in self._rewards if isinstance(reward, Reward)]
         if not samples:
             return {reward.name: [] for reward in functions}
-        batch, ids = _arguments(samples), [sample.prompt.id for sample in samples]
+        ids = [sample.prompt.id for sample in samples]
         for reward in functions:
             reward.check_columns(column_names([sample.prompt for sample in samples]))
-        scores = {r.name: r.scores(batch, ids) for r in functions if not r.is_async}
+        # Each has arguments of its own: what one does to them, the others must not see.
+        scores = {r.name: r.scores(_arguments(samples), ids) for r in functions if not r.is_async}
         awaited = [reward for reward in functions if reward.is_async]
         if awaited:
-
-            async def together() -> list[Any]:
-                return await asyncio.gather(*(r.scores_async(batch, ids) for r in awaited))
-
-            found = asyncio.run(together())
+            found = self._loop.run(_together(awaited, samples, ids))
             scores |= {reward.name: s for reward, s in zip(awaited, found, strict=True)}
         return {
             name: [Cell(score, aspects=(name,)) for score in each] for name, each in scores.items()
@@ -140,6 +142,17 @@ class Scoring:
             [aspect for reward in self._rewards for aspect in reward.aspects],
             rollout.group_size,
         )
+
+
+async def _together(
+    rewards: Sequence[Reward], samples: Sequence[Sample], ids: Sequence[str]
+) -> list[list[Score]]:
+    tasks = [asyncio.ensure_future(r.scores_async(_arguments(samples), ids)) for r in rewards]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:  # one failed: the step has, and the others need not go on
+        for task in tasks:
+            task.cancel()
 
 
 def _after_condition(
@@ -171,14 +184,18 @@ def _judge_metrics(parts: Sequence[Verdicts], tallies: Mapping[str, Tally]) -> d
 
 
 def _arguments(samples: Sequence[Sample]) -> dict[str, Any]:
-    """What TRL passes for conversational data: a list over completions under every name."""
+    """What TRL passes for conversational data: a list over completions under every name.
+
+    It is the caller's own, down to the last item of a column.
+    """
     prompts = [sample.prompt for sample in samples]
     return {
-        "prompts": [[dict(message) for message in prompt.messages] for prompt in prompts],
+        "prompts": [own(list(map(dict, prompt.messages))) for prompt in prompts],
         "completions": [[{"role": "assistant", "content": sample.text}] for sample in samples],
         "completion_ids": [list(sample.completion_ids) for sample in samples],
         **{
-            name: [prompt.columns.get(name) for prompt in prompts] for name in column_names(prompts)
+            name: [own(prompt.columns.get(name)) for prompt in prompts]
+            for name in column_names(prompts)
         },
     }
 

@@ -9,6 +9,7 @@ from rvpo.errors import ConfigError, DataError
 from rvpo.imports import import_function
 from rvpo.judge.config import BudgetConfig
 from rvpo.rewards.config import FunctionRewardConfig, RewardConfig, RubricRewardConfig
+from rvpo.rewards.event_loop import EventLoop
 from rvpo.rewards.judging import Judge, Notice, ignore
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.rubric import RubricReward
@@ -26,6 +27,7 @@ class RewardSuite:
         judge: who answers the rubrics among them.
         budget: how many of its verdicts may fail.
         notice: hears of it while a step waits long for its answers.
+        loop: where the async functions run, in all steps of the run.
 
     Raises:
         ConfigError: there is no reward, or two have the same name.
@@ -35,6 +37,7 @@ class RewardSuite:
     judge: Judge | None = None
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     notice: Notice = ignore
+    loop: EventLoop = field(default_factory=EventLoop, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         names = [reward.name for reward in self.rewards]
@@ -106,7 +109,11 @@ class RewardSuite:
         Args:
             progress: share of training done, for weights that change.
         """
-        return Scoring(self.rewards, self.judge, self.budget, progress, self.notice)
+        return Scoring(self.rewards, self.judge, self.budget, progress, self.notice, self.loop)
+
+    def close(self) -> None:
+        """End what async functions left running."""
+        self.loop.close()
 
     def __call__(self, rollout: Rollout) -> Rewards:
         """[N, M] rewards of a finished rollout, with the weights of the first step; see

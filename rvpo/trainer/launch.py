@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import IO
 
+from rvpo.child import python_module
 from rvpo.orphan import end_with_parent
 
 GRACE_S = 30.0
@@ -27,7 +28,7 @@ _REASON = "RVPO_REASON_FD"
 def launch(
     arguments: Sequence[str],
     processes: int,
-    program: Sequence[str] = (sys.executable, "-m", "rvpo"),
+    program: Sequence[str] = python_module("rvpo"),
 ) -> int:
     """Run `program arguments` as ranks 0 to processes - 1 and wait for all of them.
 

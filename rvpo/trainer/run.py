@@ -71,6 +71,7 @@ def _run(config: RunConfig, resume: bool, ranks: Ranks, display: Display, consol
         folder.require_free()
     inputs = read_inputs(config, display.say)
     with ExitStack() as stack:
+        stack.callback(inputs.score.close)
         benchmarks = read_benchmarks(config.evaluate.benchmarks, config.judge, display.say)
         for benchmark in benchmarks:
             check_lengths(benchmark, inputs.encoder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rvpo.config import DataConfig
+from rvpo.data.json_file import json_lines
 from rvpo.data.prompts import load_prompts
 from rvpo.errors import DataError
 from rvpo.problem import nearest
@@ -155,22 +155,10 @@ def _is_message(turn: Any) -> bool:
 
 def _lines(path: Path) -> Iterator[_Line]:
     try:
-        text = path.read_text(encoding="utf-8-sig")  # with a byte order mark or without
+        with path.open("rb") as file:
+            for number, fields in json_lines(file, str(path), _FORM):
+                yield _Line(f"{path}, line {number}", number, fields)
     except OSError as error:
         raise DataError(
             f"--samples: {path} cannot be read ({error.strerror}); give a file of JSON lines"
         ) from error
-    except UnicodeDecodeError:
-        raise DataError(f"--samples: {path} is not text in UTF-8; give JSON lines") from None
-    # Not `splitlines`: JSON may hold Unicode's other line breaks as they are.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        try:
-            fields = json.loads(line)
-        except (ValueError, RecursionError) as error:  # the latter of JSON nested too deep
-            raise DataError(f"{where}: is not JSON ({error}); {_FORM}") from None
-        if not isinstance(fields, dict):
-            raise DataError(f"{where}: is a {type(fields).__name__}; {_FORM}")
-        yield _Line(where, number, fields)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-import sys
 import tempfile
 import zipfile
 import zlib
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from rvpo.child import python_module
 from rvpo.errors import ConfigError
 
 Version = Literal["v3", "v4"]
@@ -157,7 +157,7 @@ def _fetch(pin: Pin, path: Path, setting: str) -> None:
     wanted = f"bfcl-eval=={pin.release}"
     options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        command = [sys.executable, "-m", "pip", "download", *options, "--dest", folder, wanted]
+        command = [*python_module("pip"), "download", *options, "--dest", folder, wanted]
         done = subprocess.run(command, capture_output=True, text=True)
         fetched = Path(folder) / pin.file
         if done.returncode or not fetched.is_file():

@@ -122,7 +122,7 @@ class _File:
                 continue
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:  # the latter of JSON nested too deep
                 self.fail(f"on line {number}", f"is no JSON ({error})")
             if not isinstance(row, dict) or not isinstance(row.get("id"), str):
                 self.fail(f"on line {number}", "is no table with a text 'id'")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import random
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from rvpo.data.csv_file import read_csv
 from rvpo.errors import DataError
 
 _OPTIONS: Final = ("Correct Answer", *(f"Incorrect Answer {n}" for n in (1, 2, 3)))
@@ -35,12 +35,11 @@ def read_questions(path: str) -> list[Question]:
     """
     where = f"benchmarks.gpqa.path: '{path}'"
     try:
-        with Path(path).expanduser().open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        rows = read_csv(Path(path).expanduser(), where, {})
+    except DataError as error:
         raise DataError(
-            f"{where} cannot be read ({error}); give gpqa_diamond.csv, which its authors hand out "
-            "at huggingface.co/datasets/Idavidrein/gpqa"
+            f"{error}; give gpqa_diamond.csv, which its authors hand out at "
+            "huggingface.co/datasets/Idavidrein/gpqa"
         ) from error
     if not rows:
         raise DataError(f"{where} has no rows")
@@ -49,7 +48,7 @@ def read_questions(path: str) -> list[Question]:
         raise DataError(f"{where} has no column '{missing[0]}'; it needs {', '.join(_NEEDED)}")
     questions = []
     for number, row in enumerate(rows, start=1):
-        empty = [column for column in _NEEDED if not (row[column] or "").strip()]
+        empty = [column for column in _NEEDED if not row[column].strip()]
         if empty:
             raise DataError(f"{where}, row {number}: '{empty[0]}' is empty")
         right, *wrong = (row[column] for column in _OPTIONS)

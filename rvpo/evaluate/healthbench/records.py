@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rvpo.data.json_file import json_lines
 from rvpo.data.rows import stored_rows
 from rvpo.errors import DataError
 from rvpo.rubrics.literal import read_list
@@ -92,23 +92,13 @@ def _file(path: str) -> Path:
 
 def _lines(path: Path) -> list[Any]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open("rb") as file:
+            return [row for _, row in json_lines(file, f"{_WHERE}: '{path}'")]
+    except OSError as error:
         raise DataError(
             f"{_WHERE}: '{path}' cannot be read ({error}); give a .jsonl file of HealthBench, or "
             "one of the Hub such as openai/healthbench/hard_2025-05-08-21-00-10.jsonl"
         ) from error
-    rows = []
-    # Not `splitlines`: JSON may hold Unicode's other line breaks as they are.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            try:
-                rows.append(json.loads(line))
-            except ValueError as error:
-                raise DataError(
-                    f"{_WHERE}: '{path}', line {number} is not JSON ({error})"
-                ) from None
-    return rows
 
 
 def _record(row: Any) -> Record:

@@ -1,0 +1,114 @@
+"""Rows of JSON files, each exactly what `json.loads` makes of it."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rvpo.errors import DataError
+
+_BOM = b"\xef\xbb\xbf"
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+"""How JSON writes half of a character outside Unicode's first plane; two make a whole one."""
+_JSON = {dict: "an object", list: "a list", str: "a text", bool: "a truth value"}
+
+
+def read_json(path: Path, where: str) -> list[dict[str, Any]]:
+    """The rows of a file of JSON lines, or of one that holds a list of rows or a single row.
+
+    Args:
+        where: begins every message.
+
+    Raises:
+        DataError: the file or a line of it cannot be read, or is no row.
+    """
+    raw = file_bytes(path, where).removeprefix(_BOM)
+    begins = raw.lstrip()[:1]
+    # Tools that write a row over several lines call the file .json.
+    if begins == b"[" or (begins == b"{" and path.suffix.lower() == ".json"):
+        try:
+            return _document(raw, where)
+        except _NoDocument as error:
+            if begins == b"[":
+                raise DataError(f"{where}: is not a list of rows in JSON ({error})") from None
+    return [row for _, row in json_lines(io.BytesIO(raw), where)]
+
+
+def json_lines(
+    lines: Iterable[bytes], where: str, form: str = 'write one {"name": value, ...} a line'
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The number of each line, from 1, and the row on it. Blank lines hold none.
+
+    Args:
+        lines: of a binary file: text would also break at the other line ends that JSON may hold.
+        where: begins every message.
+        form: ends every message; what a line should be.
+
+    Raises:
+        DataError: a line is not UTF-8, not JSON or no object, or no text can hold it.
+    """
+    for number, line in enumerate(lines, start=1):
+        raw = line.removeprefix(_BOM) if number == 1 else line
+        if not raw.strip():
+            continue
+        at = f"{where}, line {number}"
+        try:
+            row = _value(raw)
+        except _NoDocument as error:
+            raise DataError(f"{at}: is {error}; {form}") from None
+        if not isinstance(row, dict):
+            raise DataError(f"{at}: is {_kind(row)}; {form}")
+        yield number, row
+
+
+def file_bytes(path: Path, where: str) -> bytes:
+    """What a file holds.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{where} cannot be read ({error.strerror})") from error
+
+
+class _NoDocument(ValueError):
+    """Bytes that cannot be read as JSON; the words say what they are instead."""
+
+
+def _document(raw: bytes, where: str) -> list[dict[str, Any]]:
+    value = _value(raw)
+    rows = [value] if isinstance(value, dict) else value
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict):
+            raise DataError(f"{where}: item {number} of the list is {_kind(row)}; give objects")
+    return rows
+
+
+def _value(raw: bytes) -> Any:
+    try:
+        text = raw.decode()
+        value = json.loads(text)
+        if _HALF.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeDecodeError as error:
+        raise _NoDocument(f"not text in UTF-8 ({error.reason} at byte {error.start})") from None
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(error.object[error.start]):04x}"
+        raise _NoDocument(
+            f"no text that can be written, as {half} is half a character: a surrogate alone"
+        ) from None
+    # Besides what is no JSON: nested too deep, or a whole number of thousands of digits.
+    except (ValueError, RecursionError) as error:
+        reason = str(error).partition(";")[0].partition(" while ")[0]
+        raise _NoDocument(f"not JSON ({reason})") from None
+    return value
+
+
+def _kind(value: Any) -> str:
+    return "null" if value is None else _JSON.get(type(value), "a number")

@@ -1,0 +1,86 @@
+"""The event loop in which the async rewards of a run live."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import weakref
+from collections.abc import Coroutine
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from rvpo.errors import RewardError
+
+T = TypeVar("T")
+
+_END_S = 5.0
+"""How long tasks that are told to end may take."""
+
+
+class EventLoop:
+    """One event loop for all batches, in a thread of its own.
+
+    What a reward keeps between batches (a client, a session, a semaphore, a task) belongs to the
+    loop that it was first used in, so there is one for the run. It starts with the first batch,
+    also runs between batches, and ends with `close`, which cancels what is still pending.
+    """
+
+    def __init__(self) -> None:
+        self._starting = threading.Lock()
+        self._end: weakref.finalize[..., EventLoop] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run to the end, from any thread, and return or raise what it does.
+
+        Raises:
+            RewardError: the loop ended meanwhile.
+        """
+        future = asyncio.run_coroutine_threadsafe(work, self._started())
+        try:
+            return future.result()
+        except CancelledError as error:
+            raise RewardError(
+                "the event loop of the async rewards ended while they were scoring: something in "
+                "it left Python (sys.exit), or the run was closed"
+            ) from error
+        finally:
+            future.cancel()  # where waiting was interrupted, as by Ctrl-C
+
+    def close(self) -> None:
+        """Cancel what is pending and end the loop; the next batch would start another."""
+        with self._starting:
+            if self._end is not None:
+                self._end()
+            self._end = self._loop = None
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        with self._starting:
+            if self._loop is None or self._loop.is_closed():
+                ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+                thread = threading.Thread(
+                    target=_live, args=(ready,), name="async rewards", daemon=True
+                )
+                thread.start()
+                self._loop, stop = ready.result()
+                # Also ends it with its owner, or with Python, where nobody closes it.
+                self._end = weakref.finalize(self, _end, self._loop, stop, thread)
+            return self._loop
+
+
+def _live(ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
+    with suppress(SystemExit):  # of a task that nobody waits for; who waits is told by `run`
+        asyncio.run(_serve(ready))
+
+
+async def _serve(ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
+    stop = asyncio.Event()
+    ready.set_result((asyncio.get_running_loop(), stop))
+    await stop.wait()  # then `asyncio.run` cancels the other tasks and closes what it opened
+
+
+def _end(loop: asyncio.AbstractEventLoop, stop: asyncio.Event, thread: threading.Thread) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(stop.set)
+    thread.join(_END_S)
