@@ -26,7 +26,6 @@ from benchmarks.published import add_save_option, publish
 from rvpo.config import RunConfig
 from rvpo.model_files import resolve_model
 from rvpo.trainer.ranks import Ranks
-from rvpo.trainer.statistics import TokenStatistics
 from rvpo.trainer.zero_policy import ZeroPolicy
 from rvpo.types import Advantages, Prompt, Rollout, Sample
 
@@ -105,7 +104,7 @@ def seconds(policy: ZeroPolicy, shape: Shape, repeats: int, prompts: int = PROMP
     times = []
     for _ in range(repeats + 1):
         started = time.monotonic()
-        policy.accumulate_gradients(batches, TokenStatistics())
+        policy.accumulate_gradients(batches, policy.statistics())
         times.append(time.monotonic() - started)
     return median(times[1:])
 

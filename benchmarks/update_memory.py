@@ -58,13 +58,12 @@ def rise(work: Any) -> float:
 
 def run_rvpo(model: str, tokens: int) -> float:
     from benchmarks.update_cost import Shape, make_policy, make_rollout
-    from rvpo.trainer.statistics import TokenStatistics
 
     length = tokens // (GROUP + 1)  # a prompt as long as each completion
     policy = make_policy(model, micro_batch_tokens=tokens)
     shape = Shape(prompt=length, completion=length, group=GROUP)
     (batches,) = policy.mini_batches(*make_rollout(shape, prompts=1))
-    return rise(lambda: policy.accumulate_gradients(batches, TokenStatistics()))
+    return rise(lambda: policy.accumulate_gradients(batches, policy.statistics()))
 
 
 def run_trl(model: str, tokens: int) -> float:

@@ -29,17 +29,15 @@ from rvpo.judge.secret import masked, places_of_keys
 from rvpo.problem import nearest, sentences
 from rvpo.rewards.config import RewardConfig, RewardName, RubricRewardConfig
 from rvpo.settings import (
-    Decay,
     Float,
-    Fraction,
     GroupSize,
     ImportPath,
-    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     Section,
 )
+from rvpo.trainer.config import UpdateConfig
 
 
 class ModelConfig(Section):
@@ -182,58 +180,6 @@ class RolloutConfig(Section):
     next rollout is generated and judged while this one is trained on."""
 
 
-Correction = Literal["none", "token_truncate", "token_mask", "sequence_truncate", "sequence_mask"]
-
-
-class UpdateConfig(Section):
-    lr: NonNegativeFloat = 1e-6
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """What the learning rate does after warm-up: stays, or falls step by step towards 0."""
-    warmup_fraction: Fraction = 0.0
-    """Share of the steps over which the learning rate rises, in equal parts, to `lr`."""
-    betas: tuple[Decay, Decay] = (0.9, 0.999)
-    weight_decay: NonNegativeFloat = 0.0
-    max_grad_norm: PositiveFloat = 1.0
-    loss: Literal["dapo", "grpo", "bnpo", "dr_grpo", "gspo", "cispo"] = "dapo"
-    """Which ratio is clipped how, and how tokens are averaged: dapo over all tokens of the step,
-    grpo and gspo over each sample and then over samples, dr_grpo by the longest possible
-    completion, bnpo over each micro-batch; gspo clips the ratio of whole samples, cispo the weight
-    of a token instead of its loss."""
-    epsilon: PositiveFloat = 0.2
-    """How far below 1 the probability ratio may fall before it is clipped."""
-    epsilon_high: PositiveFloat | None = None
-    """How far above 1 it may rise; `epsilon` if left out. With cispo the largest ratio itself,
-    such as 5."""
-    dual_clip: Annotated[Float, Field(gt=1)] | None = None
-    """Bound of the ratio where the advantage is negative, such as 3; none if left out."""
-    mini_batches: PositiveInt = 1
-    """Optimizer updates that share the prompts of a step among them."""
-    epochs: PositiveInt = 1
-    """How often each of them is made."""
-    beta: NonNegativeFloat = 0.0
-    """Weight of the KL loss to the reference model, the initial policy; 0 loads none."""
-    kl: Literal["k1", "k2", "k3"] = "k3"
-    """Its estimator."""
-    entropy_bonus: Float = 0.0
-    """Weight of the entropy, which is maximised."""
-    correction: Correction = "token_truncate"
-    """What is done about samples that the engine drew from a slightly other policy than the one
-    that learns: their importance weights, of tokens or whole samples, are truncated or masked."""
-    correction_cap: Annotated[Float, Field(gt=1)] = 2.0
-    """Largest importance weight; its inverse the smallest that is not masked."""
-    mask_truncated: bool = False
-    """Leave out of the loss the completions that were cut off by their length."""
-    micro_batch_tokens: PositiveInt = 2048
-    """Longest row of one forward and backward pass: prompts, each once, and completions, which have
-    a quarter of it even beside a longer prompt."""
-    logits_chunk: PositiveInt = 512
-    """Tokens whose logits over the vocabulary exist at the same time."""
-    activation_checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, more time."""
-    offload_optimizer: bool = False
-    """Keep the optimizer state in CPU memory while training on a GPU."""
-
-
 class EvaluateConfig(Section):
     prompts: PositiveInt | None = None
     """Held-out prompts to score; all of them if left out."""
@@ -317,17 +263,7 @@ class RunConfig(Section):
         elif not any(reward.largest_weight > 0 for reward in self.rewards.values()):
             yield "rewards: every weight is 0, which trains nothing; give one a weight above 0"
         yield from self._judge_problems()
-        if self.update.loss == "cispo" and (self.update.epsilon_high or 0) <= 1:
-            yield (
-                "update.epsilon_high: cispo bounds the ratio itself by it; give a number above 1, "
-                "such as 5"
-            )
-        if self.update.loss == "gspo" and "epsilon" not in self.update.model_fields_set:
-            yield (
-                "update.epsilon: gspo's ratio is a mean over a whole response and moves far less "
-                "than a token's, which the usual 0.2 is for; give one, such as epsilon: 3e-4 and "
-                "epsilon_high: 4e-4 of its paper"
-            )
+        yield from self.update.problems()
         if self.update.mini_batches > prompts:
             yield (
                 f"update.mini_batches: {prompts} prompts cannot be divided into "

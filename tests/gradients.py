@@ -6,7 +6,6 @@ import torch
 from deepspeed.utils import safe_get_full_grad
 
 from rvpo.trainer.ranks import Ranks
-from rvpo.trainer.statistics import TokenStatistics
 from rvpo.trainer.zero_policy import ZeroPolicy
 from rvpo.types import Advantages, Rollout
 
@@ -15,7 +14,7 @@ def accumulate(
     policy: ZeroPolicy, rollout: Rollout, advantages: Advantages, ranks: Ranks
 ) -> dict[str, float]:
     """Leave the gradient of a single update in the engine; the metrics."""
-    statistics = TokenStatistics()
+    statistics = policy.statistics()
     (batches,) = policy.mini_batches(rollout, advantages)
     policy.accumulate_gradients(batches, statistics)
     return statistics.metrics(ranks)

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rvpo.config import UpdateConfig
 from rvpo.trainer.batch import MicroBatch, Row, TrainedSample, arrange, micro_batches
+from rvpo.trainer.config import UpdateConfig
 from rvpo.trainer.correction import importance_weights
 from rvpo.trainer.loss import cispo, clipped, kl_k1, kl_k2, kl_k3, sequence_ratio, token_ratio
 from rvpo.trainer.objective import WEIGHTINGS, objective
@@ -106,6 +106,26 @@ def test_the_gradient_of_k2_averages_to_that_of_the_kl_divergence() -> None:
     assert torch.allclose(direct.grad, estimated.grad)  # type: ignore[arg-type]
 
 
+def test_k3_times_the_ratio_has_the_gradient_of_the_kl_divergence_from_any_samples() -> None:
+    old, q = torch.tensor([0.5, 0.3, 0.2]).double(), torch.tensor([0.2, 0.2, 0.6]).double()
+    logits = torch.tensor([0.5, -0.3, 0.2]).double()
+    direct, estimated = (logits.clone().requires_grad_() for _ in "ab")
+    log_p = direct.log_softmax(0)
+    (log_p.exp() * (log_p - q.log())).sum().backward()
+    log_p = estimated.log_softmax(0)
+    (old * token_ratio(log_p, old.log()) * kl_k3(log_p, q.log())).sum().backward()
+    assert torch.allclose(direct.grad, estimated.grad)  # type: ignore[arg-type]
+
+
+def test_the_gradient_of_k3_averages_to_that_of_the_other_divergence() -> None:
+    logits, q = torch.tensor([0.5, -0.3, 0.2]).double(), torch.tensor([0.2, 0.2, 0.6]).double()
+    direct, estimated = (logits.clone().requires_grad_() for _ in "ab")
+    (q * (q.log() - direct.log_softmax(0))).sum().backward()
+    log_p = estimated.log_softmax(0)
+    (log_p.exp().detach() * kl_k3(log_p, q.log())).sum().backward()
+    assert torch.allclose(direct.grad, estimated.grad)  # type: ignore[arg-type]
+
+
 # --- importance weights ---------------------------------------------------------------------------
 
 
@@ -173,9 +193,11 @@ def loop(
             if config.correction.startswith("sequence"):
                 w = w.prod().expand(s.length)
             if config.correction.endswith("truncate"):
-                w = w.clamp(max=config.correction_cap)
+                w = w.clamp(config.correction_floor, config.correction_cap)
             elif config.correction.endswith("mask"):
-                w = w * ((w >= 1 / config.correction_cap) & (w <= config.correction_cap))
+                floor = config.correction_floor
+                least = 1 / config.correction_cap if floor is None else floor
+                w = w * ((w >= least) & (w <= config.correction_cap))
             else:
                 w = torch.ones(s.length)
             for t in range(s.length):
@@ -190,10 +212,12 @@ def loop(
                     loss = -torch.minimum(ratio * a, bounded * a)
                     if config.dual_clip is not None and a < 0:
                         loss = loss.minimum(torch.tensor(-config.dual_clip * a))
-                loss = w[t] * loss - config.entropy_bonus * entropy[id(s)][t]
+                loss = w[t] * loss
+                bonus = config.entropy_bonus * entropy[id(s)][t]
                 if config.beta:
                     d = reference[id(s)][t] - n[t]
-                    estimates = {"k1": -d, "k2": d**2 / 2, "k3": torch.exp(d) - d - 1}
+                    k3 = torch.exp(d) - d - 1
+                    estimates = {"k1": -d, "k2": d**2 / 2, "k3": k3, "ratio_k3": ratio * k3}
                     loss = loss + config.beta * estimates[config.kl]
                 total = (
                     total
@@ -206,6 +230,7 @@ def loop(
                         "dr_grpo": len(every) * LONGEST,
                         "bnpo": len(rows) * sum(x.length for x in row),
                     }[config.loss]
+                    - bonus / sum(x.length for x in every)
                 )
     return total
 
@@ -214,11 +239,19 @@ SETTINGS: list[dict[str, Any]] = [
     *({"loss": name} for name in ("dapo", "grpo", "bnpo", "dr_grpo", "gspo")),
     {"loss": "cispo", "epsilon_high": 1.5},
     {"loss": "dapo", "epsilon_high": 0.28, "dual_clip": 1.6},
-    *({"beta": 0.3, "kl": kl} for kl in ("k1", "k2", "k3")),
+    *({"beta": 0.3, "kl": kl} for kl in ("k1", "k2", "k3", "ratio_k3")),
+    {"loss": "gspo", "beta": 0.3, "kl": "ratio_k3", "epsilon": 0.05},
+    {"loss": "cispo", "beta": 0.3, "kl": "ratio_k3", "epsilon_high": 1.5},
+    *({"loss": name, "entropy_bonus": 0.3} for name in ("dapo", "grpo", "bnpo", "dr_grpo")),
     {"loss": "gspo", "beta": 0.1, "entropy_bonus": 0.2, "epsilon": 0.05, "epsilon_high": 0.1},
     *(
         {"correction": name, "correction_cap": 1.5}
         for name in ("none", "token_truncate", "token_mask", "sequence_truncate", "sequence_mask")
+    ),
+    *(
+        {"correction": name, "correction_cap": 3.0, "correction_floor": floor}
+        for name in ("token_truncate", "token_mask", "sequence_truncate", "sequence_mask")
+        for floor in (0.0, 0.8)
     ),
 ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rvpo.config import UpdateConfig
+from rvpo.trainer.config import UpdateConfig
 from rvpo.trainer.schedule import learning_rate
 from rvpo.trainer.seed import derived_seed
 

@@ -188,7 +188,13 @@ def test_updates_are_those_of_adamw_with_kl_clipping_and_schedule(
         epochs=epochs,
     )
     model, old, reference = (plain_model(tiny_model) for _ in range(3))
-    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.8, 0.95), weight_decay=0.1)
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim == 1]  # the norms
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed}, {"params": others, "weight_decay": 0.0}],
+        betas=(0.8, 0.95),
+        weight_decay=0.1,
+    )
     for step, rate in enumerate([1.5e-3, 3e-3, 2e-3, 1e-3]):
         rollout = make_rollout(step)
         advantages = make_advantages(rollout, untrained=(step,))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from statistics import fmean
-
 import torch
 from torch import Tensor
 
@@ -25,10 +23,13 @@ def reward_metrics(rewards: Rewards) -> dict[str, float]:
 
     Of all rewards together:
 
-    * `reward`, the weighted sum of a sample's scores, mean over the samples that have any;
+    * `reward`, the weighted sum of a sample's scores, mean over the samples that have any, be its
+      weight 0;
     * `reward_std`, its standard deviation over the batch, and `reward_group_std`, that within a
-      group, mean over groups;
-    * `frac_reward_zero_std`, the share of groups whose samples all have the same sum;
+      group, mean over groups that have two;
+    * `frac_reward_zero_std`, the share of groups whose samples all have the same sum, as in TRL's
+      sum_then_normalize (whose normalize_then_sum gives 1 where a whole batch has, else 0).
+      Equality is exact, where rounding lets TRL call some constant groups alive;
     * `rewards_joint/satisfied_all_frac`, the share of samples whose every weighted score is 1,
       over those without a failed score, where all weighted scores lie between 0 and 1;
     * `rewards_joint/worst_mean`, the lowest weighted score of a sample, mean over the same.
@@ -66,18 +67,27 @@ def _spread(prefix: str, rewards: Rewards, mask: Tensor, groups: GroupScores) ->
 
 
 def _joint(rewards: Rewards) -> dict[str, float]:
-    used = rewards.used
-    scored = used.any(dim=1)  # [N]
+    scored = rewards.valid.any(dim=1)  # [N]
     if not bool(scored.any()):
         return {}
-    total = (rewards.values * rewards.weights * used).sum(dim=1)  # [N]
+    weighted = rewards.weights.double() * rewards.values.double()
+    total = weighted.where(rewards.valid, 0.0).sum(dim=1)  # [N]
     metrics = {"reward": float(total[scored].mean())}
     if int(scored.sum()) > 1:
         metrics["reward_std"] = float(total[scored].std())
-    within = _group_stds(total, scored, rewards.group_size)
-    if within:
-        metrics["reward_group_std"] = fmean(within)
-        metrics["frac_reward_zero_std"] = within.count(0.0) / len(within)
+    size = rewards.group_size
+    groups = standardise(total[:, None], scored[:, None], size, eps=0.0)
+    compared = groups.compared[::size, 0]  # [P]
+    if bool(compared.any()):
+        metrics["reward_group_std"] = float(groups.std[::size, 0][compared].mean())
+        metrics["frac_reward_zero_std"] = float(groups.dead[::size].double().mean())
+    return metrics | _satisfaction(rewards)
+
+
+def _satisfaction(rewards: Rewards) -> dict[str, float]:
+    used = rewards.used
+    scored = used.any(dim=1)  # [N]
+    metrics: dict[str, float] = {}
     trained = rewards.values[used]
     if bool(((trained >= 0) & (trained <= 1)).all()):
         satisfied = ((rewards.values >= 1) | ~used).all(dim=1)  # [N]
@@ -88,9 +98,3 @@ def _joint(rewards: Rewards) -> dict[str, float]:
             metrics["rewards_joint/satisfied_all_frac"] = float(satisfied[known].float().mean())
             metrics["rewards_joint/worst_mean"] = float(worst[known].mean())
     return metrics
-
-
-def _group_stds(values: Tensor, valid: Tensor, group_size: int) -> list[float]:
-    """The standard deviation of each group with at least two valid values."""
-    groups = zip(torch.split(values, group_size), torch.split(valid, group_size), strict=True)
-    return [float(group[mask].std()) for group, mask in groups if int(mask.sum()) > 1]

@@ -63,7 +63,9 @@ class MicroBatch:
     lengths: Tensor  # [samples] of its completion
     sampled_logprobs: Tensor  # [T], of the engine
     advantages: Tensor  # [T], of the token's sample
-    weights: Tensor  # [T] in the loss of the step
+    weights: Tensor  # [T] in the loss of the update
+    update_tokens: int
+    """Completion tokens of the whole update, over all ranks and micro-batches."""
     old_logprobs: Tensor | None = None
     """[T], of the policy before the step; None where it is still the one that learns."""
     counts: bool = True
@@ -108,7 +110,8 @@ def micro_batches(
     """
     each = iter(weights)
     weighed = [(row, [next(each) for part in row for _ in part.samples]) for row in rows]
-    mine = [_lay_out(row, own, device) for row, own in weighed[rank::ranks]]
+    tokens = sum(sample.length for row in rows for part in row for sample in part.samples)
+    mine = [_lay_out(row, own, tokens, device) for row, own in weighed[rank::ranks]]
     wanted = -(-len(rows) // ranks)
     # ZeRO-3 gathers weights in every forward pass: a rank with fewer would keep others waiting.
     return mine + [_idle(rows[0], device)] * (wanted - len(mine))
@@ -152,7 +155,9 @@ def spread(sizes: Sequence[int], most: int, count: int, multiple: int = 1) -> li
         count = number + 1
 
 
-def _lay_out(row: Row, weights: Sequence[float], device: torch.device) -> MicroBatch:
+def _lay_out(
+    row: Row, weights: Sequence[float], update_tokens: int, device: torch.device
+) -> MicroBatch:
     ids: list[int] = []
     positions: list[int] = []
     predecessors: list[int] = []
@@ -190,6 +195,7 @@ def _lay_out(row: Row, weights: Sequence[float], device: torch.device) -> MicroB
         sampled_logprobs=joined([sample.sampled_logprobs for sample in samples], torch.float32),
         advantages=each([sample.advantage for sample in samples]),
         weights=each(weights),
+        update_tokens=update_tokens,
     )
 
 
@@ -197,4 +203,4 @@ def _idle(row: Row, device: torch.device) -> MicroBatch:
     """Little work that passes through every layer and counts for nothing."""
     samples = [sample for part in row for sample in part.samples]
     shortest = min(samples, key=lambda sample: sample.length)
-    return replace(_lay_out([Part((shortest,))], [0.0], device), counts=False)
+    return replace(_lay_out([Part((shortest,))], [0.0], shortest.length, device), counts=False)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rvpo.config import Correction
+from rvpo.trainer.config import Correction
 
 
 def importance_weights(
@@ -22,11 +22,12 @@ def importance_weights(
     sample: Tensor,
     count: int,
     cap: float,
+    floor: float | None = None,
 ) -> Tensor:
     """[T] factors of the tokens' losses.
 
-        truncate    min(w, C)
-        mask        w where 1/C ≤ w ≤ C, else 0
+        truncate    min(max(w, c), C)
+        mask        w where c ≤ w ≤ C, else 0
 
     Args:
         old_logprobs: [T] of the trainer's policy before the step.
@@ -34,6 +35,7 @@ def importance_weights(
         sample: [T] which sample a token is of.
         count: number of samples.
         cap: C.
+        floor: c; if left out, 0 where weights are truncated and 1/C where they are masked.
     """
     if correction == "none":
         return torch.ones_like(old_logprobs)
@@ -42,5 +44,6 @@ def importance_weights(
         log_w = log_w.new_zeros(count).index_add(0, sample, log_w)[sample]
     w = torch.exp(log_w)
     if correction.endswith("truncate"):
-        return w.clamp(max=cap)
-    return torch.where((w >= 1 / cap) & (w <= cap), w, 0.0)
+        return w.clamp(min=floor, max=cap)
+    least = 1 / cap if floor is None else floor
+    return torch.where((w >= least) & (w <= cap), w, 0.0)

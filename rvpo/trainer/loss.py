@@ -120,7 +120,10 @@ def kl_k3(logprobs: Tensor, reference_logprobs: Tensor) -> Tensor:
 
         e^d − d − 1,   d = log π_ref − log π
 
-    Source: Shao et al. 2024, arXiv:2402.03300, eq. 4.
+    Its gradient (1 − e^d) ∇log π averages to that of KL(π_ref ‖ π), the other divergence. Times ρ
+    with its gradient it has that of KL(π ‖ π_ref): ρ (log π − log π_ref) ∇log π.
+
+    Source: Shao et al. 2024, arXiv:2402.03300, eq. 4; ρ: DeepSeek-V3.2, arXiv:2512.02556.
     """
     difference = reference_logprobs - logprobs
     return torch.expm1(difference) - difference

@@ -27,7 +27,6 @@ def misfit(engine: Any, ranks: Ranks) -> str | None:
     if structure is not None:
         return structure
     samples = _samples(engine.module.model.config.vocab_size)
-    engine.eval()
     (row,) = arrange(samples, tokens=2**20)
     alone = arrange([s for part in row for s in part.samples], tokens=1, is_shared=False)
     engine.module.choose(False)

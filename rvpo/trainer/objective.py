@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from rvpo.config import UpdateConfig
 from rvpo.trainer.batch import MicroBatch
+from rvpo.trainer.config import UpdateConfig
 from rvpo.trainer.correction import importance_weights
 from rvpo.trainer.loss import (
     Surrogate,
@@ -31,7 +31,8 @@ WEIGHTINGS: dict[str, Weighting] = {
 }
 """How each loss counts its tokens."""
 
-_KL = {"k1": kl_k1, "k2": kl_k2, "k3": kl_k3}
+_KL = {"k1": kl_k1, "k2": kl_k2}
+"""The estimators that are not k3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +40,12 @@ class Outcome:
     """A micro-batch's losses, and what is reported of them."""
 
     loss: Tensor  # scalar, the micro-batch's part of the step's loss
+    policy_loss: Tensor  # scalar, the same before the entropy bonus
     surrogate: Surrogate
     old_logprobs: Tensor  # [T] of the policy before the step
-    kl: Tensor | None  # [T]
+    importance: Tensor  # [T] what the correction multiplies losses by
+    kl: Tensor | None  # [T] by k3, times ρ where that is what is minimised
+    kl_loss: Tensor | None  # [T] by the chosen estimator
 
 
 def objective(
@@ -51,7 +55,10 @@ def objective(
     entropy: Tensor,
     reference_logprobs: Tensor | None,
 ) -> Outcome:
-    """The weighted sum over tokens of w·loss + beta·KL - bonus·entropy.
+    """The weighted sum over tokens of w·loss + beta·KL, less bonus times the mean entropy.
+
+    That mean is over all tokens of the optimizer update whatever the weights, as in TRL, so that a
+    bonus means the same with every loss.
 
     Args:
         logprobs: [T] of the policy, with gradient.
@@ -59,7 +66,11 @@ def objective(
         reference_logprobs: [T], needed where `config.beta` is above 0.
     """
     old = logprobs.detach() if batch.old_logprobs is None else batch.old_logprobs
-    surrogate = _surrogate(config, batch, logprobs, old)
+    if config.loss == "gspo":
+        ratio = sequence_ratio(logprobs, old, batch.sample, batch.lengths)
+    else:
+        ratio = token_ratio(logprobs, old)
+    surrogate = _surrogate(config, batch, logprobs, ratio)
     importance = importance_weights(
         config.correction,
         old,
@@ -67,24 +78,37 @@ def objective(
         batch.sample,
         len(batch.lengths),
         config.correction_cap,
+        config.correction_floor,
     )
     losses = importance * surrogate.loss
-    kl = None
+    kl = kl_loss = None
     if reference_logprobs is not None:
-        kl = _KL[config.kl](logprobs, reference_logprobs)
-        losses = losses + config.beta * kl
+        kl = kl_k3(logprobs, reference_logprobs)
+        if config.kl == "ratio_k3":
+            kl = ratio * kl
+        biased = _KL.get(config.kl)
+        kl_loss = kl if biased is None else biased(logprobs, reference_logprobs)
+        losses = losses + config.beta * kl_loss
+    policy_loss = (losses * batch.weights).sum() * float(batch.counts)
+    loss = policy_loss
     if config.entropy_bonus:
-        losses = losses - config.entropy_bonus * entropy
-    loss = (losses * batch.weights).sum() * float(batch.counts)
-    return Outcome(loss=loss, surrogate=surrogate, old_logprobs=old, kl=kl)
+        bonus = config.entropy_bonus * entropy.sum() / batch.update_tokens
+        loss = loss - bonus * float(batch.counts)
+    return Outcome(
+        loss=loss,
+        policy_loss=policy_loss,
+        surrogate=surrogate,
+        old_logprobs=old,
+        importance=importance,
+        kl=kl,
+        kl_loss=kl_loss,
+    )
 
 
-def _surrogate(config: UpdateConfig, batch: MicroBatch, logprobs: Tensor, old: Tensor) -> Surrogate:
-    high = config.epsilon_high or config.epsilon
+def _surrogate(
+    config: UpdateConfig, batch: MicroBatch, logprobs: Tensor, ratio: Tensor
+) -> Surrogate:
+    high = config.largest_rise
     if config.loss == "cispo":
-        return cispo(logprobs, token_ratio(logprobs, old), batch.advantages, high)
-    if config.loss == "gspo":
-        ratio = sequence_ratio(logprobs, old, batch.sample, batch.lengths)
-    else:
-        ratio = token_ratio(logprobs, old)
+        return cispo(logprobs, ratio, batch.advantages, high)
     return clipped(ratio, batch.advantages, config.epsilon, high, config.dual_clip)

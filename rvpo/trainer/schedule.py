@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from rvpo.config import UpdateConfig
+from rvpo.trainer.config import UpdateConfig
 
 
 def progress_at(step: int, steps: range) -> float:

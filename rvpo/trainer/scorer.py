@@ -63,7 +63,9 @@ class Scorer(nn.Module):
 
 
 def score_without_gradient(engine: Any, batch: MicroBatch) -> Tensor:
-    """[T] log-probabilities; `engine` is a DeepSpeed engine around a `Scorer`."""
+    """[T] log-probabilities without dropout; `engine` is a DeepSpeed engine around a `Scorer`, and
+    is left in evaluation mode."""
+    engine.eval()
     with torch.no_grad():
         logprobs: Tensor = engine(batch)[0]
     return logprobs

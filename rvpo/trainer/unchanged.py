@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ MAY_CHANGE_ON_RESUME = (
     *("rollout.engine.gpu_memory", "rollout.engine.cpu_kv_cache_gib", "rollout.engine.devices"),
     *("update.micro_batch_tokens", "update.logits_chunk", "update.activation_checkpointing"),
 )
-"""What lengthens a run, watches it or fits it to a machine, and leaves what it computes alone."""
+"""What lengthens a run, watches it or fits it to a machine, and leaves what it computes alone.
+With the loss bnpo, which averages over micro-batches, `update.micro_batch_tokens` does not."""
 
 
 def check_unchanged(config: RunConfig, stored: Path) -> None:
@@ -25,7 +26,10 @@ def check_unchanged(config: RunConfig, stored: Path) -> None:
     Raises:
         ConfigError: it has other settings.
     """
-    changed = changed_settings(load_config(stored), config, MAY_CHANGE_ON_RESUME)
+    free = set(MAY_CHANGE_ON_RESUME)
+    if config.update.loss == "bnpo":
+        free.remove("update.micro_batch_tokens")
+    changed = changed_settings(load_config(stored), config, free)
     if changed:
         raise ConfigError(
             f"{stored}: this run was started with other settings in {', '.join(changed)}; resume "
@@ -33,7 +37,7 @@ def check_unchanged(config: RunConfig, stored: Path) -> None:
         )
 
 
-def changed_settings(old: RunConfig, new: RunConfig, free: Sequence[str]) -> list[str]:
+def changed_settings(old: RunConfig, new: RunConfig, free: Collection[str]) -> list[str]:
     """The dotted names of what differs, but for what is `free` to and all below it.
 
     Of a judge only that counts which its verdicts depend on: where and how patiently it is asked
@@ -43,7 +47,7 @@ def changed_settings(old: RunConfig, new: RunConfig, free: Sequence[str]) -> lis
     return [name for name in before | after if before.get(name) != after.get(name)]
 
 
-def _counted(config: RunConfig, free: Sequence[str]) -> Iterator[tuple[str, Any]]:
+def _counted(config: RunConfig, free: Collection[str]) -> Iterator[tuple[str, Any]]:
     settings = config.model_dump()
     if config.judge is not None:
         served = config.judge.serve and config.judge.serve.model

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rvpo.config import ModelConfig, RunConfig, UpdateConfig
+from rvpo.config import ModelConfig, RunConfig
 from rvpo.errors import ConfigError
 from rvpo.model_files import reading_model
+from rvpo.trainer.config import UpdateConfig
 
 GATHER_ELEMENTS = 64_000_000
 """How many weights are gathered whole at once when they are streamed out."""
@@ -149,9 +150,23 @@ def _parameters(module: torch.nn.Module) -> Iterator[tuple[str, Any]]:
 
 def _optimizer(model: Any, config: UpdateConfig) -> torch.optim.Optimizer:
     return torch.optim.AdamW(
-        model.parameters(),
+        _decayed_or_not(model, config.weight_decay),
         lr=config.lr,
         betas=config.betas,
-        weight_decay=config.weight_decay,
         fused=not config.offload_optimizer,
     )
+
+
+def _decayed_or_not(model: Any, weight_decay: float) -> list[dict[str, Any]]:
+    """Groups of parameters: matrices decay towards 0, norms and biases, which are vectors, do not,
+    as in TRL."""
+    if not weight_decay:
+        return [{"params": list(model.parameters()), "weight_decay": 0.0}]
+    groups: dict[bool, list[Any]] = {True: [], False: []}
+    for parameter in model.parameters():
+        groups[len(parameter.ds_shape) > 1].append(parameter)
+    return [
+        {"params": parameters, "weight_decay": weight_decay if decays else 0.0}
+        for decays, parameters in groups.items()
+        if parameters
+    ]

@@ -52,6 +52,8 @@ class ZeroPolicy:
         self._ranks = ranks
         self.step = 0
         """Steps done, the version of the weights."""
+        self.num_tokens = 0
+        """Of all samples so far, each with its prompt, trained or not, as TRL counts them."""
         self.engine: Any = self._scorer(config, model_path, trainable=True)
         self._reference: Any = None
         if config.update.beta > 0:
@@ -67,22 +69,33 @@ class ZeroPolicy:
         """See `Policy.update`."""
         rate = learning_rate(self._config, self.step, self._total_steps)
         self.step += 1
+        tokens = sum(len(s.prompt_ids) + len(s.completion_ids) for s in rollout.samples)
+        self.num_tokens += round(self._ranks.sum([tokens])[0])
         samples = self._trained(rollout, advantages)
-        metrics: dict[str, float] = {"learning_rate": rate, "trained_samples": len(samples)}
+        metrics: dict[str, float] = {
+            "learning_rate": rate,
+            "num_tokens": self.num_tokens,
+            "trained_samples": len(samples),
+        }
         if not samples:  # nothing to learn from; moving by momentum alone would be noise
             return metrics
         for group in self.engine.optimizer.param_groups:
             group["lr"] = rate
-        statistics = TokenStatistics()
+        statistics = self.statistics()
         norms = []
         for batches in self._with_old_logprobs(self._mini_batches(samples)):
             self.accumulate_gradients(batches, statistics)
             norms.append(self._move(batches))
-        return metrics | statistics.metrics(self._ranks) | {"grad_norm": fmean(norms)}
+        measured = statistics.metrics(self._ranks, len(norms))
+        return metrics | measured | {"grad_norm": fmean(norms)}
 
     def mini_batches(self, rollout: Rollout, advantages: Advantages) -> list[list[MicroBatch]]:
         """This rank's micro-batches of each optimizer update that a step makes."""
         return self._mini_batches(self._trained(rollout, advantages))
+
+    def statistics(self) -> TokenStatistics:
+        """Nothing counted yet."""
+        return TokenStatistics(self._config)
 
     def accumulate_gradients(
         self, batches: Sequence[MicroBatch], statistics: TokenStatistics
@@ -90,7 +103,8 @@ class ZeroPolicy:
         """Forward and backward over micro-batches, leaving the gradient in the engine.
 
         Each token has its weight in the loss of the whole update, over all ranks and
-        micro-batches, so neither layout changes the gradient.
+        micro-batches, so neither layout changes the gradient, but for bnpo, which averages over
+        micro-batches.
 
         Raises:
             UpdateError: the loss is not finite.
@@ -122,7 +136,11 @@ class ZeroPolicy:
 
     def save(self, folder: Path) -> None:
         """See `Policy.save`."""
-        state = {"step": self.step, "random_state": random_state()}
+        state = {
+            "step": self.step,
+            "num_tokens": self.num_tokens,
+            "random_state": random_state(),
+        }
         try:
             with writing(folder):
                 self.engine.save_checkpoint(
@@ -140,6 +158,7 @@ class ZeroPolicy:
         """See `Policy.load`."""
         _, state = self.engine.load_checkpoint(str(folder), tag=_TAG)
         self.step = state["step"]
+        self.num_tokens = state.get("num_tokens", 0)  # not every checkpoint holds it
         set_random_state(state["random_state"])
 
     def _scorer(self, config: RunConfig, model_path: str, *, trainable: bool) -> Any:
