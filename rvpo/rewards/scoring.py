@@ -17,6 +17,7 @@ from rvpo.rewards.judging import Judge, Judging, Notice, Verdicts, ignore
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.tally import Tally
+from rvpo.thinking import Sees
 from rvpo.types import Prompt, Rewards, Rollout, Sample
 
 if TYPE_CHECKING:
@@ -101,15 +102,16 @@ class Scoring:
         functions = [reward for reward in self._rewards if isinstance(reward, Reward)]
         if not samples:
             return {reward.name: [] for reward in functions}
-        batch, ids = _arguments(samples), [sample.prompt.id for sample in samples]
+        seen = {sees: _arguments(samples, sees) for sees in {r.sees for r in functions}}
+        ids = [sample.prompt.id for sample in samples]
         for reward in functions:
             reward.check_columns(column_names([sample.prompt for sample in samples]))
-        scores = {r.name: r.scores(batch, ids) for r in functions if not r.is_async}
+        scores = {r.name: r.scores(seen[r.sees], ids) for r in functions if not r.is_async}
         awaited = [reward for reward in functions if reward.is_async]
         if awaited:
 
             async def together() -> list[Any]:
-                return await asyncio.gather(*(r.scores_async(batch, ids) for r in awaited))
+                return await asyncio.gather(*(r.scores_async(seen[r.sees], ids) for r in awaited))
 
             found = asyncio.run(together())
             scores |= {reward.name: s for reward, s in zip(awaited, found, strict=True)}
@@ -170,12 +172,13 @@ def _judge_metrics(parts: Sequence[Verdicts], tallies: Mapping[str, Tally]) -> d
     return metrics | {"judge/wait_exposed_s": max(part.waited_s for part in parts)}
 
 
-def _arguments(samples: Sequence[Sample]) -> dict[str, Any]:
+def _arguments(samples: Sequence[Sample], sees: Sees) -> dict[str, Any]:
     """What TRL passes for conversational data: a list over completions under every name."""
     prompts = [sample.prompt for sample in samples]
+    contents = [sample.seen(sees) for sample in samples]
     return {
         "prompts": [[dict(message) for message in prompt.messages] for prompt in prompts],
-        "completions": [[{"role": "assistant", "content": sample.text}] for sample in samples],
+        "completions": [[{"role": "assistant", "content": content}] for content in contents],
         "completion_ids": [list(sample.completion_ids) for sample in samples],
         **{
             name: [prompt.columns.get(name) for prompt in prompts] for name in column_names(prompts)
