@@ -17,8 +17,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-Message = Mapping[str, str]
-"""One chat turn: `{"role": ..., "content": ...}`."""
+from rvpo.thinking import NO_MODEL, Parts, Sees
+
+Message = Mapping[str, Any]
+"""One chat turn: `{"role": ..., "content": ...}`, both texts, and whatever else the chat template
+reads of it, such as `tool_calls`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +54,31 @@ class Sample:
     completion_ids: tuple[int, ...]  # [T], the end-of-turn token included when it was sampled
     logprobs: tuple[float, ...]  # [T], natural log, at the sampling temperature
     text: str
+    """As sampled, with the markers of thoughts and without other special tokens."""
     finish_reason: Literal["stop", "length"]
     policy_version: int
     """Optimizer steps behind the weights that sampled it."""
+    parts: Parts | None = None
+    """The text, split by who sampled it; left out, it is split as that of any model."""
+
+    @property
+    def answer(self) -> str:
+        """What is no thought; empty where the thought never ended."""
+        return self._split.answer
+
+    @property
+    def thought(self) -> str:
+        """Without its markers; empty where there is none."""
+        return self._split.thought
+
+    def seen(self, sees: Sees) -> str:
+        """What a reward is shown: the answer, or everything, and with it the marker of a thought
+        that the chat template began in the prompt."""
+        return self.answer if sees == "answer" else self._split.opened + self.text
+
+    @property
+    def _split(self) -> Parts:
+        return NO_MODEL.split(self.text) if self.parts is None else self.parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -223,6 +223,7 @@ def test_samples_are_whole_groups_of_the_engines_own_tokens(
         assert sample.finish_reason == ("stop" if ended else "length")
         assert not set(sample.completion_ids[:-1]) & set(encoder.stop_ids)
         assert sample.text == encoder.decode(sample.completion_ids)
+        assert sample.parts == encoder.split(sample.prompt_ids, sample.text)
 
 
 @pytest.mark.parametrize("kind", IN_PROCESS)

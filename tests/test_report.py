@@ -53,6 +53,8 @@ def test_a_row_holds_the_scores_of_its_sample():
         "prompt_id": "sum/0",
         "prompt": [{"role": "user", "content": "What is 1 + 2?"}],
         "completion": "0.0",
+        "thought": "",
+        "answer": "0.0",
         "completion_tokens": 3,
         "finish_reason": "stop",
         "policy_version": 2,

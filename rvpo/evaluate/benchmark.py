@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from rvpo.evaluate.settings import AnyBenchmarkConfig
+from rvpo.thinking import Sees
 from rvpo.types import Prompt
 
 T = TypeVar("T")
@@ -74,6 +75,11 @@ class Benchmark(Protocol):
         ...
 
     @property
+    def sees(self) -> Sees:
+        """What of a completion is graded."""
+        ...
+
+    @property
     def config(self) -> AnyBenchmarkConfig: ...
 
     @property
@@ -86,6 +92,7 @@ class Benchmark(Protocol):
         """Begin to grade; returns at once.
 
         Args:
+            completion: what the benchmark sees of it.
             earlier: the row of an earlier attempt, of which only the rest is to be determined.
         """
         ...

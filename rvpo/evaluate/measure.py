@@ -98,7 +98,7 @@ def _generate(
     pending: dict[int, Pending] = {}
 
     def grade(row: int, sample: Sample) -> None:
-        pending[row] = benchmark.grade(sample.prompt, sample.text)
+        pending[row] = benchmark.grade(sample.prompt, sample.seen(benchmark.sees))
 
     rollout = engine.generate(mine, 1, seed, on_sample=grade, sampling=benchmark.config.sampling)
     return _finished([(_row(s), pending[n]) for n, s in enumerate(rollout.samples)])
@@ -110,7 +110,7 @@ def _grade_again(
     """This rank's share of the batch, with what an earlier attempt could not determine."""
     mine = list(zip(chunk, known, strict=True))[ranks.share(len(chunk))]
     again = [
-        (row, benchmark.grade(prompt, row["completion"], row))
+        (row, benchmark.grade(prompt, row.get("answer", row["completion"]), row))
         for prompt, row in mine
         if benchmark.ungraded(row)
     ]
@@ -164,6 +164,8 @@ def _row(sample: Sample) -> dict[str, Any]:
         "id": sample.prompt.id,
         "prompt": [dict(message) for message in sample.prompt.messages],
         "completion": sample.text,
+        "thought": sample.thought,
+        "answer": sample.answer,
         "completion_tokens": len(sample.completion_ids),
         "finish_reason": sample.finish_reason,
     }

@@ -88,6 +88,8 @@ def sample_rows(record: StepRecord) -> Iterator[dict[str, Any]]:
             "prompt_id": sample.prompt.id,
             "prompt": [dict(message) for message in sample.prompt.messages],
             "completion": sample.text,
+            "thought": sample.thought,
+            "answer": sample.answer,
             "completion_tokens": len(sample.completion_ids),
             "finish_reason": sample.finish_reason,
             "policy_version": sample.policy_version,

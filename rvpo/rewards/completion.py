@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
+from rvpo.thinking import Sees
 from rvpo.types import Message
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 Completion = str | Sequence[Message]
 """Plain text, or the chat messages that the policy wrote."""
+
+
+def shown(sees: Sees) -> Callable[[Function], Function]:
+    """Mark what a reward function is shown of a completion where the settings do not say."""
+
+    def mark(function: Function) -> Function:
+        setattr(function, "sees", sees)  # noqa: B010, an attribute that no type knows
+        return function
+
+    return mark
 
 
 def text_of(completion: Completion) -> str:

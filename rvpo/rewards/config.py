@@ -12,6 +12,7 @@ from rvpo.problem import nearest
 from rvpo.rewards.condition import Condition
 from rvpo.rubrics.criterion import CriterionClass, Polarity
 from rvpo.settings import ImportPath, NonNegativeFloat, PositiveFloat, Section
+from rvpo.thinking import Sees
 
 
 def _reward_name(value: str) -> str:
@@ -51,6 +52,9 @@ class FunctionRewardConfig(AnyRewardConfig):
     """`module:function` with TRL's reward signature."""
     arguments: dict[str, Any] = Field(default_factory=dict)
     """Further keyword arguments for the function."""
+    sees: Sees | None = None
+    """What the function is shown of a completion: the answer, or everything, thoughts and their
+    markers too. Left out: what the function's own attribute `sees` says, else the answer."""
 
 
 def _sentence(value: str) -> str:

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from rvpo.advantage.schedule import Ramp
 from rvpo.errors import ConfigError, RewardError
 from rvpo.own import own
 from rvpo.problem import nearest
 from rvpo.rewards.condition import Condition
+from rvpo.thinking import Sees
 from rvpo.types import Failed, Score
 
 _LARGEST = 1e18
@@ -43,6 +44,8 @@ class Reward:
         weight: 0 means logged but not trained on.
         arguments: further keyword arguments for the function.
         condition: see `Condition`.
+        shown: what it is shown of a completion; left out, what the function's attribute `sees`
+            says, and the answer where there is none.
 
     Raises:
         ConfigError: the function does not take what it will be called with.
@@ -53,8 +56,14 @@ class Reward:
     weight: float | Ramp = 1.0
     arguments: Mapping[str, Any] = field(default_factory=dict)
     condition: Condition | None = None
+    shown: Sees | None = None
 
     def __post_init__(self) -> None:
+        if self.sees not in get_args(Sees):
+            raise ConfigError(
+                f"rewards.{self.name}.sees: {self.sees!r} stands in the function's attribute "
+                "`sees`; write 'answer' or 'everything' there"
+            )
         parameters = inspect.signature(self.function).parameters.values()
         positional = [p.name for p in parameters if p.kind is p.POSITIONAL_ONLY]
         if positional or not any(p.kind is p.VAR_KEYWORD for p in parameters):
@@ -82,6 +91,12 @@ class Reward:
     def aspects(self) -> tuple[str, ...]:
         """What reports show of it: itself."""
         return (self.name,)
+
+    @property
+    def sees(self) -> Sees:
+        """What it is shown of a completion."""
+        sees: Sees = self.shown or getattr(self.function, "sees", None) or "answer"
+        return sees
 
     @property
     def is_async(self) -> bool:

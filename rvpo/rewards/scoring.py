@@ -19,6 +19,7 @@ from rvpo.rewards.judging import Judge, Judging, Notice, Verdicts, ignore
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.tally import Tally
+from rvpo.thinking import Sees
 from rvpo.types import Prompt, Rewards, Rollout, Sample, Score
 
 if TYPE_CHECKING:
@@ -110,7 +111,9 @@ class Scoring:
         for reward in functions:
             reward.check_columns(column_names([sample.prompt for sample in samples]))
         # Each has arguments of its own: what one does to them, the others must not see.
-        scores = {r.name: r.scores(_arguments(samples), ids) for r in functions if not r.is_async}
+        scores = {
+            r.name: r.scores(_arguments(samples, r.sees), ids) for r in functions if not r.is_async
+        }
         awaited = [reward for reward in functions if reward.is_async]
         if awaited:
             found = self._loop.run(_together(awaited, samples, ids))
@@ -147,7 +150,9 @@ class Scoring:
 async def _together(
     rewards: Sequence[Reward], samples: Sequence[Sample], ids: Sequence[str]
 ) -> list[list[Score]]:
-    tasks = [asyncio.ensure_future(r.scores_async(_arguments(samples), ids)) for r in rewards]
+    tasks = [
+        asyncio.ensure_future(r.scores_async(_arguments(samples, r.sees), ids)) for r in rewards
+    ]
     try:
         return await asyncio.gather(*tasks)
     finally:  # one failed: the step has, and the others need not go on
@@ -183,15 +188,16 @@ def _judge_metrics(parts: Sequence[Verdicts], tallies: Mapping[str, Tally]) -> d
     return metrics | {"judge/wait_exposed_s": max(part.waited_s for part in parts)}
 
 
-def _arguments(samples: Sequence[Sample]) -> dict[str, Any]:
+def _arguments(samples: Sequence[Sample], sees: Sees) -> dict[str, Any]:
     """What TRL passes for conversational data: a list over completions under every name.
 
     It is the caller's own, down to the last item of a column.
     """
     prompts = [sample.prompt for sample in samples]
+    contents = [sample.seen(sees) for sample in samples]
     return {
         "prompts": [own(list(map(dict, prompt.messages))) for prompt in prompts],
-        "completions": [[{"role": "assistant", "content": sample.text}] for sample in samples],
+        "completions": [[{"role": "assistant", "content": content}] for content in contents],
         "completion_ids": [list(sample.completion_ids) for sample in samples],
         **{
             name: [own(prompt.columns.get(name)) for prompt in prompts]

@@ -130,6 +130,7 @@ def _build(name: str, reward: RewardConfig) -> AnyReward:
                 weight=reward.weight,
                 arguments=reward.arguments,
                 condition=reward.only_if,
+                shown=reward.sees,
             )
         case RubricRewardConfig():
             return RubricReward(

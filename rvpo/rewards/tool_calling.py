@@ -11,6 +11,7 @@ A completion thinks, then calls tools, answers, or both; a call is one line of J
 Both functions have TRL's signature. The right answer, a text of the same form, is read from the
 column `reward_model`, a table with `ground_truth` as in ToolRL's own files, or from a plain column
 `ground_truth`. No completion makes them raise, whatever a model wrote; a broken ground truth does.
+Both are shown everything, thoughts too.
 
 `mode: toolrl` scores exactly as ToolRL's code does (`rvpo.rewards.toolrl`, arXiv:2504.13958).
 `mode: mended` changes what of it is an accident:
@@ -41,7 +42,7 @@ from scipy.optimize import linear_sum_assignment
 
 from rvpo.errors import ConfigError, DataError
 from rvpo.rewards import toolrl
-from rvpo.rewards.completion import Completion, text_of
+from rvpo.rewards.completion import Completion, shown, text_of
 from rvpo.rewards.toolrl import HIGHEST, LOWEST, jaccard
 
 Mode = Literal["toolrl", "mended"]
@@ -61,6 +62,7 @@ _FORM = re.compile(
 )
 
 
+@shown("everything")
 def format(
     completions: Sequence[Completion],
     reward_model: Sequence[Any] | None = None,
@@ -82,6 +84,7 @@ def format(
     return [toolrl.format_score(text, truth) for text, truth in zip(texts, truths, strict=True)]
 
 
+@shown("everything")
 def correctness(
     completions: Sequence[Completion],
     reward_model: Sequence[Any] | None = None,

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Final
 
 from rvpo.errors import ConfigError, DataError
 from rvpo.model_files import reading_model
+from rvpo.thinking import HARMONY, Parts, Thinking, closing
 from rvpo.types import Prompt
+
+_TAG: Final = re.compile(r"<[A-Za-z][\w:-]*>|\[[A-Za-z][\w:-]*\]")
+_END_OF_PROMPT: Final = 64
+"""Tokens in which a marker fits, even spelt letter by letter."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +96,41 @@ class Encoder:
             ) from error
 
     def decode(self, completion_ids: Sequence[int]) -> str:
-        """The text of a completion without special tokens."""
-        text: str = self.tokenizer.decode(completion_ids, skip_special_tokens=True)
+        """The text of a completion, without special tokens but for those that mark its parts."""
+        said = [token for token in completion_ids if token not in self._unsaid]
+        text: str = self.tokenizer.decode(said, skip_special_tokens=False)
         return text
+
+    def split(self, prompt_ids: Sequence[int], text: str) -> Parts:
+        """Thought and answer of a completion, of which the prompt may have begun the thought."""
+        end: str = self.tokenizer.decode(prompt_ids[-_END_OF_PROMPT:], skip_special_tokens=False)
+        return self.thinking.split(text, self.thinking.opened_by(end))
+
+    @cached_property
+    def thinking(self) -> Thinking:
+        """The markers of the model's thoughts."""
+        added = [str(token) for token in self.tokenizer.added_tokens_decoder.values()]
+        return Thinking.of([str(self.tokenizer.chat_template), *added])
+
+    @cached_property
+    def _unsaid(self) -> frozenset[int]:
+        """Special tokens that are no text: all but pairs such as <answer> and </answer>, the
+        markers of thoughts, and the channels of harmony."""
+        added = self.tokenizer.added_tokens_decoder
+        special = {str(token): id for id, token in added.items() if token.special}
+        pairs = [(tag, closing(tag)) for tag in special if _TAG.fullmatch(tag)]
+        pairs = [pair for pair in pairs if pair[1] in special]
+        said = {tag for pair in (*pairs, *self.thinking.pairs) for tag in pair}
+        if "<|channel|>" in special:
+            said |= set(HARMONY)
+        ends = {*self.stop_ids, *map(self.tokenizer.convert_tokens_to_ids, self._roles)}
+        return frozenset(id for tag, id in special.items() if tag not in said or id in ends)
+
+    @property
+    def _roles(self) -> list[str]:
+        """Tokens with a role of their own, such as <s> and </s>."""
+        names = ("bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token")
+        return [token for name in names if (token := getattr(self.tokenizer, name, None))]
 
     def check_lengths(self, prompts: Sequence[Prompt], max_completion_tokens: int) -> None:
         """Refuse prompts that leave no room for a full completion.

@@ -120,12 +120,14 @@ class TransformersEngine:
         ends = [i for i, token in enumerate(completion) if token in self._encoder.stop_ids]
         length = ends[0] + 1 if ends else len(completion)
         assert self._version is not None
+        text = self._encoder.decode(completion[:length])
         return Sample(
             prompt=prompt,
             prompt_ids=prompt_ids,
             completion_ids=tuple(completion[:length]),
             logprobs=tuple(logprobs[:length]),
-            text=self._encoder.decode(completion[:length]),
+            text=text,
+            parts=self._encoder.split(prompt_ids, text),
             finish_reason="stop" if ends else "length",
             policy_version=self._version,
         )

@@ -180,6 +180,7 @@ class VllmEngine:
                 f"{completion.finish_reason!r} instead of finishing it"
             )
         ids = tuple(completion.token_ids)
+        text = self._encoder.decode(ids)
         return Sample(
             prompt=prompt,
             prompt_ids=tuple(prompt_ids),
@@ -187,7 +188,8 @@ class VllmEngine:
             logprobs=tuple(
                 at[token].logprob for token, at in zip(ids, completion.logprobs, strict=True)
             ),
-            text=self._encoder.decode(ids),
+            text=text,
+            parts=self._encoder.split(prompt_ids, text),
             finish_reason=completion.finish_reason,
             policy_version=_version(prompt, completion),
         )

@@ -15,6 +15,7 @@ from rvpo.errors import DataError
 from rvpo.problem import nearest
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rubrics.overlap import question
+from rvpo.thinking import NO_MODEL
 from rvpo.trial.response import Response, turns
 from rvpo.types import Message, Prompt
 
@@ -39,9 +40,7 @@ def read_responses(
     if not lines:
         raise DataError(f"{path}: there are no lines; {_FORM}")
     known = _Data(data)
-    return tuple(
-        Response(text=line.completion, prompt=_prompt(line, rewards, known)) for line in lines
-    )
+    return tuple(Response(text=line.answer, prompt=_prompt(line, rewards, known)) for line in lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +55,14 @@ class _Line:
         if not isinstance(text, str):
             raise DataError(f"{self.where}: has no text 'completion'; {_FORM}")
         return text
+
+    @property
+    def answer(self) -> str:
+        """As a run's samples have it beside the completion, or the completion without thought."""
+        answer, completion = self.fields.get("answer"), self.completion
+        if isinstance(answer, str) and isinstance(self.fields.get("thought"), str):
+            return answer
+        return NO_MODEL.split_alone(completion).answer
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,7 @@ def _prompt(line: _Line, rewards: Sequence[RubricReward], data: _Data) -> Prompt
         columns = {
             name: _criteria(value) if name in {reward.column for reward in rewards} else value
             for name, value in line.fields.items()
-            if name not in ("prompt", "prompt_id", "completion")
+            if name not in ("prompt", "prompt_id", "completion", "thought")
         }
         name = f"line {line.number}" if identity is None else str(identity)
         return Prompt(id=name, messages=messages, columns=columns)

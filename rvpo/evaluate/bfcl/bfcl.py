@@ -19,6 +19,7 @@ from rvpo.evaluate.bfcl.schema import Tools, tools
 from rvpo.evaluate.bfcl.score import SIZES, Tally, scores
 from rvpo.evaluate.settings import BfclConfig
 from rvpo.evaluate.statistics import mean_interval
+from rvpo.thinking import NO_MODEL, Sees
 from rvpo.types import Prompt
 
 NOT_RUN: Final[Mapping[str, str]] = {
@@ -43,6 +44,11 @@ class Bfcl:
     """SHA-256 of ToolRL's texts."""
 
     name: str = "bfcl"
+
+    @property
+    def sees(self) -> Sees:
+        """See `Benchmark.sees`: thoughts are part of ToolRL's form."""
+        return "everything" if self.config.format == "toolrl" else "answer"
 
     @staticmethod
     def of(config: BfclConfig, say: Callable[[str], None]) -> Bfcl:
@@ -157,7 +163,9 @@ class Bfcl:
 
     def _decode(self, row: Row, completion: str) -> Decoded:
         if self.config.format == "toolrl":
-            return decode_toolrl(completion)
+            # The form is that of everything; a call that is only thought of is none.
+            form = decode_toolrl(completion).is_well_formed
+            return Decoded(decode_toolrl(NO_MODEL.split(completion).answer).calls, form)
         return decode_tools(completion, self.shown[row.id].own_name)
 
 

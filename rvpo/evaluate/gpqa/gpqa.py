@@ -12,6 +12,7 @@ from rvpo.evaluate.gpqa.extract import EXTRACTORS, LETTERS
 from rvpo.evaluate.gpqa.questions import Question, order, read_questions
 from rvpo.evaluate.settings import GpqaConfig
 from rvpo.evaluate.statistics import mean_interval
+from rvpo.thinking import Sees
 from rvpo.types import Prompt
 
 _INSTRUCTION: Final = (
@@ -32,6 +33,7 @@ class Gpqa:
     prompts: tuple[Prompt, ...] = field(repr=False)
 
     name: str = "gpqa"
+    sees: Sees = "answer"
 
     @staticmethod
     def of(config: GpqaConfig) -> Gpqa:

@@ -24,6 +24,7 @@ from rvpo.judge.server import fingerprint as weights
 from rvpo.judge.types import Answer, Job, Question
 from rvpo.model_files import resolve_model
 from rvpo.rewards.judging import Judge
+from rvpo.thinking import Sees
 from rvpo.types import Prompt
 
 _USAGE: Final = ("requests", "input_tokens", "output_tokens", "cost")
@@ -43,6 +44,7 @@ class HealthBench:
     """None until it answers."""
 
     name: str = "healthbench"
+    sees: Sees = "answer"
 
     @staticmethod
     def of(config: HealthBenchConfig, judge: JudgeConfig) -> HealthBench:
