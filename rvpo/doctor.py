@@ -284,7 +284,11 @@ def _torch_devices() -> tuple[tuple[str, ...], tuple[float, ...], bool, str | No
     except (ImportError, OSError) as error:  # OSError: a shared library that does not load
         return (), (), False, str(error).splitlines()[0]
     if not torch.cuda.is_available():
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
+        flags = (
+            Path("/proc/cpuinfo").read_text(encoding="utf-8")
+            if Path("/proc/cpuinfo").exists()
+            else ""
+        )
         return (), (), "avx512_bf16" in flags or "amx_bf16" in flags, None
     about = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     memory = tuple(device.total_memory / _GIB for device in about)

@@ -18,6 +18,7 @@ class Model(nn.Module):
         super().__init__()
         self.part = part or nn.Linear(2, 2)
         self.config = SimpleNamespace(**settings)
+        self.config.get_text_config = lambda: self.config
 
 
 def test_plain_and_sliding_attention_fit() -> None:

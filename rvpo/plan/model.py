@@ -79,11 +79,13 @@ def _unread(path: str, part: str, error: RvpoError) -> tuple[ModelShape | None, 
 
 def _lengths(config: RunConfig, prompts: Sequence[Prompt]) -> tuple[int, list[Finding]]:
     """Tokens of the longest prompt, 0 if that could not be told."""
+    said: list[str] = []
     try:
         encoder = Encoder.from_model(
             resolve_model(config.model.path),
             trust_remote_code=config.model.trust_remote_code,
             max_context_tokens=config.rollout.engine.max_context_tokens,
+            say=said.append,
         )
         if not prompts:
             return 0, []
@@ -97,7 +99,8 @@ def _lengths(config: RunConfig, prompts: Sequence[Prompt]) -> tuple[int, list[Fi
         f"{median(lengths):,.0f} tokens in the median, {max(lengths):,} at most; with a completion "
         f"of {completion:,} they fit in {encoder.max_context_tokens:,}"
     )
-    return max(lengths), [Finding("prompts", "ok", found)]
+    notes = [Finding("model", "note", text.removeprefix("model.path: ")) for text in said]
+    return max(lengths), [*notes, Finding("prompts", "ok", found)]
 
 
 def _room(config: RunConfig) -> int:

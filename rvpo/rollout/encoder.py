@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
 from rvpo.errors import ConfigError, DataError
 from rvpo.model_files import reading_model
+from rvpo.rollout.stops import ignore, read_stops
 from rvpo.thinking import HARMONY, Parts, Thinking, closing
 from rvpo.types import Prompt
 
@@ -28,15 +29,22 @@ class Encoder:
 
     @staticmethod
     def from_model(
-        path: str, *, trust_remote_code: bool, max_context_tokens: int | None
+        path: str,
+        *,
+        trust_remote_code: bool,
+        max_context_tokens: int | None,
+        say: Callable[[str], None] = ignore,
     ) -> Encoder:
         """Read tokenizer, stop tokens and context length of a model.
 
+        Args:
+            say: see `read_stops`.
+
         Raises:
-            ConfigError: there is no tokenizer or no chat template, or the model's context is
-                shorter than asked for.
+            ConfigError: there is no tokenizer, no chat template or no end token, or the model's
+                context is shorter than asked for.
         """
-        from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+        from transformers import AutoConfig, AutoTokenizer
 
         with reading_model(path):
             tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
@@ -46,12 +54,10 @@ class Encoder:
                 f"model.path: the tokenizer of {path!r} has no chat template; use an instruct "
                 "model or save the tokenizer with a template"
             )
-        try:
-            stop = GenerationConfig.from_pretrained(path).eos_token_id
-        except OSError:  # a model need not come with generation settings
-            stop = model.eos_token_id
-        stop_ids = {tokenizer.eos_token_id, *(stop if isinstance(stop, list) else [stop])} - {None}
-        limit = getattr(model, "max_position_embeddings", None) or max_context_tokens
+        stop_ids = read_stops(path, tokenizer, model, say)
+        # Of a model that sees and reads, the half that reads.
+        limit = getattr(model.get_text_config(), "max_position_embeddings", None)
+        limit = limit or max_context_tokens
         if limit is None:
             raise ConfigError(
                 f"rollout.engine.max_context_tokens: {path!r} states no context length; set one"
@@ -61,7 +67,7 @@ class Encoder:
                 f"rollout.engine.max_context_tokens: {max_context_tokens} is more than the "
                 f"{limit} tokens of {path!r}"
             )
-        return Encoder(tokenizer, tuple(sorted(stop_ids)), max_context_tokens or limit)
+        return Encoder(tokenizer, stop_ids, max_context_tokens or limit)
 
     def encode(self, prompt: Prompt) -> tuple[int, ...]:
         """[T] token ids of the conversation, ready for the assistant's turn.

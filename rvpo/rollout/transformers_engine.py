@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import GenerationConfig
 
 from rvpo.config import TransformersConfig
 from rvpo.errors import EngineError
@@ -14,9 +15,12 @@ from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, ignore
 from rvpo.types import Prompt, Rollout, Sample, Sampling
 
+_Settings: Any = GenerationConfig  # which has no types
+
 
 class TransformersEngine:
-    """A second copy of the model on this rank's device, in evaluation mode.
+    """A second copy of the model on this rank's device, in evaluation mode. It samples by what it
+    is told alone, whatever the model's generation config says.
 
     Args:
         model: a causal language model with its weights whole (not sharded); taken over.
@@ -33,6 +37,8 @@ class TransformersEngine:
         max_completion_tokens: int,
     ) -> None:
         self._model = model.eval()
+        # `generate` fills in from here what a call leaves open: penalties, bans, forced tokens.
+        self._model.generation_config = _Settings()
         self._encoder = encoder
         self._batch_size = config.batch_size
         self._sampling = Sampling(
@@ -93,14 +99,17 @@ class TransformersEngine:
         mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in encoded])
         recorder = _LogprobRecorder(sampling.temperature)
         drawn = {"do_sample": True, "temperature": sampling.temperature, "top_k": 0, "top_p": 1.0}
-        output = self._model.generate(
-            input_ids=input_ids.to(self._model.device),
-            attention_mask=mask.to(self._model.device),
-            logits_processor=[recorder],
+        settings = _Settings(
             max_new_tokens=sampling.max_completion_tokens,
             **(drawn if sampling.temperature > 0 else {"do_sample": False}),
             eos_token_id=list(stop_ids),
             pad_token_id=stop_ids[0],
+        )
+        output = self._model.generate(
+            input_ids=input_ids.to(self._model.device),
+            attention_mask=mask.to(self._model.device),
+            logits_processor=[recorder],
+            generation_config=settings,
         )
         logprobs = recorder.finish(output)
         return [

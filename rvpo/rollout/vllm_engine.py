@@ -212,6 +212,8 @@ def _options(config: VllmConfig, max_context_tokens: int, sleeps: bool) -> dict[
         "logprobs_mode": "processed_logprobs",
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
+        # Its own neutral defaults, not those of the model's generation config.
+        "generation_config": "vllm",
     }
     if not torch.cuda.is_available():
         return options | {"enforce_eager": True}

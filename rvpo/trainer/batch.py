@@ -22,6 +22,8 @@ class TrainedSample:
     completion_ids: tuple[int, ...]  # [T]
     sampled_logprobs: tuple[float, ...]  # [T]
     advantage: float
+    group: int = 0
+    """Its group's place in the step; groups of equal prompts stay apart by it."""
 
     @property
     def length(self) -> int:
@@ -120,7 +122,7 @@ def micro_batches(
 def _parts(samples: Sequence[TrainedSample], tokens: int) -> list[Part]:
     """Whole groups where they fit, else as many of their completions together as do."""
     parts: list[Part] = []
-    for prompt, group in groupby(samples, key=lambda sample: sample.prompt_ids):
+    for (_, prompt), group in groupby(samples, key=lambda s: (s.group, s.prompt_ids)):
         siblings = list(group)
         room = max(1, tokens - len(prompt), tokens // _LEAST_ROOM)
         count = -(-sum(sample.length for sample in siblings) // room)

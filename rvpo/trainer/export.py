@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from rvpo.errors import CheckpointError
 from rvpo.report.run_folder import writing
 from rvpo.trainer.ranks import Ranks
 from rvpo.trainer.zero_policy import ZeroPolicy
@@ -15,7 +16,8 @@ def export_model(policy: ZeroPolicy, tokenizer: Any, folder: Path, ranks: Ranks)
     """Write weights, settings and tokenizer; the folder appears when it is complete.
 
     Raises:
-        CheckpointError: the disk is full, or the folder may not be written.
+        CheckpointError: the disk is full, the folder may not be written, or the model's own code
+            fails at it.
     """
     # All ranks gather, one keeps; a sharded model cannot write itself. Tied weights once.
     names = {name for name, _ in policy.model.named_parameters()}
@@ -27,8 +29,17 @@ def export_model(policy: ZeroPolicy, tokenizer: Any, folder: Path, ranks: Ranks)
         partial = folder.with_name(folder.name + ".partial")
         shutil.rmtree(partial, ignore_errors=True)
         with writing(folder):
-            policy.model.save_pretrained(partial, state_dict=state)
-            tokenizer.save_pretrained(partial)
+            try:
+                policy.model.save_pretrained(partial, state_dict=state)
+                tokenizer.save_pretrained(partial)
+            except OSError:
+                raise
+            except Exception as error:  # of settings and classes that come with the model
+                raise CheckpointError(
+                    f"{folder} cannot be written ({type(error).__name__}: {error}); what was "
+                    "trained is in the newest checkpoint: correct the files of model.path, then "
+                    "continue with --resume"
+                ) from error
             shutil.rmtree(folder, ignore_errors=True)
             partial.rename(folder)
     ranks.wait()

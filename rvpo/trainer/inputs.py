@@ -73,6 +73,7 @@ def read_inputs(config: RunConfig, say: Callable[[str], None]) -> Inputs:
         model_path,
         trust_remote_code=config.model.trust_remote_code,
         max_context_tokens=config.rollout.engine.max_context_tokens,
+        say=say,
     )
     encoder.check_lengths((*prompts, *held_out), config.rollout.max_completion_tokens)
     return Inputs(model_path, encoder, prompts, held_out, score)

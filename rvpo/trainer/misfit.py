@@ -26,7 +26,7 @@ def misfit(engine: Any, ranks: Ranks) -> str | None:
     structure = _structure(engine.module.model)
     if structure is not None:
         return structure
-    samples = _samples(engine.module.model.config.vocab_size)
+    samples = _samples(engine.module.model.config.get_text_config().vocab_size)
     (row,) = arrange(samples, tokens=2**20)
     alone = arrange([s for part in row for s in part.samples], tokens=1, is_shared=False)
     engine.module.choose(False)
@@ -48,10 +48,11 @@ def misfit(engine: Any, ranks: Ranks) -> str | None:
 
 def _structure(model: Any) -> str | None:
     """What the numbers of a model with small weights would not show."""
+    config = model.config.get_text_config()
     for name in ("final_logit_softcapping", "logits_scaling", "logit_scale"):
-        if getattr(model.config, name, None) not in (None, 1.0):
+        if getattr(config, name, None) not in (None, 1.0):
             return f"its output layer has {name}"
-    kinds = set(getattr(model.config, "layer_types", None) or ())
+    kinds = set(getattr(config, "layer_types", None) or ())
     others = kinds - {"full_attention", "sliding_attention"}
     if others:
         return f"it has layers of {min(others)}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rvpo.config import RunConfig, dump_config
-from rvpo.errors import ConfigError
+from rvpo.errors import CheckpointError, ConfigError
 from rvpo.evaluate.benchmark import Benchmark
 from rvpo.evaluate.build import judged_by, needs_judge, read_benchmarks
 from rvpo.evaluate.during import DuringTraining
@@ -110,9 +110,16 @@ def _run(config: RunConfig, resume: bool, ranks: Ranks, display: Display, consol
             parts = (report, keep, evaluations, interrupt, ranks)
             train(stream, config.advantage, policy, *parts, steps)
         display.phase("saving the model")
-        keep.export(folder.model)
+        try:
+            keep.export(folder.model)
+        except CheckpointError:  # curves and table are not lost with the model
+            display.close()
+            if ranks.is_main:
+                _conclude(config, inputs, folder, held_out, console)
+            raise
     if ranks.is_main:
         _conclude(config, inputs, folder, held_out, console)
+        console.print(f"model   {folder.model}", markup=False, highlight=False)
 
 
 def _start_judge(
@@ -253,4 +260,4 @@ def _conclude(
         comparisons = compare(held_out.at(0), held_out.at(config.steps), config.seed)
         write_json(folder.held_out, comparisons_json(comparisons))
         console.print(render_table(comparisons))
-    console.print(f"model   {folder.model}\ncurves  {folder.curves}\nmetrics {folder.metrics}")
+    console.print(f"curves  {folder.curves}\nmetrics {folder.metrics}")

@@ -15,6 +15,7 @@ from rvpo.config import ModelConfig, RunConfig
 from rvpo.errors import ConfigError
 from rvpo.model_files import reading_model
 from rvpo.trainer.config import UpdateConfig
+from rvpo.trainer.savable import savable
 
 GATHER_ELEMENTS = 64_000_000
 """How many weights are gathered whole at once when they are streamed out."""
@@ -61,6 +62,8 @@ def load_model(config: RunConfig, model_path: str) -> Any:
             f"model.path: {model_path!r} lacks {len(loaded['missing_keys'])} weights of its "
             f"config.json, {min(loaded['missing_keys'])!r} one; they would be random"
         )
+    # The run samples by its own settings; these go with the saved model.
+    model.generation_config, _ = savable(model_path, model.config, model.generation_config)
     return model
 
 

@@ -178,6 +178,8 @@ class ZeroPolicy:
 
     def _trained(self, rollout: Rollout, advantages: Advantages) -> list[TrainedSample]:
         """The samples of all ranks that the update learns from."""
+        # Every rank has as many groups.
+        first = self._ranks.rank * (len(rollout.samples) // rollout.group_size)
         mine = [
             TrainedSample(
                 prompt_id=sample.prompt.id,
@@ -185,16 +187,17 @@ class ZeroPolicy:
                 completion_ids=sample.completion_ids,
                 sampled_logprobs=sample.logprobs,
                 advantage=advantage,
+                group=first + row // rollout.group_size,
             )
-            for sample, advantage, is_trained in zip(
-                rollout.samples, advantages.values.tolist(), advantages.trained, strict=True
+            for row, (sample, advantage, is_trained) in enumerate(
+                zip(rollout.samples, advantages.values.tolist(), advantages.trained, strict=True)
             )
             if is_trained and not (self._config.mask_truncated and sample.finish_reason == "length")
         ]
         return [sample for part in self._ranks.gather_objects(mine) for sample in part]
 
     def _mini_batches(self, samples: Sequence[TrainedSample]) -> list[list[MicroBatch]]:
-        groups = [list(group) for _, group in groupby(samples, key=lambda s: s.prompt_ids)]
+        groups = [list(group) for _, group in groupby(samples, key=lambda s: s.group)]
         count = min(self._config.mini_batches, len(groups))
         shares = [
             slice(n * len(groups) // count, (n + 1) * len(groups) // count) for n in range(count)
