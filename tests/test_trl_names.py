@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rvpo.data.prompts import PromptStream
 from rvpo.rewards.metrics import reward_metrics
 from rvpo.trainer.batch import MicroBatch, TrainedSample, arrange, micro_batches
 from rvpo.trainer.config import UpdateConfig
@@ -19,7 +20,7 @@ from rvpo.trainer.objective import WEIGHTINGS, objective
 from rvpo.trainer.ranks import Ranks
 from rvpo.trainer.statistics import TokenStatistics
 from rvpo.trainer.weighting import token_weights
-from rvpo.types import Rewards
+from rvpo.types import Prompt, Rewards
 
 LONGEST = 9
 LOSSES: list[dict[str, Any]] = [
@@ -266,3 +267,15 @@ def test_a_constant_group_is_one_whatever_binary_fractions_make_of_its_scores(
     metrics = reward_metrics(rewards)
     assert metrics["frac_reward_zero_std"] == 1
     assert metrics["reward_group_std"] == 0
+
+
+@given(st.integers(1, 50), st.integers(1, 20), st.integers(0, 100))
+@settings(deadline=None)
+def test_an_epoch_is_over_when_every_prompt_was_visited_once_more(
+    count: int, per_step: int, steps: int
+) -> None:
+    prompts = [Prompt(id=str(n), messages=()) for n in range(count)]
+    stream = PromptStream(prompts, per_step, seed=0)
+    visited = [prompt.id for step in range(steps) for prompt in stream.at(step)]
+    fewest = min(visited.count(prompt.id) for prompt in prompts)
+    assert int(stream.epochs(steps)) == fewest
