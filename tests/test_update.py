@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from rvpo.errors import UpdateError
 from rvpo.trainer.ranks import Ranks, free_port
+from rvpo.trainer.scorer import score_without_gradient
 from rvpo.trainer.zero_policy import ZeroPolicy
 from rvpo.types import Advantages, Prompt, Rollout, Sample
 from tests.configs import tiny_config
@@ -334,6 +335,31 @@ def test_a_step_without_trained_samples_moves_nothing(tiny_model: Path, ranks: R
     assert policy.update(rollout, nothing)["trained_samples"] == 0
     after = dict(policy.weights())
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_tokens_are_counted_with_their_prompts_over_the_steps(
+    tiny_model: Path, ranks: Ranks
+) -> None:
+    policy, rollout = make_policy(tiny_model, ranks, mask_truncated=True), make_rollout()
+    own = sum(len(s.prompt_ids) + len(s.completion_ids) for s in rollout.samples)
+    untrained = make_advantages(rollout, untrained=(0, 1))
+    counted = [policy.update(rollout, untrained)["num_tokens"] for _ in range(2)]
+    assert counted == [own, 2 * own]
+
+
+def test_the_policy_is_scored_before_an_update_without_dropout(
+    tiny_model: Path, ranks: Ranks
+) -> None:
+    policy, rollout = make_policy(tiny_model, ranks), make_rollout()
+    ((batch,),) = policy.mini_batches(rollout, make_advantages(rollout))
+    for layer in policy.model.modules():
+        if hasattr(layer, "attention_dropout"):
+            layer.attention_dropout = 0.5
+    policy.engine.eval()
+    expected = score_without_gradient(policy.engine, batch)
+    policy.engine.train()
+    assert torch.equal(score_without_gradient(policy.engine, batch), expected)
+    assert not policy.engine.module.training
 
 
 def test_a_learning_rate_of_zero_leaves_the_weights(tiny_model: Path, ranks: Ranks) -> None:

@@ -6,7 +6,8 @@ Liu et al. 2026, arXiv:2601.05242, eq. 4 to 7.
 
 Up to rounding this is TRL's `normalize_then_sum`, with one exception: a row of which no score of
 weight above 0 has a sibling's to compare with is unknown, and left out of whitening and the loss.
-TRL leaves out rows that have no score at all, and whitens this one as a sum of 0.
+TRL leaves rows that have no score at all out of whitening, not out of the loss's normaliser, and
+whitens this one as a sum of 0.
 """
 
 from __future__ import annotations

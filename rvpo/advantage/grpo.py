@@ -42,7 +42,7 @@ class GRPO:
     missing: Literal["neutral", "sum"] = "neutral"
     """A missing score counts as its reward's group mean, so that it moves nothing; or, as in TRL,
     the sum runs over the scores there are, which reads a missing one as 0. The same when no score
-    is missing."""
+    is missing. A sample whose every score has weight 0 is left out; TRL counts it as 0."""
 
     def __post_init__(self) -> None:
         check_choices(self)

@@ -95,6 +95,10 @@ class PromptStream:
         skipped = start - first * size
         return tuple(self.prompts[i] for i in order[skipped : skipped + self.per_step])
 
+    def epochs(self, steps: int) -> float:
+        """How often so many steps have visited all prompts, as TRL counts its `epoch`."""
+        return steps * self.per_step / len(self.prompts)
+
     def _order(self, epoch: int) -> list[int]:
         order = list(range(len(self.prompts)))
         # Seeded by text, which Python hashes with SHA-512: every process gets the same order.

@@ -44,10 +44,12 @@ _SECTIONS = {
         "dead groups": "advantage/dead_group_frac",
     },
     "Update": {
+        "loss": "loss",
         "gradient norm": "grad_norm",
         "entropy": "entropy",
         "KL": "kl",
         "clipped": "clip_ratio/region_mean",
+        "clipped by cispo": "cispo_clip_ratio",
         "engine against trainer": "sampling/sampling_logp_difference/mean",
         "staleness": "policy/staleness_mean",
         "completion length": "completions/mean_length",

@@ -59,6 +59,10 @@ class RolloutStream(Protocol):
         """The rollout of a step. Steps are taken in order, each once."""
         ...
 
+    def epochs(self, steps: int) -> float:
+        """How often so many steps visit all prompts."""
+        ...
+
     def refresh(self, weights: Weights, version: int) -> None:
         """Have rollouts that begin from now on come from these weights. Every rank must call."""
         ...
@@ -77,6 +81,10 @@ class InTurn:
     def take(self, step: int) -> tuple[Rollout, Scoring]:
         """See `RolloutStream.take`."""
         return self._sampler.sample(step)
+
+    def epochs(self, steps: int) -> float:
+        """See `RolloutStream.epochs`."""
+        return self._sampler.prompts.epochs(steps)
 
     def refresh(self, weights: Weights, version: int) -> None:
         """See `RolloutStream.refresh`."""
@@ -104,6 +112,10 @@ class Ahead:
         taken = coming.result()
         self._next = self._begin(step + 1) if step + 1 < self._sampler.steps.stop else None
         return taken
+
+    def epochs(self, steps: int) -> float:
+        """See `RolloutStream.epochs`."""
+        return self._sampler.prompts.epochs(steps)
 
     def refresh(self, weights: Weights, version: int) -> None:
         """See `RolloutStream.refresh`. Waits for the rollout under way, which has one version."""

@@ -66,6 +66,7 @@ def train(
                 first_row=ranks.share(len(rewards.values)).start,
                 metrics=step_metrics(step, rollout, rewards, advantages, ranks)
                 | update
+                | {"epoch": stream.epochs(step + 1)}
                 | clock.metrics()
                 | scores,
             )
