@@ -32,7 +32,8 @@ ROWS: list[dict[str, Any]] = [
 PIECES = [
     b"null", b"NaN", b"-Infinity", b"true", b"[", b"]", b"{", b"}", b'"', b"\\", b",", b":", b"\n",
     b"\r", b"\r\n", b"\xef\xbb\xbf", b"\xff", b"\x00", b"\\ud800", b"\\u0000", b"[" * 3000,
-    b"9" * 5000, b"1e999", b"'", b" ", b"\xe2\x80\xa8", b'{"prompt": "x"}', b"[1]", b'"prompt"', b"\xed\xa0\x80",
+    b"9" * 5000, b"1e999", b"'",
+    b" ", b"\xe2\x80\xa8", b'{"prompt": "x"}', b"[1]", b'"prompt"', b"\xed\xa0\x80",
 ]  # fmt: skip
 
 
