@@ -48,7 +48,9 @@ def read(
     folder: Path, *lines: Any, reward: RubricReward = RAGGED, data: DataConfig = DATA
 ) -> tuple[Response, ...]:
     file = folder / "samples.jsonl"
-    file.write_text("\n".join(x if isinstance(x, str) else json.dumps(x) for x in lines))
+    file.write_text(
+        "\n".join(x if isinstance(x, str) else json.dumps(x) for x in lines), encoding="utf-8"
+    )
     return read_responses(file, [reward], data)
 
 
