@@ -70,20 +70,27 @@ class Encoder:
             DataError: the chat template refuses it, or does not show its tools.
         """
         text, ids = self._encoded(prompt, prompt.tools)
-        if prompt.tools and text == self._encoded(prompt, ())[0]:
+        if prompt.tools and text == self._without_tools(prompt):
             raise DataError(
                 f"prompt {prompt.id!r} has tools, and the model's chat template does not show "
                 "them; use a model whose template does, or list them in the prompt "
-                "(benchmarks.bfcl.format=toolrl)"
+                "(benchmarks.bfcl.format=toolrl) and rename the column"
             )
         return ids
+
+    def _without_tools(self, prompt: Prompt) -> str | None:
+        """The rendered prompt; None where the template is only for prompts with tools."""
+        try:
+            return self._encoded(prompt, ())[0]
+        except DataError:
+            return None
 
     def _encoded(
         self, prompt: Prompt, tools: Sequence[Mapping[str, Any]]
     ) -> tuple[str, tuple[int, ...]]:
         try:
             text: str = self.tokenizer.apply_chat_template(
-                list(prompt.messages),
+                [dict(message) for message in prompt.messages],
                 tools=[dict(tool) for tool in tools] or None,
                 tokenize=False,
                 add_generation_prompt=True,
