@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,14 @@ def test_a_template_that_is_only_for_prompts_with_tools_shows_them(tiny_model: P
     encoder.tokenizer.chat_template = "{% for t in tools %}{{ t.function.name }}{% endfor %}"
     prompt = replace(make_prompt(), tools=(WRAPPED,))
     assert encoder.decode(encoder.encode(prompt)) == "f"
+
+
+def test_a_template_writes_the_date_on_which_the_encoder_was_made(tiny_model: Path) -> None:
+    encoder = Encoder.from_model(str(tiny_model), trust_remote_code=False, max_context_tokens=None)
+    encoder.tokenizer.chat_template = "{{ strftime_now('%Y-%m-%d %H:%M:%S') }}"
+    encoder = replace(encoder, now=datetime(2024, 2, 29, 23, 59, 58))
+    for _ in range(2):
+        assert encoder.decode(encoder.encode(make_prompt())) == "2024-02-29 23:59:58"
 
 
 def test_parts_of_text_are_joined_and_other_parts_refused() -> None:

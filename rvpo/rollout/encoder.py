@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ class Encoder:
     tokenizer: Any
     stop_ids: tuple[int, ...]
     max_context_tokens: int
+    now: datetime = field(default_factory=datetime.now)
+    """What templates that write the date take for it, so that prompts do not change overnight."""
 
     @staticmethod
     def from_model(
@@ -94,6 +97,7 @@ class Encoder:
                 tools=[dict(tool) for tool in tools] or None,
                 tokenize=False,
                 add_generation_prompt=True,
+                strftime_now=self.now.strftime,
             )
             # The template writes the special tokens itself.
             return text, tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
