@@ -10,6 +10,7 @@ Shape letters, used in every docstring and tensor comment of the package:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -24,6 +25,12 @@ Message = Mapping[str, Any]
 reads of it, such as `tool_calls`."""
 
 
+def _text(message: Message) -> str:
+    calls = message.get("tool_calls")
+    said = [message["content"], json.dumps(calls, ensure_ascii=False, default=str) if calls else ""]
+    return "\n".join(filter(None, said))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
     """A question to the policy, with whatever its rewards need to judge the answer."""
@@ -34,6 +41,11 @@ class Prompt:
     """The data row without its prompt; reward functions receive these by keyword."""
     tools: tuple[Mapping[str, Any], ...] = ()
     """Functions that the chat template shows the model, each as OpenAI's API describes one."""
+
+    @property
+    def turns(self) -> tuple[tuple[str, str], ...]:
+        """(role, text) of each message, the tools that it calls included."""
+        return tuple((message["role"], _text(message)) for message in self.messages)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,6 @@ from docs.compute import HERE, equal, fill, signed
 from rvpo.advantage.aggregate import mean_and_variance
 from rvpo.advantage.rvpo import soft_min, soft_min_weights, taylor_bound
 
-
 NUMBER = re.compile(r"[+-]?\d+\.\d+")
 
 

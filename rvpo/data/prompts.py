@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from rvpo.config import DatasetSource, FunctionSource, RubricSource, Source
+from rvpo.data.messages import check_turn, read_messages, read_tools, shown
 from rvpo.data.rows import function_rows, stored_rows
 from rvpo.data.rubrics import rubric_rows
 from rvpo.errors import DataError
 from rvpo.problem import nearest
 from rvpo.rewards.reward import STANDARD_ARGUMENTS
-from rvpo.types import Message, Prompt
+from rvpo.types import Prompt
 
 
 def load_prompts(
@@ -26,7 +27,8 @@ def load_prompts(
 
     A row's prompt column is a string, which becomes one user message, or a list of chat
     messages. All other columns become `Prompt.columns`, None where a row lacks one. A column
-    `id` gives the prompt its id; without one the id is the row's number, from 0.
+    `tools` holds the functions that the chat template shows the model. A column `id` gives the
+    prompt its id; without one the id is the row's number, from 0.
 
     Args:
         source: where the rows come from.
@@ -141,36 +143,22 @@ def _prompt(
             f"{where}: row {index}, column '{reserved[0]}' has a name that reward functions "
             "know as something else; rename the column"
         )
-    messages = tuple(_messages(row[prompt_column], f"{where}: row {index}, '{prompt_column}'"))
+    place = f"{where}: row {index}, '{prompt_column}'"
+    messages = read_messages(row[prompt_column], place)
+    check_turn(messages, place)
     if system_prompt is not None and all(m["role"] != "system" for m in messages):
         messages = ({"role": "system", "content": system_prompt}, *messages)
     return Prompt(
         id=_id(row.get("id", index), f"{where}: row {index}"),
         messages=messages,
         columns={name: value for name, value in row.items() if name != prompt_column},
+        tools=read_tools(row.get("tools"), f"{where}: row {index}, 'tools'"),
     )
-
-
-def _messages(value: Any, where: str) -> Iterator[Message]:
-    if isinstance(value, str):
-        yield {"role": "user", "content": value}
-        return
-    if not isinstance(value, Sequence) or not value:
-        raise DataError(f"{where}: is {_shown(value)}; give text or a list of chat messages")
-    for message in value:
-        fields = message if isinstance(message, Mapping) else {}
-        role, content = fields.get("role"), fields.get("content")
-        if not isinstance(role, str) or not isinstance(content, str):
-            raise DataError(
-                f"{where}: holds {_shown(message)}; a chat message is a dict with a text 'role' "
-                "and a text 'content'"
-            )
-        yield {"role": role, "content": content}
 
 
 def _id(value: Any, where: str) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise DataError(f"{where}: the id is {_shown(value)}; give text or a whole number")
+        raise DataError(f"{where}: the id is {shown(value)}; give text or a whole number")
     return str(value)
 
 
@@ -180,9 +168,3 @@ def _check_ids(prompts: Sequence[Prompt], where: str) -> None:
         if prompt.id in seen:
             raise DataError(f"{where}: two rows have the id '{prompt.id}'; make ids unique")
         seen.add(prompt.id)
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    short = text if len(text) <= 60 else text[:57] + "..."
-    return "null" if value is None else f"{short} of type {type(value).__name__}"

@@ -230,6 +230,6 @@ def chats(
     judge: JudgeConfig, asked: Sequence[Question], prompt: Prompt
 ) -> list[list[dict[str, str]]]:
     """The messages of each call about a sample, with an empty response."""
-    turns = tuple((message["role"], message["content"]) for message in prompt.messages)
+    turns = prompt.turns
     job = Job(conversation=turns, response="", questions=tuple(asked))
     return [messages(job, question, judge.reasons) for question in asked]

@@ -95,8 +95,7 @@ class Judging:
         questions = self._questions(sample)
         if row in self._jobs or not questions or self._judge is None:
             return
-        turns = tuple((message["role"], message["content"]) for message in sample.prompt.messages)
-        job = Job(conversation=turns, response=sample.answer, questions=questions)
+        job = Job(conversation=sample.prompt.turns, response=sample.answer, questions=questions)
         self._jobs[row] = self._judge.submit(job)
 
     def needed(self, samples: Sequence[Sample]) -> int:

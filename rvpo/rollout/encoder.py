@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
 
@@ -26,6 +27,8 @@ class Encoder:
     tokenizer: Any
     stop_ids: tuple[int, ...]
     max_context_tokens: int
+    now: datetime = field(default_factory=datetime.now)
+    """What templates that write the date take for it, so that prompts do not change overnight."""
 
     @staticmethod
     def from_model(
@@ -76,23 +79,31 @@ class Encoder:
             DataError: the chat template refuses it, or does not show its tools.
         """
         text, ids = self._encoded(prompt, prompt.tools)
-        if prompt.tools and text == self._encoded(prompt, ())[0]:
+        if prompt.tools and text == self._without_tools(prompt):
             raise DataError(
                 f"prompt {prompt.id!r} has tools, and the model's chat template does not show "
                 "them; use a model whose template does, or list them in the prompt "
-                "(benchmarks.bfcl.format=toolrl)"
+                "(benchmarks.bfcl.format=toolrl) and rename the column"
             )
         return ids
+
+    def _without_tools(self, prompt: Prompt) -> str | None:
+        """The rendered prompt; None where the template is only for prompts with tools."""
+        try:
+            return self._encoded(prompt, ())[0]
+        except DataError:
+            return None
 
     def _encoded(
         self, prompt: Prompt, tools: Sequence[Mapping[str, Any]]
     ) -> tuple[str, tuple[int, ...]]:
         try:
             text: str = self.tokenizer.apply_chat_template(
-                list(prompt.messages),
+                [dict(message) for message in prompt.messages],
                 tools=[dict(tool) for tool in tools] or None,
                 tokenize=False,
                 add_generation_prompt=True,
+                strftime_now=self.now.strftime,
             )
             # The template writes the special tokens itself.
             return text, tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])

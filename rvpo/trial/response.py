@@ -26,8 +26,8 @@ class Response:
 
 
 def turns(prompt: Prompt) -> tuple[tuple[str, str], ...]:
-    """(role, content) of each message."""
-    return tuple((message["role"], message["content"]) for message in prompt.messages)
+    """See `Prompt.turns`."""
+    return prompt.turns
 
 
 def first_prompts(responses: Sequence[Response], count: int) -> tuple[Response, ...]:
