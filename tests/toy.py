@@ -21,3 +21,10 @@ def late(
 ) -> list[float | None]:
     texts = [completion[0]["content"] for completion in completions]
     return [sum("n" <= char <= "z" for char in text) / max(1, len(text)) for text in texts]
+
+
+def flat(
+    prompts: list[Any], completions: list[Any], completion_ids: list[list[int]], **columns: Any
+) -> list[float | None]:
+    """As of a reward that never finds what it looks for."""
+    return [0.0] * len(completions)

@@ -15,6 +15,7 @@ from rvpo.plan.device import Devices, device_findings, disk_findings
 from rvpo.plan.judging import endpoint_findings, load, load_findings
 from rvpo.plan.length import length_findings
 from rvpo.plan.model import describe, read_model
+from rvpo.plan.rehearsal import rehearsal_findings
 from rvpo.plan.shape import ModelShape
 from rvpo.report.run_folder import RunFolder
 
@@ -56,6 +57,7 @@ def plan(
     findings += benchmark_findings(config)
     model = read_model(config, (*data.train, *data.held_out))
     findings += model.findings
+    findings += rehearsal_findings(config, data)
     judge, judged = _judge(config, data)
     findings += judged
     if model.shape is None:

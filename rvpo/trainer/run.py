@@ -10,13 +10,15 @@ from pathlib import Path
 from rich.console import Console
 
 from rvpo.config import RunConfig, dump_config
-from rvpo.errors import CheckpointError, ConfigError
+from rvpo.errors import CheckpointError, ConfigError, RewardError, RvpoError
 from rvpo.evaluate.benchmark import Benchmark
 from rvpo.evaluate.build import judged_by, needs_judge, read_benchmarks
 from rvpo.evaluate.during import DuringTraining
 from rvpo.evaluate.measure import check_lengths
 from rvpo.judge.service import JudgeService
 from rvpo.provenance import provenance
+from rvpo.rehearsal import rehearse_rewards, rehearse_saving
+from rvpo.report.constant import ConstantRewards
 from rvpo.report.curves import draw_curves
 from rvpo.report.display import Display
 from rvpo.report.held_out import compare, comparisons_json, render_table
@@ -70,6 +72,7 @@ def _run(config: RunConfig, resume: bool, ranks: Ranks, display: Display, consol
     else:
         folder.require_free()
     inputs = read_inputs(config, display.say)
+    _rehearse(config, inputs, ranks, display)
     with ExitStack() as stack:
         stack.callback(inputs.score.close)
         benchmarks = read_benchmarks(config.evaluate.benchmarks, config.judge, display.say)
@@ -120,6 +123,21 @@ def _run(config: RunConfig, resume: bool, ranks: Ranks, display: Display, consol
     if ranks.is_main:
         _conclude(config, inputs, folder, held_out, console)
         console.print(f"model   {folder.model}", markup=False, highlight=False)
+
+
+def _rehearse(config: RunConfig, inputs: Inputs, ranks: Ranks, display: Display) -> None:
+    """What would fail after the first step or at the end fails here, on every rank alike."""
+    display.phase("rehearsing rewards and saving")
+    path, trusted = inputs.model_path, config.model.trust_remote_code
+    failed: RvpoError | None = None
+    if ranks.is_main:
+        try:
+            rehearse_saving(path, inputs.encoder, trusted, display.say)
+            rehearse_rewards(config, inputs.score, inputs.train, inputs.encoder)
+        except RvpoError as error:
+            failed = error
+    if any(ranks.gather_objects(failed is not None)):
+        raise failed or RewardError("the rehearsal failed on the main rank, which says why")
 
 
 def _start_judge(
@@ -245,7 +263,7 @@ def _build_report(config: RunConfig, folder: RunFolder, ranks: Ranks, display: D
                 say=display.say,
             )
         )
-    return Reports(*reports, display)
+    return Reports(*reports, display, ConstantRewards(display.say))
 
 
 def _conclude(

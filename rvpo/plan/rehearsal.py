@@ -1,0 +1,40 @@
+"""The rehearsal of a run, as findings."""
+
+from __future__ import annotations
+
+from rvpo.config import RunConfig
+from rvpo.doctor import Finding
+from rvpo.errors import RewardError, RvpoError
+from rvpo.model_files import resolve_model
+from rvpo.plan.data import Data
+from rvpo.rehearsal import rehearse_rewards, rehearse_saving
+from rvpo.rewards.suite import RewardSuite
+from rvpo.rollout.encoder import Encoder
+
+
+def rehearsal_findings(config: RunConfig, data: Data) -> list[Finding]:
+    """Rewards called and settings saved once; what cannot be read at all is told elsewhere."""
+    trusted = config.model.trust_remote_code
+    try:
+        path = resolve_model(config.model.path)
+        encoder = Encoder.from_model(
+            path,
+            trust_remote_code=trusted,
+            max_context_tokens=config.rollout.engine.max_context_tokens,
+        )
+        suite = RewardSuite.from_config(config.rewards)
+        prompts = (*data.train, *data.held_out)
+        suite = suite.fitted(prompts) if data.train else suite
+    except RvpoError:
+        return []
+    said: list[str] = []
+    try:
+        rehearse_saving(path, encoder, trusted, said.append)
+        if data.train:
+            rehearse_rewards(config, suite, data.train, encoder)
+    except RvpoError as error:
+        part = "rewards" if isinstance(error, RewardError) else "model"
+        return [Finding(part, "missing", str(error))]
+    notes = [Finding("model", "note", text.removeprefix("model.path: ")) for text in said]
+    found = "every reward function was called on invented answers; the model can be saved"
+    return [*notes, Finding("rehearsal", "ok", found)]
