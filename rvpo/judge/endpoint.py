@@ -180,7 +180,7 @@ class Endpoint:
                     allow_redirects=False,  # they would take the key elsewhere
                 ) as response,
             ):
-                if response.status != 200:
+                if not 200 <= response.status < 300:
                     refusal = Refusal.read(await _beginning(response.content))
                     if with_schema and response.status in (400, 422):
                         detail = self.detail(refusal.message)
@@ -246,14 +246,23 @@ class Endpoint:
 
     def _completion(self, body: bytes) -> Reply:
         try:
-            value = json.loads(body)
-            choice = value["choices"][0]
-            text = _content(choice["message"].get("content"))
+            value = json.loads(body, object_pairs_hook=_once)
+            (choice,) = value["choices"]
+            message = choice["message"]
+            text = _content(message.get("content"))
             finish_reason = choice.get("finish_reason")
             usage = value.get("usage")
         except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
             detail = self.detail(Refusal.read(body).message)
             raise CallFailed("no completion", "resample", detail) from None
+        if any(part.get("error") for part in (value, choice, message)):
+            detail = self.detail(Refusal.read(body).message)
+            raise CallFailed("error in the reply", "retry", detail)
+        if message.get("refusal"):
+            raise CallFailed("refusal", "resample", self.detail(_content(message["refusal"])))
+        if finish_reason in ("content_filter", "error"):
+            remedy: Remedy = "retry" if finish_reason == "error" else "resample"
+            raise CallFailed(f"finish reason {finish_reason}", remedy, self.detail(text))
         input_tokens = _count(usage, "prompt_tokens")
         output_tokens = _count(usage, "completion_tokens")
         return Reply(
@@ -300,6 +309,14 @@ async def _beginning(content: aiohttp.StreamReader) -> bytes:
             while sum(map(len, chunks)) < _REFUSAL_BYTES and not content.at_eof():
                 chunks.append(await content.read(_REFUSAL_BYTES))
     return b"".join(chunks)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of a reply; one that repeats a key could mean either value."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a repeated key")
+    return found
 
 
 def _content(value: Any) -> str:

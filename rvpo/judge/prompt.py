@@ -65,7 +65,10 @@ How to read what you are given:
 Reply with one JSON object and nothing else:
 """
 
-_REASON = '"reason": "one or two short sentences", '
+EXAMPLE_REASON: Final = "one or two short sentences"
+"""What stands for the reason in the form that the rules show: as a reason it says nothing."""
+
+_REASON = f'"reason": "{EXAMPLE_REASON}", '
 
 
 def _rules(kind: QuestionKind, reasons: bool) -> str:

@@ -1,25 +1,24 @@
 """What the judge's reply means.
 
-A reply is read only where it can mean one thing. White space, fences, a leading thought, stray
-backslashes and prose that says nothing of a verdict are read over. Whatever else stands beside the
-object may contradict it or show that it is a quotation: such a reply is unreadable, and asked for
-again.
+A reply is read only where it can mean one thing, by a white list: a leading thought is set aside;
+what is left is one object with the known keys and no others, as it is or in a fence, with at most
+a line such as "Here is my verdict:" before it and a courtesy after it. Whatever else stands beside
+the object may contradict it or show that it is a quotation: such a reply is unreadable, and asked
+for again. How the object is spelt matters less: a trailing comma, single quotes, Python's `True`
+and a verdict in quotes can mean one thing only.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from rvpo.judge.prompt import EXAMPLE_REASON
 from rvpo.judge.types import QuestionKind
 
 MAX_REASON_LENGTH = 400
 """Characters of a reason, where the endpoint holds replies to the schema."""
-
-_Pairs = list[tuple[str, Any]]
 
 _KEYS: dict[QuestionKind, str] = {
     "criterion": "met",
@@ -33,45 +32,61 @@ _REASONS: dict[QuestionKind, str] = {
 }
 _RATINGS = range(1, 11)
 
-_MARK = re.compile(r'\\["\\]|["{}]')
-_ESCAPE = re.compile(r'\\(["\\/bfnrt]|u[0-9a-fA-F]{4})?')
-_OBJECT_START = re.compile(r"""\{\s*(?:["'A-Za-z]|\Z)""")
-
 _THOUGHT = re.compile(r"<(think|thinking)>(.*?</\1>)?", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"[<\[]/?(?:think|thinking|thought|reasoning)[>\]]", re.IGNORECASE)
 _CLOSING_LINE = re.compile(r"^[ \t]*</think(?:ing)?>[ \t]*$", re.IGNORECASE | re.MULTILINE)
 
-# Words by which prose states a verdict, takes one back, or marks the object as somebody else's;
-# and marks of channels, whose thoughts have no end that could be told from their text.
-_TELLING = re.compile(
+# Lines that announce the object as the judge's own. "Answer" and "response" need a "my": the text
+# that is judged is an answer and a response too.
+_OPENING = re.compile(
     r"""
-    <\|
-    | n['\u2019]t(?![a-z])
-    | (?<![a-z])(?:
-        met | unmet | (?:un)?true | false | yes | no | not | never | (?:in)?correct\w* | wrong\w*
-      | mistak\w* | fail\w* | pass(?:es|ed)? | (?:un|dis)?satisf\w* | (?:un)?fulfil\w* | violat\w*
-      | rat(?:e[ds]?|ings?) | scor(?:e[ds]?|ing)
-      | would | could | should | might | may | maybe | perhaps | if | instead | actually
-      | example\w* | contain\w* | quot\w* | analysis\w* | assistantfinal\w*
-    )(?![a-z])
+    (?: (?: sure | certainly | of\ course | okay | ok ) [!,.:]?+ \s++ )?+
+    [*]{0,2}+
+    (?: (?: here \ (?:is|are) | here['\u2019]s | this\ is ) \s++ )?+
+    (?:
+        my \s++ (?: (?:final|short) \s++ )?+
+        (?: answer | response | verdict | judge?ment | evaluation | assessment | rating | grade )
+      | (?: the \s++ )?+ (?: (?:final|requested) \s++ )?+
+        (?: verdict | judge?ment | evaluation | assessment | rating | grade )
+      | the \s++ (?:requested \s++)?+ (?: json (?: \s++ object )?+ | object )
+        (?: \s++ you \s++ asked \s++ for )?+
+    )
+    (?: \s++ (?: as | in ) \s++ (?: an? \s++ )?+ json (?: \s++ (?: object | format ) )?+ )?+
+    [*]{0,2}+ : [*]{0,2}+ \s*+
     """,
-    re.IGNORECASE | re.ASCII | re.VERBOSE,
+    re.IGNORECASE | re.VERBOSE,
 )
-_NUMBER = re.compile(
-    r"\d|(?<![a-z])(?:one|two|three|four|five|six|seven|eight|nine|ten)(?![a-z])", re.IGNORECASE
+_CLOSING = re.compile(
+    r"""
+    (?:
+        (?: i \s++ )?+ hope \s++ (?: this | that | it ) \s++ helps
+      | (?: please \s++ )?+ let \s++ me \s++ know \s++ if \s++ you
+        \s++ (?: need | have | want | would \s++ like )
+        \s++ (?: anything | any ) (?: \s++ (?: other | further | more | else ) )?+
+        (?: \s++ (?: questions | help | details | information | assistance ) )?+
+      | (?: thank \s++ you | thanks ) (?: \s++ for \s++ your \s++ time )?+
+      | (?: have \s++ a \s++ (?: nice | good | great ) \s++ day )
+    ) [.!]?+ \s*+
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
+_FENCE = re.compile(r"```(?:json[5lc]?|python|text)?+\s*+", re.IGNORECASE)
+_FENCE_END = re.compile(r"\s*+```\s*+")
+
+_STRING = r""" "(?:[^"\\]|\\.)*+" | '(?:[^'\\]|\\.)*+' """
+_BRACE = re.compile(r"\{\s*+")
+_KEY = re.compile(rf"({_STRING}) \s*+ : \s*+", re.VERBOSE | re.DOTALL)
+_VALUE = re.compile(
+    rf"({_STRING} | -?[0-9][0-9.eE+-]*+ | (?i:true|false|null|none)(?!\w) ) \s*+",
+    re.VERBOSE | re.DOTALL,
+)
+_NEXT = re.compile(r",\s*+(\})?|(\})")
+_ESCAPE = re.compile(r'\\(["\\/bfnrt]|u[0-9a-fA-F]{4})?')
+_INNER = re.compile(r"""\\.|["]""", re.DOTALL)
 
 
 class Unreadable(ValueError):
     """A reply that states no one verdict. Its text is a reason that repeats, to be counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Verdicts:
-    """An object of the reply: every value that it gives the key, and its last reason."""
-
-    values: tuple[Any, ...]
-    reason: str
 
 
 def schema(kind: QuestionKind, reasons: bool) -> dict[str, Any]:
@@ -112,57 +127,107 @@ def read(kind: QuestionKind, text: str, *, cut: bool = False) -> tuple[float, st
         Unreadable: the reply states no verdict, states it in no allowed form, breaks off, or
             says anything that may contradict it.
     """
-    text = text.encode("utf-8", "replace").decode("utf-8").strip()
+    text = text.encode("utf-8", "replace").decode("utf-8").strip().strip("\ufeff").strip()
     if not text:
         raise Unreadable("empty reply")
-    whole = _parse(text, _KEYS[kind])
-    if whole is None and cut:
+    if cut and not (text.startswith("{") and text.endswith("}")):
         raise Unreadable("truncated")
-    found = _search(text, kind) if whole is None else [whole]
-    values = [_value(kind, value) for verdicts in found for value in verdicts.values]
-    if not values:
+    if not text.startswith("{") or not text.endswith("}") or _CLOSING_LINE.search(text):
+        text = _without_thought(text, _KEYS[kind]).strip()
+    if "{" not in text:
         raise Unreadable("no verdict")
-    if len(set(values)) > 1:
-        raise Unreadable("verdicts disagree")
-    return values[0], found[-1].reason
+    members = _only_object(text)
+    return _value(kind, members), _reason(kind, members)
 
 
-def _value(kind: QuestionKind, value: Any) -> float:
-    if kind != "rating":
-        if not isinstance(value, bool):
-            raise Unreadable(f"{_KEYS[kind]} is neither true nor false")
-        return float(value)
-    if isinstance(value, bool) or not isinstance(value, int) or value not in _RATINGS:
-        raise Unreadable("rating is no whole number from 1 to 10")
-    return (value - _RATINGS[0]) / (_RATINGS[-1] - _RATINGS[0])
+def _value(kind: QuestionKind, members: dict[str, str]) -> float:
+    key, reason = _KEYS[kind], _REASONS[kind]
+    if members.keys() - {key, reason}:
+        raise Unreadable("unknown key")
+    if key not in members:
+        raise Unreadable("no verdict")
+    word = members[key]
+    if kind != "grade":  # whose reference takes the two words of JSON and nothing else
+        word = _unquoted(word).strip()
+    if kind == "rating":
+        # As text: a number of any length is compared, and never made.
+        ratings = {str(rating): rating for rating in _RATINGS}
+        if word not in ratings:
+            raise Unreadable("rating is no whole number from 1 to 10")
+        return (ratings[word] - _RATINGS[0]) / (_RATINGS[-1] - _RATINGS[0])
+    verdict = {"true": 1.0, "false": 0.0}.get(word if kind == "grade" else word.lower())
+    if verdict is None:
+        raise Unreadable(f"{key} is neither true nor false")
+    return verdict
 
 
-def _search(text: str, kind: QuestionKind) -> list[_Verdicts]:
-    """The objects that hold the key, in a reply that is not one object and nothing else."""
-    text = _without_thought(text, _KEYS[kind])
-    groups, unclosed = _braces(text)
-    found: list[_Verdicts] = []
-    prose: list[str] = []
-    end_of_last = end_of_verdict = 0
-    closed: list[tuple[int, int]] = []
-    for start, end in groups:
-        if start < end_of_last:
-            continue  # in a string of an object, or the other reading of the marks
-        verdicts = _parse(text[start:end], _KEYS[kind])
-        if verdicts is None:
-            raise Unreadable("malformed object")
-        closed.append((start, end))
-        end_of_last = end
-        if verdicts.values:
-            found.append(verdicts)
-            prose.append(text[end_of_verdict:start])
-            end_of_verdict = end
-    prose.append(text[end_of_verdict:])
-    if any(_OBJECT_START.match(text, start) for start in _outside(unclosed, closed)):
-        raise Unreadable("truncated")
-    if found:
-        _check_prose(prose, kind)
-    return found
+def _reason(kind: QuestionKind, members: dict[str, str]) -> str:
+    word = members.get(_REASONS[kind], "null")
+    if word.lower() in ("null", "none"):
+        return ""
+    if word[0] not in "\"'":
+        raise Unreadable(f"{_REASONS[kind]} is no text")
+    reason = _unquoted(word).strip()
+    if re.sub(r"\W+", " ", reason).strip().lower() == EXAMPLE_REASON:
+        raise Unreadable("reason is the prompt's example")
+    return reason
+
+
+def _only_object(text: str) -> dict[str, str]:
+    """The members of the one object that a reply consists of, a wrapper on the white list aside."""
+    opening = _OPENING.match(text)
+    position = opening.end() if opening else 0
+    fence = _FENCE.match(text, position)
+    position = fence.end() if fence else position
+    if not text.startswith("{", position):
+        raise Unreadable("words beside the verdict")
+    members, position = _members(text, position)
+    if fence:
+        fence_end = _FENCE_END.match(text, position)
+        if fence_end is None:
+            raise Unreadable("words beside the verdict")
+        position = fence_end.end()
+    rest = text[position:].strip()
+    if rest and not _CLOSING.fullmatch(rest):
+        raise Unreadable("words beside the verdict")
+    return members
+
+
+def _members(text: str, position: int) -> tuple[dict[str, str], int]:
+    """The keys and the spelling of their values of a flat object, and where it ends."""
+    members: dict[str, str] = {}
+    brace = _BRACE.match(text, position)
+    position = brace.end() if brace else position
+    if text.startswith("}", position):
+        return members, position + 1
+    while True:
+        key = _KEY.match(text, position)
+        value = key and _VALUE.match(text, key.end())
+        end = value and _NEXT.match(text, value.end())
+        if not key or not value or not end:
+            raise Unreadable("malformed object" if text.find("}", position) >= 0 else "truncated")
+        name = _unquoted(key[1])
+        if name in members:
+            raise Unreadable("repeated key")
+        members[name] = value[1]
+        position = end.end()
+        if end[1] or end[2]:
+            return members, position
+
+
+def _unquoted(word: str) -> str:
+    """The text of a string of JSON or of Python; any other word as it is.
+
+    Backslashes that begin no escape of JSON, as LaTeX and paths have them, stand for themselves.
+    """
+    if word[0] not in "\"'":
+        return word
+    inner = word[1:-1]
+    if word[0] == "'":
+        inner = _INNER.sub(lambda m: {"\\'": "'", '"': '\\"'}.get(m[0], m[0]), inner)
+    inner = _ESCAPE.sub(lambda escape: escape[0] if escape[1] else r"\\", inner)
+    decoded: str = json.loads(f'"{inner}"', strict=False)
+    return decoded.encode("utf-8", "replace").decode("utf-8")
 
 
 def _without_thought(text: str, key: str) -> str:
@@ -174,92 +239,9 @@ def _without_thought(text: str, key: str) -> str:
         return text[thought.end() :]
     # Servers whose chat template opens the thought send only its end, on a line of its own.
     end = _CLOSING_LINE.search(text)
-    if end is None or len(_TAG.findall(text)) > 1:
+    if end is None or _TAG.search(text, 0, end.start()):
         return text
     # With a verdict in front of it, the marker may as well be one that the judge quotes.
     if re.search(rf"{key}[\s\"']*:", text[: end.start()], re.IGNORECASE):
         raise Unreadable("unclear thought")
     return text[end.end() :]
-
-
-def _outside(positions: list[int], spans: list[tuple[int, int]]) -> Iterator[int]:
-    """The positions in none of the spans, which are in order and apart."""
-    ahead = iter(spans)
-    span = next(ahead, None)
-    for position in sorted(positions):
-        while span is not None and span[1] <= position:
-            span = next(ahead, None)
-        if span is None or position < span[0]:
-            yield position
-
-
-def _check_prose(prose: list[str], kind: QuestionKind) -> None:
-    for part in prose:
-        if _TAG.search(part):
-            raise Unreadable("unclear thought")
-        if _TELLING.search(part) or (kind == "rating" and _NUMBER.search(part)):
-            raise Unreadable("verdict in prose")
-
-
-def _braces(text: str) -> tuple[list[tuple[int, int]], list[int]]:
-    """Where outermost balanced braces start and end, in order, and where unclosed ones start.
-
-    Braces in strings do not count, but where strings begin depends on whether a quotation mark of
-    the prose is left open. So both readings are followed, by the parity of the marks so far.
-    """
-    opened: tuple[list[int], list[int]] = ([], [])
-    closed: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])
-    parity = 0
-    for mark in _MARK.finditer(text):
-        character = mark[0]
-        if character == '"':
-            parity = 1 - parity
-        elif character == "{":
-            opened[parity].append(mark.start())
-        elif character == "}" and opened[parity]:
-            start = opened[parity].pop()
-            while closed[parity] and closed[parity][-1][0] > start:
-                closed[parity].pop()
-            closed[parity].append((start, mark.end()))
-    return sorted(closed[0] + closed[1]), opened[0] + opened[1]
-
-
-def _parse(text: str, key: str) -> _Verdicts | None:
-    """Read an object, as it is or with the backslashes doubled that begin no escape of JSON.
-
-    Returns:
-        None where the text is no object.
-
-    Raises:
-        Unreadable: it speaks of the verdict elsewhere than under its key at the top level.
-    """
-    for repair in (False, True):
-        if repair:
-            text = _ESCAPE.sub(lambda escape: escape[0] if escape[1] else r"\\", text)
-        objects: list[_Pairs] = []
-        try:
-            value = json.loads(text, strict=False, object_pairs_hook=_keeper(objects))
-        except (ValueError, RecursionError):
-            continue
-        return _verdicts(objects, key) if objects and value is objects[-1] else None
-    return None
-
-
-def _keeper(objects: list[_Pairs]) -> Callable[[_Pairs], _Pairs]:
-    # Pairs rather than a dict: a key that an object repeats must not hide its first value.
-    def keep(pairs: _Pairs) -> _Pairs:
-        objects.append(pairs)
-        return pairs
-
-    return keep
-
-
-def _verdicts(objects: list[_Pairs], key: str) -> _Verdicts:
-    """Of an object and all objects in it; the outermost comes last."""
-    values = tuple(value for name, value in objects[-1] if name == key)
-    if sum(bool(_TELLING.search(name)) for pairs in objects for name, _ in pairs) != len(values):
-        raise Unreadable("misplaced verdict")
-    named = _REASONS.values()
-    reasons = [v for name, v in objects[-1] if name in named and isinstance(v, str)]
-    reason = reasons[-1].strip() if reasons else ""
-    return _Verdicts(values, reason.encode("utf-8", "replace").decode("utf-8"))

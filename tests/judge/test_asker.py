@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import sqlite3
 import threading
@@ -257,6 +258,47 @@ def test_what_is_no_completion_is_a_failure(body: bytes) -> None:
     with FakeEndpoint(script=always(lambda: web.Response(body=body))) as endpoint:
         (answer,) = ask(config(endpoint.url, attempts=1), job(1))
     assert answer.failure == "no completion"
+
+
+def lying(**changes: Any) -> Body:
+    """A completion with a verdict in it, and what takes it back."""
+    choice = {"message": {"content": verdict(True)}, "finish_reason": "stop"}
+    return {"choices": [choice | changes.pop("choice", {})], **changes}
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (lying(error={"message": "Overloaded"}), "error in the reply"),
+        (lying(choice={"error": {"code": 502}}), "error in the reply"),
+        (lying(choice={"finish_reason": "error"}), "finish reason error"),
+        (lying(choice={"finish_reason": "content_filter"}), "finish reason content_filter"),
+        (
+            lying(choice={"message": {"content": verdict(True), "refusal": "I will not."}}),
+            "refusal",
+        ),
+        ({"choices": lying()["choices"] * 2}, "no completion"),
+    ],
+)
+def test_a_verdict_that_its_reply_takes_back_is_none(body: Body, reason: str) -> None:
+    with FakeEndpoint(script=always(lambda: web.json_response(body))) as endpoint:
+        (answer,) = ask(config(endpoint.url, attempts=1), job(1))
+    assert (answer.value, answer.failure) == (None, reason)
+
+
+def test_a_reply_with_a_repeated_key_is_no_completion() -> None:
+    choices = json.dumps(lying())[1:-1]
+    twice = f"{{{choices}, {choices}}}"
+    with FakeEndpoint(script=always(lambda: web.Response(text=twice))) as endpoint:
+        (answer,) = ask(config(endpoint.url, attempts=1), job(1))
+    assert (answer.value, answer.failure) == (None, "no completion")
+
+
+def test_any_status_of_success_is_one() -> None:
+    created = web.json_response(completion(verdict(True)), status=201)
+    with FakeEndpoint(script=first(created)) as endpoint:
+        (answer,) = ask(config(endpoint.url, attempts=1), job(1))
+    assert (answer.value, answer.failure) == (1.0, None)
 
 
 def test_a_reply_in_parts_is_read_as_one() -> None:

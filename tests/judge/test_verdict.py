@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from contextlib import suppress
 
@@ -19,127 +18,142 @@ READABLE = {
     "with a reason": '{"reason": "It says so.", "met": true}',
     "verdict before reason": '{"met": true, "reason": "It says so."}',
     "white space": '\n\n  {\n\t"met" :\n true\n}\n',
-    "further keys": '{"reason": "", "met": true, "confidence": 0.4}',
     "fence with language": '```json\n{"met": true}\n```',
     "fence without language": '```\n{"met": true}\n```',
     "fence in capitals, one line": '```JSON {"met": true}```',
-    "prose before": 'Let me see. The verdict is {"met": true}',
     "prose after": '{"met": true}\n\nI hope this helps!',
-    "prose around a fence": 'Here:\n```json\n{"met": true}\n```\nDone.',
-    "an open quotation mark before": 'A 5" pipe is named. {"reason": "a 5 inch pipe", "met": true}',
-    "an open quotation mark after": '{"reason": "a pipe", "met": true} It is 5" wide.',
-    "an open brace before": 'The set {1, 2 is left open. {"met": true}',
-    "an open brace after": '{"met": true} The set {1, 2 is left open.',
-    "a closing brace before": 'f(x) } holds. {"met": true}',
-    "an object of other things": '{"step": 1} then {"met": true}',
     "braces in the reason": '{"reason": "f{x} { and } }", "met": true}',
-    "marks in the reason": r'{"reason": "says \"met\": false, {\"met\": false}", "met": true}',
-    "a Windows path": r'{"reason": "in C:\\", "met": true}',
-    "LaTeX escapes": r'{"reason": "uses \alpha, \(x\), \unit and \%", "met": true}',
+    "marks in the reason": '{"reason": "says \\"met\\": false, {\\"met\\": false}", "met": true}',
+    "a Windows path": '{"reason": "in C:\\\\", "met": true}',
+    "LaTeX escapes": '{"reason": "uses \\alpha, \\(x\\), \\unit and \\%", "met": true}',
     "a raw new line in the reason": '{"reason": "one\ntwo\tthree", "met": true}',
-    "half a surrogate pair": r'{"reason": "\ud83d", "met": true}',
+    "half a surrogate pair": '{"reason": "\\ud83d", "met": true}',
     "a thought": '<think>It could be {"met": false}.</think>{"met": true}',
     "a thought in capitals": '<THINK>{"met": false}?</THINK>\n{"met": true}',
     "a thought by its longer name": '<thinking>No.</thinking>\n\nVerdict: {"met": true}',
     "a thought opened by the template": 'Not by \\frac{a}{b}? No.\n</think>\n\n{"met": true}',
-    "harmless prose": 'Sure! Here is the JSON you asked for: {"met": true}\nThanks for your time.',
-    "an object of other things after": '{"met": true} {"note": "done"}',
     "a thought with marks and braces": '<think>{ " {"met": </think>\n{"met": true}',
     "thought markers in the reason": '{"reason": "has <think> and </think>", "met": true}',
-    "opening thought marker, with prose": 'So: {"reason": "has <think>", "met": true}',
-    "said twice alike": '{"met": true}\n```json\n{"reason": "again", "met": true}\n```',
-    "the key twice alike": '{"met": true, "met": true}',
-    "inside a list": '[{"met": true}]',
-    "other scripts": '判断:{"reason": "はい", "met": true}。',
     "a byte order mark": '\ufeff{"met": true}',
+    "a verdict in quotes": '{"met": "true"}',
+    "Python's word": '{"met": true, }',
+    "single quotes": "{'reason': 'It doesn\\'t say \"no\".', 'met': true}",
+    "a trailing comma": '{"met": true,}',
+    "an opening line": 'Here is my answer:\n{"met": true}',
+    "an opening line and a courtesy": (
+        'Sure! Here is the JSON you asked for: {"met": true}\nThanks for your time.'
+    ),
+    "a courtesy": '```json\n{"met": true}\n```\nI hope this helps!',
+    "a bold heading": '**My verdict:**\n\n{"met": true}',
 }
 
+_WORDS = "words beside the verdict"
+
 UNREADABLE = {
+    '{"reason": "", "met": true, "confidence": 0.4}': "unknown key",
+    'Let me see. The verdict is {"met": true}': _WORDS,
+    'Here:\n```json\n{"met": true}\n```\nDone.': _WORDS,
+    'A 5" pipe is named. {"reason": "a 5 inch pipe", "met": true}': _WORDS,
+    '{"reason": "a pipe", "met": true} It is 5" wide.': _WORDS,
+    'The set {1, 2 is left open. {"met": true}': _WORDS,
+    '{"met": true} The set {1, 2 is left open.': _WORDS,
+    'f(x) } holds. {"met": true}': _WORDS,
+    '{"step": 1} then {"met": true}': _WORDS,
+    '{"met": true} {"note": "done"}': _WORDS,
+    'So: {"reason": "has <think>", "met": true}': _WORDS,
+    '{"met": true}\n```json\n{"reason": "again", "met": true}\n```': _WORDS,
+    '{"met": true, "met": true}': "repeated key",
+    '[{"met": true}]': _WORDS,
+    '判断:{"reason": "はい", "met": true}。': _WORDS,
     "": "empty reply",
     " \n\t": "empty reply",
     "Yes, it is met.": "no verdict",
     "true": "no verdict",
     "{}": "no verdict",
     "[]": "no verdict",
-    '{"rating": 7}': "misplaced verdict",
-    '{"Met": true}': "misplaced verdict",
+    '{"rating": 7}': "unknown key",
+    '{"Met": true}': "unknown key",
     '"met"': "no verdict",
-    '{"met": "true"}': "met is neither true nor false",
     '{"met": 1}': "met is neither true nor false",
     '{"met": 0}': "met is neither true nor false",
     '{"met": null}': "met is neither true nor false",
-    '{"met": []}': "met is neither true nor false",
-    '{"met": {"met": true}}': "misplaced verdict",
-    '{"met": true, "met": "true"}': "met is neither true nor false",
-    '{"met": NaN}': "met is neither true nor false",
-    '{"met": true, "met": false}': "verdicts disagree",
-    '{"met": true} {"met": false}': "verdicts disagree",
-    '{"met": true}, no: ```json\n{"met": false}\n```': "verdict in prose",
-    '{"met": false, "example": {"met": true}}': "misplaced verdict",
-    '[{"met": true}, {"met": false}]': "verdicts disagree",
+    '{"met": []}': "malformed object",
+    '{"met": {"met": true}}': "malformed object",
+    '{"met": true, "met": "true"}': "repeated key",
+    '{"met": NaN}': "malformed object",
+    '{"met": true, "met": false}': "repeated key",
+    '{"met": true} {"met": false}': _WORDS,
+    '{"met": true}, no: ```json\n{"met": false}\n```': _WORDS,
+    '{"met": false, "example": {"met": true}}': "malformed object",
+    '[{"met": true}, {"met": false}]': _WORDS,
     '{"met"': "truncated",
     '{"met": tru': "truncated",
     '{"met": true': "truncated",
     '{"reason": "It says {1, 2}': "malformed object",
     '```json\n{"reason": "It': "truncated",
     "```json\n{": "truncated",
-    'Draft: {"met": true}. On reflection: {"reason": "it': "truncated",
-    '{"met": True}': "malformed object",
-    "{'met': true}": "malformed object",
-    '{"met": true,}': "malformed object",
+    'Draft: {"met": true}. On reflection: {"reason": "it': _WORDS,
     '{"met": yes}': "malformed object",
     '{"met": true false}': "malformed object",
     '"met": true': "no verdict",
     '{"reason": "it says {"met": true} here", "met": false}': "malformed object",
     '{"reason": "it says "met": true", "met": false}': "malformed object",
     '{"reason": "it says {"met": true} here", "verdict": no}': "malformed object",
-    'The form is {"met": true|false}. Mine: {"met": true}': "malformed object",
-    'Its "met": field is set. {"met": true}': "verdict in prose",
-    '{"reason": "ends in \\", "met": true}': "truncated",
+    'The form is {"met": true|false}. Mine: {"met": true}': _WORDS,
+    'Its "met": field is set. {"met": true}': _WORDS,
+    '{"reason": "ends in \\", "met": true}': "malformed object",
     "<think>It could be": "unfinished thought",
     '<think>It could be {"met": true}': "unfinished thought",
-    '<think>a</think> <think>{"met": true}': "unclear thought",
+    '<think>a</think> <think>{"met": true}': _WORDS,
     '<think>{"met": true}</think>': "no verdict",
-    '<think>a</think> b <think>{"met": false}</think> {"met": true}': "unclear thought",
-    '<think>a</think> b </think> {"met": true}': "unclear thought",
+    '<think>a</think> b <think>{"met": false}</think> {"met": true}': _WORDS,
+    '<think>a</think> b </think> {"met": true}': _WORDS,
     '<think>It quotes </thinking> {"met": true}': "unfinished thought",
     '<thinking>Perhaps {"met": true}.</thinking>\nNo.': "no verdict",
     '<THINK>Perhaps {"met": true}.</THINK>\nNo.': "no verdict",
     'First {"met": false}?\n</think>\n\n{"met": true}': "unclear thought",
     'met: false. It holds\n</think>\n{"met": true}': "unclear thought",
-    'It holds </think> {"met": true}': "unclear thought",
-    'It holds\n</think>\n{"met": true}\n</think>': "unclear thought",
-    '{"met": false}. Note the response holds </think> {"met": true}': "unclear thought",
-    '{"met": true} [/THINK]': "unclear thought",
-    'analysis Perhaps {"met": true} final No.': "verdict in prose",
-    'analysisSo it is {"met": true}assistantfinalUnsure.': "verdict in prose",
-    '<|channel|>thought<|message|>{"met": true}<|end|>': "verdict in prose",
-    'The criterion is NOT met. The response merely contains the text {"met": true}.': (
-        "verdict in prose"
-    ),
-    """My verdict: {'met': False}. The response itself contains {"met": true}.""": (
-        "malformed object"
-    ),
-    'met: false\n{"met": true}': "verdict in prose",
-    '```json\n{"met": true}\n```\nWait, I was wrong; it is not met.': "verdict in prose",
-    '```json\n{"met": true}\n```\nCorrection: {met: false}': "malformed object",
-    '{"met": true} Correction: {met: fal': "truncated",
-    '{"met": true} **No.**': "verdict in prose",
-    '{"met": true} _false_': "verdict in prose",
-    '判断no {"met": true}': "verdict in prose",
-    'It isn\'t. {"met": true}': "verdict in prose",
-    'It isn\u2019t. {"met": true}': "verdict in prose",
-    'A perfect one would be {"met": true}': "verdict in prose",
-    'Its text: {"met": true} is quoted.': "verdict in prose",
-    '{"met": true} {"verdict": "not met"}': "verdict in prose",
-    '{"met": true} {"result": {"met": true}}': "misplaced verdict",
-    r'By \frac{a}{b} and {x | x > 0}: {"met": true}': "malformed object",
-    r'So \{a\}: {"met": true}': "malformed object",
-    '{"example": {"met": true}, "verdict": "not met"}': "misplaced verdict",
-    '{"result": {"met": true}}': "misplaced verdict",
-    '{"MET": false, "met": true}': "misplaced verdict",
-    '{"met ": false, "met": true}': "misplaced verdict",
-    '{"not_met": true, "met": true}': "misplaced verdict",
+    'It holds </think> {"met": true}': _WORDS,
+    'It holds\n</think>\n{"met": true}\n</think>': _WORDS,
+    '{"met": false}. Note the response holds </think> {"met": true}': _WORDS,
+    '{"met": true} [/THINK]': _WORDS,
+    'analysis Perhaps {"met": true} final No.': _WORDS,
+    'analysisSo it is {"met": true}assistantfinalUnsure.': _WORDS,
+    '<|channel|>thought<|message|>{"met": true}<|end|>': _WORDS,
+    'The criterion is NOT met. The response merely contains the text {"met": true}.': _WORDS,
+    "My verdict: {'met': False}. The response itself contains {\"met\": true}.": _WORDS,
+    'met: false\n{"met": true}': _WORDS,
+    '```json\n{"met": true}\n```\nWait, I was wrong; it is not met.': _WORDS,
+    '```json\n{"met": true}\n```\nCorrection: {met: false}': _WORDS,
+    '{"met": true} Correction: {met: fal': _WORDS,
+    '{"met": true} **No.**': _WORDS,
+    '{"met": true} _false_': _WORDS,
+    '判断no {"met": true}': _WORDS,
+    'It isn\'t. {"met": true}': _WORDS,
+    'It isn\u2019t. {"met": true}': _WORDS,
+    'A perfect one would be {"met": true}': _WORDS,
+    'Its text: {"met": true} is quoted.': _WORDS,
+    '{"met": true} {"verdict": "not met"}': _WORDS,
+    '{"met": true} {"result": {"met": true}}': _WORDS,
+    'By \\frac{a}{b} and {x | x > 0}: {"met": true}': _WORDS,
+    'So \\{a\\}: {"met": true}': _WORDS,
+    '{"example": {"met": true}, "verdict": "not met"}': "malformed object",
+    '{"result": {"met": true}}': "malformed object",
+    '{"MET": false, "met": true}': "unknown key",
+    '{"met ": false, "met": true}': "unknown key",
+    '{"not_met": true, "met": true}': "unknown key",
+    'The response says: {"met": true}': _WORDS,
+    'Injection attempt detected: {"met": true}': _WORDS,
+    '{"met": true}\nOn reflection, the reverse.': _WORDS,
+    'It lacks any thanks. {"met": true}': _WORDS,
+    '{"met": true, "verdict": "no"}': "unknown key",
+    '{"met": true, "final": false}': "unknown key",
+    '{"reason": "one or two short sentences", "met": true}': "reason is the prompt's example",
+    '{"reason": "One or two short sentences.", "met": true}': "reason is the prompt's example",
+    '{"reason": ["It"], "met": true}': "malformed object",
+    '{"reason": 3, "met": true}': "reason is no text",
+    'My verdict is below.\n{"met": true}': _WORDS,
+    "{'reason': 'It doesn't', 'met': true}": "malformed object",
 }
 
 
@@ -168,7 +182,7 @@ def test_reply_that_states_no_one_verdict_is_refused(text: str, reason: str) -> 
     ],
 )
 def test_rating_in_prose_beside_another_is_refused(text: str) -> None:
-    with pytest.raises(Unreadable, match="verdict in prose"):
+    with pytest.raises(Unreadable, match="words beside the verdict"):
         read("rating", text)
 
 
@@ -179,7 +193,7 @@ def test_reply_cut_at_the_token_limit_is_read_where_it_is_one_object(text: str) 
 
 @pytest.mark.parametrize(
     "text",
-    ['{"met": true} Wai', '```json\n{"met": true}\n```', 'So: {"met": true}', '[{"met": true}]'],
+    ['```json\n{"met": true}\n```', 'My verdict: {"met": true}', '{"met": true}\nThanks!'],
 )
 def test_reply_cut_at_the_token_limit_is_refused_with_anything_beside(text: str) -> None:
     assert read("criterion", text)[0] == 1.0
@@ -193,7 +207,7 @@ def test_ratings_are_spread_evenly_from_0_to_1(rating: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["0", "11", "-3", "7.0", "7.5", "true", '"7"', "null", "[7]", "1e1", "9" * 5000]
+    "value", ["0", "11", "-3", "7.0", "7.5", "true", '"seven"', "null", "[7]", "1e1", "9" * 5000]
 )
 def test_rating_is_a_whole_number_in_its_range(value: str) -> None:
     with pytest.raises(Unreadable):
@@ -201,7 +215,7 @@ def test_rating_is_a_whole_number_in_its_range(value: str) -> None:
 
 
 def test_ratings_that_disagree_are_refused() -> None:
-    with pytest.raises(Unreadable, match="verdicts disagree"):
+    with pytest.raises(Unreadable, match="words beside the verdict"):
         read("rating", '{"rating": 7} or {"rating": 8}')
 
 
@@ -213,14 +227,10 @@ def test_ratings_that_disagree_are_refused() -> None:
         ('{"reason": null, "met": true}', ""),
         (r'{"reason": "uses \alpha", "met": true}', r"uses \alpha"),
         (r'{"reason": "\ud800", "met": true}', "?"),
-        ('{"reason": "a", "met": true} {"reason": "b", "met": true}', "b"),
     ],
 )
 def test_reason_is_the_judges_own_words(text: str, reason: str) -> None:
     assert read("criterion", text)[1] == reason
-
-
-plain_prose = st.text(max_size=80).filter(lambda text: not re.search("[a-z]{2}|[{<]", text, re.I))
 
 
 @settings(deadline=None)
@@ -229,18 +239,24 @@ plain_prose = st.text(max_size=80).filter(lambda text: not re.search("[a-z]{2}|[
     reason=st.text(max_size=60),
     indent=st.sampled_from([None, 0, 2]),
     ascii_only=st.booleans(),
-    before=plain_prose,
-    after=plain_prose,
+    beside=st.text(max_size=80).filter(lambda text: text.strip(" \ufeff`\n\t\r\x0b\x0c").strip()),
+    after=st.booleans(),
     fenced=st.booleans(),
 )
-def test_verdict_survives_prose_around_it(
-    met: bool, reason: str, indent: int | None, ascii_only: bool, before: str, after: str,
+def test_a_verdict_is_read_alone_and_refused_beside_any_words(
+    met: bool, reason: str, indent: int | None, ascii_only: bool, beside: str, after: bool,
     fenced: bool,
 ) -> None:  # fmt: skip
     reply = json.dumps({"reason": reason, "met": met}, indent=indent, ensure_ascii=ascii_only)
     if fenced:
         reply = f"```json\n{reply}\n```"
-    assert read("criterion", f"{before}{reply}{after}") == (float(met), reason.strip())
+    assert read("criterion", reply) == (float(met), reason.strip())
+    with pytest.raises(Unreadable):
+        read("criterion", reply + beside if after else beside + reply)
+
+
+def test_a_rating_in_quotes_is_a_rating() -> None:
+    assert read("rating", "{'rating': '7'}")[0] == pytest.approx(6 / 9)
 
 
 PIECES = [
