@@ -75,12 +75,15 @@ def see_end(process: subprocess.Popen[bytes], timeout_s: float) -> None:
         process.wait()
 
 
-def hold_port(host: str) -> socket.socket:
+def hold_port(host: str, sharing: int = socket.SO_REUSEADDR) -> socket.socket:
     """A free port of `host` that stays ours, whichever process listens on it.
 
-    The socket is bound and does not listen: others that set SO_REUSEADDR can bind and listen
+    The socket is bound and does not listen: others that set the same option can bind and listen
     there, and the kernel gives the port to nobody as the local end of a connection. So a process
     that is started again finds its port free.
+
+    Args:
+        sharing: SO_REUSEADDR lets in processes of any user, SO_REUSEPORT those of this user alone.
 
     Raises:
         OSError: `host` is no address of this machine.
@@ -88,7 +91,7 @@ def hold_port(host: str) -> socket.socket:
     family, kind, protocol, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
     held = socket.socket(family, kind, protocol)
     try:
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.setsockopt(socket.SOL_SOCKET, sharing, 1)
         held.bind(address)
     except OSError:
         held.close()

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rvpo.errors import RewardError
+from rvpo.judge.handshake import GivenUpError, greet
 from rvpo.judge.types import Answer, Job
 
 BEAT_S: Final = 2.0
@@ -89,7 +90,7 @@ class Link:
         while True:
             await self._work.wait()
             try:
-                reader, self._writer = await self._connect()
+                reader, writer = await self._connect()
             except OSError as error:
                 self._fail_all(
                     f"could not be reached for {self._patience_s:.0f} s "
@@ -98,8 +99,10 @@ class Link:
                 )
                 continue
             try:
+                await self._greet(reader, writer)
+                self._writer = writer
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(self._send(self._writer))
+                    group.create_task(self._send(writer))
                     group.create_task(self._receive(reader))
                     group.create_task(self._watch())
             except* OSError as errors:
@@ -108,7 +111,7 @@ class Link:
             except* _WorkerError as errors:
                 self._fail_all(str(errors.exceptions[0]))
             finally:
-                self._writer.transport.abort()
+                writer.transport.abort()
                 self._writer = None
             await self._start_over()
 
@@ -130,8 +133,22 @@ class Link:
                 _notice_silence(writer.get_extra_info("socket"))
                 return reader, writer
 
+    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """
+        Raises:
+            ConnectionError: the other side left, or is no worker of this run.
+            _Silence: it says nothing.
+            _WorkerError: it gave up for good.
+        """
+        try:
+            await greet(reader, writer, self._token, self._port, self._silence_s)
+        except TimeoutError as error:
+            raise _Silence from error
+        except GivenUpError as error:
+            self._given_up = str(error)
+            raise _WorkerError(self._given_up) from error
+
     async def _send(self, writer: asyncio.StreamWriter) -> None:
-        writer.write(_line({"token": self._token}))
         while True:
             while self._unsent:
                 request = self._unsent.popleft()

@@ -7,16 +7,16 @@ in, where to listen, and this worker's share of the endpoints' limits. The worke
 `{"port": n}`, or `{"error": "..."}` and leaves. It ends when its standard input does, or on
 SIGTERM.
 
-Clients speak JSON by the line, first `{"token": ...}`, then any number of `{"id": n, "job": ...}`,
-each answered by `{"id": n, "answers": [...]}` in any order. `{"cancel": true}` drops what is not
-answered yet, and so does the end of the connection. Every few seconds the worker says
-`{"alive": true}`, also while it reads nothing more: a client that does not hear it has lost it.
+Clients speak JSON by the line: first the handshake (`rvpo.judge.handshake`), in which both sides
+prove that they know the run's word, then any number of `{"id": n, "job": ...}`, each answered by
+`{"id": n, "answers": [...]}` in any order. `{"cancel": true}` drops what is not answered yet, and
+so does the end of the connection. Every few seconds the worker says `{"alive": true}`, also while
+it reads nothing more: a client that does not hear it has lost it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import json
 import select
 import signal
@@ -30,6 +30,7 @@ from typing import Any, Final
 from rvpo.errors import ConfigError
 from rvpo.judge.asker import Asker
 from rvpo.judge.config import JudgeConfig
+from rvpo.judge.handshake import admit
 from rvpo.judge.link import BEAT_S
 from rvpo.judge.types import Job
 
@@ -37,6 +38,9 @@ PENDING_PER_CALL: Final = 4
 """Questions taken up for each call that may be in flight; further jobs wait, as text."""
 BACKLOG_BYTES: Final = 2**20
 """Jobs waiting per connection; beyond it nothing more is read, so the sender has to wait."""
+
+MOST_STRANGERS: Final = 64
+"""Connections that have not proved themselves; one more, and the oldest of them is dropped."""
 
 _CHUNK: Final = 2**16
 _LONGEST_LINE: Final = 64 * 2**20
@@ -103,10 +107,12 @@ class Worker:
         """Done when the process shall end; raises what a bug of ours raised."""
         self._asker = asker
         self._token = token
+        self.port = 0  # where clients come in, once it listens
         self._most = PENDING_PER_CALL * asker.concurrency
         self._pending = 0  # questions
         self._turns: deque[Connection] = deque()
         self._clients: set[asyncio.Task[None]] = set()
+        self._strangers: dict[asyncio.StreamWriter, None] = {}  # the oldest first
 
     def stop(self) -> None:
         if not self.stopped.done():
@@ -129,11 +135,9 @@ class Worker:
         connection = Connection(writer)
         beating: asyncio.Task[None] | None = None
         try:
-            lines = _lines(reader)
-            if not _is_token(await anext(lines, b""), self._token):
-                return
+            await self._admit(reader, writer)
             beating = asyncio.create_task(_beat(writer))
-            async for line in lines:
+            async for line in _lines(reader):
                 message = json.loads(line)
                 if message.get("cancel"):
                     connection.drop()
@@ -143,14 +147,31 @@ class Worker:
                 connection.add(message["id"], Job.from_json(message["job"]), len(line))
                 self._take_up()
                 await connection.room()
-        except ConnectionError:
-            pass  # it left
+        except (ConnectionError, TimeoutError):
+            pass  # it left, or is none of ours
         finally:
             if beating is not None:
                 beating.cancel()
             connection.drop()
             await asyncio.gather(*connection.tasks, return_exceptions=True)
             writer.close()
+
+    async def _admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """
+        Raises:
+            ConnectionError: it is a stranger, or too many others came meanwhile.
+            TimeoutError: it does not prove itself.
+        """
+        if len(self._strangers) >= MOST_STRANGERS:
+            # A rank proves itself within moments, so the oldest is the least likely to be one.
+            oldest = next(iter(self._strangers))
+            del self._strangers[oldest]
+            oldest.transport.abort()
+        self._strangers[writer] = None
+        try:
+            await admit(reader, writer, self._token, self.port)
+        finally:
+            self._strangers.pop(writer, None)
 
     def _take_up(self) -> None:
         while self._turns and self._pending < self._most:
@@ -211,15 +232,6 @@ async def _lines(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
         start, size = rest[-1:], len(rest[-1])
 
 
-def _is_token(line: bytes, token: str) -> bool:
-    try:
-        message = json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    given = message.get("token") if isinstance(message, dict) else None
-    return isinstance(given, str) and hmac.compare_digest(given.encode(), token.encode())
-
-
 async def work(setup: Mapping[str, Any], stdin: asyncio.StreamReader) -> None:
     """Serve clients until the input ends or SIGTERM comes.
 
@@ -232,13 +244,16 @@ async def work(setup: Mapping[str, Any], stdin: asyncio.StreamReader) -> None:
         worker = Worker(asker, setup["token"])
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
         try:
-            server = await asyncio.start_server(worker.welcome, setup["host"], setup["port"])
+            server = await asyncio.start_server(
+                worker.welcome, setup["host"], setup["port"], reuse_address=False, reuse_port=True
+            )
         except OSError as error:
             raise ConfigError(
                 f"judge.host: a worker cannot listen on {setup['host']}:{setup['port']} "
                 f"({error.strerror}); give an address of this machine, such as 127.0.0.1"
             ) from error
-        print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
+        worker.port = server.sockets[0].getsockname()[1]
+        print(json.dumps({"port": worker.port}), flush=True)
         end_of_input = asyncio.create_task(stdin.read())
         end_of_input.add_done_callback(lambda _: worker.stop())
         try:

@@ -28,6 +28,7 @@ from rvpo.judge.child import (
 )
 from rvpo.judge.client import JudgeAddresses
 from rvpo.judge.config import JudgeConfig
+from rvpo.judge.handshake import obituary
 
 START_S: Final = 60.0
 """How long a worker may take to listen: most of it is Python importing, on a busy machine."""
@@ -110,7 +111,7 @@ class _Worker:
 
     def __init__(self, program: Sequence[str], config: JudgeConfig, token: str, index: int) -> None:
         try:
-            self._held = hold_port(config.host)
+            self._held = hold_port(config.host, socket.SO_REUSEPORT)
         except OSError as error:
             raise ConfigError(
                 f"judge.host: workers cannot listen on {config.host!r} "
@@ -118,6 +119,7 @@ class _Worker:
             ) from error
         port: int = self._held.getsockname()[1]
         self.address = (config.host, port)
+        self._token = token
         self._name = f"judge worker {index + 1} of {config.workers}"
         self._program = program
         hello = {
@@ -208,7 +210,7 @@ class _Worker:
         )
 
     def _announce(self, sentence: str) -> None:
-        self._obituary = json.dumps({"error": sentence}).encode() + b"\n"
+        self._obituary = obituary(self._token, self.address[1], sentence)
         self._held.listen()
         self._held.setblocking(False)
 

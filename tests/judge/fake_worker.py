@@ -1,6 +1,6 @@
 """A judge worker that speaks the protocol and asks nobody; options make it a bad one.
 
-A criterion is met if its text occurs in the response. Standard library only.
+A criterion is met if its text occurs in the response.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import signal
 import sys
 from pathlib import Path
 from typing import Any
+
+from rvpo.judge.handshake import admit
 
 
 def parse() -> argparse.Namespace:
@@ -39,8 +41,8 @@ class FakeWorker:
     async def connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tasks: set[asyncio.Task[None]] = set()
         try:
-            if json.loads(await reader.readline())["token"] == self.hello["token"]:
-                await self.requests(reader, writer, tasks)
+            await admit(reader, writer, self.hello["token"], self.hello["port"])
+            await self.requests(reader, writer, tasks)
         except ConnectionError:
             pass
         finally:
@@ -108,7 +110,9 @@ async def serve(options: argparse.Namespace, hello: dict[str, Any]) -> None:
         loop.add_reader(sys.stdin.fileno(), ended.set)
         loop.add_signal_handler(signal.SIGTERM, ended.set)
     worker = FakeWorker(options, hello)
-    await asyncio.start_server(worker.connection, hello["host"], hello["port"], limit=2**24)
+    await asyncio.start_server(
+        worker.connection, hello["host"], hello["port"], limit=2**24, reuse_port=True
+    )
     print(json.dumps({"port": hello["port"]}), flush=True)
     await ended.wait()
 

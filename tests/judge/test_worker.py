@@ -18,6 +18,7 @@ from typing import Any, Self
 import pytest
 
 from rvpo.judge.config import EndpointConfig, JudgeConfig
+from rvpo.judge.handshake import proof
 from rvpo.judge.types import Answer, Job, Question
 from rvpo.judge.worker import PENDING_PER_CALL
 from tests.judge.server import FakeEndpoint, Faults, criterion, is_met
@@ -76,7 +77,11 @@ class Client:
     def __init__(self, port: int, token: str) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=60)
         self.lines = self.socket.makefile("rb")
-        self.send({"token": token})
+        mine = "0" * 64
+        self.send({"nonce": mine})
+        reply = json.loads(self.lines.readline())
+        self.proven = reply["proof"] == proof(token, "worker", port, mine, reply["nonce"])
+        self.send({"proof": proof(token, "rank", port, mine, reply["nonce"])})
 
     def __enter__(self) -> Self:
         return self
@@ -140,6 +145,7 @@ def test_every_job_of_every_client_is_answered() -> None:
 def test_a_wrong_word_closes_the_connection() -> None:
     with FakeEndpoint() as endpoint, Process(settings(endpoint)) as worker:
         with worker.connect("let me out") as client:
+            assert not client.proven
             assert client.lines.readline() == b""
         with closing(socket.create_connection(("127.0.0.1", worker.hello["port"]))) as stranger:
             stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
@@ -299,8 +305,8 @@ def test_what_keeps_a_worker_from_starting_is_one_sentence(tmp_path: Path) -> No
         (tmp_path / "cache.sqlite").write_text("This is no database. " * 100)
         damaged = error_of(settings(endpoint, cache=tmp_path / "cache.sqlite"))
         assert damaged.startswith("judge.cache: ")
-        with Process(config) as worker:
-            assert "cannot listen" in error_of(config, port=worker.hello["port"])
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            assert "cannot listen" in error_of(config, port=other.getsockname()[1])
 
 
 def test_the_key_stays_between_the_environment_and_the_endpoint(tmp_path: Path) -> None:
