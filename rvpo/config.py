@@ -81,8 +81,12 @@ class RubricSource(Section):
     format: Literal["rar", "healthbench"]
     """Rubrics as Rewards (question, reference_answer, rubric), or HealthBench (prompt, rubrics)."""
     domain: Literal["medicine", "science"] | None = None
-    """Of `rar`: how its pitfalls are phrased where their wording does not tell. Medicine mostly
-    names the failure, science mostly its avoidance."""
+    """Of `rar`: which of its two data sets this is; the ids of the rows begin with it."""
+    doubtful: Literal["drop", "keep", "flip"] = "drop"
+    """What becomes of criteria of negative weight whose sign is in doubt. Of `rar`: neither
+    title nor sentence nor the rubric tells whether meeting a pitfall is bad. Of `healthbench`: it
+    costs points and is worded as what is wanted. `drop` leaves them out, `keep` counts meeting
+    them as bad, `flip` as good. The counts are in what the data say."""
     split: str = "train"
     """Split of a Hub dataset; files have one only."""
 

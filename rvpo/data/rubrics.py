@@ -31,7 +31,9 @@ def rubric_rows(source: RubricSource, where: str) -> tuple[list[dict[str, Any]],
     raw = stored_rows(source.rubrics, source.split, f"{where}.rubrics")
     try:
         rows, report = (
-            healthbench_rows(raw) if source.domain is None else rar_rows(raw, source.domain)
+            healthbench_rows(raw, source.doubtful)
+            if source.domain is None
+            else rar_rows(raw, source.domain, source.doubtful)
         )
     except DataError as error:
         raise DataError(f"{where}.rubrics: '{source.rubrics}', {error}") from error

@@ -9,11 +9,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rvpo.rubrics.criterion import Criterion, CriterionClass
 from rvpo.rubrics.literal import read_list
+from rvpo.rubrics.polarity import polarity
 from rvpo.rubrics.report import RubricReport, rubric_statistics
+from rvpo.rubrics.sign import DOUBTFUL_POLARITY, Doubtful
 
 ESSENTIAL_POINTS = 7.0
 IMPORTANT_POINTS = 4.0
@@ -24,25 +27,32 @@ _AXIS = "axis:"
 
 
 def healthbench_rows(
-    raw: Sequence[Mapping[str, Any]],
+    raw: Sequence[Mapping[str, Any]], doubtful: Doubtful = "drop"
 ) -> tuple[list[dict[str, Any]], RubricReport]:
     """Raw rows as rows with `id`, `prompt` (chat messages), `rubric`, `ideal_completion` (empty
     where there is none), `example_tags` and `canary`.
 
-    Nothing usable is left out as a duplicate: the published score counts every row and criterion.
+    Nothing usable is left out as a duplicate, as the published score counts every row.
 
     Args:
         raw: rows with the columns prompt, prompt_id, rubrics, ideal_completions_data, example_tags
             and canary. A list may be written as JSON or as a Python literal.
+        doubtful: what becomes of a criterion that costs points and is worded as what is wanted
+            ("Should mention X", -6), which would train backwards: "drop" leaves it out, "keep"
+            follows the points, "flip" the words. The published score has a reader of its own.
     """
     rows: list[dict[str, Any]] = []
     dropped_rows: Counter[str] = Counter()
     dropped_criteria: Counter[str] = Counter()
+    demands = 0
     ids: set[str] = set()
     for number, raw_row in enumerate(raw):
         identity = str(raw_row.get("prompt_id") or f"healthbench-{number}")
         messages = _messages(raw_row.get("prompt"))
-        rubric = _rubric(raw_row.get("rubrics"), dropped_criteria)
+        read, dropped = _rubric(raw_row.get("rubrics"))
+        dropped_criteria.update(dropped)
+        backwards = [criterion for criterion in read if _is_demand(criterion)]
+        rubric = _settled(read, doubtful)
         if not messages:
             dropped_rows["without a conversation"] += 1
         elif not rubric:
@@ -51,6 +61,7 @@ def healthbench_rows(
             dropped_rows["of an id met before"] += 1
         else:
             ids.add(identity)
+            demands += len(backwards)
             rows.append(
                 {
                     "id": identity,
@@ -66,8 +77,9 @@ def healthbench_rows(
         dropped_rows=dict(dropped_rows),
         dropped_criteria=dict(dropped_criteria),
         mended={},
-        classified=0,
-        unclassified=0,
+        told_by={},
+        doubtful=doubtful,
+        demands=demands,
         statistics=rubric_statistics(rows),
     )
 
@@ -90,8 +102,24 @@ def _messages(value: Any) -> list[dict[str, str]]:
     return messages
 
 
-def _rubric(value: Any, dropped: Counter[str]) -> list[Criterion]:
+def _is_demand(criterion: Criterion) -> bool:
+    return criterion.polarity == "negative" and polarity(criterion.text) == "positive"
+
+
+def _settled(rubric: Sequence[Criterion], doubtful: Doubtful) -> list[Criterion]:
+    sign = DOUBTFUL_POLARITY[doubtful]
+    settled = []
+    for criterion in rubric:
+        if not _is_demand(criterion):
+            settled.append(criterion)
+        elif sign is not None:
+            settled.append(replace(criterion, polarity=sign))
+    return settled
+
+
+def _rubric(value: Any) -> tuple[list[Criterion], Counter[str]]:
     rubric = []
+    dropped: Counter[str] = Counter()
     for item in read_list(value) or ():
         text = item.get("criterion") if isinstance(item, Mapping) else None
         if not isinstance(text, str) or not text.strip():
@@ -110,7 +138,7 @@ def _rubric(value: Any, dropped: Counter[str]) -> list[Criterion]:
                 axis=_axis(item.get("tags")),
             )
         )
-    return rubric
+    return rubric, dropped
 
 
 def _is_size(points: Any) -> bool:

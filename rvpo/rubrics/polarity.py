@@ -16,7 +16,7 @@ from rvpo.rubrics.criterion import Polarity
 Quality = Literal["good", "bad"]
 
 
-def _words(stems: str) -> re.Pattern[str]:
+def words(stems: str) -> re.Pattern[str]:
     """Matches a word that begins with one of the stems; a stem that ends in `.` is a whole word."""
     forms = [
         re.escape(stem[:-1]) + r"\b" if stem.endswith(".") else re.escape(stem) + r"\w*"
@@ -26,7 +26,7 @@ def _words(stems: str) -> re.Pattern[str]:
 
 
 # What a good response does: not doing it is a failure.
-_GOOD_VERB = _words(
+_GOOD_VERB = words(
     "account acknowledg address adhere advis answer ask assess avoid calculat caution "
     "check cite clarif clear communicat compar complet comput connect consider contrast convert "
     "convey correct. correcting corrects cover defin deriv describ detail determin differentiat "
@@ -38,15 +38,34 @@ _GOOD_VERB = _words(
     "rule seek seeks show shows specif stress structur summari support tailor take takes "
     "tell tells underst understand urg verif warn"
 )
+# Of the good verbs, those that are as often about a wrong option as about what was needed.
+_EITHER_WAY = words(
+    "advis cite describ discuss encourag focus give gives giving identif includ indicat instruct "
+    "label link list. listing lists mention name names naming note. notes noting offer point "
+    "present provid recommend refer report show shows specif state states stating suggest use uses "
+    "using"
+)
+# What follows such a verb where it was needed: a fact, or something that every answer owes.
+_OWED = re.compile(
+    r"\w+ (?:(?:on|to|about|of) )?(?:(?:the|an?|any|its?|his|her|their|clear|enough) )*"
+    r"(?:that (?!is\b)|how|why|when|whether|need|importance|risk|possib|potential|reason|warning|"
+    r"sign|symptom|side effect|adverse|information|limit|uncertain|follow-up|justif|evidence|"
+    r"explanation|next step|advice on|user to|patient to)"
+)
+_THAT_OFTEN_CLAIMED = re.compile(r"(?:suggest|stat|indicat|recommend|advis)\w* that\b")
+_STRESSED = re.compile(r"(?:explicitly|even|specifically|at all|attempt to|try to) ")
+# Answers of a multiple choice: naming several of them as right is the usual slip.
+_OPTIONS = re.compile(r"\([a-h]\),? .*\([a-h]\)|\boptions? [a-h]\b.* (?:or|and) [a-h]\b")
 # Good verbs that deliver something, which may itself be bad ("provides incorrect doses").
-_DELIVERS = _words(
+_DELIVERS = words(
     "advis appl cite conclu contain describ discuss encourag focus give gives giving includ "
     "introduc list. listing lists make makes making offer prescrib present propos provid rais "
     "recommend. recommending recommends refer relies rely relying spread state. states stating "
-    "suggest use uses using"
+    "suggest use uses "
+    "using"
 )
 # What a bad response does: not doing it is what is asked.
-_BAD_VERB = _words(
+_BAD_VERB = words(
     "assert. asserting asserts assum attribut blam blur breach claim conflat confus contradict "
     "delay deviat dismiss disregard distort double downplay embellish endors equat exaggerat "
     "extrapolat fabricat fail forget generali guess hallucinat ignor implies imply "
@@ -56,35 +75,35 @@ _BAD_VERB = _words(
     "violat"
 )
 # Affirmed of a pitfall, these say what the failure is.
-_ASSERTS = _words(
+_ASSERTS = words(
     "advis advocat argu concentrat conclud declar encourag focus insist instruct jump prescrib "
     "promot propos recommend. recommending recommends relies rely relying suggest tell tells "
     "treating treats urg"
 )
-_SPARES = _words("abstain avoid escap exclud. guard refrain stay. staying stays steer")
-_BAD_ADVERB = _words(
+_SPARES = words("abstain avoid escap exclud. guard refrain stay. staying stays steer")
+_BAD_ADVERB = words(
     "blindly carelessly erroneously excessively exclusively falsely improperly inaccurately "
     "inappropriately incorrectly just. merely misleadingly mistakenly needlessly only. "
     "overconfidently overly prematurely simply. solely too. unduly unjustifiably unnecessarily "
     "unrealistically unsafely vaguely wrongly"
 )
-_GOOD_ADVERB = _words(
+_GOOD_ADVERB = words(
     "accurately adequately appropriately carefully clearly completely comprehensively concisely "
     "consistently correctly effectively fully precisely properly responsibly rightly safely "
     "sufficiently thoroughly"
 )
 # Of the good adverbs, those that praise whatever follows; the others only say how much of it.
-_RIGHTLY = _words("accurately appropriately correctly properly responsibly rightly safely")
+_RIGHTLY = words("accurately appropriately correctly properly responsibly rightly safely")
 # What an answer should talk about: avoiding that evades the question.
-_SPEAKS = _words(
+_SPEAKS = words(
     "acknowledg address answer ask clarif consider discuss elaborat explain explor inform mention "
     "quantif recogni talk. talking talks tell warn"
 )
-_TOPIC = _words(
+_TOPIC = words(
     "acknowledgment consideration discussion explanation issue mention question subject topic"
 )
-_WITHHOLDS = _words("ceas delay discontinu postpon quit skip stop wait withh")
-_BAD_WORD = _words(
+_WITHHOLDS = words("ceas delay discontinu postpon quit skip stop wait withh")
+_BAD_WORD = words(
     "alarmist ambiguous arbitrary baseless biased circular conflicting confusing contradict "
     "contraindicated dangerous disorgani erroneous error exaggerat excessive extra. "
     "extraneous fabricated false faulty fictitious flawed generic harmful illogical "
@@ -95,12 +114,12 @@ _BAD_WORD = _words(
     "unhelpful unjustified unnecessar unproven unreali unrelated unsafe unscientific "
     "unsubstantiated unsupported untested unverified unwarranted vague wrong"
 )
-_GOOD_WORD = _words(
+_GOOD_WORD = words(
     "accurate actionable adequate appropriate careful clear coherent complete comprehensive "
     "concise consistent correct detailed empathetic evidence relevant safe specific sufficient "
     "supported tailored thorough understandable well-organi"
 )
-_MENTION = _words(
+_MENTION = words(
     "acknowledg advice answer attempt citation citing clarification connection consideration "
     "details discussion effort evidence example explanation guidance indication information "
     "instruction justification mention reasoning recommendation reference steps support warning"
@@ -138,6 +157,7 @@ _FAILURE = re.compile(
     r"consideration|recommendation|advice)|(?:leaves|leaving) out|without|penali[sz]e\w*|deduct\w*)"
     r"\b"
 )
+_LEAVES_OUT = re.compile(r"(?:leaves? out|leaving out|omits?|omitting) (?P<rest>.*)")
 _NO = re.compile(
     r"(?:contains?|containing|includes?|including|makes?|making|has|having|gives?|giving|offers?|"
     r"provides?|providing|shows?|there (?:is|are)|introduces?) no\s+(?P<rest>.*)"
@@ -152,7 +172,8 @@ _ADVICE = re.compile(
 _RASHLY = re.compile(r"\b(?:abruptly|suddenly|carelessly|recklessly|blindly|without|unless)\b")
 _LIGHTLY = re.compile(r"\b(?:lightly|for granted|at face value|out of (?:context|proportion))\W*$")
 # Where these are bad they are so in the world, and an answer may well be asked to talk of them.
-_HARMFUL = _words("contraindicated dangerous harmful toxic unsafe")
+_HARMFUL = words("contraindicated dangerous harmful toxic unsafe")
+_HEAD_END = re.compile(r"[,;.]|\b(?:of|to|that|which|about|for|from|with|in|on|by|because|as)\b")
 _THAT_IS = re.compile(r"(?:[\w-]+ ){1,2}(?:that|which) (?:is|are|may be|could be) (?P<rest>.*)")
 _STATING = re.compile(r"(?:stating|suggesting) (?!that\b)")
 _SPARED = re.compile(r"[\w-]+ (?:clear of |away from |from |against |to )?")
@@ -185,9 +206,7 @@ def polarity(text: str) -> Polarity | None:
     Returns:
         "negative" where the sentence describes the failure, "positive" where it asks to avoid one.
     """
-    text = " ".join(text.lower().replace("\u2019", "'").split()).lstrip("\"'*-\u2013 ")
-    subject = _SUBJECT.match(text)
-    rest = text[subject.end() :] if subject else text
+    text, rest = _parts(text)
     if penalty := _PENALTY.search(text):
         return None if penalty["not"] or "unless" in text else "negative"
     if _NO_CREDIT.match(text):
@@ -200,6 +219,8 @@ def polarity(text: str) -> Polarity | None:
         return "positive"
     if _DEMAND.match(rest) or _IMPERATIVE.match(text):
         return "positive"
+    if left_out := _LEAVES_OUT.match(rest):
+        return "positive" if _is_bad_object("leaves " + left_out["rest"]) else "negative"
     if _FAILURE.match(rest):
         return "negative"
     if _FREE.match(rest):
@@ -209,6 +230,31 @@ def polarity(text: str) -> Polarity | None:
     if negation := _NEGATION.match(rest):
         return _opposite(_deed(rest[negation.end() :]))
     return _affirmed(rest) or _other_subject(text, rest)
+
+
+def is_absence(text: str) -> bool:
+    """Whether a sentence says that something is not there, and nothing bad about that thing."""
+    text, rest = _parts(text)
+    if negation := _NEGATION.match(rest):
+        return _deed(rest[negation.end() :]) != "bad"
+    if passive := _PASSIVE.search(text):
+        return bool(passive["not"]) and _deed(passive["rest"]) != "bad"
+    return _SPARES.match(rest) is not None and _spared(rest) != "positive"
+
+
+def is_statement(text: str) -> bool:
+    """Whether a sentence says what the response does, without a word for that it should or not."""
+    text, rest = _parts(text)
+    is_asked = _DEMAND.match(rest) or _IMPERATIVE.match(text) or _IF_IT_SHOULD.match(text)
+    is_denied = _NEGATION.match(rest) or _SPARES.match(rest) or " not " in rest or "n't " in rest
+    return not (is_asked or is_denied or _GOOD_ADVERB.match(rest) or _PENALTY.search(text))
+
+
+def _parts(text: str) -> tuple[str, str]:
+    """A sentence without what looks differ in, and what it says after its subject."""
+    text = " ".join(text.lower().replace("\u2019", "'").split()).lstrip("\"'*-\u2013 ")
+    subject = _SUBJECT.match(text)
+    return text, text[subject.end() :] if subject else text
 
 
 def _affirmed(rest: str) -> Polarity | None:
@@ -270,8 +316,9 @@ def _other_subject(text: str, rest: str) -> Polarity | None:
 
 def _deed(phrase: str) -> Quality | None:
     """How good it would be to do this, or to be this."""
+    is_stressed = _STRESSED.match(phrase)
     phrase = _without(_FILLER, phrase)
-    if _BAD_ADVERB.match(phrase) or _BAD_VERB.match(phrase):
+    if _BAD_ADVERB.match(phrase) or _BAD_VERB.match(phrase) or _OPTIONS.search(phrase):
         return "bad"
     if adverb := _GOOD_ADVERB.match(phrase):
         is_bad = _BAD_VERB.match(phrase[adverb.end() :].lstrip()) and not _RIGHTLY.match(phrase)
@@ -284,7 +331,13 @@ def _deed(phrase: str) -> Quality | None:
         return "bad"
     if _DELIVERS.match(phrase) and _is_bad_object(phrase):
         return "bad"
-    if _GOOD_VERB.match(phrase) or _SUGGESTS_DOING.match(phrase):
+    if _SUGGESTS_DOING.match(phrase):
+        return "good"
+    if _EITHER_WAY.match(phrase):
+        is_fact = _OWED.match(phrase) and not _THAT_OFTEN_CLAIMED.match(phrase)
+        last = phrase.rstrip(".").rpartition(" ")[2]
+        return "good" if is_stressed or is_fact or _GOOD_ADVERB.match(last) else None
+    if _GOOD_VERB.match(phrase):
         return "good"
     last = phrase.rstrip(".").rpartition(" ")[2]
     return "good" if _GOOD_ADVERB.match(last) else _thing(phrase)
@@ -303,7 +356,7 @@ def _is_bad_object(phrase: str) -> bool:
     """Whether what a verb delivers is bad: "an incorrect dose", "surgery without imaging"."""
     _, _, rest = phrase.partition(" ")
     rest = _without(_DETERMINER, _without(_FILLER, rest))
-    head = " ".join(rest.split()[:2])
+    head = " ".join(_HEAD_END.split(rest, maxsplit=1)[0].split()[:4])
     found = _BAD_WORD.search(head) or _BAD_ADVERB.search(head)
     if (that := _THAT_IS.match(rest)) and not _HARMFUL.match(that["rest"]):
         found = found or _BAD_WORD.match(that["rest"])

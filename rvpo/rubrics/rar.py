@@ -18,13 +18,10 @@ from rvpo.errors import DataError
 from rvpo.rubrics.criterion import Criterion, CriterionClass, Polarity
 from rvpo.rubrics.literal import read_list
 from rvpo.rubrics.overlap import normalized, question
-from rvpo.rubrics.polarity import polarity
 from rvpo.rubrics.report import RubricReport, rubric_statistics
+from rvpo.rubrics.sign import DOUBTFUL_POLARITY, Doubtful, Source, sign
 
 Domain = Literal["medicine", "science"]
-
-COMMON_POLARITY: Mapping[Domain, Polarity] = {"medicine": "negative", "science": "positive"}
-"""Of most pitfalls: 88 % of Medicine's describe a failure, 80 % of Science's ask to avoid one."""
 
 _CLASS_NAMES: Mapping[str, CriterionClass | None] = {
     "essential": "essential",
@@ -68,10 +65,11 @@ _PREFIX = re.compile(
 class _Read:
     """A criterion, and what had to be told by rule."""
 
-    criterion: Criterion
+    criterion: Criterion | None
+    """None where nothing told its sign and such are left out."""
     mended: tuple[str, ...] = ()
-    is_classified: bool | None = None
-    """None where its polarity was no question."""
+    told_by: Source | Literal["nothing"] | None = None
+    """What told its polarity; None where that was no question."""
 
 
 @dataclass
@@ -81,11 +79,11 @@ class _Counts:
     dropped_rows: Counter[str] = field(default_factory=Counter)
     dropped_criteria: Counter[str] = field(default_factory=Counter)
     mended: Counter[str] = field(default_factory=Counter)
-    classified: Counter[bool | None] = field(default_factory=Counter)
+    told_by: Counter[str] = field(default_factory=Counter)
 
 
 def rar_rows(
-    raw: Sequence[Mapping[str, Any]], domain: Domain
+    raw: Sequence[Mapping[str, Any]], domain: Domain, doubtful: Doubtful = "drop"
 ) -> tuple[list[dict[str, Any]], RubricReport]:
     """Raw rows as rows with `id`, `prompt`, `rubric`, `reference_answer` and `source`.
 
@@ -95,14 +93,17 @@ def rar_rows(
     Args:
         raw: rows with the columns question, rubric, and as far as they have them reference_answer
             and question_source. A rubric is a list of criteria, or one written as JSON or as a
-            Python literal; a criterion has a description, a weight and, if it likes, a `polarity`
-            that overrides what its wording tells.
-        domain: tells the polarity of pitfalls whose wording does not.
+            Python literal; a criterion has a description, a weight and, if it likes, a `title`,
+            a `category` (its class, where the description does not begin with one) and a
+            `polarity`, which overrides what `rubrics.sign` tells.
+        domain: begins the ids.
+        doubtful: what becomes of pitfalls whose sign nothing tells: "drop" leaves them out, "keep"
+            takes the sign of their weight (negative), "flip" the other one.
 
     Raises:
         DataError: the domain is unknown, or an explicit polarity is neither of the two.
     """
-    if domain not in COMMON_POLARITY:
+    if domain not in get_args(Domain):
         raise DataError(f"domain: must be {' or '.join(get_args(Domain))}, got {domain!r}")
     rows: list[dict[str, Any]] = []
     counts = _Counts()
@@ -116,7 +117,7 @@ def rar_rows(
         if key in asked:
             counts.dropped_rows["asked before"] += 1
             continue
-        rubric = _rubric(raw_row.get("rubric"), domain, f"row {number}", counts)
+        rubric = _rubric(raw_row.get("rubric"), doubtful, f"row {number}", counts)
         if not rubric:
             counts.dropped_rows["without usable criteria"] += 1
             continue
@@ -135,32 +136,51 @@ def rar_rows(
         dropped_rows=dict(counts.dropped_rows),
         dropped_criteria=dict(counts.dropped_criteria),
         mended=dict(counts.mended),
-        classified=counts.classified[True],
-        unclassified=counts.classified[False],
+        told_by=dict(counts.told_by),
+        doubtful=doubtful,
         statistics=rubric_statistics(rows),
     )
 
 
-def _rubric(value: Any, domain: Domain, where: str, counts: _Counts) -> list[Criterion]:
+def _rubric(value: Any, doubtful: Doubtful, where: str, counts: _Counts) -> list[Criterion]:
     rubric: dict[str, Criterion] = {}
-    for number, item in enumerate(read_list(value) or ()):
-        read = _criterion(item, domain, f"{where}, criterion {number}")
+    items = read_list(value) or []
+    wanted = _wanted(items)
+    for number, item in enumerate(items):
+        read = _criterion(item, wanted, doubtful, f"{where}, criterion {number}")
         if isinstance(read, str):
             counts.dropped_criteria[read] += 1
-        elif (known := rubric.get(key := normalized(read.criterion.text))) is not None:
+            continue
+        known = rubric.get(key := normalized(read.criterion.text)) if read.criterion else None
+        if read.criterion and known is not None:
             is_same = known.polarity == read.criterion.polarity
             counts.dropped_criteria["repeated" if is_same else "repeated to the contrary"] += 1
-        else:
+            continue
+        if read.told_by:
+            counts.told_by[read.told_by] += 1
+        if read.criterion:
             rubric[key] = read.criterion
             counts.mended.update(read.mended)
-            counts.classified[read.is_classified] += 1
     return list(rubric.values())
 
 
-def _criterion(item: Any, domain: Domain, where: str) -> _Read | str:
+def _wanted(items: Sequence[Any]) -> list[str]:
+    """The sentences that the rubric asks for: not its pitfalls."""
+    wanted = []
+    for item in items:
+        description = item.get("description") if isinstance(item, Mapping) else None
+        if isinstance(description, str):
+            label, text = _labelled(item, description)
+            weight = _number(item.get("weight"))
+            if "pitfall" not in (label, label or _class_of(weight)) and (weight or 0) >= 0:
+                wanted.append(text)
+    return wanted
+
+
+def _criterion(item: Any, wanted: Sequence[str], doubtful: Doubtful, where: str) -> _Read | str:
     """The criterion, or why it is none."""
     description = item.get("description") if isinstance(item, Mapping) else None
-    label, text = _split(description) if isinstance(description, str) else (None, "")
+    label, text = _labelled(item, description) if isinstance(description, str) else (None, "")
     if not text:
         return "without a description"
     mended = []
@@ -173,15 +193,30 @@ def _criterion(item: Any, domain: Domain, where: str) -> _Read | str:
     if weight is None:
         weight = _TYPICAL_POINTS[label]
         mended.append("weight not readable and taken as usual for the class")
-    unwanted = label == "pitfall" or weight < 0
-    told = _explicit(item.get("polarity"), where) or (polarity(text) if unwanted else "positive")
+    told_by: Source | Literal["nothing"] | None = None
+    polarity = _explicit(item.get("polarity"), where)
+    if label == "pitfall" or weight < 0:
+        title = item.get("title")
+        told = sign(text, title if isinstance(title, str) else "", wanted)
+        told_by = "column" if polarity else told.told_by if told else "nothing"
+        polarity = polarity or (told.polarity if told else DOUBTFUL_POLARITY[doubtful])
+        if polarity is None:
+            return _Read(None, (), told_by)
     criterion = Criterion(
-        text=text,
-        polarity=told or COMMON_POLARITY[domain],
-        label=label,
-        points=abs(weight),
+        text=text, polarity=polarity or "positive", label=label, points=abs(weight)
     )
-    return _Read(criterion, tuple(mended), told is not None if unwanted else None)
+    return _Read(criterion, tuple(mended), told_by)
+
+
+def _labelled(item: Mapping[str, Any], description: str) -> tuple[CriterionClass | None, str]:
+    """The class and the sentence; the description's own label goes before a column's."""
+    label, text = _split(description)
+    category = item.get("category")
+    if label is None and isinstance(category, str):
+        words = category.lower().split()
+        name = _class_name(words[0].strip(":")) if words else None
+        label = _CLASS_NAMES[name] if name else None
+    return label, text
 
 
 def _split(description: str) -> tuple[CriterionClass | None, str]:
@@ -229,6 +264,7 @@ def _class_of(weight: float | None) -> CriterionClass | None:
 
 
 def _explicit(given: Any, where: str) -> Polarity | None:
+    given = given.strip().lower() or None if isinstance(given, str) else given
     if given is not None and given not in get_args(Polarity):
         raise DataError(
             f"{where}: polarity is {given!r}; give positive (a good response meets the criterion) "

@@ -9,6 +9,13 @@ from typing import Any, get_args
 
 from rvpo.rubrics.criterion import Criterion, CriterionClass
 from rvpo.rubrics.mirror import mirrored
+from rvpo.rubrics.sign import Doubtful
+
+_BECAME: Mapping[Doubtful, str] = {
+    "drop": "left out",
+    "keep": "kept as negative",
+    "flip": "flipped to positive",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +69,12 @@ class RubricReport:
     """By reason."""
     mended: Mapping[str, int]
     """Criteria taken in spite of a flaw, by flaw."""
-    classified: int
-    """Pitfalls whose polarity their own words, or an explicit column, told."""
-    unclassified: int
-    """Pitfalls that got the polarity most pitfalls of their domain have."""
+    told_by: Mapping[str, int]
+    """Pitfalls by what told their sign: column, title, wording, rubric, or nothing."""
+    doubtful: Doubtful
+    """What became of those that nothing told, and of those that are demands."""
+    demands: int = 0
+    """Criteria of points below 0 that are worded as what a good response does."""
     statistics: RubricStatistics
 
     def __str__(self) -> str:
@@ -79,12 +88,20 @@ class RubricReport:
             text += f" Criteria left out: {_listed(_counts(self.dropped_criteria))}."
         if self.mended:
             text += f" Criteria mended: {_listed(_counts(self.mended))}."
-        pitfalls = self.classified + self.unclassified
-        if pitfalls:
+        return text + self._signs()
+
+    def _signs(self) -> str:
+        text = ""
+        if pitfalls := sum(self.told_by.values()):
+            told = _listed(f"{n} by the {by}" for by, n in self.told_by.items() if by != "nothing")
+            untold = self.told_by.get("nothing", 0)
+            text += f" Signs of {_count(pitfalls, 'pitfall')} told: {told or 'none'}."
+            if untold:
+                text += f" Unclear: {untold} ({untold / pitfalls:.1%}), {_BECAME[self.doubtful]}."
+        if self.demands:
             text += (
-                f" The polarity of {self.unclassified} of {_count(pitfalls, 'pitfall')} "
-                f"({self.unclassified / pitfalls:.1%}) was not told by the wording and is that of "
-                "most pitfalls of the domain."
+                f" Criteria that cost points and are worded as what is wanted: {self.demands}, "
+                f"{_BECAME[self.doubtful]}."
             )
         return text
 

@@ -154,3 +154,19 @@ def test_report_tells_axes() -> None:
         "pitfall 25.0% (0% positive). Axes: context_awareness 25.0%, accuracy 25.0%, "
         "communication_quality 25.0%."
     )
+
+
+@pytest.mark.parametrize(
+    ("doubtful", "kept"),
+    [
+        ("drop", [("Ignores rest.", "negative")]),
+        ("keep", [("Should mention rest.", "negative"), ("Ignores rest.", "negative")]),
+        ("flip", [("Should mention rest.", "positive"), ("Ignores rest.", "negative")]),
+    ],
+)
+def test_demand_that_costs_points_is_counted_and_treated_as_set(doubtful: Any, kept: Any) -> None:
+    rubric = [item("Should mention rest.", -6), item("Ignores rest.", -6)]
+    rows, report = healthbench_rows([raw(rubrics=rubric)], doubtful)
+    assert [(c["text"], c["polarity"]) for c in rows[0]["rubric"]] == kept
+    assert report.demands == 1
+    assert "Criteria that cost points and are worded as what is wanted: 1, " in str(report)

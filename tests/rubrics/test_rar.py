@@ -30,8 +30,8 @@ def raw(*rubric: Any, question: Any = "Why is the sky blue?", **more: Any) -> di
     }
 
 
-def criteria(*rubric: Any, domain: Any = "science") -> list[Criterion]:
-    rows, _ = rar_rows([raw(*rubric)], domain)
+def criteria(*rubric: Any, domain: Any = "science", doubtful: Any = "keep") -> list[Criterion]:
+    rows, _ = rar_rows([raw(*rubric)], domain, doubtful)
     return [Criterion.from_row(c) for row in rows for c in row["rubric"]]
 
 
@@ -167,7 +167,7 @@ def test_criterion_without_label_and_weight_is_left_out(weight: Any) -> None:
 def test_pitfall_described_as_a_failure_is_negative_in_either_domain() -> None:
     for domain in ("medicine", "science"):
         (criterion,) = criteria(
-            item("Pitfall Criteria: Does not mention the dose.", -2), domain=domain
+            item("Pitfall Criteria: Does not explain the dose.", -2), domain=domain
         )
         assert (criterion.polarity, criterion.points) == ("negative", 2.0)
         assert criterion.score(met=1.0) == 0.0
@@ -182,12 +182,68 @@ def test_pitfall_worded_as_avoidance_is_positive_in_either_domain() -> None:
         assert criterion.score(met=1.0) == 1.0
 
 
-def test_pitfall_whose_words_do_not_tell_is_as_most_of_its_domain() -> None:
-    pitfall = item("Pitfall Criteria: Temperature and pressure.", -1)
-    assert [c.polarity for c in criteria(pitfall, domain="medicine")] == ["negative"]
-    assert [c.polarity for c in criteria(pitfall, domain="science")] == ["positive"]
-    _, report = rar_rows([raw(pitfall, item("Pitfall Criteria: Avoids jargon.", -1))], "science")
-    assert (report.classified, report.unclassified) == (1, 1)
+@pytest.mark.parametrize(
+    ("doubtful", "polarities", "became"),
+    [
+        ("drop", ["positive"], "left out"),
+        ("keep", ["negative", "positive"], "kept as negative"),
+        ("flip", ["positive", "positive"], "flipped to positive"),
+    ],
+)
+def test_pitfall_that_nothing_tells_is_counted_and_never_guessed(
+    doubtful: Any, polarities: list[str], became: str
+) -> None:
+    rubric = [
+        item("Pitfall Criteria: Temperature and pressure.", -1),
+        item("Pitfall Criteria: Avoids jargon.", -1),
+    ]
+    for domain in ("medicine", "science"):
+        found = criteria(*rubric, domain=domain, doubtful=doubtful)
+        assert [c.polarity for c in found] == polarities
+    _, report = rar_rows([raw(*rubric)], "science", doubtful)
+    assert report.told_by == {"nothing": 1, "wording": 1}
+    assert str(report).endswith(
+        f"Signs of 2 pitfalls told: 1 by the wording. Unclear: 1 (50.0%), {became}."
+    )
+
+
+def test_pitfall_that_nothing_tells_is_left_out_where_nothing_is_set() -> None:
+    rows, _ = rar_rows([raw(item("Pitfall Criteria: Heat.", -1), item("Names it.", 5))], "science")
+    assert [c["text"] for c in rows[0]["rubric"]] == ["Names it."]
+
+
+@pytest.mark.parametrize(
+    ("title", "polarity"), [("Avoids Rest", "positive"), ("Overlooks Rest", "negative")]
+)
+def test_title_of_a_row_tells_the_sign(title: str, polarity: str) -> None:
+    pitfall = item("Pitfall Criteria: Does not mention rest.", -1) | {"title": title}
+    rows, report = rar_rows([raw(pitfall)], "medicine")
+    assert rows[0]["rubric"][0]["polarity"] == polarity
+    assert report.told_by == {"title": 1}
+
+
+@pytest.mark.parametrize(
+    ("asked", "polarity"),
+    [("Recommends aspirin.", "negative"), ("Aspirin must be avoided.", "positive")],
+)
+def test_other_criteria_tell_the_sign_where_the_sentence_does_not(
+    asked: str, polarity: str
+) -> None:
+    rubric = [
+        item("Pitfall Criteria: Does not recommend aspirin.", -1),
+        item(f"Essential Criteria: {asked}", 5),
+    ]
+    rows, report = rar_rows([raw(*rubric)], "medicine")
+    assert rows[0]["rubric"][0]["polarity"] == polarity
+    assert report.told_by == {"rubric": 1}
+
+
+@pytest.mark.parametrize("category", ["Pitfall", "pitfall criteria", "PITFALLS"])
+def test_class_is_told_from_a_column_before_the_weight(category: str) -> None:
+    (criterion,) = criteria(item("Ignores the units.", 2, category=category))
+    assert (criterion.label, criterion.polarity) == ("pitfall", "negative")
+    (criterion,) = criteria(item("Essential Criteria: Names it.", 2, category=category))
+    assert criterion.label == "essential"
 
 
 @pytest.mark.parametrize("polarity", ["positive", "negative"])
@@ -327,8 +383,7 @@ def test_report_counts_ragged_rubrics() -> None:
     assert str(report) == (
         "14 rows read, 13 kept (left out: 1 without usable criteria). 13 prompts with 5 to 17 "
         "criteria, 11.0 on average. Classes: important 90.9% (100% positive), pitfall 9.1% (0% "
-        "positive). The polarity of 0 of 13 pitfalls (0.0%) was not told by the wording and is "
-        "that of most pitfalls of the domain."
+        "positive). Signs of 13 pitfalls told: 13 by the wording."
     )
 
 
