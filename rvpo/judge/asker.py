@@ -51,6 +51,7 @@ class _Asking:
     resamples: int = 0
     plain: bool = False  # asks without the schema from now on
     refused_by: Endpoint | None = None  # that did not take the schema
+    denied_by: set[Endpoint] = field(default_factory=set)
     sent: int = 0
     hedges: int = 0
     parse_failures: int = 0
@@ -204,6 +205,9 @@ class Asker:
             asking.attempts += 1
         if error.remedy == "none" or asking.attempts >= self._config.attempts:
             return False
+        if error.remedy == "switch":
+            left = (e for e in self._endpoints if e.broken is None and e not in asking.denied_by)
+            return any(left)
         if error.remedy == "plain":
             asking.plain = True
         elif error.remedy == "resample":
@@ -278,6 +282,8 @@ class Asker:
         except CallFailed as error:
             if error.failure.reason == SCHEMA_REFUSED:
                 asking.refused_by = endpoint
+            elif error.remedy == "switch":
+                asking.denied_by.add(endpoint)
             elif error.remedy in ("plain", "resample"):
                 asking.parse_failures += 1
             asking.failures[error.failure.reason] += 1
@@ -296,8 +302,8 @@ class Asker:
         try:
             return read(asking.request.kind, reply.text, cut=cut)
         except Unreadable as error:
-            if with_schema and not reply.text.strip():
-                raise CallFailed(str(error), "plain") from None
+            if not reply.text.strip():  # an empty reply is an overload more often than an answer
+                raise CallFailed(str(error), "plain" if with_schema else "retry") from None
             reason = "truncated" if cut else str(error)
             raise CallFailed(reason, "resample", endpoint.detail(reply.text)) from None
 

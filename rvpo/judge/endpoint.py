@@ -21,6 +21,7 @@ from yarl import URL
 
 from rvpo.errors import ConfigError
 from rvpo.judge.config import EndpointConfig, JudgeConfig
+from rvpo.judge.denials import Denials
 from rvpo.judge.limits import Breaker, Pace, Window, share_of
 from rvpo.judge.refusal import Failure, Refusal, excerpt
 from rvpo.judge.secret import masked
@@ -34,9 +35,10 @@ SHORTEST_KEY: Final = 8
 SCHEMA_REFUSED: Final = "schema refused"
 """The reason of a call that may succeed without its schema."""
 
-_BROKEN: Final = frozenset((401, 402, 403, 404))  # the key, the credit or the name is wrong
+_DENIALS: Final = frozenset((401, 402, 403, 404))  # of the key, the credit, the name: or of this
 _NO_QUOTA: Final = "insufficient_quota"  # of a 429 that no waiting ends
 _TRANSIENT: Final = frozenset((408, 409, 425))
+_OF_FORMAT: Final = frozenset((400, 405, 415, 422))  # of something in the request
 _LONGEST_THROTTLE_S: Final = 30.0
 _REFUSAL_BYTES: Final = 2**16
 _REFUSAL_S: Final = 2.0  # how long the words of a refusal are waited for
@@ -110,6 +112,7 @@ class Endpoint:
         self._proxy = _proxy(self._url)
         self._window = Window(self.concurrency)
         self._breaker = Breaker()
+        self._denials = Denials()
         self._requests = _pace(config.requests_per_minute, f"{name}.requests_per_minute", share)
         self._tokens = _pace(config.tokens_per_minute, f"{name}.tokens_per_minute", share)
         self._paused_until = -math.inf
@@ -128,7 +131,7 @@ class Endpoint:
 
     def ready_at(self, now: float, tokens: int) -> float:
         """When it may be asked, as far as is known: infinity while that depends on other calls."""
-        if self.broken is not None or not self._window.has_room:
+        if self.broken is not None or self._denials.suspects or not self._window.has_room:
             return math.inf
         moment = max(self._paused_until, self._breaker.ready_at())
         if self._requests is not None:
@@ -149,6 +152,7 @@ class Endpoint:
     def leave(self, permit: Permit, now: float) -> None:
         """End a call, however it went. Without a reply, its tokens count as estimated."""
         self._window.in_flight -= 1
+        self.broken = self.broken or self._denials.conclude(self._window.in_flight)
         if self._tokens is not None:
             used = permit.reserved if permit.used is None else permit.used
             self._tokens.settle(now, permit.reserved, used)
@@ -180,14 +184,17 @@ class Endpoint:
                     allow_redirects=False,  # they would take the key elsewhere
                 ) as response,
             ):
+                wait = response.headers.get("Retry-After")
                 if not 200 <= response.status < 300:
                     refusal = Refusal.read(await _beginning(response.content))
-                    if with_schema and response.status in (400, 422):
+                    if with_schema and (response.status in _OF_FORMAT or refusal.names_schema):
                         detail = self.detail(refusal.message)
                         raise CallFailed(SCHEMA_REFUSED, "plain", detail)
-                    retry_after = response.headers.get("Retry-After")
-                    raise self._refused(response.status, retry_after, refusal, permit)
+                    raise self._refused(response.status, wait, refusal, permit)
                 text = await _read(response.content)
+                meant = Refusal.read(text)
+                if meant.status is not None:  # gateways pass on errors as if they were replies
+                    raise self._refused(meant.status, wait, meant, permit)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             self._breaker.fail(time.monotonic(), permit.started)
             raise CallFailed(_reason(error), "retry") from None
@@ -195,6 +202,7 @@ class Endpoint:
         self._window.grow()
         self._throttles = 0
         reply = self._completion(text)
+        self._denials.answer()
         if reply.input_tokens or reply.output_tokens:
             permit.used = reply.input_tokens + reply.output_tokens
         return reply
@@ -224,11 +232,16 @@ class Endpoint:
     ) -> CallFailed:
         now = time.monotonic()
         detail = self.detail(refusal.message)
-        if status in _BROKEN or (status == 429 and _NO_QUOTA in refusal.codes):
+        if status == 429 and _NO_QUOTA in refusal.codes:
             self._breaker.succeed(now)  # it answers, if not as we like
-            self.broken = Failure("quota used up" if status == 429 else f"http {status}", detail)
+            self.broken = Failure("quota used up", detail)
             return CallFailed(self.broken.reason, "switch", detail)
         reason = f"http {status}"
+        if status in _DENIALS:
+            self._breaker.succeed(now)
+            self._denials.deny(Failure(reason, detail))
+            alone = "denied with " if self._denials.answered else ""
+            return CallFailed(alone + reason, "switch", detail)
         pause_s = _seconds(retry_after)
         if pause_s is not None:
             self._paused_until = max(self._paused_until, now + pause_s)

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from rvpo.trainer.launch import STOPS
 from rvpo.trainer.ranks import Ranks
 
 
 class Interrupt:
-    """The first SIGINT or SIGTERM asks for a stop after the step; the second stops at once."""
+    """The first of the signals asks for a stop after the step; the second stops at once."""
 
     def __init__(self, ranks: Ranks, say: Callable[[str], None]) -> None:
         self._ranks = ranks
@@ -21,7 +22,7 @@ class Interrupt:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Take over the signals for the time of the block."""
-        previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        previous = {number: signal.getsignal(number) for number in STOPS}
         for number in previous:
             signal.signal(number, self._take)
         try:

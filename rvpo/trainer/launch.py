@@ -11,11 +11,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import FrameType
-from typing import IO
+from typing import IO, Final
 
 from rvpo.child import python_module
 from rvpo.orphan import end_with_parent
 
+STOPS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+"""What asks a run to stop: a person, a scheduler, a terminal that closes, a job's time limit."""
 GRACE_S = 30.0
 """How long the other ranks may take to end once one has."""
 
@@ -33,7 +35,7 @@ def launch(
     """Run `program arguments` as ranks 0 to processes - 1 and wait for all of them.
 
     Rank 0 owns the standard output. Of what the ranks write to their standard errors only the
-    reason of a failure is shown, once even where all of them have it. The first SIGINT or SIGTERM
+    reason of a failure is shown, once even where all of them have it. The first signal to stop
     is passed on once, for an orderly end; a second one kills. When a rank fails, the rest are
     terminated. Nothing is left running on return.
 
@@ -141,7 +143,7 @@ def _signals() -> Iterator[list[int]]:
     def note(number: int, frame: FrameType | None) -> None:
         asked.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, note) for number in STOPS}
     try:
         yield asked
     finally:

@@ -419,6 +419,71 @@ def test_a_wrong_key_or_model_fails_everything_at_once(status: int) -> None:
     assert time.monotonic() - started < 2
 
 
+def moderated(numbers: set[int], reply: Callable[[], web.Response]) -> Script:
+    """Denies the questions of some numbers, as gateways do that moderate."""
+    texts = [criterion(number) for number in numbers]
+    return lambda body: reply() if any(t in json.dumps(body) for t in texts) else None
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 404])
+@pytest.mark.parametrize("denied", [{0}, {3, 17, 30}, set(range(10, 30))])
+def test_a_question_that_is_denied_fails_alone(status: int, denied: set[int]) -> None:
+    script = moderated(denied, lambda: web.Response(status=status))
+    with FakeEndpoint(script=script) as endpoint:
+        answers = ask(config(endpoint.url), *(job(number) for number in range(40)))
+    lost = {number for number, answer in enumerate(answers) if answer.failure is not None}
+    assert lost == denied
+    assert {answers[number].failure for number in lost} <= {
+        f"http {status}",
+        f"denied with http {status}",
+    }
+    assert len(endpoint.seen.arrivals) == 40
+
+
+def test_a_denied_question_is_asked_of_another_endpoint() -> None:
+    script = moderated({3, 4}, lambda: web.Response(status=403))
+    with FakeEndpoint(script=script) as strict, FakeEndpoint() as fine:
+        answers = ask(config(strict.url, fine.url), *(job(number) for number in range(40)))
+    assert all(answer.failure is None for answer in answers)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"code": 429, "message": "slow down"},
+        {"code": "429"},
+        {"type": "rate_limit_exceeded"},
+        {"code": 503},
+        {"type": "overloaded_error"},
+    ],
+)
+def test_an_error_in_a_reply_of_success_is_waited_out_as_its_status_is(error: Body) -> None:
+    """For half a second the server answers so, and asking at once would be in vain."""
+    until = time.monotonic() + 0.5
+
+    def failing(body: Body) -> web.Response | None:
+        return web.json_response({"error": error}) if time.monotonic() < until else None
+
+    with FakeEndpoint(script=failing) as endpoint:
+        settings = config(endpoint.url, attempts=6)
+        answers = ask(settings, *(job(number) for number in range(30)))
+    assert [answer.failure for answer in answers] == [None] * 30
+
+
+@pytest.mark.parametrize("status", [404, 405, 415, 500, 503])
+def test_a_refused_schema_is_known_by_its_words_whatever_the_status(status: int) -> None:
+    def plain_only(body: Body) -> web.Response | None:
+        if "response_format" not in body:
+            return None
+        return web.json_response({"error": {"message": "no response_format here"}}, status=status)
+
+    with FakeEndpoint(script=plain_only) as endpoint:
+        settings = config(endpoint.url, endpoint={"concurrency": 2})
+        answers = ask(settings, *(job(number) for number in range(20)))
+    assert all(answer.failure is None for answer in answers)
+    assert len(endpoint.seen.arrivals) <= 24
+
+
 def test_another_endpoint_takes_over_from_a_broken_one() -> None:
     with (
         FakeEndpoint(script=always(lambda: web.Response(status=401))) as broken,
