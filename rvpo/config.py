@@ -25,7 +25,7 @@ from rvpo.data.csv_file import CellType
 from rvpo.errors import ConfigError
 from rvpo.evaluate.settings import BenchmarksConfig
 from rvpo.judge.config import JudgeConfig
-from rvpo.judge.secret import masked, places_of_keys
+from rvpo.judge.secret import without_secrets
 from rvpo.problem import nearest, sentences
 from rvpo.rewards.config import RewardConfig, RewardName, RubricRewardConfig
 from rvpo.settings import (
@@ -55,7 +55,8 @@ class FunctionSource(Section):
     function: ImportPath
     """`module:function` returning a sequence of rows, each a dict with a prompt column."""
     arguments: dict[str, Any] = Field(default_factory=dict)
-    """Keyword arguments for the function."""
+    """Keyword arguments for the function. `{variable: NAME}` at any depth is what the environment
+    holds under that name, which is how a function gets a key."""
     prompt_column: str = "prompt"
     """The column that holds the prompt: a string, or a list of chat messages."""
 
@@ -247,6 +248,8 @@ class RunConfig(Section):
     distributed: DistributedConfig = DistributedConfig()
     report: ReportConfig = ReportConfig()
 
+    _no_secrets = model_validator(mode="before")(without_secrets)
+
     @model_validator(mode="after")
     def _agrees(self) -> Self:
         problems = list(self._disagreements())
@@ -322,13 +325,6 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """
     named_after_file = {"output": f"runs/{path.stem}"}
     data = document.override(named_after_file | document.read_document(path), overrides)
-    place = next(places_of_keys(data), None)
-    if place is not None:
-        raise ConfigError(
-            f"{path}: {masked(place)} holds what looks like an API key, and settings are stored "
-            "with the run; put it into an environment variable, which judge.endpoints name in "
-            "key_variable"
-        )
     try:
         return RunConfig.model_validate(data)
     except ValidationError as error:

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from rvpo.errors import ConfigError
+from rvpo.judge.secret import is_secret_name
 
 Document = dict[str, Any]
 
@@ -201,4 +202,4 @@ def _reason(error: yaml.YAMLError) -> str:
 
 def _may_hold_keys(names: Sequence[str]) -> bool:
     """Whether people might put an API key there, which no message shall repeat."""
-    return names[0] == "judge"
+    return names[0] == "judge" or "arguments" in names or any(map(is_secret_name, names))

@@ -12,7 +12,9 @@ from rvpo.data.json_file import read_json
 from rvpo.data.parquet_file import read_parquet
 from rvpo.errors import DataError
 from rvpo.imports import import_function
+from rvpo.judge.hidden import Hidden
 from rvpo.own import own
+from rvpo.variable import filled, secrets_of
 
 if TYPE_CHECKING:
     from rvpo.config import FunctionSource
@@ -27,17 +29,19 @@ def function_rows(source: FunctionSource, where: str) -> list[Any]:
     """Call the function of a source.
 
     Raises:
-        ConfigError: it does not import.
+        ConfigError: it does not import, or a variable that it needs is not in the environment.
         DataError: it raised, or did not return rows.
     """
     function = import_function(source.function, f"{where}.function")
+    arguments = filled(source.arguments, f"{where}.arguments")
     try:
-        rows = function(**own(source.arguments))
+        rows = function(**own(arguments))
         is_rows = isinstance(rows, Iterable) and not isinstance(rows, str | Mapping)
         rows = [_plain(row) for row in rows] if is_rows else rows
     except (Exception, SystemExit) as error:  # the user's code, which can raise anything
+        said = Hidden(secrets_of(source.arguments)).out_of(str(error))
         raise DataError(
-            f"{where}.function: {source.function} failed: {type(error).__name__}: {error}"
+            f"{where}.function: {source.function} failed: {type(error).__name__}: {said}"
         ) from error
     if not is_rows:
         raise DataError(

@@ -13,7 +13,7 @@ from rvpo.config import DistributedConfig, ModelConfig, RolloutConfig
 from rvpo.errors import ConfigError
 from rvpo.evaluate.settings import BenchmarksConfig
 from rvpo.judge.config import JudgeConfig
-from rvpo.judge.secret import masked, places_of_keys
+from rvpo.judge.secret import without_secrets
 from rvpo.problem import sentences
 from rvpo.settings import NonNegativeInt, Section
 
@@ -35,6 +35,8 @@ class EvaluationConfig(Section):
     """Who grades where a benchmark needs it."""
     benchmarks: BenchmarksConfig
     distributed: DistributedConfig = DistributedConfig()
+
+    _no_secrets = model_validator(mode="before")(without_secrets)
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -83,13 +85,6 @@ def load_evaluation(
     if model is not None:
         given["model"] = {**_table(given.get("model")), "path": model}
     where = "the settings" if path is None else str(path)
-    place = next(places_of_keys(given), None)
-    if place is not None:
-        raise ConfigError(
-            f"{where}: {masked(place)} holds what looks like an API key, and settings are stored "
-            "with the results; put it into an environment variable, which judge.endpoints name in "
-            "key_variable"
-        )
     try:
         config = EvaluationConfig.model_validate(given)
     except ValidationError as error:

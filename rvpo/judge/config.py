@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import parse_qsl, urlsplit
@@ -51,6 +52,13 @@ def _address(value: str) -> str:
     return value
 
 
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
 def _variable(value: str) -> str:
     # Upper case alone: keys such as gsk_... would otherwise pass for names.
     if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", value):
@@ -79,6 +87,8 @@ class EndpointConfig(Section):
     """The judge's name at this endpoint; `judge.model` if left out."""
     key_variable: Annotated[str, AfterValidator(_variable)] | None = None
     """The environment variable that holds the API key; no key is sent if left out."""
+    key_in_clear: bool = False
+    """Send the key over http:// to another machine, where everyone on the way can read it."""
     concurrency: PositiveInt = 64
     """Requests in flight at once. Halved when the endpoint answers 429, regained as it recovers."""
     requests_per_minute: PositiveInt | None = None
@@ -88,6 +98,18 @@ class EndpointConfig(Section):
     """Dollars per million input tokens."""
     output_price: NonNegativeFloat | None = None
     """Dollars per million output tokens."""
+
+    @model_validator(mode="after")
+    def _key_is_encrypted(self) -> Self:
+        parts = urlsplit(self.url)
+        is_open = parts.scheme == "http" and not _is_this_machine(parts.hostname or "")
+        if self.key_variable is not None and is_open and not self.key_in_clear:
+            raise ValueError(
+                f"the key in {self.key_variable} would go to {parts.hostname} over http://, where "
+                "everyone on the way can read it; use https://, or a network that you trust with "
+                "key_in_clear: true"
+            )
+        return self
 
 
 class ServeConfig(Section):

@@ -22,15 +22,13 @@ from yarl import URL
 from rvpo.errors import ConfigError
 from rvpo.judge.config import EndpointConfig, JudgeConfig
 from rvpo.judge.denials import Denials
+from rvpo.judge.hidden import Hidden
 from rvpo.judge.limits import Breaker, Pace, Window, share_of
 from rvpo.judge.refusal import Failure, Refusal, excerpt
 from rvpo.judge.secret import masked
 
 LONGEST_REPLY: Final = 2**20
 """Bytes of a reply that are read."""
-
-SHORTEST_KEY: Final = 8
-"""Characters of a key that is worth hiding: shorter ones are stand-ins, and parts of words."""
 
 SCHEMA_REFUSED: Final = "schema refused"
 """The reason of a call that may succeed without its schema."""
@@ -41,6 +39,7 @@ _TRANSIENT: Final = frozenset((408, 409, 425))
 _OF_FORMAT: Final = frozenset((400, 405, 415, 422))  # of something in the request
 _LONGEST_THROTTLE_S: Final = 30.0
 _REFUSAL_BYTES: Final = 2**16
+_MOST_TO_EXCERPT: Final = 4096
 _REFUSAL_S: Final = 2.0  # how long the words of a refusal are waited for
 _MOST_TOKENS: Final = 10**9  # of a call: a server that counts more counts wrong
 
@@ -123,6 +122,8 @@ class Endpoint:
                 f"of the judge workers; write `export {config.key_variable}=...` before the run, "
                 "or leave key_variable out for an endpoint that needs none"
             )
+        key = self._key()
+        self._hidden = Hidden([] if key is None else [key])
 
     @property
     def load(self) -> float:
@@ -208,13 +209,12 @@ class Endpoint:
         return reply
 
     def without_key(self, text: str) -> str:
-        """What the server wrote, with the API key taken out where it repeats it."""
-        key = self._key()
-        return text if key is None or len(key) < SHORTEST_KEY else text.replace(key, "[key]")
+        """What the server wrote, with the API key taken out where it repeats it or a part."""
+        return self._hidden.out_of(text)
 
     def detail(self, text: str) -> str:
         """An excerpt of what the server wrote, with all keys taken out, to be shown to users."""
-        return excerpt(masked(self.without_key(text)))
+        return excerpt(masked(self.without_key(text[:_MOST_TO_EXCERPT])))
 
     def _key(self) -> str | None:
         variable = self._config.key_variable

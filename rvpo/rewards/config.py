@@ -51,7 +51,8 @@ class FunctionRewardConfig(AnyRewardConfig):
     function: ImportPath
     """`module:function` with TRL's reward signature."""
     arguments: dict[str, Any] = Field(default_factory=dict)
-    """Further keyword arguments for the function."""
+    """Further keyword arguments for the function. `{variable: NAME}` at any depth is what the
+    environment holds under that name, which is how a function gets a key."""
     sees: Sees | None = None
     """What the function is shown of a completion: the answer, or everything, thoughts and their
     markers too. Left out: what the function's own attribute `sees` says, else the answer."""

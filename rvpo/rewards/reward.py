@@ -15,11 +15,13 @@ from typing import Any, get_args
 
 from rvpo.advantage.schedule import Ramp
 from rvpo.errors import ConfigError, RewardError
+from rvpo.judge.hidden import Hidden
 from rvpo.own import own
 from rvpo.problem import nearest
 from rvpo.rewards.condition import Condition
 from rvpo.thinking import Sees
 from rvpo.types import Failed, Score
+from rvpo.variable import filled, secrets_of
 
 _LARGEST = 1e18
 """Of scores: their squares must stay finite where statistics are taken."""
@@ -42,13 +44,15 @@ class Reward:
             None or NaN where the reward does not apply, or `Failed` where a score could not be
             determined.
         weight: 0 means logged but not trained on.
-        arguments: further keyword arguments for the function.
+        arguments: further keyword arguments for the function; `{variable: NAME}` in them is what
+            the environment holds, which every call is given and nothing keeps.
         condition: see `Condition`.
         shown: what it is shown of a completion; left out, what the function's attribute `sees`
             says, and the answer where there is none.
 
     Raises:
-        ConfigError: the function does not take what it will be called with.
+        ConfigError: the function does not take what it will be called with, or a variable of its
+            arguments is not in the environment.
     """
 
     name: str
@@ -81,6 +85,7 @@ class Reward:
                 guess = nearest(argument, names)
                 meant = f"did you mean '{guess}'?" if guess else f"it takes {names or 'none'}"
                 raise ConfigError(f"{where}: the function has no such argument; {meant}")
+        self._given()
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -133,7 +138,7 @@ class Reward:
                 completion.
         """
         try:
-            returned = _listed(self.function(**batch, **own(self.arguments)))
+            returned = _listed(self.function(**batch, **self._given()))
         # The one boundary to other people's scoring code, which can raise anything.
         except (Exception, SystemExit) as error:
             raise self._raised(error, ids) from error
@@ -142,7 +147,7 @@ class Reward:
     async def scores_async(self, batch: Mapping[str, Any], ids: Sequence[str]) -> list[Score]:
         """`scores` for an async function."""
         try:
-            returned = _listed(await self.function(**batch, **own(self.arguments)))
+            returned = _listed(await self.function(**batch, **self._given()))
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():  # we end it, not the function itself
@@ -152,11 +157,20 @@ class Reward:
             raise self._raised(error, ids) from error
         return self._checked(returned, ids)
 
+    def _given(self) -> dict[str, Any]:
+        """The arguments as the function gets them, a copy of its own for each call."""
+        given: dict[str, Any] = filled(own(self.arguments), f"rewards.{self.name}.arguments")
+        return given
+
+    def _without_secrets(self, text: str) -> str:
+        return Hidden(secrets_of(self.arguments)).out_of(text)
+
     def _raised(self, error: BaseException, ids: Sequence[str]) -> RewardError:
         at = traceback.extract_tb(error.__traceback__)[-1]
+        said = self._without_secrets(str(error))
         return RewardError(
             f"reward '{self.name}' failed on a batch of {len(ids)} completions (first prompt "
-            f"{ids[0]}): {type(error).__name__}: {error} ({Path(at.filename).name}:{at.lineno})"
+            f"{ids[0]}): {type(error).__name__}: {said} ({Path(at.filename).name}:{at.lineno})"
         )
 
     def _checked(self, returned: Any, ids: Sequence[str]) -> list[Score]:
@@ -173,12 +187,15 @@ class Reward:
         return [self._score(value, prompt) for value, prompt in zip(returned, ids, strict=True)]
 
     def _score(self, value: Any, prompt: str) -> Score:
-        if value is None or isinstance(value, Failed):
+        if isinstance(value, Failed):
+            return Failed(self._without_secrets(value.reason))
+        if value is None:
             return value
         number = value.item() if getattr(value, "ndim", None) == 0 else value
         if not isinstance(number, Real | Decimal):
+            shown = self._without_secrets(repr(value))
             raise RewardError(
-                f"reward '{self.name}' scored a completion of prompt {prompt} with {value!r} of "
+                f"reward '{self.name}' scored a completion of prompt {prompt} with {shown} of "
                 f"type {type(value).__name__}; a score is a number, None or Failed(reason)"
             )
         try:
