@@ -1,8 +1,4 @@
-"""A settings file as plain data: YAML read strictly, laid over its base, with settings over it.
-
-Two departures from PyYAML: a repeated key is an error (YAML 1.2, 3.2.1.3; PyYAML keeps the last
-one in silence), and `1e-6` is the number it is in YAML 1.2 (PyYAML follows 1.1, where it is text).
-"""
+"""A settings file as plain data, laid over its base, with settings over it."""
 
 from __future__ import annotations
 
@@ -15,32 +11,9 @@ import yaml
 
 from rvpo.errors import ConfigError
 from rvpo.judge.secret import is_secret_name
+from rvpo.yaml_file import LONGEST, add_rules, load, reason
 
 Document = dict[str, Any]
-
-_FLOAT_TAG = "tag:yaml.org,2002:float"
-_EXPONENT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)[eE][-+]?[0-9]+\Z")
-
-
-class _RepeatedKey(yaml.MarkedYAMLError):
-    """A key that stands twice in one mapping."""
-
-
-class _Loader(yaml.SafeLoader):
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        seen: dict[str, int] = {}
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue
-            line = key.start_mark.line + 1
-            if key.value in seen:
-                raise _RepeatedKey(
-                    problem=f"'{key.value}' stands on line {seen[key.value]} already; keep one",
-                    problem_mark=key.start_mark,
-                )
-            seen[key.value] = line
-        return node
 
 
 class _Dumper(yaml.SafeDumper):
@@ -55,9 +28,7 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 
 _Dumper.add_representer(str, _text)
 
-# The dumper must know the loader's rule: the text "1e-6" has to be quoted to stay text.
-_Loader.add_implicit_resolver(_FLOAT_TAG, _EXPONENT, list("-+.0123456789"))
-_Dumper.add_implicit_resolver(_FLOAT_TAG, _EXPONENT, list("-+.0123456789"))
+add_rules(_Dumper)
 
 
 def read_document(path: Path) -> Document:
@@ -107,7 +78,7 @@ def dump(document: Document) -> str:
 
 
 def dump_value(value: Any) -> str:
-    """One YAML value on one line, that `load_value` reads back equal."""
+    """One YAML value on one line, that `yaml_file.load` reads back equal."""
     text: str = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, width=10**9)
     return text.partition("\n")[0]  # a scalar brings an end of document
 
@@ -120,8 +91,12 @@ def _base(name: Any, files: Sequence[Path]) -> Path:
             f"{name!r}"
         )
     base = files[-1].parent / name
-    seen = [file.resolve() for file in files]
-    if base.resolve() in seen:
+    try:
+        seen = [file.resolve() for file in files]
+        is_circle = base.resolve() in seen
+    except (ValueError, OSError, RuntimeError):  # NUL, a lone surrogate, a link to itself
+        raise ConfigError(f"{files[-1]}: base: {name!r} leads to no file; name another") from None
+    if is_circle:
         circle = [*files[seen.index(base.resolve()) :], base]
         raise ConfigError(
             f"{files[-1]}: base: '{name}' leads round in a circle "
@@ -132,6 +107,10 @@ def _base(name: Any, files: Sequence[Path]) -> Path:
 
 def _read(path: Path, named_by: str) -> Document:
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise ConfigError(f"{path} is a pipe or a device; give {named_by} a YAML file")
+        if path.is_file() and path.stat().st_size > 4 * LONGEST:
+            raise ConfigError(f"{path} is larger than settings are; give {named_by} a YAML file")
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; give {named_by} an existing YAML file") from None
@@ -140,28 +119,25 @@ def _read(path: Path, named_by: str) -> Document:
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not a text file; a YAML file in UTF-8 is expected") from None
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+        raise ConfigError(
+            f"{str(path)[:200]} cannot be read: {error.strerror}; give {named_by} a YAML file"
+        ) from None
+    except ConfigError:
+        raise
+    except ValueError:
+        raise ConfigError(f"{str(path)!r} is no path; give {named_by} a YAML file") from None
     try:
-        data = load_value(text)
+        data = load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {_reason(error)}") from None
+        raise ConfigError(f"{path} is not valid YAML: {reason(error)}") from None
     if data is None:
-        needed = "output, steps, model, data, rewards and advantage"
+        needed = "steps, model, data, rewards and advantage"
         raise ConfigError(f"{path} is empty; a run needs at least {needed}")
     if not isinstance(data, dict):
         raise ConfigError(
             f"{path} holds a {type(data).__name__} at its top level; write `key: value` lines"
         )
     return data
-
-
-def load_value(text: str) -> Any:
-    """One YAML value, by the rules of files and settings alike.
-
-    Raises:
-        yaml.YAMLError: it is none.
-    """
-    return yaml.load(text, Loader=_Loader)  # a SafeLoader: builds plain data only
 
 
 def _set(document: Document, setting: str) -> Document:
@@ -172,10 +148,10 @@ def _set(document: Document, setting: str) -> Document:
             f"'{setting}' sets nothing; write section.key=value, as in update.lr=1e-6"
         )
     try:
-        value = load_value(text)
+        value = load(text)
     except yaml.YAMLError as error:
         given = "the value" if _may_hold_keys(names) else f"'{text}'"
-        raise ConfigError(f"{path}: {given} is not valid YAML: {_reason(error)}") from None
+        raise ConfigError(f"{path}: {given} is not valid YAML: {reason(error)}") from None
     result = dict(document)
     section = result
     for depth, name in enumerate(names[:-1], start=1):
@@ -191,13 +167,6 @@ def _set(document: Document, setting: str) -> Document:
         section = section[name]
     section[names[-1]] = value
     return result
-
-
-def _reason(error: yaml.YAMLError) -> str:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        mark = error.problem_mark
-        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem or error.context}"
-    return " ".join(str(error).split())
 
 
 def _may_hold_keys(names: Sequence[str]) -> bool:

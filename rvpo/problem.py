@@ -11,7 +11,7 @@ import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -37,6 +37,8 @@ _BOUNDS = {
 }
 _UNREPEATED = ("judge",)
 """The section whose misplaced texts and tables may hold a key, so that no sentence repeats them."""
+MOST_SHOWN: Final = 60
+"""Problems that are looked into and said; nobody reads more at once."""
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 _MISSING = ("missing", "missing_argument", "missing_keyword_only_argument")
 
@@ -61,7 +63,9 @@ def sentences(error: ValidationError, root: type[BaseModel], document: Any) -> l
 
     A value that fits no member of a union is one problem, not one for each member.
     """
-    found = [(_locate(root, detail["loc"]), detail) for detail in error.errors(include_url=False)]
+    details = error.errors(include_url=False)
+    shown = details[:MOST_SHOWN]
+    found = [(_locate(root, detail["loc"]), detail) for detail in shown]
     result: dict[str, None] = {}  # a set that keeps the order
     for spot, detail in found:
         if _is_mismatch(detail) and _deeper(spot, found):
@@ -71,7 +75,8 @@ def sentences(error: ValidationError, root: type[BaseModel], document: Any) -> l
             where += ".name"
         for line in _sentence(spot, detail, root, document).split("\n"):
             result[f"{where}: {line}" if where else line] = None
-    return list(result)
+    more = len(details) - len(shown)
+    return [*result, *([f"and {more:,} more problems"] if more else [])]
 
 
 def nearest(name: str, names: Sequence[str]) -> str | None:

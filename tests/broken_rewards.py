@@ -9,8 +9,8 @@ def too_few(completions: list[Any], **columns: Any) -> list[float]:
     return [1.0] * (len(completions) - 1)
 
 
-def nan(completions: list[Any], **columns: Any) -> list[float]:
-    return [float("nan")] * len(completions)
+def endless(completions: list[Any], **columns: Any) -> list[float]:
+    return [float("inf")] * len(completions)
 
 
 def raises(completions: list[Any], **columns: Any) -> list[float]:

@@ -301,10 +301,10 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "ending"),
     [
-        (b"", "is empty; a run needs at least output, steps, model, data, rewards and advantage"),
+        (b"", "is empty; a run needs at least steps, model, data, rewards and advantage"),
         (
             b"# nothing\n",
-            "is empty; a run needs at least output, steps, model, data, rewards and advantage",
+            "is empty; a run needs at least steps, model, data, rewards and advantage",
         ),
         (b"- a\n- b\n", "holds a list at its top level; write `key: value` lines"),
         (b"just words\n", "holds a str at its top level; write `key: value` lines"),

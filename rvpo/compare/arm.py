@@ -12,6 +12,7 @@ import yaml
 
 from rvpo import document
 from rvpo.errors import ConfigError
+from rvpo.yaml_file import load
 
 OWN = ("output", "seed", "report")
 """What runs of one comparison differ in beside what varies."""
@@ -76,7 +77,7 @@ def _check_paths(paths: Sequence[str]) -> None:
 def _parse(text: str) -> tuple[str, list[Any]]:
     path, separator, values = text.partition("=")
     try:
-        parsed = document.load_value(f"[{values}]")
+        parsed = load(f"[{values}]")
     except yaml.YAMLError:
         parsed = None
     if not separator or not path or not parsed:
