@@ -206,6 +206,19 @@ def test_what_is_no_secret_is_taken(settings: dict[str, Any]) -> None:
     assert without_secrets(settings) is settings
 
 
+@given(
+    st.recursive(
+        st.text() | st.text("aé=:/?&.日- ", min_size=24) | st.binary() | st.none() | st.integers(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers(), inner),
+    )
+)
+def test_every_setting_is_read_for_secrets_without_a_traceback(value: Any) -> None:
+    try:
+        without_secrets({"data": {"train": {"arguments": {"any": value}}}})
+    except ValueError as error:
+        assert str(error).startswith("data.train.arguments")
+
+
 def test_a_variable_is_stored_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RVPO_TEST_SECRET", VALUE)
     arguments = {"api_key": {"variable": "RVPO_TEST_SECRET"}}

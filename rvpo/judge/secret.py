@@ -68,7 +68,7 @@ _SCHEME: Final = re.compile(r"(?:Bearer|Basic|Token|ApiKey)\s+\S+", re.IGNORECAS
 _ASSIGNED: Final = re.compile(
     r"(?<![\w.-])(?P<dashes>--?)?(?P<name>[A-Za-z][\w.-]*)(?P<sign>=|:\s+|\s+)(?=(?P<value>[^\s&;,'\"]+))"
 )
-_BASE64: Final = re.compile(r"[\w+/-]{24,}={0,2}")
+_BASE64: Final = re.compile(r"[A-Za-z0-9_+/-]{24,}={0,2}")
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _RUN: Final = re.compile(r"[A-Za-z0-9+]{16,}")
 _LONGEST_NAME: Final = 200
