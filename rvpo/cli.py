@@ -14,6 +14,7 @@ import typer
 
 from rvpo import __version__
 from rvpo.errors import RvpoError
+from rvpo.terminal import printable, take_any_text
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -39,6 +40,7 @@ Settings = Annotated[
 
 def main() -> None:
     """Entry point of the `rvpo` script."""
+    take_any_text()
     app()
 
 
@@ -95,7 +97,8 @@ def show(config: Config, settings: Settings = None) -> None:
     with one_sentence():
         from rvpo.config import dump_config, load_config
 
-        typer.echo(dump_config(load_config(config, settings or [])), nl=False)
+        shown = dump_config(load_config(config, settings or []), sys.stdout.encoding)
+        typer.echo(shown, nl=False)
 
 
 @app.command()
@@ -163,13 +166,12 @@ def judge(
         from rvpo.trainer.quiet import quiet_libraries
 
         quiet_libraries()
-        from rich.console import Console
-
         from rvpo.config import load_config
+        from rvpo.console import PlainConsole
         from rvpo.trial.trial import try_rubrics
 
         run_config = load_config(config, settings or [])
-        summary = try_rubrics(run_config, samples, prompts, repeats, json_file, Console())
+        summary = try_rubrics(run_config, samples, prompts, repeats, json_file, PlainConsole())
         raise typer.Exit(int(summary.tally.failed > 0))
 
 
@@ -304,7 +306,7 @@ def report(
         from rvpo.report.page.build import build
 
         page, pictures = build(runs, output or runs[0] / "report.html")
-        typer.echo(f"page     {page}\npictures {pictures[0].parent}")
+        typer.echo(printable(f"page     {page}\npictures {pictures[0].parent}"))
 
 
 @app.command()
@@ -328,7 +330,7 @@ def dashboard(
         run_config = load_config(config, settings or [])
         if file is not None:
             write(run_config, entity or "entity", file)
-            typer.echo(f"workspace {file}")
+            typer.echo(printable(f"workspace {file}"))
         elif not entity:
             raise ConfigError(
                 "--entity: the W&B user or team is missing; name it, or write the workspace to a "

@@ -332,6 +332,10 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         raise ConfigError(f"{path} is not a valid run:{lines}") from None
 
 
-def dump_config(config: RunConfig) -> str:
-    """YAML with every setting, defaults included, that `load_config` reads back equal."""
-    return document.dump(config.model_dump())
+def dump_config(config: RunConfig, encoding: str = "utf-8") -> str:
+    """YAML with every setting, defaults included, that `load_config` reads back equal.
+
+    Args:
+        encoding: characters that it does not have are escaped.
+    """
+    return document.dump(config.model_dump(), encoding)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from rvpo.provenance import installed_version
+from rvpo.terminal import printable
 
 CORE = (
     "torch",
@@ -130,19 +131,21 @@ def display(findings: Sequence[Finding]) -> None:
     if not sys.stdout.isatty():
         for finding in findings:
             tail = f" | {finding.remedy}" if finding.remedy else ""
-            print(f"{finding.state:<8}{finding.part:<13} {finding.found}{tail}")
+            print(printable(f"{finding.state:<8}{finding.part:<13} {finding.found}{tail}"))
         print(verdict)
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from rvpo.console import PlainConsole
 
     colours = {"ok": "green", "note": "yellow", "missing": "bold red"}
     table = Table("", "part", "found", "what to do", box=None, pad_edge=False)
     for finding in findings:
         state = Text(finding.state, style=colours[finding.state])
-        table.add_row(state, *map(Text, (finding.part, finding.found, finding.remedy)))
-    console = Console()
+        cells = map(printable, (finding.part, finding.found, finding.remedy))
+        table.add_row(state, *map(Text, cells))
+    console = PlainConsole()
     console.print(table)
     console.print(verdict, style=colours["missing" if missing else "ok"])
 

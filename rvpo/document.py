@@ -71,9 +71,17 @@ def override(document: Document, settings: Sequence[str]) -> Document:
     return result
 
 
-def dump(document: Document) -> str:
-    """YAML that `read_document` reads back equal, in the order given."""
+def dump(document: Document, encoding: str = "utf-8") -> str:
+    """YAML that `read_document` reads back equal, in the order given.
+
+    Args:
+        encoding: characters that it does not have are escaped.
+    """
     text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = yaml.dump(document, Dumper=_Dumper, sort_keys=False)
     return text
 
 

@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from rvpo.compare.benchmarks import benchmark_counts, uncovered
 from rvpo.compare.comparison import Comparison
 from rvpo.compare.execute import default_jobs, train_missing
@@ -15,6 +13,7 @@ from rvpo.compare.neglect import BETTER
 from rvpo.compare.render import explain, render
 from rvpo.compare.verdict import verdict, verdict_json
 from rvpo.config import RunConfig
+from rvpo.console import PlainConsole
 from rvpo.errors import ConfigError
 from rvpo.report.held_out import HeldOutScores
 from rvpo.report.run_folder import write_json
@@ -34,7 +33,7 @@ def compare(
             metric is none.
         CheckpointError: a run failed.
     """
-    console = Console()
+    console = PlainConsole()
     config = comparison.runs[0].config
     if config.data.held_out is None:
         raise ConfigError(

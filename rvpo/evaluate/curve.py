@@ -11,12 +11,14 @@ from matplotlib.ticker import MaxNLocator
 
 from rvpo.evaluate.benchmark import Summary
 from rvpo.report.curves import COLOURS
+from rvpo.report.picture import label, plain_texts
 from rvpo.report.run_folder import writing
 
 MODELS_NAMED = 12
 """More names than these would lie on one another."""
 
 
+@plain_texts()
 def draw_curve(
     benchmark: str,
     summaries: Mapping[str, Summary],
@@ -48,12 +50,12 @@ def draw_curve(
         )
         bars = np.abs(ends - values[:, None]).T  # [2, models]
         colour = COLOURS[number % len(COLOURS)]
-        axes.errorbar(x, values, bars, marker="o", capsize=2, color=colour, label=name)
+        axes.errorbar(x, values, bars, marker="o", capsize=2, color=colour, label=label(name))
     if in_order:
         axes.set_xlabel("optimizer step")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     elif len(places) <= MODELS_NAMED:
-        axes.set_xticks(x, list(summaries), rotation=20, ha="right", fontsize=7)
+        axes.set_xticks(x, list(map(label, summaries)), rotation=20, ha="right", fontsize=7)
     axes.set_title(f"{benchmark}, with 95 % intervals", loc="left", fontweight="bold")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right upper", frameon=False)

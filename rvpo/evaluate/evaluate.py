@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from rvpo.console import PlainConsole
 from rvpo.evaluate.benchmark import Benchmark, Summary
 from rvpo.evaluate.build import judged_by, needs_judge, read_benchmarks
 from rvpo.evaluate.config import EvaluationConfig
@@ -53,7 +54,7 @@ def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
         RvpoError: something the user can mend; what was done is kept, and the same command goes on.
     """
     ranks = Ranks.join(config.distributed.patience_minutes)
-    console = Console(quiet=not ranks.is_main)
+    console = PlainConsole(quiet=not ranks.is_main)
     candidates = find_models(models)
     check_engine(config.rollout)
     found: dict[str, dict[str, Summary]] = {}

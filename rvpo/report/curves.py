@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rvpo.errors import CheckpointError
+from rvpo.report.picture import label, plain_texts
 from rvpo.report.run_folder import read_metrics, writing
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -26,6 +27,7 @@ SHARES = {
 """Which rewards decide the advantage, by metric: the first one that a run logged is drawn."""
 
 
+@plain_texts()
 def draw_curves(
     metrics_path: Path, reward_names: Sequence[str], output_png: Path, title: str
 ) -> None:
@@ -58,7 +60,7 @@ def draw_curves(
     )[:, 0]
     _plot(panels[0], history, {name: f"rewards/{name}/mean" for name in reward_names}, window)
     panels[0].set_ylabel("mean reward of the step")
-    panels[0].set_title(title, loc="left", fontweight="bold")
+    panels[0].set_title(label(title), loc="left", fontweight="bold")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
     if share:
         _plot(panels[1], history, {name: f"{share}/{name}" for name in reward_names}, window)
@@ -75,12 +77,17 @@ def _plot(
     """Draw one line for each label, its metric faint and smoothed; missing values leave gaps."""
     steps = [metrics["step"] for metrics in history]
     few = "o" if len(steps) < 3 else None  # a line through one point cannot be seen
-    for (label, key), (style, colour) in zip(keys.items(), _styles(len(keys)), strict=True):
+    for (name, key), (style, colour) in zip(keys.items(), _styles(len(keys)), strict=True):
         values = np.array([metrics.get(key, np.nan) for metrics in history])
         if window > 1:
             axes.plot(steps, values, color=colour, alpha=0.2, linewidth=0.8)
         axes.plot(
-            steps, trailing_mean(values, window), style, color=colour, label=label, marker=few
+            steps,
+            trailing_mean(values, window),
+            style,
+            color=colour,
+            label=label(name),
+            marker=few,
         )
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

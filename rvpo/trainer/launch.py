@@ -15,6 +15,7 @@ from typing import IO, Final
 
 from rvpo.child import python_module
 from rvpo.orphan import end_with_parent
+from rvpo.terminal import printable
 
 STOPS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 """What asks a run to stop: a person, a scheduler, a terminal that closes, a job's time limit."""
@@ -74,7 +75,7 @@ def launch(
             sys.stderr.write("\x1b[?25h")  # a progress display that was cut off hid the cursor
         reason = next(filter(None, map(_tail, reasons)), None)
         if reason is not None:  # the cause, whichever rank it brought down first
-            print(reason, file=sys.stderr)
+            print(printable(reason), file=sys.stderr)
             return _USER_ERROR
         status = ranks[failed].returncode
         _tell(failed, status, _tail(logs[failed]))
@@ -85,9 +86,9 @@ def say(sentence: str) -> None:
     """Print to stderr why this process gives up; a launched rank leaves that to its launcher."""
     reason = os.environ.get(_REASON)
     if reason is None:
-        print(sentence, file=sys.stderr)
+        print(printable(sentence), file=sys.stderr)
     else:
-        os.write(int(reason), sentence.encode())
+        os.write(int(reason), printable(sentence).encode())
 
 
 def end_with_launcher() -> None:
@@ -174,7 +175,7 @@ def _tell(rank: int, status: int, log: str) -> None:
         again = "continue with --resume from the last checkpoint"
         print(f"rvpo: rank {rank} was ended by {name}{memory}; {again}", file=sys.stderr)
     else:
-        print(f"rank {rank} failed:", log, sep="\n", file=sys.stderr)
+        print(f"rank {rank} failed:", printable(log), sep="\n", file=sys.stderr)
 
 
 def _tail(file: IO[bytes]) -> str:

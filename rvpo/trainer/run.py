@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rvpo.config import RunConfig, dump_config
+from rvpo.console import PlainConsole
 from rvpo.errors import CheckpointError, ConfigError, RewardError, RvpoError
 from rvpo.evaluate.benchmark import Benchmark
 from rvpo.evaluate.build import judged_by, needs_judge, read_benchmarks
@@ -49,7 +50,7 @@ def run(config: RunConfig, resume: bool) -> None:
     """
     patience = config.distributed.patience_minutes
     ranks = Ranks.join(patience)
-    console = Console(quiet=not ranks.is_main)
+    console = PlainConsole(quiet=not ranks.is_main)
     display = Display(config.steps, console)
     try:
         with ranks.patience(patience):

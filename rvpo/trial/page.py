@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rvpo.terminal import printable
+
 Cell = str | Text
 
 
@@ -26,7 +28,7 @@ class Page:
     def line(self, text: str = "", style: str = "") -> None:
         """A line of its own."""
         # Wrapped by the terminal alone: what is copied from here must be whole.
-        self._console.print(Text(text, style), highlight=False, soft_wrap=True)
+        self._console.print(Text(printable(text), style), highlight=False, soft_wrap=True)
 
     def table(
         self, headings: Sequence[str], rows: Sequence[Sequence[Cell]], right: Sequence[int] = ()
@@ -36,6 +38,7 @@ class Page:
         Args:
             right: columns that are aligned to the right.
         """
+        rows = [[Text(printable(c)) if isinstance(c, str) else c for c in row] for row in rows]
         if self._console.is_terminal:
             table = Table(box=None, pad_edge=False, show_header=any(headings))
             for place, heading in enumerate(headings):
@@ -47,7 +50,7 @@ class Page:
                     ratio=1 if last else None,
                 )
             for row in rows:
-                table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+                table.add_row(*row)
             self._console.print(table)
             return
         lines = [headings, *([str(cell) for cell in row] for row in rows)]

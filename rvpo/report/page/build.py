@@ -18,7 +18,9 @@ from jinja2 import Environment, StrictUndefined
 from rvpo.errors import ConfigError
 from rvpo.report.page.figures import THEMES, Plot, Theme, notes, plots
 from rvpo.report.page.history import Arm, read_arms
+from rvpo.report.picture import plain_texts
 from rvpo.report.run_folder import write_text, writing
+from rvpo.terminal import printable
 
 _OF_A_VERDICT = {"test", "interval", "thresholds", "high_mean", "rows"}
 SHOWN_SAMPLES = 24
@@ -70,6 +72,7 @@ def _template() -> str:
 def _environment() -> Environment:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["number"] = _number
+    environment.finalize = lambda value: printable(value) if type(value) is str else value
     environment.filters["change"] = lambda value: "-" if value is None else f"{value:+.3f}"
     environment.filters["p"] = lambda value: "-" if value is None else f"{value:.2g}"
     return environment
@@ -81,7 +84,7 @@ def _number(value: float | None, digits: int = 3) -> str:
 
 def _png(plot: Plot, theme: Theme) -> bytes:
     buffer = io.BytesIO()
-    with matplotlib.rc_context(theme.rc()):
+    with matplotlib.rc_context(theme.rc()), plain_texts():
         plot.draw(theme).savefig(buffer, format="png")
     return buffer.getvalue()
 
@@ -96,7 +99,8 @@ def _pictures(drawn: Sequence[Plot], folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         for plot in drawn:
             path = folder / (plot.title.lower().replace(" ", "_").replace(",", "") + ".png")
-            with matplotlib.rc_context(THEMES["light"].rc(**{"savefig.facecolor": "white"})):
+            colours = THEMES["light"].rc(**{"savefig.facecolor": "white"})
+            with matplotlib.rc_context(colours), plain_texts():
                 plot.draw(THEMES["light"]).savefig(path)
             found.append(path)
     return found

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from rvpo.compare.neglect import BETTER, Scale, counts
 from rvpo.report.curves import COLOURS, Floats, trailing_mean
 from rvpo.report.page.history import Arm, reward_names
+from rvpo.report.picture import label
 from rvpo.report.record import PHASES
 
 CORRELATION_STEPS = 10
@@ -132,12 +133,12 @@ def _panels(title: str, about: str, arms: Sequence[Arm], metrics: Mapping[str, s
 
     def draw(theme: Theme) -> Figure:
         figure, panels = _grid(len(metrics))
-        for axes, (label, key) in zip(panels, metrics.items(), strict=False):
+        for axes, (name, key) in zip(panels, metrics.items(), strict=False):
             for arm, colour in zip(arms, _colours(arms, theme), strict=True):
                 steps, values = arm.curve(key)
                 smooth = np.stack([trailing_mean(run, window) for run in values])
                 _band(axes, steps, smooth, colour, arm.name)
-            _finish(axes, label)
+            _finish(axes, name)
         _legend(figure, arms, theme)
         return figure
 
@@ -230,7 +231,7 @@ def _who_decides(arms: Sequence[Arm], names: Sequence[str], kind: str) -> Plot |
                 steps, values = arm.curve(f"advantage/{kind}/{name}")
                 style, colour = styles[place % len(styles)]
                 mean = trailing_mean(_mean(values), window)
-                axes.plot(steps, mean, style, color=colour, label=name)
+                axes.plot(steps, mean, style, color=colour, label=label(name))
             _finish(axes, arm.name)
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower left", ncols=4, frameon=False)
@@ -262,9 +263,9 @@ def _correlation(arms: Sequence[Arm]) -> Plot | None:
         figure, panels = _grid(len(arms), height=0.9 + 0.22 * len(names) + 1.4)
         for axes, arm, matrix in zip(panels, arms, matrices, strict=False):
             image = axes.imshow(matrix, cmap="RdBu", vmin=-1, vmax=1)
-            axes.set_xticks(range(len(names)), names, rotation=90)
-            axes.set_yticks(range(len(names)), names)
-            axes.set_title(arm.name, loc="left", fontsize=9)
+            axes.set_xticks(range(len(names)), list(map(label, names)), rotation=90)
+            axes.set_yticks(range(len(names)), list(map(label, names)))
+            axes.set_title(label(arm.name), loc="left", fontsize=9)
             if len(names) <= 6:
                 for i in range(len(names)):
                     for j in range(len(names)):
@@ -286,9 +287,10 @@ def _phases(arms: Sequence[Arm]) -> Plot:
         figure = Figure(figsize=(8, 0.8 + 0.4 * len(arms)), dpi=120, layout="constrained")
         axes = figure.subplots()
         left = np.zeros(len(arms))
+        names = [label(arm.name) for arm in arms]
         for phase, colour in zip(PHASES, COLOURS, strict=False):
             seconds = np.array([_median(arm, f"timing/{phase}") for arm in arms])
-            axes.barh([arm.name for arm in arms], seconds, left=left, color=colour, label=phase)
+            axes.barh(names, seconds, left=left, color=colour, label=phase)
             left += seconds
         axes.invert_yaxis()
         axes.set_xlabel("seconds")
@@ -314,7 +316,7 @@ def _grid(count: int, height: float = 2.3) -> tuple[Figure, list[Axes]]:
 
 
 def _band(
-    axes: Axes, steps: Floats, values: Floats, colour: str, label: str, marker: str | None = None
+    axes: Axes, steps: Floats, values: Floats, colour: str, name: str, marker: str | None = None
 ) -> None:
     """The mean of the runs, and from the lowest to the highest of them."""
     few = marker or ("o" if len(steps) < 3 else None)
@@ -322,14 +324,14 @@ def _band(
     if not known.any():
         return
     steps, values = steps[known], values[:, known]
-    axes.plot(steps, _mean(values), color=colour, label=label, marker=few, markersize=3)
+    axes.plot(steps, _mean(values), color=colour, label=label(name), marker=few, markersize=3)
     if len(values) > 1:
         low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
         axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
 
 
 def _finish(axes: Axes, title: str) -> None:
-    axes.set_title(title, loc="left", fontsize=9)
+    axes.set_title(label(title), loc="left", fontsize=9)
     axes.grid(alpha=0.6, linewidth=0.5)
     axes.spines[["top", "right"]].set_visible(False)
     axes.locator_params(axis="x", integer=True, nbins=5)
@@ -340,7 +342,7 @@ def _legend(figure: Figure, arms: Sequence[Arm], theme: Theme) -> None:
     from matplotlib.lines import Line2D
 
     lines = [Line2D([], [], color=colour) for colour in _colours(arms, theme)]
-    names = [arm.name for arm in arms]
+    names = [label(arm.name) for arm in arms]
     # At the left, where a narrow screen begins.
     figure.legend(lines, names, loc="outside lower left", ncols=4, frameon=False)
 
