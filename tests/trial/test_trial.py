@@ -187,7 +187,10 @@ def test_no_key_appears_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (["--json", "no/such/out.jsonl"], "--json: no/such/out.jsonl cannot be written"),
         (["rewards.judged={rubric: channels}"], "no prompt has criteria in a column 'rubric'"),
         (["data.train={path: none.jsonl}"], "data.train.path: there is no file"),
-        (["judge.endpoints=[{url: 'https://x', key_variable: RVPO_NOT_SET}]"], "RVPO_NOT_SET holds"),
+        (
+            ["judge.endpoints=[{url: 'https://x', key_variable: RVPO_NOT_SET}]"],
+            "RVPO_NOT_SET holds",
+        ),
     ],
 )
 def test_what_the_user_can_mend_is_one_sentence(
