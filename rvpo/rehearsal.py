@@ -16,6 +16,7 @@ from rvpo.rollout.stops import read_generation
 from rvpo.trainer.savable import check_tokenizer, savable
 from rvpo.types import Prompt, Rollout, Sample
 
+_LARGEST_GROUP = 64
 _PROMPTS = 2
 _ANSWERS = (
     "",
@@ -72,9 +73,11 @@ def rehearse_rewards(
     ]
     if not functions:
         return
-    stream = PromptStream(tuple(train), config.rollout.prompts_per_step, config.seed)
-    prompts = list(stream.at(0))[:_PROMPTS]
-    rollout = invented(prompts, encoder, config.rollout.samples_per_prompt)
+    # The first of step 1; however large a step is to be, this one is small.
+    few = min(_PROMPTS, config.rollout.prompts_per_step)
+    prompts = PromptStream(tuple(train), few, config.seed).at(0)
+    size = min(_LARGEST_GROUP, config.rollout.samples_per_prompt)
+    rollout = invented(prompts, encoder, size)
     try:
         replace(score, rewards=functions).begin().collect(rollout)
     except RewardError as error:

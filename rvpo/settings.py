@@ -57,7 +57,8 @@ def _siblings(value: int) -> int:
     return value
 
 
-Int = Annotated[int, BeforeValidator(_no_bool)]
+Int = Annotated[int, BeforeValidator(_no_bool), Field(ge=-(2**63), lt=2**63)]
+"""Of 64 bits: what is counted with has to fit arrays and floats."""
 Float = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
 PositiveInt = Annotated[Int, Field(gt=0)]
 NonNegativeInt = Annotated[Int, Field(ge=0)]

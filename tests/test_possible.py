@@ -73,3 +73,14 @@ def test_a_proxy_that_cannot_be_asked_is_one_sentence(
     assert proxy_of(URL(f"{scheme}://[::1]/v1")) is None
     monkeypatch.setenv("no_proxy", "judge.example")
     assert proxy_of(URL(f"{scheme}://judge.example/v1")) is None
+
+
+@pytest.mark.parametrize("number", [2**63, 10**400, -(2**63) - 1])
+@pytest.mark.parametrize(
+    "section", [{"steps": 0}, {"seed": 0}, {"rollout": {"prompts_per_step": 0}}]
+)
+def test_a_number_that_no_array_holds_is_refused(section: dict[str, Any], number: int) -> None:
+    name, inner = next(iter(section.items()))
+    value = dict.fromkeys(inner, number) if isinstance(inner, dict) else number
+    with pytest.raises(ValueError, match=r"less than|greater than"):
+        read({name: value})

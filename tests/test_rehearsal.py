@@ -94,3 +94,17 @@ def test_a_model_that_is_no_causal_one_is_one_sentence(tiny_model: Path, tmp_pat
     T5Config(d_model=8, num_layers=1).save_pretrained(tmp_path)
     with pytest.raises(ConfigError, match="is a t5 model, and transformers has no causal"):
         rehearse_saving(str(tmp_path), read(tiny_model)[0], False, print)
+
+
+def test_a_rehearsal_is_as_small_for_the_largest_step(tiny_model: Path) -> None:
+    calls: list[int] = []
+
+    def mine(completions: list[Any], **columns: Any) -> list[float]:
+        calls.append(len(completions))
+        return [0.0] * len(completions)
+
+    largest = {"prompts_per_step": 10**15, "samples_per_prompt": 10**15}
+    suite = RewardSuite([Reward("mine", mine)])
+    prompts = [make_prompt(f"p/{i}", "2 + 2?", solution="4") for i in range(3)]
+    rehearse_rewards(tiny_config(tiny_model, rollout=largest), suite, prompts, read(tiny_model)[0])
+    assert calls[0] < 1000
