@@ -31,15 +31,17 @@ def _import_path(value: str) -> str:
     return value
 
 
-def _possible_path(value: str | Path) -> str | Path:
-    text = str(value)
-    parts = text.split("/")
-    try:
-        longest = max(len(part.encode()) for part in parts)
-    except UnicodeEncodeError:
-        raise ValueError(f"{text!r} is no path: it holds half a character; name another") from None
-    if printable(text) != text:
-        raise ValueError(f"{text[:60]!r} is no path: it holds control characters; name another")
+def _possible_text(value: str) -> str:
+    if printable(value) != value:
+        raise ValueError(
+            f"{value[:60]!a} is no path: it holds control characters, or half of one; name another"
+        )
+    return value
+
+
+def _possible_path(value: Path) -> Path:
+    text = _possible_text(str(value))
+    longest = max(len(part.encode()) for part in text.split("/"))
     if longest > _LONGEST_NAME or len(text.encode()) > _LONGEST_PATH:
         raise ValueError(
             f"'{text[:60]}...' is too long for a path: a name has at most {_LONGEST_NAME} bytes, "
@@ -68,9 +70,10 @@ Fraction = Annotated[Float, Field(ge=0, le=1)]
 Decay = Annotated[Float, Field(ge=0, lt=1)]
 """Of a moving average."""
 GroupSize = Annotated[Int, AfterValidator(_siblings)]
-PathText = Annotated[str, AfterValidator(_possible_path)]
-"""A file, a folder or an id, as text: what every system can look for."""
+PathText = Annotated[str, AfterValidator(_possible_text)]
+"""A file, a folder or an id to read; whether there is one, who reads it says."""
 FilePath = Annotated[Path, AfterValidator(_possible_path)]
+"""A file or folder to write."""
 ImportPath = Annotated[str, AfterValidator(_import_path)]
 
 
