@@ -267,13 +267,10 @@ def _correlation(arms: Sequence[Arm]) -> Plot | None:
             axes.set_yticks(range(len(names)), list(map(label, names)))
             axes.set_title(label(arm.name), loc="left", fontsize=9)
             if len(names) <= 6:
-                for i in range(len(names)):
-                    for j in range(len(names)):
-                        if np.isfinite(matrix[i, j]):
-                            strong = abs(matrix[i, j]) > 0.5
-                            colour = "white" if strong else "#333333"
-                            text = f"{matrix[i, j]:.2f}"
-                            axes.text(j, i, text, ha="center", va="center", color=colour)
+                for i, j in zip(*np.isfinite(matrix).nonzero(), strict=True):
+                    colour = "white" if abs(matrix[i, j]) > 0.5 else "#333333"
+                    text = f"{matrix[i, j]:.2f}"
+                    axes.text(j, i, text, ha="center", va="center", color=colour)
         figure.colorbar(image, ax=panels[: len(arms)], shrink=0.7)
         return figure
 
@@ -393,10 +390,9 @@ def _correlations(z: Floats) -> Floats:
     """[M, M] over the rows that have both."""
     count = z.shape[1]
     matrix = np.full((count, count), np.nan)
-    for i in range(count):
-        for j in range(count):
-            both = np.isfinite(z[:, i]) & np.isfinite(z[:, j])
-            a, b = z[both, i], z[both, j]
-            if len(a) > 1 and a.std() > 0 and b.std() > 0:
-                matrix[i, j] = float(np.corrcoef(a, b)[0, 1])
+    for i, j in np.ndindex(count, count):
+        both = np.isfinite(z[:, i]) & np.isfinite(z[:, j])
+        a, b = z[both, i], z[both, j]
+        if len(a) > 1 and a.std() > 0 and b.std() > 0:
+            matrix[i, j] = float(np.corrcoef(a, b)[0, 1])
     return matrix
