@@ -15,10 +15,11 @@ from tests.tiny import save_tiny_model
 settings.register_profile("rvpo", max_examples=25, deadline=None, derandomize=True, database=None)
 settings.load_profile("rvpo")
 
-# A shell ignores Ctrl-C in what it runs in the background, and processes inherit that: tests that
-# send it would wait for ever.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell ignores Ctrl-C in what it runs in the background, nohup a terminal that closes, and
+# processes inherit that: tests that send these signals would wait for ever.
+for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rvpo.trainer.launch import STOPS, launch
+from rvpo.trainer.launch import launch
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_nothing_a_rank_started_outlives_it(tmp_path: Path, marks: Path) -> None
     wait_for(lambda: all(is_gone(child) for child in children), seconds=5)
 
 
-@pytest.mark.parametrize("number", STOPS)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 def test_a_signal_reaches_every_rank_once_and_their_end_is_awaited(
     tmp_path: Path, marks: Path, number: signal.Signals
 ) -> None:
@@ -123,6 +123,18 @@ def test_a_signal_reaches_every_rank_once_and_their_end_is_awaited(
     launcher.send_signal(number)
     assert launcher.wait(timeout=20) == 128 + number
     assert [(out / name).read_text() for name in "01"] == ["1", "1"]
+
+
+def test_a_hang_up_that_is_let_pass_stops_nothing(tmp_path: Path, marks: Path) -> None:
+    """As under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        launcher = start_launcher(program(tmp_path, marks, "time.sleep(1.5)"), "")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    wait_for(lambda: len(list(marks.iterdir())) == 2)
+    launcher.send_signal(signal.SIGHUP)
+    assert launcher.wait(timeout=20) == 0
 
 
 def test_a_second_interrupt_kills(tmp_path: Path, marks: Path) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import re
+import select
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -145,6 +149,52 @@ def test_ctrl_c_finishes_the_step_saves_it_and_says_how_to_go_on(
     assert (run / "checkpoints" / f"step-{done:06d}").is_dir()
     train(run / "config.yaml", "--resume", f"steps={done + 1}")
     assert count_steps(run) == done + 1
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_terminal_that_closes_leaves_a_saved_run(
+    processes: int, tiny_model: Path, tmp_path: Path
+) -> None:
+    sections = {"checkpoint": {"every": 1000}, "distributed": {"processes": processes}}
+    config = write_config(tiny_model, tmp_path, steps=500, **sections)
+    run = tmp_path / "run"
+    terminal, inside = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rvpo", "train", "--config", str(config)],
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        env={name: value for name, value in os.environ.items() if name not in RANK_VARIABLES},
+    )
+    os.close(inside)
+    while count_steps(run) < 2 and process.poll() is None:
+        if select.select([terminal], [], [], 0.02)[0]:
+            os.read(terminal, 2**16)
+    os.close(terminal)
+    assert process.wait(timeout=60) in (130, 128 + signal.SIGHUP)
+    done = count_steps(run)
+    assert (run / "checkpoints" / f"step-{done:06d}").is_dir()
+
+
+def test_a_run_goes_on_where_nobody_reads_its_output(tiny_model: Path, tmp_path: Path) -> None:
+    config = write_config(tiny_model, tmp_path, steps=4)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rvpo", "train", "--config", str(config)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={name: value for name, value in os.environ.items() if name not in RANK_VARIABLES},
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert "nobody reads the output any more; the work goes on" in process.stderr.read()
+    assert process.returncode == 0
+    assert (tmp_path / "run" / "model").is_dir()
 
 
 def test_two_launched_ranks_give_the_rewards_of_their_shares(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from rvpo.trainer.launch import STOPS
+from rvpo.trainer.launch import stop_signals
 from rvpo.trainer.ranks import Ranks
 
 
@@ -22,7 +22,7 @@ class Interrupt:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Take over the signals for the time of the block."""
-        previous = {number: signal.getsignal(number) for number in STOPS}
+        previous = {number: signal.getsignal(number) for number in stop_signals()}
         for number in previous:
             signal.signal(number, self._take)
         try:

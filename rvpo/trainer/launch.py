@@ -11,14 +11,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import FrameType
-from typing import IO, Final
+from typing import IO
 
 from rvpo.child import python_module
 from rvpo.orphan import end_with_parent
 from rvpo.terminal import printable
 
-STOPS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
-"""What asks a run to stop: a person, a scheduler, a terminal that closes, a job's time limit."""
 GRACE_S = 30.0
 """How long the other ranks may take to end once one has."""
 
@@ -80,6 +78,14 @@ def launch(
         status = ranks[failed].returncode
         _tell(failed, status, _tail(logs[failed]))
         return status if status > 0 else 128 - status
+
+
+def stop_signals() -> tuple[signal.Signals, ...]:
+    """What asks a run to stop: a person, a scheduler, a job's time limit, a terminal that closes,
+    unless whoever started it lets that pass (nohup)."""
+    asked = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    lets_pass = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return asked if lets_pass else (*asked, signal.SIGHUP)
 
 
 def say(sentence: str) -> None:
@@ -144,7 +150,7 @@ def _signals() -> Iterator[list[int]]:
     def note(number: int, frame: FrameType | None) -> None:
         asked.append(number)
 
-    before = {number: signal.signal(number, note) for number in STOPS}
+    before = {number: signal.signal(number, note) for number in stop_signals()}
     try:
         yield asked
     finally:
