@@ -101,11 +101,11 @@ def _base(name: Any, files: Sequence[Path]) -> Path:
     base = files[-1].parent / name
     try:
         seen = [file.resolve() for file in files]
-        is_circle = base.resolve() in seen
+        place = base.resolve()
     except (ValueError, OSError, RuntimeError):  # NUL, a lone surrogate, a link to itself
         raise ConfigError(f"{files[-1]}: base: {name!r} leads to no file; name another") from None
-    if is_circle:
-        circle = [*files[seen.index(base.resolve()) :], base]
+    if place in seen:
+        circle = [*files[seen.index(place) :], base]
         raise ConfigError(
             f"{files[-1]}: base: '{name}' leads round in a circle "
             f"({' -> '.join(file.name for file in circle)}); take one `base:` out"
@@ -115,11 +115,8 @@ def _base(name: Any, files: Sequence[Path]) -> Path:
 
 def _read(path: Path, named_by: str) -> Document:
     try:
-        if path.exists() and not path.is_file() and not path.is_dir():
-            raise ConfigError(f"{path} is a pipe or a device; give {named_by} a YAML file")
-        if path.is_file() and path.stat().st_size > 4 * LONGEST:
-            raise ConfigError(f"{path} is larger than settings are; give {named_by} a YAML file")
-        text = path.read_text(encoding="utf-8")
+        oddity = _oddity(path)
+        text = "" if oddity else path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; give {named_by} an existing YAML file") from None
     except IsADirectoryError:
@@ -130,10 +127,10 @@ def _read(path: Path, named_by: str) -> Document:
         raise ConfigError(
             f"{str(path)[:200]} cannot be read: {error.strerror}; give {named_by} a YAML file"
         ) from None
-    except ConfigError:
-        raise
     except ValueError:
         raise ConfigError(f"{str(path)!r} is no path; give {named_by} a YAML file") from None
+    if oddity:
+        raise ConfigError(f"{path} is {oddity}; give {named_by} a YAML file")
     try:
         data = load(text)
     except yaml.YAMLError as error:
@@ -146,6 +143,15 @@ def _read(path: Path, named_by: str) -> Document:
             f"{path} holds a {type(data).__name__} at its top level; write `key: value` lines"
         )
     return data
+
+
+def _oddity(path: Path) -> str | None:
+    """Why a path is not opened: reading would wait for ever, or take the memory."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        return "a pipe or a device"
+    if path.is_file() and path.stat().st_size > 4 * LONGEST:
+        return "larger than settings are"
+    return None
 
 
 def _set(document: Document, setting: str) -> Document:

@@ -41,12 +41,12 @@ def rehearse_saving(
         ConfigError: transformers has no causal language model of this kind, or something cannot
             be saved.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
     with reading_model(path):
         config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
     is_own = trust_remote_code and "AutoModelForCausalLM" in (getattr(config, "auto_map", {}) or {})
-    if not is_own and type(config) not in AutoModelForCausalLM._model_mapping:
+    if not is_own and type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise ConfigError(
             f"model.path: {path!r} is a {config.model_type} model, and transformers has no causal "
             "language model of this kind; give a model that AutoModelForCausalLM loads"

@@ -151,6 +151,29 @@ def test_ctrl_c_finishes_the_step_saves_it_and_says_how_to_go_on(
     assert count_steps(run) == done + 1
 
 
+def test_a_model_that_cannot_be_saved_keeps_table_and_curves(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    """Its place is taken while it trains, which no rehearsal foresees."""
+    config = write_config(
+        tiny_model,
+        tmp_path,
+        steps=40,
+        data={"held_out": {"function": "tests.toy:letters", "arguments": {"count": 6}}},
+    )
+    run = tmp_path / "run"
+    process = start(config)
+    while count_steps(run) < 1 and process.poll() is None:
+        time.sleep(0.02)
+    (run / "model.partial").write_text("in the way")
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 2, output
+    assert "model cannot be written" in output
+    assert "Traceback" not in output
+    assert (run / "held_out.json").is_file()
+    assert (run / "curves.png").is_file()
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_terminal_that_closes_leaves_a_saved_run(
     processes: int, tiny_model: Path, tmp_path: Path

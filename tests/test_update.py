@@ -253,6 +253,15 @@ def test_a_model_that_does_not_fit_is_scored_by_its_own_forward_pass(
     assert relative_difference(gradients(policy), expected) < 1e-4
 
 
+def test_groups_of_equal_prompts_stay_groups(tiny_model: Path, ranks: Ranks) -> None:
+    """A data set of one row, of which a step takes several."""
+    rollout = make_rollout()
+    same = tuple(replace(s, prompt_ids=(5, 6, 7)) for s in rollout.samples)
+    policy = make_policy(tiny_model, ranks, mini_batches=PROMPTS)
+    updates = policy.mini_batches(replace(rollout, samples=same), make_advantages(rollout))
+    assert [sum(len(b.lengths) for b in batches) for batches in updates] == [GROUP] * PROMPTS
+
+
 def test_completions_cut_off_by_their_length_can_be_left_out(
     tiny_model: Path, ranks: Ranks
 ) -> None:

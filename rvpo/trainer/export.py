@@ -29,6 +29,9 @@ def export_model(policy: ZeroPolicy, tokenizer: Any, folder: Path, ranks: Ranks)
         partial = folder.with_name(folder.name + ".partial")
         shutil.rmtree(partial, ignore_errors=True)
         with writing(folder):
+            partial.mkdir(
+                parents=True
+            )  # transformers writes nothing, and says so in a log, if it is a file
             try:
                 policy.model.save_pretrained(partial, state_dict=state)
                 tokenizer.save_pretrained(partial)
