@@ -29,9 +29,8 @@ def export_model(policy: ZeroPolicy, tokenizer: Any, folder: Path, ranks: Ranks)
         partial = folder.with_name(folder.name + ".partial")
         shutil.rmtree(partial, ignore_errors=True)
         with writing(folder):
-            partial.mkdir(
-                parents=True
-            )  # transformers writes nothing, and says so in a log, if it is a file
+            # In the place of a file transformers writes nothing, and only logs that.
+            partial.mkdir(parents=True)
             try:
                 policy.model.save_pretrained(partial, state_dict=state)
                 tokenizer.save_pretrained(partial)
