@@ -27,6 +27,7 @@ from rvpo.evaluate.settings import BenchmarksConfig
 from rvpo.judge.config import JudgeConfig
 from rvpo.judge.secret import without_secrets
 from rvpo.problem import nearest, sentences
+from rvpo.report.trackers import Tracker, Wandb
 from rvpo.rewards.config import RewardConfig, RewardName, RubricRewardConfig
 from rvpo.settings import (
     FilePath,
@@ -217,13 +218,27 @@ class DistributedConfig(Section):
 
 
 class ReportConfig(Section):
-    wandb: bool = True
-    """Log to Weights & Biases; offline by itself where no key is set."""
+    trackers: tuple[
+        Annotated[Tracker, Field(discriminator="name"), BeforeValidator(_named)], ...
+    ] = (Wandb(),)
+    """Where curves go beside the run folder: wandb, tensorboard, trackio, or none. Each by its
+    name alone, or with its settings."""
     project: str = "rvpo"
+    """The project that trackers file the run under."""
     group: str | None = None
-    """W&B group, such as the comparison that a run belongs to."""
+    """The comparison that a run belongs to; W&B's and Trackio's group."""
     arm: str | None = None
-    """W&B job type, such as what distinguishes a run from others of its group."""
+    """What distinguishes a run from others of its group; W&B's job type."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _wandb_alone(cls, data: Any) -> Any:
+        """`wandb: true` and `wandb: false`, a shorter way to say with or without it."""
+        if not isinstance(data, dict) or not isinstance(data.get("wandb"), bool):
+            return data
+        data = dict(data)
+        wanted = ["wandb"] if data.pop("wandb") else []
+        return {"trackers": wanted, **data}
 
 
 class RunConfig(Section):

@@ -57,6 +57,16 @@ def rehearse_saving(
     check_tokenizer(path, encoder.tokenizer)
 
 
+def rehearse_trackers(config: RunConfig) -> None:
+    """Make sure that every tracker can be opened.
+
+    Raises:
+        ConfigError: what one of them needs is not installed.
+    """
+    for tracker in config.report.trackers:
+        tracker.check()
+
+
 def rehearse_rewards(
     config: RunConfig, score: RewardSuite, train: Sequence[Prompt], encoder: Encoder
 ) -> None:

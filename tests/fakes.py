@@ -10,6 +10,8 @@ import torch
 
 from rvpo.judge.types import Answer, Job, Question, Usage
 from rvpo.report.record import StepRecord
+from rvpo.report.run_folder import RunFolder
+from rvpo.report.trackers import TrackedRun
 from rvpo.rubrics.criterion import Criterion
 from rvpo.types import Advantages, Prompt, Rewards, Rollout, Sample
 
@@ -86,6 +88,18 @@ def make_record(step: int, metrics: Mapping[str, float] | None = None) -> StepRe
         advantages=make_advantages(rewards),
         first_row=0,
         metrics=metrics if metrics is not None else {"rewards/correct/mean": 0.5},
+    )
+
+
+def tracked(folder: RunFolder, said: list[str]) -> TrackedRun:
+    """A run to be followed, whose words go into `said`."""
+    return TrackedRun(
+        folder=folder,
+        project="rvpo",
+        group="quick",
+        arm="rvpo",
+        config={"advantage": {"name": "rvpo", "k": 1.0}},
+        say=said.append,
     )
 
 

@@ -107,7 +107,7 @@ def test_overrides_apply_in_order_and_replace_whole_tables(file: Path) -> None:
     )
     assert config.steps == 7
     assert config.advantage == GRPO()
-    assert config.report.wandb is False
+    assert config.report.trackers == ()
     assert config.rollout.engine == VllmConfig(max_context_tokens=2048)
     assert config.data.held_out is None
     assert config.data.system_prompt == "a=b"
@@ -200,7 +200,11 @@ def test_every_problem_is_reported_at_once(file: Path) -> None:
         ("steps=yes", "steps: must be a number, got true"),
         ("steps=", "steps: must be a whole number, got nothing"),
         ("report.project=5", "report.project: must be text, got 5; put it in quotes"),
-        ("report.wandb=maybe", "report.wandb: must be true or false, got 'maybe'"),
+        (
+            "report.trackers=[maybe]",
+            "report.trackers[0].name: 'maybe' is not available; choose from wandb, trackio, "
+            "tensorboard",
+        ),
         (
             "update.betas=[0.9, 0.95, 0.99]",
             "update.betas: must have 2 items, got [0.9, 0.95, 0.99]",

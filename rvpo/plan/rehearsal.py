@@ -7,7 +7,7 @@ from rvpo.doctor import Finding
 from rvpo.errors import RewardError, RvpoError
 from rvpo.model_files import resolve_model
 from rvpo.plan.data import Data
-from rvpo.rehearsal import rehearse_rewards, rehearse_saving
+from rvpo.rehearsal import rehearse_rewards, rehearse_saving, rehearse_trackers
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.encoder import Encoder
 
@@ -29,12 +29,18 @@ def rehearsal_findings(config: RunConfig, data: Data) -> list[Finding]:
         return []
     said: list[str] = []
     try:
+        rehearse_trackers(config)
         rehearse_saving(path, encoder, trusted, said.append)
         if data.train:
             rehearse_rewards(config, suite, data.train, encoder)
     except RvpoError as error:
-        part = "rewards" if isinstance(error, RewardError) else "model"
-        return [Finding(part, "missing", str(error))]
+        return [Finding(_part(error), "missing", str(error))]
     notes = [Finding("model", "note", text.removeprefix("model.path: ")) for text in said]
     found = "every reward function was called on invented answers; the model can be saved"
     return [*notes, Finding("rehearsal", "ok", found)]
+
+
+def _part(error: RvpoError) -> str:
+    if isinstance(error, RewardError):
+        return "rewards"
+    return "trackers" if str(error).startswith("report.trackers") else "model"

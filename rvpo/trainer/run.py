@@ -18,13 +18,14 @@ from rvpo.evaluate.during import DuringTraining
 from rvpo.evaluate.measure import check_lengths
 from rvpo.judge.service import JudgeService
 from rvpo.provenance import provenance
-from rvpo.rehearsal import rehearse_rewards, rehearse_saving
+from rvpo.rehearsal import rehearse_rewards, rehearse_saving, rehearse_trackers
 from rvpo.report.constant import ConstantRewards
 from rvpo.report.curves import draw_curves
 from rvpo.report.display import Display
 from rvpo.report.held_out import compare, comparisons_json, render_table
 from rvpo.report.record import Report, Reports
 from rvpo.report.run_folder import MetricsFile, RunFolder, SampleFiles, write_json, write_text
+from rvpo.report.trackers import TrackedRun
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.trainer.checkpoint import Checkpoints
 from rvpo.trainer.evaluation import Evaluations, HeldOut
@@ -133,6 +134,7 @@ def _rehearse(config: RunConfig, inputs: Inputs, ranks: Ranks, display: Display)
     failed: RvpoError | None = None
     if ranks.is_main:
         try:
+            rehearse_trackers(config)
             rehearse_saving(path, inputs.encoder, trusted, display.say)
             rehearse_rewards(config, inputs.score, inputs.train, inputs.encoder)
         except RvpoError as error:
@@ -251,19 +253,15 @@ def _build_report(config: RunConfig, folder: RunFolder, ranks: Ranks, display: D
     if not ranks.is_main:
         return SampleFiles(folder, ranks.rank)
     reports: list[Report] = [SampleFiles(folder, 0), MetricsFile(folder)]
-    if config.report.wandb:
-        from rvpo.report.tracking import WandbReport
-
-        reports.append(
-            WandbReport(
-                folder,
-                project=config.report.project,
-                group=config.report.group,
-                arm=config.report.arm,
-                config=config.model_dump(mode="json"),
-                say=display.say,
-            )
-        )
+    tracked = TrackedRun(
+        folder=folder,
+        project=config.report.project,
+        group=config.report.group,
+        arm=config.report.arm,
+        config=config.model_dump(mode="json"),
+        say=display.say,
+    )
+    reports += [tracker.open(tracked) for tracker in config.report.trackers]
     return Reports(*reports, display, ConstantRewards(display.say))
 
 

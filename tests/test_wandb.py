@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 import wandb
-from fakes import make_record
+from fakes import make_record, tracked
 from wandb.proto.wandb_internal_pb2 import Record
 
 from rvpo.errors import ConfigError
+from rvpo.report.record import Report
 from rvpo.report.run_folder import MetricsFile, RunFolder
-from rvpo.report.tracking import WandbReport
+from rvpo.report.trackers import Wandb
 
 KEY = "0123456789" * 4
 
@@ -39,16 +40,8 @@ def folder(tmp_path: Path) -> RunFolder:
     return RunFolder.create(tmp_path / "run", "", {})
 
 
-def report_on(folder: RunFolder, said: list[str] | None = None) -> WandbReport:
-    return WandbReport(
-        folder,
-        project="rvpo",
-        group="quick",
-        arm="rvpo",
-        config={"advantage": {"name": "rvpo", "k": 1.0}},
-        say=(said if said is not None else []).append,
-        table_every=2,
-    )
+def report_on(folder: RunFolder, said: list[str] | None = None) -> Report:
+    return Wandb(table_every=2).open(tracked(folder, said if said is not None else []))
 
 
 def metrics_of(step: int) -> dict[str, float]:
@@ -180,5 +173,5 @@ def test_online_without_a_key_is_one_clear_sentence(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("WANDB_MODE", "online")
-    with pytest.raises(ConfigError, match=r"report\.wandb: .*WANDB_MODE=offline"):
+    with pytest.raises(ConfigError, match=r"report\.trackers: wandb: .*WANDB_MODE=offline"):
         report_on(folder)

@@ -6,19 +6,36 @@ import json
 import os
 import secrets
 import shlex
-from collections.abc import Callable, Mapping
-from typing import Any
-
-import wandb
-from wandb.sdk.lib.wbauth import read_netrc_auth
+from typing import TYPE_CHECKING, Any, Literal
 
 from rvpo.errors import ConfigError
-from rvpo.report.record import StepRecord, finite, sample_rows
+from rvpo.report.record import Report, StepRecord, finite, sample_rows
 from rvpo.report.run_folder import RunFolder, write_text
+from rvpo.report.trackers.tracker import TrackedRun, require
+from rvpo.settings import PositiveInt, Section
+
+if TYPE_CHECKING:
+    import wandb
 
 SUMMARIES = {"rewards/*": "last,max", "timing/*": "mean"}
 """What W&B keeps of a metric beside its curve: a reward's peak matters as much as its end."""
 TABLE_ROWS = 64
+
+
+class Wandb(Section):
+    """Weights & Biases: online, or kept in the run folder where no key is configured."""
+
+    name: Literal["wandb"] = "wandb"
+    table_every: PositiveInt = 10
+    """Steps between additions to the table `completions`, the first one included."""
+
+    def check(self) -> None:
+        """Raises ConfigError where `wandb` is not installed."""
+        require(self.name, "wandb")
+
+    def open(self, run: TrackedRun) -> Report:
+        """The run in `report.project`, under `report.group` and, as its job type, `report.arm`."""
+        return WandbReport(run, self.table_every)
 
 
 class WandbReport:
@@ -30,54 +47,41 @@ class WandbReport:
     code, environment nor host name is sent.
 
     Args:
-        folder: the run; W&B's files go into its `wandb/`.
-        project: W&B project.
-        group: W&B group, such as the comparison that the run belongs to.
-        arm: W&B job type, such as what distinguishes the run from others of its group.
-        config: the resolved settings, JSON-ready.
-        say: where the sync command goes.
+        run: the run; W&B's files go into `wandb/` of its folder.
         table_every: steps between additions to the table `completions`, the first one included.
 
     Raises:
         ConfigError: W&B cannot be reached or refuses the run.
     """
 
-    def __init__(
-        self,
-        folder: RunFolder,
-        *,
-        project: str,
-        group: str | None,
-        arm: str | None,
-        config: Mapping[str, Any],
-        say: Callable[[str], None],
-        table_every: int = 10,
-    ) -> None:
-        self._files = folder.path / "wandb"
+    def __init__(self, run: TrackedRun, table_every: int = 10) -> None:
+        import wandb
+
+        self._files = run.folder.path / "wandb"
         os.environ.setdefault("WANDB_DISABLE_WEAVE", "true")  # advertises itself on the terminal
         # wandb stages a table's rows under the user's home unless told otherwise; an offline run
         # is complete only if they are in the run folder too.
         os.environ.setdefault("WANDB_DATA_DIR", str(self._files.resolve()))
-        self._say = say
+        self._say = run.say
         self._table_every = table_every
         self._table: wandb.Table | None = None
         try:
             self._run = wandb.init(
-                project=project,
-                group=group,
-                job_type=arm,
-                name=folder.path.resolve().name,
-                id=_run_id(folder),
+                project=run.project,
+                group=run.group,
+                job_type=run.arm,
+                name=run.name,
+                id=_run_id(run.folder),
                 resume="allow",
-                dir=folder.path,
-                config=dict(config),
+                dir=run.folder.path,
+                config=dict(run.config),
                 mode=_mode(),
                 settings=_quiet_settings(),
             )
         except wandb.Error as error:
             raise ConfigError(
-                f"report.wandb: {error}; set WANDB_MODE=offline to log into the run folder, "
-                "or turn it off with report.wandb=false"
+                f"report.trackers: wandb: {error}; set WANDB_MODE=offline to log into the run "
+                "folder, or take wandb out of the list"
             ) from error
         for metrics, summary in SUMMARIES.items():
             self._run.define_metric(metrics, summary=summary)
@@ -100,6 +104,8 @@ class WandbReport:
 
     def _add_completions(self, record: StepRecord) -> wandb.Table:
         """Add the record's first whole groups; W&B appends what is new to the rows it has."""
+        import wandb
+
         names = record.rewards.names
         if self._table is None:
             self._table = wandb.Table(columns=_columns(names), log_mode="INCREMENTAL")
@@ -134,6 +140,9 @@ def _columns(names: tuple[str, ...]) -> list[str | int]:
 
 def _mode() -> Any:
     """What the user asked for, or offline where there is no key to go online with."""
+    import wandb
+    from wandb.sdk.lib.wbauth import read_netrc_auth
+
     settings = wandb.setup().settings
     if "WANDB_MODE" in os.environ:
         return os.environ["WANDB_MODE"]
@@ -147,6 +156,8 @@ def _mode() -> Any:
 
 def _quiet_settings() -> wandb.Settings:
     """Nothing printed, nothing captured from the terminal, nothing told about the machine."""
+    import wandb
+
     return wandb.Settings(
         silent=True,
         console="off",

@@ -1,0 +1,59 @@
+"""What a tracker is told of a run, and what it gives back."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from rvpo.errors import ConfigError
+from rvpo.report.record import Report
+from rvpo.report.run_folder import RunFolder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackedRun:
+    """A run as every tracker sees it."""
+
+    folder: RunFolder
+    project: str
+    group: str | None
+    """The comparison that the run belongs to."""
+    arm: str | None
+    """What distinguishes the run from others of its group."""
+    config: Mapping[str, Any]
+    """The resolved settings, JSON-ready."""
+    say: Callable[[str], None]
+    """Takes a line for the terminal."""
+
+    @property
+    def name(self) -> str:
+        return self.folder.path.resolve().name
+
+
+class Tracker(Protocol):
+    """A section of the settings that can follow a run."""
+
+    def check(self) -> None:
+        """Raise ConfigError where what it needs is not installed."""
+
+    def open(self, run: TrackedRun) -> Report:
+        """Start, or go on, following a run."""
+
+
+def require(name: str, package: str) -> None:
+    """Make sure that a tracker's package is there.
+
+    Args:
+        name: the tracker, as the settings call it.
+        package: what it imports; also the distribution to install.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise ConfigError(
+            f"report.trackers: {name} needs the package {package}, which is not installed; write "
+            f"pip install {package}, or take {name} out of the list"
+        )

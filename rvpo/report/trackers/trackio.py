@@ -1,0 +1,77 @@
+"""The run in Trackio, whose local database holds the runs of all projects."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Literal
+
+from rvpo.report.record import Report, StepRecord, finite
+from rvpo.report.trackers.tracker import TrackedRun, require
+from rvpo.settings import Section
+
+
+class Trackio(Section):
+    """Trackio: `trackio show` compares all runs; they stay on this machine unless Trackio's own
+    variables, such as TRACKIO_SPACE_ID, say otherwise."""
+
+    name: Literal["trackio"] = "trackio"
+
+    def check(self) -> None:
+        """Raises ConfigError where `trackio` is not installed."""
+        require(self.name, "trackio")
+
+    def open(self, run: TrackedRun) -> Report:
+        """The run of that name in the project, gone on with where it exists."""
+        return TrackioReport(run)
+
+
+class TrackioReport:
+    """A report that logs every metric of every step.
+
+    Steps that Trackio already has stay as they were first logged, as in W&B.
+    """
+
+    def __init__(self, run: TrackedRun) -> None:
+        import trackio
+
+        config = {"arm": run.arm, **run.config}
+        with _silence():
+            self._run = trackio.init(
+                project=run.project,
+                name=run.name,
+                group=run.group,
+                config=config,
+                resume="allow",
+                embed=False,
+                auto_log_gpu=False,
+                auto_log_cpu=False,
+            )
+        self._done = _last_step(run.project, self._run.id)
+        run.say(f"Trackio has this run: trackio show --project {run.project}")
+
+    def __call__(self, record: StepRecord) -> None:
+        if record.step > self._done:
+            self._run.log(finite(record.metrics), step=record.step)
+
+    def close(self) -> None:
+        """Wait until everything is stored."""
+        import trackio
+
+        with _silence():
+            trackio.finish()  # type: ignore[no-untyped-call]
+
+
+def _last_step(project: str, run_id: str) -> int:
+    from trackio.sqlite_storage import SQLiteStorage
+
+    steps = [row["step"] for row in SQLiteStorage.get_logs(project, run_id=run_id)]
+    return max(steps, default=0)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Trackio tells its own story on the terminal, in the middle of ours."""
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
