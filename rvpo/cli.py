@@ -102,6 +102,31 @@ def show(config: Config, settings: Settings = None) -> None:
 
 
 @app.command()
+def settings(
+    section: Annotated[
+        str, typer.Argument(metavar="[SECTION]", help="Such as update.", show_default=False)
+    ] = "",
+) -> None:
+    """Print what every setting is, with its type and default."""
+    with one_sentence():
+        from rvpo.commands.settings import of_section, render, settings
+
+        typer.echo(render(of_section(section) if section else settings()))
+
+
+@app.command()
+def metrics(
+    part: Annotated[
+        str, typer.Argument(metavar="[TEXT]", help="Part of the names.", show_default=False)
+    ] = "",
+) -> None:
+    """Print what every metric is."""
+    from rvpo.report.metrics import render
+
+    typer.echo(render(part))
+
+
+@app.command()
 def plan(
     config: Config,
     settings: Settings = None,
@@ -294,11 +319,7 @@ def report(
     ],
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            metavar="FILE",
-            help="The page; report.html in the first folder if left out.",
-        ),
+        typer.Option("--output", metavar="FILE", help="The page; else report.html in the first."),
     ] = None,
 ) -> None:
     """Write one HTML page of runs: curves, tables, samples. It needs nothing but a browser."""
@@ -324,20 +345,13 @@ def dashboard(
     """Lay out a W&B workspace for a run: a section a reward, advantages, judge, timing."""
     with one_sentence():
         from rvpo.config import load_config
-        from rvpo.errors import ConfigError
         from rvpo.report.dashboard import save, write
 
         run_config = load_config(config, settings or [])
         if file is not None:
             write(run_config, entity or "entity", file)
-            typer.echo(printable(f"workspace {file}"))
-        elif not entity:
-            raise ConfigError(
-                "--entity: the W&B user or team is missing; name it, or write the workspace to a "
-                "file: --file workspace.json"
-            )
-        else:
-            typer.echo(f"workspace {save(run_config, entity)}")
+        where = file if file is not None else save(run_config, entity)
+        typer.echo(printable(f"workspace {where}"))
 
 
 @app.command()

@@ -182,7 +182,9 @@ class RolloutConfig(Section):
     samples_per_prompt: GroupSize = 8
     """G, the group size."""
     max_completion_tokens: PositiveInt = 512
+    """Tokens after which a completion is cut off."""
     temperature: PositiveFloat = 1.0
+    """Of sampling, and of the log-probabilities that the update compares."""
     staleness: Literal[0, 1] = 0
     """How many updates older than the policy that learns from it the sampling one is. With 1 the
     next rollout is generated and judged while this one is trained on."""
@@ -192,6 +194,7 @@ class EvaluateConfig(Section):
     prompts: PositiveInt | None = None
     """Held-out prompts to score; all of them if left out."""
     samples_per_prompt: PositiveInt = 4
+    """Completions of each held-out prompt, whose scores are averaged."""
     every: NonNegativeInt = 0
     """Steps between evaluations during training; 0 evaluates before and after it only."""
     benchmarks: BenchmarksConfig = BenchmarksConfig()
@@ -248,6 +251,7 @@ class RunConfig(Section):
     """The run folder, `runs/` and the name of the file if left out; it must not hold another
     run."""
     seed: NonNegativeInt = 0
+    """What sampling, the order of prompts and the optimizer draw from."""
     steps: PositiveInt
     """Optimizer updates, one for each batch of prompts."""
     model: ModelConfig

@@ -21,6 +21,7 @@ class AnyBenchmarkConfig(Section):
     temperature: NonNegativeFloat = 0.0
     """0 takes the likeliest token each time."""
     max_completion_tokens: PositiveInt = 1024
+    """Tokens after which an answer is cut off."""
     batch: PositiveInt = 64
     """Questions generated at once by each process, and kept when all of them are graded."""
 
@@ -96,8 +97,11 @@ class BenchmarksConfig(Section):
     """Which benchmarks to run, each with its own settings."""
 
     gpqa: GpqaConfig | None = None
+    """GPQA, multiple choice."""
     healthbench: HealthBenchConfig | None = None
+    """HealthBench, judged criteria."""
     bfcl: BfclConfig | None = None
+    """BFCL, function calls."""
 
     def chosen(self) -> dict[str, GpqaConfig | HealthBenchConfig | BfclConfig]:
         """Those that are set, by name."""

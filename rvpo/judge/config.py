@@ -106,6 +106,7 @@ class EndpointConfig(Section):
     concurrency: PositiveInt = 64
     """Requests in flight at once. Halved when the endpoint answers 429, regained as it recovers."""
     requests_per_minute: PositiveInt | None = None
+    """Requests started in any minute; no limit if left out."""
     tokens_per_minute: PositiveInt | None = None
     """Input and output tokens together."""
     input_price: NonNegativeFloat | None = None
@@ -173,6 +174,7 @@ class JudgeConfig(Section):
     serve: Annotated[ServeConfig | None, BeforeValidator(_served_model)] = None
     """Serve a model with vLLM instead of naming endpoints: a model, or a table with `model`."""
     temperature: NonNegativeFloat = 0.0
+    """Of the judge's sampling; with 0 a verdict can be repeated and is worth caching."""
     max_tokens: PositiveInt = 512
     """Longest reply."""
     reasons: bool = True

@@ -106,8 +106,13 @@ def save(config: RunConfig, entity: str) -> str:
     """Create the workspace; its address.
 
     Raises:
-        ConfigError: W&B cannot be reached, or refuses it.
+        ConfigError: no entity is named, or W&B cannot be reached or refuses it.
     """
+    if not entity:
+        raise ConfigError(
+            "--entity: the W&B user or team is missing; name it, or write the workspace to a "
+            "file: --file workspace.json"
+        )
     import wandb
 
     try:

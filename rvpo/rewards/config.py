@@ -75,8 +75,11 @@ class CriterionConfig(Section):
     polarity: Polarity = "positive"
     """Whether meeting it is good (positive) or bad (negative)."""
     label: CriterionClass = "important"
+    """Its class, which `weights: class` weighs by."""
     points: PositiveFloat = 1.0
+    """Its weight by `weights: points`."""
     axis: str = ""
+    """What it is about, such as accuracy; reports show it."""
 
 
 def _criterion(value: Any) -> Any:

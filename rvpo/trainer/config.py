@@ -22,14 +22,17 @@ Correction = Literal["none", "token_truncate", "token_mask", "sequence_truncate"
 
 class UpdateConfig(Section):
     lr: NonNegativeFloat = 1e-6
+    """Learning rate of AdamW, after warm-up."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """What the learning rate does after warm-up: stays, or falls step by step towards 0."""
     warmup_fraction: Fraction = 0.0
     """Share of the steps over which the learning rate rises, in equal parts, to `lr`."""
     betas: tuple[Decay, Decay] = (0.9, 0.999)
+    """Decay of AdamW's two moving averages: of gradients, and of their squares."""
     weight_decay: NonNegativeFloat = 0.0
     """Of matrices; norms and biases do not decay."""
     max_grad_norm: PositiveFloat = 1.0
+    """Gradients whose norm is larger are scaled down to it."""
     loss: Literal["dapo", "grpo", "bnpo", "dr_grpo", "gspo", "cispo"] = "dapo"
     """Which ratio is clipped how, and how tokens are averaged: dapo and cispo over all tokens of
     the optimizer update, grpo and gspo over each sample and then over samples, dr_grpo by the

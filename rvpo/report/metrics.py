@@ -1,0 +1,155 @@
+"""The name of every metric, with a sentence.
+
+`{reward}` stands for a reward, or a reward and one of its criteria or classes; `{judged}` for a
+judged reward; `{benchmark}`, `{score}` and `{part}` for a benchmark, one of its scores and what
+that is of; `{reason}` for why an answer was lost; `{phase}` for a part of a step. Names that TRL
+has too are the same number here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+
+_SCORES: Mapping[str, str] = {
+    "rewards/{reward}/mean": "Mean score over the samples that have one.",
+    "rewards/{reward}/std": "Standard deviation of the scores over the batch, ddof 1.",
+    "rewards/{reward}/group_std": "Standard deviation within a group, mean over groups.",
+    "rewards/{reward}/missing_frac": "Share of samples without a score, whatever the reason.",
+    "rewards/{reward}/failed_frac": "Share of samples whose score failed.",
+    "rewards/{reward}/zero_std_frac": "Share of groups in which every sample has the same score.",
+    "reward": "Weighted sum of a sample's scores, mean over the samples that have any.",
+    "reward_std": "Standard deviation of the weighted sum over the batch.",
+    "reward_group_std": "Standard deviation of the weighted sum within a group, mean over groups.",
+    "frac_reward_zero_std": "Share of groups whose samples all have the same weighted sum.",
+    "rewards_joint/satisfied_all_frac": "Share of samples with 1 in every weighted reward.",
+    "rewards_joint/worst_mean": "Lowest weighted score of a sample, mean over samples.",
+}
+_ADVANTAGES: Mapping[str, str] = {
+    "advantage/mean": "Mean advantage over the trained samples.",
+    "advantage/abs_mean": "Mean size of an advantage.",
+    "advantage/std": "Standard deviation of the advantages.",
+    "advantage/min": "Lowest advantage.",
+    "advantage/max": "Highest advantage.",
+    "advantage/frac_zero": "Share of trained samples whose advantage is 0, which teach nothing.",
+    "advantage_raw/mean": "Mean over the trained samples before whitening.",
+    "advantage_raw/abs_mean": "Mean size before whitening.",
+    "advantage_raw/std": "Standard deviation before whitening.",
+    "advantage_raw/min": "Lowest value before whitening.",
+    "advantage_raw/max": "Highest value before whitening.",
+    "advantage_raw/frac_zero": "Share of trained samples with 0 before whitening.",
+    "advantage/weight/{reward}": "The reward's share of the aggregate's gradient, mean.",
+    "advantage/bottleneck/{reward}": "Share of samples in which the reward has the lowest z-score.",
+    "advantage/weight_entropy": "Entropy of those shares, in nats; 0 where one reward decides.",
+    "advantage/variance_penalty": "What the aggregate takes off the mean of the z-scores.",
+    "advantage/taylor_residual": "SoftMin less its second-order approximation, mean size.",
+    "advantage/taylor_bound": "Bound of that residual.",
+    "advantage/dead_group_frac": "Share of groups in which every used reward is constant.",
+    "advantage/untrained_frac": "Share of samples that have no advantage.",
+    "rvpo/k": "Sharpness of the SoftMin at this step.",
+}
+_UPDATE: Mapping[str, str] = {
+    "loss": "What the optimizer minimised, mean over the updates of the step.",
+    "policy_loss": "The same without the entropy bonus, where there is one.",
+    "grad_norm": "Norm of the gradient before clipping, mean over the updates.",
+    "learning_rate": "Learning rate of the step.",
+    "entropy": "Entropy of the policy's next-token distribution, in nats, mean over tokens.",
+    "kl": "Estimate of the KL divergence to the reference model, mean over tokens.",
+    "kl_k1": "The estimator k1, where that is minimised.",
+    "kl_k2": "The estimator k2, where that is minimised.",
+    "ratio": "Probability ratio of the new policy to the old one, mean over tokens.",
+    "clip_ratio/low_mean": "Share of tokens clipped below; of samples with gspo.",
+    "clip_ratio/low_min": "Lowest such share of a sample.",
+    "clip_ratio/high_mean": "Share of tokens clipped above; of samples with gspo.",
+    "clip_ratio/high_max": "Highest such share of a sample.",
+    "clip_ratio/region_mean": "Share of tokens clipped on either side.",
+    "cispo_clip_ratio": "Share of tokens whose weight cispo clips.",
+    "num_tokens": "Tokens of prompts and completions so far.",
+    "trained_samples": "Samples that the update learned from, of all ranks.",
+    "update/prompt_passes": "Prompts computed; with a shared prompt one for a whole group.",
+    "sampling/sampling_logp_difference/mean": "Engine's against trainer's log-probability of a "
+    "token, mean size.",
+    "sampling/sampling_logp_difference/max": "The largest such difference.",
+    "sampling/importance_sampling_ratio/mean": "What the correction multiplies losses by, mean.",
+    "sampling/importance_sampling_ratio/max": "The largest of these factors.",
+    "sampling/importance_sampling_ratio/min": "The smallest of these factors.",
+    "sampling/raw_ratio/mean": "Trainer's against engine's probability of a token, mean ratio.",
+    "sampling/raw_ratio/max": "The largest such ratio.",
+    "sampling/raw_ratio/min": "The smallest such ratio.",
+}
+_ROLLOUT: Mapping[str, str] = {
+    "completions/mean_length": "Tokens of a completion, mean.",
+    "completions/min_length": "Tokens of the shortest completion.",
+    "completions/max_length": "Tokens of the longest completion.",
+    "completions/clipped_ratio": "Share of completions cut off at the longest allowed.",
+    "completions/mean_terminated_length": "Tokens of a completion that ended by itself, mean.",
+    "completions/min_terminated_length": "The shortest of those.",
+    "completions/max_terminated_length": "The longest of those.",
+    "policy/version": "Updates done before this one.",
+    "policy/staleness_mean": "Updates that the sampling weights were behind, mean over samples.",
+    "policy/staleness_max": "The same, of the oldest sample.",
+    "epoch": "How often the prompts have been visited.",
+    "timing/{phase}": "Seconds to generate, score, update and sync.",
+    "step_time": "Seconds of the whole step.",
+}
+_JUDGE: Mapping[str, str] = {
+    "verdicts": "Verdicts asked for.",
+    "requests": "Requests sent, retries and hedges included.",
+    "retries": "Requests sent again after a failure.",
+    "hedges": "Requests sent twice because the first was slow.",
+    "parse_failures": "Replies that state no verdict.",
+    "input_tokens": "Tokens sent, as the endpoint counts them.",
+    "output_tokens": "Tokens received.",
+    "cost": "Dollars, by the endpoint's price.",
+    "cached_frac": "Share of verdicts taken from the cache.",
+    "failed_frac": "Share of verdicts missing.",
+    "latency_p50_s": "Median seconds of an answer that was asked for.",
+    "latency_p95_s": "The 95th percentile of the same.",
+    "failures/{reason}": "Verdicts lost, by reason.",
+    "attempt_failures/{reason}": "Attempts lost, by reason, whether or not a later one succeeded.",
+}
+_WHOLE_JUDGE: Mapping[str, str] = {
+    "judge/wait_exposed_s": "Seconds that training waited for verdicts.",
+    "judge/skipped_groups": "Groups left out because too many of their verdicts are missing.",
+}
+_EVALUATION: Mapping[str, str] = {
+    "eval/rewards/{reward}/mean": "Mean score on the held-out prompts.",
+    "eval/{benchmark}/{score}": "A score of a benchmark.",
+    "eval/{benchmark}/{score}/{part}": "The same for a part, such as an axis or a category.",
+}
+
+METRICS: Mapping[str, str] = {
+    **_SCORES,
+    **_ADVANTAGES,
+    **_UPDATE,
+    **_ROLLOUT,
+    **{f"judge/{name}": sentence for name, sentence in _JUDGE.items()},
+    **{f"judge/{{judged}}/{name}": f"{text} Of one reward." for name, text in _JUDGE.items()},
+    **_WHOLE_JUDGE,
+    **_EVALUATION,
+}
+"""Every metric of `metrics.jsonl` and of the trackers."""
+
+_DEEP = ("reward", "part")  # may hold slashes, as the names of criteria do
+
+
+def entry_of(name: str) -> str | None:
+    """The entry of METRICS that a metric belongs to; None where there is none."""
+    if name in METRICS:
+        return name
+    return next((entry for entry in METRICS if _pattern(entry).fullmatch(name)), None)
+
+
+def render(part: str = "") -> str:
+    """A paragraph for each metric whose name has `part` in it."""
+    found = {name: sentence for name, sentence in METRICS.items() if part in name}
+    return "\n".join(f"{name}\n    {sentence}" for name, sentence in found.items())
+
+
+@cache
+def _pattern(entry: str) -> re.Pattern[str]:
+    parts = re.split(r"\{(\w+)\}", entry)
+    for i in range(1, len(parts), 2):
+        parts[i] = ".+" if parts[i] in _DEEP else "[^/]+"
+    return re.compile("".join(re.escape(p) if i % 2 == 0 else p for i, p in enumerate(parts)))
