@@ -54,6 +54,18 @@ def test_help_imports_nothing_heavy() -> None:
     assert python("-c", code).stderr == ""
 
 
+def test_settings_are_read_without_torch() -> None:
+    code = (
+        "import sys\n"
+        "sys.modules['torch'] = None\n"
+        "from rvpo.cli import app\n"
+        "app(['show', '--config', 'experiments/quickstart.yaml'])"
+    )
+    found = python("-c", code)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert "advantage:\n  name: rvpo" in found.stdout
+
+
 def test_version_is_the_packages() -> None:
     assert CliRunner().invoke(app, ["--version"]).output == f"rvpo {__version__}\n"
 

@@ -27,12 +27,16 @@ A number that is undefined, such as the mean of no rows, is left out.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from rvpo.advantage.aggregate import Aggregate, lowest
 from rvpo.advantage.group import GroupScores, in_dead_group
+from rvpo.lazy import torch
 from rvpo.types import Rewards
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 NEGLIGIBLE = 1e-6
 """An advantage smaller than this counts as zero: whitening leaves rounding, not exact zeros."""

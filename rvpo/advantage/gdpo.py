@@ -13,13 +13,14 @@ whitens this one as a sum of 0.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from rvpo.advantage.aggregate import Aggregate, shares
 from rvpo.advantage.zscore import ZScoreEstimator
+from rvpo.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

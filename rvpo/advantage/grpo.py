@@ -9,16 +9,17 @@ Shao et al. 2024, arXiv:2402.03300. Without the division it is the advantage of 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rvpo.advantage.aggregate import Aggregate, shares
 from rvpo.advantage.check import check_choices, check_eps
 from rvpo.advantage.diagnostics import diagnose
 from rvpo.advantage.group import GroupScores, standardise
+from rvpo.lazy import torch
 from rvpo.types import Advantages, Rewards
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

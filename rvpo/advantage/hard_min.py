@@ -8,12 +8,13 @@ The limit of RVPO (arXiv:2605.05750) as k goes to infinity, and one of its ablat
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from rvpo.advantage.aggregate import Aggregate, lowest, mean_and_variance, shares
 from rvpo.advantage.zscore import ZScoreEstimator
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from rvpo.advantage.aggregate import Aggregate, lowest, mean_and_variance, shares
 from rvpo.advantage.schedule import Ramp
 from rvpo.advantage.zscore import ZScoreEstimator
+from rvpo.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rvpo.advantage.aggregate import Aggregate
 from rvpo.advantage.check import check_choices, check_eps
 from rvpo.advantage.diagnostics import diagnose
 from rvpo.advantage.group import GroupScores, in_dead_group, recentre, standardise, whiten
+from rvpo.lazy import torch
 from rvpo.types import Advantages, Rewards
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

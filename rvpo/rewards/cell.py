@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-
+from rvpo.lazy import torch
 from rvpo.types import Failed, Remark, Rewards, Score
 
 
