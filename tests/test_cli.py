@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import errno
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -39,10 +39,16 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_help_answers_at_once() -> None:
     seconds = []
     for _ in range(3):  # the best of three: others may be using the machine
-        start = time.perf_counter()
+        before = cpu_seconds()
         assert python("-m", "rvpo", "--help").returncode == 0
-        seconds.append(time.perf_counter() - start)
+        seconds.append(cpu_seconds() - before)
     assert min(seconds) < 0.5
+
+
+def cpu_seconds() -> float:
+    """What processes started from here have worked, which others' work does not lengthen."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_help_imports_nothing_heavy() -> None:
