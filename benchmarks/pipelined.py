@@ -61,7 +61,7 @@ def read(run: Path) -> list[dict[str, Any]]:
 
 
 def steps_a_minute(rows: list[dict[str, Any]]) -> float:
-    return 60 / median(row["step_time"] for row in rows[1:])
+    return 60 / median(row["timing/step"] for row in rows[1:])
 
 
 def by_weights(rows: list[dict[str, Any]], metric: str) -> dict[int, float]:

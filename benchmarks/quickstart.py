@@ -32,7 +32,7 @@ def train(config: Path, run: Path, seed: int) -> None:
 
 
 def step_times(run: Path) -> list[float]:
-    return [json.loads(line)["step_time"] for line in (run / "metrics.jsonl").open()]
+    return [json.loads(line)["timing/step"] for line in (run / "metrics.jsonl").open()]
 
 
 def row(algorithm: str, seed: int, run: Path) -> str:

@@ -109,7 +109,7 @@ def run_rvpo(options: argparse.Namespace) -> list[dict[str, float]]:
         steps = [json.loads(line) for line in lines]
     return [
         {
-            "step": s["step_time"],
+            "step": s["timing/step"],
             "generate": s["timing/generate"],
             "update": s["timing/update"],
             "sync": s["timing/sync"],

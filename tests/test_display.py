@@ -18,7 +18,7 @@ METRICS = {
     "rewards/brief/mean": 0.4,
     "timing/generate": 5.1,
     "timing/update": 9.87,
-    "step_time": 15.0,
+    "timing/step": 15.0,
 }
 
 

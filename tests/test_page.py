@@ -31,7 +31,7 @@ def make_run(folder: Path, *, seed: int = 0, steps: int = 12, outage: bool = Fal
     lines = []
     for step in range(1, steps + 1):
         lost = outage and 4 <= step <= 8
-        row: dict[str, float] = {"step": step, "step_time": 1.0, "timing/update": 0.5}
+        row: dict[str, float] = {"step": step, "timing/step": 1.0, "timing/update": 0.5}
         row |= {"advantage/std": 1.0, "grad_norm": 2.0, "judge/failed_frac": float(lost)}
         if not lost:
             row |= {f"rewards/{name}/mean": float(chance.random()) for name in REWARDS}

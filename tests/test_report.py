@@ -85,7 +85,7 @@ def test_a_later_rank_finds_its_own_rows():
 
 def test_timing_adds_up_over_steps():
     history = [
-        {"step": 1, "timing/generate": 2.0, "step_time": 5.0},
-        {"step": 2, "timing/generate": 3.0, "timing/update": 1.0, "step_time": 6.0},
+        {"step": 1, "timing/generate": 2.0, "timing/step": 5.0},
+        {"step": 2, "timing/generate": 3.0, "timing/update": 1.0, "timing/step": 6.0},
     ]
     assert summarise_timing(history) == {"generate": 5.0, "update": 1.0, "step": 11.0}

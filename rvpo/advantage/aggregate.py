@@ -21,8 +21,8 @@ class Aggregate:
     penalty: Tensor  # [R] how far below the weighted mean of Z, on the scale of Z; 0 if A is linear
     per_row: Mapping[str, Tensor] = field(default_factory=dict)
     """Further diagnostics, [R] each; their mean is logged."""
-    settings: Mapping[str, float] = field(default_factory=dict)
-    """Settings that change over training, logged as they are."""
+    of_step: Mapping[str, float] = field(default_factory=dict)
+    """Numbers of the whole step, logged as they are."""
 
 
 def shares(weights: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """What an advantage was made of, as numbers to log: the same names for every estimator.
 
-RVPO adds three of its own. Over the trained rows of a step:
+RVPO adds three of its own, GDPO TRL's `frac_reward_zero_std`. Over the trained rows of a step:
 
     advantage/{mean,std,abs_mean,min,max,frac_zero}   of the advantage
     advantage_raw/{...}                    of the aggregate before re-centring and whitening
@@ -59,7 +59,7 @@ def diagnose(
         advantages: [R], final.
     """
     used = scores.present & rewards.used
-    metrics = {**_step(rewards, scores, used), **aggregate.settings}
+    metrics = {**_step(rewards, scores, used), **aggregate.of_step}
     if trained.numel():
         metrics["advantage/untrained_frac"] = 1 - trained.double().mean().item()
     if not trained.any():

@@ -8,6 +8,9 @@ Up to rounding this is TRL's `normalize_then_sum`, with one exception: a row of 
 weight above 0 has a sibling's to compare with is unknown, and left out of whitening and the loss.
 TRL leaves rows that have no score at all out of whitening, not out of the loss's normaliser, and
 whitens this one as a sum of 0.
+
+`frac_reward_zero_std` is TRL's here too: 1 where nothing tells the samples of the whole step apart,
+else 0. The share of groups in which nothing does is `advantage/dead_group_frac`.
 """
 
 from __future__ import annotations
@@ -22,6 +25,9 @@ from rvpo.lazy import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
+_NO_SPREAD = 1e-8
+"""A difference that is rounding."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class GDPO(ZScoreEstimator):
@@ -32,5 +38,15 @@ class GDPO(ZScoreEstimator):
     def aggregate(self, z: Tensor, weights: Tensor, progress: float) -> Aggregate:
         values = (weights * z).sum(dim=1)
         return Aggregate(
-            values=values, contribution=shares(weights), penalty=torch.zeros_like(values)
+            values=values,
+            contribution=shares(weights),
+            penalty=torch.zeros_like(values),
+            of_step=_spread(values),
         )
+
+
+def _spread(values: Tensor) -> dict[str, float]:
+    """Whether the step's sums are all the same, but for rounding."""
+    if not len(values):
+        return {}
+    return {"frac_reward_zero_std": float(values.max() - values.min() <= _NO_SPREAD)}

@@ -68,7 +68,7 @@ class RVPO(ZScoreEstimator):
                 "advantage/taylor_residual": residual,
                 "advantage/taylor_bound": taylor_bound(z, p, k),
             },
-            settings={"rvpo/k": float(k)},
+            of_step={"rvpo/k": float(k)},
         )
 
 

@@ -12,8 +12,8 @@ from rvpo.types import Advantages, Rewards, Rollout
 
 PHASES = ("generate", "score", "update", "sync")
 """The parts of a step that are timed, as `timing/{phase}` in seconds, in their order."""
-STEP_TIME = "step_time"
-"""Seconds of a whole step, under TRL's name."""
+STEP_TIME = "timing/step"
+"""Seconds of a whole step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -28,7 +28,7 @@ def reward_metrics(rewards: Rewards) -> dict[str, float]:
     * `reward_std`, its standard deviation over the batch, and `reward_group_std`, that within a
       group, mean over groups that have two;
     * `frac_reward_zero_std`, the share of groups whose samples all have the same sum, as in TRL's
-      sum_then_normalize (whose normalize_then_sum gives 1 where a whole batch has, else 0).
+      sum_then_normalize; the estimator `gdpo` puts that of normalize_then_sum in its place.
       Equality is exact, where rounding lets TRL call some constant groups alive;
     * `rewards_joint/satisfied_all_frac`, the share of samples whose every weighted score is 1,
       over those without a failed score, where all weighted scores lie between 0 and 1;

@@ -24,6 +24,8 @@ class TrainedSample:
     advantage: float
     group: int = 0
     """Its group's place in the step; groups of equal prompts stay apart by it."""
+    is_masked: bool = False
+    """Whether it only counts as a sample and is not computed."""
 
     @property
     def length(self) -> int:

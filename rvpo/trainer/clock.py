@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from rvpo.report.record import STEP_TIME
+
 
 class Clock:
     """Seconds between laps, under `timing/<phase>`."""
@@ -19,5 +21,5 @@ class Clock:
         self._last = now
 
     def metrics(self) -> dict[str, float]:
-        """All laps so far, and their sum as TRL's `step_time`."""
-        return self._laps | {"step_time": self._last - self._start}
+        """All laps so far, and their sum: TRL's `step_time` has no optimizer and no sync in it."""
+        return self._laps | {STEP_TIME: self._last - self._start}

@@ -71,9 +71,13 @@ class UpdateConfig(Section):
     truncated and the inverse of `correction_cap` where they are masked. TRL's default is 0 in both,
     with sequence_mask and a cap of 3."""
     mask_truncated: bool = False
-    """Leave out of the loss the completions that were cut off by their length. Like samples without
-    a score they leave its normaliser and the metrics of tokens too: the mean is over what is
-    trained. TRL's grpo and dr_grpo go on dividing by the number of all samples."""
+    """Leave out of the loss the completions that were cut off by their length."""
+    left_out: Literal["drop", "count"] = "drop"
+    """What becomes of completions that were cut off, with `mask_truncated`, and of those without a
+    score. drop: they leave the normaliser of the loss and the metrics of tokens too, so that the
+    mean is over what is trained. count is TRL's: what was cut off stays in the number of samples
+    that grpo, gspo and dr_grpo divide by, and the others stay in everything with an advantage of 0,
+    also in the KL and the entropy."""
     micro_batch_tokens: PositiveInt = 2048
     """Longest row of one forward and backward pass: prompts, each once, and completions, which have
     a quarter of it even beside a longer prompt."""

@@ -1,6 +1,6 @@
 """How much the loss of a token counts in a step, over all ranks and micro-batches.
 
-N is the number of trained samples and T_i the tokens of one of them.
+N is the number of samples that count and T_i the tokens of one of them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ def token_weights(
     lengths: Sequence[int],
     rows: Sequence[int],
     max_completion_tokens: int,
+    masked: int = 0,
 ) -> list[float]:
     """The weight of each token of each sample.
 
@@ -29,15 +30,16 @@ def token_weights(
         lengths: [N] tokens of the samples that one optimizer update learns from.
         rows: [N] the micro-batch of each.
         max_completion_tokens: T_max.
+        masked: samples that count in N and have no token in the loss.
     """
-    count = len(lengths)
+    count = len(lengths) + masked
     match weighting:
         case "token_mean":
-            return [1 / sum(lengths)] * count
+            return [1 / sum(lengths)] * len(lengths)
         case "sequence_mean":
             return [1 / (count * length) for length in lengths]
         case "constant":
-            return [1 / (count * max_completion_tokens)] * count
+            return [1 / (count * max_completion_tokens)] * len(lengths)
         case "row_mean":
             tokens: dict[int, int] = {}
             for row, length in zip(rows, lengths, strict=True):

@@ -72,12 +72,13 @@ class ZeroPolicy:
         tokens = sum(len(s.prompt_ids) + len(s.completion_ids) for s in rollout.samples)
         self.num_tokens += round(self._ranks.sum([tokens])[0])
         samples = self._trained(rollout, advantages)
+        trained = sum(not sample.is_masked for sample in samples)
         metrics: dict[str, float] = {
             "learning_rate": rate,
             "num_tokens": self.num_tokens,
-            "trained_samples": len(samples),
+            "trained_samples": trained,
         }
-        if not samples:  # nothing to learn from; moving by momentum alone would be noise
+        if not trained:  # nothing to learn from; moving by momentum alone would be noise
             return metrics
         for group in self.engine.optimizer.param_groups:
             group["lr"] = rate
@@ -177,7 +178,9 @@ class ZeroPolicy:
             say(f"model.path: completions cannot share their prompts in the update ({reason})")
 
     def _trained(self, rollout: Rollout, advantages: Advantages) -> list[TrainedSample]:
-        """The samples of all ranks that the update learns from."""
+        """The samples of all ranks that the update learns from, or that count beside those."""
+        counts = self._config.left_out == "count"
+        masks = self._config.mask_truncated
         # Every rank has as many groups.
         first = self._ranks.rank * (len(rollout.samples) // rollout.group_size)
         mine = [
@@ -188,11 +191,12 @@ class ZeroPolicy:
                 sampled_logprobs=sample.logprobs,
                 advantage=advantage,
                 group=first + row // rollout.group_size,
+                is_masked=masks and sample.finish_reason == "length",
             )
             for row, (sample, advantage, is_trained) in enumerate(
                 zip(rollout.samples, advantages.values.tolist(), advantages.trained, strict=True)
             )
-            if is_trained and not (self._config.mask_truncated and sample.finish_reason == "length")
+            if counts or (is_trained and not (masks and sample.finish_reason == "length"))
         ]
         return [sample for part in self._ranks.gather_objects(mine) for sample in part]
 
@@ -200,13 +204,17 @@ class ZeroPolicy:
         groups = [list(group) for _, group in groupby(samples, key=lambda s: s.group)]
         count = min(self._config.mini_batches, len(groups))
         shares = [
-            slice(n * len(groups) // count, (n + 1) * len(groups) // count) for n in range(count)
+            groups[n * len(groups) // count : (n + 1) * len(groups) // count] for n in range(count)
         ]
-        return [self._laid_out([s for g in groups[share] for s in g]) for share in shares]
+        updates = [[sample for group in share for sample in group] for share in shares]
+        return [
+            self._laid_out(update) for update in updates if not all(s.is_masked for s in update)
+        ]
 
     def _laid_out(self, samples: Sequence[TrainedSample]) -> list[MicroBatch]:
+        computed = [sample for sample in samples if not sample.is_masked]
         rows = arrange(
-            samples,
+            computed,
             tokens=self._config.micro_batch_tokens,
             ranks=self._ranks.size,
             is_shared=self.engine.module.is_lean,
@@ -217,6 +225,7 @@ class ZeroPolicy:
             [sample.length for _, sample in places],
             [number for number, _ in places],
             self._rollout.max_completion_tokens,
+            masked=len(samples) - len(computed),
         )
         ranks = self._ranks
         return micro_batches(rows, weights, ranks.device, ranks.rank, ranks.size)

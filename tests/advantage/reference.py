@@ -201,6 +201,9 @@ def metrics(
         found["rvpo/k"] = estimator.k
     if not rows:
         return found
+    if isinstance(estimator, GDPO):
+        values = [row.value for row in rows.values()]
+        found["frac_reward_zero_std"] = float(max(values) - min(values) < 1e-8)
     found |= moments("advantage", list(advantages.values()))
     found |= moments("advantage_raw", [row.value for row in rows.values()])
     found["advantage/variance_penalty"] = statistics.fmean(r.penalty for r in rows.values())

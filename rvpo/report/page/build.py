@@ -19,6 +19,7 @@ from rvpo.errors import ConfigError
 from rvpo.report.page.figures import THEMES, Plot, Theme, notes, plots
 from rvpo.report.page.history import Arm, read_arms
 from rvpo.report.picture import plain_texts
+from rvpo.report.record import STEP_TIME
 from rvpo.report.run_folder import write_text, writing
 from rvpo.terminal import printable
 
@@ -122,7 +123,7 @@ def _verdict(path: Path) -> dict[str, Any] | None:
 
 def _summary(arm: Arm) -> dict[str, Any]:
     config = arm.runs[0].config
-    seconds = [row["step_time"] for run in arm.runs for row in run.metrics if "step_time" in row]
+    seconds = [row[STEP_TIME] for run in arm.runs for row in run.metrics if STEP_TIME in row]
     return {
         "name": arm.name,
         "runs": len(arm.runs),
