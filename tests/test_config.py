@@ -163,12 +163,6 @@ def test_every_problem_is_reported_at_once(file: Path) -> None:
         ("rollout.staleness=2", "rollout.staleness: 2 is not available; choose from 0, 1"),
         ("update.betas=[0.9,1.0]", "update.betas[1]: must be less than 1, got 1.0"),
         (
-            "update.loss=gspo",
-            "update.epsilon: gspo's ratio is a mean over a whole response and moves far less than "
-            "a token's, which the usual 0.2 is for; give one, such as epsilon: 3e-4 and "
-            "epsilon_high: 4e-4 of its paper",
-        ),
-        (
             "rollout.engine=vllm",
             "rollout.engine: must be a table with a name (vllm, transformers), got 'vllm'; "
             "write {name: vllm}",

@@ -16,9 +16,13 @@ from torch import Tensor
 
 from rvpo.trainer.batch import MicroBatch, Row, TrainedSample, arrange, micro_batches
 from rvpo.trainer.config import UpdateConfig
-from rvpo.trainer.correction import importance_weights
-from rvpo.trainer.loss import cispo, clipped, kl_k1, kl_k2, kl_k3, sequence_ratio, token_ratio
-from rvpo.trainer.objective import WEIGHTINGS, objective
+from rvpo.trainer.corrections import Mask, MaskAbove, Truncate
+from rvpo.trainer.kl import kl_k1, kl_k2, kl_k3
+from rvpo.trainer.losses import CISPO, SAPO, VESPO, Loss
+from rvpo.trainer.losses.cispo import cispo
+from rvpo.trainer.losses.clipped import Clipped, clipped
+from rvpo.trainer.losses.loss import sequence_ratio, token_ratio
+from rvpo.trainer.objective import objective
 from rvpo.trainer.weighting import token_weights
 
 LONGEST = 9
@@ -137,6 +141,8 @@ def test_the_gradient_of_k3_averages_to_that_of_the_other_divergence() -> None:
         ("token_mask", [0, 0, 2, 1]),
         ("sequence_truncate", [1, 1, 2, 2]),
         ("sequence_mask", [1, 1, 2, 2]),
+        ({"name": "mask_above", "cap": 2.0}, [0, 0.25, 2, 1]),
+        ({"name": "mask_above", "level": "sequence", "cap": 1.5}, [1, 1, 0, 0]),
     ],
 )
 def test_importance_weights_are_truncated_or_masked_by_token_or_sample(
@@ -144,7 +150,8 @@ def test_importance_weights_are_truncated_or_masked_by_token_or_sample(
 ) -> None:
     old = torch.tensor([4.0, 0.25, 2.0, 1.0]).log()
     sample = torch.tensor([0, 0, 1, 1])
-    weights = importance_weights(correction, old, torch.zeros(4), sample, 2, 2.0)
+    config = UpdateConfig.model_validate({"correction": correction})
+    weights = config.correction(old, torch.zeros(4), sample, 2)
     assert weights.tolist() == pytest.approx(expected)
 
 
@@ -168,10 +175,10 @@ def make_samples(chance: random.Random) -> list[TrainedSample]:
     return samples
 
 
-def laid_out(rows: Sequence[Row], loss: str) -> list[MicroBatch]:
+def laid_out(rows: Sequence[Row], loss: Loss) -> list[MicroBatch]:
     places = [(n, s) for n, row in enumerate(rows) for part in row for s in part.samples]
     lengths = [s.length for _, s in places]
-    weights = token_weights(WEIGHTINGS[loss], lengths, [n for n, _ in places], LONGEST)
+    weights = token_weights(loss.weighting, lengths, [n for n, _ in places], LONGEST)
     return micro_batches(rows, weights, torch.device("cpu"))
 
 
@@ -186,53 +193,81 @@ def loop(
     """The loss of a step, one sample and one token after the other; tensors by id of the sample."""
     total = torch.zeros(())
     every = [sample for row in rows for sample in row]
+    tokens = sum(sample.length for sample in every)
     for row in rows:
         for s in row:
-            n, o, a = new[id(s)], old[id(s)], s.advantage
-            w = torch.exp(o - torch.tensor(s.sampled_logprobs))
-            if config.correction.startswith("sequence"):
-                w = w.prod().expand(s.length)
-            if config.correction.endswith("truncate"):
-                w = w.clamp(config.correction_floor, config.correction_cap)
-            elif config.correction.endswith("mask"):
-                floor = config.correction_floor
-                least = 1 / config.correction_cap if floor is None else floor
-                w = w * ((w >= least) & (w <= config.correction_cap))
-            else:
-                w = torch.ones(s.length)
+            n, o = new[id(s)], old[id(s)]
+            losses = of_sample(config.loss, s, n, o, of_importance(config, s, o))
+            share = {
+                **dict.fromkeys(("dapo", "cispo", "vespo"), tokens),
+                **dict.fromkeys(("grpo", "gspo", "sapo"), len(every) * s.length),
+                "luspo": len(every),
+                "dr_grpo": len(every) * LONGEST,
+                "bnpo": len(rows) * sum(x.length for x in row),
+            }[config.loss.name]
             for t in range(s.length):
-                ratio = torch.exp(n[t] - o[t])
-                if config.loss == "gspo":
-                    ratio = torch.exp((n - o).mean())
-                high = config.epsilon_high or config.epsilon
-                if config.loss == "cispo":
-                    loss = -min(float(ratio.detach()), high) * a * n[t]
-                else:
-                    bounded = ratio.clamp(1 - config.epsilon, 1 + high)
-                    loss = -torch.minimum(ratio * a, bounded * a)
-                    if config.dual_clip is not None and a < 0:
-                        loss = loss.minimum(torch.tensor(-config.dual_clip * a))
-                loss = w[t] * loss
-                bonus = config.entropy_bonus * entropy[id(s)][t]
+                loss = losses[t]
                 if config.beta:
+                    ratio = torch.exp(n[t] - o[t])
+                    if config.loss.clips == "samples":
+                        ratio = torch.exp((n - o).mean())
                     d = reference[id(s)][t] - n[t]
                     k3 = torch.exp(d) - d - 1
                     estimates = {"k1": -d, "k2": d**2 / 2, "k3": k3, "ratio_k3": ratio * k3}
                     loss = loss + config.beta * estimates[config.kl]
-                total = (
-                    total
-                    + loss
-                    / {
-                        "dapo": sum(x.length for x in every),
-                        "cispo": sum(x.length for x in every),
-                        "grpo": len(every) * s.length,
-                        "gspo": len(every) * s.length,
-                        "dr_grpo": len(every) * LONGEST,
-                        "bnpo": len(rows) * sum(x.length for x in row),
-                    }[config.loss]
-                    - bonus / sum(x.length for x in every)
-                )
+                bonus = config.entropy_bonus * entropy[id(s)][t]
+                total = total + loss / share - bonus / tokens
     return total
+
+
+def of_importance(config: UpdateConfig, s: TrainedSample, old: Tensor) -> Tensor:
+    """What the losses of a sample's tokens are multiplied by."""
+    w = torch.exp(old - torch.tensor(s.sampled_logprobs))
+    if config.correction.corrected == "sequence":
+        w = w.prod().expand(s.length)
+    match config.correction:
+        case Truncate(floor=floor, cap=cap):
+            return w.clamp(floor, cap)
+        case Mask(floor=floor, cap=cap):
+            return w * ((w >= (1 / cap if floor is None else floor)) & (w <= cap))
+        case MaskAbove(cap=cap):
+            return w * (w <= cap)
+    return torch.ones(s.length)
+
+
+def of_sample(loss: Loss, s: TrainedSample, n: Tensor, o: Tensor, w: Tensor) -> list[Tensor]:
+    """The loss of each token, importance weights included."""
+    a, found = s.advantage, []
+    if isinstance(loss, VESPO):
+        return of_whole_sample(loss, a, n, o, w)
+    for t in range(s.length):
+        ratio = torch.exp(n[t] - o[t])
+        match loss:
+            case CISPO(cap=cap):
+                value = -min(float(ratio.detach()), cap) * a * n[t]
+            case SAPO(temperature=good, temperature_negative=bad):
+                tau = good if a > 0 else bad
+                value = -4 / tau / (1 + torch.exp(-tau * (ratio - 1))) * a
+            case Clipped():
+                ratio = torch.exp((n - o).mean()) if loss.clips == "samples" else ratio
+                bounded = ratio.clamp(1 - loss.epsilon, 1 + (loss.epsilon_high or loss.epsilon))
+                value = -torch.minimum(ratio * a, bounded * a)
+                if loss.dual_clip is not None and a < 0:
+                    value = value.minimum(torch.tensor(-loss.dual_clip * a))
+        found.append(w[t] * value)
+    return found
+
+
+def of_whole_sample(loss: VESPO, a: float, n: Tensor, o: Tensor, w: Tensor) -> list[Tensor]:
+    """VESPO's, in which the importance weights are."""
+    k, decay = (loss.k, loss.decay) if a >= 0 else (loss.k_negative, loss.decay_negative)
+    log_w = sum(
+        math.log(max(factor, 1e-8)) + difference
+        for factor, difference in zip(w.tolist(), (n - o).tolist(), strict=True)
+    )
+    log_w = min(max(log_w, math.log(1e-8)), 20.0)
+    phi = math.exp(decay) * math.exp(log_w) ** k * math.exp(-decay * math.exp(log_w))
+    return [-phi * a * each for each in n]
 
 
 SETTINGS: list[dict[str, Any]] = [
@@ -253,6 +288,12 @@ SETTINGS: list[dict[str, Any]] = [
         for name in ("token_truncate", "token_mask", "sequence_truncate", "sequence_mask")
         for floor in (0.0, 0.8)
     ),
+    {"correction": {"name": "mask_above", "level": "sequence", "cap": 1.5}},
+    *({"loss": name} for name in ("luspo", "sapo", "vespo")),
+    {"loss": {"name": "luspo", "epsilon": 0.05, "epsilon_high": 0.1}},
+    {"loss": {"name": "sapo", "temperature": 0.7, "temperature_negative": 2.0}},
+    {"loss": "vespo", "correction": {"name": "mask", "cap": 1.5}},
+    {"loss": {"name": "vespo", "k": 1.2, "decay": 0.8}, "correction": "none"},
 ]
 
 

@@ -45,8 +45,8 @@ def test_every_setting_has_help():
 def test_every_setting_of_a_run_is_listed(file: str):
     listed = {s.path for s in settings()}
     dumped = load_config(EXPERIMENTS / file).model_dump()
-    names = {"advantage.name", "rollout.engine.name"}  # choose the kind
-    assert [p for p in leaves(dumped) if p not in names and not is_listed(p, listed)] == []
+    paths = (path.removesuffix(".name") for path in leaves(dumped))  # the name chooses the kind
+    assert [path for path in paths if not is_listed(path, listed)] == []
 
 
 def test_defaults_are_those_of_a_run(tmp_path: Path):
@@ -60,6 +60,12 @@ def test_settings_of_one_kind_alone_say_so():
     variants = {s.path: s.variants for s in of_section("advantage")}
     assert variants["advantage.k"] == ("rvpo",)
     assert variants["advantage.whiten"] == ("gdpo", "rvpo", "mean_variance", "hard_min")
+
+
+def test_a_section_of_several_kinds_says_which() -> None:
+    (loss,) = [s for s in of_section("update.loss") if s.path == "update.loss"]
+    assert loss.kind.startswith("dapo | grpo | ")
+    assert loss.default == '"dapo"'
 
 
 def test_a_section_that_is_none_is_one_sentence():

@@ -16,7 +16,9 @@ from rvpo.data.prompts import PromptStream
 from rvpo.rewards.metrics import reward_metrics
 from rvpo.trainer.batch import MicroBatch, TrainedSample, arrange, micro_batches
 from rvpo.trainer.config import UpdateConfig
-from rvpo.trainer.objective import WEIGHTINGS, objective
+from rvpo.trainer.corrections import Mask, Truncate
+from rvpo.trainer.losses.clipped import Clipped
+from rvpo.trainer.objective import objective
 from rvpo.trainer.ranks import Ranks
 from rvpo.trainer.statistics import TokenStatistics
 from rvpo.trainer.weighting import token_weights
@@ -76,7 +78,7 @@ def measured(
     order = [[by_sample[id(x)] for part in row for x in part.samples] for row in rows]
     lengths = [s.sample.length for row in order for s in row]
     numbers = [n for n, row in enumerate(order) for _ in row]
-    weights = token_weights(WEIGHTINGS[config.loss], lengths, numbers, LONGEST)
+    weights = token_weights(config.loss.weighting, lengths, numbers, LONGEST)
     statistics = TokenStatistics(config)
     for row, batch in zip(order, micro_batches(rows, weights, torch.device("cpu")), strict=True):
 
@@ -93,42 +95,47 @@ def measured(
 def of_importance(config: UpdateConfig, s: Scored) -> list[float]:
     """TRL's vllm_importance_sampling_ratio: of each token, or one of the sample."""
     log_w = s.old - torch.tensor(s.sample.sampled_logprobs, dtype=torch.float64)
-    if config.correction.startswith("sequence"):
+    if config.correction.corrected == "sequence":
         log_w = log_w.sum()[None]
     w = log_w.exp()
-    floor = config.correction_floor or 0.0
-    if config.correction.endswith("truncate"):
-        return w.clamp(floor, config.correction_cap).tolist()
-    return [x if floor <= x <= config.correction_cap else 0.0 for x in w.tolist()]
+    assert isinstance(config.correction, Truncate | Mask)
+    floor, cap = config.correction.floor or 0.0, config.correction.cap
+    if isinstance(config.correction, Truncate):
+        return w.clamp(floor, cap).tolist()
+    return [x if floor <= x <= cap else 0.0 for x in w.tolist()]
 
 
 def defined(config: UpdateConfig, scored: list[Scored]) -> dict[str, float]:
     """TRL's metrics of one batch without accumulation: lists of a value a token or a sample."""
-    high = config.epsilon_high or config.epsilon
+    chosen, name = config.loss, config.loss.name
+    is_clipped = isinstance(chosen, Clipped)
+    epsilon = chosen.epsilon if is_clipped else 0.2
+    high = chosen.largest_rise if is_clipped else chosen.cap  # type: ignore[attr-defined]
+    delta = chosen.dual_clip if is_clipped else None
     loss, kl, low, up, capped, importance, entropy = ([] for _ in range(7))  # type: ignore[var-annotated]
     total, count = sum(s.sample.length for s in scored), len(scored)
     for s in scored:
         a, length = s.sample.advantage, s.sample.length
         ratio = (s.new - s.old).exp()
-        if config.loss == "gspo":
+        if name == "gspo":
             ratio = (s.new - s.old).mean().exp()[None]
-        weights = [1.0] if config.correction == "none" else of_importance(config, s)
+        weights = [1.0] if config.correction.name == "none" else of_importance(config, s)
         importance += weights
         d = s.reference - s.new
         k3 = d.exp() - d - 1
         kl += (k3 * ratio if config.kl == "ratio_k3" else k3).tolist()
         entropy += s.entropy.tolist()
-        low.append([float(r < 1 - config.epsilon and a < 0) for r in ratio])
+        low.append([float(r < 1 - epsilon and a < 0) for r in ratio])
         up.append([float(r > 1 + high and a > 0) for r in ratio])
         capped += [float(r > high and a > 0) for r in ratio]
-        bounded = ratio.clamp(max=config.dual_clip or float("inf"))
-        surrogate = -torch.minimum(bounded * a, ratio.clamp(1 - config.epsilon, 1 + high) * a)
-        if config.loss == "cispo":
+        bounded = ratio.clamp(max=delta or float("inf"))
+        surrogate = -torch.minimum(bounded * a, ratio.clamp(1 - epsilon, 1 + high) * a)
+        if name == "cispo":
             surrogate = -ratio.clamp(max=high) * a * s.new
         penalty = {"k1": -d, "k2": d**2 / 2, "k3": k3, "ratio_k3": k3 * ratio}[config.kl]
         token = surrogate * torch.tensor(weights, dtype=torch.float64) + config.beta * penalty
         share = {"grpo": count * length, "gspo": count * length, "dr_grpo": count * LONGEST}
-        loss.append(float(token.expand(length).sum()) / share.get(config.loss, total))
+        loss.append(float(token.expand(length).sum()) / share.get(name, total))
     metrics = {
         "loss": sum(loss) - config.entropy_bonus * fmean(entropy),
         "entropy": fmean(entropy),
@@ -137,11 +144,11 @@ def defined(config: UpdateConfig, scored: list[Scored]) -> dict[str, float]:
         metrics["policy_loss"] = sum(loss)
     if config.beta:
         metrics["kl"] = fmean(kl)
-    if config.correction != "none":
-        name = "sampling/importance_sampling_ratio"
-        metrics |= {f"{name}/mean": fmean(importance)}
-        metrics |= {f"{name}/min": min(importance), f"{name}/max": max(importance)}
-    if config.loss == "cispo":
+    if config.correction.name != "none":
+        prefix = "sampling/importance_sampling_ratio"
+        metrics |= {f"{prefix}/mean": fmean(importance)}
+        metrics |= {f"{prefix}/min": min(importance), f"{prefix}/max": max(importance)}
+    if name == "cispo":
         return metrics | {"cispo_clip_ratio": fmean(capped)}
     low_mean, high_mean = (fmean(x for values in each for x in values) for each in (low, up))
     return metrics | {

@@ -94,12 +94,15 @@ class _Walk:
         if isinstance(named, dict) and any(self._sections(named)):
             yield from self._setting(named, f"{path}.NAME", variant, required, text)
             return
-        if not sections or any(not s.get("properties") for s in sections) or self._kind(schema):
-            default = "required" if required else json.dumps(schema.get("default", {}))
+        words = self._words(sections)
+        if not sections or words or self._kind(schema):
+            default = "required" if required else json.dumps(_named(schema.get("default", {})))
             yield Setting(
                 path=path,
                 variants=(variant,) if variant else (),
-                kind=" or ".join(filter(None, ("table" if sections else "", self._kind(schema)))),
+                kind=" or ".join(
+                    filter(None, (words or "table" * bool(sections), self._kind(schema)))
+                ),
                 default=default,
                 help=" ".join(text.split()),
             )
@@ -117,6 +120,12 @@ class _Walk:
                 yield from self._sections(each)
         if isinstance(schema.get("items"), dict):
             yield from self._sections(schema["items"])
+
+    @staticmethod
+    def _words(sections: list[Mapping[str, Any]]) -> str:
+        """The names that choose among sections; empty where none do."""
+        names = [s["properties"].get("name", {}).get("const") for s in sections]
+        return " | ".join(map(str, names)) if len(names) > 1 and all(names) else ""
 
     @staticmethod
     def _variant(section: Mapping[str, Any], others: list[Mapping[str, Any]]) -> str:
@@ -137,7 +146,7 @@ class _Walk:
             return " | ".join(map(str, schema.get("enum", [schema.get("const")])))
         match schema.get("type"):
             case "array":
-                return f"list of {self._kind(schema.get('items', {})) or 'tables'}"
+                return f"list of {self._kind(schema.get('items', {})) or 'them'}"
             case "object":
                 return "table"
             case "null":
@@ -145,6 +154,13 @@ class _Walk:
             case kind:
                 names = {"integer": "whole number", "boolean": "true | false", "string": "text"}
                 return names.get(str(kind), str(kind or "anything"))
+
+
+def _named(default: Any) -> Any:
+    """A default as a user would write it: a section of several kinds by its name alone."""
+    if isinstance(default, list):
+        return [_named(each) for each in default]
+    return default.get("name", default) if isinstance(default, dict) else default
 
 
 def _docstrings(cls: type | None) -> dict[str, str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from rvpo.settings import (
     Decay,
@@ -16,8 +17,9 @@ from rvpo.settings import (
     PositiveInt,
     Section,
 )
-
-Correction = Literal["none", "token_truncate", "token_mask", "sequence_truncate", "sequence_mask"]
+from rvpo.trainer.corrections import AnyCorrection, Truncate
+from rvpo.trainer.losses import DAPO, PolicyLoss
+from rvpo.trainer.spellings import named, with_sections
 
 
 class UpdateConfig(Section):
@@ -33,20 +35,11 @@ class UpdateConfig(Section):
     """Of matrices; norms and biases do not decay."""
     max_grad_norm: PositiveFloat = 1.0
     """Gradients whose norm is larger are scaled down to it."""
-    loss: Literal["dapo", "grpo", "bnpo", "dr_grpo", "gspo", "cispo"] = "dapo"
-    """Which ratio is clipped how, and how tokens are averaged: dapo and cispo over all tokens of
-    the optimizer update, grpo and gspo over each sample and then over samples, dr_grpo by the
-    longest possible completion, bnpo over each micro-batch and then over micro-batches, so that it
-    depends on `micro_batch_tokens` and, of one sample a row, is grpo; gspo clips the ratio of whole
-    samples, cispo the weight of a token instead of its loss."""
-    epsilon: PositiveFloat = 0.2
-    """How far below 1 the probability ratio may fall before it is clipped; cispo has none."""
-    epsilon_high: PositiveFloat | None = None
-    """How far above 1 it may rise; `epsilon` if left out. With cispo the largest ratio itself,
-    such as 5."""
-    dual_clip: Annotated[Float, Field(gt=1)] | None = None
-    """Bound of the ratio where the advantage is negative, such as 3, at least 1 + `epsilon_high`,
-    from where on it is TRL's `delta`; none if left out. cispo has none."""
+    loss: Annotated[
+        PolicyLoss, Field(discriminator="name"), BeforeValidator(partial(named, name="dapo"))
+    ] = DAPO()
+    """Which ratio is clipped how, and how tokens are averaged. Its name alone, or with its
+    settings; `epsilon`, `epsilon_high` and `dual_clip` may also stand beside it."""
     mini_batches: PositiveInt = 1
     """Optimizer updates that share the prompts of a step among them."""
     epochs: PositiveInt = 1
@@ -61,15 +54,12 @@ class UpdateConfig(Section):
     entropy_bonus: Float = 0.0
     """Weight of the entropy, which is maximised: its mean over all tokens of the optimizer update,
     whatever the loss, as TRL's `entropy_coef`."""
-    correction: Correction = "token_truncate"
+    correction: Annotated[
+        AnyCorrection, Field(discriminator="name"), BeforeValidator(partial(named, name="truncate"))
+    ] = Truncate()
     """What is done about samples that the engine drew from a slightly other policy than the one
-    that learns: their importance weights, of tokens or whole samples, are truncated or masked."""
-    correction_cap: Annotated[Float, Field(gt=1)] = 2.0
-    """Largest importance weight."""
-    correction_floor: NonNegativeFloat | None = None
-    """Smallest importance weight: less is masked, or raised to it. If left out, 0 where weights are
-    truncated and the inverse of `correction_cap` where they are masked. TRL's default is 0 in both,
-    with sequence_mask and a cap of 3."""
+    that learns: their importance weights, of tokens or whole samples, are truncated or masked.
+    `token_mask`, with `correction_cap` beside it, is {name: mask, level: token, cap: …}."""
     mask_truncated: bool = False
     """Leave out of the loss the completions that were cut off by their length."""
     left_out: Literal["drop", "count"] = "drop"
@@ -88,46 +78,13 @@ class UpdateConfig(Section):
     offload_optimizer: bool = False
     """Keep the optimizer state in CPU memory while training on a GPU."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _in_sections(cls, data: Any) -> Any:
+        return with_sections(data) if isinstance(data, Mapping) else data
+
     def problems(self) -> Iterator[str]:
         """What is wrong with settings that are each allowed, a sentence each."""
-        if self.loss == "cispo":
-            yield from self._cispo_problems()
-        elif self.dual_clip is not None and self.dual_clip < 1 + self.largest_rise:
-            yield (
-                f"update.dual_clip: {self.dual_clip} would bound the ratio before "
-                f"update.epsilon_high clips it; make it at least {1 + self.largest_rise:g}, such "
-                "as 3"
-            )
-        if self.loss == "gspo" and "epsilon" not in self.model_fields_set:
-            yield (
-                "update.epsilon: gspo's ratio is a mean over a whole response and moves far less "
-                "than a token's, which the usual 0.2 is for; give one, such as epsilon: 3e-4 and "
-                "epsilon_high: 4e-4 of its paper"
-            )
-        if (self.correction_floor or 0) > self.correction_cap:
-            yield (
-                f"update.correction_floor: {self.correction_floor} is above "
-                f"update.correction_cap={self.correction_cap}; make it smaller"
-            )
-
-    @property
-    def largest_rise(self) -> float:
-        """How far above 1 the ratio may rise."""
-        return self.epsilon_high or self.epsilon
-
-    def _cispo_problems(self) -> Iterator[str]:
-        if (self.epsilon_high or 0) <= 1:
-            yield (
-                "update.epsilon_high: cispo bounds the ratio itself by it; give a number above 1, "
-                "such as 5"
-            )
-        if self.epsilon != UpdateConfig.model_fields["epsilon"].default:
-            yield (
-                f"update.epsilon: {self.epsilon} does nothing with cispo, which bounds the ratio "
-                "from above only; leave it out"
-            )
-        if self.dual_clip is not None:
-            yield (
-                f"update.dual_clip: {self.dual_clip} does nothing with cispo, whose "
-                "update.epsilon_high bounds the ratio whatever the advantage; leave it out"
-            )
+        problem = self.loss.problem(self.correction)
+        if problem is not None:
+            yield problem

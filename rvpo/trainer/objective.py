@@ -8,31 +8,8 @@ from torch import Tensor
 
 from rvpo.trainer.batch import MicroBatch
 from rvpo.trainer.config import UpdateConfig
-from rvpo.trainer.correction import importance_weights
-from rvpo.trainer.loss import (
-    Surrogate,
-    cispo,
-    clipped,
-    kl_k1,
-    kl_k2,
-    kl_k3,
-    sequence_ratio,
-    token_ratio,
-)
-from rvpo.trainer.weighting import Weighting
-
-WEIGHTINGS: dict[str, Weighting] = {
-    "grpo": "sequence_mean",
-    "bnpo": "row_mean",
-    "dapo": "token_mean",
-    "dr_grpo": "constant",
-    "gspo": "sequence_mean",
-    "cispo": "token_mean",
-}
-"""How each loss counts its tokens."""
-
-_KL = {"k1": kl_k1, "k2": kl_k2}
-"""The estimators that are not k3."""
+from rvpo.trainer.kl import KL
+from rvpo.trainer.losses import LossInputs, Surrogate
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,28 +43,22 @@ def objective(
         reference_logprobs: [T], needed where `config.beta` is above 0.
     """
     old = logprobs.detach() if batch.old_logprobs is None else batch.old_logprobs
-    if config.loss == "gspo":
-        ratio = sequence_ratio(logprobs, old, batch.sample, batch.lengths)
-    else:
-        ratio = token_ratio(logprobs, old)
-    surrogate = _surrogate(config, batch, logprobs, ratio)
-    importance = importance_weights(
-        config.correction,
-        old,
-        batch.sampled_logprobs,
-        batch.sample,
-        len(batch.lengths),
-        config.correction_cap,
-        config.correction_floor,
+    importance = config.correction(old, batch.sampled_logprobs, batch.sample, len(batch.lengths))
+    inputs = LossInputs(
+        logprobs=logprobs,
+        old_logprobs=old,
+        advantages=batch.advantages,
+        importance=importance,
+        sample=batch.sample,
+        lengths=batch.lengths,
     )
-    losses = importance * surrogate.loss
+    surrogate = config.loss(inputs)
+    losses = surrogate.loss if config.loss.corrects else importance * surrogate.loss
     kl = kl_loss = None
     if reference_logprobs is not None:
-        kl = kl_k3(logprobs, reference_logprobs)
-        if config.kl == "ratio_k3":
-            kl = ratio * kl
-        biased = _KL.get(config.kl)
-        kl_loss = kl if biased is None else biased(logprobs, reference_logprobs)
+        ratio = config.loss.ratio(inputs)
+        kl_loss = KL[config.kl](logprobs, reference_logprobs, ratio)
+        kl = kl_loss if config.kl == "ratio_k3" else KL["k3"](logprobs, reference_logprobs, ratio)
         losses = losses + config.beta * kl_loss
     policy_loss = (losses * batch.weights).sum() * float(batch.counts)
     loss = policy_loss
@@ -103,12 +74,3 @@ def objective(
         kl=kl,
         kl_loss=kl_loss,
     )
-
-
-def _surrogate(
-    config: UpdateConfig, batch: MicroBatch, logprobs: Tensor, ratio: Tensor
-) -> Surrogate:
-    high = config.largest_rise
-    if config.loss == "cispo":
-        return cispo(logprobs, ratio, batch.advantages, high)
-    return clipped(ratio, batch.advantages, config.epsilon, high, config.dual_clip)

@@ -89,11 +89,13 @@ class TokenStatistics:
 
     def _count_clips(self, batch: MicroBatch, outcome: Outcome) -> None:
         low, high = outcome.surrogate.clipped_low, outcome.surrogate.clipped_high
-        if self._config.loss == "cispo":
+        clips = self._config.loss.clips
+        if clips == "weights":
             self._count({"cispo_clip_ratio": high})
+        if clips in ("weights", "nothing"):
             return
         low_of_samples, high_of_samples = (_of_samples(x, batch) for x in (low, high))
-        if self._config.loss == "gspo":
+        if clips == "samples":
             low, high = low_of_samples, high_of_samples
         self._count(dict(zip(_CLIPS, (low, high, low + high), strict=True)))
         self._reach("clip_ratio/low_min", -low_of_samples)
@@ -104,10 +106,11 @@ class TokenStatistics:
         self._count({f"{_DIFFERENCE}/mean": difference.abs()})
         self._reach(f"{_DIFFERENCE}/max", difference.abs())
         self._count_spread(_RAW, torch.exp(difference))
-        if self._config.correction.startswith("sequence"):
-            self._count_spread(_APPLIED, _of_samples(outcome.importance, batch))
-        elif self._config.correction != "none":
-            self._count_spread(_APPLIED, outcome.importance)
+        match self._config.correction.corrected:
+            case "sequence":
+                self._count_spread(_APPLIED, _of_samples(outcome.importance, batch))
+            case "token":
+                self._count_spread(_APPLIED, outcome.importance)
 
     def _count_spread(self, prefix: str, values: Tensor) -> None:
         self._count({f"{prefix}/mean": values})

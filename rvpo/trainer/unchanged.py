@@ -27,7 +27,7 @@ def check_unchanged(config: RunConfig, stored: Path) -> None:
         ConfigError: it has other settings.
     """
     free = set(MAY_CHANGE_ON_RESUME)
-    if config.update.loss == "bnpo":
+    if config.update.loss.weighting == "row_mean":
         free.remove("update.micro_batch_tokens")
     changed = changed_settings(load_config(stored), config, free)
     if changed:

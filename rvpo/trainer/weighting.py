@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-Weighting = Literal["token_mean", "sequence_mean", "constant", "row_mean"]
+Weighting = Literal["token_mean", "sequence_mean", "sequence_sum", "constant", "row_mean"]
 
 
 def token_weights(
@@ -22,6 +22,7 @@ def token_weights(
 
         token_mean      1 / Σ_i T_i        DAPO, arXiv:2503.14476, eq. 8
         sequence_mean   1 / (N T_i)        GRPO, arXiv:2402.03300, eq. 3
+        sequence_sum    1 / N              LUSPO, arXiv:2602.05261
         constant        1 / (N T_max)      Dr. GRPO, arXiv:2503.20783, section 3.2
         row_mean        1 / (R Σ_j T_j)    BNPO, as TRL has it: over the samples j of one of the
                                            R micro-batches
@@ -38,6 +39,8 @@ def token_weights(
             return [1 / sum(lengths)] * len(lengths)
         case "sequence_mean":
             return [1 / (count * length) for length in lengths]
+        case "sequence_sum":
+            return [1 / count] * len(lengths)
         case "constant":
             return [1 / (count * max_completion_tokens)] * len(lengths)
         case "row_mean":

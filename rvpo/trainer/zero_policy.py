@@ -18,7 +18,7 @@ from rvpo.errors import CheckpointError, UpdateError
 from rvpo.report.run_folder import writing
 from rvpo.trainer.batch import MicroBatch, TrainedSample, arrange, micro_batches
 from rvpo.trainer.misfit import misfit
-from rvpo.trainer.objective import WEIGHTINGS, objective
+from rvpo.trainer.objective import objective
 from rvpo.trainer.random_state import random_state, set_random_state
 from rvpo.trainer.ranks import Ranks
 from rvpo.trainer.schedule import learning_rate
@@ -221,7 +221,7 @@ class ZeroPolicy:
         )
         places = [(number, s) for number, row in enumerate(rows) for p in row for s in p.samples]
         weights = token_weights(
-            WEIGHTINGS[self._config.loss],
+            self._config.loss.weighting,
             [sample.length for _, sample in places],
             [number for number, _ in places],
             self._rollout.max_completion_tokens,
