@@ -14,10 +14,8 @@ from rvpo.config import TransformersConfig, VllmConfig
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.transformers_engine import TransformersEngine
 from rvpo.rollout.vllm_engine import _options
-from rvpo.trainer.ranks import Ranks
 from rvpo.trainer.savable import savable
 from rvpo.types import Rollout
-from tests import test_engines
 from tests.fakes import make_prompt
 from tests.test_stops import changed
 
@@ -116,40 +114,6 @@ def test_a_default_of_the_model_neither_draws_nor_scores(
 
 def test_vllm_is_told_to_leave_the_defaults_of_the_model() -> None:
     assert _options(VllmConfig(), 128, sleeps=False)["generation_config"] == "vllm"
-
-
-def sampled_by_vllm(model: Path, precision: str) -> Rollout:
-    engine = test_engines.make_vllm_engine(model, precision)
-    test_engines.UNTIL_EXIT.append(
-        engine
-    )  # closing one would end the process group of the other tests
-    plain = AutoModelForCausalLM.from_pretrained(model, dtype=test_engines.DTYPES[precision])
-    engine.load_weights(plain.named_parameters(remove_duplicate=False), version=0)
-    return engine.generate([make_prompt("p", "abc")], 6, seed=1)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("precision", test_engines.DTYPES)
-def test_all_defaults_at_once_neither_draw_nor_score_in_vllm(
-    precision: str, tiny_model: Path, tmp_path: Path, ranks: Ranks
-) -> None:
-    values = {name: value_of(name) for name in NAMES if name != "eos_token_id"}
-    values["do_sample"] = True  # num_return_sequences cannot be read beside greedy search
-    folder = changed(tiny_model, tmp_path / "m", "generation_config.json", values)
-    rollout = sampled_by_vllm(folder, precision)
-    plain = sampled_by_vllm(tiny_model, precision)
-    assert [s.completion_ids for s in rollout.samples] == [s.completion_ids for s in plain.samples]
-    policy = AutoModelForCausalLM.from_pretrained(
-        tiny_model, dtype=test_engines.DTYPES[precision]
-    ).eval()
-    for sample in rollout.samples:
-        known = policy_logprobs(
-            policy, sample.prompt_ids, sample.completion_ids, test_engines.TEMPERATURE
-        )
-        reported = torch.tensor(sample.logprobs)
-        torch.testing.assert_close(
-            reported, known, atol=test_engines.LARGEST_DIFFERENCE[precision], rtol=0
-        )
 
 
 UNSAVABLE: list[Mapping[str, Any]] = [

@@ -231,4 +231,5 @@ def test_a_dataset_of_the_hub_is_read_the_same_with_and_without_the_hub(tmp_path
 
     with hub(folder, "somebody/rows") as address:
         assert printed(HF_ENDPOINT=address) == [ROWS]
+    assert printed(HF_ENDPOINT=address) == [ROWS]
     assert printed(HF_HUB_OFFLINE="1") == [ROWS]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,12 @@ from rvpo.data.csv_file import CellType, read_csv
 from rvpo.data.json_file import read_json
 from rvpo.data.parquet_file import read_parquet
 from rvpo.errors import DataError
+from rvpo.plan.hub import hub_answers
 from rvpo.problem import nearest
 
 _READ_HERE = ("csv", "json", "parquet")
 """Kinds of files whose types the `datasets` library would guess, or which it casts."""
+_PATIENCE_S = 3.0
 _IDENTITY = frozenset({"name", "version", "data_dir", "data_files", "description", "features"})
 """What every subset has. Types that its card declares are not those of the file: not applied."""
 
@@ -45,13 +47,11 @@ def hub_rows(
     at = f"{where}: the Hub dataset '{name}'"
     with _loading(name, split, where):
         builder = _builder(name, subset)
-    kind = type(builder).__module__.rpartition(".")[2]
+    kind = _kind(builder)
     if types and kind != "csv":
         raise DataError(f"{at} has types of its own; `types` are for .csv files")
     if kind not in _READ_HERE:
         with _loading(name, split, where):
-            if kind == "cache":
-                raise FileNotFoundError("without the Hub, only a copy of guessed types is here")
             return list(load_dataset(name, subset, split=split))
     delimiter = _delimiter(builder.config, at)
     files = {str(name): paths for name, paths in builder.config.data_files.items()}
@@ -90,17 +90,35 @@ def _loading(name: str, split: str, where: str) -> Iterator[None]:
 
 
 def _builder(name: str, subset: str | None) -> Any:
-    """What knows the files of a subset."""
+    """What knows the files of a subset; where the Hub cannot be reached, of those that were fetched
+    when it could be."""
     from datasets import load_dataset_builder
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    if constants.HF_HUB_OFFLINE and not Path(name).is_dir():
-        # The files that were fetched when the Hub could be reached; if there are none, what
-        # `datasets` says of it is more to the point.
-        with suppress(LocalEntryNotFoundError):
-            name = snapshot_download(name, repo_type="dataset", local_files_only=True)
-    return load_dataset_builder(name, subset)
+    try:
+        builder = load_dataset_builder(name, subset)
+        if _kind(builder) != "cache":
+            return builder
+        unreached: Exception = ConnectionError(
+            "without the Hub, only rows of guessed types are here"
+        )
+    except Exception as error:  # of whichever HTTP library the Hub's is built on
+        if Path(name).is_dir():
+            raise
+        if not constants.HF_HUB_OFFLINE and hub_answers(_PATIENCE_S):
+            raise
+        unreached = error
+    try:
+        folder = snapshot_download(name, repo_type="dataset", local_files_only=True)
+    except LocalEntryNotFoundError:
+        raise unreached from None
+    return load_dataset_builder(folder, subset)
+
+
+def _kind(builder: Any) -> str:
+    """Of the files, by the library's module for them."""
+    return type(builder).__module__.rpartition(".")[2]
 
 
 def _delimiter(config: Any, at: str) -> str:
