@@ -205,6 +205,11 @@ def test_what_cannot_be_read_is_one_sentence(
     assert words in refusal(folder, files, split)
 
 
+def test_a_dataset_that_is_a_program_is_not_run(folder: Path) -> None:
+    files: dict[str, bytes | str] = {f"{folder.name}.py": "raise SystemExit", "a.jsonl": LINES}
+    assert "Dataset scripts are no longer supported" in refusal(folder, files)
+
+
 def test_other_kinds_are_read_by_their_library(folder: Path) -> None:
     assert read(folder, {"train.txt": "007\nNA\n"}) == [{"text": "007"}, {"text": "NA"}]
 
