@@ -71,6 +71,8 @@ class DatasetSource(Section):
     """A .jsonl, .json, .parquet or .csv file, or a Hub dataset id."""
     split: str = "train"
     """Split of a Hub dataset; files have one only."""
+    subset: str | None = None
+    """Configuration of a Hub dataset that has several, as its page calls them."""
     prompt_column: str = "prompt"
     """The column that holds the prompt: a string, or a list of chat messages."""
     types: dict[str, CellType] = Field(default_factory=dict)
@@ -93,6 +95,8 @@ class RubricSource(Section):
     them as bad, `flip` as good. The counts are in what the data say."""
     split: str = "train"
     """Split of a Hub dataset; files have one only."""
+    subset: str | None = None
+    """Configuration of a Hub dataset that has several, as its page calls them."""
 
     @model_validator(mode="after")
     def _domain_of_rar(self) -> Self:

@@ -80,10 +80,15 @@ def sampled(model: Path) -> tuple[Rollout, Any]:
     return engine.generate([make_prompt("p", "abc")], 6, seed=1), plain
 
 
-def policy_logprobs(model: Any, prompt: tuple[int, ...], completion: tuple[int, ...]) -> Any:
+def policy_logprobs(
+    model: Any,
+    prompt: tuple[int, ...],
+    completion: tuple[int, ...],
+    temperature: float = TEMPERATURE,
+) -> Any:
     with torch.no_grad():
         logits = model(torch.tensor([[*prompt, *completion]])).logits[0, len(prompt) - 1 : -1]
-    log_p = torch.log_softmax(logits.float() / TEMPERATURE, dim=-1)
+    log_p = torch.log_softmax(logits.float() / temperature, dim=-1)
     return log_p.gather(1, torch.tensor(completion)[:, None])[:, 0]
 
 

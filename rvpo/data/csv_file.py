@@ -19,12 +19,15 @@ CellType = Literal["int", "float", "json"]
 _WHOLE = re.compile(r"\s*[+-]?[0-9]+\s*")
 
 
-def read_csv(path: Path, where: str, types: Mapping[str, CellType]) -> list[dict[str, Any]]:
+def read_csv(
+    path: Path, where: str, types: Mapping[str, CellType], delimiter: str = ","
+) -> list[dict[str, Any]]:
     """The rows of a file with a header.
 
     Args:
         where: begins every message.
         types: of columns whose cells are not to stay text; None where such a cell is empty.
+        delimiter: between cells.
 
     Raises:
         DataError: the file cannot be read, a row has another number of cells than the header, a
@@ -35,7 +38,7 @@ def read_csv(path: Path, where: str, types: Mapping[str, CellType]) -> list[dict
     rows = []
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = _lines(csv.reader(file, strict=True), where)
+            lines = _lines(csv.reader(file, strict=True, delimiter=delimiter), where)
             header = next(lines, (0, []))[1]
             _check_header(header, types, where)
             for number, cells in lines:

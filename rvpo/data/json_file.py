@@ -28,8 +28,8 @@ def read_json(path: Path, where: str) -> list[dict[str, Any]]:
     """
     raw = file_bytes(path, where).removeprefix(_BOM)
     begins = raw.lstrip()[:1]
-    # Tools that write a row over several lines call the file .json.
-    if begins == b"[" or (begins == b"{" and path.suffix.lower() == ".json"):
+    # Tools that write a row over several lines do not call the file .jsonl.
+    if begins == b"[" or (begins == b"{" and path.suffix.lower() != ".jsonl"):
         try:
             return _document(raw, where)
         except _NoDocument as error:

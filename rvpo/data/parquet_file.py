@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ def read_parquet(path: Path, where: str) -> list[dict[str, Any]]:
     """The rows of a file, as Python's own values.
 
     A timestamp is a `datetime` here, a date a `date`, a decimal a `Decimal` and bytes are
-    `bytes`, for the file says that they are; text stays text.
+    `bytes`, for the file says that they are; text stays text, and what it says is JSON is what
+    `json.loads` makes of it.
 
     Args:
         where: begins every message.
@@ -28,9 +30,41 @@ def read_parquet(path: Path, where: str) -> list[dict[str, Any]]:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=1024):
                 batch.validate(full=True)
-                rows += batch.to_pylist(maps_as_pydicts="strict")
-    # Dates beyond Python's calendar overflow; a zone that it does not know is a KeyError.
-    except (pa.ArrowException, OSError, ValueError, OverflowError, KeyError) as error:
+                rows += _decoded(batch.to_pylist(maps_as_pydicts="strict"), batch.schema)
+    # Dates beyond Python's calendar overflow; a zone that it does not know is a KeyError; JSON can
+    # be nested too deep.
+    except (
+        pa.ArrowException,
+        OSError,
+        ValueError,
+        OverflowError,
+        KeyError,
+        RecursionError,
+    ) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(f"{where} cannot be read ({reason})") from error
     return rows
+
+
+def _decoded(rows: list[dict[str, Any]], schema: Any) -> list[dict[str, Any]]:
+    said = [field for field in schema if "arrow.json" in str(field.type)]
+    for row in rows:
+        row.update({field.name: _value(row[field.name], field.type) for field in said})
+    return rows
+
+
+def _value(value: Any, kind: Any) -> Any:
+    """A value of a type that holds JSON, at any depth."""
+    import pyarrow as pa
+
+    if value is None:
+        return None
+    if isinstance(kind, pa.JsonType):
+        return json.loads(value)
+    if pa.types.is_struct(kind):
+        return {field.name: _value(value[field.name], field.type) for field in kind}
+    if pa.types.is_map(kind):
+        return {key: _value(item, kind.item_type) for key, item in value.items()}
+    if pa.types.is_nested(kind):
+        return [_value(item, kind.value_type) for item in value]
+    return value

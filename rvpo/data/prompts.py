@@ -45,7 +45,9 @@ def load_prompts(
         case FunctionSource():
             rows, column = function_rows(source, where), source.prompt_column
         case DatasetSource():
-            rows = stored_rows(source.path, source.split, f"{where}.path", source.types)
+            rows = stored_rows(
+                source.path, source.split, f"{where}.path", source.types, source.subset
+            )
             column = source.prompt_column
         case RubricSource():
             rows, report = rubric_rows(source, where)

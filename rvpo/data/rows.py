@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from rvpo.data.csv_file import CellType, read_csv
+from rvpo.data.hub_dataset import hub_rows
 from rvpo.data.json_file import read_json
 from rvpo.data.parquet_file import read_parquet
 from rvpo.errors import DataError
@@ -52,7 +53,11 @@ def function_rows(source: FunctionSource, where: str) -> list[Any]:
 
 
 def stored_rows(
-    name: str, split: str, where: str, types: Mapping[str, CellType] | None = None
+    name: str,
+    split: str,
+    where: str,
+    types: Mapping[str, CellType] | None = None,
+    subset: str | None = None,
 ) -> list[Any]:
     """Read a file or a Hub dataset.
 
@@ -64,15 +69,16 @@ def stored_rows(
         split: of a Hub dataset.
         where: the setting that holds the name, for messages.
         types: of cells of a CSV file that are not to stay text, by column.
+        subset: of a Hub dataset.
 
     Raises:
         DataError: it does not exist, is of an unknown kind, or cannot be read or reached.
     """
     path = Path(name).expanduser()
     kind = path.suffix.lower()
-    if types and kind != ".csv":
-        raise DataError(f"{where}: '{name}' has types of its own; `types` are for .csv files")
     if kind in _KINDS:
+        if types and kind != ".csv":
+            raise DataError(f"{where}: '{name}' has types of its own; `types` are for .csv files")
         return _file_rows(path, where, types or {})
     known = ", ".join(_KINDS)
     if is_there(path, where):
@@ -82,7 +88,7 @@ def stored_rows(
         raise DataError(
             f"{where}: there is no file '{name}'; give a file in {known} or a Hub dataset id"
         )
-    return _hub_rows(name, split, where)
+    return hub_rows(name, split, where, types, subset)
 
 
 def _file_rows(path: Path, where: str, types: Mapping[str, CellType]) -> list[Any]:
@@ -116,21 +122,6 @@ def is_there(path: Path, where: str) -> bool:
         return path.exists()
     except OSError as error:
         raise DataError(f"{where}: '{path}' cannot be read ({error.strerror})") from error
-
-
-def _hub_rows(name: str, split: str, where: str) -> list[Any]:
-    from datasets import load_dataset
-    from datasets.exceptions import DatasetsError
-
-    try:
-        return list(load_dataset(name, split=split))
-    except (DatasetsError, OSError, ValueError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DataError(
-            f"{where}: the Hub dataset '{name}', split '{split}', cannot be loaded "
-            f"({reason}); check the id and the network, or fetch it where there is one: hf "
-            f"download {name} --repo-type dataset --local-dir FOLDER, then {where}=FOLDER/FILE"
-        ) from error
 
 
 def _plain(value: Any) -> Any:

@@ -28,7 +28,7 @@ def rubric_rows(source: RubricSource, where: str) -> tuple[list[dict[str, Any]],
         DataError: the source cannot be read or reached, a criterion contradicts itself, or
             nothing can be used (the sentence says what was left out, and why).
     """
-    raw = stored_rows(source.rubrics, source.split, f"{where}.rubrics")
+    raw = stored_rows(source.rubrics, source.split, f"{where}.rubrics", subset=source.subset)
     try:
         rows, report = (
             healthbench_rows(raw, source.doubtful)

@@ -138,7 +138,9 @@ _DEMAND = re.compile(
 )
 _IMPERATIVE = re.compile(
     r"(?:do not|don't|please|avoid|refrain|never \w*[^s\W] |be (?:careful|sure|wary)|beware|"
-    r"remember|watch (?:out|for)|it is (?:important|essential|crucial|necessary) (?:not )?to)\b"
+    r"remember|watch (?:out|for)|ideally|preferably|it (?:is|would be) (?:important|essential|"
+    r"crucial|necessary|best|better|good|helpful|ideal|preferable) (?:not )?to|"
+    r"(?:an?|any|the) (?:good|ideal|perfect|excellent|high-quality) (?:response|answer|reply))\b"
 )
 _NEGATION = re.compile(
     r"(?:(?:does|do|did|is|are|was|were|has|have|had|can|could|will|would)(?:n't| not| never)|"

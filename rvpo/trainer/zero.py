@@ -64,7 +64,17 @@ def load_model(config: RunConfig, model_path: str) -> Any:
         )
     # The run samples by its own settings; these go with the saved model.
     model.generation_config, _ = savable(model_path, model.config, model.generation_config)
+    _freeze_what_reads_nothing(model)
     return model
+
+
+def _freeze_what_reads_nothing(model: Any) -> None:
+    """Leave what a model sees or hears with as it is: no token of text comes by it, and weight
+    decay alone would move it."""
+    halves = (model.get_decoder(), model.get_input_embeddings(), model.get_output_embeddings())
+    read = {id(p) for half in halves if half is not None for p in half.parameters()}
+    for parameter in model.parameters():
+        parameter.requires_grad_(id(parameter) in read)
 
 
 def initialize(model: Any, config: RunConfig, *, trainable: bool) -> Any:
@@ -164,9 +174,9 @@ def _decayed_or_not(model: Any, weight_decay: float) -> list[dict[str, Any]]:
     """Groups of parameters: matrices decay towards 0, norms and biases, which are vectors, do not,
     as in TRL."""
     if not weight_decay:
-        return [{"params": list(model.parameters()), "weight_decay": 0.0}]
+        return [{"params": [p for p in model.parameters() if p.requires_grad], "weight_decay": 0.0}]
     groups: dict[bool, list[Any]] = {True: [], False: []}
-    for parameter in model.parameters():
+    for parameter in filter(lambda p: p.requires_grad, model.parameters()):
         groups[len(parameter.ds_shape) > 1].append(parameter)
     return [
         {"params": parameters, "weight_decay": weight_decay if decays else 0.0}

@@ -104,6 +104,9 @@ The response should not imply that energy is created.
 The answer should not confuse speed with velocity.
 The response must not assume that friction is absent.
 Must not omit the units.
+Ideally mentions a follow-up visit.
+It would be best to name the units.
+A good response mentions rest.
 Shouldn't treat the gas as ideal at high pressure.
 The solution should avoid rounding in the middle.
 The response should state the sign convention.
