@@ -154,6 +154,7 @@ SEVERAL = {
 EXACT = dict.fromkeys(
     ("entropy", "clip_ratio/*"), "over the whole update; TRL takes the mean of micro-batches"
 )
+SIGNS = {"clip_ratio/*": "advantages of a constant group are 0; in TRL rounding gives them a sign"}
 MASK: dict[str, Any] = {
     "update": {"mask_truncated": True},
     "trl": {"mask_truncated_completions": True},
@@ -208,7 +209,7 @@ CASES: list[Case] = [
     ),
     case("GDPO", **GDPO),
     case("GDPO, missing scores", scores="missing", **GDPO),
-    case("GDPO, a constant group", scores="constant", **GDPO),
+    case("GDPO, a constant group", scores="constant", apart=SIGNS, **GDPO),
     case("GDPO, all groups constant", scores="all constant", **GDPO),
     case("clip-higher", update={"epsilon_high": 0.28}, trl={"epsilon_high": 0.28}),
     case("dual clip", update={"dual_clip": 1.3}, trl={"delta": 1.3}),
@@ -236,5 +237,20 @@ CASES: list[Case] = [
         steps=4,
         update={"schedule": "linear"},
         trl={"lr_scheduler_type": "linear"},
+    ),
+    case(
+        "sequence_truncate, truncated masked",
+        apart=MASKED,
+        update={**corrected("sequence_truncate", 2.0)["update"], **MASK["update"]},
+        trl={**corrected("sequence_truncate", 2.0)["trl"], **MASK["trl"]},
+    ),
+    *(
+        case(
+            f"KL {name}: its k3 is `kl`",
+            update={"beta": 0.3, "kl": name},
+            trl={"beta": 0.3},
+            apart=dict.fromkeys(("loss", "grad_norm"), f"{name} is minimised, which TRL has not"),
+        )
+        for name in ("k1", "k2")
     ),
 ]
