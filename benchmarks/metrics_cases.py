@@ -151,6 +151,9 @@ SEVERAL = {
     "grad_norm": "mean over the updates of the step; TRL logs the last one",
     "clip_ratio/*_m??": "extreme of the step; TRL's is the mean of those of its updates",
 }
+PARTS = dict.fromkeys(
+    ("entropy", "clip_ratio/*_mean"), "over all tokens of the step; TRL logs each update's mean"
+)
 EXACT = dict.fromkeys(
     ("entropy", "clip_ratio/*"), "over the whole update; TRL takes the mean of micro-batches"
 )
@@ -224,7 +227,7 @@ CASES: list[Case] = [
     case(
         "three mini-batches",
         "grpo",
-        apart=SEVERAL,
+        apart=SEVERAL | PARTS,
         off_policy=False,
         update={"mini_batches": 3},
         trl={"steps_per_generation": 3},
