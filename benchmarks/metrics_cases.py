@@ -151,9 +151,13 @@ SEVERAL = {
     "grad_norm": "mean over the updates of the step; TRL logs the last one",
     "clip_ratio/*_m??": "extreme of the step; TRL's is the mean of those of its updates",
 }
+PARTS = dict.fromkeys(
+    ("entropy", "clip_ratio/*_mean"), "over all tokens of the step; TRL logs each update's mean"
+)
 EXACT = dict.fromkeys(
     ("entropy", "clip_ratio/*"), "over the whole update; TRL takes the mean of micro-batches"
 )
+SIGNS = {"clip_ratio/*": "advantages of a constant group are 0; in TRL rounding gives them a sign"}
 MASK: dict[str, Any] = {
     "update": {"mask_truncated": True},
     "trl": {"mask_truncated_completions": True},
@@ -208,7 +212,7 @@ CASES: list[Case] = [
     ),
     case("GDPO", **GDPO),
     case("GDPO, missing scores", scores="missing", **GDPO),
-    case("GDPO, a constant group", scores="constant", **GDPO),
+    case("GDPO, a constant group", scores="constant", apart=SIGNS, **GDPO),
     case("GDPO, all groups constant", scores="all constant", **GDPO),
     case("clip-higher", update={"epsilon_high": 0.28}, trl={"epsilon_high": 0.28}),
     case("dual clip", update={"dual_clip": 1.3}, trl={"delta": 1.3}),
@@ -223,7 +227,7 @@ CASES: list[Case] = [
     case(
         "three mini-batches",
         "grpo",
-        apart=SEVERAL,
+        apart=SEVERAL | PARTS,
         off_policy=False,
         update={"mini_batches": 3},
         trl={"steps_per_generation": 3},
@@ -236,5 +240,20 @@ CASES: list[Case] = [
         steps=4,
         update={"schedule": "linear"},
         trl={"lr_scheduler_type": "linear"},
+    ),
+    case(
+        "sequence_truncate, truncated masked",
+        apart=MASKED,
+        update={**corrected("sequence_truncate", 2.0)["update"], **MASK["update"]},
+        trl={**corrected("sequence_truncate", 2.0)["trl"], **MASK["trl"]},
+    ),
+    *(
+        case(
+            f"KL {name}: its k3 is `kl`",
+            update={"beta": 0.3, "kl": name},
+            trl={"beta": 0.3},
+            apart=dict.fromkeys(("loss", "grad_norm"), f"{name} is minimised, which TRL has not"),
+        )
+        for name in ("k1", "k2")
     ),
 ]

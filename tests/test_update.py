@@ -278,6 +278,55 @@ def test_completions_cut_off_by_their_length_can_be_left_out(
     assert relative_difference(gradients(masked), gradients(plain)) < 1e-6
 
 
+@pytest.mark.parametrize("loss", ["dapo", "grpo", "dr_grpo"])
+def test_completions_cut_off_may_go_on_counting_as_samples(
+    tiny_model: Path, ranks: Ranks, loss: str
+) -> None:
+    rollout = make_rollout()
+    count, masked = len(rollout.samples), (2, 5, 6)
+    samples = [
+        replace(s, finish_reason="length") if row in masked else s
+        for row, s in enumerate(rollout.samples)
+    ]
+    cut = Rollout(samples=tuple(samples), group_size=GROUP)
+    found = {}
+    for left_out in ("drop", "count"):
+        policy = make_policy(
+            tiny_model, ranks, loss=loss, mask_truncated=True, left_out=left_out, mini_batches=1
+        )
+        accumulate(policy, cut, make_advantages(rollout), ranks)
+        found[left_out] = gradients(policy)
+    share = 1.0 if loss == "dapo" else (count - len(masked)) / count
+    expected = {name: share * gradient for name, gradient in found["drop"].items()}
+    assert relative_difference(found["count"], expected) < 1e-6
+
+
+def test_samples_without_a_score_may_take_part_with_an_advantage_of_0(
+    tiny_model: Path, ranks: Ranks
+) -> None:
+    rollout = make_rollout()
+    left = make_advantages(rollout, untrained=(3, 9))
+    policy = make_policy(tiny_model, ranks, left_out="count", beta=0.2, entropy_bonus=0.1)
+    counted = accumulate(policy, rollout, left, ranks)
+    everyone = replace(left, trained=torch.ones_like(left.trained))
+    plain = make_policy(tiny_model, ranks, beta=0.2, entropy_bonus=0.1)
+    assert accumulate(plain, rollout, everyone, ranks) == pytest.approx(counted, rel=1e-5)
+    assert relative_difference(gradients(policy), gradients(plain)) < 1e-6
+
+
+def test_a_step_of_which_all_was_cut_off_moves_nothing(tiny_model: Path, ranks: Ranks) -> None:
+    rollout = make_rollout()
+    samples = tuple(replace(s, finish_reason="length") for s in rollout.samples)
+    policy = make_policy(tiny_model, ranks, mask_truncated=True, left_out="count", mini_batches=2)
+    metrics = policy.update(replace(rollout, samples=samples), make_advantages(rollout))
+    assert metrics["trained_samples"] == 0
+    assert "grad_norm" not in metrics
+    one = tuple(replace(s, finish_reason="stop") if n == 0 else s for n, s in enumerate(samples))
+    metrics = policy.update(replace(rollout, samples=one), make_advantages(rollout))
+    assert metrics["trained_samples"] == 1
+    assert metrics["grad_norm"] > 0
+
+
 @pytest.mark.parametrize("beta", [0.0, 0.3])
 def test_two_ranks_give_the_gradient_of_one(tiny_model: Path, tmp_path: Path, beta: float) -> None:
     for size in (1, 2):

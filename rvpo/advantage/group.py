@@ -10,6 +10,9 @@ from rvpo.lazy import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
+_ROUNDING = 1e-12
+"""Of a mean in float64 over the samples of a step, relative to the largest or to 1."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GroupScores:
@@ -92,9 +95,12 @@ def whiten(values: Tensor, eps: float) -> Tensor:
         (A - mean A) / (std A + eps)                            GDPO, arXiv:2601.05242, eq. 6
 
     Args:
-        values: [R]; fewer than two, or all exactly equal, give exactly 0.
+        values: [R]; fewer than two, or all exactly equal, give exactly 0, as does one that differs
+            from the mean by rounding: its sign would say which side of a clip it is on.
         eps: added to the standard deviation.
     """
     if values.numel() < 2 or bool(values.min() == values.max()):
         return torch.zeros_like(values)
-    return (values - values.mean()) / (values.std() + eps)
+    centred = values - values.mean()
+    rounding = _ROUNDING * max(1.0, float(values.abs().max()))
+    return centred.where(centred.abs() > rounding, 0.0) / (values.std() + eps)

@@ -100,7 +100,8 @@ class PromptStream:
         return tuple(self.prompts[i] for i in order[skipped : skipped + self.per_step])
 
     def epochs(self, steps: int) -> float:
-        """How often so many steps have visited all prompts, as TRL counts its `epoch`."""
+        """How often so many steps have visited all prompts: TRL's `epoch`, where its batches divide
+        the prompts; of others it leaves the rest of each epoch out."""
         return steps * self.per_step / len(self.prompts)
 
     def _order(self, epoch: int) -> list[int]:

@@ -5,7 +5,8 @@ import statistics
 
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from rvpo.advantage import GDPO
 
@@ -88,3 +89,33 @@ def test_contributions_are_the_weights() -> None:
     assert metrics["advantage/weight/r0"] == pytest.approx(0.25)
     assert metrics["advantage/weight/r1"] == pytest.approx(0.75)
     assert metrics["advantage/variance_penalty"] == 0
+
+
+@settings(deadline=None)
+@given(
+    scores=st.lists(
+        st.lists(st.floats(0, 1, width=32), min_size=2, max_size=2), min_size=12, max_size=12
+    )
+)
+def test_a_group_that_nothing_tells_apart_is_on_neither_side_of_0(
+    scores: list[list[float]],
+) -> None:
+    """Rounding would have a sign, by which tokens count as clipped."""
+    constant = [[0.3, 0.7]] * 4
+    advantages = GDPO()(matrix([*scores, *constant], 4, [1.0, 0.3]))
+    assert advantages.values[12:].tolist() == [0, 0, 0, 0]
+
+
+@settings(deadline=None)
+@given(
+    constant=st.lists(st.booleans(), min_size=3, max_size=3),
+    score=st.floats(0.125, 1, width=32),
+)
+def test_frac_reward_zero_std_says_whether_anything_tells_the_step_apart(
+    constant: list[bool], score: float
+) -> None:
+    """As in TRL's normalize_then_sum; the share of groups has a name of its own."""
+    rows = [[score * (is_constant or n % 2)] for is_constant in constant for n in range(4)]
+    metrics = GDPO()(matrix(rows, 4, [0.3])).metrics
+    assert metrics["frac_reward_zero_std"] == all(constant)
+    assert metrics["advantage/dead_group_frac"] == pytest.approx(sum(constant) / 3)
