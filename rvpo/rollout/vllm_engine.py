@@ -12,8 +12,9 @@ import torch
 
 from rvpo.config import VllmConfig
 from rvpo.errors import ConfigError, EngineError
+from rvpo.ignore import ignore
 from rvpo.rollout.encoder import Encoder
-from rvpo.rollout.engine import OnSample, Weights, ignore
+from rvpo.rollout.engine import OnSample, Weights
 from rvpo.rollout.placement import Placement
 from rvpo.rollout.sleep import Sleep
 from rvpo.rollout.transport import settings, transport
