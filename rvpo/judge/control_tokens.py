@@ -55,6 +55,8 @@ _MARKER: Final = re.compile(
     | (?<=\])(?=~!?\w+[\[\]])
     | (?<=\])(?=<\])
     | (?<=\[)(?=\w+~\[)
+    # Words that switch a judge's thinking, where they stand for themselves: /think, /no_think.
+    | (?<!\S/)(?<=/)(?=(?:no_?)?think\b(?!>))
     # >>NAME<<, |||NAME|||, and pairs that no keyboard has.
     | (?<=>)(?=>[A-Z][A-Z0-9_]+<<)
     | (?<=\|)(?=\|\|[A-Z][A-Z0-9_]+\|\|\|)

@@ -34,6 +34,7 @@ ORDINARY = [
     "if a<=b and c>d", "p < .05 > q", "x <- y", "a->b", "a<<b>>2", "array<3>", "<3", "<=>", "<>",
     "$a<b$ and $c>d$", "a[i]<b[j]", "a[0][i]", "m[i][j]", "row[user_id]", "f(x)[key_name]",
     "[x] done", "[ ] to do", "[1]", "[Note]", "[link](https://a.example)", "a || b", "| a | b |",
+    "https://a.example/think", "and/or", "to /thinkers",
     "f <| x |> g", "p <|> q", "《红楼梦》", "【4】", "«mot»", "a > b >> c",
 ]  # fmt: skip
 
@@ -54,6 +55,11 @@ def test_a_marker_is_broken_by_a_space(marker: str, before: str, after: str) -> 
     broken = harmless(before + marker + after)
     assert marker not in broken
     assert broken.replace(" ", "") == (before + marker + after).replace(" ", "")
+
+
+@pytest.mark.parametrize("text", ["/think", "/no_think", "Yes. /no_think", "/nothink\n"])
+def test_a_word_that_switches_thinking_is_broken(text: str) -> None:
+    assert harmless(text) == text.replace("/", "/ ")
 
 
 @pytest.mark.parametrize("text", ORDINARY)
