@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Final
 
 from rvpo.config import RunConfig
 from rvpo.data.prompts import PromptStream
 from rvpo.errors import ConfigError, RewardError
+from rvpo.judge.config import JudgeConfig
+from rvpo.judge.hint import hint
+from rvpo.judge.probe import probe
+from rvpo.judge.types import Usage
 from rvpo.model_files import reading_model
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.suite import RewardSuite
@@ -26,6 +32,11 @@ _ANSWERS = (
 )
 """No words, thoughts, and characters that are rarely met."""
 _GOOD = "The answer is 4."
+_WRONG: Final = re.compile(
+    r"http (?!408|409|425|429)[34]\d\d|quota used up|connection|unknown host|tls|no completion"
+    r"|schema refused"
+)
+"""Failures of a judge whose address, key, name or settings are wrong, and not its day bad."""
 
 
 def rehearse_saving(
@@ -92,6 +103,36 @@ def rehearse_rewards(
         replace(score, rewards=functions).begin().collect(rollout)
     except RewardError as error:
         raise RewardError(f"{error}; so found in a rehearsal on invented answers") from error
+
+
+def rehearse_judge(judge: JudgeConfig, say: Callable[[str], None]) -> Usage | None:
+    """Ask the judge one question, which every endpoint may answer.
+
+    A judge that the run serves itself is not there yet and is not asked.
+
+    Args:
+        say: hears of a judge that is only busy, or gives no verdict that can be read.
+
+    Returns:
+        What it took.
+
+    Raises:
+        ConfigError: a key is missing, or an endpoint cannot be used.
+        RewardError: it will not answer, however often it is asked.
+    """
+    if judge.serve is not None:
+        return None
+    answer = probe(judge)
+    if answer.failure is None:
+        return answer.usage
+    asked = f"{judge.model!r} at {', '.join(endpoint.url for endpoint in judge.endpoints)}"
+    found = f"judge: {asked} gave no verdict in a rehearsal: {answer.failure}"
+    found += f", and said {answer.detail!r}" if answer.detail else ""
+    if all(map(_WRONG.fullmatch, (answer.failure, *answer.usage.attempt_failures))):
+        known = hint(answer.failure, answer.detail) or "see that it is up and takes such requests"
+        raise RewardError(f"{found}; {known}")
+    say(f"{found}; the run goes on and asks again")
+    return answer.usage
 
 
 def invented(prompts: Sequence[Prompt], encoder: Encoder, group_size: int) -> Rollout:

@@ -46,6 +46,36 @@ def test_every_rank_knows_its_place(tmp_path: Path, marks: Path) -> None:
     assert second == ["1", *first[1:]]
 
 
+MEET = """
+from pathlib import Path
+from rvpo.trainer.ranks import Ranks
+ranks = Ranks.join(1)
+assert ranks.gather_objects(ranks.rank) == list(range(ranks.size))
+held = {os.readlink(file) for file in Path('/proc/self/fd').iterdir() if file.is_symlink()}
+rows = [line.split() for name in ('tcp', 'tcp6')
+        for line in Path(f'/proc/self/net/{name}').read_text().splitlines()[1:]]
+mine = [row[1] for row in rows if row[3] == '0A' and f'socket:[{row[9]}]' in held]
+meeting = Path(os.environ.get('RVPO_RENDEZVOUS', '/'))
+note = f"{meeting.parent} {meeting.parent.stat().st_mode & 0o777:o} {' '.join(mine)}"
+open(sys.argv[1] + f'/{ranks.rank}', 'w').write(note)
+ranks.wait()
+ranks.leave()
+"""
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_ranks_of_one_machine_meet_where_nobody_else_can(
+    processes: int, tmp_path: Path, marks: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    assert launch([str(tmp_path / "out")], processes, program(tmp_path, marks, MEET)) == 0
+    for rank in range(processes):
+        folder, mode, *listening = (tmp_path / "out" / f"{rank}").read_text().split()
+        assert mode == "700"
+        assert not Path(folder).exists()
+        assert not [a for a in listening if not a.partition(":")[0].strip("0")]  # of all networks
+
+
 def test_one_sentence_is_shown_when_every_rank_has_it(
     tmp_path: Path, marks: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import CancelledError
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from transformers import T5Config
 
 from rvpo.errors import ConfigError, RewardError
-from rvpo.rehearsal import rehearse_rewards, rehearse_saving
+from rvpo.judge.child import hold_port
+from rvpo.judge.client import JudgeClient
+from rvpo.judge.config import EndpointConfig, JudgeConfig, ServeConfig
+from rvpo.judge.probe import Counted
+from rvpo.judge.types import Job, Question, Usage
+from rvpo.judge.workers import JudgeWorkers
+from rvpo.rehearsal import rehearse_judge, rehearse_rewards, rehearse_saving
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.suite import RewardSuite
 from tests.configs import tiny_config
 from tests.fakes import make_prompt
+from tests.judge.server import FakeEndpoint, completion
 from tests.test_generation_defaults import UNSAVABLE
 from tests.test_stops import changed, read
 
@@ -40,6 +50,105 @@ def test_a_reward_meets_answers_of_the_shape_of_the_run(tiny_model: Path) -> Non
     assert "" in texts
     assert len(set(texts)) > 3
     assert all(given["completion_ids"])
+
+
+def judge(*urls: str, **settings: Any) -> JudgeConfig:
+    return JudgeConfig(
+        model="judge", endpoints=tuple(EndpointConfig(url=url) for url in urls), **settings
+    )
+
+
+@pytest.mark.parametrize("status", [301, 400, 401, 402, 403, 404, 405, 410, 413, 422])
+def test_a_judge_that_will_never_answer_stops_the_run(status: int) -> None:
+    said: list[str] = []
+    with (
+        FakeEndpoint(script=lambda body: web.Response(status=status, text="so it is")) as endpoint,
+        pytest.raises(RewardError, match=f"gave no verdict in a rehearsal: .*{status}.*so it is"),
+    ):
+        rehearse_judge(judge(endpoint.url), said.append)
+    assert not said
+
+
+def test_an_address_without_a_judge_stops_the_run() -> None:
+    with hold_port("127.0.0.1") as held:
+        nowhere = f"http://127.0.0.1:{held.getsockname()[1]}/v1"
+        with pytest.raises(RewardError, match="rehearsal: connection; see that the endpoint's url"):
+            rehearse_judge(judge(nowhere), print)
+        with FakeEndpoint(truth=lambda shown: True) as endpoint:
+            rehearse_judge(judge(nowhere, endpoint.url), print)  # another takes over
+    with (
+        FakeEndpoint(script=lambda body: web.Response(text="<html>Welcome</html>")) as endpoint,
+        pytest.raises(RewardError, match="rehearsal: no completion, and said '<html>Welcome"),
+    ):
+        rehearse_judge(judge(endpoint.url), print)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        lambda: web.Response(status=429),
+        lambda: web.Response(status=503, text="busy"),
+        lambda: web.Response(status=500),
+        lambda: web.json_response(completion("I like it.")),
+        lambda: web.json_response(completion("")),
+    ],
+)
+def test_a_judge_with_a_bad_day_does_not_stop_the_run(
+    reply: Callable[[], web.StreamResponse],
+) -> None:
+    said: list[str] = []
+    with FakeEndpoint(script=lambda body: reply()) as endpoint:
+        spent = rehearse_judge(judge(endpoint.url, deadline_s=1.0), said.append)
+    assert spent is not None
+    assert spent.requests == len(endpoint.seen.arrivals) >= 1
+    assert "the run goes on" in said[0]
+
+
+def test_a_judge_that_the_run_serves_is_not_asked_before_it_is_there() -> None:
+    assert rehearse_judge(JudgeConfig(serve=ServeConfig(model="any/model")), print) is None
+
+
+def test_a_missing_key_is_told_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RVPO_TEST_KEY", raising=False)
+    endpoint = EndpointConfig(url="http://127.0.0.1:1/v1", key_variable="RVPO_TEST_KEY")
+    with pytest.raises(ConfigError, match="RVPO_TEST_KEY holds no API key"):
+        rehearse_judge(JudgeConfig(model="judge", endpoints=(endpoint,)), print)
+
+
+def test_the_first_question_is_remembered_nowhere_and_counted_once(tmp_path: Path) -> None:
+    with FakeEndpoint(truth=lambda shown: True) as endpoint:
+        settings = judge(endpoint.url, cache=tmp_path / "cache.sqlite")
+        for number in (1, 2):
+            spent = rehearse_judge(settings, print)
+            assert len(endpoint.seen.arrivals) == number
+        assert spent is not None
+        with (
+            closing(JudgeWorkers.start(settings)) as workers,
+            closing(JudgeClient(workers.addresses)) as client,
+        ):
+            counted = Counted(client, spent)
+            answers = [counted.submit(job(text)).result(20)[0] for text in "ab"]
+    assert [answer.usage.requests for answer in answers] == [2, 1]
+    assert [answer.usage.input_tokens for answer in answers] == [200, 100]
+    assert len(endpoint.seen.arrivals) == 4
+
+
+def test_a_counted_judge_that_is_given_up_cancels_what_waits() -> None:
+    with FakeEndpoint(latency_s=30.0, truth=lambda shown: True) as endpoint:
+        settings = judge(endpoint.url, cache=None)
+        with (
+            closing(JudgeWorkers.start(settings)) as workers,
+            closing(JudgeClient(workers.addresses)) as client,
+        ):
+            counted = Counted(client, Usage(requests=1))
+            asked = counted.submit(job("a"))
+            counted.cancel()
+            with pytest.raises(CancelledError):
+                asked.result(20)
+
+
+def job(response: str) -> Job:
+    return Job(conversation=(), response=response, questions=(Question("criterion", "Is kind."),))
 
 
 def of_empty(completions: list[Any], **columns: Any) -> list[float]:

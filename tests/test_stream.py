@@ -12,9 +12,10 @@ from torch import Tensor
 
 from rvpo.data.prompts import PromptStream
 from rvpo.errors import EngineError
+from rvpo.ignore import ignore
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.suite import RewardSuite
-from rvpo.rollout.engine import OnSample, ignore
+from rvpo.rollout.engine import OnSample
 from rvpo.rollout.stream import Ahead, InTurn, RolloutStream, Sampler
 from rvpo.trainer.ranks import Ranks
 from rvpo.types import Prompt, Rollout

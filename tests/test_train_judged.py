@@ -159,8 +159,9 @@ def test_the_same_run_again_asks_nothing_and_learns_the_same(
 ) -> None:
     with FakeEndpoint(truth=truth) as endpoint:
         train(write_config(tiny_model, tmp_path, **judged(endpoint, undisturbed.cache)))
-    assert not endpoint.seen.arrivals
+    assert len(endpoint.seen.arrivals) == 1  # in the rehearsal
     run = tmp_path / "run"
+    assert sum(row["judge/requests"] for row in metrics(run)) == 1
     assert [row["judge/cached_frac"] for row in metrics(run)] == [1] * STEPS
     assert learned(run) == learned(undisturbed.run)
     assert samples(run) == samples(undisturbed.run)
@@ -192,7 +193,7 @@ def test_a_judge_that_fails_stops_the_run_before_it_trains_and_resuming_complete
     run = tmp_path / "run"
 
     def refuse(body: Any) -> web.Response | None:
-        return web.Response(status=500) if len(failing.seen.arrivals) > 2 * PER_STEP else None
+        return web.Response(status=500) if len(failing.seen.arrivals) > 1 + 2 * PER_STEP else None
 
     with hold_port("127.0.0.1") as held:
         port = held.getsockname()[1]
@@ -203,7 +204,9 @@ def test_a_judge_that_fails_stops_the_run_before_it_trains_and_resuming_complete
             output = train(config, code=2)
         check_stopped(output, run, "http 500")
         output = train(config, "--resume", code=2)  # nobody listens now
-        check_stopped(output, run, "connection")
+        assert "gave no verdict in a rehearsal: connection" in " ".join(output.split())
+        assert "sharding the model" not in output
+        check_kept(output, run)
         with FakeEndpoint(truth=truth, port=port):
             train(config, "--resume")
     assert samples(run) == samples(undisturbed.run)
@@ -215,6 +218,10 @@ def check_stopped(output: str, run: Path, reason: str) -> None:
     assert f"judge: {PER_STEP} of the {PER_STEP} verdicts of this step are missing" in words
     assert reason in words
     assert "more than judge.budget.step=0.1 allows; nothing was trained on them" in words
+    check_kept(output, run)
+
+
+def check_kept(output: str, run: Path) -> None:
     assert "Traceback" not in output
     assert count_steps(run) == 2
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"step-000001", "step-000002"}

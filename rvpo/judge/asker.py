@@ -11,6 +11,7 @@ import random
 from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Final, Self
 
 import aiohttp
@@ -112,11 +113,8 @@ class Asker:
 
     async def __aenter__(self) -> Self:
         self._router = Router(self._endpoints, self._config.deadline_s)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # each call has its own
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
+        sockets = {endpoint.socket for endpoint in self._endpoints}
+        self._sessions = {socket: _session(socket) for socket in sockets}
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -124,7 +122,8 @@ class Asker:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._session.close()
+        for session in self._sessions.values():
+            await session.close()
         if self._cache is not None:
             await self._cache.close()
 
@@ -272,7 +271,8 @@ class Asker:
         timeout_s = min(self._config.timeout_s, asking.deadline - started)
         asking.sent += 1
         try:
-            reply = await endpoint.call(self._session, permit, body, timeout_s, with_schema)
+            session = self._sessions[endpoint.socket]
+            reply = await endpoint.call(session, permit, body, timeout_s, with_schema)
             self._router.heard()
             if asking.refused_by is endpoint:
                 endpoint.structured = False  # so it was the schema, not the prompt
@@ -313,6 +313,20 @@ class Asker:
         if quantile is None or len(self._latencies) < HEDGE_SAMPLES:
             return None
         return sorted(self._latencies)[int(quantile * len(self._latencies))]
+
+
+def _session(socket: Path | None) -> aiohttp.ClientSession:
+    """Connections over the network, or all to one Unix socket."""
+    connector = (
+        aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S)
+        if socket is None
+        else aiohttp.UnixConnector(str(socket), limit=0, keepalive_timeout=_KEEP_ALIVE_S)
+    )
+    return aiohttp.ClientSession(
+        connector=connector,
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # each call has its own
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
 
 
 def _lost(failure: Failure, usage: Usage | None = None) -> Answer:

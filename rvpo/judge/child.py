@@ -17,7 +17,7 @@ _HIDDEN: Final = (
     *("WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE"),
     *("MASTER_ADDR", "MASTER_PORT"),
     # A rank's ways to its launcher, one of them a file descriptor that no child has.
-    *("RVPO_LAUNCHER", "RVPO_REASON_FD"),
+    *("RVPO_LAUNCHER", "RVPO_REASON_FD", "RVPO_RENDEZVOUS"),
 )
 
 

@@ -99,6 +99,9 @@ class EndpointConfig(Section):
     """Base address, such as https://api.openai.com/v1."""
     model: str | None = None
     """The judge's name at this endpoint; `judge.model` if left out."""
+    socket: Annotated[FilePath, PlainSerializer(str)] | None = None
+    """A Unix socket of this machine to ask through instead of the network: `url` then says no more
+    than the path."""
     key_variable: Annotated[str, AfterValidator(_variable)] | None = None
     """The environment variable that holds the API key; no key is sent if left out."""
     key_in_clear: bool = False
@@ -117,7 +120,8 @@ class EndpointConfig(Section):
     @model_validator(mode="after")
     def _key_is_encrypted(self) -> Self:
         parts = urlsplit(self.url)
-        is_open = parts.scheme == "http" and not is_this_machine(parts.hostname or "")
+        is_here = self.socket is not None or is_this_machine(parts.hostname or "")
+        is_open = parts.scheme == "http" and not is_here
         if self.key_variable is not None and is_open and not self.key_in_clear:
             raise ValueError(
                 f"the key in {self.key_variable} would go to {parts.hostname} over http://, where "

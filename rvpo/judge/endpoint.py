@@ -107,9 +107,11 @@ class Endpoint:
         """False once it has refused a schema and answered without."""
         self.broken: Failure | None = None
         """Why it will never answer."""
+        self.socket = config.socket
+        """The Unix socket that it listens on; None on the network."""
         self._config = config
         self._url = _completions(config)
-        self._proxy = proxy_of(self._url)
+        self._proxy = None if config.socket is not None else proxy_of(self._url)
         self._window = Window(self.concurrency)
         self._breaker = Breaker()
         self._denials = Denials()

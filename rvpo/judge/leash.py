@@ -1,15 +1,19 @@
-"""A command that ends with whoever started it: `python -m rvpo.judge.leash -- COMMAND...`
+"""A command that ends with whoever started it:
+
+    python -m rvpo.judge.leash [FOLDER] -- COMMAND...
 
 The command runs in a process group of its own. The whole group is ended when the leash's standard
 input closes, which it does however its owner dies, when the leash is terminated, and when the
 command ends by itself and leaves others behind. Where the leash itself is killed, the kernel sends
-SIGTERM to the command (on Linux). SIGINT is left to the owner.
+SIGTERM to the command (on Linux). SIGINT is left to the owner. A folder that is named is the
+command's own, and gone with it.
 """
 
 from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -79,9 +83,16 @@ def _released() -> bool:
 
 
 def main() -> None:
-    if sys.argv[1:2] != ["--"] or not sys.argv[2:]:
-        sys.exit("usage: python -m rvpo.judge.leash -- COMMAND...")
-    sys.exit(leash(sys.argv[2:]))
+    at = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    folders, command = sys.argv[1:at], sys.argv[at + 1 :]
+    if len(folders) > 1 or not command:
+        sys.exit("usage: python -m rvpo.judge.leash [FOLDER] -- COMMAND...")
+    try:
+        status = leash(command)
+    finally:
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

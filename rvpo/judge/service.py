@@ -9,6 +9,7 @@ from rvpo.judge.client import JudgeAddresses, JudgeClient
 from rvpo.judge.config import JudgeConfig
 from rvpo.judge.endpoint import all_endpoints
 from rvpo.judge.server import JudgeServer, fingerprint
+from rvpo.judge.types import Usage
 from rvpo.judge.workers import JudgeWorkers
 from rvpo.model_files import resolve_model
 
@@ -22,12 +23,16 @@ class JudgeService:
     Args:
         is_main: whether this is rank 0.
         on_gpu: where a served judge runs.
+        spent: what it took to ask the judge before, for whoever counts.
 
     Raises:
         ConfigError: there is no such model to serve, or an endpoint cannot be used.
     """
 
-    def __init__(self, config: JudgeConfig, *, is_main: bool, on_gpu: bool) -> None:
+    def __init__(
+        self, config: JudgeConfig, *, is_main: bool, on_gpu: bool, spent: Usage | None = None
+    ) -> None:
+        self.spent = spent
         self._config = config
         self._is_main = is_main
         self._open = ExitStack()

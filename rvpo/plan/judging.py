@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from rvpo.config import RunConfig
 from rvpo.doctor import Finding
 from rvpo.errors import RvpoError
-from rvpo.judge.client import JudgeClient
 from rvpo.judge.config import EndpointConfig, JudgeConfig
 from rvpo.judge.hint import hint
+from rvpo.judge.probe import probe
 from rvpo.judge.prompt import messages
-from rvpo.judge.types import Answer, Job, Question
-from rvpo.judge.workers import JudgeWorkers
+from rvpo.judge.types import Job, Question
 from rvpo.rewards.rubric import RubricReward
 from rvpo.types import Prompt
 
@@ -22,13 +21,6 @@ CHARACTERS = 4
 _REPLY_TOKENS = 60  # of a verdict with its reason, in JSON
 _BARE_REPLY_TOKENS = 10
 _READ_PROMPTS = 500  # as many are rendered to measure what a call is long
-_PATIENCE_S = 20.0
-
-_QUESTION = Job(
-    conversation=(("user", "What is 2 + 2? Answer with one number."),),
-    response="4",
-    questions=(Question("criterion", "The response is the number four."),),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,12 +136,9 @@ def _called(config: RunConfig, endpoint: EndpointConfig, asked: Load | None) -> 
     name = endpoint.model or judge.model
     remedy = f"see that {endpoint.url} is up, offers {name!r} and takes the key"
     try:
-        answer = _ask(judge, endpoint)
+        answer = probe(judge.model_copy(update={"endpoints": (endpoint,)}))
     except RvpoError as error:  # it was not asked, and the sentence says what to do
         return Finding("judge", "missing", str(error))
-    except TimeoutError:
-        found = f"{endpoint.url}: no answer within {2 * _PATIENCE_S:.0f} s"
-        return Finding("judge", "missing", found, remedy)
     if answer.value is None:
         found = f"{endpoint.url} gave no verdict: {answer.failure}"
         if answer.detail:
@@ -168,37 +157,6 @@ def _called(config: RunConfig, endpoint: EndpointConfig, asked: Load | None) -> 
     if answer.value != 1:
         return Finding("judge", "note", f"{found}, but said that 2 + 2 is not 4")
     return Finding("judge", "ok", found)
-
-
-def _ask(judge: JudgeConfig, endpoint: EndpointConfig) -> Answer:
-    """One question, asked as the run would ask it, but of this endpoint alone and unremembered.
-
-    Raises:
-        RvpoError: the workers do not start, such as where the key is not set.
-        TimeoutError: there was no answer.
-    """
-    patience = min(judge.timeout_s, _PATIENCE_S)
-    once = judge.model_copy(
-        update={
-            "endpoints": (endpoint,),
-            "cache": None,
-            "attempts": 2,
-            "timeout_s": patience,
-            "deadline_s": min(judge.deadline_s, 1.5 * patience),
-            "hedge_quantile": None,
-            "workers": 1,
-        }
-    )
-    workers = JudgeWorkers.start(once)
-    try:
-        client = JudgeClient(workers.addresses, patience)
-        try:
-            (answer,) = client.submit(_QUESTION).result(2 * _PATIENCE_S)
-        finally:
-            client.close()
-    finally:
-        workers.close()
-    return answer
 
 
 def _step_time(endpoint: EndpointConfig, asked: Load, calls: float, seconds: float) -> str:

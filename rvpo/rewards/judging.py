@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Any, Final, Protocol
 
 from rvpo.errors import RewardError
+from rvpo.ignore import ignore
 from rvpo.judge.config import BudgetConfig
 from rvpo.judge.types import Answer, Job, Question
 from rvpo.rewards.rubric import RubricReward
@@ -26,10 +27,6 @@ _TOO_FEW = 20
 
 
 Notice = Callable[[str], None]
-
-
-def ignore(text: str) -> None:
-    """A `Notice` for those who need none."""
 
 
 class Judge(Protocol):

@@ -9,13 +9,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rvpo.advantage.schedule import value_at
+from rvpo.ignore import ignore
 from rvpo.judge.config import BudgetConfig
 from rvpo.own import own
 from rvpo.rewards.budget import keep_within
 from rvpo.rewards.cell import Cell, Column, assemble
 from rvpo.rewards.condition import conditioned
 from rvpo.rewards.event_loop import EventLoop
-from rvpo.rewards.judging import Judge, Judging, Notice, Verdicts, ignore
+from rvpo.rewards.judging import Judge, Judging, Notice, Verdicts
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.tally import Tally

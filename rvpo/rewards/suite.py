@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from rvpo.errors import ConfigError, DataError
+from rvpo.ignore import ignore
 from rvpo.imports import import_function
 from rvpo.judge.config import BudgetConfig
 from rvpo.rewards.config import FunctionRewardConfig, RewardConfig, RubricRewardConfig
 from rvpo.rewards.event_loop import EventLoop
-from rvpo.rewards.judging import Judge, Notice, ignore
+from rvpo.rewards.judging import Judge, Notice
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.scoring import AnyReward, Scoring, column_names

@@ -8,14 +8,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from rvpo.ignore import ignore
 from rvpo.types import Prompt, Rollout, Sample, Sampling
 
 OnSample = Callable[[int, Sample], None]
 """Told of each sample when it is finished, with its row in the rollout to come."""
-
-
-def ignore(row: int, sample: Sample) -> None:
-    """An `OnSample` for those who wait for the whole rollout."""
 
 
 class Weights(Protocol):

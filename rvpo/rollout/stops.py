@@ -7,13 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from rvpo.errors import ConfigError
+from rvpo.ignore import ignore
 
 _SENTINEL = "quartz"
 """An answer that no template writes by itself."""
-
-
-def ignore(text: str) -> None:
-    """Nobody is told."""
 
 
 def read_stops(

@@ -11,8 +11,9 @@ from transformers import GenerationConfig
 
 from rvpo.config import TransformersConfig
 from rvpo.errors import EngineError
+from rvpo.ignore import ignore
 from rvpo.rollout.encoder import Encoder
-from rvpo.rollout.engine import OnSample, ignore
+from rvpo.rollout.engine import OnSample
 from rvpo.types import Prompt, Rollout, Sample, Sampling
 
 _Settings: Any = GenerationConfig  # which has no types

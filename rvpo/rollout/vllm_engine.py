@@ -12,8 +12,10 @@ import torch
 
 from rvpo.config import VllmConfig
 from rvpo.errors import ConfigError, EngineError
+from rvpo.ignore import ignore
+from rvpo.private_folder import private_folder
 from rvpo.rollout.encoder import Encoder
-from rvpo.rollout.engine import OnSample, Weights, ignore
+from rvpo.rollout.engine import OnSample, Weights
 from rvpo.rollout.placement import Placement
 from rvpo.rollout.sleep import Sleep
 from rvpo.rollout.transport import settings, transport
@@ -51,7 +53,9 @@ class VllmEngine:
         self._encoder = encoder
         self._in_process = placement.in_process
         self._has_weights = False
-        _prepare_environment(config, placement.in_process)
+        # Where its processes speak to one another, and take objects that run code when read.
+        sockets = None if placement.in_process else private_folder("rvpo-engine-")
+        _prepare_environment(config, sockets)
         try:
             from vllm import LLM, SamplingParams
             from vllm.sampling_params import RequestOutputKind
@@ -223,15 +227,21 @@ def _options(config: VllmConfig, max_context_tokens: int, sleeps: bool) -> dict[
     return options
 
 
-def _prepare_environment(config: VllmConfig, in_process: bool) -> None:
-    """vLLM reads these from the environment alone."""
-    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0" if in_process else "1"
+def _prepare_environment(config: VllmConfig, sockets: Path | None) -> None:
+    """vLLM reads these from the environment alone.
+
+    Args:
+        sockets: the folder for them; None for an engine in process, which has none.
+    """
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0" if sockets is None else "1"
+    if sockets is not None:
+        os.environ["VLLM_RPC_BASE_PATH"] = str(sockets)
     os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(config.cpu_kv_cache_gib)
     os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     # Its traces belong to the launcher's log, not between the lines about steps.
     os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
-    if not in_process:
+    if sockets is not None:
         # Threads that spin until the others are done slow one another down tenfold where the
         # trainer wants the same cores.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -21,8 +21,12 @@ GRACE_S = 30.0
 """How long the other ranks may take to end once one has."""
 
 _USER_ERROR = 2
+# Where ranks on one machine speak to one another, unless the user says otherwise.
+_LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo"} if os.path.exists("/sys/class/net/lo") else {}
 LAUNCHER = "RVPO_LAUNCHER"
 """The environment variable with the process without which a rank must not live."""
+RENDEZVOUS = "RVPO_RENDEZVOUS"
+"""The environment variable with the file in which the ranks of a launcher find one another."""
 _REASON = "RVPO_REASON_FD"
 
 
@@ -50,13 +54,16 @@ def launch(
         stack.callback(_kill, ranks)
         asked = stack.enter_context(_signals())
         port = free_port()
+        # Of mode 0700: a port would be open to every user, and to the network.
+        meeting = stack.enter_context(tempfile.TemporaryDirectory(prefix="rvpo-ranks-"))
         for rank in range(processes):
             log = logs[rank]
             note = reasons[rank].fileno()
             ranks.append(
                 subprocess.Popen(
                     [*program, *arguments],
-                    env=_environment(rank, processes, port) | {_REASON: str(note)},
+                    env=_environment(rank, processes, port)
+                    | {_REASON: str(note), RENDEZVOUS: os.path.join(meeting, "ranks")},
                     pass_fds=[note],
                     stdin=subprocess.DEVNULL,
                     stdout=log if rank else None,
@@ -108,6 +115,7 @@ def _environment(rank: int, processes: int, port: int) -> dict[str, str]:
     threads = max(1, len(os.sched_getaffinity(0)) // processes)
     return {
         "OMP_NUM_THREADS": str(threads),  # ranks that take every core each slow one another down
+        **_LOOPBACK,
         **os.environ,
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),

@@ -9,12 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 
 from rvpo.errors import RankError
+from rvpo.trainer.launch import RENDEZVOUS
 from rvpo.types import Advantages, Rewards
 
 T = TypeVar("T")
@@ -43,9 +44,13 @@ class Ranks:
         on_gpu = torch.cuda.is_available()
         backend = "nccl" if on_gpu else "gloo"
         timeout = timedelta(minutes=patience_minutes)
+        rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        store = _meeting_place(size)
+        if store is not None and not dist.is_initialized():
+            dist.init_process_group(
+                backend, store=store, rank=rank, world_size=size, timeout=timeout
+            )
         state = PartialState(cpu=not on_gpu, backend=backend, timeout=timeout)
-        if not dist.is_initialized():  # accelerate forms no group for a single process
-            dist.init_process_group(backend, timeout=timeout)
         return Ranks(rank=state.process_index, size=state.num_processes, device=state.device)
 
     @property
@@ -151,6 +156,15 @@ def _stacked(
         for part, start in zip(parts, starts, strict=True)
         for (row, column), value in part.items()
     }
+
+
+def _meeting_place(size: int) -> Any:
+    """Where ranks of one machine find one another, which no other user can reach; None where they
+    meet over the network, at MASTER_ADDR."""
+    if size == 1:
+        return dist.HashStore()  # type: ignore[attr-defined]
+    file = os.environ.get(RENDEZVOUS)
+    return None if file is None else dist.FileStore(file, size)  # type: ignore[attr-defined]
 
 
 def free_port() -> int:

@@ -16,9 +16,16 @@ from rvpo.evaluate.benchmark import Benchmark
 from rvpo.evaluate.build import judged_by, needs_judge, read_benchmarks
 from rvpo.evaluate.during import DuringTraining
 from rvpo.evaluate.measure import check_lengths
+from rvpo.judge.probe import Counted
 from rvpo.judge.service import JudgeService
+from rvpo.judge.types import Usage
 from rvpo.provenance import provenance
-from rvpo.rehearsal import rehearse_rewards, rehearse_saving, rehearse_trackers
+from rvpo.rehearsal import (
+    rehearse_judge,
+    rehearse_rewards,
+    rehearse_saving,
+    rehearse_trackers,
+)
 from rvpo.report.constant import ConstantRewards
 from rvpo.report.curves import draw_curves
 from rvpo.report.display import Display
@@ -74,13 +81,13 @@ def _run(config: RunConfig, resume: bool, ranks: Ranks, display: Display, consol
     else:
         folder.require_free()
     inputs = read_inputs(config, display.say)
-    _rehearse(config, inputs, ranks, display)
+    spent = _rehearse(config, inputs, ranks, display)
     with ExitStack() as stack:
         stack.callback(inputs.score.close)
         benchmarks = read_benchmarks(config.evaluate.benchmarks, config.judge, display.say)
         for benchmark in benchmarks:
             check_lengths(benchmark, inputs.encoder)
-        judge = _start_judge(config, inputs, ranks, stack)
+        judge = _start_judge(config, inputs, spent, ranks, stack)
         display.phase("sharding the model with DeepSpeed ZeRO-3")
         policy = ZeroPolicy(config, inputs.model_path, ranks, display.say)
         display.phase(f"starting {config.rollout.engine.name}")
@@ -127,9 +134,14 @@ def _run(config: RunConfig, resume: bool, ranks: Ranks, display: Display, consol
         console.print(f"model   {folder.model}", markup=False, highlight=False)
 
 
-def _rehearse(config: RunConfig, inputs: Inputs, ranks: Ranks, display: Display) -> None:
-    """What would fail after the first step or at the end fails here, on every rank alike."""
+def _rehearse(config: RunConfig, inputs: Inputs, ranks: Ranks, display: Display) -> Usage | None:
+    """What would fail after the first step or at the end fails here, on every rank alike.
+
+    Returns:
+        What the judge was asked for, on the rank that asked.
+    """
     display.phase("rehearsing rewards and saving")
+    spent: Usage | None = None
     path, trusted = inputs.model_path, config.model.trust_remote_code
     failed: RvpoError | None = None
     if ranks.is_main:
@@ -137,21 +149,28 @@ def _rehearse(config: RunConfig, inputs: Inputs, ranks: Ranks, display: Display)
             rehearse_trackers(config)
             rehearse_saving(path, inputs.encoder, trusted, display.say)
             rehearse_rewards(config, inputs.score, inputs.train, inputs.encoder)
+            if config.judge is not None and _is_judged(config, inputs):
+                display.phase("asking the judge a first question")
+                spent = rehearse_judge(config.judge, display.say)
         except RvpoError as error:
             failed = error
     if any(ranks.gather_objects(failed is not None)):
         raise failed or RewardError("the rehearsal failed on the main rank, which says why")
+    return spent
+
+
+def _is_judged(config: RunConfig, inputs: Inputs) -> bool:
+    return inputs.score.is_judged or needs_judge(config.evaluate.benchmarks)
 
 
 def _start_judge(
-    config: RunConfig, inputs: Inputs, ranks: Ranks, stack: ExitStack
+    config: RunConfig, inputs: Inputs, spent: Usage | None, ranks: Ranks, stack: ExitStack
 ) -> JudgeService | None:
     """A judge, where a reward needs one: on its way up while everything else starts."""
-    wanted = inputs.score.is_judged or needs_judge(config.evaluate.benchmarks)
-    if config.judge is None or not wanted:
+    if config.judge is None or not _is_judged(config, inputs):
         return None
     on_gpu = ranks.device.type == "cuda"
-    judge = JudgeService(config.judge, is_main=ranks.is_main, on_gpu=on_gpu)
+    judge = JudgeService(config.judge, is_main=ranks.is_main, on_gpu=on_gpu, spent=spent)
     stack.callback(judge.close)
     return judge
 
@@ -171,7 +190,8 @@ def _connect_judge(
     client = judge.connect(ranks.gather_objects)
     score = inputs.score
     if score.is_judged:
-        score = score.judged_by(client, config.judge.budget, display.phase)
+        asked = client if judge.spent is None else Counted(client, judge.spent)
+        score = score.judged_by(asked, config.judge.budget, display.phase)
     return replace(inputs, score=score), judged_by(benchmarks, client)
 
 

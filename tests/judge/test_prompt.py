@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rvpo.judge.prompt import PROMPT_VERSION, harmless, messages
+from rvpo.judge.control_tokens import harmless
+from rvpo.judge.prompt import PROMPT_VERSION, messages
 from rvpo.judge.types import Job, Question, QuestionKind
 from rvpo.model_files import DEMO_MODEL, resolve_model
 
@@ -52,7 +53,7 @@ TOKENS = [
 ]  # fmt: skip
 HARMLESS = [
     "a < b > c", "x <- y", "f <| x |> g", "p <|> q", "<div><p>Text</p></div>", "List<String>",
-    "a[0][i]", "[1] see [NOTE]", "buf[MAX_LEN]", "row[user_id]", "<https://a.example/b_c>", "<3",
+    "a[0][i]", "[1] see [Note]", "buf[max_len]", "row[user_id]", "<https://a.example/b_c>", "<3",
     "[ ] to do", "[x] done", "a || b", "if (a<s && s>b)",
 ]  # fmt: skip
 
@@ -188,7 +189,7 @@ def test_another_wording_is_another_version() -> None:
     ]
     digest = hashlib.sha256(json.dumps([PROMPT_VERSION, rendered]).encode()).hexdigest()
     # Raise PROMPT_VERSION whenever this changes, or old verdicts pass for verdicts on new prompts.
-    assert digest[:16] == "ba8e3ae8dc541e4e"
+    assert digest[:16] == "d3cb050ccec3ea98"
 
 
 @pytest.fixture(scope="module")

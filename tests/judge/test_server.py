@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import http.client
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
-import urllib.request
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,17 +21,29 @@ from typing import Any
 import pytest
 
 from rvpo.errors import EngineError
-from rvpo.judge.config import ServeConfig
+from rvpo.judge.asker import Asker
+from rvpo.judge.config import EndpointConfig, JudgeConfig, ServeConfig
 from rvpo.judge.server import JudgeServer, fingerprint
+from rvpo.judge.types import Answer, Job, Question
 from tests.judge.processes import ROOT, alive, wait_until
 
 SERVER = """
-import http.server, json, os, sys, pathlib
+import http.server, json, os, socketserver, sys, pathlib
 
 class Health(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200 if self.path == "/health" else 404)
         self.end_headers()
+    def address_string(self):
+        return ""
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        content = json.dumps({"met": True})
+        body = json.dumps({"choices": [{"message": {"content": content}}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
     def log_message(self, *args):
         pass
 
@@ -39,11 +55,11 @@ if os.environ["FAKE_MODE"] == "fail":
 options = dict(zip(sys.argv[1:], sys.argv[2:]))
 note = {"pid": os.getpid(), "argv": sys.argv[1:], "environ": dict(os.environ)}
 pathlib.Path(os.environ["FAKE_NOTE"]).write_text(json.dumps(note))
-http.server.HTTPServer.allow_reuse_address = True
 if os.environ["FAKE_MODE"] == "silent":
     import time; time.sleep(60)
-http.server.HTTPServer((options["--host"], int(options["--port"])), Health).serve_forever()
+socketserver.UnixStreamServer(options["--uds"], Health).serve_forever()
 """
+NOBODY = 65534
 PROGRAM = (sys.executable, "-c", SERVER)
 
 
@@ -64,14 +80,97 @@ def test_the_server_is_up_when_it_says_so_and_gone_when_closed(note: Path) -> No
     with closing(server):
         server.ready(20)
         endpoint = server.endpoint()
-        assert endpoint.url.startswith("http://127.0.0.1:")
         assert (endpoint.model, endpoint.concurrency) == ("demo", 16)
-        with urllib.request.urlopen(endpoint.url.removesuffix("/v1") + "/health") as reply:
-            assert reply.status == 200
+        (answer,) = asyncio.run(ask(endpoint))
+        assert answer.value == 1
         pid = json.loads(note.read_text())["pid"]
         assert alive(pid)
     assert not alive(pid)
+    assert endpoint.socket is not None
+    assert not endpoint.socket.parent.exists()
     server.close()
+
+
+async def ask(endpoint: EndpointConfig) -> list[Answer]:
+    config = JudgeConfig(model="demo", endpoints=(endpoint,), cache=None, attempts=1)
+    async with Asker(config) as asker:
+        return await asker.answer(
+            Job(conversation=(), response="a", questions=(Question("criterion", "b"),))
+        )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
+def test_no_other_user_can_ask_the_server_or_take_its_place(note: Path) -> None:
+    with closing(start()) as server:
+        server.ready(20)
+        path = server.endpoint().socket
+        assert path is not None
+
+        def connect() -> None:
+            with socket.socket(socket.AF_UNIX) as stranger:
+                stranger.connect(str(path))
+
+        assert not forbidden(connect, os.geteuid())
+        for deed in (
+            connect,
+            path.unlink,
+            lambda: path.rename("/tmp/taken"),
+            lambda: os.listdir(path.parent),
+            lambda: (path.parent / "other").touch(),
+            path.parent.rmdir,
+        ):
+            assert forbidden(deed, NOBODY), deed
+        pid = json.loads(note.read_text())["pid"]
+        assert not listening_ports(pid)
+
+
+def forbidden(deed: Callable[[], object], user: int) -> bool:
+    """Whether the kernel forbids it to a user."""
+    child = os.fork()
+    if child == 0:
+        os.setgroups([])
+        os.setuid(user)
+        try:
+            deed()
+        except PermissionError:
+            os._exit(1)
+        except BaseException:
+            os._exit(2)
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status in (0, 1)
+    return status == 1
+
+
+def listening_ports(pid: int) -> list[str]:
+    """The TCP addresses that a process listens on."""
+    held = {os.readlink(file) for file in Path(f"/proc/{pid}/fd").iterdir() if file.is_symlink()}
+    rows = [
+        line.split()
+        for name in ("tcp", "tcp6")
+        for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]
+    ]
+    return [row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in held]
+
+
+def test_the_key_of_another_server_is_not_this_one_s(
+    note: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLLM_API_KEY", "another")
+    with closing(start()) as server:
+        server.ready(20)
+        assert "VLLM_API_KEY" not in json.loads(note.read_text())["environ"]
+
+
+def test_a_folder_too_long_for_a_socket_is_not_taken(
+    note: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / ("a" * 100)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    with closing(start()) as server:
+        server.ready(20)
+        assert not list(deep.iterdir())
 
 
 def test_the_server_knows_no_ranks(note: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,6 +233,9 @@ def test_a_killed_parent_leaves_no_server(note: Path) -> None:
         os.kill(parent.pid, signal.SIGKILL)
         parent.wait()
     wait_until(lambda: not alive(pid))
+    argv = json.loads(note.read_text())["argv"]
+    folder = Path(argv[argv.index("--uds") + 1]).parent
+    wait_until(lambda: not folder.exists())
 
 
 PARENT = """
@@ -182,13 +284,13 @@ def test_vllm_serves_a_model_and_holds_it_to_a_schema(tiny_model: Path) -> None:
     with closing(JudgeServer.start(config, str(tiny_model), on_gpu=False)) as server:
         assert time.monotonic() - started < 1
         server.ready(300)
-        request = urllib.request.Request(
-            server.endpoint().url + "/chat/completions",
-            json.dumps(body).encode(),
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=60) as reply:
-            choice = json.loads(reply.read())["choices"][0]
+        path = str(server.endpoint().socket)
+        connection = http.client.HTTPConnection("localhost", timeout=60)
+        with closing(connection), socket.socket(socket.AF_UNIX) as connection.sock:
+            connection.sock.connect(path)
+            headers = {"Content-Type": "application/json"}
+            connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
+            choice = json.loads(connection.getresponse().read())["choices"][0]
     # Random weights may fill the reply with spaces, which JSON allows, but with nothing else.
     assert choice["finish_reason"] == "length" or isinstance(
         json.loads(choice["message"]["content"])["met"], bool
