@@ -14,6 +14,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +29,9 @@ _BEFORE_FIRST_STEP = {
     *("lock", "wandb"),
 }
 """What a run has written when it starts its first step. `metrics.jsonl` is empty until then."""
+
+
+_STEP = re.compile(r"step-([0-9]{6,9})(?=\.(?!partial|tmp)|$)")
 
 
 @contextmanager
@@ -80,6 +84,35 @@ def write_json(path: Path, value: Any) -> None:
         ValueError: the value holds NaN or infinity, which JSON has no words for.
     """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file.
+
+    Raises:
+        CheckpointError: the file cannot be read, or is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is damaged ({error})") from error
+
+
+def steps_in(folder: Path, pattern: str = "step-*") -> dict[Path, int]:
+    """What a folder holds of steps, by their names, such as step-000010.json; nothing else that
+    may lie there."""
+    found = {path: _STEP.match(path.name) for path in sorted(folder.glob(pattern))}
+    return {path: int(match[1]) for path, match in found.items() if match is not None}
+
+
+def remove(path: Path) -> None:
+    """Whatever it is: a file, a link or a folder."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 class RunFolder:
@@ -187,8 +220,8 @@ class RunFolder:
 
     def benchmarked(self, name: str) -> list[int]:
         """The steps that have results of a benchmark, in order."""
-        folders = (self.benchmarks / name).glob("step-*/summary.json")
-        return sorted(int(path.parent.name[5:]) for path in folders)
+        steps = steps_in(self.benchmarks / name)
+        return sorted(step for path, step in steps.items() if (path / "summary.json").exists())
 
     def evaluation(self, step: int) -> Path:
         """Where the held-out scores after `step` updates are."""
@@ -196,7 +229,7 @@ class RunFolder:
 
     def evaluated(self) -> list[int]:
         """The steps that have held-out scores, in order."""
-        return sorted(int(path.stem[5:]) for path in self.evaluations.glob("step-*.json"))
+        return sorted(steps_in(self.evaluations, "step-*.json").values())
 
     def read_metrics(self) -> list[dict[str, float]]:
         """The lines of `metrics.jsonl`, without a last one that a kill tore; empty if no file.
@@ -214,12 +247,13 @@ class RunFolder:
         """
         kept = [line for line in self.read_metrics() if line["step"] <= step]
         write_text(self.metrics, "".join(json.dumps(line) + "\n" for line in kept))
-        for file in (*self.samples.glob("step-*"), *self.evaluations.glob("step-*")):
-            if file.suffix == ".tmp" or int(file.name[5:].partition(".")[0]) > step:
-                file.unlink()
-        for folder in (*self.models.glob("step-*"), *self.benchmarks.glob("*/step-*")):
-            if folder.suffix == ".partial" or int(folder.name[5:].partition(".")[0]) > step:
-                shutil.rmtree(folder)
+        dated = (self.samples, self.evaluations, self.models, *self.benchmarks.glob("*/"))
+        with writing(self.path):
+            for folder in dated:
+                torn = (*folder.glob("step-*.tmp"), *folder.glob("step-*.partial"))
+                later = (path for path, done in steps_in(folder).items() if done > step)
+                for path in (*torn, *later):
+                    remove(path)
 
 
 class MetricsFile:
