@@ -190,7 +190,10 @@ class RunFolder:
         """
         folder = cls(path)
         if not folder.config.is_file():
-            raise ConfigError(f"{path} holds no run to continue; start one without --resume")
+            raise ConfigError(
+                f"{path} holds no run to continue; start one without --resume, or if its folder "
+                "was moved, give the settings in it: --config FOLDER/config.yaml --resume"
+            )
         return folder
 
     @contextmanager
