@@ -70,7 +70,7 @@ def read(world: Path, now: datetime = DAY) -> dict[str, str]:
 
 def begun(world: Path) -> RunFolder:
     folder = RunFolder.create(world / "run", dump_config(config(world)), provenance())
-    add_start(folder, (), Start(date=DAY, step=0, inputs=read(world)))
+    add_start(folder, Start(date=DAY, step=0, inputs=read(world)))
     return folder
 
 
@@ -138,7 +138,7 @@ def test_a_change_is_told_once_and_kept(world: Path) -> None:
     folder = begun(world)
     change_answers(world)
     inputs = read(world)
-    add_start(folder, read_starts(folder), Start(date=DAY, step=2, inputs=inputs))
+    add_start(folder, Start(date=DAY, step=2, inputs=inputs))
     assert told(folder, inputs) == ""
     first, second = json.loads(folder.provenance.read_text())["starts"]
     assert set(second["inputs"]) == {"rows of data.train"}
@@ -221,7 +221,7 @@ def test_a_folder_that_does_not_tell_is_told_of(world: Path) -> None:
     assert "does not say what this run was made of" in told(folder, read(world))
     folder.provenance.unlink()
     assert "does not say what this run was made of" in told(folder, read(world))
-    add_start(folder, (), Start(date=DAY, step=1, inputs=read(world)))
+    add_start(folder, Start(date=DAY, step=1, inputs=read(world)))
     assert told(folder, read(world)) == ""
 
 

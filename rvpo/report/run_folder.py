@@ -19,18 +19,19 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rvpo.errors import CheckpointError, ConfigError
 from rvpo.report.record import StepRecord, finite, sample_rows
 
 _BEFORE_FIRST_STEP = {
     *("config.yaml", "provenance.json", "metrics.jsonl", "held_out", "benchmarks"),
-    *("lock", "wandb"),
+    "wandb",
 }
 """What a run has written when it starts its first step. `metrics.jsonl` is empty until then."""
 
 
+_LOCK = "lock"
 _STEP = re.compile(r"step-([0-9]{6,9})(?=\.(?!partial|tmp)|$)")
 
 
@@ -148,7 +149,7 @@ class RunFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"{self.path} is a file; write elsewhere: output=runs/NAME")
-        names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
+        names = {path.name for path in self.path.glob("*")} - {_LOCK}
         if not names or (self.provenance.name in names and names <= _BEFORE_FIRST_STEP):
             return
         if self.config.name in names:
@@ -175,8 +176,10 @@ class RunFolder:
         """
         folder = cls(path)
         folder.require_free()
-        if path.is_dir():
-            shutil.rmtree(path)  # at most a run without a step
+        with writing(path):
+            for leftover in path.glob("*"):  # at most of a run without a step
+                if leftover.name != _LOCK:  # which a process holds, and none may hold another
+                    remove(leftover)
         write_text(folder.config, config)
         write_json(folder.provenance, dict(provenance))
         return folder
@@ -198,20 +201,34 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep every other process from training in this folder; the kernel lets go at exit.
+        """Keep every other process from training in this folder, which is made if it is not there;
+        the kernel lets go at exit.
 
         Raises:
             ConfigError: another process is training here.
+            CheckpointError: the folder may not be written.
         """
-        with (self.path / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ConfigError(
-                    f"{self.path} is being trained by another process; wait for it, stop it, or "
-                    "write elsewhere: output=runs/NAME"
-                ) from None
+        with self._lock():
             yield
+
+    def _lock(self) -> IO[str]:
+        """The lock file, open and held."""
+        path = self.path / _LOCK
+        with writing(path):
+            while True:
+                self.path.mkdir(parents=True, exist_ok=True)
+                file = path.open("w")
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                        return file
+                    file.close()  # somebody removed the folder in between
+                except BlockingIOError:
+                    file.close()
+                    raise ConfigError(
+                        f"{self.path} is being trained by another process; wait for it, stop it, "
+                        "or write elsewhere: output=runs/NAME"
+                    ) from None
 
     def model_after(self, step: int) -> Path:
         """Where the model after `step` updates is, if one was saved."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,10 +32,15 @@ def open_run(config: RunConfig) -> tuple[RunFolder, tuple[Start, ...]]:
 
     Raises:
         ConfigError: it holds no run, or one with other settings.
-        CheckpointError: it has lost its checkpoints, or is damaged.
+        CheckpointError: it has lost its checkpoints, may not be written, or is damaged.
     """
     folder = RunFolder.open(config.output)
     check_unchanged(config, folder.config)
+    if not os.access(folder.path, os.W_OK | os.X_OK):
+        raise CheckpointError(
+            f"{folder.path} may not be written; allow it, or copy the folder and resume the copy: "
+            "--config COPY/config.yaml --resume"
+        )
     every = load_config(folder.config).checkpoint.every
     done = len(folder.read_metrics())
     if done > every and not any(path.is_dir() for path in steps_in(folder.checkpoints)):

@@ -99,7 +99,7 @@ def _run(config: RunConfig, resume: bool, ranks: Ranks, display: Display, consol
             raise ConfigError(f"steps: {config.steps} are fewer than the {start} already done")
         if ranks.is_main:
             folder.rewind(start)
-            add_start(folder, starts, Start(date=now, step=start, inputs=dict(inputs.digests)))
+            add_start(folder, Start(date=now, step=start, inputs=dict(inputs.digests)))
         report = _build_report(config, folder, ranks, display)
         stack.callback(report.close)
         held_out = _held_out(config, inputs, engine, ranks, folder, display)
@@ -238,12 +238,11 @@ def _during(
 def _prepare_folder(config: RunConfig, resume: bool, stack: ExitStack) -> None:
     """Make the folder or take it over, and keep others out of it as long as the stack lasts."""
     folder = RunFolder(config.output)
+    stack.enter_context(folder.locked())
     if resume:
-        stack.enter_context(folder.locked())
         write_text(folder.config, dump_config(config))
     else:
         RunFolder.create(config.output, dump_config(config), provenance())
-        stack.enter_context(folder.locked())
 
 
 def _farewell(output: Path) -> str:

@@ -50,12 +50,13 @@ def read_starts(folder: RunFolder) -> tuple[Start, ...]:
         ) from error
 
 
-def add_start(folder: RunFolder, starts: Sequence[Start], new: Start) -> None:
+def add_start(folder: RunFolder, new: Start) -> None:
     """Note that a run goes on.
 
     Raises:
-        CheckpointError: it cannot be written.
+        CheckpointError: it cannot be written, or what was noted is damaged.
     """
+    starts = read_starts(folder)
     known: dict[str, Any] = read_json(folder.provenance) if folder.provenance.exists() else {}
     changed = {name: new.inputs.get(name) for name in changed_inputs(starts, new.inputs)}
     after = [*starts, new.model_copy(update={"inputs": changed} if starts else {})]
