@@ -23,6 +23,7 @@ from typing import IO, Any
 
 from rvpo.errors import CheckpointError, ConfigError
 from rvpo.report.record import StepRecord, finite, sample_rows
+from rvpo.report.stored import read_metrics
 
 _BEFORE_FIRST_STEP = {
     *("config.yaml", "provenance.json", "metrics.jsonl", "held_out", "benchmarks"),
@@ -85,20 +86,6 @@ def write_json(path: Path, value: Any) -> None:
         ValueError: the value holds NaN or infinity, which JSON has no words for.
     """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def read_json(path: Path) -> Any:
-    """The value in a JSON file.
-
-    Raises:
-        CheckpointError: the file cannot be read, or is no JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is damaged ({error})") from error
 
 
 def steps_in(folder: Path, pattern: str = "step-*") -> dict[Path, int]:
@@ -320,39 +307,3 @@ class SampleFiles:
 
     def close(self) -> None:
         """Nothing is left open between steps."""
-
-
-def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The lines of a `metrics.jsonl`, without a last one that a kill tore; empty if no file.
-
-    Raises:
-        CheckpointError: another line is damaged.
-    """
-    if not path.exists():
-        return []
-    lines = path.read_bytes().split(b"\n")
-    steps: list[dict[str, float]] = []
-    for number, line in enumerate(lines[:-1], start=1):
-        try:
-            row = json.loads(line)
-            steps.append({"step": row["step"], **row})
-        except (ValueError, LookupError, TypeError) as error:
-            raise CheckpointError(
-                f"{path}, line {number} is damaged ({error}); remove the run's folder to train it "
-                "anew"
-            ) from error
-    return steps
-
-
-def read_samples(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file of `samples/`.
-
-    Raises:
-        CheckpointError: it is damaged.
-    """
-    try:
-        # Not `splitlines`: JSON may hold Unicode's other line breaks as they are.
-        lines = path.read_text(encoding="utf-8").split("\n")
-        return [json.loads(line) for line in lines if line]
-    except ValueError as error:
-        raise CheckpointError(f"{path} is damaged ({error}); remove it to go on without") from error

@@ -8,21 +8,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from rvpo.errors import CheckpointError
-from rvpo.report.run_folder import read_json, writing
+from rvpo.report.run_folder import writing
+from rvpo.report.stored import Stored, checked, damaged, read_json
 from rvpo.trainer.ranks import Ranks
 
 SEAL: Final = "checkpoint.json"
 """The file of a checkpoint that says what the others are."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
-
-class FileSeal(_Strict):
+class FileSeal(Stored):
     """One file as it was written."""
 
     bytes: int = Field(ge=0)
@@ -36,7 +32,7 @@ class FileSeal(_Strict):
             return cls(bytes=file.tell(), sha256=digest.hexdigest())
 
 
-class Seal(_Strict):
+class Seal(Stored):
     """A whole checkpoint as it was written."""
 
     step: int = Field(ge=0)
@@ -63,13 +59,8 @@ class Seal(_Strict):
         found = read_json(path)
         digest = found.pop("sha256", None) if isinstance(found, dict) else None
         if digest != _digest(found):
-            raise CheckpointError(f"{path} is damaged (it is not what was written)")
-        try:
-            return cls.model_validate(found)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise CheckpointError(f"{path} is damaged ({where}: {first['msg']})") from error
+            raise damaged(path, "it is not what was written")
+        return checked(cls, found, path)
 
     def write(self, folder: Path) -> None:
         """Add the seal to its checkpoint.

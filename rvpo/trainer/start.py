@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from rvpo.errors import CheckpointError, DataError
-from rvpo.report.run_folder import RunFolder, read_json, write_json
+from rvpo.report.run_folder import RunFolder, write_json
+from rvpo.report.stored import read_json
 from rvpo.trainer.digest import PROMPTS
 
 
