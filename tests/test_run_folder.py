@@ -108,14 +108,15 @@ def test_of_many_starts_at_once_exactly_one_has_the_folder(tmp_path: Path, befor
         path = tmp_path / str(attempt)
         if before == "an ended run":
             RunFolder.create(path, "steps: 99\n", {})
-        ready, done, told = context.Barrier(count), context.Barrier(count), context.Queue()
+        ready, done = (context.Barrier(count, timeout=60) for _ in range(2))
+        told = context.Queue()
         processes = [
             context.Process(target=start_at_once, args=(path, number, ready, done, told))
             for number in range(count)
         ]
         for process in processes:
             process.start()
-        answers = dict(told.get() for _ in range(count))
+        answers = dict(told.get(timeout=60) for _ in range(count))
         for process in processes:
             process.join()
         (winner,) = [number for number, said in answers.items() if not said]
