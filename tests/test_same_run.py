@@ -35,7 +35,6 @@ def world(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     package = tmp_path / "mine"
     package.mkdir()
-    (package / "__init__.py").write_text("")
     (package / "rewards.py").write_text(
         "from mine.helper import length\n"
         "def short(prompts, completions, completion_ids, **columns):\n"
@@ -128,7 +127,10 @@ def test_what_changed_is_named_and_when(world: Path, name: str) -> None:
     )
 
 
-def test_code_that_a_reward_uses_is_its_code(world: Path) -> None:
+@pytest.mark.parametrize("is_package", [False, True])
+def test_code_that_a_reward_uses_is_its_code(world: Path, is_package: bool) -> None:
+    if is_package:
+        (world / "mine" / "__init__.py").write_text("from mine.rewards import short\n")
     folder = begun(world)
     change_code("helper.py")(world)
     assert "code of rewards.vowels" in told(folder, read(world))

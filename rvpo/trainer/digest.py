@@ -79,16 +79,16 @@ def code_digest(module: str) -> str:
     Args:
         module: its full name.
     """
-    top = sys.modules[module.partition(".")[0]]
-    folder = _file(top)
-    root = None if folder is None else folder.parent
-    if getattr(top, "__path__", None) and root is not None:
-        root = root.parent
+    file = _file(sys.modules[module])
+    if file is None:
+        return _of_parts([])
+    depth = module.count(".") + (file.name == "__init__.py")
+    root = file.parents[depth]  # which Python finds the module in
     files = sorted({file for each in _used(sys.modules[module], root) if (file := _file(each))})
     return _of_parts(file.read_bytes() for file in files)
 
 
-def _used(first: ModuleType, root: Path | None) -> Iterator[ModuleType]:
+def _used(first: ModuleType, root: Path) -> Iterator[ModuleType]:
     """A module and whatever it uses, near or far, of those below a folder."""
     seen: dict[str, ModuleType] = {}
     unread = [first]
@@ -102,7 +102,7 @@ def _used(first: ModuleType, root: Path | None) -> Iterator[ModuleType]:
         for value in list(vars(module).values()):
             other = value if isinstance(value, ModuleType) else sys.modules.get(_home(value))
             file = None if other is None else _file(other)
-            if other is not None and file is not None and root is not None and root in file.parents:
+            if other is not None and file is not None and root in file.parents:
                 unread.append(other)
     yield from seen.values()
 
