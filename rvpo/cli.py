@@ -80,6 +80,10 @@ def train(
         from rvpo.config import load_config
 
         run_config = load_config(config, settings or [])
+        if resume:
+            from rvpo.trainer.resume import at_home
+
+            run_config = at_home(run_config, config, settings or [])
         processes = run_config.distributed.processes
         # An engine's process must not hear the terminal's Ctrl-C, nor outlive a killed trainer.
         apart = processes > 1 or run_config.rollout.staleness > 0

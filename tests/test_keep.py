@@ -30,7 +30,7 @@ def best_after(keep: Keeper, step: int, scores: dict[str, float]) -> float | Non
     policy: Any = None
     keep(step, policy, scores, last=False)
     best = read_best(keep.folder)
-    return None if best is None else best["step"]
+    return None if best is None else best.step
 
 
 def test_the_best_model_is_the_first_with_the_highest_value(keep: Keeper) -> None:

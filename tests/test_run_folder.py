@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import math
+import multiprocessing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import (
@@ -82,6 +84,95 @@ def test_one_process_at_a_time_trains_in_a_folder(folder: RunFolder):
         pass
     with folder.locked():
         pass
+
+
+def start_at_once(path: Path, number: int, ready: Any, done: Any, told: Any) -> None:
+    """What a run does with its folder, between two places where all processes meet."""
+    folder = RunFolder(path)
+    folder.require_free()
+    ready.wait()
+    try:
+        with folder.locked():
+            RunFolder.create(path, f"steps: {number}\n", {})
+            told.put((number, ""))
+            done.wait()
+    except ConfigError as error:
+        told.put((number, str(error)))
+        done.wait()
+
+
+@pytest.mark.parametrize("before", ["nothing", "an ended run"])
+def test_of_many_starts_at_once_exactly_one_has_the_folder(tmp_path: Path, before: str) -> None:
+    count, context = 8, multiprocessing.get_context("fork")
+    for attempt in range(5):
+        path = tmp_path / str(attempt)
+        if before == "an ended run":
+            RunFolder.create(path, "steps: 99\n", {})
+        ready, done = (context.Barrier(count, timeout=60) for _ in range(2))
+        told = context.Queue()
+        processes = [
+            context.Process(target=start_at_once, args=(path, number, ready, done, told))
+            for number in range(count)
+        ]
+        for process in processes:
+            process.start()
+        answers = dict(told.get(timeout=60) for _ in range(count))
+        for process in processes:
+            process.join()
+        (winner,) = [number for number, said in answers.items() if not said]
+        assert (path / "config.yaml").read_text() == f"steps: {winner}\n"
+        assert {
+            said.partition("; ")[0] for number, said in answers.items() if number != winner
+        } == {f"{path} is being trained by another process"}
+
+
+def test_a_start_after_the_end_of_another_does_not_replace_it(folder: RunFolder) -> None:
+    write_steps(folder, 1)
+    with folder.locked(), pytest.raises(ConfigError, match="already holds a run"):
+        RunFolder.create(folder.path, "", {})
+
+
+def test_a_folder_that_may_not_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(CheckpointError, match=r"lock cannot be written \(Not a directory\)"),
+        RunFolder(tmp_path / "file" / "run").locked(),
+    ):
+        pass
+
+
+def strays(folder: RunFolder) -> None:
+    """What people and programs leave in folders."""
+    for place in (folder.samples, folder.evaluations, folder.models, folder.benchmarks / "gpqa"):
+        place.mkdir(parents=True, exist_ok=True)
+        for name in (
+            ".DS_Store",
+            "step-",
+            "step-x.json",
+            "step-000009",
+            "step-000009.bak",
+            "notes",
+        ):
+            (place / name).write_text("")
+        for name in ("step-old", "step-000008.json", "step-000008.rank-0.jsonl", "step-2.json"):
+            (place / name).mkdir()
+        (place / "step-000007.json").symlink_to("nowhere")
+        (place / "step-000010.jsonl.tmp").mkdir()
+        (place / "step-000001").symlink_to(place / "step-old")
+
+
+def test_strays_are_left_alone_unless_they_stand_for_a_later_step(folder: RunFolder) -> None:
+    write_steps(folder, 1, 2, 3)
+    strays(folder)
+    folder.rewind(2)
+    kept = {".DS_Store", "step-", "step-x.json", "notes", "step-old", "step-2.json", "step-000001"}
+    assert {path.name for path in folder.models.iterdir()} == kept
+    assert {path.name for path in (folder.benchmarks / "gpqa").iterdir()} == kept
+    assert {path.name for path in folder.samples.iterdir()} == kept | {
+        f"step-00000{step}.rank-0.jsonl" for step in (1, 2)
+    }
+    assert folder.evaluated() == []
+    assert folder.benchmarked("gpqa") == []
 
 
 def test_a_second_run_in_the_same_folder_is_refused(folder: RunFolder):

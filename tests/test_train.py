@@ -118,18 +118,23 @@ def check_saved_model(folder: Path, initial: Path) -> None:
     assert model.generate(ids, max_new_tokens=4).shape[1] > ids.shape[1]
 
 
-def test_half_a_run_and_its_resumption_equal_one_run_to_the_bit(
+def test_half_a_run_and_its_resumption_elsewhere_equal_one_run_to_the_bit(
     tiny_model: Path, tmp_path: Path
 ) -> None:
     whole = write_config(tiny_model, tmp_path / "whole", steps=6)
     train(whole)
     half = write_config(tiny_model, tmp_path / "half", steps=3)
     train(half)
-    train(half, "--resume", "steps=6")
+    moved = (tmp_path / "half" / "run").rename(tmp_path / "moved")
+    output = train(moved / "config.yaml", "--resume", "steps=6")
+    assert "changed since" not in output
+    assert [
+        start["step"] for start in json.loads((moved / "provenance.json").read_text())["starts"]
+    ] == [0, 3]
     expected = metrics(tmp_path / "whole" / "run")
     assert len(expected) == 6
-    assert metrics(tmp_path / "half" / "run") == expected
-    assert samples(tmp_path / "half" / "run") == samples(tmp_path / "whole" / "run")
+    assert metrics(moved) == expected
+    assert samples(moved) == samples(tmp_path / "whole" / "run")
 
 
 def test_ctrl_c_finishes_the_step_saves_it_and_says_how_to_go_on(

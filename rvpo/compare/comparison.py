@@ -14,7 +14,8 @@ from rvpo.compare.arm import OWN, Arm, parse_arms
 from rvpo.config import RunConfig, load_config
 from rvpo.errors import CheckpointError, ConfigError
 from rvpo.report.held_out import HeldOutScores
-from rvpo.report.run_folder import RunFolder, read_samples
+from rvpo.report.run_folder import RunFolder
+from rvpo.report.stored import read_samples
 from rvpo.trainer.evaluation import is_due
 from rvpo.trainer.unchanged import changed_settings
 

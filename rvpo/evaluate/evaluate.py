@@ -22,7 +22,8 @@ from rvpo.evaluate.weights import SavedWeights
 from rvpo.judge.server import fingerprint
 from rvpo.judge.service import JudgeService
 from rvpo.model_files import resolve_model
-from rvpo.report.run_folder import read_metrics
+from rvpo.report.run_folder import steps_in
+from rvpo.report.stored import read_metrics
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.trainer.inputs import build_engine, check_engine
@@ -107,9 +108,7 @@ def _saved(folder: Path) -> dict[str, int | None]:
     if not metrics.exists():
         return {}
     steps: dict[str, int | None] = {
-        str(path): int(path.name.removeprefix("step-"))
-        for path in sorted(folder.glob("models/step-*"))
-        if path.is_dir()
+        str(path): step for path, step in steps_in(folder / "models").items() if path.is_dir()
     }
     last = folder / "model"
     if last.is_dir():

@@ -11,16 +11,37 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from rvpo.errors import CheckpointError, ConfigError
 from rvpo.evaluate.benchmark import Row, Score, Summary
 from rvpo.report.run_folder import RunFolder, write_json, write_text
+from rvpo.report.stored import Number, Pair, Stored, Text, checked, damaged, read_json
 from rvpo.types import Prompt
 
 RUN = "run"
 """Of an identity: what one evaluation may have other than the next and still be compared with it,
 its weights, its seed, and how many questions a batch has."""
+
+
+_ADVICE = "; remove its folder and give the same command again"
+
+
+class _ScoreFile(Stored):
+    value: Number | None
+    count: int
+    interval: Pair | None = None
+    coverage: Number | None = None
+    possible: Pair | None = None
+
+
+class _SummaryFile(Stored):
+    scores: Annotated[dict[Text, _ScoreFile], Field(min_length=1)]
+    curves: list[Text]
+    about: dict[Text, Any]
+    by_question: dict[Text, Number]
 
 
 class ResultFolder:
@@ -81,7 +102,7 @@ class ResultFolder:
             asked = [(row["id"], row["prompt"]) for row in rows]
             if asked != [(each.id, list(map(dict, each.messages))) for each in prompts]:
                 raise ValueError("it holds answers to other prompts")
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise CheckpointError(
                 f"{path} is damaged ({error}); remove it and give the same command again"
             ) from error
@@ -114,16 +135,13 @@ class ResultFolder:
         """The scores, once there are some."""
         if not self.summary.exists():
             return None
-        found = _read(self.summary)
-        try:
-            return Summary(
-                scores={name: _score(score) for name, score in found["scores"].items()},
-                curves=tuple(found["curves"]),
-                about=found["about"],
-                by_question=found["by_question"],
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise _damaged(self.summary, f"{type(error).__name__}: {error}") from error
+        found = checked(_SummaryFile, _read(self.summary), self.summary, _ADVICE)
+        return Summary(
+            scores={name: _score(score.model_dump()) for name, score in found.scores.items()},
+            curves=tuple(found.curves),
+            about=found.about,
+            by_question=found.by_question,
+        )
 
     def _batch(self, number: int) -> Path:
         return self.samples / f"batch-{number:06d}.jsonl"
@@ -160,15 +178,9 @@ def _score(found: Mapping[str, Any]) -> Score:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _damaged(path, str(error)) from error
-    if not isinstance(found, dict):
-        raise _damaged(path, "it is no table")
+        found = read_json(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}{_ADVICE}") from error
+    if not isinstance(found, dict) or not isinstance(found.get(RUN, {}), dict):
+        raise damaged(path, "it is no table", _ADVICE)
     return found
-
-
-def _damaged(path: Path, what: str) -> CheckpointError:
-    return CheckpointError(
-        f"{path} is damaged ({what}); remove its folder and give the same command again"
-    )

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 from rvpo.errors import CheckpointError
 from rvpo.report.picture import label, plain_texts
-from rvpo.report.run_folder import read_metrics, writing
+from rvpo.report.run_folder import writing
+from rvpo.report.stored import read_metrics
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's palette, told apart with any colour vision; its yellow is too pale for lines."""

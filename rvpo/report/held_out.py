@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +13,7 @@ import numpy.typing as npt
 from rich.table import Table
 from scipy import stats
 
-from rvpo.errors import CheckpointError
+from rvpo.report.stored import Number, Stored, Text, checked, damaged, read_json
 from rvpo.types import Rewards
 
 RESAMPLES = 9_999
@@ -29,6 +28,15 @@ INTERVAL = (
 )
 
 Floats = npt.NDArray[np.float64]
+
+
+class _File(Stored):
+    reward_names: list[Text]
+    prompt_ids: list[Text]
+    means: list[list[Number | None]]
+    failed: list[Number]
+    columns: list[Text]
+    values: list[list[list[Number | None]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -101,11 +109,12 @@ class HeldOutScores:
         means = np.array(value["means"], dtype=np.float64).reshape(len(prompt_ids), len(names))
         columns = tuple(value["columns"])
         values = np.array(value["values"], dtype=np.float64)
+        failed = np.array(value["failed"], dtype=np.float64).reshape(len(names))
         return cls(
             reward_names=names,
             prompt_ids=prompt_ids,
             means=means,
-            failed=np.array(value["failed"], dtype=np.float64),
+            failed=failed,
             columns=columns,
             values=values.reshape(len(prompt_ids), -1, len(columns)),
         )
@@ -117,12 +126,11 @@ class HeldOutScores:
         Raises:
             CheckpointError: it is damaged.
         """
+        advice = "; remove the run's folder to train it anew"
         try:
-            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, LookupError, TypeError) as error:
-            raise CheckpointError(
-                f"{path} is damaged ({error}); remove the run's folder to train it anew"
-            ) from error
+            return cls.from_json(checked(_File, read_json(path), path, advice).model_dump())
+        except ValueError as error:  # of arrays that do not fit one another
+            raise damaged(path, error, advice) from error
 
     def metrics(self) -> dict[str, float]:
         """The mean over prompts of each reward, as `eval/rewards/{name}/mean`."""

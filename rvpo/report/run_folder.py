@@ -14,20 +14,26 @@ import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rvpo.errors import CheckpointError, ConfigError
 from rvpo.report.record import StepRecord, finite, sample_rows
+from rvpo.report.stored import read_metrics
 
 _BEFORE_FIRST_STEP = {
     *("config.yaml", "provenance.json", "metrics.jsonl", "held_out", "benchmarks"),
-    *("lock", "wandb"),
+    "wandb",
 }
 """What a run has written when it starts its first step. `metrics.jsonl` is empty until then."""
+
+
+_LOCK = "lock"
+_STEP = re.compile(r"step-([0-9]{6,9})(?=\.(?!partial|tmp)|$)")
 
 
 @contextmanager
@@ -82,6 +88,21 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def steps_in(folder: Path, pattern: str = "step-*") -> dict[Path, int]:
+    """What a folder holds of steps, by their names, such as step-000010.json; nothing else that
+    may lie there."""
+    found = {path: _STEP.match(path.name) for path in sorted(folder.glob(pattern))}
+    return {path: int(match[1]) for path, match in found.items() if match is not None}
+
+
+def remove(path: Path) -> None:
+    """Whatever it is: a file, a link or a folder."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 class RunFolder:
     """Where everything of a run lives.
 
@@ -115,7 +136,7 @@ class RunFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"{self.path} is a file; write elsewhere: output=runs/NAME")
-        names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
+        names = {path.name for path in self.path.glob("*")} - {_LOCK}
         if not names or (self.provenance.name in names and names <= _BEFORE_FIRST_STEP):
             return
         if self.config.name in names:
@@ -142,8 +163,10 @@ class RunFolder:
         """
         folder = cls(path)
         folder.require_free()
-        if path.is_dir():
-            shutil.rmtree(path)  # at most a run without a step
+        with writing(path):
+            for leftover in path.glob("*"):  # at most of a run without a step
+                if leftover.name != _LOCK:  # which a process holds, and none may hold another
+                    remove(leftover)
         write_text(folder.config, config)
         write_json(folder.provenance, dict(provenance))
         return folder
@@ -157,25 +180,42 @@ class RunFolder:
         """
         folder = cls(path)
         if not folder.config.is_file():
-            raise ConfigError(f"{path} holds no run to continue; start one without --resume")
+            raise ConfigError(
+                f"{path} holds no run to continue; start one without --resume, or if its folder "
+                "was moved, give the settings in it: --config FOLDER/config.yaml --resume"
+            )
         return folder
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep every other process from training in this folder; the kernel lets go at exit.
+        """Keep every other process from training in this folder, which is made if it is not there;
+        the kernel lets go at exit.
 
         Raises:
             ConfigError: another process is training here.
+            CheckpointError: the folder may not be written.
         """
-        with (self.path / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ConfigError(
-                    f"{self.path} is being trained by another process; wait for it, stop it, or "
-                    "write elsewhere: output=runs/NAME"
-                ) from None
+        with self._lock():
             yield
+
+    def _lock(self) -> IO[str]:
+        """The lock file, open and held."""
+        path = self.path / _LOCK
+        with writing(path):
+            while True:
+                self.path.mkdir(parents=True, exist_ok=True)
+                file = path.open("w")
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                        return file
+                    file.close()  # somebody removed the folder in between
+                except BlockingIOError:
+                    file.close()
+                    raise ConfigError(
+                        f"{self.path} is being trained by another process; wait for it, stop it, "
+                        "or write elsewhere: output=runs/NAME"
+                    ) from None
 
     def model_after(self, step: int) -> Path:
         """Where the model after `step` updates is, if one was saved."""
@@ -187,8 +227,8 @@ class RunFolder:
 
     def benchmarked(self, name: str) -> list[int]:
         """The steps that have results of a benchmark, in order."""
-        folders = (self.benchmarks / name).glob("step-*/summary.json")
-        return sorted(int(path.parent.name[5:]) for path in folders)
+        steps = steps_in(self.benchmarks / name)
+        return sorted(step for path, step in steps.items() if (path / "summary.json").exists())
 
     def evaluation(self, step: int) -> Path:
         """Where the held-out scores after `step` updates are."""
@@ -196,7 +236,7 @@ class RunFolder:
 
     def evaluated(self) -> list[int]:
         """The steps that have held-out scores, in order."""
-        return sorted(int(path.stem[5:]) for path in self.evaluations.glob("step-*.json"))
+        return sorted(steps_in(self.evaluations, "step-*.json").values())
 
     def read_metrics(self) -> list[dict[str, float]]:
         """The lines of `metrics.jsonl`, without a last one that a kill tore; empty if no file.
@@ -214,12 +254,13 @@ class RunFolder:
         """
         kept = [line for line in self.read_metrics() if line["step"] <= step]
         write_text(self.metrics, "".join(json.dumps(line) + "\n" for line in kept))
-        for file in (*self.samples.glob("step-*"), *self.evaluations.glob("step-*")):
-            if file.suffix == ".tmp" or int(file.name[5:].partition(".")[0]) > step:
-                file.unlink()
-        for folder in (*self.models.glob("step-*"), *self.benchmarks.glob("*/step-*")):
-            if folder.suffix == ".partial" or int(folder.name[5:].partition(".")[0]) > step:
-                shutil.rmtree(folder)
+        dated = (self.samples, self.evaluations, self.models, *self.benchmarks.glob("*/"))
+        with writing(self.path):
+            for folder in dated:
+                torn = (*folder.glob("step-*.tmp"), *folder.glob("step-*.partial"))
+                later = (path for path, done in steps_in(folder).items() if done > step)
+                for path in (*torn, *later):
+                    remove(path)
 
 
 class MetricsFile:
@@ -266,39 +307,3 @@ class SampleFiles:
 
     def close(self) -> None:
         """Nothing is left open between steps."""
-
-
-def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The lines of a `metrics.jsonl`, without a last one that a kill tore; empty if no file.
-
-    Raises:
-        CheckpointError: another line is damaged.
-    """
-    if not path.exists():
-        return []
-    lines = path.read_bytes().split(b"\n")
-    steps: list[dict[str, float]] = []
-    for number, line in enumerate(lines[:-1], start=1):
-        try:
-            row = json.loads(line)
-            steps.append({"step": row["step"], **row})
-        except (ValueError, LookupError, TypeError) as error:
-            raise CheckpointError(
-                f"{path}, line {number} is damaged ({error}); remove the run's folder to train it "
-                "anew"
-            ) from error
-    return steps
-
-
-def read_samples(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file of `samples/`.
-
-    Raises:
-        CheckpointError: it is damaged.
-    """
-    try:
-        # Not `splitlines`: JSON may hold Unicode's other line breaks as they are.
-        lines = path.read_text(encoding="utf-8").split("\n")
-        return [json.loads(line) for line in lines if line]
-    except ValueError as error:
-        raise CheckpointError(f"{path} is damaged ({error}); remove it to go on without") from error

@@ -150,15 +150,26 @@ class Encoder:
         names = ("bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token")
         return [token for name in names if (token := getattr(self.tokenizer, name, None))]
 
-    def check_lengths(self, prompts: Sequence[Prompt], max_completion_tokens: int) -> None:
+    def check_lengths(
+        self,
+        prompts: Sequence[Prompt],
+        max_completion_tokens: int,
+        seen: Callable[[Sequence[int]], object] = len,
+    ) -> None:
         """Refuse prompts that leave no room for a full completion.
+
+        Args:
+            seen: told the token ids of each prompt, in order.
 
         Raises:
             DataError: with the longest offender and the number of offenders.
         """
         room = self.max_context_tokens - max_completion_tokens
-        long = [(len(self.encode(prompt)), prompt.id) for prompt in prompts]
-        long = [item for item in long if item[0] > room]
+        long = []
+        for prompt in prompts:
+            seen(ids := self.encode(prompt))
+            if len(ids) > room:
+                long.append((len(ids), prompt.id))
         if long:
             tokens, name = max(long)
             raise DataError(

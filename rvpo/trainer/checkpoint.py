@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
-from pickle import UnpicklingError
 
 from rvpo.errors import CheckpointError
-from rvpo.report.run_folder import writing
+from rvpo.report.run_folder import remove, steps_in, writing
 from rvpo.trainer.policy import Policy
 from rvpo.trainer.ranks import Ranks
+from rvpo.trainer.seal import Seal
 
 
 class Checkpoints:
@@ -50,57 +49,68 @@ class Checkpoints:
         """Continue from the newest complete checkpoint; returns its step, 0 if there is none.
 
         Raises:
-            CheckpointError: it was written by another number of ranks.
+            CheckpointError: it was written by another number of ranks, or is not what was written.
         """
         complete = self._complete()
         if not complete:
             return 0
-        try:
-            return self._load(complete[-1], policy)
-        except CheckpointError:
-            raise
-        except (OSError, ValueError, KeyError, EOFError, RuntimeError, UnpicklingError) as error:
-            before = f"; delete it to go on from {complete[-2]}" if complete[1:] else ""
+        newest = complete[-1]
+        before = f"; delete it to go on from {complete[-2]}" if complete[1:] else ""
+        seal = self._intact(newest, before)
+        if seal.ranks != self._ranks.size:
             raise CheckpointError(
-                f"{complete[-1]} is damaged ({type(error).__name__}: {error}){before}"
-            ) from error
-
-    def _load(self, folder: Path, policy: Policy) -> int:
-        state = json.loads((folder / "checkpoint.json").read_text(encoding="utf-8"))
-        if state["ranks"] != self._ranks.size:
-            raise CheckpointError(
-                f"{folder} was written by {state['ranks']} ranks and this run has "
-                f"{self._ranks.size}; resume with distributed.processes={state['ranks']}"
+                f"{newest} was written by {seal.ranks} ranks and this run has "
+                f"{self._ranks.size}; resume with distributed.processes={seal.ranks}"
             )
-        policy.load(folder)
-        step: int = state["step"]
-        return step
+        try:
+            policy.load(newest)
+        except CheckpointError as error:
+            raise CheckpointError(f"{error}{before}") from error
+        except Exception as error:  # PyTorch and DeepSpeed raise anything at a foreign file
+            raise CheckpointError(
+                f"{newest} cannot be loaded ({type(error).__name__}: {error}){before}"
+            ) from error
+        return seal.step
+
+    def _intact(self, folder: Path, before: str) -> Seal:
+        """The seal of a checkpoint that is as it was written.
+
+        Args:
+            before: how to go on without it.
+        """
+        try:
+            seal = Seal.read(folder)
+        except CheckpointError as error:
+            raise CheckpointError(f"{error}{before}") from error
+        if seal.step != int(folder.name[5:]):
+            raise CheckpointError(f"{folder} is damaged (it holds step {seal.step}){before}")
+        if broken := seal.broken(folder, self._ranks):
+            raise CheckpointError(f"{folder} is damaged ({broken}){before}")
+        return seal
 
     def _complete(self) -> list[Path]:
-        return sorted(
-            path for path in self._folder.glob("step-*") if not path.name.endswith(".partial")
-        )
+        return sorted(path for path in steps_in(self._folder) if path.is_dir())
 
     def _save(self, step: int, policy: Policy) -> None:
         target = self._folder / f"step-{step:06d}"
         partial = target.with_name(target.name + ".partial")
         if self._ranks.is_main:
-            for leftover in self._folder.glob("*.partial"):
-                shutil.rmtree(leftover)
             with writing(partial):
+                for leftover in self._folder.glob("*.partial"):
+                    remove(leftover)
                 partial.mkdir(parents=True)
             self._require(policy.checkpoint_bytes)
         self._ranks.wait()
         policy.save(partial)
         self._ranks.wait()
+        seal = Seal.of(partial, step, self._ranks)
         if self._ranks.is_main:
-            state = {"step": step, "ranks": self._ranks.size}
+            seal.write(partial)
             with writing(partial):
-                (partial / "checkpoint.json").write_text(json.dumps(state), encoding="utf-8")
                 shutil.rmtree(target, ignore_errors=True)
                 partial.rename(target)
-            for old in self._complete()[: -self._keep]:
-                shutil.rmtree(old)
+                for old in self._complete()[: -self._keep]:
+                    shutil.rmtree(old)
         self._ranks.wait()
 
     def _require(self, needed: int) -> None:

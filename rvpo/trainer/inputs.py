@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
 from importlib.util import find_spec
 from typing import Any
 
@@ -25,6 +26,7 @@ from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.rollout.placement import place
 from rvpo.rollout.stream import Ahead, InTurn, RolloutStream, Sampler
+from rvpo.trainer.digest import TokenDigest, digests
 from rvpo.trainer.ranks import Ranks
 from rvpo.trainer.seed import derived_seed
 from rvpo.trainer.zero import torch_dtype
@@ -40,12 +42,15 @@ class Inputs:
     train: tuple[Prompt, ...]
     held_out: tuple[Prompt, ...]
     score: RewardSuite
+    digests: Mapping[str, str]
+    """Of all of it; see `rvpo.trainer.digest`."""
 
 
-def read_inputs(config: RunConfig, say: Callable[[str], None]) -> Inputs:
+def read_inputs(config: RunConfig, now: datetime, say: Callable[[str], None]) -> Inputs:
     """Read and check model files, prompts and rewards.
 
     Args:
+        now: what chat templates take for the time.
         say: where to report what was left out of the data.
 
     Raises:
@@ -75,8 +80,13 @@ def read_inputs(config: RunConfig, say: Callable[[str], None]) -> Inputs:
         max_context_tokens=config.rollout.engine.max_context_tokens,
         say=say,
     )
-    encoder.check_lengths((*prompts, *held_out), config.rollout.max_completion_tokens)
-    return Inputs(model_path, encoder, prompts, held_out, score)
+    encoder, tokens = replace(encoder, now=now), TokenDigest()
+    encoder.check_lengths(
+        (*prompts, *held_out), config.rollout.max_completion_tokens, seen=tokens.add
+    )
+    named_prompts = {"data.train": prompts, "data.held_out": held_out}
+    found = digests(config, model_path, encoder.tokenizer, named_prompts, tokens)
+    return Inputs(model_path, encoder, prompts, held_out, score, found)
 
 
 def _has_rubrics(data: DataConfig) -> bool:

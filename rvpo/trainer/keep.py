@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from pydantic import Field
+
 from rvpo.errors import ConfigError
 from rvpo.report.run_folder import RunFolder, write_json
+from rvpo.report.stored import Number, Stored, Text, checked, read_json
 from rvpo.trainer.checkpoint import Checkpoints
 from rvpo.trainer.policy import Policy
 from rvpo.trainer.ranks import Ranks
@@ -81,7 +83,7 @@ class Keeper:
         self.ranks.wait()  # nobody writes before all have looked
         if metric not in scores:  # as where all verdicts below it failed
             return
-        if known is not None and known["value"] >= scores[metric]:
+        if known is not None and known.value >= scores[metric]:
             return
         self.export(self.folder.best)
         if self.ranks.is_main:
@@ -90,9 +92,20 @@ class Keeper:
             )
 
 
-def read_best(folder: RunFolder) -> dict[str, float] | None:
-    """Which model is in `best/`: metric, value and step; None if there is none yet."""
+class Best(Stored):
+    """Which model is in `best/`."""
+
+    metric: Text
+    value: Number
+    step: int = Field(ge=0)
+
+
+def read_best(folder: RunFolder) -> Best | None:
+    """Which model is in `best/`; None if there is none yet.
+
+    Raises:
+        CheckpointError: the file that tells is damaged.
+    """
     if not folder.best_of.exists() or not folder.best.exists():
         return None
-    found: dict[str, float] = json.loads(folder.best_of.read_text(encoding="utf-8"))
-    return found
+    return checked(Best, read_json(folder.best_of), folder.best_of)

@@ -10,10 +10,11 @@ import torch
 
 
 def random_state() -> dict[str, Any]:
-    """Of Python, NumPy, PyTorch and every visible GPU."""
+    """Of Python, NumPy, PyTorch and every visible GPU: tensors and plain values alone."""
+    name, keys, *rest = np.random.get_state()
     return {
         "python": random.getstate(),
-        "numpy": np.random.get_state(),
+        "numpy": (name, [int(key) for key in keys], *rest),
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }

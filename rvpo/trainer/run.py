@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -42,7 +43,8 @@ from rvpo.trainer.interrupt import Interrupt
 from rvpo.trainer.keep import Keeper
 from rvpo.trainer.loop import train
 from rvpo.trainer.ranks import Ranks
-from rvpo.trainer.unchanged import check_unchanged
+from rvpo.trainer.resume import open_run
+from rvpo.trainer.start import Start, add_start, check_inputs
 from rvpo.trainer.zero_policy import ZeroPolicy
 
 
@@ -74,13 +76,11 @@ def run(config: RunConfig, resume: bool) -> None:
 
 def _run(config: RunConfig, resume: bool, ranks: Ranks, display: Display, console: Console) -> None:
     display.phase("reading model, prompts and rewards")
-    folder = RunFolder(config.output)
+    folder, starts = open_run(config) if resume else (_free_folder(config), ())
+    now = ranks.gather_objects(datetime.now())[0]
+    inputs = read_inputs(config, starts[0].date if starts else now, display.say)
     if resume:
-        folder = RunFolder.open(config.output)
-        check_unchanged(config, folder.config)
-    else:
-        folder.require_free()
-    inputs = read_inputs(config, display.say)
+        check_inputs(folder.path, starts, inputs.digests, display.say)
     spent = _rehearse(config, inputs, ranks, display)
     with ExitStack() as stack:
         stack.callback(inputs.score.close)
@@ -107,6 +107,7 @@ def _run(config: RunConfig, resume: bool, ranks: Ranks, display: Display, consol
             raise ConfigError(f"steps: {config.steps} are fewer than the {start} already done")
         if ranks.is_main:
             folder.rewind(start)
+            add_start(folder, Start(date=now, step=start, inputs=dict(inputs.digests)))
         report = _build_report(config, folder, ranks, display)
         stack.callback(report.close)
         held_out = _held_out(config, inputs, engine, ranks, folder, display)
@@ -132,6 +133,12 @@ def _run(config: RunConfig, resume: bool, ranks: Ranks, display: Display, consol
     if ranks.is_main:
         _conclude(config, inputs, folder, held_out, console)
         console.print(f"model   {folder.model}", markup=False, highlight=False)
+
+
+def _free_folder(config: RunConfig) -> RunFolder:
+    folder = RunFolder(config.output)
+    folder.require_free()
+    return folder
 
 
 def _rehearse(config: RunConfig, inputs: Inputs, ranks: Ranks, display: Display) -> Usage | None:
@@ -253,12 +260,11 @@ def _during(
 def _prepare_folder(config: RunConfig, resume: bool, stack: ExitStack) -> None:
     """Make the folder or take it over, and keep others out of it as long as the stack lasts."""
     folder = RunFolder(config.output)
+    stack.enter_context(folder.locked())
     if resume:
-        stack.enter_context(folder.locked())
         write_text(folder.config, dump_config(config))
     else:
         RunFolder.create(config.output, dump_config(config), provenance())
-        stack.enter_context(folder.locked())
 
 
 def _farewell(output: Path) -> str:

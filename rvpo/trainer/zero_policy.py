@@ -159,7 +159,7 @@ class ZeroPolicy:
         """See `Policy.load`."""
         _, state = self.engine.load_checkpoint(str(folder), tag=_TAG)
         self.step = state["step"]
-        self.num_tokens = state.get("num_tokens", 0)  # not every checkpoint holds it
+        self.num_tokens = state["num_tokens"]
         set_random_state(state["random_state"])
 
     def _scorer(self, config: RunConfig, model_path: str, *, trainable: bool) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import heapq
 import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -15,17 +14,37 @@ from typing import Any
 import matplotlib
 from jinja2 import Environment, StrictUndefined
 
-from rvpo.errors import ConfigError
 from rvpo.report.page.figures import THEMES, Plot, Theme, notes, plots
 from rvpo.report.page.history import Arm, read_arms
 from rvpo.report.picture import plain_texts
 from rvpo.report.record import STEP_TIME
 from rvpo.report.run_folder import write_text, writing
+from rvpo.report.stored import Number, Pair, Stored, Text, checked, read_json
 from rvpo.terminal import printable
 
-_OF_A_VERDICT = {"test", "interval", "thresholds", "high_mean", "rows"}
 SHOWN_SAMPLES = 24
 """Of each arm: half of them those whose worst reward is worst, half at regular distances."""
+
+
+class _Row(Stored):
+    stage: Text
+    metric: Text
+    first: Text
+    second: Text
+    first_mean: Number | None
+    second_mean: Number | None
+    difference: Number | None
+    interval: Pair | None
+    effect_size: Number | None
+    p_holm: Number | None
+
+
+class _VerdictFile(Stored):
+    test: Text
+    interval: Text
+    thresholds: dict[Text, Number]
+    high_mean: Number
+    rows: list[_Row]
 
 
 def build(paths: Sequence[Path], output: Path) -> tuple[Path, list[Path]]:
@@ -40,12 +59,29 @@ def build(paths: Sequence[Path], output: Path) -> tuple[Path, list[Path]]:
 
     Raises:
         ConfigError: a folder holds no run.
-        CheckpointError: something cannot be written.
+        CheckpointError: something cannot be written, or what is read is damaged.
     """
-    arms = read_arms(paths)
-    verdicts = [v for path in paths if (v := _verdict(path)) is not None]
+    arms, verdicts = read_arms(paths), read_verdicts(paths)
     drawn = plots(arms, verdicts[0]["thresholds"] if len(verdicts) == 1 else {})
-    page = (
+    write_text(output, page_of(paths, arms, verdicts, drawn))
+    return output, _pictures(drawn, output.with_suffix(""))
+
+
+def page_of(
+    paths: Sequence[Path],
+    arms: Sequence[Arm],
+    verdicts: Sequence[Mapping[str, Any]],
+    drawn: Sequence[Plot],
+) -> str:
+    """The page as HTML.
+
+    Args:
+        paths: what it is of.
+
+    Raises:
+        CheckpointError: what is read is damaged.
+    """
+    return (
         _environment()
         .from_string(_template())
         .render(
@@ -62,8 +98,19 @@ def build(paths: Sequence[Path], output: Path) -> tuple[Path, list[Path]]:
             samples=[row for arm in arms for row in _samples(arm)],
         )
     )
-    write_text(output, page)
-    return output, _pictures(drawn, output.with_suffix(""))
+
+
+def read_verdicts(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """What the comparisons among the folders found.
+
+    Raises:
+        CheckpointError: a file is damaged.
+    """
+    return [
+        checked(_VerdictFile, read_json(file), file, "; give rvpo compare again").model_dump()
+        for file in (path / "verdict.json" for path in paths)
+        if file.exists()
+    ]
 
 
 def _template() -> str:
@@ -104,20 +151,6 @@ def _pictures(drawn: Sequence[Plot], folder: Path) -> list[Path]:
             with matplotlib.rc_context(colours), plain_texts():
                 plot.draw(THEMES["light"]).savefig(path)
             found.append(path)
-    return found
-
-
-def _verdict(path: Path) -> dict[str, Any] | None:
-    file = path / "verdict.json"
-    if not file.exists():
-        return None
-    try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        missing = _OF_A_VERDICT - found.keys()
-    except (ValueError, AttributeError) as error:
-        raise ConfigError(f"{file}: is damaged ({error}); give rvpo compare again") from error
-    if missing:
-        raise ConfigError(f"{file}: has no '{min(missing)}'; give rvpo compare again")
     return found
 
 

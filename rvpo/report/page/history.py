@@ -15,7 +15,8 @@ from rvpo.config import RunConfig, load_config
 from rvpo.errors import ConfigError
 from rvpo.evaluate.results import results_of
 from rvpo.report.held_out import HeldOutScores
-from rvpo.report.run_folder import RunFolder, read_samples
+from rvpo.report.run_folder import RunFolder, steps_in
+from rvpo.report.stored import read_samples
 
 Floats = npt.NDArray[np.float64]
 
@@ -55,10 +56,10 @@ class RunHistory:
 
     def samples(self, steps: int) -> Iterator[Mapping[str, Any]]:
         """The samples of the last steps, in order."""
-        files = sorted(self.folder.samples.glob("step-*.jsonl"))
-        names = sorted({path.name.partition(".")[0] for path in files})[-steps:]
-        for path in files:
-            if path.name.partition(".")[0] in names:
+        files = steps_in(self.folder.samples, "step-*.jsonl")
+        last = sorted(set(files.values()))[-steps:]
+        for path, step in files.items():
+            if step in last:
                 yield from read_samples(path)
 
 

@@ -1,0 +1,191 @@
+"""What a run is made of, as digests that tell whether it is still the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import sys
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any, Final
+
+from rvpo import __version__
+from rvpo.config import RunConfig
+from rvpo.judge.prompt import PROMPT_VERSION
+from rvpo.provenance import PACKAGES, installed_version
+from rvpo.rewards.config import FunctionRewardConfig
+from rvpo.types import Prompt
+
+PROMPTS: Final = "token ids of the prompts"
+"""Of the digests: the one that must stay as it was."""
+
+_WHOLE: Final = 1 << 28
+"""Larger files of weights are sampled, so that a start never reads a large model twice."""
+_SAMPLES: Final = 64
+_SAMPLE_BYTES: Final = 1 << 16
+
+
+class TokenDigest:
+    """Of the token ids of prompts, in their order."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def add(self, ids: Sequence[int]) -> None:
+        """The next prompt."""
+        self._hash.update(array("q", [len(ids), *ids]).tobytes())
+
+    def __str__(self) -> str:
+        return self._hash.hexdigest()
+
+
+def digests(
+    config: RunConfig,
+    model_path: str,
+    tokenizer: Any,
+    prompts: Mapping[str, Sequence[Prompt]],
+    tokens: TokenDigest,
+) -> dict[str, str]:
+    """Everything a run reads beside its settings, by a name that a sentence can hold.
+
+    Args:
+        model_path: the folder or Hub id that the model is read from.
+        prompts: by the setting that they are from.
+        tokens: of these prompts, as the model reads them.
+    """
+    found = {f"rows of {where}": _of_prompts(rows) for where, rows in prompts.items()}
+    found |= {PROMPTS: str(tokens)}
+    for name, reward in config.rewards.items():
+        if isinstance(reward, FunctionRewardConfig):
+            found[f"code of rewards.{name}"] = code_digest(reward.function.partition(":")[0])
+    found["chat template"] = _of_text(json.dumps(tokenizer.chat_template))
+    found["tokenizer"] = _of_tokenizer(tokenizer)
+    found |= _of_model(model_path, "model")
+    if config.judge is not None:
+        found["judge prompt"] = f"version {PROMPT_VERSION}"
+        if config.judge.serve is not None:
+            found |= _of_model(config.judge.serve.model, "served judge")
+    versions = {"rvpo": __version__, "Python": platform.python_version()}
+    versions |= {name: version for name in PACKAGES if (version := installed_version(name))}
+    return found | {f"version of {name}": version for name, version in versions.items()}
+
+
+def code_digest(module: str) -> str:
+    """Of an imported module's source, and of the modules beside it that it uses.
+
+    Args:
+        module: its full name.
+    """
+    file = _file(sys.modules[module])
+    if file is None:
+        return _of_parts([])
+    depth = module.count(".") + (file.name == "__init__.py")
+    root = file.parents[depth]  # which Python finds the module in
+    files = sorted({file for each in _used(sys.modules[module], root) if (file := _file(each))})
+    return _of_parts(file.read_bytes() for file in files)
+
+
+def _used(first: ModuleType, root: Path) -> Iterator[ModuleType]:
+    """A module and whatever it uses, near or far, of those below a folder."""
+    seen: dict[str, ModuleType] = {}
+    unread = [first]
+    while unread:
+        module = unread.pop()
+        if module.__name__ in seen:
+            continue
+        seen[module.__name__] = module
+        if first.__name__.partition(".")[0] == "rvpo":  # which has a version
+            break
+        for value in list(vars(module).values()):
+            other = value if isinstance(value, ModuleType) else sys.modules.get(_home(value))
+            file = None if other is None else _file(other)
+            if other is not None and file is not None and root in file.parents:
+                unread.append(other)
+    yield from seen.values()
+
+
+def _home(value: Any) -> str:
+    """The module that defines a function or class, or the class of a value."""
+    owner = value if isinstance(value, FunctionType | type) else type(value)
+    return str(getattr(owner, "__module__", ""))
+
+
+def _file(module: ModuleType) -> Path | None:
+    """The source of a module that is nobody's package: those have versions."""
+    path = vars(module).get("__file__")
+    file = Path(path) if isinstance(path, str) else None
+    is_own = file is not None and file.is_file() and "site-packages" not in file.parts
+    return file if is_own else None
+
+
+def _of_prompts(prompts: Sequence[Prompt]) -> str:
+    rows = ([p.id, [dict(m) for m in p.messages], dict(p.columns), list(p.tools)] for p in prompts)
+    # Functions may give values of any type, of which none but the type is sure to stay.
+    texts = (json.dumps(row, default=lambda value: type(value).__name__) for row in rows)
+    return _of_parts(text.encode() for text in texts)
+
+
+def _of_tokenizer(tokenizer: Any) -> str:
+    fast = getattr(tokenizer, "backend_tokenizer", None)
+    if fast is not None:
+        return _of_text(fast.to_str())
+    return _of_text(json.dumps(sorted(tokenizer.get_vocab().items())))
+
+
+def _of_model(path: str, name: str) -> dict[str, str]:
+    folder = _folder(path)
+    if folder is None:
+        return {}
+    settings = sorted(f for f in folder.iterdir() if f.suffix == ".py" or _is_settings(f))
+    weights = sorted(
+        f for f in folder.iterdir() if f.suffix in {".safetensors", ".bin", ".pt", ".gguf"}
+    )
+    return {
+        f"settings of the {name}": _of_parts(file.read_bytes() for file in settings),
+        f"weights of the {name}": _of_parts(part for file in weights for part in _sampled(file)),
+    }
+
+
+def _is_settings(file: Path) -> bool:
+    return file.name in {"config.json", "generation_config.json"}
+
+
+def _folder(path: str) -> Path | None:
+    """Where the files of a model are: for a Hub id, in the cache of the Hub, if they are there."""
+    if Path(path).expanduser().is_dir():
+        return Path(path).expanduser()
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(path, "config.json")
+    except HFValidationError:  # neither a folder nor a Hub id, as what a package brings
+        return None
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def _sampled(file: Path) -> Iterator[bytes]:
+    """Size and content of a file; of a large one, samples at regular distances."""
+    size = file.stat().st_size
+    yield str(size).encode()
+    if size <= _WHOLE:
+        yield file.read_bytes()
+        return
+    with file.open("rb") as stream:
+        for number in range(_SAMPLES):
+            stream.seek(number * (size - _SAMPLE_BYTES) // (_SAMPLES - 1))
+            yield stream.read(_SAMPLE_BYTES)
+
+
+def _of_text(text: str) -> str:
+    return _of_parts([text.encode(errors="surrogatepass")])
+
+
+def _of_parts(parts: Iterable[bytes]) -> str:
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(len(part).to_bytes(8, "big") + part)
+    return found.hexdigest()
