@@ -13,10 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
-import aiohttp
-
 from rvpo.judge.cache import Cache, CacheError
 from rvpo.judge.config import JudgeConfig
+from rvpo.judge.connection import open_session
 from rvpo.judge.endpoint import (
     SCHEMA_REFUSED,
     CallFailed,
@@ -37,7 +36,6 @@ HEDGE_SAMPLES: Final = 20
 """Latencies that must be known before a slow call can be told from a usual one."""
 
 _RECENT: Final = 200
-_KEEP_ALIVE_S: Final = 4.0  # less than servers do (uvicorn: 5), or calls meet closed connections
 
 
 @dataclass(slots=True, eq=False)
@@ -112,11 +110,7 @@ class Asker:
 
     async def __aenter__(self) -> Self:
         self._router = Router(self._endpoints, self._config.deadline_s)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # each call has its own
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
+        self._session = open_session()
         return self
 
     async def __aexit__(self, *_: object) -> None:

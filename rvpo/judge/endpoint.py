@@ -20,15 +20,13 @@ from yarl import URL
 
 from rvpo.errors import ConfigError
 from rvpo.judge.config import EndpointConfig, JudgeConfig
+from rvpo.judge.connection import OnlyReply, StrayReply, TooLong
 from rvpo.judge.denials import Denials
 from rvpo.judge.hidden import Hidden
 from rvpo.judge.limits import Breaker, Pace, Window, share_of
 from rvpo.judge.proxy import proxy_of
 from rvpo.judge.refusal import Failure, Refusal, excerpt
 from rvpo.judge.secret import masked
-
-LONGEST_REPLY: Final = 2**20
-"""Bytes of a reply that are read."""
 
 SCHEMA_REFUSED: Final = "schema refused"
 """The reason of a call that may succeed without its schema."""
@@ -193,10 +191,13 @@ class Endpoint:
                         detail = self.detail(refusal.message)
                         raise CallFailed(SCHEMA_REFUSED, "plain", detail)
                     raise self._refused(response.status, wait, refusal, permit)
-                text = await _read(response.content)
+                assert isinstance(response, OnlyReply)
+                text = await response.whole()
                 meant = Refusal.read(text)
                 if meant.status is not None:  # gateways pass on errors as if they were replies
                     raise self._refused(meant.status, wait, meant, permit)
+        except TooLong:
+            raise CallFailed("reply too long", "resample") from None
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             self._breaker.fail(time.monotonic(), permit.started)
             raise CallFailed(_reason(error), "retry") from None
@@ -304,17 +305,6 @@ def all_endpoints(config: JudgeConfig, share: tuple[int, int]) -> tuple[Endpoint
     )
 
 
-async def _read(content: aiohttp.StreamReader) -> bytes:
-    chunks = []
-    size = 0
-    async for chunk in content.iter_any():
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > LONGEST_REPLY:
-            raise CallFailed("reply too long", "resample")
-    return b"".join(chunks)
-
-
 async def _beginning(content: aiohttp.StreamReader) -> bytes:
     """As much of a refusal's body as comes soon: the status counts, whatever follows it."""
     chunks: list[bytes] = []
@@ -348,6 +338,8 @@ def _content(value: Any) -> str:
 def _reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "timeout"
+    if isinstance(error, StrayReply):
+        return "stray reply"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "unknown host"
     return "tls" if isinstance(error, aiohttp.ClientSSLError) else "connection"
