@@ -16,15 +16,10 @@ from typing import Final, Self
 from rvpo.judge.cache import Cache, CacheError
 from rvpo.judge.config import JudgeConfig
 from rvpo.judge.connection import open_session
-from rvpo.judge.endpoint import (
-    SCHEMA_REFUSED,
-    CallFailed,
-    Endpoint,
-    Permit,
-    Reply,
-    all_endpoints,
-)
+from rvpo.judge.endpoint import SCHEMA_REFUSED, Endpoint, Permit, all_endpoints
+from rvpo.judge.form import Try
 from rvpo.judge.refusal import Failure
+from rvpo.judge.reply import CallFailed, Reply
 from rvpo.judge.request import Renderer, Request
 from rvpo.judge.router import NoEndpoint, Router
 from rvpo.judge.types import Answer, Job, Usage
@@ -57,6 +52,9 @@ class _Asking:
     output_tokens: int = 0
     cost: float = 0.0
     failures: Counter[str] = field(default_factory=Counter)
+    model: str = ""  # of the last reply
+    is_other: bool = False
+    news: tuple[str, ...] = ()
 
     def usage(self, now: float) -> Usage:
         return Usage(
@@ -69,6 +67,7 @@ class _Asking:
             cost=self.cost,
             latency_s=now - self.started,
             attempt_failures=dict(self.failures),
+            other_model=self.is_other,
         )
 
 
@@ -145,7 +144,7 @@ class Asker:
             return flight, True
         if self._cache is not None:
             try:
-                known = self._cache.get(request.key)
+                known = self._cache.get(request.key, self._answers_as)
             except CacheError as error:
                 return Answer(value=None, failure=str(error))
             # Only a rating lies between 0 and 1: a verdict that does is damaged.
@@ -156,6 +155,10 @@ class Asker:
         flight.task.add_done_callback(lambda _: self._forget(request.key, flight))
         return flight, False
 
+    def _answers_as(self, model: str) -> bool:
+        """Whether a verdict that a model gave is one that would be given now."""
+        return not model or any(e.answering.answers_as(model) for e in self._endpoints)
+
     def _forget(self, key: bytes, flight: _Flight) -> None:
         if self._flights.get(key) is flight:
             del self._flights[key]
@@ -165,7 +168,7 @@ class Asker:
         if self._cache is None or answer.value is None:
             return answer
         try:
-            await self._cache.put(request.key, answer.value, answer.reason)
+            await self._cache.put(request.key, answer.value, answer.reason, answer.model)
         except CacheError as error:
             # What cannot be kept is not used: the run shall stop, and say why, not pay twice.
             return replace(answer, value=None, reason="", failure=str(error))
@@ -181,7 +184,13 @@ class Asker:
         while True:
             try:
                 value, reason = await self._attempt(asking, permit)
-                return Answer(value=value, reason=reason, usage=asking.usage(loop.time()))
+                return Answer(
+                    value=value,
+                    reason=reason,
+                    model=asking.model,
+                    news=asking.news,
+                    usage=asking.usage(loop.time()),
+                )
             except CallFailed as error:
                 failure = error.failure
                 goes_on = await self._recover(asking, error)
@@ -191,7 +200,7 @@ class Asker:
                         request.tokens, permit.endpoint, asking.deadline
                     )
                     continue
-            return _lost(failure, asking.usage(loop.time()))
+            return replace(_lost(failure, asking.usage(loop.time())), news=asking.news)
 
     async def _recover(self, asking: _Asking, error: CallFailed) -> bool:
         """After a failure, do what helps before another attempt. Returns whether one may follow."""
@@ -259,18 +268,24 @@ class Asker:
         """
         endpoint = permit.endpoint
         started = asyncio.get_running_loop().time()
-        with_schema = self._config.structured and endpoint.structured and not asking.plain
+        is_free = self._config.structured and not asking.plain
+        tried = endpoint.form.begin() if is_free else Try(False)
         body = self._renderer.body(
-            asking.request, endpoint.model, with_schema=with_schema, resamples=asking.resamples
+            asking.request,
+            endpoint.model,
+            with_schema=tried.with_schema,
+            resamples=asking.resamples,
         )
         timeout_s = min(self._config.timeout_s, asking.deadline - started)
         asking.sent += 1
         try:
-            reply = await endpoint.call(self._session, permit, body, timeout_s, with_schema)
+            reply = await endpoint.call(self._session, permit, body, timeout_s, tried)
             self._router.heard()
             if asking.refused_by is endpoint:
-                endpoint.structured = False  # so it was the schema, not the prompt
-            value, reason = self._read(asking, endpoint, reply, with_schema)
+                endpoint.form.conclude()  # so it was the schema, not the prompt
+            asking.model = reply.model
+            asking.is_other = endpoint.answering.is_other(reply.model)
+            value, reason = self._read(asking, endpoint, reply, tried.with_schema)
             self._latencies.append(asyncio.get_running_loop().time() - started)
             return value, endpoint.without_key(reason)
         except CallFailed as error:
@@ -284,6 +299,8 @@ class Asker:
             self._router.failed(error.failure)
             raise
         finally:
+            asking.news += endpoint.news()
+            endpoint.form.end(tried)
             self._router.leave(permit)
 
     def _read(

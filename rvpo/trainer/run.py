@@ -169,7 +169,7 @@ def _connect_judge(
     client = judge.connect(ranks.gather_objects)
     score = inputs.score
     if score.is_judged:
-        score = score.judged_by(client, config.judge.budget, display.phase)
+        score = score.judged_by(client, config.judge.budget, display.phase, display.say_once)
     return replace(inputs, score=score), judged_by(benchmarks, client)
 
 
