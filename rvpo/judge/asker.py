@@ -118,6 +118,7 @@ class Asker:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._session.close()
+        await asyncio.sleep(0)  # in which the loop closes the sockets of the last calls
         if self._cache is not None:
             await self._cache.close()
 
