@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -76,11 +78,14 @@ def row(name: str, make: Callable[[Counter[str]], Behaviour], verdicts: int) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--verdicts", type=int, default=2000)
-    parser.add_argument("--only", help="those whose name contains this")
+    parser.add_argument("--only", default="", help="those whose name has this pattern")
     add_save_option(parser)
     options = parser.parse_args()
-    chosen = {n: make for n, make in behaviours().items() if (options.only or "") in n}
-    rows = [row(name, make, options.verdicts) for name, make in chosen.items()]
+    chosen = {n: make for n, make in behaviours().items() if re.search(options.only, n)}
+    rows = []
+    for name, make in chosen.items():
+        rows.append(row(name, make, options.verdicts))
+        print(" | ".join(rows[-1]), file=sys.stderr, flush=True)
     text = f"{options.verdicts:,} questions each.\n\n" + "\n".join(table(HEADER, rows))
     publish("judge_replies.md", text, options)
 
