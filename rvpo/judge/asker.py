@@ -11,22 +11,15 @@ import random
 from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Final, Self
-
-import aiohttp
 
 from rvpo.judge.cache import Cache, CacheError
 from rvpo.judge.config import JudgeConfig
-from rvpo.judge.endpoint import (
-    SCHEMA_REFUSED,
-    CallFailed,
-    Endpoint,
-    Permit,
-    Reply,
-    all_endpoints,
-)
+from rvpo.judge.connection import open_session
+from rvpo.judge.endpoint import SCHEMA_REFUSED, Endpoint, Permit, all_endpoints
+from rvpo.judge.form import Try
 from rvpo.judge.refusal import Failure
+from rvpo.judge.reply import CallFailed, Reply
 from rvpo.judge.request import Renderer, Request
 from rvpo.judge.router import NoEndpoint, Router
 from rvpo.judge.types import Answer, Job, Usage
@@ -38,7 +31,6 @@ HEDGE_SAMPLES: Final = 20
 """Latencies that must be known before a slow call can be told from a usual one."""
 
 _RECENT: Final = 200
-_KEEP_ALIVE_S: Final = 4.0  # less than servers do (uvicorn: 5), or calls meet closed connections
 
 
 @dataclass(slots=True, eq=False)
@@ -60,6 +52,9 @@ class _Asking:
     output_tokens: int = 0
     cost: float = 0.0
     failures: Counter[str] = field(default_factory=Counter)
+    model: str = ""  # of the last reply
+    is_other: bool = False
+    news: tuple[str, ...] = ()
 
     def usage(self, now: float) -> Usage:
         return Usage(
@@ -72,6 +67,7 @@ class _Asking:
             cost=self.cost,
             latency_s=now - self.started,
             attempt_failures=dict(self.failures),
+            other_model=self.is_other,
         )
 
 
@@ -114,7 +110,7 @@ class Asker:
     async def __aenter__(self) -> Self:
         self._router = Router(self._endpoints, self._config.deadline_s)
         sockets = {endpoint.socket for endpoint in self._endpoints}
-        self._sessions = {socket: _session(socket) for socket in sockets}
+        self._sessions = {socket: open_session(socket) for socket in sockets}
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -124,6 +120,7 @@ class Asker:
         await asyncio.gather(*tasks, return_exceptions=True)
         for session in self._sessions.values():
             await session.close()
+        await asyncio.sleep(0)  # in which the loop closes the sockets of the last calls
         if self._cache is not None:
             await self._cache.close()
 
@@ -150,7 +147,7 @@ class Asker:
             return flight, True
         if self._cache is not None:
             try:
-                known = self._cache.get(request.key)
+                known = self._cache.get(request.key, self._answers_as)
             except CacheError as error:
                 return Answer(value=None, failure=str(error))
             # Only a rating lies between 0 and 1: a verdict that does is damaged.
@@ -161,6 +158,10 @@ class Asker:
         flight.task.add_done_callback(lambda _: self._forget(request.key, flight))
         return flight, False
 
+    def _answers_as(self, model: str) -> bool:
+        """Whether a verdict that a model gave is one that would be given now."""
+        return not model or any(e.answering.answers_as(model) for e in self._endpoints)
+
     def _forget(self, key: bytes, flight: _Flight) -> None:
         if self._flights.get(key) is flight:
             del self._flights[key]
@@ -170,7 +171,7 @@ class Asker:
         if self._cache is None or answer.value is None:
             return answer
         try:
-            await self._cache.put(request.key, answer.value, answer.reason)
+            await self._cache.put(request.key, answer.value, answer.reason, answer.model)
         except CacheError as error:
             # What cannot be kept is not used: the run shall stop, and say why, not pay twice.
             return replace(answer, value=None, reason="", failure=str(error))
@@ -186,7 +187,13 @@ class Asker:
         while True:
             try:
                 value, reason = await self._attempt(asking, permit)
-                return Answer(value=value, reason=reason, usage=asking.usage(loop.time()))
+                return Answer(
+                    value=value,
+                    reason=reason,
+                    model=asking.model,
+                    news=asking.news,
+                    usage=asking.usage(loop.time()),
+                )
             except CallFailed as error:
                 failure = error.failure
                 goes_on = await self._recover(asking, error)
@@ -196,7 +203,7 @@ class Asker:
                         request.tokens, permit.endpoint, asking.deadline
                     )
                     continue
-            return _lost(failure, asking.usage(loop.time()))
+            return replace(_lost(failure, asking.usage(loop.time())), news=asking.news)
 
     async def _recover(self, asking: _Asking, error: CallFailed) -> bool:
         """After a failure, do what helps before another attempt. Returns whether one may follow."""
@@ -264,19 +271,25 @@ class Asker:
         """
         endpoint = permit.endpoint
         started = asyncio.get_running_loop().time()
-        with_schema = self._config.structured and endpoint.structured and not asking.plain
+        is_free = self._config.structured and not asking.plain
+        tried = endpoint.form.begin() if is_free else Try(False)
         body = self._renderer.body(
-            asking.request, endpoint.model, with_schema=with_schema, resamples=asking.resamples
+            asking.request,
+            endpoint.model,
+            with_schema=tried.with_schema,
+            resamples=asking.resamples,
         )
         timeout_s = min(self._config.timeout_s, asking.deadline - started)
         asking.sent += 1
         try:
             session = self._sessions[endpoint.socket]
-            reply = await endpoint.call(session, permit, body, timeout_s, with_schema)
+            reply = await endpoint.call(session, permit, body, timeout_s, tried)
             self._router.heard()
             if asking.refused_by is endpoint:
-                endpoint.structured = False  # so it was the schema, not the prompt
-            value, reason = self._read(asking, endpoint, reply, with_schema)
+                endpoint.form.conclude()  # so it was the schema, not the prompt
+            asking.model = reply.model
+            asking.is_other = endpoint.answering.is_other(reply.model)
+            value, reason = self._read(asking, endpoint, reply, tried.with_schema)
             self._latencies.append(asyncio.get_running_loop().time() - started)
             return value, endpoint.without_key(reason)
         except CallFailed as error:
@@ -290,6 +303,8 @@ class Asker:
             self._router.failed(error.failure)
             raise
         finally:
+            asking.news += endpoint.news()
+            endpoint.form.end(tried)
             self._router.leave(permit)
 
     def _read(
@@ -313,20 +328,6 @@ class Asker:
         if quantile is None or len(self._latencies) < HEDGE_SAMPLES:
             return None
         return sorted(self._latencies)[int(quantile * len(self._latencies))]
-
-
-def _session(socket: Path | None) -> aiohttp.ClientSession:
-    """Connections over the network, or all to one Unix socket."""
-    connector = (
-        aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S)
-        if socket is None
-        else aiohttp.UnixConnector(str(socket), limit=0, keepalive_timeout=_KEEP_ALIVE_S)
-    )
-    return aiohttp.ClientSession(
-        connector=connector,
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # each call has its own
-        cookie_jar=aiohttp.DummyCookieJar(),
-    )
 
 
 def _lost(failure: Failure, usage: Usage | None = None) -> Answer:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -61,8 +61,13 @@ class Cache:
         self._flushing: asyncio.Task[None] | None = None
         self._closing = False
 
-    def get(self, key: bytes) -> tuple[float, str] | None:
+    def get(
+        self, key: bytes, is_trusted: Callable[[str], bool] = lambda model: True
+    ) -> tuple[float, str] | None:
         """The (value, reason) known for a key. A damaged entry is none, and will be replaced.
+
+        Args:
+            is_trusted: whether verdicts of a model count, given its name; empty where unknown.
 
         Raises:
             CacheError: the file cannot be read.
@@ -73,16 +78,20 @@ class Cache:
             ).fetchone()
         except sqlite3.Error as error:
             raise CacheError(f"cache: {error}") from error
-        return None if row is None else _verdict(row[0])
+        return None if row is None else _verdict(row[0], is_trusted)
 
-    async def put(self, key: bytes, value: float, reason: str) -> None:
+    async def put(self, key: bytes, value: float, reason: str, model: str = "") -> None:
         """Return when the verdict is in the file, where the end of this process cannot lose it.
+
+        Args:
+            model: that gave it, as it calls itself; empty where it does not.
 
         Raises:
             CacheError: the file cannot be written.
         """
         written = asyncio.get_running_loop().create_future()
-        self._unwritten.append((key, json.dumps({"value": value, "reason": reason}), written))
+        verdict = {"value": value, "reason": reason} | ({"model": model} if model else {})
+        self._unwritten.append((key, json.dumps(verdict), written))
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush())
         await written
@@ -128,12 +137,14 @@ class Cache:
                     raise
 
 
-def _verdict(entry: Any) -> tuple[float, str] | None:
+def _verdict(entry: Any, is_trusted: Callable[[str], bool]) -> tuple[float, str] | None:
     """The (value, reason) in a cell, which may hold anything."""
     try:
         verdict = json.loads(entry)
-        value, reason = verdict["value"], verdict["reason"]
-    except (ValueError, TypeError, LookupError, RecursionError):
+        value, reason, model = verdict["value"], verdict["reason"], verdict.get("model", "")
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return None
+    if not isinstance(model, str) or not is_trusted(model):
         return None
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not 0 <= value <= 1 or not isinstance(reason, str):

@@ -9,6 +9,10 @@ from rvpo.judge.refusal import Failure
 MOST_IN_A_ROW: Final = 200
 """Denials without an answer between them that no moderation of single questions explains."""
 
+FEW: Final = 3
+"""Different calls that an endpoint which never answered must deny before it is given up: one may
+be a question that is denied anywhere."""
+
 
 class Denials:
     """Tells an endpoint that can answer nothing from one that does not answer some questions.
@@ -21,11 +25,12 @@ class Denials:
         self.answered = False
         """Whether any question ever was."""
         self._in_a_row = 0
+        self._different: set[int] = set()
         self._last: Failure | None = None
 
     @property
     def suspects(self) -> bool:
-        """Whether nothing but denials came so far: only calls in flight can tell more."""
+        """Whether nothing but denials came so far: then one call at a time can tell more."""
         return self._last is not None and not self.answered
 
     def answer(self) -> None:
@@ -34,9 +39,11 @@ class Denials:
         self._in_a_row = 0
         self._last = None
 
-    def deny(self, failure: Failure) -> None:
-        """A question was denied."""
+    def deny(self, failure: Failure, call: bytes) -> None:
+        """A question was denied, asked by this call."""
         self._in_a_row += 1
+        if not self.answered:
+            self._different.add(hash(call))
         self._last = failure
 
     def conclude(self, in_flight: int) -> Failure | None:
@@ -45,5 +52,5 @@ class Denials:
         Args:
             in_flight: calls that have not come back.
         """
-        hopeless = self.suspects and not in_flight
+        hopeless = self.suspects and not in_flight and len(self._different) >= FEW
         return self._last if hopeless or self._in_a_row >= MOST_IN_A_ROW else None

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import os
 import random
 import re
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, Literal
+from typing import Final
 
 import aiohttp
 from yarl import URL
 
 from rvpo.errors import ConfigError
+from rvpo.judge.answering import Answering
 from rvpo.judge.config import EndpointConfig, JudgeConfig
+from rvpo.judge.connection import OnlyReply, StrayReply, TooLong
 from rvpo.judge.denials import Denials
+from rvpo.judge.form import Form, Try
 from rvpo.judge.hidden import Hidden
 from rvpo.judge.limits import Breaker, Pace, Window, share_of
 from rvpo.judge.proxy import proxy_of
 from rvpo.judge.refusal import Failure, Refusal, excerpt
+from rvpo.judge.reply import CallFailed, Reply, read_reply
 from rvpo.judge.secret import masked
-
-LONGEST_REPLY: Final = 2**20
-"""Bytes of a reply that are read."""
 
 SCHEMA_REFUSED: Final = "schema refused"
 """The reason of a call that may succeed without its schema."""
@@ -36,40 +35,11 @@ SCHEMA_REFUSED: Final = "schema refused"
 _DENIALS: Final = frozenset((401, 402, 403, 404))  # of the key, the credit, the name: or of this
 _NO_QUOTA: Final = "insufficient_quota"  # of a 429 that no waiting ends
 _TRANSIENT: Final = frozenset((408, 409, 425))
-_OF_FORMAT: Final = frozenset((400, 405, 415, 422))  # of something in the request
+_OTHER: Final = frozenset((413, 414, 429, 431))  # of size or rate, whatever is in the request
 _LONGEST_THROTTLE_S: Final = 30.0
 _REFUSAL_BYTES: Final = 2**16
 _MOST_TO_EXCERPT: Final = 4096
 _REFUSAL_S: Final = 2.0  # how long the words of a refusal are waited for
-_MOST_TOKENS: Final = 10**9  # of a call: a server that counts more counts wrong
-
-Remedy = Literal["wait", "retry", "switch", "plain", "resample", "none"]
-"""What may help after a failure: the endpoint's own pause, trying later, another endpoint,
-asking without a schema, another sample of the same model, or nothing."""
-
-
-class CallFailed(Exception):
-    """A call without a usable reply.
-
-    Its text is the reason alone: of what the server said, only the detail may be shown.
-    """
-
-    def __init__(self, reason: str, remedy: Remedy, detail: str = "") -> None:
-        super().__init__(reason)
-        self.failure = Failure(reason, detail)
-        self.remedy = remedy
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """What came back from one call."""
-
-    text: str
-    finish_reason: str
-    input_tokens: int
-    output_tokens: int
-    cost: float
-    """Dollars."""
 
 
 @dataclass(slots=True, eq=False)
@@ -103,13 +73,18 @@ class Endpoint:
     ) -> None:
         self.model = config.model or model
         self.concurrency = share_of(config.concurrency, *share)
-        self.structured = True
-        """False once it has refused a schema and answered without."""
+        self.form = Form()
+        """How it is to be asked."""
+        self.answering = Answering(self.model)
+        """Which model answers."""
         self.broken: Failure | None = None
         """Why it will never answer."""
         self.socket = config.socket
         """The Unix socket that it listens on; None on the network."""
         self._config = config
+        self._name = name
+        self._news: list[str] = []
+        self._is_said_plain = False
         self._url = _completions(config)
         self._proxy = None if config.socket is not None else proxy_of(self._url)
         self._window = Window(self.concurrency)
@@ -135,7 +110,8 @@ class Endpoint:
 
     def ready_at(self, now: float, tokens: int) -> float:
         """When it may be asked, as far as is known: infinity while that depends on other calls."""
-        if self.broken is not None or self._denials.suspects or not self._window.has_room:
+        alone = self._denials.suspects and self._window.in_flight
+        if self.broken is not None or alone or not self._window.has_room:
             return math.inf
         moment = max(self._paused_until, self._breaker.ready_at())
         if self._requests is not None:
@@ -156,7 +132,8 @@ class Endpoint:
     def leave(self, permit: Permit, now: float) -> None:
         """End a call, however it went. Without a reply, its tokens count as estimated."""
         self._window.in_flight -= 1
-        self.broken = self.broken or self._denials.conclude(self._window.in_flight)
+        if not self.form.waits:
+            self.broken = self.broken or self._denials.conclude(self._window.in_flight)
         if self._tokens is not None:
             used = permit.reserved if permit.used is None else permit.used
             self._tokens.settle(now, permit.reserved, used)
@@ -167,12 +144,12 @@ class Endpoint:
         permit: Permit,
         body: bytes,
         timeout_s: float,
-        with_schema: bool,
+        tried: Try,
     ) -> Reply:
         """Send one request and read the whole reply, within `timeout_s`.
 
         Args:
-            with_schema: whether the body asks for a reply held to a schema.
+            tried: how the body asks.
 
         Raises:
             CallFailed: there is no completion.
@@ -191,25 +168,43 @@ class Endpoint:
                 wait = response.headers.get("Retry-After")
                 if not 200 <= response.status < 300:
                     refusal = Refusal.read(await _beginning(response.content))
-                    if with_schema and (response.status in _OF_FORMAT or refusal.names_schema):
-                        detail = self.detail(refusal.message)
-                        raise CallFailed(SCHEMA_REFUSED, "plain", detail)
-                    raise self._refused(response.status, wait, refusal, permit)
-                text = await _read(response.content)
+                    raise self._refused(response.status, wait, refusal, permit, tried, body)
+                assert isinstance(response, OnlyReply)
+                text = await response.whole()
                 meant = Refusal.read(text)
                 if meant.status is not None:  # gateways pass on errors as if they were replies
-                    raise self._refused(meant.status, wait, meant, permit)
+                    raise self._refused(meant.status, wait, meant, permit, tried, body)
+        except TooLong:
+            raise CallFailed("reply too long", "resample") from None
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             self._breaker.fail(time.monotonic(), permit.started)
             raise CallFailed(_reason(error), "retry") from None
         self._breaker.succeed(time.monotonic())
         self._window.grow()
         self._throttles = 0
-        reply = self._completion(text)
+        reply = read_reply(text, self._config, self.detail)
         self._denials.answer()
+        self.form.answer(tried)
+        strange = self.answering.hear(reply.model) if reply.model else ""
+        if strange:
+            self._news.append(
+                f"{self._name} {strange}; verdicts are remembered under the name of the model that "
+                "gave them"
+            )
         if reply.input_tokens or reply.output_tokens:
             permit.used = reply.input_tokens + reply.output_tokens
         return reply
+
+    def news(self) -> tuple[str, ...]:
+        """Sentences on what it does that was not asked of it, each handed out once."""
+        if self.form.plain and not self._is_said_plain:
+            self._is_said_plain = True
+            self._news.append(
+                f"{self._name} refuses `response_format` and is asked in words alone; "
+                "judge.structured=false asks so from the start"
+            )
+        news, self._news = self._news, []
+        return tuple(news)
 
     def without_key(self, text: str) -> str:
         """What the server wrote, with the API key taken out where it repeats it or a part."""
@@ -231,10 +226,18 @@ class Endpoint:
         return headers
 
     def _refused(
-        self, status: int, retry_after: str | None, refusal: Refusal, permit: Permit
+        self,
+        status: int,
+        retry_after: str | None,
+        refusal: Refusal,
+        permit: Permit,
+        tried: Try,
+        body: bytes,
     ) -> CallFailed:
         now = time.monotonic()
         detail = self.detail(refusal.message)
+        if tried.with_schema and (_is_of_request(status) or refusal.names_schema):
+            return CallFailed(SCHEMA_REFUSED, "plain", detail)
         if status == 429 and _NO_QUOTA in refusal.codes:
             self._breaker.succeed(now)  # it answers, if not as we like
             self.broken = Failure("quota used up", detail)
@@ -242,7 +245,9 @@ class Endpoint:
         reason = f"http {status}"
         if status in _DENIALS:
             self._breaker.succeed(now)
-            self._denials.deny(Failure(reason, detail))
+            self._denials.deny(Failure(reason, detail), body)
+            if status == 404 and self.form.refuse(tried, retried=False):
+                return self._in_other_form(reason, detail)
             alone = "denied with " if self._denials.answered else ""
             return CallFailed(alone + reason, "switch", detail)
         pause_s = _seconds(retry_after)
@@ -256,42 +261,16 @@ class Endpoint:
             return CallFailed(reason, "wait", detail)
         if status >= 500 or status in _TRANSIENT:
             self._breaker.fail(now, permit.started)
+            if status >= 500 and self.form.refuse(tried, retried=True):
+                return self._in_other_form(reason, detail)
             return CallFailed(reason, "retry", detail)
         self._breaker.succeed(now)
         return CallFailed(reason, "none", detail)
 
-    def _completion(self, body: bytes) -> Reply:
-        try:
-            value = json.loads(body, object_pairs_hook=_once)
-            (choice,) = value["choices"]
-            message = choice["message"]
-            text = _content(message.get("content"))
-            finish_reason = choice.get("finish_reason")
-            usage = value.get("usage")
-        except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
-            detail = self.detail(Refusal.read(body).message)
-            raise CallFailed("no completion", "resample", detail) from None
-        if any(part.get("error") for part in (value, choice, message)):
-            detail = self.detail(Refusal.read(body).message)
-            raise CallFailed("error in the reply", "retry", detail)
-        if message.get("refusal"):
-            raise CallFailed("refusal", "resample", self.detail(_content(message["refusal"])))
-        if finish_reason in ("content_filter", "error"):
-            remedy: Remedy = "retry" if finish_reason == "error" else "resample"
-            raise CallFailed(f"finish reason {finish_reason}", remedy, self.detail(text))
-        input_tokens = _count(usage, "prompt_tokens")
-        output_tokens = _count(usage, "completion_tokens")
-        return Reply(
-            text=text,
-            finish_reason=finish_reason if isinstance(finish_reason, str) else "",
-            input_tokens=input_tokens,
-            output_tokens=output_tokens,
-            cost=(
-                input_tokens * (self._config.input_price or 0.0)
-                + output_tokens * (self._config.output_price or 0.0)
-            )
-            / 1e6,
-        )
+    def _in_other_form(self, reason: str, detail: str) -> CallFailed:
+        if self.form.plain:
+            return CallFailed(SCHEMA_REFUSED, "plain", detail)
+        return CallFailed(reason, "again", detail)
 
 
 def all_endpoints(config: JudgeConfig, share: tuple[int, int]) -> tuple[Endpoint, ...]:
@@ -306,17 +285,6 @@ def all_endpoints(config: JudgeConfig, share: tuple[int, int]) -> tuple[Endpoint
     )
 
 
-async def _read(content: aiohttp.StreamReader) -> bytes:
-    chunks = []
-    size = 0
-    async for chunk in content.iter_any():
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > LONGEST_REPLY:
-            raise CallFailed("reply too long", "resample")
-    return b"".join(chunks)
-
-
 async def _beginning(content: aiohttp.StreamReader) -> bytes:
     """As much of a refusal's body as comes soon: the status counts, whatever follows it."""
     chunks: list[bytes] = []
@@ -327,29 +295,11 @@ async def _beginning(content: aiohttp.StreamReader) -> bytes:
     return b"".join(chunks)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of a reply; one that repeats a key could mean either value."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a repeated key")
-    return found
-
-
-def _content(value: Any) -> str:
-    """The text of a message, whole or in parts; empty where there is none."""
-    if isinstance(value, list):
-        texts = (
-            part.get("text")
-            for part in value
-            if isinstance(part, Mapping) and part.get("type") == "text"
-        )
-        return "".join(text for text in texts if isinstance(text, str))
-    return value if isinstance(value, str) else ""
-
-
 def _reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "timeout"
+    if isinstance(error, StrayReply):
+        return "stray reply"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "unknown host"
     return "tls" if isinstance(error, aiohttp.ClientSSLError) else "connection"
@@ -367,11 +317,6 @@ def _seconds(retry_after: str | None) -> float | None:
         return None
 
 
-def _count(usage: Any, name: str) -> int:
-    value = usage.get(name) if isinstance(usage, Mapping) else None
-    return value if type(value) is int and 0 <= value <= _MOST_TOKENS else 0  # a bool is no count
-
-
 def _pace(limit: int | None, name: str, share: tuple[int, int]) -> Pace | None:
     if limit is None:
         return None
@@ -387,6 +332,12 @@ def _pace(limit: int | None, name: str, share: tuple[int, int]) -> Pace | None:
 def _is_key(text: str) -> bool:
     # A header holds nothing else, and an error about one would show the key.
     return re.fullmatch(r"[\x21-\x7e]+", text.strip()) is not None
+
+
+def _is_of_request(status: int) -> bool:
+    """Whether a status says that something in the request is not liked."""
+    mistaken = 400 <= status < 500 and status not in _DENIALS | _TRANSIENT | _OTHER
+    return mistaken or status == 501
 
 
 def _completions(config: EndpointConfig) -> URL:

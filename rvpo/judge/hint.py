@@ -29,6 +29,10 @@ _HINTS: Final = {
     ),
     "unknown host": "see that the endpoint's url is spelt right and can be reached from here",
     "connection": "see that the endpoint's url, with its port, is right and its server runs",
+    "stray reply": (
+        "the server, or a proxy before it, sends replies that nobody asked for: see to it, or ask "
+        "another endpoint"
+    ),
     "tls": "see whether the endpoint's url should begin with http:// or names another host",
 }
 

@@ -66,6 +66,8 @@ class Usage:
     """From the first request to the answer; 0 for a cached one."""
     attempt_failures: Mapping[str, int] = field(default_factory=dict)
     """Attempts that failed, by reason, whether or not a later one succeeded."""
+    other_model: bool = False
+    """Answered by a model that was not asked for, or that answered not at first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,10 @@ class Answer:
     """Why there is no value, in a few words that repeat: they are counted."""
     detail: str = ""
     """What the server said to that: a line of up to 200 characters, without keys; never counted."""
+    model: str = ""
+    """That gave the verdict, as the server calls it; empty where it is not known."""
+    news: tuple[str, ...] = ()
+    """Sentences about an endpoint that were not told with an answer before."""
     usage: Usage = Usage()
 
     def to_json(self) -> dict[str, Any]:
@@ -89,4 +95,5 @@ class Answer:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Answer:
-        return cls(**{**value, "usage": Usage(**value["usage"])})
+        plain = {"usage": Usage(**value["usage"]), "news": tuple(value["news"])}
+        return cls(**{**value, **plain})

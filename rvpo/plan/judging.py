@@ -154,6 +154,8 @@ def _called(config: RunConfig, endpoint: EndpointConfig, asked: Load | None) -> 
     if answer.usage.attempt_failures:
         failed = ", ".join(answer.usage.attempt_failures)
         return Finding("judge", "note", f"{found}, but only when asked again ({failed})")
+    if answer.news:
+        return Finding("judge", "note", "; ".join((found, *answer.news)))
     if answer.value != 1:
         return Finding("judge", "note", f"{found}, but said that 2 + 2 is not 4")
     return Finding("judge", "ok", found)

@@ -38,6 +38,7 @@ class Display:
         self._step_seconds: list[float] = []
         self._timing: dict[str, float] = {}
         self._warning = ""
+        self._said: set[str] = set()
         self._phase: tuple[str, float, Spinner] | None = None  # text, start, its moving dots
         self._live: Live | None = None
 
@@ -71,6 +72,12 @@ class Display:
             self._refresh()
         else:
             self._console.print(self._line(), markup=False, highlight=False, soft_wrap=True)
+
+    def say_once(self, text: str) -> None:
+        """`say` what was not said so before."""
+        if text not in self._said:
+            self._said.add(text)
+            self.say(text)
 
     def close(self) -> None:
         """Leave the last state of the panel standing and give the terminal back."""

@@ -41,6 +41,8 @@ class Scoring:
         progress: share of training done, for weights that change.
         notice: hears of it while answers are waited for long.
         loop: where async functions run; one of its own if left out.
+        say: hears what the judge's endpoints do that was not asked of them; often the same, for
+            each worker finds it out.
     """
 
     def __init__(
@@ -51,8 +53,10 @@ class Scoring:
         progress: float,
         notice: Notice = ignore,
         loop: EventLoop | None = None,
+        say: Notice = ignore,
     ) -> None:
         self._rewards = rewards
+        self._say = say
         self._loop = EventLoop() if loop is None else loop
         self._budget = budget
         self._weights = {reward.name: value_at(reward.weight, progress) for reward in rewards}
@@ -94,13 +98,16 @@ class Scoring:
             rewards = ranks.gather(rewards)
         parts = [verdicts] if ranks is None else ranks.gather_objects(verdicts.without_answers())
         tallies = _tallies(parts)
+        every = sum(tallies.values(), Tally())
+        for text in every.news:
+            self._say(text)
         return keep_within(
             self._budget,
             replace(rewards, metrics=_judge_metrics(parts, tallies)),
             asked=[count for part in parts for count in part.asked],
             failed=[count for part in parts for count in part.failed],
             failures=sum((part.failures for part in parts), Counter()),
-            details=sum(tallies.values(), Tally()).details,
+            details=every.details,
         )
 
     def _computed(self, samples: Sequence[Sample]) -> dict[str, list[Cell]]:

@@ -29,6 +29,7 @@ class RewardSuite:
         budget: how many of its verdicts may fail.
         notice: hears of it while a step waits long for its answers.
         loop: where the async functions run, in all steps of the run.
+        say: hears what the judge's endpoints do that was not asked of them.
 
     Raises:
         ConfigError: there is no reward, or two have the same name.
@@ -39,6 +40,7 @@ class RewardSuite:
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     notice: Notice = ignore
     loop: EventLoop = field(default_factory=EventLoop, repr=False, compare=False)
+    say: Notice = ignore
 
     def __post_init__(self) -> None:
         names = [reward.name for reward in self.rewards]
@@ -90,9 +92,11 @@ class RewardSuite:
                 except DataError as error:
                     raise DataError(f"{where}: row {row}, {error}") from error
 
-    def judged_by(self, judge: Judge, budget: BudgetConfig, notice: Notice = ignore) -> RewardSuite:
+    def judged_by(
+        self, judge: Judge, budget: BudgetConfig, notice: Notice = ignore, say: Notice = ignore
+    ) -> RewardSuite:
         """With a judge; see the arguments of the class."""
-        return replace(self, judge=judge, budget=budget, notice=notice)
+        return replace(self, judge=judge, budget=budget, notice=notice, say=say)
 
     @property
     def is_judged(self) -> bool:
@@ -110,7 +114,9 @@ class RewardSuite:
         Args:
             progress: share of training done, for weights that change.
         """
-        return Scoring(self.rewards, self.judge, self.budget, progress, self.notice, self.loop)
+        return Scoring(
+            self.rewards, self.judge, self.budget, progress, self.notice, self.loop, self.say
+        )
 
     def close(self) -> None:
         """End what async functions left running."""

@@ -33,6 +33,10 @@ class Tally:
     """Attempts lost, by reason, whether or not a later one succeeded."""
     details: Mapping[str, str] = field(default_factory=dict)
     """What the server said to one of the answers lost, by reason, where it said anything."""
+    other_model: int = 0
+    """Verdicts of a model that was not asked for, or that answered not at first."""
+    news: tuple[str, ...] = ()
+    """Sentences about endpoints, each once."""
 
     @classmethod
     def of(cls, answers: Iterable[Answer]) -> Tally:
@@ -61,6 +65,8 @@ class Tally:
             failures=Counter(answer.failure for answer in found if answer.failure is not None),
             attempt_failures=attempts,
             details=details,
+            other_model=sum(usage.other_model for usage in usages),
+            news=tuple(dict.fromkeys(text for answer in found for text in answer.news)),
         )
 
     def __add__(self, other: Tally) -> Tally:
@@ -79,6 +85,8 @@ class Tally:
             failures=Counter(self.failures) + Counter(other.failures),
             attempt_failures=Counter(self.attempt_failures) + Counter(other.attempt_failures),
             details={**other.details, **self.details},
+            other_model=self.other_model + other.other_model,
+            news=tuple(dict.fromkeys((*self.news, *other.news))),
         )
 
     def metrics(self, prefix: str) -> dict[str, float]:
@@ -97,6 +105,8 @@ class Tally:
             "cached_frac": self.cached / self.verdicts,
             "failed_frac": self.failed / self.verdicts,
         }
+        if self.other_model:
+            counts["other_model"] = self.other_model
         if self.latencies:
             counts["latency_p50_s"] = float(np.percentile(self.latencies, 50))
             counts["latency_p95_s"] = float(np.percentile(self.latencies, 95))

@@ -198,7 +198,8 @@ def _connect_judge(
     score = inputs.score
     if score.is_judged:
         asked = client if judge.spent is None else Counted(client, judge.spent)
-        score = score.judged_by(asked, config.judge.budget, display.phase)
+        say = display.say_once
+        score = score.judged_by(asked, config.judge.budget, display.phase, say)
     return replace(inputs, score=score), judged_by(benchmarks, client)
 
 

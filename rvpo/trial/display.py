@@ -72,6 +72,8 @@ def show_summary(page: Page, summary: Summary, judge: JudgeConfig, repeats: int)
     for line in (_agreement(summary, judge, repeats), *_totals(summary, judge)):
         page.line(line)
     tally = summary.tally
+    for line in tally.news:
+        page.line(_plain(line), "yellow")
     if tally.failed:
         for line in advice(tally.failures, tally.details):
             page.line(_plain(line), "yellow")

@@ -1,0 +1,150 @@
+"""Connections of one question each, over which nothing but its reply may come.
+
+HTTP/1.1 binds a reply to its request by nothing but their order on a connection (RFC 9112, 9.3.2).
+On a kept connection a reply that comes twice, or that nobody asked for, is therefore the answer to
+the next question, and no look at it can tell. So a connection carries one question, nothing may
+come before that is sent, and what comes after the reply, until the server closes as it has been
+told to (9.6), may only repeat it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Final, cast
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.http_exceptions import HttpProcessingError
+
+LISTEN_S: Final = 0.01
+"""How long a new connection is listened to, or as long as it took to open where that is more: what
+a server sends on its own comes this soon, and without a question it answers none."""
+CLOSE_S: Final = 0.25
+"""How long a server that does not close after its reply is waited for."""
+LONGEST_REPLY: Final = 2**20
+"""Bytes of a reply that are read."""
+
+
+class StrayReply(aiohttp.ClientConnectionError):
+    """Something came over the connection that is not the reply to its question."""
+
+
+class TooLong(Exception):
+    """A reply has more than `LONGEST_REPLY` bytes."""
+
+
+class OnlyReply(aiohttp.ClientResponse):
+    """A response that can tell whether it was the only one on its connection."""
+
+    async def start(self, connection: Connection) -> OnlyReply:
+        """
+        Raises:
+            StrayReply: something came before the question was sent.
+        """
+        protocol = connection.protocol
+        assert protocol is not None
+        if protocol.should_close:  # the connection is new: only received bytes can make it so
+            raise StrayReply
+        self._stream = protocol
+        self._held = _Held(connection)
+        await super().start(cast(Connection, self._held))
+        return self
+
+    async def whole(self) -> bytes:
+        """The body, once the connection has shown that nothing contradicts it.
+
+        Raises:
+            StrayReply: the connection brought another reply, or bytes that are none.
+            TooLong: there is more than is read.
+            aiohttp.ClientError: the body is not whole.
+        """
+        body = await _read(self.content)
+        while (content := await self._next()) is not None:
+            try:
+                async with asyncio.timeout(CLOSE_S):
+                    repeats = await _read(content) == body
+            except TimeoutError:
+                repeats = False
+            if not repeats:
+                raise StrayReply
+        return body
+
+    async def _next(self) -> aiohttp.StreamReader | None:
+        """The body of another reply; None where the server closes, or says nothing for a while."""
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                _, content = await self._stream.read()
+        except (TimeoutError, aiohttp.ServerDisconnectedError, OSError):
+            return None
+        except HttpProcessingError as error:
+            raise StrayReply from error
+        return content
+
+    def release(self) -> Any:
+        """See `aiohttp.ClientResponse`; the connection ends with it."""
+        done = super().release()
+        self._held.close()
+        return done
+
+
+class _Held:
+    """A connection that stays open when a reply has been read to its end."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @property
+    def protocol(self) -> ResponseHandler | None:
+        return self._connection.protocol
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        return self._connection.transport
+
+    def release(self) -> None:
+        """Not yet: more may come."""
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def open_session(socket: Path | None = None) -> aiohttp.ClientSession:
+    """For calls with timeouts of their own, each over a new connection: over the network, or all
+    to one Unix socket."""
+    listening = aiohttp.TraceConfig()
+    listening.on_connection_create_start.append(_note)
+    listening.on_connection_create_end.append(_listen)
+    return aiohttp.ClientSession(
+        connector=(
+            aiohttp.TCPConnector(limit=0, force_close=True)
+            if socket is None
+            else aiohttp.UnixConnector(str(socket), limit=0, force_close=True)
+        ),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        response_class=OnlyReply,
+        trace_configs=[listening],
+    )
+
+
+async def _note(session: aiohttp.ClientSession, context: SimpleNamespace, params: Any) -> None:
+    context.started = asyncio.get_running_loop().time()
+
+
+async def _listen(session: aiohttp.ClientSession, context: SimpleNamespace, params: Any) -> None:
+    opening_s = asyncio.get_running_loop().time() - context.started
+    await asyncio.sleep(max(LISTEN_S, opening_s))
+
+
+async def _read(content: aiohttp.StreamReader) -> bytes:
+    chunks = []
+    size = 0
+    async for chunk in content.iter_any():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > LONGEST_REPLY:
+            raise TooLong
+    return b"".join(chunks)
