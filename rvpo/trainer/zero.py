@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import redirect_stdout
-from io import StringIO
 from typing import Any
 
 import torch
@@ -40,8 +39,9 @@ def load_model(config: RunConfig, model_path: str) -> Any:
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
-    with redirect_stdout(StringIO()):  # it prints which of its operators it has built
-        deepspeed.init_distributed("nccl" if torch.cuda.is_available() else "gloo")
+    # It would compile an operator for inference on CPUs, for a minute, which nothing here calls.
+    deepspeed.ops.__compatible_ops__ = defaultdict(bool)
+    deepspeed.init_distributed("nccl" if torch.cuda.is_available() else "gloo")
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     # transformers shards while loading as long as this object lives.
     settings = deepspeed_settings(config.update, config.model.precision)
