@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -78,7 +79,8 @@ def initialize(model: Any, config: RunConfig, *, trainable: bool) -> Any:
     else:
         model.eval().requires_grad_(False)
         settings["zero_optimization"].pop("offload_optimizer", None)
-    engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=settings)
+    with _compiler_off():
+        engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=settings)
     if engine.zero_optimization_stage() != 3:
         raise AssertionError("DeepSpeed did not shard the model")
     return engine
@@ -125,6 +127,22 @@ class GatheredWeights:
                 # Copies, because engines keep what they get for longer than the gather lasts.
                 weights = [(name, parameter.data.clone()) for name, parameter in bucket]
             yield from weights
+
+
+@contextmanager
+def _compiler_off() -> Iterator[None]:
+    """DeepSpeed imports an optimizer that nobody asked for and has torch compile it, which takes
+    longer than all else that it does at the start."""
+    name = "TORCHDYNAMO_DISABLE"  # torch reads it whenever it is to compile
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def torch_dtype(model: ModelConfig) -> torch.dtype:
