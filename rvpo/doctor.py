@@ -225,9 +225,7 @@ def _compiler(machine: Machine) -> Finding:
     install = "sudo apt-get install -y g++"
     if _on_gpu(machine):
         return Finding("compiler", "note", "no C++ compiler; needed to offload", install)
-    return Finding(
-        "compiler", "missing", "no C++ compiler; DeepSpeed builds a CPU operator", install
-    )
+    return Finding("compiler", "missing", "no C++ compiler; vLLM compiles models on a CPU", install)
 
 
 def _builds(machine: Machine) -> list[Finding]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# Before torch is imported, which reads it once; programs that tests start inherit it. Models and
+# tensors are tiny here, and several processes at work: more threads would wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from rvpo.trainer.ranks import Ranks
 from tests.tiny import save_tiny_model

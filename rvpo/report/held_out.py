@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from rich.table import Table
-from scipy import stats
 
 from rvpo.report.stored import Number, Stored, Text, checked, damaged, read_json
 from rvpo.types import Rewards
@@ -226,6 +225,8 @@ def _p_value(differences: Floats, seed: int) -> float:
     """Of the two-sided sign-flip test of the mean of `differences` [P]."""
     if len(differences) < 2 or not differences.any():
         return 1.0  # every sign pattern is as extreme as the observed one
+    from scipy import stats  # takes a second, and most commands compare nothing
+
     result = stats.permutation_test(
         (differences,),
         np.mean,
@@ -242,6 +243,8 @@ def _interval(differences: Floats, seed: int) -> tuple[float, float] | None:
     """Where the mean of `differences` [P] lies, with 95 % confidence."""
     if len(differences) < 2:
         return None  # one prompt says nothing of the spread between prompts
+    from scipy import stats  # takes a second, and most commands compare nothing
+
     result = stats.bootstrap(
         (differences,),
         np.mean,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import redirect_stdout
-from io import StringIO
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -40,8 +40,9 @@ def load_model(config: RunConfig, model_path: str) -> Any:
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
-    with redirect_stdout(StringIO()):  # it prints which of its operators it has built
-        deepspeed.init_distributed("nccl" if torch.cuda.is_available() else "gloo")
+    # It would compile an operator for inference on CPUs, for a minute, which nothing here calls.
+    deepspeed.ops.__compatible_ops__ = defaultdict(bool)
+    deepspeed.init_distributed("nccl" if torch.cuda.is_available() else "gloo")
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     # transformers shards while loading as long as this object lives.
     settings = deepspeed_settings(config.update, config.model.precision)
@@ -90,7 +91,8 @@ def initialize(model: Any, config: RunConfig, *, trainable: bool) -> Any:
     else:
         model.eval().requires_grad_(False)
         settings["zero_optimization"].pop("offload_optimizer", None)
-    engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=settings)
+    with _compiler_off():
+        engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=settings)
     if engine.zero_optimization_stage() != 3:
         raise AssertionError("DeepSpeed did not shard the model")
     engine.checkpoint_engine = PlainLoad(engine._config)
@@ -138,6 +140,22 @@ class GatheredWeights:
                 # Copies, because engines keep what they get for longer than the gather lasts.
                 weights = [(name, parameter.data.clone()) for name, parameter in bucket]
             yield from weights
+
+
+@contextmanager
+def _compiler_off() -> Iterator[None]:
+    """DeepSpeed imports an optimizer that nobody asked for and has torch compile it, which takes
+    longer than all else that it does at the start."""
+    name = "TORCHDYNAMO_DISABLE"  # torch reads it whenever it is to compile
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def torch_dtype(model: ModelConfig) -> torch.dtype:
