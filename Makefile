@@ -1,6 +1,7 @@
 # make train   install what is missing, then train the quickstart
 # make test    install what is missing, then run the tests
 # make check   format, lint, types
+# make docs    build the documentation into site/, without a network
 # On a machine with a GPU: make setup ENGINE=gpu, once.
 
 SHELL := /bin/bash
@@ -12,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 TORCH := torch==2.13.0+cpu
 STAMP := $(VENV)/.installed
 
-.PHONY: setup train test check
+.PHONY: setup train test check docs
 
 setup: $(STAMP)
 
@@ -27,6 +28,10 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "docs: open site/index.html"
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
