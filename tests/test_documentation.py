@@ -68,9 +68,10 @@ def test_the_example_advantage_lies_between_mean_and_minimum() -> None:
 
 @pytest.mark.parametrize("shown", RUN_SECTIONS, ids=str)
 def test_every_yaml_block_is_part_of_a_run(shown: Block) -> None:
-    base = yaml.safe_load(text_of(ROOT / "experiments" / "quickstart.yaml"))
-    config = RunConfig.model_validate({"output": "unused"} | base | yaml.safe_load(shown.code))
-    assert set(yaml.safe_load(shown.code)) <= config.model_fields_set
+    sections = yaml.safe_load(shown.code)
+    base = ROOT / sections.pop("base", "experiments/quickstart.yaml")
+    config = RunConfig.model_validate({"output": "-"} | yaml.safe_load(text_of(base)) | sections)
+    assert set(sections) <= config.model_fields_set
 
 
 def imported(value: Any) -> Iterator[str]:
