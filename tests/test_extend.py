@@ -1,0 +1,102 @@
+"""Each page of `docs/extend` is followed, in a copy of the package: one file and one word."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.pages import ROOT, Block, block
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A folder with the package in it."""
+    shutil.copytree(ROOT / "rvpo", tmp_path / "rvpo")
+    return tmp_path
+
+
+def add(copy: Path, shown: Block, union: str) -> None:
+    """The block's file, and its first class in a union of the package's `__init__.py`."""
+    assert shown.file is not None
+    file = copy / shown.file
+    assert not file.exists()
+    file.write_text(shown.code, encoding="utf-8")
+    added = re.findall(r"^class (\w+)", shown.code, re.MULTILINE)[0]
+    module = shown.file.removesuffix(".py").replace("/", ".")
+    words = file.parent / "__init__.py"
+    text, found = re.subn(
+        rf"^({union} = .*)$",
+        rf"from {module} import {added}\n\1 | {added}",
+        words.read_text(encoding="utf-8"),
+        flags=re.MULTILINE,
+    )
+    assert found == 1
+    words.write_text(text, encoding="utf-8")
+
+
+def python(copy: Path, *arguments: str) -> str:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(copy), str(ROOT)])}
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def run_with(copy: Path, sections: str) -> Path:
+    """A run's file with the sections that a page shows in place of the quickstart's."""
+    file = copy / "added.yaml"
+    file.write_text(f"base: {ROOT}/experiments/quickstart.yaml\n{sections}", encoding="utf-8")
+    return file
+
+
+CHOOSE = """
+import sys
+from pathlib import Path
+from rvpo.commands.settings import of_section, render
+from rvpo.config import load_config
+
+chosen = load_config(Path(sys.argv[1])).advantage
+print(type(chosen).__name__, chosen.alpha)
+print(render(of_section("advantage.alpha")))
+"""
+
+
+def test_an_advantage_is_a_file_and_a_word(copy: Path) -> None:
+    add(copy, block("python", "class Blend"), "Estimator")
+    config = run_with(copy, block("yaml", "name: blend").code)
+    assert python(copy, "-c", CHOOSE, str(config)).splitlines() == [
+        "Blend 0.3",
+        "advantage.alpha  [blend]: number = 0.5",
+        "    Share of the minimum, 0 to 1.",
+    ]
+
+
+FOLLOW = """
+import sys
+from pathlib import Path
+from rvpo.config import load_config
+from rvpo.report.run_folder import RunFolder
+from tests.fakes import make_record, tracked
+
+*_, tracker = load_config(Path(sys.argv[1])).report.trackers
+folder = RunFolder.create(Path("run"), "", {})
+for steps in (range(1, 3), range(3, 4)):  # a run, and the same gone on with
+    tracker.check()
+    report = tracker.open(tracked(folder, []))
+    for step in steps:
+        report(make_record(step, {"reward": 0.5 * step}))
+    report.close()
+print(Path("run/curves.csv").read_text(), end="")
+"""
+
+
+def test_a_tracker_is_a_file_and_a_word(copy: Path) -> None:
+    add(copy, block("python", "class Spreadsheet"), "Tracker")
+    config = run_with(copy, block("yaml", "name: spreadsheet").code)
+    assert python(copy, "-c", FOLLOW, str(config)).split() == ["1,0.5,", "2,1.0,", "3,1.5,"]
