@@ -95,5 +95,5 @@ class Answer:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Answer:
-        plain = {"usage": Usage(**value["usage"]), "news": tuple(value["news"])}
+        plain = {"usage": Usage(**value["usage"]), "news": tuple(value.get("news", ()))}
         return cls(**{**value, **plain})
