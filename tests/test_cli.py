@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -36,13 +36,16 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=60)
 
 
+def worked() -> float:
+    """Seconds of a core that ended children took, which others on the machine do not lengthen."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
 def test_help_answers_at_once() -> None:
-    seconds = []
-    for _ in range(3):  # the best of three: others may be using the machine
-        start = time.perf_counter()
-        assert python("-m", "rvpo", "--help").returncode == 0
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 0.5
+    before = worked()
+    assert python("-m", "rvpo", "--help").returncode == 0
+    assert worked() - before < 0.5
 
 
 def test_help_imports_nothing_heavy() -> None:
