@@ -71,7 +71,11 @@ def count_steps(run: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-def test_a_run_learns_and_leaves_a_complete_folder(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_run_learns_compiles_nothing_and_leaves_a_complete_folder(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = tmp_path / "extensions"
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(built))
     held_out = {"function": "tests.toy:letters", "arguments": {"count": 6}}
     config = write_config(
         tiny_model,
@@ -103,6 +107,7 @@ def test_a_run_learns_and_leaves_a_complete_folder(tiny_model: Path, tmp_path: P
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"step-000028", "step-000030"}
     assert {"config.yaml", "provenance.json"} <= {path.name for path in run.iterdir()}
     check_saved_model(run / "model", tiny_model)
+    assert not built.exists()  # a build takes a minute, and one that is killed locks out the next
 
 
 def check_saved_model(folder: Path, initial: Path) -> None:
@@ -118,11 +123,17 @@ def check_saved_model(folder: Path, initial: Path) -> None:
     assert model.generate(ids, max_new_tokens=4).shape[1] > ids.shape[1]
 
 
+@pytest.fixture(scope="module")
+def finished(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The configuration of a run of six steps that has ended; its folder is only read."""
+    config = write_config(tiny_model, tmp_path_factory.mktemp("finished"), steps=6)
+    train(config)
+    return config
+
+
 def test_half_a_run_and_its_resumption_elsewhere_equal_one_run_to_the_bit(
-    tiny_model: Path, tmp_path: Path
+    finished: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
-    whole = write_config(tiny_model, tmp_path / "whole", steps=6)
-    train(whole)
     half = write_config(tiny_model, tmp_path / "half", steps=3)
     train(half)
     moved = (tmp_path / "half" / "run").rename(tmp_path / "moved")
@@ -131,10 +142,10 @@ def test_half_a_run_and_its_resumption_elsewhere_equal_one_run_to_the_bit(
     assert [
         start["step"] for start in json.loads((moved / "provenance.json").read_text())["starts"]
     ] == [0, 3]
-    expected = metrics(tmp_path / "whole" / "run")
+    expected = metrics(finished.parent / "run")
     assert len(expected) == 6
     assert metrics(moved) == expected
-    assert samples(moved) == samples(tmp_path / "whole" / "run")
+    assert samples(moved) == samples(finished.parent / "run")
 
 
 def test_ctrl_c_finishes_the_step_saves_it_and_says_how_to_go_on(
@@ -300,25 +311,23 @@ def test_a_broken_model_folder_is_one_sentence_and_leaves_nothing_behind(
         assert not (tmp_path / "run").exists()
 
 
-def test_a_damaged_checkpoint_is_named_with_the_way_back(tiny_model: Path, tmp_path: Path) -> None:
-    config = write_config(tiny_model, tmp_path)
-    train(config)
-    newest = tmp_path / "run" / "checkpoints" / "step-000004"
+def test_a_damaged_checkpoint_is_named_with_the_way_back(finished: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(finished.parent / "run", tmp_path / "run"))
+    newest = run / "checkpoints" / "step-000006"
     (optimizer,) = newest.glob("zero3/*optim_states.pt")
     optimizer.write_bytes(optimizer.read_bytes()[:1000])
-    output = train(config, "--resume", "steps=5", code=2)
-    assert re.search(r"step-000004 is damaged .*; delete it to go on from .*step-000002", output)
+    further = ("--resume", f"output={run}", "steps=7")
+    output = train(finished, *further, code=2)
+    assert re.search(r"step-000006 is damaged .*; delete it to go on from .*step-000004", output)
     shutil.rmtree(newest)
-    train(config, "--resume", "steps=5")
-    assert [row["step"] for row in metrics(tmp_path / "run")] == [1, 2, 3, 4, 5]
+    train(finished, *further)
+    assert [row["step"] for row in metrics(run)] == [1, 2, 3, 4, 5, 6, 7]
 
 
-def test_an_occupied_folder_is_refused_and_left_alone(tiny_model: Path, tmp_path: Path) -> None:
-    config = write_config(tiny_model, tmp_path, steps=1)
-    train(config)
-    before = metrics(tmp_path / "run")
-    output = train(config, code=2)
+def test_an_occupied_folder_is_refused_and_left_alone(finished: Path) -> None:
+    before = metrics(finished.parent / "run")
+    output = train(finished, code=2)
     assert "already holds a run; continue it with --resume" in " ".join(output.split())
-    assert metrics(tmp_path / "run") == before
-    output = train(config, "--resume", "advantage.k=2", code=2)
+    assert metrics(finished.parent / "run") == before
+    output = train(finished, "--resume", "advantage.k=2", code=2)
     assert "other settings in advantage" in " ".join(output.split())
