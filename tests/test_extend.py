@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -100,3 +101,35 @@ def test_a_tracker_is_a_file_and_a_word(copy: Path) -> None:
     add(copy, block("python", "class Spreadsheet"), "Tracker")
     config = run_with(copy, block("yaml", "name: spreadsheet").code)
     assert python(copy, "-c", FOLLOW, str(config)).split() == ["1,0.5,", "2,1.0,", "3,1.5,"]
+
+
+LEARN = """
+import sys
+from pathlib import Path
+import torch
+from rvpo.config import load_config
+from rvpo.trainer.losses import LossInputs
+
+update = load_config(Path(sys.argv[1])).update
+new, old, sampled = torch.tensor([[-1.0, -2.0], [-1.5, -1.5], [-1.5, -3.5]])
+sample, lengths = torch.tensor([0, 0]), torch.tensor([2])
+importance = update.correction(old, sampled, sample, 1)
+inputs = LossInputs(
+    logprobs=new, old_logprobs=old, advantages=torch.tensor([2.0, 2.0]), importance=importance,
+    sample=sample, lengths=lengths,
+)
+print([round(x, 3) for x in importance.tolist()], update.loss(inputs).loss.tolist())
+"""
+
+
+def test_a_loss_is_a_file_and_a_word(copy: Path) -> None:
+    add(copy, block("python", "class Reinforce"), "PolicyLoss")
+    config = run_with(copy, block("yaml", "name: reinforce").code)
+    assert python(copy, "-c", LEARN, str(config)) == "[1.0, 2.0] [1.0, 2.0]\n"
+
+
+def test_a_correction_is_a_file_and_a_word(copy: Path) -> None:
+    add(copy, block("python", "class Soften"), "AnyCorrection")
+    config = run_with(copy, block("yaml", "name: soften").code)
+    factor = min(math.exp(2) ** 0.7, 3.0)
+    assert python(copy, "-c", LEARN, str(config)).startswith(f"[{factor}, {factor}]")
