@@ -43,7 +43,7 @@ def written(ranks: Ranks) -> Iterator[str]:
     for estimator in (GRPO(), RVPO()):
         yield from estimator(rewards()).metrics
     yield from completion_metrics(0, make_rollout(), ranks)
-    usage = Usage(requests=1, latency_s=0.5, attempt_failures=("timed out",))
+    usage = Usage(requests=1, latency_s=0.5, other_model=True, attempt_failures=("timed out",))
     answers = [Answer(value=1.0, usage=usage), Answer(value=None, failure="refused", usage=usage)]
     for prefix in ("judge", "judge/quality"):
         yield from Tally.of(answers).metrics(prefix)

@@ -90,8 +90,7 @@ _ROLLOUT: Mapping[str, str] = {
     "policy/staleness_mean": "Updates that the sampling weights were behind, mean over samples.",
     "policy/staleness_max": "The same, of the oldest sample.",
     "epoch": "How often the prompts have been visited.",
-    "timing/{phase}": "Seconds to generate, score, update and sync.",
-    "step_time": "Seconds of the whole step.",
+    "timing/{phase}": "Seconds to generate, score, update and sync; `step` is all of them.",
 }
 _JUDGE: Mapping[str, str] = {
     "verdicts": "Verdicts asked for.",
@@ -104,6 +103,7 @@ _JUDGE: Mapping[str, str] = {
     "cost": "Dollars, by the endpoint's price.",
     "cached_frac": "Share of verdicts taken from the cache.",
     "failed_frac": "Share of verdicts missing.",
+    "other_model": "Verdicts of another model than the one asked for.",
     "latency_p50_s": "Median seconds of an answer that was asked for.",
     "latency_p95_s": "The 95th percentile of the same.",
     "failures/{reason}": "Verdicts lost, by reason.",
