@@ -1,6 +1,6 @@
 # make train   install what is missing, then train the quickstart
 # make test    install what is missing, then run the tests
-# make check   format, lint, types
+# make check   format, lint, types, layers
 # make docs    build the documentation into site/, without a network
 # ENGINE=cpu or ENGINE=gpu chooses the build of vLLM; left out, the machine does.
 
@@ -34,6 +34,7 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet

@@ -14,7 +14,7 @@ import typer
 
 from rvpo import __version__
 from rvpo.errors import RvpoError
-from rvpo.terminal import printable, take_any_text
+from rvpo.runtime.terminal import printable, take_any_text
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -72,12 +72,12 @@ def train(
 ) -> None:
     """Train a model, and score it on held-out prompts before and after."""
     with one_sentence():
-        from rvpo.trainer.launch import end_with_launcher, launch
-        from rvpo.trainer.quiet import quiet_libraries
+        from rvpo.runtime.launch import end_with_launcher, launch
+        from rvpo.runtime.logging import quiet_libraries
 
         end_with_launcher()
         quiet_libraries()
-        from rvpo.config import load_config
+        from rvpo.config.run import load_config
 
         run_config = load_config(config, settings or [])
         if resume:
@@ -90,7 +90,7 @@ def train(
         if apart and "RANK" not in os.environ:
             raise typer.Exit(launch(_again(config, settings or [], resume), processes))
 
-        from rvpo.trainer.run import run
+        from rvpo.commands.train import run
 
         run(run_config, resume)
 
@@ -99,10 +99,9 @@ def train(
 def show(config: Config, settings: Settings = None) -> None:
     """Print every setting of a run, defaults included."""
     with one_sentence():
-        from rvpo.config import dump_config, load_config
+        from rvpo.commands.show import shown
 
-        shown = dump_config(load_config(config, settings or []), sys.stdout.encoding)
-        typer.echo(shown, nl=False)
+        typer.echo(shown(config, settings or [], sys.stdout.encoding), nl=False)
 
 
 @app.command()
@@ -145,14 +144,14 @@ def plan(
 ) -> None:
     """Check all that a run needs without training: data, model, judge, cost, memory and disk."""
     with one_sentence():
-        from rvpo.plan.hub import go_offline_without_hub
-        from rvpo.trainer.quiet import quiet_libraries
+        from rvpo.runtime.hub import go_offline_without_hub
+        from rvpo.runtime.logging import quiet_libraries
 
         go_offline_without_hub()
         quiet_libraries()
-        from rvpo.config import load_config
-        from rvpo.doctor import display, examine
-        from rvpo.plan.plan import plan as plan_run
+        from rvpo.commands.plan import plan as plan_run
+        from rvpo.config.run import load_config
+        from rvpo.plan.machine import display, examine
 
         found = plan_run(load_config(config, settings or []), examine(), gpus, gpu_memory)
         display(found.findings)
@@ -192,12 +191,12 @@ def judge(
 ) -> None:
     """Judge completions by the rubrics of a run, to try them before it."""
     with one_sentence():
-        from rvpo.trainer.quiet import quiet_libraries
+        from rvpo.runtime.logging import quiet_libraries
 
         quiet_libraries()
-        from rvpo.config import load_config
-        from rvpo.console import PlainConsole
-        from rvpo.trial.trial import try_rubrics
+        from rvpo.commands.judge import try_rubrics
+        from rvpo.config.run import load_config
+        from rvpo.runtime.console import PlainConsole
 
         run_config = load_config(config, settings or [])
         summary = try_rubrics(run_config, samples, prompts, repeats, json_file, PlainConsole())
@@ -249,11 +248,11 @@ def compare(
 ) -> None:
     """Train the same run several ways, and test the differences. Does what is missing only."""
     with one_sentence():
-        from rvpo.trainer.quiet import quiet_libraries
+        from rvpo.runtime.logging import quiet_libraries
 
         quiet_libraries()
-        from rvpo.compare.compare import compare as run_comparison
-        from rvpo.compare.compare import default_output, read_thresholds
+        from rvpo.commands.compare import compare as run_comparison
+        from rvpo.commands.compare import default_output, read_thresholds
         from rvpo.compare.comparison import Comparison
 
         folder = output or default_output(config)
@@ -292,12 +291,12 @@ def evaluate(
 ) -> None:
     """Evaluate models on benchmarks. Given again, it does what is missing only."""
     with one_sentence():
-        from rvpo.trainer.launch import end_with_launcher, launch
-        from rvpo.trainer.quiet import quiet_libraries
+        from rvpo.runtime.launch import end_with_launcher, launch
+        from rvpo.runtime.logging import quiet_libraries
 
         end_with_launcher()
         quiet_libraries()
-        from rvpo.evaluate.config import load_evaluation
+        from rvpo.config.evaluation import load_evaluation
 
         models = model or []
         overrides = [*(settings or []), *([] if output is None else [f"output={output}"])]
@@ -306,7 +305,7 @@ def evaluate(
         if processes > 1 and "RANK" not in os.environ:
             raise typer.Exit(launch(sys.argv[1:], processes))
 
-        from rvpo.evaluate.evaluate import evaluate as run_evaluation
+        from rvpo.commands.evaluate import evaluate as run_evaluation
 
         run_evaluation(found, models or [found.model.path])
 
@@ -328,10 +327,10 @@ def report(
 ) -> None:
     """Write one HTML page of runs: curves, tables, samples. It needs nothing but a browser."""
     with one_sentence():
-        from rvpo.report.page.build import build
+        from rvpo.commands.report import write_report
 
-        page, pictures = build(runs, output or runs[0] / "report.html")
-        typer.echo(printable(f"page     {page}\npictures {pictures[0].parent}"))
+        page, pictures = write_report(runs, output)
+        typer.echo(printable(f"page     {page}\npictures {pictures}"))
 
 
 @app.command()
@@ -348,24 +347,17 @@ def dashboard(
 ) -> None:
     """Lay out a W&B workspace for a run: a section a reward, advantages, judge, timing."""
     with one_sentence():
-        from rvpo.config import load_config
-        from rvpo.report.dashboard import save, write
+        from rvpo.commands.dashboard import lay_out
 
-        run_config = load_config(config, settings or [])
-        if file is not None:
-            write(run_config, entity or "entity", file)
-        where = file if file is not None else save(run_config, entity)
-        typer.echo(printable(f"workspace {where}"))
+        typer.echo(printable(f"workspace {lay_out(config, settings or [], entity, file)}"))
 
 
 @app.command()
 def doctor() -> None:
     """Check this machine: what a run would use, what is missing, and how to install it."""
-    from rvpo.doctor import diagnose, display, examine
+    from rvpo.commands.doctor import check_machine
 
-    findings = diagnose(examine())
-    display(findings)
-    raise typer.Exit(int(any(finding.state == "missing" for finding in findings)))
+    raise typer.Exit(int(not check_machine()))
 
 
 def _again(config: Path, settings: list[str], resume: bool) -> list[str]:
@@ -379,7 +371,7 @@ def one_sentence() -> Iterator[None]:
     try:
         yield
     except RvpoError as error:
-        from rvpo.judge.secret import masked  # what was given may be a key in the wrong place
+        from rvpo.config.secret import masked  # what was given may be a key in the wrong place
 
         _say(masked(str(error)))
         raise typer.Exit(USER_ERROR) from None
@@ -397,6 +389,6 @@ def one_sentence() -> Iterator[None]:
 
 
 def _say(sentence: str) -> None:
-    from rvpo.trainer.launch import say
+    from rvpo.runtime.launch import say
 
     say(f"rvpo: {sentence}")

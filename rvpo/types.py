@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+STANDARD_ARGUMENTS = ("prompts", "completions", "completion_ids")
+"""What every reward function is called with, besides the columns of the data."""
 Message = Mapping[str, Any]
 """One chat turn: `{"role": ..., "content": ...}`, both texts, and whatever else the chat template
 reads of it, such as `tool_calls`."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rvpo.config import RunConfig
+from rvpo.config.run import RunConfig
 
 
 def tiny_settings(

@@ -13,7 +13,7 @@ from hypothesis import settings
 # tensors are tiny here, and several processes at work: more threads would wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from rvpo.trainer.ranks import Ranks
+from rvpo.runtime.ranks import Ranks
 from tests.tiny import save_tiny_model
 
 # The same examples on every machine, and no time limit on a loaded one.

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 import torch
 
+from rvpo.criterion import Criterion
 from rvpo.judge.types import Answer, Job, Question, Usage
 from rvpo.report.record import StepRecord
 from rvpo.report.run_folder import RunFolder
 from rvpo.report.trackers import TrackedRun
-from rvpo.rubrics.criterion import Criterion
 from rvpo.types import Advantages, Prompt, Rewards, Rollout, Sample
 
 

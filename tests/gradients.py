@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from deepspeed.utils import safe_get_full_grad
 
-from rvpo.trainer.ranks import Ranks
+from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.zero_policy import ZeroPolicy
 from rvpo.types import Advantages, Rollout
 

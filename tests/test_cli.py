@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from rvpo import __version__
 from rvpo.cli import app, one_sentence
-from rvpo.config import load_config
+from rvpo.config.run import load_config
 from rvpo.errors import EngineError
 
 TEXT = """

@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 
 from rvpo.cli import app
 from rvpo.commands.settings import settings
-from rvpo.config import RunConfig
-from rvpo.evaluate.config import load_evaluation
+from rvpo.config.evaluation import load_evaluation
+from rvpo.config.run import RunConfig
 from rvpo.report.metrics import METRICS, entry_of
 from rvpo.types import Failed, Rewards
 from tests.pages import PAGES, ROOT, Block, block, blocks, commands, spans, text_of

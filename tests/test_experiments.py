@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rvpo.config import load_config
+from rvpo.config.run import load_config
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 RUBRIC_RUNS = [f"{data}_{size}b" for data in ("healthbench", "rar_science") for size in (3, 7, 14)]

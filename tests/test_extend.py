@@ -60,7 +60,7 @@ CHOOSE = """
 import sys
 from pathlib import Path
 from rvpo.commands.settings import of_section, render
-from rvpo.config import load_config
+from rvpo.config.run import load_config
 
 chosen = load_config(Path(sys.argv[1])).advantage
 print(type(chosen).__name__, chosen.alpha)
@@ -81,7 +81,7 @@ def test_an_advantage_is_a_file_and_a_word(copy: Path) -> None:
 FOLLOW = """
 import sys
 from pathlib import Path
-from rvpo.config import load_config
+from rvpo.config.run import load_config
 from rvpo.report.run_folder import RunFolder
 from tests.fakes import make_record, tracked
 
@@ -107,8 +107,8 @@ LEARN = """
 import sys
 from pathlib import Path
 import torch
-from rvpo.config import load_config
-from rvpo.trainer.losses import LossInputs
+from rvpo.config.run import load_config
+from rvpo.losses import LossInputs
 
 update = load_config(Path(sys.argv[1])).update
 new, old, sampled = torch.tensor([[-1.0, -2.0], [-1.5, -1.5], [-1.5, -3.5]])

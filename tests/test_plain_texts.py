@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from rich.table import Table
 from rich.text import Text
 
-from rvpo.config import load_config
-from rvpo.console import PlainConsole
+from rvpo.config.run import load_config
 from rvpo.evaluate.benchmark import Score, Summary
 from rvpo.evaluate.curve import draw_curve
 from rvpo.report.curves import draw_curves
 from rvpo.report.display import Display
 from rvpo.report.picture import label
-from rvpo.terminal import printable
+from rvpo.runtime.console import PlainConsole
+from rvpo.runtime.terminal import printable
 from tests.configs import tiny_settings
 
 ODD = (

@@ -13,22 +13,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from rvpo.config import DataConfig
+from rvpo.config.benchmarks import GpqaConfig
+from rvpo.config.rewards import FunctionRewardConfig
+from rvpo.config.run import DataConfig
+from rvpo.criterion import Criterion
 from rvpo.errors import ConfigError
 from rvpo.evaluate.gpqa.gpqa import Gpqa
 from rvpo.evaluate.measure import measure
 from rvpo.evaluate.results import ResultFolder
-from rvpo.evaluate.settings import GpqaConfig
 from rvpo.report.record import sample_rows
 from rvpo.rewards.completion import shown, text_of
-from rvpo.rewards.config import FunctionRewardConfig
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.encoder import Encoder
-from rvpo.rubrics.criterion import Criterion
+from rvpo.runtime.ranks import Ranks
 from rvpo.thinking import NO_MODEL, Thinking
-from rvpo.trainer.ranks import Ranks
 from rvpo.trial.given import read_responses
 from rvpo.types import Prompt, Rollout, Sample
 from tests.evaluate.test_gpqa import file as gpqa_file

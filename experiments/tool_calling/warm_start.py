@@ -25,10 +25,10 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
-from rvpo.config import load_config
+from rvpo.config.run import load_config
 from rvpo.model_files import DEMO_MODEL, resolve_model
+from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.export import export_model
-from rvpo.trainer.ranks import Ranks
 from rvpo.trainer.zero_policy import ZeroPolicy
 from rvpo.types import Advantages, Prompt, Rollout, Sample
 

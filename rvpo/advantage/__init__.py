@@ -12,7 +12,7 @@ from rvpo.advantage.grpo import GRPO
 from rvpo.advantage.hard_min import HardMin
 from rvpo.advantage.mean_variance import MeanVariance
 from rvpo.advantage.rvpo import RVPO
-from rvpo.advantage.schedule import Ramp
+from rvpo.schedule import Ramp
 from rvpo.types import Advantages, Rewards
 
 Estimator = GRPO | GDPO | RVPO | MeanVariance | HardMin

@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from rvpo.advantage.aggregate import Aggregate, lowest, mean_and_variance, shares
-from rvpo.advantage.schedule import Ramp
 from rvpo.advantage.zscore import ZScoreEstimator
 from rvpo.lazy import torch
+from rvpo.schedule import Ramp
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,10 +11,10 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, get_args
 
 from rvpo.advantage import Estimator, Ramp
-from rvpo.config import RunConfig
+from rvpo.config.rewards import Condition
+from rvpo.config.run import RunConfig
+from rvpo.config.sentences import nearest
 from rvpo.errors import ConfigError
-from rvpo.problem import nearest
-from rvpo.rewards.condition import Condition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from rvpo import document
+from rvpo.config import document
+from rvpo.config.yaml_file import load
 from rvpo.errors import ConfigError
-from rvpo.yaml_file import load
 
 OWN = ("output", "seed", "report")
 """What runs of one comparison differ in beside what varies."""

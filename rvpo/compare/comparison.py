@@ -9,15 +9,15 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from rvpo import document
 from rvpo.compare.arm import OWN, Arm, parse_arms
-from rvpo.config import RunConfig, load_config
+from rvpo.config import document
+from rvpo.config.diff import changed_settings
+from rvpo.config.run import RunConfig, load_config
 from rvpo.errors import CheckpointError, ConfigError
 from rvpo.report.held_out import HeldOutScores
 from rvpo.report.run_folder import RunFolder
 from rvpo.report.stored import read_samples
-from rvpo.trainer.evaluation import is_due
-from rvpo.trainer.unchanged import changed_settings
+from rvpo.schedule import is_due
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from typing import IO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from rvpo.child import python_module
 from rvpo.compare.comparison import Comparison, Run
 from rvpo.errors import CheckpointError
-from rvpo.trainer.launch import LAUNCHER
+from rvpo.runtime.launch import LAUNCHER
+from rvpo.runtime.subprocess import python_module
 
 POLL_S = 0.5
 

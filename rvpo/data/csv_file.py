@@ -8,13 +8,11 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
+from rvpo.config.sentences import nearest
 from rvpo.errors import DataError
-from rvpo.problem import nearest
-
-CellType = Literal["int", "float", "json"]
-"""What the text of a cell can be read as."""
+from rvpo.fields import CellType
 
 _WHOLE = re.compile(r"\s*[+-]?[0-9]+\s*")
 

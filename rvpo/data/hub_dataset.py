@@ -8,12 +8,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from rvpo.data.csv_file import CellType, read_csv
+from rvpo.config.sentences import nearest
+from rvpo.data.csv_file import read_csv
 from rvpo.data.json_file import read_json
 from rvpo.data.parquet_file import read_parquet
 from rvpo.errors import DataError
-from rvpo.plan.hub import hub_answers
-from rvpo.problem import nearest
+from rvpo.fields import CellType
+from rvpo.runtime.hub import hub_answers
 
 _READ_HERE = ("csv", "json", "parquet")
 """Kinds of files whose types the `datasets` library would guess, or which it casts."""

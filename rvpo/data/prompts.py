@@ -7,14 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rvpo.config import DatasetSource, FunctionSource, RubricSource, Source
+from rvpo.config.run import DatasetSource, FunctionSource, RubricSource, Source
+from rvpo.config.sentences import nearest
 from rvpo.data.messages import check_turn, read_messages, read_tools, shown
 from rvpo.data.rows import function_rows, stored_rows
-from rvpo.data.rubrics import rubric_rows
+from rvpo.data.rubrics.rows import rubric_rows
 from rvpo.errors import DataError
-from rvpo.problem import nearest
-from rvpo.rewards.reward import STANDARD_ARGUMENTS
-from rvpo.types import Prompt
+from rvpo.types import STANDARD_ARGUMENTS, Prompt
 
 
 def load_prompts(

@@ -7,18 +7,19 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from rvpo.data.csv_file import CellType, read_csv
+from rvpo.config.imports import import_function
+from rvpo.config.redaction import Hidden
+from rvpo.config.variable import filled, secrets_of
+from rvpo.data.csv_file import read_csv
 from rvpo.data.hub_dataset import hub_rows
 from rvpo.data.json_file import read_json
 from rvpo.data.parquet_file import read_parquet
 from rvpo.errors import DataError
-from rvpo.imports import import_function
-from rvpo.judge.hidden import Hidden
-from rvpo.own import own
-from rvpo.variable import filled, secrets_of
+from rvpo.fields import CellType
+from rvpo.runtime.deepcopy import own
 
 if TYPE_CHECKING:
-    from rvpo.config import FunctionSource
+    from rvpo.config.run import FunctionSource
 
 _KINDS = (".jsonl", ".json", ".parquet", ".csv")
 _CLONES = {"rlla_4k": "https://github.com/qiancheng0/ToolRL"}

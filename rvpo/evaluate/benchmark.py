@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from rvpo.evaluate.settings import AnyBenchmarkConfig
+from rvpo.config.benchmarks import AnyBenchmarkConfig
 from rvpo.thinking import Sees
 from rvpo.types import Prompt
 

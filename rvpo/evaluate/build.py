@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from rvpo.config.benchmarks import BenchmarksConfig
+from rvpo.config.judge import JudgeConfig
 from rvpo.evaluate.benchmark import Benchmark
 from rvpo.evaluate.bfcl.bfcl import Bfcl
 from rvpo.evaluate.gpqa.gpqa import Gpqa
 from rvpo.evaluate.healthbench.healthbench import HealthBench
-from rvpo.evaluate.settings import BenchmarksConfig
-from rvpo.judge.config import JudgeConfig
 from rvpo.rewards.judging import Judge
 
 

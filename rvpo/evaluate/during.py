@@ -10,9 +10,9 @@ from rvpo.evaluate.measure import measure
 from rvpo.evaluate.results import ResultFolder
 from rvpo.report.run_folder import RunFolder
 from rvpo.rollout.engine import RolloutEngine
-from rvpo.trainer.evaluation import is_due
-from rvpo.trainer.ranks import Ranks
-from rvpo.trainer.seed import derived_seed
+from rvpo.runtime.ranks import Ranks
+from rvpo.runtime.seed import derived_seed
+from rvpo.schedule import is_due
 
 
 @dataclass(frozen=True)

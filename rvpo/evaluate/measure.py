@@ -12,8 +12,8 @@ from rvpo.evaluate.benchmark import Benchmark, Pending, Row, Score, Summary
 from rvpo.evaluate.results import RUN, ResultFolder
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
-from rvpo.trainer.ranks import Ranks
-from rvpo.trainer.seed import derived_seed
+from rvpo.runtime.ranks import Ranks
+from rvpo.runtime.seed import derived_seed
 from rvpo.types import Prompt, Sample
 
 TOO_MANY_FAILED = 0.5

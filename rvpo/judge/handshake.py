@@ -13,6 +13,10 @@ import json
 import secrets
 from typing import Final, Literal
 
+BEAT_S: Final = 2.0
+"""How often a worker says that it lives."""
+SILENCE_S: Final = 30.0
+"""How long it may say nothing before it counts as lost: machines are busy."""
 PATIENCE_S: Final = 10.0
 """How long either side waits for the other to prove itself."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from rvpo.config import RunConfig
-from rvpo.doctor import Finding
+from rvpo.config.run import RunConfig
 from rvpo.errors import RvpoError
 from rvpo.evaluate.benchmark import Benchmark
 from rvpo.evaluate.build import read_benchmarks
 from rvpo.evaluate.healthbench.healthbench import HealthBench
-from rvpo.trainer.evaluation import is_due
+from rvpo.plan.machine import Finding
+from rvpo.schedule import is_due
 
 
 def benchmark_findings(config: RunConfig) -> list[Finding]:

@@ -7,9 +7,9 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rvpo.config import RunConfig, VllmConfig
-from rvpo.doctor import Finding, Machine, State
+from rvpo.config.run import RunConfig, VllmConfig
 from rvpo.errors import ConfigError
+from rvpo.plan.machine import Finding, Machine, State
 from rvpo.plan.memory import (
     GIB,
     Place,

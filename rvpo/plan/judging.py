@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from rvpo.config import RunConfig
-from rvpo.doctor import Finding
+from rvpo.config.judge import EndpointConfig, JudgeConfig
+from rvpo.config.run import RunConfig
 from rvpo.errors import RvpoError
-from rvpo.judge.config import EndpointConfig, JudgeConfig
+from rvpo.judge.client.probe import probe
 from rvpo.judge.hint import hint
-from rvpo.judge.probe import probe
 from rvpo.judge.prompt import messages
 from rvpo.judge.types import Job, Question
+from rvpo.plan.machine import Finding
 from rvpo.rewards.rubric import RubricReward
 from rvpo.types import Prompt
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rvpo.config import RunConfig
-from rvpo.doctor import Finding
+from rvpo.config.run import RunConfig
 from rvpo.plan.judging import CHARACTERS, chats, questions
+from rvpo.plan.machine import Finding
 from rvpo.rewards.rubric import RubricReward
 from rvpo.types import Prompt
 

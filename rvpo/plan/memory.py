@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from rvpo.config import RunConfig, VllmConfig
+from rvpo.config.run import RunConfig, VllmConfig
 from rvpo.plan.shape import ModelShape
 from rvpo.trainer.zero import GATHER_ELEMENTS
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from rvpo.config import RunConfig
-from rvpo.doctor import Finding
+from rvpo.config.run import RunConfig
 from rvpo.errors import RvpoError
 from rvpo.model_files import resolve_model
+from rvpo.plan.machine import Finding
 from rvpo.plan.shape import ModelShape, is_on_hub, published_shape, read_shape
 from rvpo.rollout.encoder import Encoder
 from rvpo.types import Prompt

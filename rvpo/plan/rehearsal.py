@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from rvpo.config import RunConfig
-from rvpo.doctor import Finding
+from rvpo.config.run import RunConfig
 from rvpo.errors import RewardError, RvpoError
 from rvpo.model_files import resolve_model
 from rvpo.plan.data import Data
-from rvpo.rehearsal import rehearse_rewards, rehearse_saving, rehearse_trackers
+from rvpo.plan.machine import Finding
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.encoder import Encoder
+from rvpo.trainer.rehearsal import rehearse_rewards, rehearse_saving, rehearse_trackers
 
 
 def rehearsal_findings(config: RunConfig, data: Data) -> list[Finding]:

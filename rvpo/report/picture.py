@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import matplotlib
 
-from rvpo.terminal import printable
+from rvpo.runtime.terminal import printable
 
 
 @contextmanager

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from rvpo.config.judge import BudgetConfig
 from rvpo.errors import RewardError
-from rvpo.judge.config import BudgetConfig
 from rvpo.rewards.advice import advice, cache_remedy
 from rvpo.rewards.judging import NOT_ASKED
 from rvpo.types import Rewards

@@ -2,32 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import replace
 
 from rvpo.rewards.cell import Cell
-
-
-@dataclass(frozen=True)
-class Condition:
-    """r_k becomes r_k · 1[r_l ≥ t]                         GDPO, arXiv:2601.05242, eq. 8
-
-    Raises:
-        ValueError: the threshold is not finite.
-    """
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-
-    reward: str
-    """l, by name; its own scores count, whatever its condition."""
-    at_least: float = 1.0
-    """t."""
-
-    def __post_init__(self) -> None:
-        if not math.isfinite(self.at_least):
-            raise ValueError(f"at_least must be a finite number, got {self.at_least}")
 
 
 def conditioned(cells: Sequence[Cell], on: Sequence[Cell], at_least: float) -> list[Cell]:

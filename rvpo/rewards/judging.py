@@ -10,12 +10,12 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, Final, Protocol
 
+from rvpo.config.judge import BudgetConfig
 from rvpo.errors import RewardError
-from rvpo.ignore import ignore
-from rvpo.judge.config import BudgetConfig
 from rvpo.judge.types import Answer, Job, Question
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.tally import Tally
+from rvpo.runtime.ignore import ignore
 from rvpo.types import Sample
 
 NOTICE_S: Final = 15.0

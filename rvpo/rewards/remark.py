@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from rvpo.criterion import Criterion, CriterionClass, Polarity
 from rvpo.judge.types import Answer
-from rvpo.rubrics.criterion import Criterion, CriterionClass, Polarity
 from rvpo.types import Remark
 
 

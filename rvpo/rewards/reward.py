@@ -13,20 +13,18 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, get_args
 
-from rvpo.advantage.schedule import Ramp
+from rvpo.config.redaction import Hidden
+from rvpo.config.rewards import Condition
+from rvpo.config.sentences import nearest
+from rvpo.config.variable import filled, secrets_of
 from rvpo.errors import ConfigError, RewardError
-from rvpo.judge.hidden import Hidden
-from rvpo.own import own
-from rvpo.problem import nearest
-from rvpo.rewards.condition import Condition
+from rvpo.runtime.deepcopy import own
+from rvpo.schedule import Ramp
 from rvpo.thinking import Sees
-from rvpo.types import Failed, Score
-from rvpo.variable import filled, secrets_of
+from rvpo.types import STANDARD_ARGUMENTS, Failed, Score
 
 _LARGEST = 1e18
 """Of scores: their squares must stay finite where statistics are taken."""
-STANDARD_ARGUMENTS = ("prompts", "completions", "completion_ids")
-"""What every reward function is called with, besides the columns of the data."""
 
 
 @dataclass(frozen=True)

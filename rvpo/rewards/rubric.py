@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from rvpo.advantage.schedule import Ramp
+from rvpo.config.rewards import Condition
+from rvpo.config.sentences import nearest
+from rvpo.criterion import CLASS_WEIGHTS, Criterion
 from rvpo.errors import DataError
 from rvpo.judge.types import Answer, Question
-from rvpo.problem import nearest
 from rvpo.rewards.cell import EMPTY, Cell
-from rvpo.rewards.condition import Condition
 from rvpo.rewards.remark import CriterionRemark, RubricRemark
-from rvpo.rubrics.criterion import CLASS_WEIGHTS, Criterion
+from rvpo.schedule import Ramp
 from rvpo.types import Failed, Prompt, Remark
 
 Weighing = Literal["uniform", "class", "points"]

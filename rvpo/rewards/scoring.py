@@ -8,10 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from rvpo.advantage.schedule import value_at
-from rvpo.ignore import ignore
-from rvpo.judge.config import BudgetConfig
-from rvpo.own import own
+from rvpo.config.judge import BudgetConfig
 from rvpo.rewards.budget import keep_within
 from rvpo.rewards.cell import Cell, Column, assemble
 from rvpo.rewards.condition import conditioned
@@ -20,11 +17,14 @@ from rvpo.rewards.judging import Judge, Judging, Notice, Verdicts
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.tally import Tally
+from rvpo.runtime.deepcopy import own
+from rvpo.runtime.ignore import ignore
+from rvpo.schedule import value_at
 from rvpo.thinking import Sees
 from rvpo.types import Prompt, Rewards, Rollout, Sample, Score
 
 if TYPE_CHECKING:
-    from rvpo.trainer.ranks import Ranks
+    from rvpo.runtime.ranks import Ranks
 
 AnyReward = Reward | RubricReward
 

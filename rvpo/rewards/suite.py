@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from rvpo.config.imports import import_function
+from rvpo.config.judge import BudgetConfig
+from rvpo.config.rewards import FunctionRewardConfig, RewardConfig, RubricRewardConfig
+from rvpo.criterion import Criterion
 from rvpo.errors import ConfigError, DataError
-from rvpo.ignore import ignore
-from rvpo.imports import import_function
-from rvpo.judge.config import BudgetConfig
-from rvpo.rewards.config import FunctionRewardConfig, RewardConfig, RubricRewardConfig
 from rvpo.rewards.event_loop import EventLoop
 from rvpo.rewards.judging import Judge, Notice
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.scoring import AnyReward, Scoring, column_names
-from rvpo.rubrics.criterion import Criterion
+from rvpo.runtime.ignore import ignore
 from rvpo.types import Prompt, Rewards, Rollout
 
 

@@ -10,9 +10,9 @@ from functools import cached_property
 from typing import Any, Final
 
 from rvpo.errors import ConfigError, DataError
-from rvpo.ignore import ignore
 from rvpo.model_files import reading_model
 from rvpo.rollout.stops import read_stops
+from rvpo.runtime.ignore import ignore
 from rvpo.thinking import HARMONY, Parts, Thinking, closing
 from rvpo.types import Prompt
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from rvpo.ignore import ignore
+from rvpo.runtime.ignore import ignore
 from rvpo.types import Prompt, Rollout, Sample, Sampling
 
 OnSample = Callable[[int, Sample], None]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rvpo.errors import ConfigError
-from rvpo.ignore import ignore
+from rvpo.runtime.ignore import ignore
 
 _SENTINEL = "quartz"
 """An answer that no template writes by itself."""

@@ -10,9 +10,9 @@ from rvpo.data.prompts import PromptStream
 from rvpo.rewards.scoring import Scoring
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.engine import RolloutEngine, Weights
-from rvpo.trainer.ranks import Ranks
-from rvpo.trainer.schedule import progress_at
-from rvpo.trainer.seed import derived_seed
+from rvpo.runtime.ranks import Ranks
+from rvpo.runtime.seed import derived_seed
+from rvpo.schedule import progress_at
 from rvpo.types import Rollout
 
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig
 
-from rvpo.config import TransformersConfig
+from rvpo.config.run import TransformersConfig
 from rvpo.errors import EngineError
-from rvpo.ignore import ignore
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample
+from rvpo.runtime.ignore import ignore
 from rvpo.types import Prompt, Rollout, Sample, Sampling
 
 _Settings: Any = GenerationConfig  # which has no types

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rvpo.errors import CheckpointError
 from rvpo.report.run_folder import remove, steps_in, writing
+from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.policy import Policy
-from rvpo.trainer.ranks import Ranks
 from rvpo.trainer.seal import Seal
 
 

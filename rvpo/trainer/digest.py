@@ -13,10 +13,10 @@ from types import FunctionType, ModuleType
 from typing import Any, Final
 
 from rvpo import __version__
-from rvpo.config import RunConfig
+from rvpo.config.rewards import FunctionRewardConfig
+from rvpo.config.run import RunConfig
 from rvpo.judge.prompt import PROMPT_VERSION
-from rvpo.provenance import PACKAGES, installed_version
-from rvpo.rewards.config import FunctionRewardConfig
+from rvpo.report.provenance import PACKAGES, installed_version
 from rvpo.types import Prompt
 
 PROMPTS: Final = "token ids of the prompts"

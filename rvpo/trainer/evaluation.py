@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rvpo.config import EvaluateConfig
+from rvpo.config.run import EvaluateConfig
 from rvpo.report.held_out import HeldOutScores
 from rvpo.report.run_folder import RunFolder, write_json
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.engine import RolloutEngine
-from rvpo.trainer.ranks import Ranks
-from rvpo.trainer.seed import derived_seed
+from rvpo.runtime.ranks import Ranks
+from rvpo.runtime.seed import derived_seed
+from rvpo.schedule import is_due
 from rvpo.types import Prompt
 
 
@@ -72,11 +73,6 @@ class HeldOut:
         )
         rewards = scoring.collect(rollout, self.ranks)
         return HeldOutScores.of(rewards, [prompt.id for prompt in self.prompts])
-
-
-def is_due(step: int, every: int, last_step: int) -> bool:
-    """Whether to evaluate after so many updates: before the first, after the last, between them."""
-    return step in (0, last_step) or (every > 0 and step % every == 0)
 
 
 class Evaluations:

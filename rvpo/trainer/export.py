@@ -8,7 +8,7 @@ from typing import Any
 
 from rvpo.errors import CheckpointError
 from rvpo.report.run_folder import writing
-from rvpo.trainer.ranks import Ranks
+from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.zero_policy import ZeroPolicy
 
 

@@ -12,9 +12,9 @@ from pydantic import Field
 from rvpo.errors import ConfigError
 from rvpo.report.run_folder import RunFolder, write_json
 from rvpo.report.stored import Number, Stored, Text, checked, read_json
+from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.checkpoint import Checkpoints
 from rvpo.trainer.policy import Policy
-from rvpo.trainer.ranks import Ranks
 
 
 class Keep(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import fmean
 
 from rvpo.rewards.metrics import reward_metrics
-from rvpo.trainer.ranks import Ranks
+from rvpo.runtime.ranks import Ranks
 from rvpo.types import Advantages, Rewards, Rollout
 
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import torch
 
+from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.batch import MicroBatch, Row, TrainedSample, arrange, micro_batches
-from rvpo.trainer.ranks import Ranks
 from rvpo.trainer.scorer import score_without_gradient
 
 _TOLERANCE: Final = {torch.float32: 1e-3, torch.bfloat16: 0.15}

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from rvpo.config.update import UpdateConfig
+from rvpo.losses import LossInputs, Surrogate
 from rvpo.trainer.batch import MicroBatch
-from rvpo.trainer.config import UpdateConfig
 from rvpo.trainer.kl import KL
-from rvpo.trainer.losses import LossInputs, Surrogate
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from rvpo.config import RunConfig, load_config
+from rvpo.config.diff import check_unchanged
+from rvpo.config.run import RunConfig, load_config
 from rvpo.errors import CheckpointError
 from rvpo.report.run_folder import RunFolder, steps_in
 from rvpo.trainer.start import Start, read_starts
-from rvpo.trainer.unchanged import check_unchanged
 
 
 def at_home(config: RunConfig, file: Path, settings: Sequence[str]) -> RunConfig:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from rvpo.report.run_folder import writing
 from rvpo.report.stored import Stored, checked, damaged, read_json
-from rvpo.trainer.ranks import Ranks
+from rvpo.runtime.ranks import Ranks
 
 SEAL: Final = "checkpoint.json"
 """The file of a checkpoint that says what the others are."""

@@ -19,10 +19,10 @@ import math
 import torch
 from torch import Tensor
 
+from rvpo.config.update import UpdateConfig
+from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.batch import MicroBatch
-from rvpo.trainer.config import UpdateConfig
 from rvpo.trainer.objective import Outcome
-from rvpo.trainer.ranks import Ranks
 
 _APPLIED, _RAW = "sampling/importance_sampling_ratio", "sampling/raw_ratio"
 _DIFFERENCE = "sampling/sampling_logp_difference"

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rvpo.config import ModelConfig, RunConfig
+from rvpo.config.run import RunConfig
+from rvpo.config.update import UpdateConfig
 from rvpo.errors import ConfigError
 from rvpo.model_files import reading_model
-from rvpo.trainer.config import UpdateConfig
+from rvpo.rollout.build import torch_dtype
 from rvpo.trainer.savable import savable
 
 GATHER_ELEMENTS = 64_000_000
@@ -156,11 +157,6 @@ def _compiler_off() -> Iterator[None]:
             del os.environ[name]
         else:
             os.environ[name] = before
-
-
-def torch_dtype(model: ModelConfig) -> torch.dtype:
-    """The type of the weights that compute."""
-    return torch.bfloat16 if model.precision == "bf16" else torch.float32
 
 
 def _buckets(module: torch.nn.Module) -> Iterator[list[tuple[str, Any]]]:

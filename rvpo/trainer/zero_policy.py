@@ -13,18 +13,18 @@ from typing import Any
 
 import torch
 
-from rvpo.config import RunConfig
+from rvpo.config.run import RunConfig
 from rvpo.errors import CheckpointError, UpdateError
+from rvpo.losses.weighting import token_weights
 from rvpo.report.run_folder import writing
+from rvpo.runtime.random_state import random_state, set_random_state
+from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.batch import MicroBatch, TrainedSample, arrange, micro_batches
+from rvpo.trainer.learning_rate import learning_rate
 from rvpo.trainer.misfit import misfit
 from rvpo.trainer.objective import objective
-from rvpo.trainer.random_state import random_state, set_random_state
-from rvpo.trainer.ranks import Ranks
-from rvpo.trainer.schedule import learning_rate
 from rvpo.trainer.scorer import Scorer, score_without_gradient
 from rvpo.trainer.statistics import TokenStatistics
-from rvpo.trainer.weighting import token_weights
 from rvpo.trainer.zero import GatheredWeights, initialize, load_model
 from rvpo.types import Advantages, Rollout
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from rich.text import Text
 
-from rvpo.judge.config import JudgeConfig
+from rvpo.config.judge import JudgeConfig
 from rvpo.judge.types import Answer, QuestionKind
 from rvpo.rewards.advice import advice
 from rvpo.trial.judgement import Judgement, Verdict

@@ -8,13 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rvpo.config import DataConfig
+from rvpo.config.run import DataConfig
+from rvpo.config.sentences import nearest
 from rvpo.data.json_file import json_lines
 from rvpo.data.prompts import load_prompts
+from rvpo.data.rubrics.overlap import question
 from rvpo.errors import DataError
-from rvpo.problem import nearest
 from rvpo.rewards.rubric import RubricReward
-from rvpo.rubrics.overlap import question
 from rvpo.thinking import NO_MODEL
 from rvpo.trial.response import Response, turns
 from rvpo.types import Message, Prompt

@@ -8,9 +8,9 @@ from itertools import combinations
 from statistics import fmean
 from typing import Any
 
+from rvpo.criterion import Criterion
 from rvpo.judge.types import Answer, Question
 from rvpo.rewards.rubric import RubricReward
-from rvpo.rubrics.criterion import Criterion
 from rvpo.trial.response import Response
 from rvpo.types import Failed, Prompt
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rvpo.terminal import printable
+from rvpo.runtime.terminal import printable
 
 Cell = str | Text
 

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any, get_args
 
+from rvpo.criterion import CriterionClass
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.tally import Tally
-from rvpo.rubrics.criterion import CriterionClass
 from rvpo.trial.judgement import Judgement, Verdict, agreement
 from rvpo.trial.response import Kind
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
+from rvpo.config.benchmarks import GpqaConfig
 from rvpo.errors import DataError
 from rvpo.evaluate.gpqa.extract import robust, simple_evals
 from rvpo.evaluate.gpqa.gpqa import Gpqa
 from rvpo.evaluate.gpqa.questions import order
-from rvpo.evaluate.settings import GpqaConfig
 from rvpo.types import Prompt
 
 HEADER = (

@@ -19,6 +19,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rvpo.config.benchmarks import HealthBenchConfig
+from rvpo.config.judge import JudgeConfig
 from rvpo.errors import ConfigError, DataError
 from rvpo.evaluate.healthbench.healthbench import HealthBench
 from rvpo.evaluate.healthbench.records import Item, Record, read_records
@@ -29,8 +31,6 @@ from rvpo.evaluate.healthbench.score import (
     scores,
 )
 from rvpo.evaluate.healthbench.template import Template
-from rvpo.evaluate.settings import HealthBenchConfig
-from rvpo.judge.config import JudgeConfig
 from rvpo.judge.prompt import GRADER_SYSTEM, messages
 from rvpo.judge.types import Answer, Job, Question
 from rvpo.judge.verdict import Unreadable, read, schema

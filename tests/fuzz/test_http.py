@@ -21,7 +21,7 @@ from rvpo.judge.types import Answer
 from tests.judge.misbehaving import lie, text_of
 from tests.judge.raw import Behaviour, RawServer, Wire, http
 from tests.judge.server import completion, criterion, is_met, verdict
-from tests.judge.test_asker import ask, config, job
+from tests.judge.worker.test_asker import ask, config, job
 
 QUESTIONS = int(os.environ.get("RVPO_FUZZ_HTTP", "300"))
 DEADLINE_S = 6.0

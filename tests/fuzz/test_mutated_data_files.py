@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rvpo.config import DatasetSource
+from rvpo.config.run import DatasetSource
 from rvpo.data.prompts import load_prompts
 from rvpo.data.rows import stored_rows
 from rvpo.errors import DataError

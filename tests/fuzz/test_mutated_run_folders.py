@@ -19,20 +19,20 @@ import pytest
 from rvpo.compare.arm import parse_arms
 from rvpo.compare.benchmarks import benchmark_counts, uncovered
 from rvpo.compare.comparison import Run
-from rvpo.config import dump_config
+from rvpo.config.run import dump_config
 from rvpo.errors import RvpoError
 from rvpo.evaluate.benchmark import Score, Summary
 from rvpo.evaluate.results import RUN, ResultFolder
-from rvpo.provenance import provenance
+from rvpo.page.build import page_of, read_verdicts
+from rvpo.page.figures import plots
+from rvpo.page.history import read_arms
 from rvpo.report.held_out import HeldOutScores
-from rvpo.report.page.build import page_of, read_verdicts
-from rvpo.report.page.figures import plots
-from rvpo.report.page.history import read_arms
+from rvpo.report.provenance import provenance
 from rvpo.report.record import StepRecord
 from rvpo.report.run_folder import MetricsFile, RunFolder, SampleFiles, write_json
+from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.checkpoint import Checkpoints
 from rvpo.trainer.keep import read_best
-from rvpo.trainer.ranks import Ranks
 from rvpo.trainer.resume import open_run
 from rvpo.trainer.start import Start, add_start, check_inputs, read_starts
 from tests.configs import tiny_config

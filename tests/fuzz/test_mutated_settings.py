@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rvpo.config import load_config
+from rvpo.config.run import load_config
 from rvpo.errors import ConfigError
 
 CASES = int(os.environ.get("RVPO_FUZZ_CONFIGS", "400"))

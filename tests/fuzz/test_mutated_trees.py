@@ -15,14 +15,14 @@ import yaml
 from typer.testing import CliRunner
 
 from rvpo.cli import app
-from rvpo.config import load_config
-from rvpo.document import dump, read_document
+from rvpo.commands.plan import Plan, plan
+from rvpo.config.document import dump, read_document
+from rvpo.config.run import load_config
 from rvpo.errors import RvpoError
-from rvpo.plan.plan import Plan, plan
+from tests.commands.test_plan import CPU
 from tests.configs import tiny_settings
 from tests.fuzz.test_mutated_settings import CASES, FILES
 from tests.fuzz.trees import damaged, settings
-from tests.plan.test_plan import CPU
 
 PLANS = -(-CASES // 10)
 

@@ -10,11 +10,11 @@ from contextlib import closing
 import pytest
 
 from rvpo.errors import RewardError
-from rvpo.judge.child import hold_port
-from rvpo.judge.client import JudgeAddresses, JudgeClient
+from rvpo.judge.client.client import JudgeAddresses, JudgeClient
 from rvpo.judge.handshake import proof
 from rvpo.judge.types import Job, Question
-from tests.judge.test_workers import start
+from rvpo.runtime.subprocess import hold_port
+from tests.judge.client.test_workers import start
 
 NOBODY = 65534
 JOB = Job(

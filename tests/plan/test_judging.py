@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from rvpo.config import RunConfig
+from rvpo.config.run import RunConfig
+from rvpo.criterion import Criterion
 from rvpo.plan.judging import endpoint_findings, load, load_findings
 from rvpo.plan.length import length_findings
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.suite import RewardSuite
-from rvpo.rubrics.criterion import Criterion
 from rvpo.types import Prompt
 from tests.configs import tiny_config
 from tests.fakes import make_prompt

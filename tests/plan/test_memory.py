@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rvpo.config import RunConfig
+from rvpo.config.run import RunConfig
 from rvpo.errors import ConfigError
 from rvpo.plan.memory import (
     GIB,

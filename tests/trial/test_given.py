@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from rvpo.config import DataConfig
+from rvpo.config.run import DataConfig
+from rvpo.criterion import Criterion
 from rvpo.errors import DataError
 from rvpo.report.record import sample_rows
 from rvpo.rewards.rubric import RubricReward
-from rvpo.rubrics.criterion import Criterion
 from rvpo.trial.given import read_responses
 from rvpo.trial.response import Response
 from tests.fakes import make_criteria, make_record

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rvpo.criterion import Criterion
 from rvpo.judge.types import Answer, Question
 from rvpo.rewards.rubric import RubricReward
-from rvpo.rubrics.criterion import Criterion
 from rvpo.trial.judgement import Judgement, agreement, questions
 from rvpo.trial.response import Kind, Response
 from rvpo.trial.summary import Summary

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
+from rvpo.config.benchmarks import BfclConfig
 from rvpo.errors import ConfigError
 from rvpo.evaluate.benchmark import Pending, Score, Summary, evenly, fingerprint
 from rvpo.evaluate.benchmark import Row as Graded
@@ -17,7 +18,6 @@ from rvpo.evaluate.bfcl.prompts import ToolRl, with_tools
 from rvpo.evaluate.bfcl.rows import SINGLE_TURN, Row, load
 from rvpo.evaluate.bfcl.schema import Tools, tools
 from rvpo.evaluate.bfcl.score import SIZES, Tally, scores
-from rvpo.evaluate.settings import BfclConfig
 from rvpo.evaluate.statistics import mean_interval
 from rvpo.thinking import NO_MODEL, Sees
 from rvpo.types import Prompt

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from rvpo.child import python_module
 from rvpo.errors import ConfigError
+from rvpo.runtime.subprocess import python_module
 
 Version = Literal["v3", "v4"]
 SETTING = "benchmarks.bfcl.path"

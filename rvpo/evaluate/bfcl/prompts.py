@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from rvpo.config.benchmarks import BfclConfig
 from rvpo.evaluate.bfcl.rows import Row
 from rvpo.evaluate.bfcl.schema import Tools, described
-from rvpo.evaluate.settings import BfclConfig
 from rvpo.evaluate.template import read_template
 from rvpo.types import Prompt
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from rvpo.config.benchmarks import GpqaConfig
 from rvpo.evaluate.benchmark import Pending, Row, Score, Summary, by_question, evenly, fingerprint
 from rvpo.evaluate.gpqa.extract import EXTRACTORS, LETTERS
 from rvpo.evaluate.gpqa.questions import Question, order, read_questions
-from rvpo.evaluate.settings import GpqaConfig
 from rvpo.evaluate.statistics import mean_interval
 from rvpo.thinking import Sees
 from rvpo.types import Prompt

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
+from rvpo.config.benchmarks import HealthBenchConfig
+from rvpo.config.judge import IDENTITY, JudgeConfig
 from rvpo.errors import RewardError
 from rvpo.evaluate.benchmark import Pending, Row, Summary, by_question, evenly, fingerprint
 from rvpo.evaluate.healthbench.records import Record, read_records
@@ -17,10 +19,8 @@ from rvpo.evaluate.healthbench.score import (
     scores,
 )
 from rvpo.evaluate.healthbench.template import Template
-from rvpo.evaluate.settings import HealthBenchConfig
-from rvpo.judge.config import IDENTITY, JudgeConfig
+from rvpo.judge.client.server import fingerprint as weights
 from rvpo.judge.prompt import PROMPT_VERSION
-from rvpo.judge.server import fingerprint as weights
 from rvpo.judge.types import Answer, Job, Question
 from rvpo.model_files import resolve_model
 from rvpo.rewards.judging import Judge

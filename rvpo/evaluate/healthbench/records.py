@@ -11,8 +11,8 @@ from typing import Any
 
 from rvpo.data.json_file import json_lines
 from rvpo.data.rows import stored_rows
+from rvpo.data.rubrics.literal import read_list
 from rvpo.errors import DataError
-from rvpo.rubrics.literal import read_list
 from rvpo.types import Message
 
 _WHERE = "benchmarks.healthbench.path"

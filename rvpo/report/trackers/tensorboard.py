@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Literal
 
+from rvpo.fields import Section
 from rvpo.report.record import Report, StepRecord, finite
 from rvpo.report.trackers.tracker import TrackedRun, require
-from rvpo.settings import Section
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterator
 from typing import Literal
 
+from rvpo.fields import Section
 from rvpo.report.record import Report, StepRecord, finite
 from rvpo.report.trackers.tracker import TrackedRun, require
-from rvpo.settings import Section
 
 
 class Trackio(Section):

@@ -9,10 +9,10 @@ import shlex
 from typing import TYPE_CHECKING, Any, Literal
 
 from rvpo.errors import ConfigError
+from rvpo.fields import PositiveInt, Section
 from rvpo.report.record import Report, StepRecord, finite, sample_rows
 from rvpo.report.run_folder import RunFolder, write_text
 from rvpo.report.trackers.tracker import TrackedRun, require
-from rvpo.settings import PositiveInt, Section
 
 if TYPE_CHECKING:
     import wandb

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from rvpo.config.benchmarks import BfclConfig
 from rvpo.errors import ConfigError, DataError
 from rvpo.evaluate.bfcl.bfcl import Bfcl
 from rvpo.evaluate.bfcl.distribution import find
-from rvpo.evaluate.settings import BfclConfig
 from rvpo.rollout.encoder import Encoder
 from tests.evaluate.bfcl.corrupt import first, right_calls
 

@@ -1,0 +1,130 @@
+"""`rvpo compare`: train what is missing, then say what the runs show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from rvpo.compare.benchmarks import benchmark_counts, uncovered
+from rvpo.compare.comparison import Comparison
+from rvpo.compare.execute import default_jobs, train_missing
+from rvpo.compare.neglect import BETTER
+from rvpo.compare.render import explain, render
+from rvpo.compare.verdict import verdict, verdict_json
+from rvpo.config.rewards import RubricRewardConfig
+from rvpo.config.run import RunConfig
+from rvpo.errors import ConfigError
+from rvpo.report.held_out import HeldOutScores
+from rvpo.report.run_folder import write_json
+from rvpo.runtime.console import PlainConsole
+
+
+def compare(
+    comparison: Comparison,
+    jobs: int | None,
+    satisfied: Mapping[str, float],
+    primary: Sequence[str],
+) -> None:
+    """Run a comparison and print its verdict, also written to `verdict.json` in its folder.
+
+    Raises:
+        ConfigError: the runs have no held-out prompts, a threshold is for no reward, or a primary
+            metric is none.
+        CheckpointError: a run failed.
+    """
+    console = PlainConsole()
+    config = comparison.runs[0].config
+    if config.data.held_out is None:
+        raise ConfigError(
+            f"{comparison.file}: data.held_out is missing, and arms are compared on prompts that "
+            "nobody trained on; add it"
+        )
+    _check_names(satisfied, primary, tuple(config.rewards), _open_names(config))
+    try:
+        train_missing(comparison, jobs or default_jobs(config.distributed.processes), console)
+    except KeyboardInterrupt:
+        console.print("stopped; the same command goes on with what is missing")
+        raise
+    for problem in comparison.unequal_starts():
+        console.print(f"note: {problem}, so runs of a seed differ by sampling too", style="yellow")
+    evaluations = {
+        arm.name: [run.evaluations() for run in comparison.of_arm(arm)] for arm in comparison.arms
+    }
+    columns = _columns(evaluations)
+    folders = {arm.name: [run.folder for run in comparison.of_arm(arm)] for arm in comparison.arms}
+    benchmarks = benchmark_counts(folders)
+    unknown = uncovered(folders)
+    for gap in unknown:
+        console.print(f"note: {gap}", style="yellow")
+    scores = {
+        name for runs in benchmarks.values() for run in runs for s in run.values() for name in s
+    }
+    _check_names(satisfied, primary, (*columns, *scores), ())
+    rows, scale = verdict(evaluations, satisfied, primary, benchmarks)
+    for stage in ("final", "peak"):
+        console.print(render(rows, stage, comparison.seeds))
+    console.print(explain(scale, columns))
+    path = comparison.output / "verdict.json"
+    write_json(path, {**verdict_json(rows, scale, columns), "unknown": unknown})
+    console.print(f"verdict {path}")
+
+
+def _open_names(config: RunConfig) -> tuple[str, ...]:
+    """Of what has parts whose names are known only after training: rubrics and benchmarks."""
+    rubrics = (n for n, r in config.rewards.items() if isinstance(r, RubricRewardConfig))
+    return (*rubrics, *config.evaluate.benchmarks.chosen())
+
+
+def _check_names(
+    satisfied: Iterable[str], primary: Iterable[str], names: Sequence[str], parents: Sequence[str]
+) -> None:
+    """Refuse what names no reward or score.
+
+    Args:
+        names: those that are known.
+        parents: any part of these will do for now.
+    """
+    for option, given, known in (
+        ("--satisfied", satisfied, names),
+        ("--primary", primary, (*names, *BETTER)),
+    ):
+        for name in given:
+            if name not in known and name.partition("/")[0] not in parents:
+                raise ConfigError(
+                    f"{option} {name}: there is no such {'reward' if known is names else 'metric'};"
+                    f" there are {', '.join((*known, *(f'{parent}/...' for parent in parents)))}"
+                )
+
+
+def default_output(file: Path) -> Path:
+    """Where the runs go if nothing else is said."""
+    return Path("runs") / f"compare-{file.stem}"
+
+
+def read_thresholds(texts: Sequence[str]) -> dict[str, float]:
+    """`name=number` each.
+
+    Raises:
+        ConfigError: one cannot be read.
+    """
+    found = {}
+    for text in texts:
+        name, _, value = text.rpartition("=")
+        try:
+            threshold = float(value)
+        except ValueError:
+            threshold = math.nan
+        if name in found:
+            raise ConfigError(f"--satisfied {name}: given twice; name it once")
+        if name and math.isfinite(threshold):
+            found[name] = threshold
+        else:
+            raise ConfigError(
+                f"--satisfied {text}: cannot be read; write reward=number, such as correctness=3"
+            )
+    return found
+
+
+def _columns(evaluations: Mapping[str, Sequence[Mapping[int, HeldOutScores]]]) -> tuple[str, ...]:
+    return next(e.columns for runs in evaluations.values() for run in runs for e in run.values())

@@ -1,0 +1,175 @@
+"""`rvpo evaluate`: saved models on benchmarks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from rvpo.config.evaluation import EvaluationConfig
+from rvpo.evaluate.benchmark import Benchmark, Summary
+from rvpo.evaluate.build import judged_by, needs_judge, read_benchmarks
+from rvpo.evaluate.curve import draw_curve
+from rvpo.evaluate.display import show, show_curve
+from rvpo.evaluate.measure import check_lengths, measure
+from rvpo.evaluate.results import ResultFolder
+from rvpo.evaluate.weights import SavedWeights
+from rvpo.judge.client.server import fingerprint
+from rvpo.judge.client.service import JudgeService
+from rvpo.model_files import resolve_model
+from rvpo.report.run_folder import steps_in
+from rvpo.report.stored import read_metrics
+from rvpo.rollout.build import build_engine, check_engine, torch_dtype
+from rvpo.rollout.encoder import Encoder
+from rvpo.rollout.engine import RolloutEngine
+from rvpo.runtime.console import PlainConsole
+from rvpo.runtime.ranks import Ranks
+from rvpo.runtime.seed import derived_seed
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model to evaluate."""
+
+    name: str
+    """Of its results' folder."""
+    path: str
+    """What transformers and vLLM take."""
+    step: int | None = None
+    """Of training, where it is known."""
+
+
+def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
+    """Evaluate every model on every benchmark, print the scores and keep everything.
+
+    Args:
+        models: folders, Hub ids, or runs, which stand for all models that they saved. They share
+            one engine, so their weights must fit the first one's.
+
+    Raises:
+        RvpoError: something the user can mend; what was done is kept, and the same command goes on.
+    """
+    ranks = Ranks.join(config.distributed.patience_minutes)
+    console = PlainConsole(quiet=not ranks.is_main)
+    candidates = find_models(models)
+    check_engine(config.rollout)
+    found: dict[str, dict[str, Summary]] = {}
+    try:
+        with ranks.patience(config.distributed.patience_minutes), ExitStack() as stack:
+            benchmarks = read_benchmarks(config.benchmarks, config.judge, console.print)
+            encoder = _encoder(config, candidates[0])
+            for benchmark in benchmarks:
+                check_lengths(benchmark, encoder)
+            if needs_judge(config.benchmarks):
+                benchmarks = _with_judge(config, benchmarks, ranks, stack, console)
+            engine = build_engine(
+                config.model, config.rollout, candidates[0].path, encoder, config.seed, ranks
+            )
+            stack.callback(engine.close)
+            for number, candidate in enumerate(candidates):
+                _load(engine, candidate, number, config)
+                for benchmark in benchmarks:
+                    summary = _measure(config, benchmark, candidate, engine, ranks, console)
+                    found.setdefault(benchmark.name, {})[candidate.name] = summary
+                    folder = config.output / benchmark.name / candidate.name
+                    show(console, benchmark.name, candidate.name, summary, folder)
+    finally:
+        ranks.leave()
+    if ranks.is_main:
+        for name, summaries in found.items():
+            if len(summaries) > 1:
+                picture = config.output / name / "curve.png"
+                show_curve(console, name, summaries, picture)
+                draw_curve(name, summaries, {each.name: each.step for each in candidates}, picture)
+
+
+def find_models(models: Sequence[str]) -> list[Candidate]:
+    """The models to evaluate, each under a name of its own.
+
+    Raises:
+        ConfigError: there is no such model.
+    """
+    found: list[Candidate] = []
+    for model in models:
+        for path, step in (_saved(Path(model)) or {model: None}).items():
+            name = re.sub(r"[^\w.=+-]+", "_", path).strip("_.")
+            found.append(Candidate(name, resolve_model(path), step))
+    return list(dict.fromkeys(found))
+
+
+def _saved(folder: Path) -> dict[str, int | None]:
+    """The models of a run and their steps, in the order of training; the last one once."""
+    metrics = folder / "metrics.jsonl"
+    if not metrics.exists():
+        return {}
+    steps: dict[str, int | None] = {
+        str(path): step for path, step in steps_in(folder / "models").items() if path.is_dir()
+    }
+    last = folder / "model"
+    if last.is_dir():
+        history = read_metrics(metrics)
+        step = int(history[-1]["step"]) if history else None
+        if step not in steps.values():
+            steps[str(last)] = step
+    return steps
+
+
+def _encoder(config: EvaluationConfig, candidate: Candidate) -> Encoder:
+    return Encoder.from_model(
+        candidate.path,
+        trust_remote_code=config.model.trust_remote_code,
+        max_context_tokens=config.rollout.engine.max_context_tokens,
+    )
+
+
+def _with_judge(
+    config: EvaluationConfig,
+    benchmarks: tuple[Benchmark, ...],
+    ranks: Ranks,
+    stack: ExitStack,
+    console: Console,
+) -> tuple[Benchmark, ...]:
+    assert config.judge is not None  # the settings were checked
+    on_gpu = ranks.device.type == "cuda"
+    service = JudgeService(config.judge, is_main=ranks.is_main, on_gpu=on_gpu)
+    stack.enter_context(closing(service))
+    console.print("waiting for the judge")
+    return judged_by(benchmarks, service.connect(ranks.gather_objects))
+
+
+def _load(
+    engine: RolloutEngine, candidate: Candidate, number: int, config: EvaluationConfig
+) -> None:
+    weights = SavedWeights(
+        candidate.path,
+        torch_dtype(config.model),
+        trust_remote_code=config.model.trust_remote_code,
+    )
+    engine.load_weights(weights, version=number)
+
+
+def _measure(
+    config: EvaluationConfig,
+    benchmark: Benchmark,
+    candidate: Candidate,
+    engine: RolloutEngine,
+    ranks: Ranks,
+    console: Console,
+) -> Summary:
+    return measure(
+        benchmark,
+        engine,
+        ResultFolder(config.output / benchmark.name / candidate.name),
+        ranks,
+        weights={
+            "model": candidate.path,
+            "files": fingerprint(candidate.path),
+            "precision": config.model.precision,
+        },
+        seed=derived_seed(config.seed, "benchmark", benchmark.name),
+        say=console.print,
+    )

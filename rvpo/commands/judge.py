@@ -1,0 +1,197 @@
+"""From a configuration and completions to their verdicts. The policy's model is never loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from rich.console import Console
+
+from rvpo.config.rewards import RubricRewardConfig
+from rvpo.config.run import RunConfig
+from rvpo.data.prompts import load_prompts
+from rvpo.errors import ConfigError
+from rvpo.judge.client.service import JudgeService
+from rvpo.judge.types import Answer, Job
+from rvpo.rewards.judging import Judge
+from rvpo.rewards.rubric import RubricReward
+from rvpo.rewards.suite import RewardSuite
+from rvpo.trial.display import show_judgement, show_summary
+from rvpo.trial.given import read_responses
+from rvpo.trial.judgement import Judgement, questions
+from rvpo.trial.page import Page
+from rvpo.trial.response import Response, controls, first_prompts, turns
+from rvpo.trial.summary import Summary
+
+FEW_PROMPTS = 5
+"""Of the data, where there is no file of completions."""
+PATIENCE = 1.5
+"""Longest time for a verdict, in timeouts: for one that runs out and another attempt. Who waits for
+a trial wants to hear of a dead judge sooner than a run that has to outlive its pauses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What is judged, and by what."""
+
+    rewards: tuple[RubricReward, ...]
+    responses: tuple[Response, ...]
+    repeats: int
+    """How often each question is asked."""
+
+    @property
+    def verdicts(self) -> int:
+        """Questions to ask, repeats included."""
+        asked = (len(questions(self.rewards, response.prompt)) for response in self.responses)
+        return self.repeats * sum(asked)
+
+    def judged_by(self, judge: Judge) -> Iterator[Judgement]:
+        """Ask everything at once; each judgement follows, in order, when it is complete.
+
+        Raises:
+            RewardError: the judge's worker cannot be reached.
+        """
+        asked = [
+            [self._ask(judge, r, repeat) for repeat in range(self.repeats)] for r in self.responses
+        ]
+        for response, futures in zip(self.responses, asked, strict=True):
+            wanted = questions(self.rewards, response.prompt)
+            answers = [dict(zip(wanted, future.result(), strict=True)) for future in futures]
+            yield Judgement.of(response, self.rewards, answers)
+
+    def _ask(self, judge: Judge, response: Response, repeat: int) -> Future[tuple[Answer, ...]]:
+        wanted = questions(self.rewards, response.prompt)
+        return judge.submit(
+            Job(
+                conversation=turns(response.prompt),
+                response=response.text,
+                questions=wanted,
+                repeat=repeat,
+            )
+        )
+
+
+def prepare(config: RunConfig, samples: Path | None, prompts: int | None, repeats: int) -> Trial:
+    """Read what is to be judged.
+
+    Args:
+        samples: file of completions; without one, controls are made for prompts of the data, held
+            out if there are any.
+        prompts: judge the responses to the first so many prompts; without it, all of `samples`, or
+            a few of the data.
+
+    Raises:
+        ConfigError: no reward has a rubric.
+        DataError: the completions or the data cannot be read, or have no criteria.
+    """
+    chosen = {n: r for n, r in config.rewards.items() if isinstance(r, RubricRewardConfig)}
+    if not chosen:
+        raise ConfigError(
+            f"rewards: none of {', '.join(config.rewards)} asks a judge; add one, as in "
+            "rewards={polite: {rubric: channels, criteria: {polite: The response is polite.}}}"
+        )
+    rewards = [r for r in RewardSuite.from_config(chosen).rewards if isinstance(r, RubricReward)]
+    if samples is not None:
+        responses = read_responses(samples, rewards, config.data)
+        responses = responses if prompts is None else first_prompts(responses, prompts)
+    else:
+        held_out = config.data.held_out
+        where = "data.train" if held_out is None else "data.held_out"
+        source = config.data.train if held_out is None else held_out
+        known = load_prompts(source, config.data.system_prompt, where)
+        asked = [prompt for prompt in known if questions(rewards, prompt)]
+        responses = controls(asked or known, prompts or FEW_PROMPTS)
+    every = [response.prompt for response in responses]
+    return Trial(
+        rewards=tuple(reward.fitted(every) for reward in rewards),
+        responses=responses,
+        repeats=repeats,
+    )
+
+
+def try_rubrics(
+    config: RunConfig,
+    samples: Path | None,
+    prompts: int | None,
+    repeats: int,
+    json_file: Path | None,
+    console: Console,
+) -> Summary:
+    """Judge completions by the rubrics of a run, and print what comes of it.
+
+    Args:
+        samples, prompts, repeats: see `prepare`.
+        json_file: takes a JSON line for each response, and one for the summary.
+
+    Raises:
+        ConfigError: no reward has a rubric, the judge cannot be set up, or `json_file` cannot be
+            written.
+        DataError: the completions or the data cannot be read.
+        EngineError: a served judge does not come up.
+        RewardError: the judge's worker does not start, or cannot be reached.
+    """
+    if json_file is not None and samples is not None and json_file.resolve() == samples.resolve():
+        raise ConfigError(f"--json: {json_file} holds the --samples; give another file")
+    page = Page(console)
+    with page.phase("reading what is to be judged"):
+        trial = prepare(config, samples, prompts, repeats)
+    assert config.judge is not None  # a configuration with rubrics has one
+    deadline_s = min(config.judge.deadline_s, PATIENCE * config.judge.timeout_s)
+    judge = config.judge.model_copy(update={"deadline_s": deadline_s})
+    judgements = []
+    with ExitStack() as stack:
+        lines = stack.enter_context(_writing(json_file))
+        on_gpu = torch.cuda.is_available()
+        service = stack.enter_context(closing(JudgeService(judge, is_main=True, on_gpu=on_gpu)))
+        name = judge.model or (judge.serve and judge.serve.model)
+        with page.phase(f"starting the judge, {name}"):
+            client = service.connect(lambda addresses: [addresses])
+        with page.phase(_announcement(trial)):
+            for judgement in trial.judged_by(client):
+                judgements.append(judgement)
+                _write(lines, judgement.to_json())
+                show_judgement(page, judgement)
+        summary = Summary.of(judgements, trial.rewards)
+        _write(lines, summary.to_json())
+    show_summary(page, summary, judge, repeats)
+    return summary
+
+
+def _announcement(trial: Trial) -> str:
+    prompts = len({turns(response.prompt) for response in trial.responses})
+    return (
+        f"judging {_count(len(trial.responses), 'response')} to {_count(prompts, 'prompt')}: "
+        f"{_count(trial.verdicts, 'verdict')}, {_count(trial.repeats, 'time')} each question"
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+@contextmanager
+def _writing(path: Path | None) -> Iterator[IO[str] | None]:
+    if path is None:
+        yield None
+        return
+    try:
+        # A lone surrogate, which UTF-8 cannot hold, becomes its escape, as JSON would write it.
+        file = path.open("w", encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise ConfigError(
+            f"--json: {path} cannot be written ({error.strerror}); give another file"
+        ) from error
+    with file:
+        yield file
+
+
+def _write(file: IO[str] | None, value: dict[str, Any]) -> None:
+    if file is not None:
+        file.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+        file.flush()

@@ -1,0 +1,113 @@
+"""Everything a run needs, looked at without training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from rvpo.config.run import RunConfig
+from rvpo.errors import RvpoError
+from rvpo.evaluate.build import needs_judge
+from rvpo.plan.benchmarks import benchmark_findings
+from rvpo.plan.data import Data, read_data
+from rvpo.plan.device import Devices, device_findings, disk_findings
+from rvpo.plan.judging import endpoint_findings, load, load_findings
+from rvpo.plan.length import length_findings
+from rvpo.plan.machine import Finding, Machine, diagnose
+from rvpo.plan.model import describe, read_model
+from rvpo.plan.rehearsal import rehearsal_findings
+from rvpo.plan.shape import ModelShape
+from rvpo.report.run_folder import RunFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What was found."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def can_start(self) -> bool:
+        """Whether nothing is missing."""
+        return all(finding.state != "missing" for finding in self.findings)
+
+
+def plan(
+    config: RunConfig,
+    machine: Machine,
+    gpus: int | None = None,
+    gpu_memory_gib: float | None = None,
+) -> Plan:
+    """Look at everything a run needs: data, model, judge, memory and disk.
+
+    Nothing is trained or written. The judge is asked one question at each endpoint.
+
+    Args:
+        machine: as `rvpo.plan.machine.examine` reads it.
+        gpus: GPUs to plan for, if not those of this machine.
+        gpu_memory_gib: memory of each of them.
+
+    Raises:
+        ConfigError: GPUs are to be planned for whose memory is unknown.
+    """
+    devices = Devices.of(config, machine, gpus, gpu_memory_gib)
+    findings = [*_installed(config, machine), *_output(config)]
+    data = read_data(config)
+    findings += data.findings
+    findings += benchmark_findings(config)
+    model = read_model(config, (*data.train, *data.held_out))
+    findings += model.findings
+    findings += rehearsal_findings(config, data)
+    judge, judged = _judge(config, data)
+    findings += judged
+    if model.shape is None:
+        unknown = Finding("memory", "note", "unknown without the size of the model")
+        return Plan((*findings, unknown))
+    findings += device_findings(config, model.shape, judge, model.prompt_tokens, devices, machine)
+    findings += disk_findings(config, model.shape)
+    return Plan(tuple(findings))
+
+
+def _installed(config: RunConfig, machine: Machine) -> list[Finding]:
+    """What `rvpo doctor` would stop at, and this run needs."""
+    unneeded = {"rollout"} if config.rollout.engine.name != "vllm" else set()
+    missing = [f for f in diagnose(machine) if f.state == "missing" and f.part not in unneeded]
+    return missing or [Finding("packages", "ok", "all there")]
+
+
+def _output(config: RunConfig) -> list[Finding]:
+    try:
+        RunFolder(config.output).require_free()
+    except RvpoError as error:
+        return [Finding("output", "missing", str(error))]
+    return [Finding("output", "ok", str(config.output))]
+
+
+def _judge(config: RunConfig, data: Data) -> tuple[ModelShape | None, list[Finding]]:
+    """The size of a served judge, and what is to say about judging."""
+    if config.judge is None or not (data.rubrics or needs_judge(config.evaluate.benchmarks)):
+        return None, []
+    findings: list[Finding] = []
+    asked = None
+    if not data.rubrics:
+        findings.append(Finding("judge calls", "ok", "none in training; benchmarks ask it"))
+    elif data.train:
+        asked = load(config, data.rubrics, data.train)
+        findings += load_findings(config, asked, len(data.held_out))
+        findings += length_findings(config, data.rubrics, (*data.train, *data.held_out))
+    else:
+        findings.append(Finding("judge calls", "note", "unknown without the prompts"))
+    served = config.judge.serve
+    if served is None:
+        return None, [*findings, *endpoint_findings(config, asked)]
+    shape, finding = describe(served.model, "judge", served.trust_remote_code)
+    findings.append(finding)
+    if find_spec("vllm") is None:
+        findings.append(
+            Finding(
+                "judge", "missing", "vLLM is not installed, which serves the judge", "rvpo doctor"
+            )
+        )
+    elif finding.state != "missing":
+        findings.append(Finding("judge", "note", "not asked: the run starts it, and waits for it"))
+    return shape, findings

@@ -1,0 +1,1 @@
+"""Settings of everything, and how a YAML file becomes them."""

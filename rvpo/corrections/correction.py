@@ -1,0 +1,74 @@
+"""What is done about samples that the engine drew from a slightly other policy than the trainer's.
+
+The engine computes with other kernels and in another precision, and with staleness it has older
+weights. w is the ratio of the policy before the step to the one that sampled, of a token or the
+product over a sample's; a token's loss is multiplied by what a correction makes of it.
+
+Source: Yao et al. 2025, "Your efficient RL framework secretly brings you off-policy training".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from rvpo.fields import Float, Section
+from rvpo.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Level = Literal["token", "sequence"]
+
+
+class Correction(Section):
+    """A correction and its settings. A subclass has a `name`, and `factors` with its equation."""
+
+    @property
+    def corrected(self) -> Level | None:
+        """Whose weights are corrected; None where nothing is."""
+        return None
+
+    def factors(self, w: Tensor) -> Tensor:
+        """[T] what losses are multiplied by, of the importance weights w."""
+        raise NotImplementedError
+
+    def __call__(
+        self, old_logprobs: Tensor, sampled_logprobs: Tensor, sample: Tensor, count: int
+    ) -> Tensor:
+        """[T] factors of the tokens' losses.
+
+        Args:
+            old_logprobs: [T] of the trainer's policy before the step.
+            sampled_logprobs: [T] of the engine.
+            sample: [T] which sample a token is of.
+            count: number of samples.
+        """
+        if self.corrected is None:
+            return torch.ones_like(old_logprobs)
+        log_w = old_logprobs - sampled_logprobs
+        if self.corrected == "sequence":
+            log_w = log_w.new_zeros(count).index_add(0, sample, log_w)[sample]
+        return self.factors(torch.exp(log_w))
+
+
+class Bounded(Correction):
+    """A correction with a largest weight."""
+
+    level: Level = "token"
+    """Weights of tokens, or of whole samples: the product over their tokens."""
+    cap: Annotated[Float, Field(gt=1)] = 2.0
+    """C, the largest importance weight."""
+
+    @property
+    def corrected(self) -> Level:
+        """`level`."""
+        return self.level
+
+    @model_validator(mode="after")
+    def _leaves_room(self) -> Self:
+        floor = getattr(self, "floor", None) or 0
+        if floor > self.cap:
+            raise ValueError(f"floor: {floor} is above cap: {self.cap}; make it smaller")
+        return self

@@ -1,0 +1,147 @@
+"""Whether meeting a pitfall is good or bad, told from its sentence, its title and its rubric.
+
+"Does not recommend X" praises where X is a wrong option and blames where X is what was needed: the
+sentence alone cannot tell. Its title can ("Avoids X", "Overlooks X"), and so can what the other
+criteria of the rubric ask for. Where nothing tells, there is no answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rvpo.criterion import Polarity
+from rvpo.data.rubrics.polarity import is_absence, is_statement, polarity, words
+
+Source = Literal["column", "title", "wording", "rubric"]
+"""What told a sign: a column of the data, the title, the sentence, or the other criteria."""
+
+Doubtful = Literal["drop", "keep", "flip"]
+
+DOUBTFUL_POLARITY: Mapping[Doubtful, Polarity | None] = {
+    "drop": None,
+    "keep": "negative",
+    "flip": "positive",
+}
+"""Of an unwanted criterion that may be meant the other way round; None leaves it out."""
+
+Heading = Literal["virtue", "omission", "commission", "fault"]
+"""What a title names: something good, something left out, something done that should not be, or
+a failure that may be either."""
+
+_OF_ABSENCE: Mapping[Heading | None, Polarity] = {
+    "virtue": "positive",
+    "commission": "positive",
+    "omission": "negative",
+}
+"""What a sentence is worth that says something is absent, under such a title."""
+
+_VIRTUE = words(
+    "avoid exclud exclusion. refrain steer prevent rules. ruling not. no. non- without. free."
+)
+_OMISSION = words(
+    "omit omission overlook neglect ignor ignoring fail miss. misses missed missing lack "
+    "incomplete insufficient inadequate forget disregard dismiss skip absence absent vague unclear"
+)
+_COMMISSION = words(
+    "recommend suggest prescrib advis promot propos unnecessar unneeded irrelevan unrelated "
+    "extraneous exces superfluous redundan inappropriate misleading distractor over unproven"
+)
+_FAULT = words(
+    "incorrect wrong inaccura false erroneous mistak error misconception unsafe harmful dangerous "
+    "improper invalid poor under choosing selecting confusi contradict"
+)
+_FAULTY = words(
+    "unrelated irrelevan unnecessar unneeded incorrect wrong inappropriate misleading unsupported "
+    "unproven excess extraneous superfluous invalid contradiction error blame jargon"
+)
+# Parts of an answer: a title that says they are avoided, or not there, may name a failure.
+_PART = words(
+    "acknowledg address advice answer ask citation clarif consider detail discuss evidence explain "
+    "explanation explor follow-up guidance inform instruction justif mention plan question "
+    "rationale reason recommendation reference safety speak support talk tell treatment warn"
+)
+_TITLE_START = re.compile(r"(?:the|response|answer|correctly|properly|appropriately)\s+")
+_DENIAL = re.compile(
+    r"\b(?:avoid\w*|not|never|contraindicat\w*|unnecessary|incorrect\w*|wrong\w*|rules? out|"
+    r"rather than|instead of|exclud\w*|no|without|against|harmful|dangerous)\b"
+)
+_LEADS = re.compile(
+    r"^.*?\b(?:not|never|n't|avoids?|fails? to|at no point)\s+"
+    r"(?:(?:explicitly|even|also|clearly)\s+)?[\w-]+\s+"
+)
+_PLAIN = words(
+    "a. an. and. any. are. as. at. be. been. by. can. cause. correct. could. diagnosis. due. "
+    "during. first. for. from. has. have. in. into. is. it. its. may. might. need. needed. of. on. "
+    "or. other. patient. response. should. state. that. the. their. this. to. treatment. use. "
+    "used. was. were. when. which. with. answer."
+)
+_ENDING = re.compile(r"(?<=\w\w\w)(?:s|es|ed|ing|ion|ions|ment)$")
+_ENOUGH = 0.6
+"""Share of what a pitfall speaks of that another criterion must speak of, to be about the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """A polarity, and what told it."""
+
+    polarity: Polarity
+    told_by: Source
+
+
+def sign(text: str, title: str = "", wanted: Sequence[str] = ()) -> Sign | None:
+    """The sign of a pitfall, or None where nothing tells it.
+
+    Args:
+        text: the sentence that a response meets or not.
+        title: a few words above it, as RaR's rows have; may be empty.
+        wanted: sentences of the same rubric that a good response meets.
+    """
+    told = polarity(text)
+    heading = _heading(title)
+    if is_absence(text):
+        if heading in _OF_ABSENCE:
+            return Sign(_OF_ABSENCE[heading], "title")
+        by_rubric = _asked(text, wanted) if told is None else None
+        if by_rubric is not None:
+            return Sign(by_rubric, "rubric")
+    elif told is None and heading is not None and is_statement(text):
+        return Sign("negative", "title")
+    return Sign(told, "wording") if told is not None else None
+
+
+def _heading(title: str) -> Heading | None:
+    """What a title says of the response that it speaks of."""
+    plain = _TITLE_START.sub("", " ".join(title.lower().replace("\u2019", "'").split()), count=1)
+    first, _, rest = plain.partition(" ")
+    if _VIRTUE.match(plain):
+        is_part = _PART.match(rest) or rest.startswith("mention")
+        return None if is_part and not _FAULTY.search(rest) else "virtue"
+    if _OMISSION.match(plain) or re.match(r"mis\w+s\b|confuses\b|mistakes\b", plain):
+        return "omission"
+    if _COMMISSION.match(plain):
+        return "commission"
+    return "fault" if _FAULT.match(first) or re.match(r"mis\w+|delay|under|confus", first) else None
+
+
+def _asked(text: str, wanted: Sequence[str]) -> Polarity | None:
+    """Negative where the others ask for what this one says is absent, positive where they deny it;
+    None where they do neither, or both."""
+    subject = _terms(_LEADS.sub("", text.lower()))
+    about = [
+        other
+        for other in wanted
+        if subject and len(subject & _terms(other.lower())) / len(subject) >= _ENOUGH
+    ]
+    denied = {_DENIAL.search(other.lower()) is not None for other in about}
+    if len(denied) != 1:
+        return None
+    return "positive" if denied.pop() else "negative"
+
+
+def _terms(text: str) -> frozenset[str]:
+    """The words that say what a sentence is about, give or take their endings."""
+    found = re.findall(r"[a-z0-9][a-z0-9-]+", text)
+    return frozenset(_ENDING.sub("", word) for word in found if not _PLAIN.fullmatch(word))

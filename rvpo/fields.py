@@ -1,0 +1,87 @@
+"""What every section of the settings is made of: frozen tables and numbers that refuse yes and no.
+
+Light on purpose: a judge worker reads its settings without importing torch.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from rvpo.runtime.terminal import printable
+
+_LONGEST_NAME: Final = 255
+_LONGEST_PATH: Final = 3800
+"""Bytes. Linux takes 4,096, and a run's own files go below its folder."""
+
+
+def _no_bool(value: Any) -> Any:
+    # Python counts True as 1, so `steps: yes` would otherwise be a run of one step.
+    if isinstance(value, bool):
+        raise ValueError(f"must be a number, got {str(value).lower()}")
+    return value
+
+
+def _import_path(value: str) -> str:
+    if not re.fullmatch(r"[^\s:]+:[^\s:]+", value):
+        raise ValueError(f"must be module:function, as in my_rewards:brevity, got {value!r}")
+    return value
+
+
+def _possible_text(value: str) -> str:
+    if printable(value) != value:
+        raise ValueError(
+            f"{value[:60]!a} is no path: it holds control characters, or half of one; name another"
+        )
+    return value
+
+
+def _possible_path(value: Path) -> Path:
+    text = _possible_text(str(value))
+    longest = max(len(part.encode()) for part in text.split("/"))
+    if longest > _LONGEST_NAME or len(text.encode()) > _LONGEST_PATH:
+        raise ValueError(
+            f"'{text[:60]}...' is too long for a path: a name has at most {_LONGEST_NAME} bytes, "
+            f"a path {_LONGEST_PATH:,}"
+        )
+    return value
+
+
+def _siblings(value: int) -> int:
+    if value < 2:
+        raise ValueError(
+            f"must be at least 2, got {value}: an advantage compares a sample with the others of "
+            "its group, and a group of one has nothing to compare with"
+        )
+    return value
+
+
+Int = Annotated[int, BeforeValidator(_no_bool), Field(ge=-(2**63), lt=2**63)]
+"""Of 64 bits: what is counted with has to fit arrays and floats."""
+Float = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
+PositiveInt = Annotated[Int, Field(gt=0)]
+NonNegativeInt = Annotated[Int, Field(ge=0)]
+PositiveFloat = Annotated[Float, Field(gt=0)]
+NonNegativeFloat = Annotated[Float, Field(ge=0)]
+Fraction = Annotated[Float, Field(ge=0, le=1)]
+Decay = Annotated[Float, Field(ge=0, lt=1)]
+"""Of a moving average."""
+GroupSize = Annotated[Int, AfterValidator(_siblings)]
+PathText = Annotated[str, AfterValidator(_possible_text)]
+"""A file, a folder or an id to read; whether there is one, who reads it says."""
+FilePath = Annotated[Path, AfterValidator(_possible_path)]
+"""A file or folder to write."""
+ImportPath = Annotated[str, AfterValidator(_import_path)]
+
+
+CellType = Literal["int", "float", "json"]
+"""What the text of a cell can be read as."""
+
+
+class Section(BaseModel):
+    """A frozen part of the tree."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)

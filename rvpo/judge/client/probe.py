@@ -1,0 +1,107 @@
+"""One question to the judge before anything depends on its answers."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Final
+
+from rvpo.config.judge import JudgeConfig
+from rvpo.judge.client.client import JudgeClient
+from rvpo.judge.types import Answer, Job, Question, Usage
+from rvpo.judge.worker.asker import Asker
+
+PATIENCE_S: Final = 20.0
+"""How long one attempt may take."""
+
+_QUESTION: Final = Job(
+    conversation=(("user", "What is 2 + 2? Answer with one number."),),
+    response="4",
+    questions=(Question("criterion", "The response is the number four."),),
+)
+
+
+def probe(judge: JudgeConfig) -> Answer:
+    """Ask one question as the run would ask it, but with little patience and unremembered.
+
+    Args:
+        judge: with endpoints.
+
+    Returns:
+        The verdict, which is 1 of a judge that can tell, or why there is none.
+
+    Raises:
+        ConfigError: it was not asked: a key is missing, or an endpoint cannot be used.
+    """
+    patience = min(judge.timeout_s, PATIENCE_S)
+    once = judge.model_copy(
+        update={
+            "cache": None,
+            "attempts": 2,
+            "timeout_s": patience,
+            "deadline_s": min(judge.deadline_s, 1.5 * patience),
+            "hedge_quantile": None,
+            "workers": 1,
+        }
+    )
+
+    async def ask() -> Answer:
+        async with Asker(once) as asker:
+            (answer,) = await asker.answer(_QUESTION)
+        return answer
+
+    return asyncio.run(ask())
+
+
+class Counted:
+    """A judge whose first answers count what was spent before them.
+
+    Args:
+        judge: that answers.
+        spent: on a question that was no rollout's.
+    """
+
+    def __init__(self, judge: JudgeClient, spent: Usage) -> None:
+        self._judge = judge
+        self._spent: Usage | None = spent
+
+    def submit(self, job: Job) -> Future[tuple[Answer, ...]]:
+        """Ask; returns at once. Cancelled where the judge's own future is."""
+        answered = self._judge.submit(job)
+        spent, self._spent = self._spent, None
+        if spent is None:
+            return answered
+        counted: Future[tuple[Answer, ...]] = Future()
+
+        def pass_on(future: Future[tuple[Answer, ...]]) -> None:
+            if future.cancelled():
+                counted.cancel()
+                counted.set_running_or_notify_cancel()
+            elif (error := future.exception()) is not None:
+                counted.set_exception(error)
+            else:
+                first, *others = future.result()
+                counted.set_result((replace(first, usage=_both(first.usage, spent)), *others))
+
+        answered.add_done_callback(pass_on)
+        return counted
+
+    def cancel(self) -> None:
+        """Give up everything that is not answered yet."""
+        self._judge.cancel()
+
+
+def _both(usage: Usage, spent: Usage) -> Usage:
+    """What both took; whether it was cached and how long it took stay the first's, if it was
+    asked at all."""
+    return replace(
+        usage,
+        requests=usage.requests + spent.requests,
+        retries=usage.retries + spent.retries,
+        parse_failures=usage.parse_failures + spent.parse_failures,
+        input_tokens=usage.input_tokens + spent.input_tokens,
+        output_tokens=usage.output_tokens + spent.output_tokens,
+        cost=usage.cost + spent.cost,
+        latency_s=usage.latency_s or spent.latency_s,
+    )

@@ -1,0 +1,1 @@
+"""The worker's side of judging, a process of its own that never imports torch."""

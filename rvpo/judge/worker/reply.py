@@ -1,0 +1,112 @@
+"""What a reply of success says: a completion, or that there is none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from rvpo.config.judge import EndpointConfig
+from rvpo.judge.worker.refusal import Failure, Refusal
+
+_MOST_TOKENS: Final = 10**9  # of a call: a server that counts more counts wrong
+
+Remedy = Literal["wait", "retry", "switch", "plain", "again", "resample", "none"]
+"""What may help after a failure: the endpoint's own pause, trying later, another endpoint,
+asking without a schema, asking as the endpoint now prefers, another sample of the same model, or
+nothing."""
+
+
+class CallFailed(Exception):
+    """A call without a usable reply.
+
+    Its text is the reason alone: of what the server said, only the detail may be shown.
+    """
+
+    def __init__(self, reason: str, remedy: Remedy, detail: str = "") -> None:
+        super().__init__(reason)
+        self.failure = Failure(reason, detail)
+        self.remedy = remedy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What came back from one call."""
+
+    text: str
+    finish_reason: str
+    model: str
+    """That wrote it, as the server calls it; empty where it does not say."""
+    input_tokens: int
+    output_tokens: int
+    cost: float
+    """Dollars."""
+
+
+def read_reply(body: bytes, prices: EndpointConfig, detail: Callable[[str], str]) -> Reply:
+    """Read the body of a reply of success.
+
+    Args:
+        detail: makes an excerpt of what the server wrote, fit to be shown.
+
+    Raises:
+        CallFailed: it is no completion, or takes itself back.
+    """
+    try:
+        value = json.loads(body, object_pairs_hook=_once)
+        (choice,) = value["choices"]
+        message = choice["message"]
+        text = _content(message.get("content"))
+        finish_reason = choice.get("finish_reason")
+        usage = value.get("usage")
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        said = detail(Refusal.read(body).message)
+        raise CallFailed("no completion", "resample", said) from None
+    if any(part.get("error") for part in (value, choice, message)):
+        said = detail(Refusal.read(body).message)
+        raise CallFailed("error in the reply", "retry", said)
+    if message.get("refusal"):
+        raise CallFailed("refusal", "resample", detail(_content(message["refusal"])))
+    if finish_reason in ("content_filter", "error"):
+        remedy: Remedy = "retry" if finish_reason == "error" else "resample"
+        raise CallFailed(f"finish reason {finish_reason}", remedy, detail(text))
+    input_tokens = _count(usage, "prompt_tokens")
+    output_tokens = _count(usage, "completion_tokens")
+    return Reply(
+        text=text,
+        finish_reason=finish_reason if isinstance(finish_reason, str) else "",
+        model=detail(model) if isinstance(model := value.get("model"), str) else "",
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        cost=(
+            input_tokens * (prices.input_price or 0.0)
+            + output_tokens * (prices.output_price or 0.0)
+        )
+        / 1e6,
+    )
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of a reply; one that repeats a key could mean either value."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a repeated key")
+    return found
+
+
+def _content(value: Any) -> str:
+    """The text of a message, whole or in parts; empty where there is none."""
+    if isinstance(value, list):
+        texts = (
+            part.get("text")
+            for part in value
+            if isinstance(part, Mapping) and part.get("type") == "text"
+        )
+        return "".join(text for text in texts if isinstance(text, str))
+    return value if isinstance(value, str) else ""
+
+
+def _count(usage: Any, name: str) -> int:
+    value = usage.get(name) if isinstance(usage, Mapping) else None
+    return value if type(value) is int and 0 <= value <= _MOST_TOKENS else 0  # a bool is no count

@@ -1,0 +1,97 @@
+"""What an endpoint is sent for a question, and under which key its verdict is remembered."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Final, get_args
+
+from rvpo.config.judge import JudgeConfig
+from rvpo.judge.prompt import PROMPT_VERSION, messages
+from rvpo.judge.types import Job, Question, QuestionKind
+from rvpo.judge.verdict import schema
+
+RESAMPLING_TEMPERATURE: Final = 0.3
+"""Least temperature after an unreadable reply, which a temperature of 0 would repeat."""
+
+_CHARACTERS_PER_TOKEN: Final = 3  # few for most languages: an estimate shall not be too low
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A question, rendered once for all its calls."""
+
+    kind: QuestionKind
+    messages: str
+    """JSON."""
+    key: bytes
+    """SHA-256 of all that the verdict depends on."""
+    tokens: int
+    """At most so many are expected, the longest reply included."""
+
+
+class Renderer:
+    """Makes requests of questions, and bodies of requests."""
+
+    def __init__(self, config: JudgeConfig) -> None:
+        self._config = config
+        self._formats = {kind: _format(kind, config.reasons) for kind in get_args(QuestionKind)}
+        self._sampling: dict[str, Any] = {
+            "temperature": config.temperature,
+            "max_tokens": config.max_tokens,
+            **config.extra_body,
+        }
+        self._identities = {
+            kind: hashlib.sha256(json.dumps(self._identity(kind)).encode())
+            for kind in get_args(QuestionKind)
+        }
+
+    def render(self, job: Job, question: Question) -> Request:
+        """The request for one question of a job."""
+        text = json.dumps(messages(job, question, self._config.reasons))
+        identity = self._identities[question.kind].copy()
+        identity.update(f"{job.repeat}\n{text}".encode())
+        tokens = len(text) // _CHARACTERS_PER_TOKEN + self._config.max_tokens
+        return Request(question.kind, text, identity.digest(), tokens)
+
+    def body(self, request: Request, model: str, *, with_schema: bool, resamples: int) -> bytes:
+        """The body of one call.
+
+        Args:
+            model: the judge's name at the endpoint.
+            with_schema: ask for a reply held to the schema.
+            resamples: how many replies were unreadable before; changes seed and temperature.
+        """
+        options = {"model": model, **self._sampling}
+        if resamples:
+            options |= _changed(options, resamples)
+        options = {name: value for name, value in options.items() if value is not None}
+        if with_schema:
+            options["response_format"] = self._formats[request.kind]
+        return f'{json.dumps(options)[:-1]}, "messages": {request.messages}}}'.encode()
+
+    def _identity(self, kind: QuestionKind) -> list[Any]:
+        """What a verdict depends on besides the messages and the repeat."""
+        config = self._config
+        models = sorted({endpoint.model or config.model or "" for endpoint in config.endpoints})
+        form = self._formats[kind] if config.structured else None
+        return [PROMPT_VERSION, kind, config.model, models, config.revision, self._sampling, form]
+
+
+def _changed(options: dict[str, Any], resamples: int) -> dict[str, Any]:
+    """What is other about another sample, whatever the settings ask for; null stays null."""
+    temperature, seed = options["temperature"], options.get("seed", 0)
+    changed: dict[str, Any] = {}
+    if isinstance(temperature, int | float):
+        changed["temperature"] = max(temperature, RESAMPLING_TEMPERATURE)
+    if isinstance(seed, int):
+        changed["seed"] = seed + resamples
+    return changed
+
+
+def _format(kind: QuestionKind, reasons: bool) -> dict[str, Any]:
+    return {
+        "type": "json_schema",
+        "json_schema": {"name": kind, "schema": schema(kind, reasons), "strict": True},
+    }

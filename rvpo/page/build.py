@@ -1,0 +1,206 @@
+"""`rvpo report`: one HTML page of runs, and the same figures as pictures."""
+
+from __future__ import annotations
+
+import base64
+import heapq
+import io
+import math
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from jinja2 import Environment, StrictUndefined
+
+from rvpo.page.figures import THEMES, Plot, Theme, notes, plots
+from rvpo.page.history import Arm, read_arms
+from rvpo.report.picture import plain_texts
+from rvpo.report.record import STEP_TIME
+from rvpo.report.run_folder import write_text, writing
+from rvpo.report.stored import Number, Pair, Stored, Text, checked, read_json
+from rvpo.runtime.terminal import printable
+
+SHOWN_SAMPLES = 24
+"""Of each arm: half of them those whose worst reward is worst, half at regular distances."""
+
+
+class _Row(Stored):
+    stage: Text
+    metric: Text
+    first: Text
+    second: Text
+    first_mean: Number | None
+    second_mean: Number | None
+    difference: Number | None
+    interval: Pair | None
+    effect_size: Number | None
+    p_holm: Number | None
+
+
+class _VerdictFile(Stored):
+    test: Text
+    interval: Text
+    thresholds: dict[Text, Number]
+    high_mean: Number
+    rows: list[_Row]
+
+
+def build(paths: Sequence[Path], output: Path) -> tuple[Path, list[Path]]:
+    """Write the page, and beside it a folder of its figures.
+
+    Args:
+        paths: see `read_arms`. The folder of a comparison brings its `verdict.json`.
+        output: the HTML file.
+
+    Returns:
+        The page and the pictures.
+
+    Raises:
+        ConfigError: a folder holds no run.
+        CheckpointError: something cannot be written, or what is read is damaged.
+    """
+    arms, verdicts = read_arms(paths), read_verdicts(paths)
+    drawn = plots(arms, verdicts[0]["thresholds"] if len(verdicts) == 1 else {})
+    write_text(output, page_of(paths, arms, verdicts, drawn))
+    return output, _pictures(drawn, output.with_suffix(""))
+
+
+def page_of(
+    paths: Sequence[Path],
+    arms: Sequence[Arm],
+    verdicts: Sequence[Mapping[str, Any]],
+    drawn: Sequence[Plot],
+) -> str:
+    """The page as HTML.
+
+    Args:
+        paths: what it is of.
+
+    Raises:
+        CheckpointError: what is read is damaged.
+    """
+    return (
+        _environment()
+        .from_string(_template())
+        .render(
+            title=", ".join(path.resolve().name for path in paths),
+            arms=arms,
+            summary=[_summary(arm) for arm in arms],
+            verdicts=verdicts,
+            notes=notes(arms),
+            plots=[
+                {"title": p.title, "caption": p.caption}
+                | {name: _data(_png(p, theme)) for name, theme in THEMES.items()}
+                for p in drawn
+            ],
+            samples=[row for arm in arms for row in _samples(arm)],
+        )
+    )
+
+
+def read_verdicts(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """What the comparisons among the folders found.
+
+    Raises:
+        CheckpointError: a file is damaged.
+    """
+    return [
+        checked(_VerdictFile, read_json(file), file, "; give rvpo compare again").model_dump()
+        for file in (path / "verdict.json" for path in paths)
+        if file.exists()
+    ]
+
+
+def _template() -> str:
+    return files("rvpo.page").joinpath("page.html.j2").read_text(encoding="utf-8")
+
+
+def _environment() -> Environment:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters["number"] = _number
+    environment.finalize = lambda value: printable(value) if type(value) is str else value
+    environment.filters["change"] = lambda value: "-" if value is None else f"{value:+.3f}"
+    environment.filters["p"] = lambda value: "-" if value is None else f"{value:.2g}"
+    return environment
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _png(plot: Plot, theme: Theme) -> bytes:
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(theme.rc()), plain_texts():
+        plot.draw(theme).savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _data(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def _pictures(drawn: Sequence[Plot], folder: Path) -> list[Path]:
+    found = []
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for plot in drawn:
+            path = folder / (plot.title.lower().replace(" ", "_").replace(",", "") + ".png")
+            colours = THEMES["light"].rc(**{"savefig.facecolor": "white"})
+            with matplotlib.rc_context(colours), plain_texts():
+                plot.draw(THEMES["light"]).savefig(path)
+            found.append(path)
+    return found
+
+
+def _summary(arm: Arm) -> dict[str, Any]:
+    config = arm.runs[0].config
+    seconds = [row[STEP_TIME] for run in arm.runs for row in run.metrics if STEP_TIME in row]
+    return {
+        "name": arm.name,
+        "runs": len(arm.runs),
+        "seeds": ", ".join(str(run.config.seed) for run in arm.runs),
+        "steps": ", ".join(sorted({str(len(run.metrics)) for run in arm.runs})),
+        "advantage": config.advantage.name,
+        "model": config.model.path,
+        "step_s": sorted(seconds)[len(seconds) // 2] if seconds else None,
+        "folder": str(arm.runs[0].folder.path.parent),
+    }
+
+
+def _samples(arm: Arm) -> list[dict[str, Any]]:
+    """Of the last step of the arm's first run."""
+    rows = [_readable(arm.name, row) for row in arm.runs[0].samples(1)]
+    half = SHOWN_SAMPLES // 2
+    if len(rows) <= SHOWN_SAMPLES:
+        return rows
+    worst = heapq.nsmallest(half, range(len(rows)), key=lambda n: rows[n]["worst_z"])
+    others = [n for n in range(len(rows)) if n not in worst]
+    regular = [others[n * len(others) // half] for n in range(half)]
+    return [rows[n] for n in sorted((*worst, *regular))]
+
+
+def _readable(arm: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    known = {name: z for name, z in row["z"].items() if z is not None}
+    worst = min(known, key=known.__getitem__) if known else None
+    return {
+        "arm": arm,
+        "prompt": "\n".join(f"{m['role']}: {m['content']}" for m in row["prompt"]),
+        "completion": row["completion"],
+        "scores": {name: score for name, score in row["scores"].items() if name in known},
+        "failures": row["failures"],
+        "remarks": {name: _remark(value) for name, value in row["remarks"].items()},
+        "worst": worst or "",
+        "worst_z": known[worst] if worst else math.inf,
+        "advantage": row["advantage"],
+    }
+
+
+def _remark(value: Mapping[str, Any]) -> list[str]:
+    """A line for each criterion."""
+    criteria = value.get("criteria") or [value]
+    return [
+        f"{each['question']} — {each['answer']}" + (f": {each['reason']}" if each["reason"] else "")
+        for each in criteria
+    ]

@@ -1,0 +1,118 @@
+"""What a page is made of: runs, grouped by the arm that they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rvpo.config.run import RunConfig, load_config
+from rvpo.errors import ConfigError
+from rvpo.evaluate.results import results_of
+from rvpo.report.held_out import HeldOutScores
+from rvpo.report.run_folder import RunFolder, steps_in
+from rvpo.report.stored import read_samples
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RunHistory:
+    """One run, as far as it has come."""
+
+    folder: RunFolder
+
+    @cached_property
+    def config(self) -> RunConfig:
+        return load_config(self.folder.config)
+
+    @cached_property
+    def metrics(self) -> list[dict[str, float]]:
+        """One mapping a step."""
+        return self.folder.read_metrics()
+
+    @cached_property
+    def held_out(self) -> dict[int, HeldOutScores]:
+        """By step."""
+        return {
+            step: HeldOutScores.read(self.folder.evaluation(step))
+            for step in self.folder.evaluated()
+        }
+
+    @cached_property
+    def benchmarks(self) -> dict[str, dict[int, dict[str, float]]]:
+        """The scores to draw, by benchmark and step."""
+        found: dict[str, dict[int, dict[str, float]]] = {}
+        for each in results_of(self.folder):
+            known = each.summary.metrics
+            drawn = {name: known[name] for name in each.summary.curves if name in known}
+            found.setdefault(each.benchmark, {})[each.step] = drawn
+        return found
+
+    def samples(self, steps: int) -> Iterator[Mapping[str, Any]]:
+        """The samples of the last steps, in order."""
+        files = steps_in(self.folder.samples, "step-*.jsonl")
+        last = sorted(set(files.values()))[-steps:]
+        for path, step in files.items():
+            if step in last:
+                yield from read_samples(path)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Runs that differ by seed alone."""
+
+    name: str
+    runs: tuple[RunHistory, ...]
+
+    def curve(self, metric: str) -> tuple[Floats, Floats]:
+        """Steps [T], and the metric of each run [runs, T] with NaN where it has none."""
+        last = max((int(run.metrics[-1]["step"]) for run in self.runs if run.metrics), default=0)
+        values = np.full((len(self.runs), last), np.nan)
+        for place, run in enumerate(self.runs):
+            for row in run.metrics:
+                values[place, int(row["step"]) - 1] = row.get(metric, np.nan)
+        return np.arange(1, last + 1, dtype=np.float64), values
+
+
+def read_arms(paths: Sequence[Path]) -> tuple[Arm, ...]:
+    """The runs of folders: of runs, of arms with `seed-N` folders, or of whole comparisons.
+
+    Raises:
+        ConfigError: a folder holds no run that has done a step.
+    """
+    arms: dict[str, list[RunHistory]] = {}
+    for path in paths:
+        found = sorted(file.parent for file in path.glob("**/config.yaml"))
+        runs = [RunHistory(RunFolder(folder)) for folder in found]
+        runs = [run for run in runs if run.metrics]
+        if not runs:
+            raise ConfigError(
+                f"{path}: holds no run that has done a step; give the folder of a run or of a "
+                "comparison"
+            )
+        for run in runs:
+            arms.setdefault(_arm_name(run.folder.path), []).append(run)
+    return tuple(Arm(name, tuple(runs)) for name, runs in arms.items())
+
+
+def reward_names(arms: Sequence[Arm]) -> list[str]:
+    """Everything that has a curve `rewards/{name}/mean`, in the order of its first appearance."""
+    names: dict[str, None] = {}
+    for arm in arms:
+        for run in arm.runs:
+            for row in run.metrics[-1:]:
+                for key in row:
+                    if key.startswith("rewards/") and key.endswith("/mean"):
+                        names[key.removeprefix("rewards/").removesuffix("/mean")] = None
+    return list(names)
+
+
+def _arm_name(folder: Path) -> str:
+    name = folder.resolve().name
+    return folder.resolve().parent.name if name.startswith("seed-") else name

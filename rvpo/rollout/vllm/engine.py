@@ -1,0 +1,247 @@
+"""Generation by vLLM, on its native calls only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from rvpo.config.run import VllmConfig
+from rvpo.errors import ConfigError, EngineError
+from rvpo.rollout.encoder import Encoder
+from rvpo.rollout.engine import OnSample, Weights
+from rvpo.rollout.vllm.placement import Placement
+from rvpo.rollout.vllm.sleep import Sleep
+from rvpo.rollout.vllm.transport import settings, transport
+from rvpo.rollout.vllm.watch import Watch, answer, engine_failed
+from rvpo.runtime.ignore import ignore
+from rvpo.runtime.private_folder import private_folder
+from rvpo.types import Prompt, Rollout, Sample, Sampling
+
+T = TypeVar("T")
+
+
+class VllmEngine:
+    """One vLLM engine for this rank.
+
+    Args:
+        placement: where it runs.
+        temperature: of sampling; the reported log-probabilities are at this temperature.
+
+    Raises:
+        ConfigError: vLLM is not installed.
+        EngineError: the engine does not start.
+    """
+
+    def __init__(
+        self,
+        model_path: str,
+        encoder: Encoder,
+        config: VllmConfig,
+        *,
+        dtype: torch.dtype,
+        temperature: float,
+        max_completion_tokens: int,
+        seed: int,
+        placement: Placement,
+        trust_remote_code: bool = False,
+    ) -> None:
+        self._encoder = encoder
+        self._in_process = placement.in_process
+        self._has_weights = False
+        # Where its processes speak to one another, and take objects that run code when read.
+        sockets = None if placement.in_process else private_folder("rvpo-engine-")
+        _prepare_environment(config, sockets)
+        try:
+            from vllm import LLM, SamplingParams
+            from vllm.sampling_params import RequestOutputKind
+            from vllm.v1.engine.exceptions import EngineDeadError
+        except ImportError as error:
+            raise ConfigError(
+                f"rollout.engine.name: vllm cannot be imported ({error}); install it with "
+                "pip install 'rvpo[cpu]' or 'rvpo[gpu]', or set rollout.engine.name=transformers"
+            ) from error
+        # Of a process that died vLLM also speaks as of any error at run time.
+        self._death = (
+            (EngineDeadError,) if placement.in_process else (EngineDeadError, RuntimeError)
+        )
+        self._sampling = SamplingParams(
+            temperature=temperature,
+            max_tokens=max_completion_tokens,
+            logprobs=0,
+            stop_token_ids=list(encoder.stop_ids),
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        options = _options(config, encoder.max_context_tokens, placement.sleeps)
+        options |= {"model": model_path, "dtype": dtype, "seed": seed}
+        options |= {"trust_remote_code": trust_remote_code} | settings(placement)
+        try:
+            with placement.environment():
+                self._llm: Any = LLM(**options)
+        except (RuntimeError, ValueError, OSError) as error:
+            raise EngineError(f"vLLM did not start on {model_path!r}: {error}") from error
+        self._sleep = Sleep(self._llm, ever=placement.sleeps)
+        self._transport = transport(placement, self._llm, Path(model_path))
+        self._watch = None if placement.in_process else Watch(self._llm.llm_engine.engine_core)
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        samples_per_prompt: int,
+        seed: int,
+        on_sample: OnSample = ignore,
+        sampling: Sampling | None = None,
+    ) -> Rollout:
+        """See `RolloutEngine.generate`. `seed` counts only where the engine runs in process:
+        vLLM takes a seed for each request on GPUs alone."""
+        if not self._has_weights:
+            raise EngineError("vLLM was asked to generate before it was given weights")
+        self._sleep.end("weights", "kv_cache")
+        rows = [prompt for prompt in prompts for _ in range(samples_per_prompt)]
+        samples: dict[int, Sample] = {}
+        self._forget_prefixes()
+        with self._seeded(seed):
+            self._enqueue(prompts, samples_per_prompt, sampling)
+            for row, output in self._finished():
+                samples[row] = self._sample(rows[row], output.prompt_token_ids, output.outputs[0])
+                on_sample(row, samples[row])
+        self._sleep.begin()
+        return Rollout(
+            samples=tuple(samples[row] for row in range(len(rows))), group_size=samples_per_prompt
+        )
+
+    def _forget_prefixes(self) -> None:
+        """What is cached was computed by other weights, or beside other prompts, where sums round
+        differently: a rollout shall not depend on those before it."""
+        if not self._ask(self._llm.reset_prefix_cache, "generating"):
+            raise EngineError("vLLM did not reset its prefix cache before a rollout")
+
+    @contextmanager
+    def _seeded(self, seed: int) -> Iterator[None]:
+        """An engine in process draws from this process's random numbers."""
+        if not self._in_process:
+            yield
+            return
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            yield
+
+    def _enqueue(
+        self, prompts: Sequence[Prompt], samples_per_prompt: int, sampling: Sampling | None
+    ) -> None:
+        """One request for each sample: vLLM hands over a request of several only as a whole, when
+        the slowest of them is finished. The prompt is computed once all the same, by its cache."""
+        drawn = self._sampling.clone()
+        if sampling is not None:
+            drawn.temperature = sampling.temperature
+            drawn.max_tokens = sampling.max_completion_tokens
+        for place, prompt in enumerate(prompts):
+            ids = list(self._encoder.encode(prompt))
+            for row in range(place * samples_per_prompt, (place + 1) * samples_per_prompt):
+                self._llm.llm_engine.add_request(str(row), {"prompt_token_ids": ids}, drawn.clone())
+
+    def _finished(self) -> Iterator[tuple[int, Any]]:
+        """Run the engine; each request's row and output as it finishes."""
+        engine = self._llm.llm_engine
+        while engine.has_unfinished_requests():
+            try:
+                outputs = engine.step()
+            except self._death as error:
+                raise engine_failed("generating", error) from error
+            for output in outputs:
+                if output.finished:
+                    yield int(output.request_id), output
+
+    def load_weights(self, weights: Weights, version: int) -> None:
+        """See `RolloutEngine.load_weights`. The engine marks each token with the version of the
+        weights that made it, and samples have it from there."""
+        self._sleep.end("weights")
+        self._transport.send(weights)
+        self._ask(
+            lambda: self._llm.llm_engine.set_weight_version(str(version)), "taking new weights"
+        )
+        self._has_weights = True
+
+    def close(self) -> None:
+        """See `RolloutEngine.close`. In process, vLLM ends the process group with itself, the
+        trainer's too: nothing may be gathered afterwards."""
+        self._llm.llm_engine.engine_core.shutdown()
+        if self._watch is not None:
+            self._watch.close()
+
+    def _ask(self, call: Callable[[], T], doing: str) -> T:
+        return call() if self._in_process else answer(call, doing)
+
+    def _sample(self, prompt: Prompt, prompt_ids: Sequence[int], completion: Any) -> Sample:
+        if completion.finish_reason not in ("stop", "length"):
+            raise EngineError(
+                f"vLLM ended a completion of prompt {prompt.id!r} with "
+                f"{completion.finish_reason!r} instead of finishing it"
+            )
+        ids = tuple(completion.token_ids)
+        text = self._encoder.decode(ids)
+        return Sample(
+            prompt=prompt,
+            prompt_ids=tuple(prompt_ids),
+            completion_ids=ids,
+            logprobs=tuple(
+                at[token].logprob for token, at in zip(ids, completion.logprobs, strict=True)
+            ),
+            text=text,
+            parts=self._encoder.split(prompt_ids, text),
+            finish_reason=completion.finish_reason,
+            policy_version=_version(prompt, completion),
+        )
+
+
+def _version(prompt: Prompt, completion: Any) -> int:
+    """Of the weights that made a completion, by the engine's own account."""
+    versions = {span.version for span in completion.weight_versions}
+    if len(versions) != 1:
+        raise EngineError(
+            f"vLLM made a completion of prompt {prompt.id!r} with weights of several versions "
+            f"({', '.join(sorted(versions))}), which cannot be trained on; continue with --resume"
+        )
+    return int(versions.pop())
+
+
+def _options(config: VllmConfig, max_context_tokens: int, sleeps: bool) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "max_model_len": max_context_tokens,
+        "logprobs_mode": "processed_logprobs",
+        "disable_log_stats": True,
+        "use_tqdm_on_load": False,
+        # Its own neutral defaults, not those of the model's generation config.
+        "generation_config": "vllm",
+    }
+    if not torch.cuda.is_available():
+        return options | {"enforce_eager": True}
+    options |= {"gpu_memory_utilization": config.gpu_memory}
+    if sleeps:
+        options |= {"enable_sleep_mode": True, "distributed_executor_backend": "external_launcher"}
+    return options
+
+
+def _prepare_environment(config: VllmConfig, sockets: Path | None) -> None:
+    """vLLM reads these from the environment alone.
+
+    Args:
+        sockets: the folder for them; None for an engine in process, which has none.
+    """
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0" if sockets is None else "1"
+    if sockets is not None:
+        os.environ["VLLM_RPC_BASE_PATH"] = str(sockets)
+    os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(config.cpu_kv_cache_gib)
+    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    # Its traces belong to the launcher's log, not between the lines about steps.
+    os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
+    if sockets is not None:
+        # Threads that spin until the others are done slow one another down tenfold where the
+        # trainer wants the same cores.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -1,1 +1,0 @@
-"""Rubrics: what criteria are, and the data sets that bring them."""

@@ -1,0 +1,175 @@
+"""The processes of a run: the only module in which ranks meet outside the policy update."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from rvpo.errors import RankError
+from rvpo.runtime.launch import RENDEZVOUS
+from rvpo.types import Advantages, Rewards
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among its siblings."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @staticmethod
+    def join(patience_minutes: float = 60.0) -> Ranks:
+        """Join the process group that the environment describes, or form a group of one.
+
+        Args:
+            patience_minutes: how long ranks wait for one another.
+        """
+        from accelerate import PartialState
+
+        if "RANK" not in os.environ:
+            os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
+            os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+        on_gpu = torch.cuda.is_available()
+        backend = "nccl" if on_gpu else "gloo"
+        timeout = timedelta(minutes=patience_minutes)
+        rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        store = _meeting_place(size)
+        if store is not None and not dist.is_initialized():
+            dist.init_process_group(
+                backend, store=store, rank=rank, world_size=size, timeout=timeout
+            )
+        state = PartialState(cpu=not on_gpu, backend=backend, timeout=timeout)
+        return Ranks(rank=state.process_index, size=state.num_processes, device=state.device)
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def share(self, total: int) -> slice:
+        """This rank's part of `total` items, as equal as can be."""
+        return slice(self.rank * total // self.size, (self.rank + 1) * total // self.size)
+
+    def gather(self, rewards: Rewards) -> Rewards:
+        """Every rank's rows under each other, in rank order, on every rank. All ranks must have
+        the same columns and aspects; metrics are left behind."""
+        if self.size == 1:
+            return rewards
+        parts = self.gather_objects(rewards)
+        starts = [0]
+        for part in parts[:-1]:
+            starts.append(starts[-1] + len(part.values))
+        return Rewards(
+            values=torch.cat([part.values for part in parts]),
+            names=rewards.names,
+            group_size=rewards.group_size,
+            weights=torch.cat([part.weights for part in parts]),
+            valid=torch.cat([part.valid for part in parts]),
+            failures=_stacked([part.failures for part in parts], starts),
+            aspects={
+                name: torch.cat([part.aspects[name] for part in parts]) for name in rewards.aspects
+            },
+            remarks=_stacked([part.remarks for part in parts], starts),
+        )
+
+    def shard(self, advantages: Advantages) -> Advantages:
+        """This rank's rows."""
+        rows = self.share(len(advantages.values))
+        return replace(
+            advantages,
+            values=advantages.values[rows],
+            trained=advantages.trained[rows],
+            z=advantages.z[rows],
+        )
+
+    def gather_objects(self, value: T) -> list[T]:
+        """The value of every rank, in rank order, on every rank."""
+        if self.size == 1:
+            return [value]
+        parts: list[T | None] = [None] * self.size
+        dist.all_gather_object(parts, value)
+        return [part for part in parts if part is not None]
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Elementwise sums over ranks."""
+        return self._reduce(values, dist.ReduceOp.SUM)
+
+    def max(self, values: Sequence[float]) -> list[float]:
+        """Elementwise maxima over ranks."""
+        return self._reduce(values, dist.ReduceOp.MAX)
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is raised on any rank."""
+        return self.max([float(flag)])[0] > 0
+
+    def wait(self) -> None:
+        """Until every rank is here."""
+        dist.barrier()
+
+    def leave(self) -> None:
+        """Leave the process group."""
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+    @contextmanager
+    def patience(self, minutes: float) -> Iterator[None]:
+        """Say what it means when a rank does not come to where the others meet.
+
+        Raises:
+            RankError: it did not within the time given to `join`.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            if not re.search("Timed out waiting|timeout caused pair closure", str(error)):
+                raise  # only these are gloo's words for it; NCCL ends the process
+            raise RankError(
+                f"rank {self.rank} waited {minutes:g} minutes for another rank, which hangs or is "
+                "far slower; look at its machine, or raise distributed.patience_minutes, then "
+                "continue with --resume"
+            ) from error
+
+    def _reduce(self, values: Sequence[float], op: dist.ReduceOp.RedOpType) -> list[float]:
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(tensor, op=op)
+        result: list[float] = tensor.tolist()
+        return result
+
+
+def _stacked(
+    parts: Sequence[Mapping[tuple[int, int], T]], starts: Sequence[int]
+) -> dict[tuple[int, int], T]:
+    """What is filed by (row, column), with rows counted over all parts."""
+    return {
+        (row + start, column): value
+        for part, start in zip(parts, starts, strict=True)
+        for (row, column), value in part.items()
+    }
+
+
+def _meeting_place(size: int) -> Any:
+    """Where ranks of one machine find one another, which no other user can reach; None where they
+    meet over the network, at MASTER_ADDR."""
+    if size == 1:
+        return dist.HashStore()  # type: ignore[attr-defined]
+    file = os.environ.get(RENDEZVOUS)
+    return None if file is None else dist.FileStore(file, size)  # type: ignore[attr-defined]
+
+
+def free_port() -> int:
+    """A port nobody listens on at the moment, on loopback."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,159 @@
+"""What can fail at the end of a step or of a run, tried in seconds before anything is loaded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from rvpo.config.judge import JudgeConfig
+from rvpo.config.run import RunConfig
+from rvpo.data.prompts import PromptStream
+from rvpo.errors import ConfigError, RewardError
+from rvpo.judge.client.probe import probe
+from rvpo.judge.hint import hint
+from rvpo.judge.types import Usage
+from rvpo.model_files import reading_model
+from rvpo.rewards.reward import Reward
+from rvpo.rewards.suite import RewardSuite
+from rvpo.rollout.encoder import Encoder
+from rvpo.rollout.stops import read_generation
+from rvpo.trainer.savable import check_tokenizer, savable
+from rvpo.types import Prompt, Rollout, Sample
+
+_LARGEST_GROUP = 64
+_PROMPTS = 2
+_ANSWERS = (
+    "",
+    "<think>Two and two make four.</think>\n\nAnswer: 4",
+    "<think>It never ends",
+    "e\u0301 \u202e\u2028 \U0001f600 \u0660 {[(\\n\t\x00",
+)
+"""No words, thoughts, and characters that are rarely met."""
+_GOOD = "The answer is 4."
+_WRONG: Final = re.compile(
+    r"http (?!408|409|425|429)[34]\d\d|quota used up|connection|unknown host|tls|no completion"
+    r"|schema refused"
+)
+"""Failures of a judge whose address, key, name or settings are wrong, and not its day bad."""
+
+
+def rehearse_saving(
+    path: str, encoder: Encoder, trust_remote_code: bool, say: Callable[[str], None]
+) -> None:
+    """Write a model's settings and tokenizer into a temporary folder, as its end would.
+
+    Args:
+        path: the folder or Hub id of the model.
+        say: hears of what the saved model will lack.
+
+    Raises:
+        ConfigError: transformers has no causal language model of this kind, or something cannot
+            be saved.
+    """
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
+
+    with reading_model(path):
+        config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
+    is_own = trust_remote_code and "AutoModelForCausalLM" in (getattr(config, "auto_map", {}) or {})
+    if not is_own and type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise ConfigError(
+            f"model.path: {path!r} is a {config.model_type} model, and transformers has no causal "
+            "language model of this kind; give a model that AutoModelForCausalLM loads"
+        )
+    _, said = savable(path, config, read_generation(path))
+    for text in said:
+        say(text)
+    check_tokenizer(path, encoder.tokenizer)
+
+
+def rehearse_trackers(config: RunConfig) -> None:
+    """Make sure that every tracker can be opened.
+
+    Raises:
+        ConfigError: what one of them needs is not installed.
+    """
+    for tracker in config.report.trackers:
+        tracker.check()
+
+
+def rehearse_rewards(
+    config: RunConfig, score: RewardSuite, train: Sequence[Prompt], encoder: Encoder
+) -> None:
+    """Call every reward function once, on invented answers to the first prompts of the run.
+
+    A function that keeps something between calls meets this one before step 1. Rewards that ask a
+    judge are left out.
+
+    Raises:
+        RewardError: a function raised or broke its contract.
+    """
+    functions = [
+        replace(reward, condition=None) for reward in score.rewards if isinstance(reward, Reward)
+    ]
+    if not functions:
+        return
+    # The first of step 1; however large a step is to be, this one is small.
+    few = min(_PROMPTS, config.rollout.prompts_per_step)
+    prompts = PromptStream(tuple(train), few, config.seed).at(0)
+    size = min(_LARGEST_GROUP, config.rollout.samples_per_prompt)
+    rollout = invented(prompts, encoder, size)
+    try:
+        replace(score, rewards=functions).begin().collect(rollout)
+    except RewardError as error:
+        raise RewardError(f"{error}; so found in a rehearsal on invented answers") from error
+
+
+def rehearse_judge(judge: JudgeConfig, say: Callable[[str], None]) -> Usage | None:
+    """Ask the judge one question, which every endpoint may answer.
+
+    A judge that the run serves itself is not there yet and is not asked.
+
+    Args:
+        say: hears of a judge that is only busy, or gives no verdict that can be read.
+
+    Returns:
+        What it took.
+
+    Raises:
+        ConfigError: a key is missing, or an endpoint cannot be used.
+        RewardError: it will not answer, however often it is asked.
+    """
+    if judge.serve is not None:
+        return None
+    answer = probe(judge)
+    if answer.failure is None:
+        return answer.usage
+    asked = f"{judge.model!r} at {', '.join(endpoint.url for endpoint in judge.endpoints)}"
+    found = f"judge: {asked} gave no verdict in a rehearsal: {answer.failure}"
+    found += f", and said {answer.detail!r}" if answer.detail else ""
+    if all(map(_WRONG.fullmatch, (answer.failure, *answer.usage.attempt_failures))):
+        known = hint(answer.failure, answer.detail) or "see that it is up and takes such requests"
+        raise RewardError(f"{found}; {known}")
+    say(f"{found}; the run goes on and asks again")
+    return answer.usage
+
+
+def invented(prompts: Sequence[Prompt], encoder: Encoder, group_size: int) -> Rollout:
+    """Answers to every prompt, of which no model knows: a usual one and several odd ones."""
+    size = max(group_size, 1 + len(_ANSWERS))
+    samples = []
+    for prompt in prompts:
+        ids = encoder.encode(prompt)
+        for number in range(size):
+            text = (_GOOD, *_ANSWERS)[number % (1 + len(_ANSWERS))]
+            tokens = encoder.tokenizer(text, add_special_tokens=False)["input_ids"]
+            completion = (*tokens, encoder.stop_ids[0])
+            samples.append(
+                Sample(
+                    prompt=prompt,
+                    prompt_ids=ids,
+                    completion_ids=completion,
+                    logprobs=(0.0,) * len(completion),
+                    text=text,
+                    finish_reason="stop",
+                    policy_version=0,
+                )
+            )
+    return Rollout(samples=tuple(samples), group_size=size)

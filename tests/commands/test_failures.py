@@ -1,0 +1,94 @@
+"""What a run says, and leaves behind, when one of its processes is stopped, killed or too slow."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.commands.test_train import count_steps, metrics, start, train, write_config
+from tests.judge.processes import wait_until
+from tests.processes import engines_of, is_alive, ranks_of
+
+pytestmark = pytest.mark.slow
+
+
+def wait_for_steps(run: Path, count: int, process: object) -> None:
+    while count_steps(run) < count and process.poll() is None:  # type: ignore[attr-defined]
+        time.sleep(0.02)
+
+
+def test_a_rank_that_is_slow_is_waited_for(tiny_model: Path, tmp_path: Path) -> None:
+    settings = {"distributed": {"processes": 2}, "steps": 6}
+    whole = write_config(tiny_model, tmp_path / "whole", **settings)
+    train(whole)
+    config = write_config(tiny_model, tmp_path / "slow", **settings)
+    process = start(config)
+    wait_for_steps(tmp_path / "slow" / "run", 1, process)
+    rank = ranks_of(process.pid)[1]
+    rank.suspend()
+    time.sleep(3)
+    rank.resume()
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert metrics(tmp_path / "slow" / "run") == metrics(tmp_path / "whole" / "run")
+
+
+def test_a_rank_that_hangs_ends_the_run_with_a_sentence(tiny_model: Path, tmp_path: Path) -> None:
+    config = write_config(
+        tiny_model, tmp_path, distributed={"processes": 2, "patience_minutes": 0.2}, steps=200
+    )
+    process = start(config)
+    wait_for_steps(tmp_path / "run", 2, process)
+    ranks_of(process.pid)[1].suspend()
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 2, output
+    assert "rank 0 waited 0.2 minutes for another rank" in output
+    assert "Traceback" not in output
+    train(config, "--resume", "steps=4", "distributed.patience_minutes=10")
+    assert count_steps(tmp_path / "run") == 4
+
+
+def test_a_killed_rank_ends_the_run_and_leaves_its_checkpoint(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    config = write_config(
+        tiny_model, tmp_path, distributed={"processes": 2}, steps=200, checkpoint={"every": 1}
+    )
+    process = start(config)
+    wait_for_steps(tmp_path / "run", 2, process)
+    ranks_of(process.pid)[1].kill()
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGKILL, output
+    assert "rank 1 was ended by SIGKILL" in output
+    assert "continue with --resume" in output
+    steps = count_steps(tmp_path / "run") + 1
+    train(config, "--resume", f"steps={steps}")
+    assert count_steps(tmp_path / "run") == steps
+
+
+@pytest.mark.parametrize("victim", ["EngineCore", "Worker"])
+def test_a_killed_engine_ends_the_run_with_a_sentence(
+    victim: str, tiny_model: Path, tmp_path: Path
+) -> None:
+    config = write_config(
+        tiny_model,
+        tmp_path,
+        steps=200,
+        rollout={"engine": {"name": "vllm", "max_context_tokens": 128}, "staleness": 1},
+        checkpoint={"every": 1},
+    )
+    process = start(config)
+    wait_for_steps(tmp_path / "run", 2, process)
+    engines = engines_of(process.pid, victim)
+    assert engines
+    for engine in engines:
+        engine.kill()
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 2, output
+    assert "vLLM failed while" in output
+    assert "continue with --resume" in output
+    assert "Traceback" not in output
+    wait_until(lambda: not any(map(is_alive, engines)))

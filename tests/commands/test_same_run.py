@@ -1,0 +1,272 @@
+"""A resumed run is the same run: what it is made of is compared, and its day and place are kept."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from rvpo.commands.inputs import read_inputs
+from rvpo.config.run import RunConfig, dump_config, load_config
+from rvpo.errors import CheckpointError, ConfigError, DataError
+from rvpo.report.provenance import provenance
+from rvpo.report.run_folder import RunFolder
+from rvpo.trainer.digest import PROMPTS
+from rvpo.trainer.resume import at_home, open_run
+from rvpo.trainer.start import Start, add_start, check_inputs, read_starts
+from tests.configs import tiny_config
+
+DAY = datetime(2024, 2, 29, 23, 59, 30)
+
+
+@pytest.fixture
+def world(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A model, a data file and reward code of one run, all of them files to be changed."""
+    shutil.copytree(tiny_model, tmp_path / "model")
+    rows = [{"prompt": f"word {n}", "answer": str(n)} for n in range(3)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    package = tmp_path / "mine"
+    package.mkdir()
+    (package / "rewards.py").write_text(
+        "from mine.helper import length\n"
+        "def short(prompts, completions, completion_ids, **columns):\n"
+        "    return [-length(text) for text in completions]\n"
+    )
+    (package / "helper.py").write_text("def length(text):\n    return float(len(text))\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield tmp_path
+    forget()
+
+
+def forget() -> None:
+    """The reward code is imported anew, as in another process."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "mine"]:
+        del sys.modules[name]
+
+
+def config(world: Path, **sections: Any) -> RunConfig:
+    return tiny_config(
+        world / "model",
+        world / "run",
+        data={"train": {"path": str(world / "rows.jsonl")}},
+        rewards={"vowels": {"function": "mine.rewards:short"}},
+        **sections,
+    )
+
+
+def read(world: Path, now: datetime = DAY) -> dict[str, str]:
+    forget()
+    return dict(read_inputs(config(world), now, str).digests)
+
+
+def begun(world: Path) -> RunFolder:
+    folder = RunFolder.create(world / "run", dump_config(config(world)), provenance())
+    add_start(folder, Start(date=DAY, step=0, inputs=read(world)))
+    return folder
+
+
+def told(folder: RunFolder, inputs: dict[str, str]) -> str:
+    said: list[str] = []
+    check_inputs(folder.path, read_starts(folder), inputs, said.append)
+    return "\n".join(said)
+
+
+def change_answers(world: Path) -> None:
+    text = (world / "rows.jsonl").read_text()
+    (world / "rows.jsonl").write_text(text.replace('"answer": "1"', '"answer": "2"'))
+
+
+def change_weights(world: Path) -> None:
+    model: Any = AutoModelForCausalLM.from_pretrained(world / "model")
+    model.model.norm.weight.data[0] += 1
+    model.save_pretrained(world / "model")
+
+
+def change_settings(world: Path) -> None:
+    path = world / "model" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"rms_norm_eps": 1e-5}))
+
+
+def change_template_alone(world: Path) -> None:
+    path = world / "model" / "chat_template.jinja"
+    path.write_text(path.read_text() + "{# the same prompts #}")
+
+
+def change_code(name: str) -> Callable[[Path], None]:
+    def change(world: Path) -> None:
+        path = world / "mine" / name
+        path.write_text(path.read_text() + "# changed\n")
+
+    return change
+
+
+CHANGES: dict[str, Callable[[Path], None]] = {
+    "rows of data.train": change_answers,
+    "code of rewards.vowels": change_code("rewards.py"),
+    "weights of the model": change_weights,
+    "settings of the model": change_settings,
+    "chat template": change_template_alone,
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_changed_is_named_and_when(world: Path, name: str) -> None:
+    folder = begun(world)
+    assert told(folder, read(world)) == ""
+    CHANGES[name](world)
+    assert told(folder, read(world)) == (
+        f"{folder.path}: this run goes on, but these changed since 2024-02-29 23:59: {name}"
+    )
+
+
+@pytest.mark.parametrize("is_package", [False, True])
+def test_code_that_a_reward_uses_is_its_code(world: Path, is_package: bool) -> None:
+    if is_package:
+        (world / "mine" / "__init__.py").write_text("from mine.rewards import short\n")
+    folder = begun(world)
+    change_code("helper.py")(world)
+    assert "code of rewards.vowels" in told(folder, read(world))
+
+
+def test_a_change_is_told_once_and_kept(world: Path) -> None:
+    folder = begun(world)
+    change_answers(world)
+    inputs = read(world)
+    add_start(folder, Start(date=DAY, step=2, inputs=inputs))
+    assert told(folder, inputs) == ""
+    first, second = json.loads(folder.provenance.read_text())["starts"]
+    assert set(second["inputs"]) == {"rows of data.train"}
+    assert second["step"] == 2
+    assert len(first["inputs"]) > 10
+    assert json.loads(folder.provenance.read_text())["rvpo"] == provenance()["rvpo"]
+
+
+def test_another_version_is_told_with_both(world: Path) -> None:
+    folder = begun(world)
+    inputs = read(world) | {"version of torch": "0.4.1"}
+    assert "version of torch (2." in told(folder, inputs)
+    assert told(folder, inputs).endswith(", now 0.4.1)")
+
+
+def change_prompt(world: Path) -> None:
+    text = (world / "rows.jsonl").read_text()
+    (world / "rows.jsonl").write_text(text.replace("word 1", "word one"))
+
+
+def drop_row(world: Path) -> None:
+    lines = (world / "rows.jsonl").read_text().splitlines(keepends=True)
+    (world / "rows.jsonl").write_text("".join(lines[:-1]))
+
+
+def swap_rows(world: Path) -> None:
+    lines = (world / "rows.jsonl").read_text().splitlines(keepends=True)
+    (world / "rows.jsonl").write_text("".join(reversed(lines)))
+
+
+def change_template(world: Path) -> None:
+    path = world / "model" / "chat_template.jinja"
+    path.write_text("Answer briefly. " + path.read_text())
+
+
+def change_tokenizer(world: Path) -> None:
+    tokenizer: Any = AutoTokenizer.from_pretrained(world / "model")
+    tokenizer.add_tokens(["word"])
+    tokenizer.save_pretrained(world / "model")
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        (change_prompt, "rows of data.train"),
+        (drop_row, "rows of data.train"),
+        (swap_rows, "rows of data.train"),
+        (change_template, "chat template"),
+        (change_tokenizer, "tokenizer"),
+    ],
+)
+def test_other_prompts_are_refused_with_the_cause(
+    world: Path, change: Callable[[Path], None], cause: str
+) -> None:
+    folder = begun(world)
+    change(world)
+    with pytest.raises(DataError) as error:
+        told(folder, read(world))
+    assert str(error.value) == (
+        f"{folder.path}: the prompts are other tokens than those this run was trained on, after a "
+        f"change of the {cause} since 2024-02-29 23:59; restore what they were made of, or start "
+        "a new run: output=runs/NAME"
+    )
+
+
+def test_prompts_with_a_date_stay_as_on_the_first_day(world: Path) -> None:
+    path = world / "model" / "chat_template.jinja"
+    path.write_text("{{ strftime_now('%d %B %Y') }}" + path.read_text())
+    folder = begun(world)
+    overnight = datetime(2024, 3, 1, 0, 0, 30)
+    assert read(world, overnight)[PROMPTS] != read(world)[PROMPTS]
+    date = read_starts(folder)[0].date
+    assert read_inputs(config(world), date, str).encoder.now == DAY
+    assert told(folder, read(world, date)) == ""
+
+
+def test_a_folder_that_does_not_tell_is_told_of(world: Path) -> None:
+    folder = begun(world)
+    folder.provenance.write_text('{"rvpo": "0.1.0"}')
+    assert "does not say what this run was made of" in told(folder, read(world))
+    folder.provenance.unlink()
+    assert "does not say what this run was made of" in told(folder, read(world))
+    add_start(folder, Start(date=DAY, step=1, inputs=read(world)))
+    assert told(folder, read(world)) == ""
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "null", '{"starts": 1}', '{"starts": [{"step": "x"}]}', "{"]
+)
+def test_a_damaged_provenance_is_one_sentence(world: Path, text: str) -> None:
+    folder = begun(world)
+    folder.provenance.write_text(text)
+    with pytest.raises(CheckpointError, match=r"provenance\.json is damaged"):
+        read_starts(folder)
+
+
+def test_a_run_is_where_its_own_settings_lie(world: Path) -> None:
+    folder = begun(world)
+    moved = world / "elsewhere" / "b"
+    moved.parent.mkdir()
+    shutil.copytree(folder.path, moved)
+    file = moved / "config.yaml"
+    stored = load_config(file)
+    assert stored.output == folder.path
+    assert at_home(stored, file, []).output == moved
+    assert open_run(at_home(stored, file, []))[0].path == moved
+    named = load_config(file, [f"output={world / 'c'}"])
+    assert at_home(named, file, [f"output={world / 'c'}"]).output == world / "c"
+    own = folder.path / "config.yaml"
+    assert at_home(load_config(own), own, []).output == folder.path
+
+
+def test_settings_beside_no_run_say_where_it_is(world: Path) -> None:
+    file = world / "config.yaml"
+    file.write_text(yaml.safe_dump(json.loads(config(world).model_dump_json())))
+    assert at_home(load_config(file), file, []).output == world / "run"
+    with pytest.raises(ConfigError, match=r"was moved, .*--config FOLDER/config.yaml --resume"):
+        open_run(load_config(file))
+
+
+def test_steps_without_the_checkpoint_they_made_are_not_thrown_away(world: Path) -> None:
+    folder = begun(world)
+    folder.metrics.write_text("".join(json.dumps({"step": n}) + "\n" for n in (1, 2)))
+    open_run(config(world))  # the checkpoint of step 2 was under way
+    folder.metrics.write_text("".join(json.dumps({"step": n}) + "\n" for n in (1, 2, 3)))
+    with pytest.raises(CheckpointError, match=r"tells of 3 steps and .*holds no checkpoint"):
+        open_run(config(world))
+    (folder.checkpoints / "step-000002").mkdir(parents=True)
+    assert open_run(config(world))[0].path == folder.path

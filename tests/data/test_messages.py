@@ -1,0 +1,141 @@
+"""Nothing of a conversation is lost between the data and the chat template."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rvpo.config.run import DatasetSource
+from rvpo.data.messages import read_messages, read_tools
+from rvpo.data.prompts import load_prompts
+from rvpo.errors import DataError
+from rvpo.rollout.encoder import Encoder
+from rvpo.types import Prompt
+from tests.fakes import make_prompt
+
+CALL = {"type": "function", "id": "c1", "function": {"name": "f", "arguments": {"x": 1}}}
+CHAT: list[dict[str, Any]] = [
+    {"role": "user", "content": "Weather?", "name": "ann"},
+    {"role": "assistant", "content": None, "tool_calls": [CALL], "reasoning_content": "Look."},
+    {"role": "tool", "content": "Rain.", "tool_call_id": "c1", "name": "f"},
+]
+TOOL = {"name": "f", "parameters": {"type": "object", "properties": {}}}
+WRAPPED = {"type": "function", "function": TOOL}
+
+
+def load(folder: Path, *rows: Mapping[str, Any]) -> tuple[Prompt, ...]:
+    file = folder / "rows.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    source = DatasetSource(path=str(file))
+    return load_prompts(source, None, "data.train")
+
+
+@given(
+    st.dictionaries(
+        st.text(min_size=1).filter(lambda name: name not in ("role", "content", "tool_calls")),
+        st.none() | st.text() | st.integers() | st.lists(st.integers()),
+        max_size=4,
+    )
+)
+@settings(deadline=None)
+def test_every_field_of_a_message_that_holds_something_is_kept(fields: dict[str, Any]) -> None:
+    kept = {name: value for name, value in fields.items() if value is not None}
+    (message,) = read_messages([{"role": "user", "content": "Hi", **fields}], "data")
+    assert message == {"role": "user", "content": "Hi", **kept}
+
+
+@pytest.mark.parametrize("write", [lambda chat: chat, json.dumps, str])
+def test_calls_their_answers_and_thoughts_reach_the_template(write: Any, tiny_model: Path) -> None:
+    messages = read_messages(write(CHAT), "data")
+    assert messages == (CHAT[0], {**CHAT[1], "content": ""}, CHAT[2])
+    encoder = Encoder.from_model(str(tiny_model), trust_remote_code=False, max_context_tokens=None)
+    encoder.tokenizer.chat_template = (
+        "{% for m in messages %}{{ m | tojson }}{% endfor %}{{ tools | tojson }}"
+    )
+    prompt = replace(make_prompt(), messages=messages, tools=(WRAPPED,))
+    text = encoder.decode(encoder.encode(prompt))
+    for piece in (
+        '"reasoning_content": "Look."',
+        '"tool_call_id": "c1"',
+        '"name": "ann"',
+        '"x": 1',
+    ):
+        assert piece in text
+    assert json.dumps(CALL) in prompt.turns[1][1]  # a judge sees it as well
+
+
+@pytest.mark.parametrize(
+    "tools", [[TOOL], [WRAPPED], TOOL, json.dumps([TOOL]), json.dumps(WRAPPED), [json.dumps(TOOL)]]
+)
+def test_a_column_of_tools_is_shown_by_the_template(tmp_path: Path, tools: Any) -> None:
+    (prompt,) = load(tmp_path, {"prompt": "Weather?", "tools": tools})
+    assert prompt.tools == (WRAPPED,)
+
+
+@pytest.mark.parametrize("tools", [None, [], ""])
+def test_a_row_may_have_no_tools(tools: Any) -> None:
+    assert read_tools(tools, "data") == ()
+
+
+@pytest.mark.parametrize("tools", ["search, code", 3, ["search"], [{"parameters": {}}]])
+def test_what_is_no_tool_is_refused_by_name(tools: Any) -> None:
+    with pytest.raises(DataError, match=r"^data: .*(tool|list)"):
+        read_tools(tools, "data")
+
+
+def test_a_template_that_is_only_for_prompts_with_tools_shows_them(tiny_model: Path) -> None:
+    encoder = Encoder.from_model(str(tiny_model), trust_remote_code=False, max_context_tokens=None)
+    encoder.tokenizer.chat_template = "{% for t in tools %}{{ t.function.name }}{% endfor %}"
+    prompt = replace(make_prompt(), tools=(WRAPPED,))
+    assert encoder.decode(encoder.encode(prompt)) == "f"
+
+
+def test_a_template_writes_the_date_on_which_the_encoder_was_made(tiny_model: Path) -> None:
+    encoder = Encoder.from_model(str(tiny_model), trust_remote_code=False, max_context_tokens=None)
+    encoder.tokenizer.chat_template = "{{ strftime_now('%Y-%m-%d %H:%M:%S') }}"
+    encoder = replace(encoder, now=datetime(2024, 2, 29, 23, 59, 58))
+    for _ in range(2):
+        assert encoder.decode(encoder.encode(make_prompt())) == "2024-02-29 23:59:58"
+
+
+def test_parts_of_text_are_joined_and_other_parts_refused() -> None:
+    parts: list[Any] = [{"type": "text", "text": "See "}, {"text": "this", "image": None}, "."]
+    (message,) = read_messages([{"role": "user", "content": parts}], "data")
+    assert message["content"] == "See this."
+    for part in ({"type": "image", "image": "x.png"}, {"type": "image"}, 3):
+        with pytest.raises(DataError, match="parts must be text"):
+            read_messages([{"role": "user", "content": [*parts, part]}], "data")
+
+
+def test_a_conversation_that_ends_with_the_assistant_is_refused(tmp_path: Path) -> None:
+    chat = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    with pytest.raises(DataError, match=r"row 0, 'prompt': ends with a turn of the assistant"):
+        load(tmp_path, {"prompt": chat})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [{"from": "human", "value": "Hi"}],
+        '[{"from": "human", "value": "Hi"}]',
+        '{"messages": [{"role": "user", "content": "Hi"}]}',
+        [{"role": "user", "content": None}],
+        [{"role": "assistant", "content": "a", "tool_calls": "f()"}],
+    ],
+)
+def test_messages_of_another_form_are_refused(value: Any) -> None:
+    with pytest.raises(DataError, match=r"^data: (is|holds) "):
+        read_messages(value, "data")
+
+
+@pytest.mark.parametrize("text", ["[role] play", '{"role": 1', "[1, 2]", '["from"]', "role: user"])
+def test_words_that_are_no_messages_are_one_user_turn(text: str) -> None:
+    assert read_messages(text, "data") == ({"role": "user", "content": text},)

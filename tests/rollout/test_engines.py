@@ -1,0 +1,354 @@
+"""Both engines, for real, against the trainer that gives them their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from rvpo.config.run import TransformersConfig, VllmConfig
+from rvpo.errors import ConfigError, DataError, EngineError
+from rvpo.rollout.encoder import Encoder
+from rvpo.rollout.engine import RolloutEngine
+from rvpo.rollout.transformers_engine import TransformersEngine
+from rvpo.rollout.vllm.engine import VllmEngine
+from rvpo.rollout.vllm.placement import Placement, Way
+from rvpo.rollout.vllm.transport import Native
+from rvpo.runtime.ranks import Ranks
+from rvpo.trainer.export import export_model
+from rvpo.trainer.zero_policy import ZeroPolicy
+from rvpo.types import Advantages, Prompt, Rollout
+from tests.configs import tiny_config
+from tests.fakes import make_prompt
+from tests.gradients import accumulate
+
+TEMPERATURE = 0.7
+UNTIL_EXIT: list[object] = []
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+# Log-probabilities of engine and trainer differ by rounding: bf16 keeps 8 bits of a logit.
+LARGEST_DIFFERENCE = {"fp32": 1e-4, "bf16": 0.1}
+
+
+def make_prompts(count: int = 3) -> list[Prompt]:
+    return [make_prompt(f"p/{i}", "What is " + "1 + " * i + "2?") for i in range(count)]
+
+
+def make_encoder(model: Path, tokens: int = 128) -> Encoder:
+    return Encoder.from_model(str(model), trust_remote_code=False, max_context_tokens=tokens)
+
+
+def make_transformers_engine(model: Path, precision: str) -> TransformersEngine:
+    return TransformersEngine(
+        AutoModelForCausalLM.from_pretrained(model, dtype=DTYPES[precision]),
+        make_encoder(model),
+        TransformersConfig(batch_size=5),  # splits a group
+        temperature=TEMPERATURE,
+        max_completion_tokens=12,
+    )
+
+
+def make_vllm_engine(
+    model: Path, precision: str, way: Way = "handed", tokens: int = 128
+) -> VllmEngine:
+    from vllm import envs
+
+    envs.disable_envs_cache()  # it keeps what the first engine of a process was told
+    return VllmEngine(
+        str(model),
+        make_encoder(model, tokens),
+        VllmConfig(),
+        dtype=DTYPES[precision],
+        temperature=TEMPERATURE,
+        max_completion_tokens=12,
+        seed=0,
+        placement=Placement(way),
+    )
+
+
+def make_policy(model: Path, ranks: Ranks, precision: str = "fp32", lr: float = 3e-2) -> ZeroPolicy:
+    config = tiny_config(
+        model,
+        model={"precision": precision},
+        rollout={"temperature": TEMPERATURE},
+        update={"lr": lr},
+    )
+    return ZeroPolicy(config, str(model), ranks)
+
+
+MAKERS = {
+    "transformers fp32": lambda model: make_transformers_engine(model, "fp32"),
+    "transformers bf16": lambda model: make_transformers_engine(model, "bf16"),
+    "vllm fp32": lambda model: make_vllm_engine(model, "fp32"),
+    "vllm bf16": lambda model: make_vllm_engine(model, "bf16"),
+    "vllm fp32, own process": lambda model: make_vllm_engine(model, "fp32", "shared"),
+}
+FP32 = [kind for kind in MAKERS if "fp32" in kind]
+IN_PROCESS = [kind for kind in MAKERS if "own process" not in kind]
+
+
+@pytest.fixture(scope="module")
+def engines(tiny_model: Path, ranks: Ranks) -> Iterator[Callable[[str], RolloutEngine]]:
+    """Engines by kind, each started once: vLLM takes seconds, its own process half a minute."""
+    started: dict[str, RolloutEngine] = {}
+
+    def engine(kind: str) -> RolloutEngine:
+        if kind not in started:
+            started[kind] = MAKERS[kind](tiny_model)
+        return started[kind]
+
+    yield engine
+    for kind, made in started.items():
+        if kind in IN_PROCESS:
+            UNTIL_EXIT.append(made)  # closing one would end the process group of the other tests
+        else:
+            made.close()
+
+
+def test_an_engine_of_its_own_process_has_one(engines: Callable[[str], RolloutEngine]) -> None:
+    engine = engines("vllm fp32, own process")
+    assert isinstance(engine, VllmEngine)
+    assert engine._watch is not None
+    assert type(engine._llm.llm_engine.engine_core).__name__ == "SyncMPClient"
+
+
+def trainer_difference(policy: ZeroPolicy, rollout: Rollout) -> float:
+    """Largest |log-probability difference| between what the engine reported and the trainer."""
+    count = len(rollout.samples)
+    nothing = Advantages(
+        values=torch.zeros(count),
+        trained=torch.ones(count, dtype=torch.bool),
+        z=torch.zeros(count, 1),
+        metrics={},
+    )
+    metrics = accumulate(policy, rollout, nothing, policy._ranks)
+    return metrics["sampling/sampling_logp_difference/max"]
+
+
+def move(policy: ZeroPolicy, rollout: Rollout) -> dict[str, float]:
+    """One update large enough to see."""
+    count = len(rollout.samples)
+    return policy.update(
+        rollout,
+        Advantages(
+            values=torch.linspace(-2, 2, count),
+            trained=torch.ones(count, dtype=torch.bool),
+            z=torch.zeros(count, 1),
+            metrics={},
+        ),
+    )
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_an_engine_without_weights_refuses_to_generate(
+    kind: str, engines: Callable[[str], RolloutEngine]
+) -> None:
+    with pytest.raises(EngineError, match="before it was given weights"):
+        engines(kind).generate(make_prompts(), 2, seed=0)
+
+
+@pytest.mark.parametrize("kind", FP32)
+def test_an_engine_agrees_with_the_trainer_after_each_weight_sync(
+    kind: str, engines: Callable[[str], RolloutEngine], tiny_model: Path, ranks: Ranks
+) -> None:
+    engine = engines(kind)
+    policy = make_policy(tiny_model, ranks)
+    texts = []
+    for version in range(2):
+        engine.load_weights(policy.weights(), version)
+        rollout = engine.generate(make_prompts(), 4, seed=5)
+        texts.append([sample.completion_ids for sample in rollout.samples])
+        assert {sample.policy_version for sample in rollout.samples} == {version}
+        assert trainer_difference(policy, rollout) < LARGEST_DIFFERENCE["fp32"]
+        move(policy, rollout)
+    # The samples of version 1 come from other weights, so the stale trainer would disagree.
+    assert trainer_difference(make_policy(tiny_model, ranks), rollout) > 0.1
+    assert texts[0] != texts[1]
+
+
+@pytest.mark.parametrize("kind", ["transformers fp32", "vllm fp32"])
+def test_without_a_learning_rate_every_ratio_stays_one_and_the_kl_zero(
+    kind: str, engines: Callable[[str], RolloutEngine], tiny_model: Path, ranks: Ranks
+) -> None:
+    """The diagnostic: whatever these metrics show then is an error of the stack."""
+    config = tiny_config(
+        tiny_model,
+        rollout={"temperature": TEMPERATURE},
+        update={"lr": 0.0, "beta": 0.1, "mini_batches": 2, "epochs": 2},
+    )
+    policy, engine = ZeroPolicy(config, str(tiny_model), ranks), engines(kind)
+    for version in range(2):
+        engine.load_weights(policy.weights(), version)
+        rollout = engine.generate(make_prompts(), 4, seed=version)
+        metrics = move(policy, rollout)
+        assert metrics["ratio"] == 1
+        assert metrics["kl"] == 0
+        assert metrics["clip_ratio/region_mean"] == 0
+        assert metrics["sampling/importance_sampling_ratio/min"] == pytest.approx(1, abs=1e-4)
+        assert metrics["sampling/importance_sampling_ratio/max"] == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_engine_and_trainer_agree_in_either_precision(
+    kind: str, engines: Callable[[str], RolloutEngine], tiny_model: Path, ranks: Ranks
+) -> None:
+    precision = "bf16" if "bf16" in kind else "fp32"
+    policy = make_policy(tiny_model, ranks, precision)
+    engine = engines(kind)
+    engine.load_weights(policy.weights(), 0)
+    difference = trainer_difference(policy, engine.generate(make_prompts(), 8, seed=1))
+    print(f"{kind}: largest log-probability difference {difference:.1e}")
+    assert difference < LARGEST_DIFFERENCE[precision]
+
+
+@pytest.mark.parametrize("kind", FP32)
+def test_samples_are_whole_groups_of_the_engines_own_tokens(
+    kind: str, engines: Callable[[str], RolloutEngine], tiny_model: Path, ranks: Ranks
+) -> None:
+    engine = engines(kind)
+    encoder = make_encoder(tiny_model)
+    engine.load_weights(make_policy(tiny_model, ranks).weights(), 3)
+    prompts = make_prompts()
+    rollout = engine.generate(prompts, 4, seed=0)
+    assert [sample.prompt.id for sample in rollout.samples] == [
+        p.id for p in prompts for _ in "four"
+    ]
+    for sample in rollout.samples:
+        assert sample.prompt_ids == encoder.encode(sample.prompt)
+        assert len(sample.logprobs) == len(sample.completion_ids) <= 12
+        assert max(sample.logprobs) <= 0
+        ended = sample.completion_ids[-1] in encoder.stop_ids
+        assert sample.finish_reason == ("stop" if ended else "length")
+        assert not set(sample.completion_ids[:-1]) & set(encoder.stop_ids)
+        assert sample.text == encoder.decode(sample.completion_ids)
+        assert sample.parts == encoder.split(sample.prompt_ids, sample.text)
+
+
+@pytest.mark.parametrize("kind", IN_PROCESS)
+def test_in_process_the_seed_decides_the_samples(
+    kind: str, engines: Callable[[str], RolloutEngine], tiny_model: Path, ranks: Ranks
+) -> None:
+    engine = engines(kind)
+    engine.load_weights(make_policy(tiny_model, ranks).weights(), 0)
+    before = torch.get_rng_state()
+    first, again, other = (engine.generate(make_prompts(), 4, seed=seed) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+    assert torch.equal(torch.get_rng_state(), before)  # nobody else's random numbers moved
+
+
+def test_a_rollout_takes_no_prefix_from_those_before_it(tiny_model: Path, ranks: Ranks) -> None:
+    """What follows a cached prefix is computed in other pieces, which round differently."""
+    engine = make_vllm_engine(tiny_model, "fp32", tokens=512)
+    UNTIL_EXIT.append(engine)
+    engine.load_weights(make_policy(tiny_model, ranks).weights(), 0)
+    prompts = [make_prompt(f"p/{i}", f"{i} + " + "1 + " * 90) for i in range(3)]
+
+    def cached() -> list[int]:
+        """[3] tokens of each prompt that were not computed."""
+        engine._enqueue(prompts, 1, None)
+        return [output.num_cached_tokens for _, output in sorted(engine._finished())]
+
+    rollout = engine.generate(prompts, 1, seed=1)
+    assert min(len(sample.prompt_ids) for sample in rollout.samples) > 256  # two cache blocks
+    assert min(cached()) > 0  # without a rollout's beginning, prefixes are found
+    engine.generate(prompts[:1], 1, seed=1)
+    assert min(cached()[1:]) == 0
+
+
+def test_vllms_own_weight_transfer_brings_every_weight_and_version(
+    tiny_model: Path, ranks: Ranks
+) -> None:
+    """The whole conversation that IPC and NCCL need, over a backend that needs no GPU: it leaves
+    the tensors where both sides find them."""
+    from vllm import LLM
+
+    from tests.transfer import BACKEND, make_info, register
+
+    register()
+    engine = make_vllm_engine(tiny_model, "fp32")
+    llm = LLM(
+        str(tiny_model),
+        dtype="float32",
+        enforce_eager=True,
+        max_model_len=128,
+        weight_transfer_config={"backend": BACKEND},
+        logprobs_mode="processed_logprobs",
+    )
+    UNTIL_EXIT.extend([llm, engine._llm])
+    engine._llm, engine._transport = llm, Native(llm, make_info())
+    policy = make_policy(tiny_model, ranks)
+    for version in (3, 4):
+        engine.load_weights(policy.weights(), version)
+        rollout = engine.generate(make_prompts(), 4, seed=5)
+        assert {sample.policy_version for sample in rollout.samples} == {version}
+        assert trainer_difference(policy, rollout) < LARGEST_DIFFERENCE["fp32"]
+        move(policy, rollout)
+    assert trainer_difference(policy, rollout) > 0.1  # the weights did change in between
+
+
+def test_missing_weights_are_named(tiny_model: Path, ranks: Ranks) -> None:
+    engine = make_transformers_engine(tiny_model, "fp32")
+    weights = list(make_policy(tiny_model, ranks).weights())
+    with pytest.raises(EngineError, match=r"model\.norm\.weight"):
+        engine.load_weights((w for w in weights if w[0] != "model.norm.weight"), 0)
+    with pytest.raises(EngineError, match=r"no weight 'extra'"):
+        engine.load_weights([*weights, ("extra", torch.zeros(1))], 0)
+
+
+def long_prompts(lengths: Sequence[int]) -> list[Prompt]:
+    return [make_prompt(f"long/{i}", "x" * length) for i, length in enumerate(lengths)]
+
+
+def test_prompts_without_room_for_an_answer_are_refused_with_the_longest(tiny_model: Path) -> None:
+    encoder = make_encoder(tiny_model)
+    encoder.check_lengths(long_prompts([80]), max_completion_tokens=12)
+    with pytest.raises(
+        DataError, match=r"2 of 3 prompts are too long: prompt 'long/2' has 219 tok"
+    ):
+        encoder.check_lengths(long_prompts([10, 150, 200]), max_completion_tokens=12)
+
+
+def test_a_context_beyond_the_models_own_is_refused(tiny_model: Path) -> None:
+    with pytest.raises(ConfigError, match="1024 is more than the 512 tokens"):
+        Encoder.from_model(str(tiny_model), trust_remote_code=False, max_context_tokens=1024)
+
+
+def test_a_tokenizer_without_a_chat_template_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer.chat_template = None
+    tokenizer.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text((tiny_model / "config.json").read_text())
+    with pytest.raises(ConfigError, match="no chat template"):
+        Encoder.from_model(str(tmp_path), trust_remote_code=False, max_context_tokens=None)
+
+
+def test_an_exported_model_answers_alike_in_transformers_and_vllm(
+    tiny_model: Path, ranks: Ranks, tmp_path: Path
+) -> None:
+    from vllm import LLM, SamplingParams
+
+    encoder = make_encoder(tiny_model)
+    engine = make_transformers_engine(tiny_model, "fp32")
+    policy = make_policy(tiny_model, ranks)
+    engine.load_weights(policy.weights(), 0)
+    move(policy, engine.generate(make_prompts(), 4, seed=0))
+    export_model(policy, encoder.tokenizer, tmp_path / "model", ranks)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+    ids = list(encoder.encode(make_prompt()))
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model", dtype=torch.float32)
+    expected = model.generate(torch.tensor([ids]), max_new_tokens=8, do_sample=False)
+    answers = {}
+    for folder in (tmp_path / "model", tiny_model):
+        llm = LLM(str(folder), dtype="float32", enforce_eager=True, max_model_len=128)
+        UNTIL_EXIT.append(llm)
+        prompt = {"prompt_token_ids": ids}
+        (output,) = llm.generate([prompt], SamplingParams(temperature=0, max_tokens=8))
+        answers[folder] = output.outputs[0].token_ids
+    assert list(answers[tmp_path / "model"]) == expected[0, len(ids) :].tolist()
+    assert answers[tmp_path / "model"] != answers[tiny_model]
