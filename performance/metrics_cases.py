@@ -207,8 +207,13 @@ CASES: list[Case] = [
     case("all groups constant", scores="all constant"),
     case(
         "not scaled",
-        advantage={"name": "grpo", "missing": "sum", "scale_by_std": False},
+        advantage={"name": "grpo", "missing": "sum", "scale": "none"},
         trl={"scale_rewards": "none"},
+    ),
+    case(
+        "scaled by the batch",
+        advantage={"name": "grpo", "missing": "sum", "scale": "batch"},
+        trl={"scale_rewards": "batch"},
     ),
     case("GDPO", **GDPO),
     case("GDPO, missing scores", scores="missing", **GDPO),

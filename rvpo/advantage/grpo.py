@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class GRPO:
-    """A = (r - mean_G r) / (std_G r + eps), r = sum_j w_j r_j. arXiv:2402.03300.
+    """A = (r - mean_G r) / (std r + eps), r = sum_j w_j r_j, std over the group. arXiv:2402.03300.
 
     In the diagnostics a reward's weight is its share of the sum's movement, w_j (std_j + eps): the
     total weighs each z-score by how far its reward spreads.
@@ -38,8 +38,10 @@ class GRPO:
     name: Literal["grpo"] = "grpo"
     eps: float = 1e-4
     """Added to the standard deviation."""
-    scale_by_std: bool = True
-    """Divide by the group's standard deviation; off is the advantage of Dr. GRPO."""
+    scale: Literal["group", "batch", "none"] = "group"
+    """What is divided by: the standard deviation of r in the group, or over all trained samples of
+    the step, both unbiased and with `eps`; or nothing, which is the advantage of Dr. GRPO. TRL's
+    `scale_rewards`."""
     missing: Literal["neutral", "sum"] = "neutral"
     """A missing score counts as its reward's group mean, so that it moves nothing; or, as in TRL,
     the sum runs over the scores there are, which reads a missing one as 0. The same when no score
@@ -65,7 +67,7 @@ class GRPO:
             self.eps,
         )
         trained = total.present[:, 0]
-        advantages = (total.z if self.scale_by_std else total.centred)[trained, 0]
+        advantages = self._scaled(total, trained)
 
         spread = rewards.weights.double() * (scores.std + self.eps)
         aggregate = Aggregate(
@@ -81,6 +83,18 @@ class GRPO:
             z=scores.z.to(rewards.values),
             metrics=diagnose(rewards, scores, trained, aggregate, advantages),
         )
+
+    def _scaled(self, total: GroupScores, trained: Tensor) -> Tensor:
+        """[R] of the trained rows; `total` has one channel, r."""
+        match self.scale:
+            case "group":
+                return total.z[trained, 0]
+            case "none":
+                return total.centred[trained, 0]
+        centred = total.centred[trained, 0]
+        r = centred + total.mean[trained, 0]
+        spread = r.std() if len(r) > 1 else torch.zeros_like(r.sum())
+        return centred / (spread + self.eps)
 
     def _counted(self, rewards: Rewards, scores: GroupScores) -> Tensor:
         """[N, M] bool: the scores that make a row worth comparing."""

@@ -67,8 +67,22 @@ def test_totals_of_different_reach_get_the_same_advantage() -> None:
 
 
 def test_dr_grpo_only_centres() -> None:
-    advantages = GRPO(scale_by_std=False)(matrix([[1], [2], [6]], 3))
+    advantages = GRPO(scale="none")(matrix([[1], [2], [6]], 3))
     assert advantages.values.tolist() == [-2, -1, 3]
+
+
+@given(rows())
+def test_scaled_by_the_batch_equals_trl(case: Rows) -> None:
+    values, group_size = case
+    weights = WEIGHTS[: len(values[0])]
+    totals = [sum(w * r for w, r in zip(weights, row, strict=True)) for row in values]  # type: ignore[operator]
+    groups = [totals[i : i + group_size] for i in range(0, len(totals), group_size)]
+    spread = statistics.stdev(totals) + 1e-4
+    expected = [(r - statistics.fmean(group)) / spread for group in groups for r in group]
+    advantages = GRPO(scale="batch")(matrix(values, group_size, weights)).values
+    torch.testing.assert_close(
+        advantages, torch.tensor(expected, dtype=torch.double), rtol=1e-6, atol=1e-6
+    )
 
 
 def test_failed_score_leaves_the_group() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from rvpo.advantage import GRPO
 from rvpo.config.diff import check_unchanged
 from rvpo.config.run import dump_config, load_config
 from rvpo.config.update import UpdateConfig
@@ -100,3 +101,9 @@ def test_a_resumed_run_may_change_its_rows_but_where_the_loss_averages_over_them
             check_unchanged(changed, stored)
     else:
         check_unchanged(changed, stored)
+
+
+@pytest.mark.parametrize(("by_std", "scale"), [(True, "group"), (False, "none")])
+def test_an_older_word_for_the_scale_of_grpo_still_works(by_std: bool, scale: str) -> None:
+    older = tiny_config(Path("model"), advantage={"name": "grpo", "scale_by_std": by_std})
+    assert older.advantage == GRPO(scale=scale)  # type: ignore[arg-type]
