@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,27 +71,24 @@ def train(
 ) -> None:
     """Train a model, and score it on held-out prompts before and after."""
     with one_sentence():
-        from rvpo.runtime.launch import end_with_launcher, launch
-        from rvpo.runtime.logging import quiet_libraries
+        from rvpo.commands.start import train
 
-        end_with_launcher()
-        quiet_libraries()
-        from rvpo.config.run import load_config
+        raise typer.Exit(train(config, settings or [], resume))
 
-        run_config = load_config(config, settings or [])
-        if resume:
-            from rvpo.trainer.resume import at_home
 
-            run_config = at_home(run_config, config, settings or [])
-        processes = run_config.distributed.processes
-        # An engine's process must not hear the terminal's Ctrl-C, nor outlive a killed trainer.
-        apart = processes > 1 or run_config.rollout.staleness > 0
-        if apart and "RANK" not in os.environ:
-            raise typer.Exit(launch(_again(config, settings or [], resume), processes))
+@app.command()
+def new(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new or empty folder.")],
+    like: Annotated[
+        str,
+        typer.Option("--like", metavar="NAME", help="quickstart, judge, toolrl or healthbench."),
+    ] = "quickstart",
+) -> None:
+    """Write a run to start from: run.yaml and my_rewards.py."""
+    with one_sentence():
+        from rvpo.commands.new import write_run
 
-        from rvpo.commands.train import run
-
-        run(run_config, resume)
+        typer.echo(printable("\n".join(write_run(folder, like))))
 
 
 @app.command()
@@ -291,23 +287,10 @@ def evaluate(
 ) -> None:
     """Evaluate models on benchmarks. Given again, it does what is missing only."""
     with one_sentence():
-        from rvpo.runtime.launch import end_with_launcher, launch
-        from rvpo.runtime.logging import quiet_libraries
+        from rvpo.commands.start import evaluate
 
-        end_with_launcher()
-        quiet_libraries()
-        from rvpo.config.evaluation import load_evaluation
-
-        models = model or []
-        overrides = [*(settings or []), *([] if output is None else [f"output={output}"])]
-        found = load_evaluation(config, benchmark or [], next(iter(models), None), overrides)
-        processes = found.distributed.processes
-        if processes > 1 and "RANK" not in os.environ:
-            raise typer.Exit(launch(sys.argv[1:], processes))
-
-        from rvpo.commands.evaluate import evaluate as run_evaluation
-
-        run_evaluation(found, models or [found.model.path])
+        wanted = [*(settings or []), *([] if output is None else [f"output={output}"])]
+        raise typer.Exit(evaluate(config, wanted, benchmark or [], model or []))
 
 
 @app.command()
@@ -358,11 +341,6 @@ def doctor() -> None:
     from rvpo.commands.doctor import check_machine
 
     raise typer.Exit(int(not check_machine()))
-
-
-def _again(config: Path, settings: list[str], resume: bool) -> list[str]:
-    # "--" keeps a setting that starts with a dash from being read as an option.
-    return ["train", "--config", str(config), *(["--resume"] if resume else []), "--", *settings]
 
 
 @contextmanager

@@ -1,0 +1,84 @@
+"""How `rvpo train` and `rvpo evaluate` begin: in this process, or in ranks that it launches."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rvpo.runtime.launch import end_with_launcher, launch
+from rvpo.runtime.logging import quiet_libraries
+
+
+def train(file: Path, settings: Sequence[str], resume: bool) -> int:
+    """Train what a file describes.
+
+    Args:
+        settings: those that replace what the file says, as `section.key=value`.
+        resume: go on from the newest checkpoint of the run folder.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        RvpoError: see `rvpo.commands.train.run`.
+    """
+    end_with_launcher()
+    quiet_libraries()
+    from rvpo.config.run import load_config
+
+    config = load_config(file, settings)
+    if resume:
+        from rvpo.trainer.resume import at_home
+
+        config = at_home(config, file, list(settings))
+    processes = config.distributed.processes
+    # An engine's process must not hear the terminal's Ctrl-C, nor outlive a killed trainer.
+    apart = processes > 1 or config.rollout.staleness > 0
+    if apart and not _is_rank():
+        # "--" keeps a setting that starts with a dash from being read as an option.
+        again = ["train", "--config", str(file), *(["--resume"] if resume else []), "--", *settings]
+        return launch(again, processes)
+
+    from rvpo.commands.train import run
+
+    run(config, resume)
+    return 0
+
+
+def evaluate(
+    file: Path | None,
+    settings: Sequence[str],
+    benchmarks: Sequence[str],
+    models: Sequence[str],
+) -> int:
+    """Evaluate models, or do what is missing of it.
+
+    Args:
+        file: an evaluation's or a run's; none if the benchmarks need no settings.
+        benchmarks: by name; all that the file has settings for if none is named.
+        models: folders, Hub ids or runs; the file's own if none is named.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        RvpoError: see `rvpo.commands.evaluate.evaluate`.
+    """
+    end_with_launcher()
+    quiet_libraries()
+    from rvpo.config.evaluation import load_evaluation
+
+    found = load_evaluation(file, list(benchmarks), next(iter(models), None), list(settings))
+    if found.distributed.processes > 1 and not _is_rank():
+        return launch(sys.argv[1:], found.distributed.processes)
+
+    from rvpo.commands.evaluate import evaluate as run
+
+    run(found, list(models) or [found.model.path])
+    return 0
+
+
+def _is_rank() -> bool:
+    return "RANK" in os.environ
