@@ -74,6 +74,7 @@ def read_inputs(config: RunConfig, now: datetime, say: Callable[[str], None]) ->
         say=say,
     )
     encoder, tokens = replace(encoder, now=now), TokenDigest()
+    encoder.check_fields((*prompts, *held_out), say)
     encoder.check_lengths(
         (*prompts, *held_out), config.rollout.max_completion_tokens, seen=tokens.add
     )

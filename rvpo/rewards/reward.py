@@ -23,6 +23,8 @@ from rvpo.schedule import Ramp
 from rvpo.thinking import Sees
 from rvpo.types import STANDARD_ARGUMENTS, Failed, Score
 
+_TIMES = ("m", "M")
+"""Kinds of numpy's numbers that are spans and points of time."""
 _LARGEST = 1e18
 """Of scores: their squares must stay finite where statistics are taken."""
 
@@ -165,7 +167,7 @@ class Reward:
 
     def _raised(self, error: BaseException, ids: Sequence[str]) -> RewardError:
         at = traceback.extract_tb(error.__traceback__)[-1]
-        said = self._without_secrets(str(error))
+        said = self._without_secrets(_text_of(error))
         return RewardError(
             f"reward '{self.name}' failed on a batch of {len(ids)} completions (first prompt "
             f"{ids[0]}): {type(error).__name__}: {said} ({Path(at.filename).name}:{at.lineno})"
@@ -189,17 +191,20 @@ class Reward:
             return Failed(self._without_secrets(value.reason))
         if value is None:
             return value
-        number = value.item() if getattr(value, "ndim", None) == 0 else value
-        if not isinstance(number, Real | Decimal):
-            shown = self._without_secrets(repr(value))
+        try:
+            score = _number(value)
+        except Exception as error:  # a value is code of others too, and raises anything
+            raise RewardError(
+                f"reward '{self.name}' scored a completion of prompt {prompt} with a value of type "
+                f"{type(value).__name__} that is not to be read ({type(error).__name__}); a score "
+                "is a number, None or Failed(reason)"
+            ) from error
+        if score is None:
+            shown = self._without_secrets(_text_of(value))
             raise RewardError(
                 f"reward '{self.name}' scored a completion of prompt {prompt} with {shown} of "
                 f"type {type(value).__name__}; a score is a number, None or Failed(reason)"
             )
-        try:
-            score = float(number)
-        except (OverflowError, ValueError):  # beyond its range, or a NaN that signals
-            score = math.inf
         if math.isnan(score):
             return None
         if abs(score) > _LARGEST:
@@ -210,6 +215,35 @@ class Reward:
                 "Failed(reason) where it is unknown"
             )
         return score
+
+
+def _number(value: Any) -> float | None:
+    """A score as a float: NaN where it is one or is masked, infinite beyond every float.
+
+    None where it is no number.
+    """
+    if getattr(value, "ndim", None) == 0:
+        if bool(getattr(value, "mask", False)):
+            return math.nan
+        if getattr(getattr(value, "dtype", None), "kind", "") in _TIMES:
+            return None
+        value = value.item()
+    if isinstance(value, Decimal) and value.is_nan():  # which may signal
+        return math.nan
+    if not isinstance(value, Real | Decimal):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _text_of(value: object) -> str:
+    """What a value says of itself, if it can."""
+    try:
+        return str(value) if isinstance(value, BaseException) else repr(value)
+    except Exception:  # code of others, which is only asked for words
+        return f"a {type(value).__name__} that cannot be shown"
 
 
 def _listed(returned: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
@@ -19,6 +19,13 @@ from rvpo.types import Prompt
 _TAG: Final = re.compile(r"<[A-Za-z][\w:-]*>|\[[A-Za-z][\w:-]*\]")
 _END_OF_PROMPT: Final = 64
 """Tokens in which a marker fits, even spelt letter by letter."""
+_TRIED: Final = 8
+"""Prompts with a field of messages that are rendered without it."""
+_ALWAYS: Final = {"role", "content"}
+_SAYING: Final = frozenset(
+    ["tool_calls", "function_call", "image", "images", "audio", "audios", "video", "videos"]
+)
+"""Fields that are part of what a message says, not of what is said about it."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,40 @@ class Encoder:
                 "(benchmarks.bfcl.format=toolrl) and rename the column"
             )
         return ids
+
+    def check_fields(self, prompts: Sequence[Prompt], say: Callable[[str], None]) -> None:
+        """Tell of fields of messages that the chat template does not show.
+
+        Of each field a few prompts that have it are rendered with and without it.
+
+        Args:
+            say: hears of a field that a template may leave out, such as the id of a tool call.
+
+        Raises:
+            DataError: what a message says is in such a field.
+        """
+        having: dict[str, list[Prompt]] = {}
+        for prompt in prompts:
+            for name in {name for message in prompt.messages for name in message} - _ALWAYS:
+                having.setdefault(name, []).append(prompt)
+        for name, found in having.items():
+            if any(self._shows(name, prompt) for prompt in found[:_TRIED]):
+                continue
+            told = f"prompt {found[0].id!r} has messages with a field '{name}', which the model's "
+            if name in _SAYING:
+                raise DataError(
+                    f"{told}chat template does not show; use a model whose template does, or write "
+                    "it into the content"
+                )
+            say(f"{told}chat template does not show: the model will not see it")
+
+    def _shows(self, name: str, prompt: Prompt) -> bool:
+        bare = [{k: v for k, v in each.items() if k != name} for each in prompt.messages]
+        try:
+            without = self._encoded(replace(prompt, messages=tuple(bare)), prompt.tools)[0]
+        except DataError:  # it cannot do without
+            return True
+        return without != self._encoded(prompt, prompt.tools)[0]
 
     def _without_tools(self, prompt: Prompt) -> str | None:
         """The rendered prompt; None where the template is only for prompts with tools."""

@@ -98,6 +98,55 @@ def test_a_template_that_is_only_for_prompts_with_tools_shows_them(tiny_model: P
     assert encoder.decode(encoder.encode(prompt)) == "f"
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tool_calls": [{"type": "function", "function": {"name": "f", "arguments": {}}}]},
+        {"function_call": {"name": "f", "arguments": "{}"}},
+        {"images": ["x.png"]},
+    ],
+    ids=str,
+)
+def test_what_a_message_says_in_a_field_that_is_not_shown_is_refused_by_name(
+    tiny_model: Path, fields: dict[str, Any]
+) -> None:
+    encoder = plain(tiny_model)
+    (name,) = fields
+    with pytest.raises(DataError, match=f"a field '{name}', which the model's chat template does"):
+        encoder.check_fields([with_fields(**fields)], print)
+
+
+def test_a_field_about_a_message_that_is_not_shown_is_told_once(tiny_model: Path) -> None:
+    said: list[str] = []
+    prompts = [with_fields(name="Bob", weight=0), with_fields(name="Eve")]
+    plain(tiny_model).check_fields(prompts, said.append)
+    assert [text.partition("'")[2].split("'")[2] for text in sorted(said)] == ["name", "weight"]
+
+
+def test_a_field_that_the_template_shows_is_not_told(tiny_model: Path) -> None:
+    encoder = plain(tiny_model)
+    encoder.tokenizer.chat_template = (
+        "{% for m in messages %}{{ m.role }}{{ m.name }}{{ m.content }}{% endfor %}"
+    )
+    said: list[str] = []
+    encoder.check_fields([with_fields(name="Bob")], said.append)
+    assert said == []
+
+
+def plain(tiny_model: Path) -> Encoder:
+    """An encoder whose template shows roles and contents alone."""
+    encoder = Encoder.from_model(str(tiny_model), trust_remote_code=False, max_context_tokens=None)
+    encoder.tokenizer.chat_template = (
+        "{% for m in messages %}{{ m.role }}: {{ m.content }}{% endfor %}"
+    )
+    return encoder
+
+
+def with_fields(**fields: Any) -> Prompt:
+    messages = ({"role": "user", "content": "Hi", **fields},)
+    return Prompt(id="p/0", messages=messages, columns={})
+
+
 def test_a_template_writes_the_date_on_which_the_encoder_was_made(tiny_model: Path) -> None:
     encoder = Encoder.from_model(str(tiny_model), trust_remote_code=False, max_context_tokens=None)
     encoder.tokenizer.chat_template = "{{ strftime_now('%Y-%m-%d %H:%M:%S') }}"

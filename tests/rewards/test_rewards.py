@@ -122,12 +122,67 @@ def test_scores_may_be_generated() -> None:
 
 
 @pytest.mark.parametrize(
-    "nan", [math.nan, np.float32("nan"), torch.tensor(math.nan), Decimal("NaN")]
+    "nan",
+    [
+        *(math.nan, np.float32("nan"), torch.tensor(math.nan), Decimal("NaN"), Decimal("sNaN")),
+        *(np.ma.masked, np.ma.masked_all(())),
+    ],
 )
 def test_nan_does_not_apply_as_in_trl(nan: Any) -> None:
     rewards = score(returning([1, nan, 1, 1]))
     assert rewards.valid[:, 0].tolist() == [True, False, True, True]
     assert not rewards.failures
+
+
+def test_what_a_mask_hides_does_not_apply() -> None:
+    rewards = score(returning(np.ma.array([1.0, 0.5, 1.0, 0.0], mask=[False, True, False, True])))
+    assert rewards.valid[:, 0].tolist() == [True, False, True, False]
+    assert rewards.values[[0, 2], 0].tolist() == [1.0, 1.0]
+
+
+class Unwilling(float):
+    """A number that will not be read, nor shown."""
+
+    def __float__(self) -> float:
+        raise ZeroDivisionError
+
+    def __repr__(self) -> str:
+        raise ZeroDivisionError
+
+
+class Speechless(Exception):
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+class Hidden:
+    def __repr__(self) -> str:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (Unwilling(), "with a value of type Unwilling that is not to be read (ZeroDivisionError)"),
+        (torch.ones((), device="meta"), "with a value of type Tensor that is not to be read"),
+        (Hidden(), "with a Hidden that cannot be shown of type Hidden"),
+        (np.timedelta64(1), "of type timedelta64; a score is a number"),
+        (np.datetime64("2020-01-01"), "of type datetime64; a score is a number"),
+    ],
+    ids=["number", "meta", "hidden", "span", "date"],  # not all of them can be shown
+)
+def test_a_value_that_will_not_be_read_is_one_sentence(value: Any, message: str) -> None:
+    with pytest.raises(RewardError) as error:
+        score(returning([1, value, 1, 1]))
+    assert message in str(error.value)
+
+
+def test_an_error_without_words_is_named_by_its_type() -> None:
+    def failing(**columns: Any) -> list[float]:
+        raise Speechless
+
+    with pytest.raises(RewardError, match="Speechless: a Speechless that cannot be shown"):
+        score(failing)
 
 
 def test_empty_completion_and_empty_rollout_are_scored() -> None:
