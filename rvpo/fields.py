@@ -66,6 +66,9 @@ PositiveInt = Annotated[Int, Field(gt=0)]
 NonNegativeInt = Annotated[Int, Field(ge=0)]
 PositiveFloat = Annotated[Float, Field(gt=0)]
 NonNegativeFloat = Annotated[Float, Field(ge=0)]
+SMALLEST_TEMPERATURE: Final = 1e-4
+"""Of sampling: logits divided by less overflow."""
+Temperature = Annotated[Float, Field(ge=SMALLEST_TEMPERATURE)]
 Fraction = Annotated[Float, Field(ge=0, le=1)]
 Decay = Annotated[Float, Field(ge=0, lt=1)]
 """Of a moving average."""

@@ -7,18 +7,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import PlainSerializer, field_validator, model_validator
+from pydantic import AfterValidator, PlainSerializer, field_validator, model_validator
 
-from rvpo.fields import NonNegativeFloat, NonNegativeInt, PositiveInt, Section
+from rvpo.fields import SMALLEST_TEMPERATURE, NonNegativeFloat, NonNegativeInt, PositiveInt, Section
 from rvpo.types import Sampling
 
 File = Annotated[Path, PlainSerializer(str)]
 
 
+def _is_none_or_some(value: float) -> float:
+    if 0 < value < SMALLEST_TEMPERATURE:
+        raise ValueError(f"must be 0, or at least {SMALLEST_TEMPERATURE}, got {value}")
+    return value
+
+
 class AnyBenchmarkConfig(Section):
     limit: PositiveInt | None = None
     """So many questions, at equal distances over all of them; all if left out."""
-    temperature: NonNegativeFloat = 0.0
+    temperature: Annotated[NonNegativeFloat, AfterValidator(_is_none_or_some)] = 0.0
     """0 takes the likeliest token each time."""
     max_completion_tokens: PositiveInt = 1024
     """Tokens after which an answer is cut off."""

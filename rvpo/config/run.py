@@ -39,6 +39,7 @@ from rvpo.fields import (
     PositiveFloat,
     PositiveInt,
     Section,
+    Temperature,
 )
 from rvpo.report.trackers import Tracker, Wandb
 
@@ -196,7 +197,7 @@ class RolloutConfig(Section):
     """G, the group size."""
     max_completion_tokens: PositiveInt = 512
     """Tokens after which a completion is cut off."""
-    temperature: PositiveFloat = 1.0
+    temperature: Temperature = 1.0
     """Of sampling, and of the log-probabilities that the update compares."""
     staleness: Literal[0, 1] = 0
     """How many updates older than the policy that learns from it the sampling one is. With 1 the

@@ -159,7 +159,7 @@ def _allowed(kind: Any, error: str) -> str:
     members = _members(kind)
     if len(members) < 2:
         return _SHAPES[error.partition("_")[0]]
-    if all(_fields(m) for m in members):
+    if all("name" in _fields(m) for m in members):
         return f"a table with a name ({', '.join(_tags(kind))})"
     words = [
         f"a table of {' and '.join(_fields(m))}" if _fields(m) else _SHAPES.get(m.__name__, "")

@@ -47,6 +47,7 @@ def reason(error: yaml.YAMLError) -> str:
     return " ".join(str(error).split())
 
 
+_TOO_MANY: Final = f"it holds more than {MOST_VALUES:,} values, aliases counted"
 _TOO_DEEP: Final = f"tables and lists are nested more than {DEEPEST} deep"
 
 
@@ -56,7 +57,7 @@ def _measure(value: Any, depth: int, count: list[int]) -> None:
     if depth > DEEPEST:
         raise yaml.YAMLError(f"{_TOO_DEEP}, or an alias stands inside what it names")
     if count[0] > MOST_VALUES:
-        raise yaml.YAMLError(f"it holds more than {MOST_VALUES:,} values, aliases counted")
+        raise yaml.YAMLError(_TOO_MANY)
     inside = value.values() if isinstance(value, dict) else value if _is_list(value) else ()
     for each in inside:
         _measure(each, depth + 1, count)
@@ -67,6 +68,16 @@ def _is_list(value: Any) -> bool:
 
 
 class _Loader(yaml.SafeLoader):
+    values = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        # Counted while they are read, for reading many takes long.
+        is_key = isinstance(parent, yaml.MappingNode) and index is None
+        self.values += not is_key
+        if self.values > MOST_VALUES:
+            raise yaml.YAMLError(_TOO_MANY)
+        return super().compose_node(parent, index)
+
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         seen: dict[str, int] = {}

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import importlib.util
 import json
 import platform
 import sys
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, time, timedelta
+from decimal import Decimal
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, Final
+from uuid import UUID
 
 from rvpo import __version__
 from rvpo.config.rewards import FunctionRewardConfig
@@ -26,6 +31,8 @@ _WHOLE: Final = 1 << 28
 """Larger files of weights are sampled, so that a start never reads a large model twice."""
 _SAMPLES: Final = 64
 _SAMPLE_BYTES: Final = 1 << 16
+_OF_FILES: Final = (bytes, Decimal, date, time, timedelta, complex, UUID)
+"""Types that Parquet and Python's own files give beside JSON's; a datetime is a date."""
 
 
 class TokenDigest:
@@ -99,12 +106,48 @@ def _used(first: ModuleType, root: Path) -> Iterator[ModuleType]:
         seen[module.__name__] = module
         if first.__name__.partition(".")[0] == "rvpo":  # which has a version
             break
-        for value in list(vars(module).values()):
+        for value in (*vars(module).values(), *_imported_inside(module)):
             other = value if isinstance(value, ModuleType) else sys.modules.get(_home(value))
             file = None if other is None else _file(other)
             if other is not None and file is not None and root in file.parents:
                 unread.append(other)
     yield from seen.values()
+
+
+def _imported_inside(module: ModuleType) -> Iterator[ModuleType]:
+    """Modules that functions of a module import when they are called."""
+    file = _file(module)
+    if file is None or file.suffix != ".py":
+        return
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError):  # nobody has imported it either
+        return
+    for node in ast.walk(tree):
+        names: list[str] = []
+        match node:
+            case ast.Import(names=aliases):
+                names = [alias.name for alias in aliases]
+            case ast.ImportFrom(module=str(name), level=0, names=aliases):
+                names = [name, *(f"{name}.{alias.name}" for alias in aliases)]
+        for name in names:
+            found = sys.modules.get(name) or _unloaded(name)
+            if found is not None:
+                yield found
+
+
+def _unloaded(name: str) -> ModuleType | None:
+    """A module that nobody has imported yet, without running it."""
+    try:
+        parent = name.rpartition(".")[0]  # which looking for a part of it would run
+        spec = importlib.util.find_spec(name) if not parent or parent in sys.modules else None
+    except (ImportError, ValueError):
+        return None
+    if spec is None or spec.origin is None:
+        return None
+    found = ModuleType(name)
+    found.__file__ = spec.origin
+    return found
 
 
 def _home(value: Any) -> str:
@@ -123,9 +166,15 @@ def _file(module: ModuleType) -> Path | None:
 
 def _of_prompts(prompts: Sequence[Prompt]) -> str:
     rows = ([p.id, [dict(m) for m in p.messages], dict(p.columns), list(p.tools)] for p in prompts)
-    # Functions may give values of any type, of which none but the type is sure to stay.
-    texts = (json.dumps(row, default=lambda value: type(value).__name__) for row in rows)
+    texts = (json.dumps(row, default=_told) for row in rows)
     return _of_parts(text.encode() for text in texts)
+
+
+def _told(value: Any) -> str:
+    """A value that is not JSON's. Functions may give any, of which none but the type is sure to
+    stay; those of files are what they show."""
+    shown = repr(value) if isinstance(value, _OF_FILES) else ""
+    return f"{type(value).__name__} {shown}"
 
 
 def _of_tokenizer(tokenizer: Any) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,11 @@ from rvpo.config.run import RunConfig, dump_config, load_config
 from rvpo.errors import CheckpointError, ConfigError, DataError
 from rvpo.report.provenance import provenance
 from rvpo.report.run_folder import RunFolder
-from rvpo.trainer.digest import PROMPTS
+from rvpo.trainer.digest import PROMPTS, _of_prompts
 from rvpo.trainer.resume import at_home, open_run
 from rvpo.trainer.start import Start, add_start, check_inputs, read_starts
 from tests.configs import tiny_config
+from tests.fakes import make_prompt
 
 DAY = datetime(2024, 2, 29, 23, 59, 30)
 
@@ -134,6 +137,36 @@ def test_code_that_a_reward_uses_is_its_code(world: Path, is_package: bool) -> N
     folder = begun(world)
     change_code("helper.py")(world)
     assert "code of rewards.vowels" in told(folder, read(world))
+
+
+@pytest.mark.parametrize("how", ["import mine.late as m", "from mine import late as m"])
+def test_code_that_a_reward_imports_when_it_is_called_is_its_code(world: Path, how: str) -> None:
+    (world / "mine" / "late.py").write_text("LONGEST = 3\n")
+    rewards = world / "mine" / "rewards.py"
+    rewards.write_text(f"{rewards.read_text()}\n\ndef later():\n    {how}\n    return m.LONGEST\n")
+    folder = begun(world)
+    assert told(folder, read(world)) == ""
+    (world / "mine" / "late.py").write_text("LONGEST = 4\n")
+    assert "code of rewards.vowels" in told(folder, read(world))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (Decimal("1.5"), Decimal("2.5")),
+        (b"a", b"b"),
+        (datetime(2024, 1, 1), datetime(2024, 1, 2)),
+        (timedelta(1), timedelta(2)),
+    ],
+    ids=["decimal", "bytes", "time", "span"],
+)
+def test_values_that_json_has_not_are_part_of_the_rows(before: Any, after: Any) -> None:
+    def of(value: Any) -> str:
+        return _of_prompts([make_prompt(answer=value)])
+
+    assert of(before) == of(copy.copy(before))
+    assert of(before) != of(after)
+    assert of(object()) == of(object())
 
 
 def test_a_change_is_told_once_and_kept(world: Path) -> None:

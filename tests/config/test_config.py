@@ -189,7 +189,14 @@ def test_every_problem_is_reported_at_once(file: Path) -> None:
         ),
         ("rollout.temperature=hot", "rollout.temperature: must be a number, got 'hot'"),
         ("rollout.temperature=.inf", "rollout.temperature: must be a finite number, got inf"),
-        ("rollout.temperature=0", "rollout.temperature: must be greater than 0, got 0"),
+        ("rollout.temperature=0", "rollout.temperature: must be at least 0.0001, got 0"),
+        ("rollout.temperature=1e-300", "rollout.temperature: must be at least 0.0001, got 1e-300"),
+        (
+            "rewards.nothing=",
+            "rewards.nothing: must be a table of weight and only_if and function and arguments and "
+            "sees or a table of weight and only_if and rubric and criteria and column and weights, "
+            "got nothing",
+        ),
         ("steps=8.5", "steps: must be a whole number, got 8.5"),
         ("steps=yes", "steps: must be a number, got true"),
         ("steps=", "steps: must be a whole number, got nothing"),
