@@ -66,6 +66,25 @@ _MARKER: Final = re.compile(
     re.VERBOSE,
 )
 
+# The names of what ends a turn or a text: </s>, <|im_end|>, [EOS], and their likes.
+_LAST: Final = re.compile(r"[<\[\uff1c][|\uff5c]?(/?[\w~\u2581-]{1,40})[|\uff5c]?[>\]\uff1e]\s*\Z")
+_ENDS: Final = frozenset("/s eos eot eod eom eop end endoftext endofturn return pad".split())  # noqa: SIM905
+_OF_WHAT: Final = frozenset(
+    "of the im id token turn text sentence message msg assistant response document role".split()  # noqa: SIM905
+)
+_LONGEST_END: Final = 64  # characters, white space after it included
+
+
+def without_end_of_turn(text: str) -> str:
+    """The text without the tokens at its end that only say that a turn or the text is over."""
+    end = len(text)
+    while (token := _LAST.search(text[max(0, end - _LONGEST_END) : end])) is not None:
+        words = set(re.split(r"[_~\u2581-]+", token[1].casefold()))
+        if not words & _ENDS or not words <= _ENDS | _OF_WHAT:
+            break
+        end -= len(token[0])
+    return text[:end]
+
 
 def harmless(text: str) -> str:
     """The text with a space inside each marker that a tokenizer could take for a control token.

@@ -1,11 +1,12 @@
 """What the judge's reply means.
 
-A reply is read only where it can mean one thing, by a white list: a leading thought is set aside;
-what is left is one object with the known keys and no others, as it is or in a fence, with at most
-a line such as "Here is my verdict:" before it and a courtesy after it. Whatever else stands beside
-the object may contradict it or show that it is a quotation: such a reply is unreadable, and asked
-for again. How the object is spelt matters less: a trailing comma, single quotes, Python's `True`
-and a verdict in quotes can mean one thing only.
+A reply is read only where it can mean one thing, by a white list: leading thoughts and the tokens
+that end a turn are set aside; what is left is one object with the known keys and no others, as it
+is or in a fence, with at most a line such as "Here is my verdict:" before it and a courtesy after
+it. Whatever else stands beside the object may contradict it or show that it is a quotation: such a
+reply is unreadable, and asked for again. How the object is spelt matters less: a trailing comma,
+single quotes, Python's `True`, a key in capitals, a verdict in quotes and a rating of 7.0 can mean
+one thing only.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import json
 import re
 from typing import Any
 
+from rvpo.judge.control_tokens import without_end_of_turn
 from rvpo.judge.prompt import EXAMPLE_REASON
 from rvpo.judge.types import QuestionKind
+from rvpo.thinking import Thinking, closing
 
 MAX_REASON_LENGTH = 400
 """Characters of a reason, where the endpoint holds replies to the schema."""
@@ -32,9 +35,28 @@ _REASONS: dict[QuestionKind, str] = {
 }
 _RATINGS = range(1, 11)
 
-_THOUGHT = re.compile(r"<(think|thinking)>(.*?</\1>)?", re.IGNORECASE | re.DOTALL)
-_TAG = re.compile(r"[<\[]/?(?:think|thinking|thought|reasoning)[>\]]", re.IGNORECASE)
-_CLOSING_LINE = re.compile(r"^[ \t]*</think(?:ing)?>[ \t]*$", re.IGNORECASE | re.MULTILINE)
+_THOUGHTS = Thinking.of(
+    f"{opening}{closing(opening)}"
+    for opening in (
+        *(f"<{word}>" for word in ("reason", "reasoning", "reflection", "scratchpad", "analysis")),
+        "<|inner_prefix|>",
+        "<|channel>",
+    )
+)
+"""Of a judge whose chat template is not known: also what only a template makes a marker of other
+models, for before an object it can be nothing else."""
+_CHANNEL = re.compile(r"<\|channel\|>\s*(\w*)")
+_MARKER = re.compile(
+    r"[<\[◁][/|]?[\w:]{0,20}(?:think|thought|reason|reflection|scratchpad|analysis|inner|channel)",
+    re.IGNORECASE,
+)
+_MOST_MARKERS = 200  # each thought is searched for its end: more would take their square in time
+_WORD = r"(?:[\w-]{1,20}:)?(?:think|thinking|thoughts?)"
+_TAG = re.compile(rf"[<\[◁](?:\||/)?(?:\w{{0,20}}_)?(?:{_WORD}|reasoning)\|?[>\]▷]", re.IGNORECASE)
+_CLOSING_TAG = rf"(?:</{_WORD}>|\[/{_WORD}\]|◁/{_WORD}▷|<\|(?:end_(?:of_)?|/){_WORD}\|>)"
+_CLOSING_LINE = re.compile(rf"^[ \t]*{_CLOSING_TAG}[ \t]*$", re.IGNORECASE | re.MULTILINE)
+_CLOSING = re.compile(rf"{_CLOSING_TAG}[ \t]*\n", re.IGNORECASE)
+_CLOSED = re.compile(rf"{_CLOSING_TAG}\Z", re.IGNORECASE)
 
 # Lines that announce the object as the judge's own. "Answer" and "response" need a "my": the text
 # that is judged is an answer and a response too.
@@ -56,7 +78,7 @@ _OPENING = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-_CLOSING = re.compile(
+_COURTESY = re.compile(
     r"""
     (?:
         (?: i \s++ )?+ hope \s++ (?: this | that | it ) \s++ helps
@@ -127,7 +149,8 @@ def read(kind: QuestionKind, text: str, *, cut: bool = False) -> tuple[float, st
         Unreadable: the reply states no verdict, states it in no allowed form, breaks off, or
             says anything that may contradict it.
     """
-    text = text.encode("utf-8", "replace").decode("utf-8").strip().strip("\ufeff").strip()
+    text = text.encode("utf-8", "replace").decode("utf-8").strip().strip("\ufeff")
+    text = without_end_of_turn(text).strip()
     if not text:
         raise Unreadable("empty reply")
     if cut and not (text.startswith("{") and text.endswith("}")):
@@ -137,6 +160,9 @@ def read(kind: QuestionKind, text: str, *, cut: bool = False) -> tuple[float, st
     if "{" not in text:
         raise Unreadable("no verdict")
     members = _only_object(text)
+    if kind != "grade":  # whose reference knows its keys in one spelling
+        lowered = {name.lower(): word for name, word in members.items()}
+        members = lowered if len(lowered) == len(members) else members
     return _value(kind, members), _reason(kind, members)
 
 
@@ -151,6 +177,7 @@ def _value(kind: QuestionKind, members: dict[str, str]) -> float:
         word = _unquoted(word).strip()
     if kind == "rating":
         # As text: a number of any length is compared, and never made.
+        word = re.sub(r"\.0{1,9}$", "", word)
         ratings = {str(rating): rating for rating in _RATINGS}
         if word not in ratings:
             raise Unreadable("rating is no whole number from 1 to 10")
@@ -188,7 +215,7 @@ def _only_object(text: str) -> dict[str, str]:
             raise Unreadable("words beside the verdict")
         position = fence_end.end()
     rest = text[position:].strip()
-    if rest and not _CLOSING.fullmatch(rest):
+    if rest and not _COURTESY.fullmatch(rest):
         raise Unreadable("words beside the verdict")
     return members
 
@@ -231,14 +258,19 @@ def _unquoted(word: str) -> str:
 
 
 def _without_thought(text: str, key: str) -> str:
-    """What follows a thought at the beginning. Markers anywhere else are left to be refused."""
-    thought = _THOUGHT.match(text)
-    if thought is not None:
-        if thought[2] is None:
-            raise Unreadable("unfinished thought")
-        return text[thought.end() :]
-    # Servers whose chat template opens the thought send only its end, on a line of its own.
-    end = _CLOSING_LINE.search(text)
+    """What follows the thoughts at the beginning. Markers anywhere else are left to be refused."""
+    if sum(1 for _ in _MARKER.finditer(text)) > _MOST_MARKERS:
+        raise Unreadable("unclear thought")
+    channels = _CHANNEL.findall(text)
+    if set(channels) - {"analysis", "final"} or channels.count("final") > 1:
+        return text
+    parts = _THOUGHTS.split(text)
+    if parts.thought and not parts.answer.strip():
+        raise Unreadable("no verdict" if _CLOSED.search(text) else "unfinished thought")
+    if parts.answer != text:
+        return parts.answer
+    # Servers whose chat template opens the thought send only its end, at the end of a line.
+    end = (_CLOSING_LINE if text.startswith("{") else _CLOSING).search(text)
     if end is None or _TAG.search(text, 0, end.start()):
         return text
     # With a verdict in front of it, the marker may as well be one that the judge quotes.

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from rvpo.judge.types import QuestionKind
 from rvpo.judge.verdict import MAX_REASON_LENGTH, Unreadable, read, schema
+from rvpo.thinking import closing
 
 READABLE = {
     "bare": '{"met": true}',
@@ -44,6 +45,10 @@ READABLE = {
         'Sure! Here is the JSON you asked for: {"met": true}\nThanks for your time.'
     ),
     "a courtesy": '```json\n{"met": true}\n```\nI hope this helps!',
+    "a key in capitals": '{"REASON": "It says so.", "Met": true}',
+    "a thought opened by the template, its end on the last line of it": (
+        'Rather not. </think>\n{"met": true}'
+    ),
     "a bold heading": '**My verdict:**\n\n{"met": true}',
 }
 
@@ -72,7 +77,8 @@ UNREADABLE = {
     "{}": "no verdict",
     "[]": "no verdict",
     '{"rating": 7}': "unknown key",
-    '{"Met": true}': "unknown key",
+    '{"Mets": true}': "unknown key",
+    '{"Met": true, "met": true}': "unknown key",
     '"met"': "no verdict",
     '{"met": 1}': "met is neither true nor false",
     '{"met": 0}': "met is neither true nor false",
@@ -104,7 +110,14 @@ UNREADABLE = {
     '{"reason": "ends in \\", "met": true}': "malformed object",
     "<think>It could be": "unfinished thought",
     '<think>It could be {"met": true}': "unfinished thought",
-    '<think>a</think> <think>{"met": true}': _WORDS,
+    '<think>a</think> <think>{"met": true}': "unfinished thought",
+    '<|channel|>analysis<|message|>It is {"met": true}<|end|>': "unfinished thought",
+    '<|channel|>commentary<|message|>{"met": true}<|end|>': _WORDS,
+    '<|channel|>final<|message|>{"met": true}<|end|><|channel|>final<|message|>No.': _WORDS,
+    '<|channel|>final<|message|>{"met": true}<|end|>No.': _WORDS,
+    '{"met": true} <no>': _WORDS,
+    '{"met": true} [FALSE]': _WORDS,
+    '{"met": true}</s> No.': _WORDS,
     '<think>{"met": true}</think>': "no verdict",
     '<think>a</think> b <think>{"met": false}</think> {"met": true}': _WORDS,
     '<think>a</think> b </think> {"met": true}': _WORDS,
@@ -207,7 +220,22 @@ def test_ratings_are_spread_evenly_from_0_to_1(rating: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["0", "11", "-3", "7.0", "7.5", "true", '"seven"', "null", "[7]", "1e1", "9" * 5000]
+    "value",
+    [
+        "0",
+        "11",
+        "-3",
+        "7.05",
+        "7.5",
+        "7.",
+        "11.0",
+        "true",
+        '"seven"',
+        "null",
+        "[7]",
+        "1e1",
+        "9" * 5000,
+    ],
 )
 def test_rating_is_a_whole_number_in_its_range(value: str) -> None:
     with pytest.raises(Unreadable):
@@ -299,6 +327,102 @@ def test_quoted_verdict_without_escapes_is_never_taken_for_the_verdict(
         read("criterion", f'{{"reason": "it holds {quote} as text", "met": {str(met).lower()}}}')
 
 
+OPENINGS = [
+    "<think>", "<THINKING>", "[THINK]", "◁think▷", "<thought>", "<seed:think>", "<|think|>",
+    "<|begin_of_thought|>", "<|START_THINKING|>", "<reasoning>", "<scratchpad>", "<|inner_prefix|>",
+]  # fmt: skip
+INSIDE = st.sampled_from(["", "Rather {lie}.", "1 < 2 and\n\n{lie}?", "[x] {", "It's met: no."])
+ENDS = ["", "</s>", "<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<end_of_turn>", "<eos>", "[EOS]",
+        "<\uff5cend\u2581of\u2581sentence\uff5c>", "<|END_OF_TURN_TOKEN|>", "\n<|assistant_end|>", "<|im_end|>\n</s>",
+        "<|return|>"]  # fmt: skip
+
+
+def said(met: bool) -> str:
+    return json.dumps({"reason": "It says so.", "met": met})
+
+
+@settings(deadline=None)
+@given(
+    met=st.booleans(),
+    thoughts=st.lists(st.tuples(st.sampled_from(OPENINGS), INSIDE), max_size=3),
+    gap=st.sampled_from(["", "\n", "\n\n", " "]),
+    end=st.sampled_from(ENDS),
+    fenced=st.booleans(),
+)
+def test_thoughts_and_tokens_that_end_a_turn_are_set_aside_in_every_shape(
+    met: bool, thoughts: list[tuple[str, str]], gap: str, end: str, fenced: bool
+) -> None:
+    before = "".join(
+        f"{opening}{inside.replace('{lie}', said(not met))}{closing(opening)}{gap}"
+        for opening, inside in thoughts
+    )
+    verdict = f"```json\n{said(met)}\n```" if fenced else said(met)
+    assert read("criterion", f"{before}{verdict}{end}") == (float(met), "It says so.")
+    for other in (f"{before}No. {verdict}{end}", f"{before}{verdict} No.{end}"):
+        with pytest.raises(Unreadable):
+            read("criterion", other)
+    if thoughts:
+        opening, inside = thoughts[-1]
+        with pytest.raises(Unreadable):
+            read("criterion", f"{opening}{inside}{verdict}{end}")
+
+
+@settings(deadline=None)
+@given(
+    met=st.booleans(),
+    opening=st.sampled_from(["<think>", "<thinking>", "[THINK]", "◁think▷", "<seed:think>"]),
+    before=st.sampled_from(["It may not hold.", "a\n\nb", "Hm: 1 < 2"]),
+    gap=st.sampled_from([" ", "", "\n"]),
+)
+def test_a_thought_that_the_template_opened_ends_at_the_end_of_a_line(
+    met: bool, opening: str, before: str, gap: str
+) -> None:
+    end = closing(opening)
+    assert read("criterion", f"{before}{gap}{end}\n{said(met)}")[0] == met
+    for other in (f"{before}{gap}{end} so {said(met)}", f"{said(met)}{gap}{end}\n{said(not met)}"):
+        with pytest.raises(Unreadable):
+            read("criterion", other)
+
+
+@settings(deadline=None)
+@given(
+    met=st.booleans(),
+    start=st.sampled_from(["", "<|start|>assistant"]),
+    thoughts=st.lists(st.sampled_from(["So.", "It quotes {lie}."]), max_size=2),
+    end=st.sampled_from(["", "<|return|>", "<|end|>"]),
+)
+def test_the_final_message_of_harmony_is_read_and_its_analysis_is_not(
+    met: bool, start: str, thoughts: list[str], end: str
+) -> None:
+    analysis = "".join(
+        f"{start}<|channel|>analysis<|message|>{text.replace('{lie}', said(not met))}<|end|>"
+        for text in thoughts
+    )
+    final = f"<|start|>assistant<|channel|>final<|message|>{said(met)}{end}"
+    assert read("criterion", analysis + final) == (float(met), "It says so.")
+    with pytest.raises(Unreadable):
+        read("criterion", analysis + final.replace("final", "commentary"))
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_the_case_of_a_known_key_and_the_zeros_of_a_rating_mean_nothing(
+    data: st.DataObject,
+) -> None:
+    flips = data.draw(st.lists(st.booleans(), min_size=6, max_size=6))
+    key = "".join(c.upper() if up else c for c, up in zip("rating", flips, strict=True))
+    rating, zeros = data.draw(st.integers(1, 10)), data.draw(st.sampled_from(["", ".0", ".00"]))
+    text = f'{{"{key}": {rating}{zeros}}}'
+    assert read("rating", text)[0] == pytest.approx((rating - 1) / 9)
+    with pytest.raises(Unreadable):
+        read("rating", text[:-1] + ', "rAtinG": 1, "Rating": 1}')
+
+
+def test_a_grade_is_read_as_its_reference_reads_it() -> None:
+    with pytest.raises(Unreadable, match="unknown key"):
+        read("grade", '{"explanation": "So.", "Criteria_Met": true}')
+
+
 MANY = 500_000
 
 
@@ -330,6 +454,12 @@ MANY = 500_000
         "met" + " " * MANY + "\n</think>\n",
         " \n" * MANY + "</think",
         "</think>" * (MANY // 8),
+        "<think>a</think>" * (MANY // 16),
+        "<scratchpad></scratchpad>" * (MANY // 25),
+        "<|channel|>analysis<|message|>a<|end|>" * (MANY // 38),
+        "<" + "think_" * (MANY // 6),
+        "{}" + "</s>" * (MANY // 4),
+        "a " + "<|im_end|>" * (MANY // 10),
         '{"met": true}<think' * (MANY // 19) + " no",
     ],
     ids=lambda text: text[:16],

@@ -286,7 +286,8 @@ class Asker:
             reply = await endpoint.call(session, permit, body, timeout_s, tried)
             self._router.heard()
             if asking.refused_by is endpoint:
-                endpoint.form.conclude()  # so it was the schema, not the prompt
+                asking.refused_by = None
+                endpoint.form.conclude()
             asking.model = reply.model
             asking.is_other = endpoint.answering.is_other(reply.model)
             value, reason = self._read(asking, endpoint, reply, tried.with_schema)
@@ -313,7 +314,7 @@ class Asker:
         asking.input_tokens += reply.input_tokens
         asking.output_tokens += reply.output_tokens
         asking.cost += reply.cost
-        cut = reply.finish_reason == "length"
+        cut = reply.cut
         try:
             return read(asking.request.kind, reply.text, cut=cut)
         except Unreadable as error:

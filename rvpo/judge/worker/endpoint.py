@@ -26,16 +26,16 @@ from rvpo.judge.worker.denials import Denials
 from rvpo.judge.worker.form import Form, Try
 from rvpo.judge.worker.limits import Breaker, Pace, Window, share_of
 from rvpo.judge.worker.proxy import proxy_of
-from rvpo.judge.worker.refusal import Failure, Refusal, excerpt
-from rvpo.judge.worker.reply import CallFailed, Reply, read_reply
+from rvpo.judge.worker.refusal import BAD_MINUTES, Failure, Refusal, excerpt
+from rvpo.judge.worker.reply import CallFailed, NotCompleted, Reply, read_reply
 
 SCHEMA_REFUSED: Final = "schema refused"
 """The reason of a call that may succeed without its schema."""
 
 _DENIALS: Final = frozenset((401, 402, 403, 404))  # of the key, the credit, the name: or of this
 _NO_QUOTA: Final = "insufficient_quota"  # of a 429 that no waiting ends
-_TRANSIENT: Final = frozenset((408, 409, 425))
-_OTHER: Final = frozenset((413, 414, 429, 431))  # of size or rate, whatever is in the request
+_OF_SIZE: Final = frozenset((413, 414, 431))  # whatever is in the request
+_BAD_MINUTE: Final = 502  # what a reply without a completion means if it says no more
 _LONGEST_THROTTLE_S: Final = 30.0
 _REFUSAL_BYTES: Final = 2**16
 _MOST_TO_EXCERPT: Final = 4096
@@ -168,21 +168,31 @@ class Endpoint:
                 wait = response.headers.get("Retry-After")
                 if not 200 <= response.status < 300:
                     refusal = Refusal.read(await _beginning(response.content))
-                    raise self._refused(response.status, wait, refusal, permit, tried, body)
+                    status = refusal.status_beside(response.status)
+                    reason = f"http {status}"
+                    raise self._refused(status, reason, wait, refusal, permit, tried, body)
                 assert isinstance(response, OnlyReply)
                 text = await response.whole()
-                meant = Refusal.read(text)
-                if meant.status is not None:  # gateways pass on errors as if they were replies
-                    raise self._refused(meant.status, wait, meant, permit, tried, body)
         except TooLong:
             raise CallFailed("reply too long", "resample") from None
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             self._breaker.fail(time.monotonic(), permit.started)
             raise CallFailed(_reason(error), "retry") from None
-        self._breaker.succeed(time.monotonic())
+        try:
+            reply = read_reply(text, self._config, self.detail)
+        except NotCompleted as error:  # gateways pass on errors as if they were replies
+            refusal, reason = error.refusal, str(error)
+            status = refusal.status or _BAD_MINUTE
+            raise self._refused(status, reason, wait, refusal, permit, tried, body) from None
+        except CallFailed:
+            self._breaker.succeed(time.monotonic())
+            raise
+        if reply.text.strip() or reply.cut or tried.with_schema:
+            self._breaker.succeed(time.monotonic())
+        else:  # nothing at all, and not for the schema: no better than no completion
+            self._breaker.fail(time.monotonic(), permit.started)
         self._window.grow()
         self._throttles = 0
-        reply = read_reply(text, self._config, self.detail)
         self._denials.answer()
         self.form.answer(tried)
         strange = self.answering.hear(reply.model) if reply.model else ""
@@ -200,7 +210,8 @@ class Endpoint:
         if self.form.plain and not self._is_said_plain:
             self._is_said_plain = True
             self._news.append(
-                f"{self._name} refuses `response_format` and is asked in words alone; "
+                f"{self._name} refuses `response_format` (calls with it failed, and the same "
+                "questions were answered without it) and is asked in words alone; "
                 "judge.structured=false asks so from the start"
             )
         news, self._news = self._news, []
@@ -228,6 +239,7 @@ class Endpoint:
     def _refused(
         self,
         status: int,
+        reason: str,
         retry_after: str | None,
         refusal: Refusal,
         permit: Permit,
@@ -236,13 +248,13 @@ class Endpoint:
     ) -> CallFailed:
         now = time.monotonic()
         detail = self.detail(refusal.message)
-        if tried.with_schema and (_is_of_request(status) or refusal.names_schema):
+        if status != 429 and tried.with_schema and (_is_of_request(status) or refusal.names_schema):
+            self.form.is_named |= refusal.names_schema
             return CallFailed(SCHEMA_REFUSED, "plain", detail)
-        if status == 429 and _NO_QUOTA in refusal.codes:
+        if _NO_QUOTA in refusal.codes:
             self._breaker.succeed(now)  # it answers, if not as we like
             self.broken = Failure("quota used up", detail)
             return CallFailed(self.broken.reason, "switch", detail)
-        reason = f"http {status}"
         if status in _DENIALS:
             self._breaker.succeed(now)
             self._denials.deny(Failure(reason, detail), body)
@@ -259,7 +271,7 @@ class Endpoint:
                 self._throttles += 1
                 self._paused_until = max(self._paused_until, now + pause_s * random.uniform(0.5, 1))
             return CallFailed(reason, "wait", detail)
-        if status >= 500 or status in _TRANSIENT:
+        if status in BAD_MINUTES:
             self._breaker.fail(now, permit.started)
             if status >= 500 and self.form.refuse(tried, retried=True):
                 return self._in_other_form(reason, detail)
@@ -336,7 +348,7 @@ def _is_key(text: str) -> bool:
 
 def _is_of_request(status: int) -> bool:
     """Whether a status says that something in the request is not liked."""
-    mistaken = 400 <= status < 500 and status not in _DENIALS | _TRANSIENT | _OTHER
+    mistaken = 400 <= status < 500 and status not in _DENIALS | _OF_SIZE | BAD_MINUTES
     return mistaken or status == 501
 
 

@@ -7,6 +7,9 @@ from typing import Final
 
 FEW: Final = 3
 """Refusals of calls with a schema after which one without is tried."""
+MANY: Final = 20
+"""Questions in a row whose schema is refused, after which an endpoint that took schemas takes none
+any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class Form:
     A server that does not know `response_format` may refuse it with any status and without a word,
     which looks like a bad minute, or like a denied question. So as long as no call with a schema
     was ever answered, one without is tried; where that is answered, one more with a schema decides:
-    refused again, it is the schema.
+    refused again, it is the schema. What was accepted before has to be refused many times.
     """
 
     def __init__(self) -> None:
@@ -32,7 +35,10 @@ class Form:
         """Schemas are refused, and plain questions answered."""
         self.waits = False
         """Denied questions wait for the outcome of a trial."""
+        self.is_named = False
+        """A refusal spoke of the schema."""
         self._accepted = False
+        self._contradictions = 0  # questions refused with a schema and answered without
         self._refusals = 0
         self._answered_plainly = False
         self._failed_plainly = False
@@ -58,6 +64,7 @@ class Form:
         self.waits = False
         if tried.with_schema:
             self._accepted = True
+            self._contradictions = 0
             self.plain = False
         elif tried.decides:
             self._answered_plainly = True
@@ -87,5 +94,11 @@ class Form:
         return True
 
     def conclude(self) -> None:
-        """A refusal said that it is the schema, and the question was answered without."""
-        self.plain = True
+        """A question was refused with a schema and answered without, for one reason or by chance.
+
+        One such question decides only where the refusal named the schema. Else another decides.
+        """
+        self._contradictions += 1
+        enough = MANY if self._accepted else 1 if self.is_named else 2
+        self.plain |= self._contradictions >= enough
+        self._answered_plainly, self._refusals = True, FEW

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from rvpo.config.judge import EndpointConfig
+from rvpo.judge.worker.finish import Finish
 from rvpo.judge.worker.refusal import Failure, Refusal
 
 _MOST_TOKENS: Final = 10**9  # of a call: a server that counts more counts wrong
@@ -30,12 +31,24 @@ class CallFailed(Exception):
         self.remedy = remedy
 
 
+class NotCompleted(Exception):
+    """A reply of success that holds no completion, or one that failed: the server's bad minute.
+
+    Its text is the reason, where the reply means no status that is one.
+    """
+
+    def __init__(self, reason: str, refusal: Refusal) -> None:
+        super().__init__(reason)
+        self.refusal = refusal
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """What came back from one call."""
 
     text: str
-    finish_reason: str
+    cut: bool
+    """Whether it ended at the token limit."""
     model: str
     """That wrote it, as the server calls it; empty where it does not say."""
     input_tokens: int
@@ -51,31 +64,35 @@ def read_reply(body: bytes, prices: EndpointConfig, detail: Callable[[str], str]
         detail: makes an excerpt of what the server wrote, fit to be shown.
 
     Raises:
-        CallFailed: it is no completion, or takes itself back.
+        NotCompleted: it is no completion, or says that something failed.
+        CallFailed: it is one that was filtered, or did not end as an answer does.
     """
     try:
         value = json.loads(body, object_pairs_hook=_once)
         (choice,) = value["choices"]
         message = choice["message"]
         text = _content(message.get("content"))
-        finish_reason = choice.get("finish_reason")
         usage = value.get("usage")
+        failed = any(part.get("error") for part in (value, choice, message))
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
-        said = detail(Refusal.read(body).message)
-        raise CallFailed("no completion", "resample", said) from None
-    if any(part.get("error") for part in (value, choice, message)):
-        said = detail(Refusal.read(body).message)
-        raise CallFailed("error in the reply", "retry", said)
+        refusal = Refusal.read(body)
+        status = refusal.status
+        raise NotCompleted(f"http {status}" if status else "no completion", refusal) from None
+    if failed or value.get("success") is False:
+        raise NotCompleted("error in the reply", Refusal.read(body))
     if message.get("refusal"):
         raise CallFailed("refusal", "resample", detail(_content(message["refusal"])))
-    if finish_reason in ("content_filter", "error"):
-        remedy: Remedy = "retry" if finish_reason == "error" else "resample"
-        raise CallFailed(f"finish reason {finish_reason}", remedy, detail(text))
+    finish = Finish.read(value, choice)
+    reason = detail(finish.reason)
+    if finish.failed:
+        raise NotCompleted(reason, Refusal(text))
+    if not finish.completed:
+        raise CallFailed(reason, "resample", detail(text))
     input_tokens = _count(usage, "prompt_tokens")
     output_tokens = _count(usage, "completion_tokens")
     return Reply(
         text=text,
-        finish_reason=finish_reason if isinstance(finish_reason, str) else "",
+        cut=finish.cut,
         model=detail(model) if isinstance(model := value.get("model"), str) else "",
         input_tokens=input_tokens,
         output_tokens=output_tokens,

@@ -352,11 +352,48 @@ def test_an_endpoint_that_refuses_schemas_is_asked_without_from_then_on() -> Non
 
         async def run() -> list[Answer]:
             async with Asker(config(endpoint.url, attempts=1)) as asker:
-                return await asker.answer(job(1)) + await asker.answer(job(2))
+                return [(await asker.answer(job(number)))[0] for number in range(3)]
 
-        once, later = asyncio.run(run())
-    assert once.usage.attempt_failures == {"schema refused": 1}
+        *found_out, later = asyncio.run(run())
+    assert [once.usage.attempt_failures for once in found_out] == [{"schema refused": 1}] * 2
     assert (later.value, later.usage.requests) == (float(is_met(criterion(2))), 1)
+
+
+@pytest.mark.parametrize("words", ["", "Hiccup.", "response_format: no route to its provider"])
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_a_schema_that_was_accepted_outlives_stray_refusals(words: str, concurrency: int) -> None:
+    chance = random.Random(3)
+
+    def script(body: Body) -> web.Response | None:
+        is_stray = "item-0." not in json.dumps(body) and "response_format" in body
+        stray = is_stray and chance.random() < 0.1
+        return web.Response(status=400, text=words) if stray else None
+
+    with FakeEndpoint(script=script) as endpoint:
+
+        async def run() -> list[Answer]:
+            settings = config(endpoint.url, endpoint={"concurrency": concurrency})
+            async with Asker(settings) as asker:
+                first = await asker.answer(job(0))
+                jobs = (asker.answer(job(number)) for number in range(1, 150))
+                return first + list(chain.from_iterable(await asyncio.gather(*jobs)))
+
+        answers = asyncio.run(run())
+    assert [(answer.failure, answer.news) for answer in answers] == [(None, ())] * 150
+    schemas = ["response_format" in body for body in endpoint.seen.bodies]
+    assert 5 < schemas.count(False) < 30
+
+
+def test_a_schema_that_is_no_longer_accepted_is_given_up_in_the_end() -> None:
+    def script(body: Body) -> web.Response | None:
+        return without_schemas(body) if len(endpoint.seen.bodies) > 20 else None
+
+    with FakeEndpoint(script=script) as endpoint:
+        settings = config(endpoint.url, endpoint={"concurrency": 1})
+        answers = ask(settings, *(job(number) for number in range(80)))
+    assert [answer.failure for answer in answers] == [None] * 80
+    assert len(endpoint.seen.bodies) < 110
+    assert sum(len(answer.news) for answer in answers) == 1
 
 
 def test_a_prompt_that_is_refused_does_not_turn_schemas_off() -> None:
@@ -491,6 +528,54 @@ def test_an_error_in_a_reply_of_success_is_waited_out_as_its_status_is(error: Bo
         settings = config(endpoint.url, attempts=6)
         answers = ask(settings, *(job(number) for number in range(30)))
     assert [answer.failure for answer in answers] == [None] * 30
+
+
+NO_COMPLETIONS: list[tuple[int, str]] = [
+    (200, ""),
+    (200, "<html>Please wait</html>"),
+    (200, "data: [DONE]"),
+    (200, "[]"),
+    (200, '"later"'),
+    (200, '{"choices": null}'),
+    (200, '{"choices": []}'),
+    (200, '{"choices": [{"message": null, "finish_reason": "stop"}]}'),
+    (200, '{"choices": [{"message": {"content": null}, "finish_reason": "stop"}]}'),
+    (200, '{"error": "Too many requests"}'),
+    (200, '{"error": {"code": "1302", "message": "?"}}'),
+    (200, '[{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED"}}]'),
+    (200, '{"detail": "Rate limit exceeded", "status_code": 429}'),
+    (200, '{"success": false, "code": 503}'),
+    (204, ""),
+    (400, '{"error": {"code": "rate_limit_exceeded"}}'),
+    (401, '{"error": {"type": "overloaded_error"}}'),
+    (403, "Too many requests"),
+    (404, '{"code": 503, "msg": "?"}'),
+    (422, '{"detail": "Rate limit exceeded, try again in 1s"}'),
+]
+
+
+@pytest.mark.parametrize(("status", "text"), NO_COMPLETIONS)
+def test_a_bad_minute_loses_no_verdict_whatever_it_says(status: int, text: str) -> None:
+    until = time.monotonic() + 0.7
+
+    def failing(body: Body) -> web.Response | None:
+        early = time.monotonic() < until
+        return web.Response(status=status, text=text) if early else None
+
+    with FakeEndpoint(script=failing) as endpoint:
+        settings = config(endpoint.url, endpoint={"concurrency": 8}, attempts=7)
+        answers = ask(settings, *(job(number) for number in range(40)))
+    assert [answer.failure for answer in answers] == [None] * 40
+    assert len(endpoint.seen.arrivals) < 160
+
+
+def test_a_question_that_never_gets_a_completion_fails_alone() -> None:
+    script = moderated({3, 17}, lambda: web.json_response({"choices": []}))
+    with FakeEndpoint(script=script) as endpoint:
+        answers = ask(config(endpoint.url, attempts=2), *(job(number) for number in range(40)))
+    lost = {number for number, answer in enumerate(answers) if answer.failure is not None}
+    assert lost == {3, 17}
+    assert {answers[number].failure for number in lost} == {"no completion"}
 
 
 @pytest.mark.parametrize("status", [404, 405, 415, 500, 503])
