@@ -2,7 +2,8 @@
 
 "Does not recommend X" praises where X is a wrong option and blames where X is what was needed: the
 sentence alone cannot tell. Its title can ("Avoids X", "Overlooks X"), and so can what the other
-criteria of the rubric ask for. Where nothing tells, there is no answer.
+criteria of the rubric ask for. Where nothing tells, or title and sentence tell opposite signs,
+there is no answer: a channel that is left out costs less than one that trains backwards.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rvpo.criterion import Polarity
-from rvpo.data.rubrics.polarity import is_absence, is_statement, polarity, words
+from rvpo.data.rubrics.lexicon import words
+from rvpo.data.rubrics.polarity import is_absence, is_statement, names, polarity
 
 Source = Literal["column", "title", "wording", "rubric"]
 """What told a sign: a column of the data, the title, the sentence, or the other criteria."""
@@ -27,12 +29,13 @@ DOUBTFUL_POLARITY: Mapping[Doubtful, Polarity | None] = {
 }
 """Of an unwanted criterion that may be meant the other way round; None leaves it out."""
 
-Heading = Literal["virtue", "omission", "commission", "fault"]
-"""What a title names: something good, something left out, something done that should not be, or
-a failure that may be either."""
+Heading = Literal["virtue", "diligence", "omission", "commission", "fault"]
+"""What a title names: something avoided, an omission avoided, something left out, something done
+that should not be, or a failure that may be either."""
 
 _OF_ABSENCE: Mapping[Heading | None, Polarity] = {
     "virtue": "positive",
+    "diligence": "negative",
     "commission": "positive",
     "omission": "negative",
 }
@@ -41,9 +44,14 @@ _OF_ABSENCE: Mapping[Heading | None, Polarity] = {
 _VIRTUE = words(
     "avoid exclud exclusion. refrain steer prevent rules. ruling not. no. non- without. free."
 )
+_AVOIDED = re.compile(rf"(?:does not|doesn't)|{_VIRTUE.pattern}")
 _OMISSION = words(
     "omit omission overlook neglect ignor ignoring fail miss. misses missed missing lack "
     "incomplete insufficient inadequate forget disregard dismiss skip absence absent vague unclear"
+)
+_LEFT_OUT = re.compile(
+    r"(?:any )?(?:omi|overlook|neglect|ignor|fail|miss(?:es|ing)?\b|lack|forget|disregard|skip|"
+    r"incomplete|absence)"
 )
 _COMMISSION = words(
     "recommend suggest prescrib advis promot propos unnecessar unneeded irrelevan unrelated "
@@ -100,22 +108,36 @@ def sign(text: str, title: str = "", wanted: Sequence[str] = ()) -> Sign | None:
         wanted: sentences of the same rubric that a good response meets.
     """
     told = polarity(text)
+    by_title = _by_title(title, text, told)
+    if by_title is not None:
+        return None if told not in (None, by_title) else Sign(by_title, "title")
+    if told is not None:
+        return Sign(told, "wording")
+    by_rubric = _asked(text, wanted) if is_absence(text) else None
+    return Sign(by_rubric, "rubric") if by_rubric is not None else None
+
+
+def _by_title(title: str, text: str, told: Polarity | None) -> Polarity | None:
+    """What a sentence is worth under its title, where the two speak of the same."""
     heading = _heading(title)
+    is_shared = bool(_terms(title.lower()) & _terms(text.lower()))
     if is_absence(text):
-        if heading in _OF_ABSENCE:
-            return Sign(_OF_ABSENCE[heading], "title")
-        by_rubric = _asked(text, wanted) if told is None else None
-        if by_rubric is not None:
-            return Sign(by_rubric, "rubric")
-    elif told is None and heading is not None and is_statement(text):
-        return Sign("negative", "title")
-    return Sign(told, "wording") if told is not None else None
+        return None if heading == "diligence" and not is_shared else _OF_ABSENCE.get(heading)
+    if told is not None or heading in (None, "diligence") or not is_statement(text):
+        return None
+    if heading == "virtue":  # a statement may be the vice that the title names, or the virtue
+        return "negative" if is_shared and not _DENIAL.search(text.lower()) else None
+    # What names the thing that its title calls left out does not leave it out.
+    return None if heading == "omission" and is_shared and names(text) else "negative"
 
 
 def _heading(title: str) -> Heading | None:
     """What a title says of the response that it speaks of."""
     plain = _TITLE_START.sub("", " ".join(title.lower().replace("\u2019", "'").split()), count=1)
     first, _, rest = plain.partition(" ")
+    avoided = _AVOIDED.match(plain)
+    if avoided and _LEFT_OUT.match(plain[avoided.end() :].strip()):
+        return "diligence"
     if _VIRTUE.match(plain):
         is_part = _PART.match(rest) or rest.startswith("mention")
         return None if is_part and not _FAULTY.search(rest) else "virtue"
