@@ -75,6 +75,8 @@ def denied(text: str, rest: str) -> str | None:
         return _after_subject(text[inverted.end() :])
     if negation := _NEGATION.match(rest):
         return rest[negation.end() :]
+    if re.search(r"\b(?:no|none|not|nothing)\b[^,;]* (?:but|except|other than)\b", text):
+        return None
     if nothing := _NOTHING.match(rest):
         return nothing["deed"]
     if none := _NONE_IS.match(text):

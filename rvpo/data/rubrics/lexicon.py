@@ -138,6 +138,8 @@ MENTION = words(
     "instruction justification mention reasoning recommendation reference steps support warning"
 )
 
+# A measure of it is no error.
+COMPOUND = re.compile(r"\b(?:bias|error|mistake) (?=[a-z])")
 # Verbs of naming: what they name may be bad in the world, where it must be named.
 NAMES = words(
     "cite consider describ discuss explor includ introduc list. listed listing lists mention name. "
@@ -146,12 +148,8 @@ NAMES = words(
 )
 # What such verbs hand over: where that is an explanation or the like, it is owed.
 GIVES = words("contain gave give giving has. have. includ made. make makes making offer provid")
-# Doing these to a fault mends it.
-MENDS = words(
-    "acknowledg address answer. avoid catch caught challeng check clarif correct. corrected "
-    "correcting corrects defin detect dispel eliminat explain fix flag justif notic prevent "
-    "question refut reject remov resolv rule ruled rules spot support verif warn"
-)
+# Doing these to a fault is good, and to what is superfluous it is not.
+DWELLS = words("acknowledg address clarif defin explain")
 SUPERFLUOUS = words(
     "digress distract extra. extraneous irrelevan needless off-topic redundan repetit superfluous "
     "tangential unnecessar unneeded unrelated"

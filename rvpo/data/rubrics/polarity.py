@@ -18,8 +18,10 @@ from rvpo.data.rubrics.lexicon import (
     BAD_ADVERB,
     BAD_VERB,
     BAD_WORD,
+    COMPOUND,
     DELIVERS,
     DUE,
+    DWELLS,
     EITHER_WAY,
     FLAW,
     GIVES,
@@ -28,7 +30,6 @@ from rvpo.data.rubrics.lexicon import (
     GOOD_WORD,
     HARMFUL,
     LACKS,
-    MENDS,
     MENTION,
     NAMES,
     OF_A_TEXT,
@@ -58,7 +59,8 @@ _DEMAND = re.compile(
 )
 _IMPERATIVE = re.compile(
     r"(?:do not|don't|please|avoid|refrain|"
-    r"never (?:\w+ly )*+(?!an?\b|any\b|even\b|ever\b|once\b)\w*[^s\W] |"
+    r"never (?:\w+ly )*+(?!(?:an?|any|as|at|by|even|ever|for|in|of|on|once|quite|so|the|to)\b)"
+    r"\w*[^s\W] |"
     r"be (?:careful|sure|wary)|beware|remember|watch (?:out|for)|ideally|"
     r"preferably|it (?:is|would be) (?:important|essential|crucial|necessary|best|better|good|"
     r"helpful|ideal|preferable) (?:not )?to|"
@@ -78,8 +80,7 @@ _LEAVING = re.compile(
     r"(?P<all>(?:an?|the|any|all|its|his|her|their) )?(?P<thing>.*)"
 )
 _NONE = re.compile(r"no (?:(?:hint|sign|trace) of )?(?P<thing>.*)")
-# A measure of it is no error.
-_COMPOUND = re.compile(r"\b(?:bias|error|mistake) (?=[a-z])")
+_OWNER = re.compile(r"^[\w ,-]*?\w(?:'s|s') ")
 _PICKS = re.compile(r"answers?(?:ing)? (?:with|by|as|options?|\(?[a-h]\b\)?)")
 # Unlike "suggest that", which is as often the claim to avoid.
 _SUGGESTS_DOING = re.compile(r"suggest(?:ing)? \w+ing\b")
@@ -148,7 +149,7 @@ def polarity(text: str) -> Polarity | None:
         return _blamed(_omission("lacks " + none["thing"]))
     if (deed := told_of(text, rest)) is not None:
         return _affirmed(deed)
-    return _affirmed(rest) or _demanded(text)
+    return _affirmed(rest) or _demanded(text, rest)
 
 
 def is_absence(text: str) -> bool:
@@ -176,7 +177,8 @@ def names(text: str) -> bool:
     """Whether a sentence says that the response speaks of something, and of more than that."""
     _, rest = parts(text)
     is_short = BAD_ADVERB.search(rest) or re.search(r" (?:but|except|without)\b", rest)
-    return not is_short and (NAMES.match(rest) or EITHER_WAY.match(rest)) is not None
+    is_naming = NAMES.match(rest) or EITHER_WAY.match(rest) or TELLS.match(rest)
+    return is_naming is not None and not is_short
 
 
 def _affirmed(rest: str) -> Polarity | None:
@@ -224,12 +226,13 @@ def _praised(phrase: str) -> Polarity | None:
     return told
 
 
-def _demanded(text: str) -> Polarity | None:
+def _demanded(text: str, rest: str) -> Polarity | None:
     """A demand on a part of the answer: "The final value should have a unit"."""
     demand = re.search(r"\b(?:should|must)\b", text)
-    if demand is None or TELLS.match(text):
+    if demand is None or TELLS.match(rest):
         return None
-    return None if re.search(r"\b(?:that|which|if)\b", text[: demand.start()]) else "positive"
+    is_told = re.search(r"\b(?:according|as if|if|says?|that|which)\b", text[: demand.start()])
+    return None if is_told else "positive"
 
 
 def _deed(phrase: str) -> Quality | None:
@@ -238,6 +241,8 @@ def _deed(phrase: str) -> Quality | None:
     phrase = _without(_FILLER, phrase)
     if _leaves(phrase):
         return _omission(phrase)
+    if SPARES.match(phrase):
+        return _merit(_spared(phrase))
     if BAD_ADVERB.match(phrase) or BAD_VERB.match(phrase) or OPTIONS.search(phrase):
         return "bad"
     if adverb := GOOD_ADVERB.match(phrase):
@@ -280,7 +285,7 @@ def _thing(phrase: str) -> Quality | None:
 def _is_bad_object(phrase: str) -> bool:
     """Whether what a verb delivers is bad: "an incorrect dose", "surgery without imaging"."""
     rest = _object(phrase)
-    if MENDS.match(phrase) and not DELIVERS.match(phrase):
+    if DWELLS.match(phrase):
         return SUPERFLUOUS.search(_head(rest)) is not None
     if NAMES.match(phrase):
         found = _held(rest) == "bad" or BAD_ADVERB.search(_head(rest)) is not None
@@ -306,6 +311,8 @@ def _held(thing: str) -> Quality | None:
 
 def _leaves(phrase: str) -> bool:
     phrase = phrase.removeprefix("the ")
+    if re.match(r"leav|left", phrase) and not re.search(r"\bout\b", phrase):
+        return False
     return any(verb.match(phrase) for verb in (LACKS, OMITS, OVERLOOKS))
 
 
@@ -333,8 +340,12 @@ def _object(phrase: str) -> str:
 
 def _head(thing: str) -> str:
     """The first words, up to what tells more of it."""
-    thing = _without(_DETERMINER, thing)
-    return _COMPOUND.sub("", " ".join(_HEAD_END.split(thing, maxsplit=1)[0].split()[:4]))
+    thing = _without(_DETERMINER, _OWNER.sub("", thing, count=1))
+    return COMPOUND.sub("", " ".join(_HEAD_END.split(thing, maxsplit=1)[0].split()[:4]))
+
+
+def _merit(polarity: Polarity | None) -> Quality | None:
+    return None if polarity is None else "good" if polarity == "positive" else "bad"
 
 
 def _blamed(quality: Quality | None) -> Polarity | None:

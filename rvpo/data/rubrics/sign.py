@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rvpo.criterion import Polarity
-from rvpo.data.rubrics.lexicon import words
+from rvpo.data.rubrics.lexicon import COMPOUND, words
 from rvpo.data.rubrics.polarity import is_absence, is_statement, names, polarity
 
 Source = Literal["column", "title", "wording", "rubric"]
@@ -29,9 +29,10 @@ DOUBTFUL_POLARITY: Mapping[Doubtful, Polarity | None] = {
 }
 """Of an unwanted criterion that may be meant the other way round; None leaves it out."""
 
-Heading = Literal["virtue", "diligence", "omission", "commission", "fault"]
-"""What a title names: something avoided, an omission avoided, something left out, something done
-that should not be, or a failure that may be either."""
+Heading = Literal["virtue", "diligence", "absence", "omission", "commission", "fault"]
+"""What a title names: something avoided, an omission avoided, something that is not there ("No
+Surgery" praises, "No Dose" blames), something left out, something done that should not be, or a
+failure that may be either."""
 
 _OF_ABSENCE: Mapping[Heading | None, Polarity] = {
     "virtue": "positive",
@@ -42,15 +43,19 @@ _OF_ABSENCE: Mapping[Heading | None, Polarity] = {
 """What a sentence is worth that says something is absent, under such a title."""
 
 _VIRTUE = words(
-    "avoid exclud exclusion. refrain steer prevent rules. ruling not. no. non- without. free."
+    "avoid. avoids avoiding doesn't excludes excluding no. non- not. prevents refrain steer "
+    "without."
 )
-_AVOIDED = re.compile(rf"(?:does not|doesn't)|{_VIRTUE.pattern}")
+_RULES_OUT = re.compile(r"rul(?:es?|ing) out\b|(?:avoidance|exclusion) of\b|free (?:of|from)\b")
+_NOT_THERE = words("avoidance doesn't exclusion. free. no. non- not. without.")
+_TO_WHAT = re.compile(r"(?:(?:any|away|clear|from|of|out|the) )+")
+_AVOIDED = re.compile(rf"does not|{_RULES_OUT.pattern}|{_VIRTUE.pattern}")
 _OMISSION = words(
     "omit omission overlook neglect ignor ignoring fail miss. misses missed missing lack "
     "incomplete insufficient inadequate forget disregard dismiss skip absence absent vague unclear"
 )
 _LEFT_OUT = re.compile(
-    r"(?:any )?(?:omi|overlook|neglect|ignor|fail|miss(?:es|ing)?\b|lack|forget|disregard|skip|"
+    r"(?:any )?(?:omi|overlook|neglect|ignor|fail|miss(?:e[ds]|ing)?\b|lack|forget|disregard|skip|"
     r"incomplete|absence)"
 )
 _COMMISSION = words(
@@ -67,8 +72,8 @@ _FAULTY = words(
 )
 # Parts of an answer: a title that says they are avoided, or not there, may name a failure.
 _PART = words(
-    "acknowledg address advice answer ask citation clarif consider detail discuss evidence explain "
-    "explanation explor follow-up guidance inform instruction justif mention plan question "
+    "acknowledg address advice answer ask citation clarif commit conclu consider detail "
+    "diagnosis. discuss evidence explain explanation explor follow-up guidance inform instruction justif mention plan question "
     "rationale reason recommendation reference safety speak support talk tell treatment warn"
 )
 _TITLE_START = re.compile(r"(?:the|response|answer|correctly|properly|appropriately)\s+")
@@ -125,8 +130,9 @@ def _by_title(title: str, text: str, told: Polarity | None) -> Polarity | None:
         return None if heading == "diligence" and not is_shared else _OF_ABSENCE.get(heading)
     if told is not None or heading in (None, "diligence") or not is_statement(text):
         return None
-    if heading == "virtue":  # a statement may be the vice that the title names, or the virtue
-        return "negative" if is_shared and not _DENIAL.search(text.lower()) else None
+    if heading in ("virtue", "absence"):  # a statement may be of the vice, or of the virtue
+        is_vice = is_shared and not names(text) and not _DENIAL.search(text.lower())
+        return "negative" if is_vice else None
     # What names the thing that its title calls left out does not leave it out.
     return None if heading == "omission" and is_shared and names(text) else "negative"
 
@@ -134,13 +140,18 @@ def _by_title(title: str, text: str, told: Polarity | None) -> Polarity | None:
 def _heading(title: str) -> Heading | None:
     """What a title says of the response that it speaks of."""
     plain = _TITLE_START.sub("", " ".join(title.lower().replace("\u2019", "'").split()), count=1)
-    first, _, rest = plain.partition(" ")
-    avoided = _AVOIDED.match(plain)
-    if avoided and _LEFT_OUT.match(plain[avoided.end() :].strip()):
-        return "diligence"
-    if _VIRTUE.match(plain):
-        is_part = _PART.match(rest) or rest.startswith("mention")
-        return None if is_part and not _FAULTY.search(rest) else "virtue"
+    first, _, _ = plain.partition(" ")
+    if avoided := _AVOIDED.match(plain):
+        what = _TO_WHAT.sub("", plain[avoided.end() :].lstrip(), count=1)
+        if _LEFT_OUT.match(what):
+            return "diligence"
+        if _FAULTY.search(what):
+            return "virtue"
+        if plain.startswith("does not") or _PART.match(what) or what.startswith("mention"):
+            return None
+        return "absence" if _NOT_THERE.match(plain) else "virtue"
+    if _OMISSION.match(plain) and _FAULTY.search(COMPOUND.sub("", plain)):
+        return None
     if _OMISSION.match(plain) or re.match(r"mis\w+s\b|confuses\b|mistakes\b", plain):
         return "omission"
     if _COMMISSION.match(plain):
