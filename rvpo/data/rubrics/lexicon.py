@@ -16,23 +16,23 @@ def words(stems: str) -> re.Pattern[str]:
 
 # What a good response does: not doing it is a failure.
 GOOD_VERB = words(
-    "account acknowledg address adhere advis answer ask assess avoid calculat caution "
-    "check cite clarif clear communicat compar complet comput connect consider contrast convert "
-    "convey correct. correcting corrects cover defin deriv describ detail determin differentiat "
-    "direct discuss distinguish elaborat emphasi encourag ensur evaluat examin explain explor "
-    "express follow. following follows give gives giving guid help highlight identif illustrat "
-    "includ incorporat indicat inform instruct integrat justif label link list. listing lists "
-    "mention monitor name names naming note notes noting offer organi outlin point prevent "
-    "prioriti provid quantif reach recogni recommend refer reflect refrain relat remind respect "
-    "rule seek seeks show shows specif stress structur summari support tailor take takes "
-    "tell tells underst understand urg verif warn"
+    "account acknowledg address adhere advis answer ask assess avoid calculat caution check cite "
+    "clarif clear communicat compar complet comput connect consider contrast convert convey "
+    "correct. correcting corrects cover defin deriv describ detail determin differentiat direct "
+    "discuss distinguish elaborat emphasi encourag ensur evaluat examin explain explor express "
+    "follow. following follows give gives giving guid help highlight identif illustrat includ "
+    "incorporat indicat inform instruct integrat justif label link list. listing lists mention "
+    "monitor name names naming note notes noting offer organi outlin point prevent prioriti "
+    "provid quantif reach recogni recommend refer reflect refrain relat remind respect rule seek "
+    "seeks show shows specif stress structur summari support tailor take takes tell tells underst "
+    "understand urg verif warn"
 )
 # Of the good verbs, those that are as often about a wrong option as about what was needed.
 EITHER_WAY = words(
     "advis cite describ discuss encourag focus give gives giving identif includ indicat instruct "
-    "label link list. listed listing lists mention name. named names naming note. "
-    "noted notes noting offer point present provid recommend refer report said. say says show "
-    "shows specif state states stating suggest use uses using"
+    "label link list. listed listing lists mention name. named names naming note. noted notes "
+    "noting offer point present provid recommend refer report said. say says show shows specif "
+    "state states stating suggest use uses using"
 )
 # What follows such a verb where it was needed: a fact, or something that every answer owes.
 OWED = re.compile(
@@ -47,21 +47,20 @@ STRESSED = re.compile(r"(?:explicitly|even|specifically|at all|attempt to|try to
 OPTIONS = re.compile(r"\([a-h]\),? .*\([a-h]\)|\boptions? [a-h]\b.* (?:or|and) [a-h]\b")
 # Good verbs that deliver something, which may itself be bad ("provides incorrect doses").
 DELIVERS = words(
-    "add. added adds advis appl cite conclu contain describ discuss draw encourag focus give gives "
-    "giving includ introduc list. listed listing lists made. make makes making offer. offered "
-    "offers order. ordered orders prescrib present propos provid quot rais recommend. recommended "
-    "recommending recommends refer relied relies rely relying repeat resort spread state. stated "
-    "states stating suggest use used uses using"
+    "add. added adds advis appl cite conclu contain describ discuss draw encourag focus give "
+    "gives giving includ introduc list. listed listing lists made. make makes making offer. "
+    "offered offers order. ordered orders prescrib present propos provid quot rais recommend. "
+    "recommended recommending recommends refer relied relies rely relying repeat resort spread "
+    "state. stated states stating suggest use used uses using"
 )
 # What a bad response does: not doing it is what is asked.
 BAD_VERB = words(
     "assert. asserting asserts assum attribut blam blur breach claim conflat confus contradict "
     "delay deviat dismiss disregard distort double downplay embellish endors equat exaggerat "
-    "extrapolat fabricat fail forget generali guess hallucinat ignor implies imply "
-    "implying invent jump lack lose loses losing lost. minimi mis mistak mix muddl neglect obscur "
-    "lost. omit overcomplicat overemphasi overestimat overgenerali overlook oversimplif overstat "
-    "rambl rush scar skip speculat stray trivial underestimat undermin underplay understat "
-    "violat"
+    "extrapolat fabricat fail forget generali guess hallucinat ignor implies imply implying "
+    "invent jump lack lose loses losing lost. minimi mis mistak mix muddl neglect obscur lost. "
+    "omit overcomplicat overemphasi overestimat overgenerali overlook oversimplif overstat rambl "
+    "rush scar skip speculat stray trivial underestimat undermin underplay understat violat"
 )
 # Affirmed of a pitfall, these say what the failure is.
 ASSERTS = words(
@@ -110,9 +109,9 @@ OF_A_TEXT = words(
     "alarmist ambiguous baseless bogus circular condescen contradict digress distract erroneous "
     "exaggerat extraneous fabricated faulty fictitious hallucinat illogical inaccura incoherent "
     "incorrect invented irrelevant jargon judgmental made-up misinform mislead misquot misstate "
-    "mistak nonexistent nonsens off-topic redundan repetit rude simplistic speculat superfluous "
-    "sweeping tangential unfounded unhelpful unjustified unnecessar unneeded unproven unrelated "
-    "unscientific unsubstantiated unsupported untested unverified unwarranted wrong"
+    "mistak nonexistent nonsens off-topic outdated redundan repetit rude simplistic speculat "
+    "superfluous sweeping tangential unfounded unhelpful unjustified unnecessar unneeded unproven "
+    "unrelated unscientific unsubstantiated unsupported untested unverified unwarranted wrong"
 )
 # Things that a text holds, so that a bad word before one of them is said of the text.
 TEXT_PART = words(
@@ -142,9 +141,9 @@ MENTION = words(
 COMPOUND = re.compile(r"\b(?:bias|error|mistake) (?=[a-z])")
 # Verbs of naming: what they name may be bad in the world, where it must be named.
 NAMES = words(
-    "cite consider describ discuss explor includ introduc list. listed listing lists mention name. "
-    "named names naming note. noted notes noting outlin present. presented presents rais refer "
-    "report said. show state. stated states stating talk"
+    "cite consider describ discuss explor give given gives giving includ introduc list. listed "
+    "listing lists mention name. named names naming note. noted notes noting outlin present. "
+    "presented presents provid rais refer report said. show state. stated states stating talk"
 )
 # What such verbs hand over: where that is an explanation or the like, it is owed.
 GIVES = words("contain gave give giving has. have. includ made. make makes making offer provid")

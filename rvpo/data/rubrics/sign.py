@@ -73,8 +73,9 @@ _FAULTY = words(
 # Parts of an answer: a title that says they are avoided, or not there, may name a failure.
 _PART = words(
     "acknowledg address advice answer ask citation clarif commit conclu consider detail "
-    "diagnosis. discuss evidence explain explanation explor follow-up guidance inform instruction justif mention plan question "
-    "rationale reason recommendation reference safety speak support talk tell treatment warn"
+    "diagnosis. discuss evidence explain explanation explor follow-up guidance inform "
+    "instruction justif mention plan question rationale reason recommendation reference "
+    "safety speak support talk tell treatment warn"
 )
 _TITLE_START = re.compile(r"(?:the|response|answer|correctly|properly|appropriately)\s+")
 _DENIAL = re.compile(
