@@ -12,139 +12,59 @@ import re
 from typing import Literal
 
 from rvpo.criterion import Polarity
+from rvpo.data.rubrics.clause import denied, parts, told_of
+from rvpo.data.rubrics.lexicon import (
+    ASSERTS,
+    BAD_ADVERB,
+    BAD_VERB,
+    BAD_WORD,
+    COMPOUND,
+    DELIVERS,
+    DUE,
+    DWELLS,
+    EITHER_WAY,
+    FLAW,
+    GIVES,
+    GOOD_ADVERB,
+    GOOD_VERB,
+    GOOD_WORD,
+    HARMFUL,
+    LACKS,
+    MENTION,
+    NAMES,
+    OF_A_TEXT,
+    OMITS,
+    OPTIONS,
+    OVERLOOKS,
+    OWED,
+    RIGHTLY,
+    SPARES,
+    SPEAKS,
+    STRESSED,
+    SUPERFLUOUS,
+    TELLS,
+    TEXT_PART,
+    THAT_OFTEN_CLAIMED,
+    TOPIC,
+    VIRTUE,
+    WITHHOLDS,
+)
 
 Quality = Literal["good", "bad"]
 
 
-def words(stems: str) -> re.Pattern[str]:
-    """Matches a word that begins with one of the stems; a stem that ends in `.` is a whole word."""
-    forms = [
-        re.escape(stem[:-1]) + r"\b" if stem.endswith(".") else re.escape(stem) + r"\w*"
-        for stem in stems.split()
-    ]
-    return re.compile(r"\b(?:" + "|".join(forms) + ")")
-
-
-# What a good response does: not doing it is a failure.
-_GOOD_VERB = words(
-    "account acknowledg address adhere advis answer ask assess avoid calculat caution "
-    "check cite clarif clear communicat compar complet comput connect consider contrast convert "
-    "convey correct. correcting corrects cover defin deriv describ detail determin differentiat "
-    "direct discuss distinguish elaborat emphasi encourag ensur evaluat examin explain explor "
-    "express follow. following follows give gives giving guid help highlight identif illustrat "
-    "includ incorporat indicat inform instruct integrat justif label link list. listing lists "
-    "mention monitor name names naming note notes noting offer organi outlin point prevent "
-    "prioriti provid quantif reach recogni recommend refer reflect refrain relat remind respect "
-    "rule seek seeks show shows specif stress structur summari support tailor take takes "
-    "tell tells underst understand urg verif warn"
-)
-# Of the good verbs, those that are as often about a wrong option as about what was needed.
-_EITHER_WAY = words(
-    "advis cite describ discuss encourag focus give gives giving identif includ indicat instruct "
-    "label link list. listing lists mention name names naming note. notes noting offer point "
-    "present provid recommend refer report show shows specif state states stating suggest use uses "
-    "using"
-)
-# What follows such a verb where it was needed: a fact, or something that every answer owes.
-_OWED = re.compile(
-    r"\w+ (?:(?:on|to|about|of) )?(?:(?:the|an?|any|its?|his|her|their|clear|enough) )*"
-    r"(?:that (?!is\b)|how|why|when|whether|need|importance|risk|possib|potential|reason|warning|"
-    r"sign|symptom|side effect|adverse|information|limit|uncertain|follow-up|justif|evidence|"
-    r"explanation|next step|advice on|user to|patient to)"
-)
-_THAT_OFTEN_CLAIMED = re.compile(r"(?:suggest|stat|indicat|recommend|advis)\w* that\b")
-_STRESSED = re.compile(r"(?:explicitly|even|specifically|at all|attempt to|try to) ")
-# Answers of a multiple choice: naming several of them as right is the usual slip.
-_OPTIONS = re.compile(r"\([a-h]\),? .*\([a-h]\)|\boptions? [a-h]\b.* (?:or|and) [a-h]\b")
-# Good verbs that deliver something, which may itself be bad ("provides incorrect doses").
-_DELIVERS = words(
-    "advis appl cite conclu contain describ discuss encourag focus give gives giving includ "
-    "introduc list. listing lists make makes making offer prescrib present propos provid rais "
-    "recommend. recommending recommends refer relies rely relying spread state. states stating "
-    "suggest use uses "
-    "using"
-)
-# What a bad response does: not doing it is what is asked.
-_BAD_VERB = words(
-    "assert. asserting asserts assum attribut blam blur breach claim conflat confus contradict "
-    "delay deviat dismiss disregard distort double downplay embellish endors equat exaggerat "
-    "extrapolat fabricat fail forget generali guess hallucinat ignor implies imply "
-    "implying invent jump lack lose loses losing minimi mis mistak mix muddl neglect obscur "
-    "omit overcomplicat overemphasi overestimat overgenerali overlook oversimplif overstat "
-    "rambl rush scar skip speculat stray trivial underestimat undermin underplay understat "
-    "violat"
-)
-# Affirmed of a pitfall, these say what the failure is.
-_ASSERTS = words(
-    "advis advocat argu concentrat conclud declar encourag focus insist instruct jump prescrib "
-    "promot propos recommend. recommending recommends relies rely relying suggest tell tells "
-    "treating treats urg"
-)
-_SPARES = words("abstain avoid escap exclud. guard refrain stay. staying stays steer")
-_BAD_ADVERB = words(
-    "blindly carelessly erroneously excessively exclusively falsely improperly inaccurately "
-    "inappropriately incorrectly just. merely misleadingly mistakenly needlessly only. "
-    "overconfidently overly prematurely simply. solely too. unduly unjustifiably unnecessarily "
-    "unrealistically unsafely vaguely wrongly"
-)
-_GOOD_ADVERB = words(
-    "accurately adequately appropriately carefully clearly completely comprehensively concisely "
-    "consistently correctly effectively fully precisely properly responsibly rightly safely "
-    "sufficiently thoroughly"
-)
-# Of the good adverbs, those that praise whatever follows; the others only say how much of it.
-_RIGHTLY = words("accurately appropriately correctly properly responsibly rightly safely")
-# What an answer should talk about: avoiding that evades the question.
-_SPEAKS = words(
-    "acknowledg address answer ask clarif consider discuss elaborat explain explor inform mention "
-    "quantif recogni talk. talking talks tell warn"
-)
-_TOPIC = words(
-    "acknowledgment consideration discussion explanation issue mention question subject topic"
-)
-_WITHHOLDS = words("ceas delay discontinu postpon quit skip stop wait withh")
-_BAD_WORD = words(
-    "alarmist ambiguous arbitrary baseless biased circular conflicting confusing contradict "
-    "contraindicated dangerous disorgani erroneous error exaggerat excessive extra. "
-    "extraneous fabricated false faulty fictitious flawed generic harmful illogical "
-    "inaccura inadequate inappropriate incoherent incomplete inconsisten incorrect insensitive "
-    "insufficient invalid irrelevant jargon judgmental lacking misconcept misinform mislead "
-    "mistak nonexistent nonsens off-topic outdated over- overly premature redundan rude "
-    "simplistic speculat superficial superfluous sweeping tangential too. unclear unfounded "
-    "unhelpful unjustified unnecessar unproven unreali unrelated unsafe unscientific "
-    "unsubstantiated unsupported untested unverified unwarranted vague wrong"
-)
-_GOOD_WORD = words(
-    "accurate actionable adequate appropriate careful clear coherent complete comprehensive "
-    "concise consistent correct detailed empathetic evidence relevant safe specific sufficient "
-    "supported tailored thorough understandable well-organi"
-)
-_MENTION = words(
-    "acknowledg advice answer attempt citation citing clarification connection consideration "
-    "details discussion effort evidence example explanation guidance indication information "
-    "instruction justification mention reasoning recommendation reference steps support warning"
-)
-
-_SUBJECT = re.compile(
-    r"(?:(?:the|this|an?|any|its?|their|your|good|ideal|correct|strong|final|model's|provided|"
-    r"generated|given|assistant's)\s+)*"
-    r"(?:responses?|answers?|solutions?|explanations?|models?|assistants?|repl(?:y|ies)|outputs?|"
-    r"texts?|students?|authors?|writers?|discussions?|analys[ie]s|reasoning|derivations?|"
-    r"descriptions?|statements?|calculations?|it|they|one|you|advice)\s+(?:(?:that|which|also)\s+)?"
-)
 _DEMAND = re.compile(
     r"(?:should|shall|must|ought|needs? to|ha(?:s|ve) to|(?:is|are) (?:expected|required|supposed) "
     r"(?:not )?to|shouldn't|mustn't|ensures?|makes? sure|takes? care|guards? against)\b"
 )
 _IMPERATIVE = re.compile(
-    r"(?:do not|don't|please|avoid|refrain|never \w*[^s\W] |be (?:careful|sure|wary)|beware|"
-    r"remember|watch (?:out|for)|ideally|preferably|it (?:is|would be) (?:important|essential|"
-    r"crucial|necessary|best|better|good|helpful|ideal|preferable) (?:not )?to|"
+    r"(?:do not|don't|please|avoid|refrain|"
+    r"never (?:\w+ly )*+(?!(?:an?|any|as|at|by|even|ever|for|in|of|on|once|quite|so|the|to)\b)"
+    r"\w*[^s\W] |"
+    r"be (?:careful|sure|wary)|beware|remember|watch (?:out|for)|ideally|"
+    r"preferably|it (?:is|would be) (?:important|essential|crucial|necessary|best|better|good|"
+    r"helpful|ideal|preferable) (?:not )?to|"
     r"(?:an?|any|the) (?:good|ideal|perfect|excellent|high-quality) (?:response|answer|reply))\b"
-)
-_NEGATION = re.compile(
-    r"(?:(?:does|do|did|is|are|was|were|has|have|had|can|could|will|would)(?:n't| not| never)|"
-    r"cannot|can't|won't|not|never|at no point|nowhere|in no way)\s+"
 )
 _AUXILIARY = re.compile(r"(?:may|might|could|can|will|would|is|are|was|were|has|have|be|been)\s+")
 _FILLER = re.compile(
@@ -153,18 +73,15 @@ _FILLER = re.compile(
     r"be|being|being|then|instead)\s+"
 )
 _DETERMINER = re.compile(r"(?:an?|the|any|some|such|other|more|its|their|his|her)\s+")
-_FAILURE = re.compile(
-    r"(?:fail(?:s|ed|ing|ure)?|lack(?:s|ing)?|missing|miss(?:es)?|absence|omission|omissions|"
-    r"unable|inability|no (?:mention|discussion|reference|explanation|acknowledg\w+|warning|"
-    r"consideration|recommendation|advice)|(?:leaves|leaving) out|without|penali[sz]e\w*|deduct\w*)"
-    r"\b"
+_FAILURE = re.compile(r"(?:fail(?:s|ed|ing|ure)?|unable|inability|penali[sz]e\w*|deduct\w*)\b")
+_HARDLY = re.compile(r"(?:barely|hardly|rarely|scarcely|seldom)\s+")
+_LEAVING = re.compile(
+    r"(?:the )?(?P<verb>[\w-]+) (?:(?:out|of|from) )*"
+    r"(?P<all>(?:an?|the|any|all|its|his|her|their) )?(?P<thing>.*)"
 )
-_LEAVES_OUT = re.compile(r"(?:leaves? out|leaving out|omits?|omitting) (?P<rest>.*)")
-_NO = re.compile(
-    r"(?:contains?|containing|includes?|including|makes?|making|has|having|gives?|giving|offers?|"
-    r"provides?|providing|shows?|there (?:is|are)|introduces?) no\s+(?P<rest>.*)"
-)
-_PASSIVE = re.compile(r"\b(?:is|are|was|were|be|been)(?P<not> not| never|n't)? (?P<rest>.*)")
+_NONE = re.compile(r"no (?:(?:hint|sign|trace) of )?(?P<thing>.*)")
+_OWNER = re.compile(r"^[\w ,-]*?\w(?:'s|s') ")
+_PICKS = re.compile(r"answers?(?:ing)? (?:with|by|as|options?|\(?[a-h]\b\)?)")
 # Unlike "suggest that", which is as often the claim to avoid.
 _SUGGESTS_DOING = re.compile(r"suggest(?:ing)? \w+ing\b")
 _ADVICE = re.compile(
@@ -173,9 +90,10 @@ _ADVICE = re.compile(
 )
 _RASHLY = re.compile(r"\b(?:abruptly|suddenly|carelessly|recklessly|blindly|without|unless)\b")
 _LIGHTLY = re.compile(r"\b(?:lightly|for granted|at face value|out of (?:context|proportion))\W*$")
-# Where these are bad they are so in the world, and an answer may well be asked to talk of them.
-_HARMFUL = words("contraindicated dangerous harmful toxic unsafe")
-_HEAD_END = re.compile(r"[,;.]|\b(?:of|to|that|which|about|for|from|with|in|on|by|because|as)\b")
+_HEAD_END = re.compile(
+    r"[,;.]|\b(?:about|after|against|among|as|at|because|before|between|by|during|for|from|how|if|in|"
+    r"of|on|regarding|than|that|to|when|where|whether|which|why|with|without)\b"
+)
 _THAT_IS = re.compile(r"(?:[\w-]+ ){1,2}(?:that|which) (?:is|are|may be|could be) (?P<rest>.*)")
 _STATING = re.compile(r"(?:stating|suggesting) (?!that\b)")
 _SPARED = re.compile(r"[\w-]+ (?:clear of |away from |from |against |to )?")
@@ -208,161 +126,231 @@ def polarity(text: str) -> Polarity | None:
     Returns:
         "negative" where the sentence describes the failure, "positive" where it asks to avoid one.
     """
-    text, rest = _parts(text)
+    text, rest = parts(text)
     if penalty := _PENALTY.search(text):
         return None if penalty["not"] or "unless" in text else "negative"
     if _NO_CREDIT.match(text):
         return None if "unless" in text else "negative"
     if _IF_IT_SHOULD.match(text):
         return None
-    if (assured := _ASSURES.match(rest)) and _BAD_VERB.match(assured["deed"]):
+    if (assured := _ASSURES.match(rest)) and BAD_VERB.match(assured["deed"]):
         return "negative"
     if _FORBIDDEN.match(rest):
         return "positive"
     if _DEMAND.match(rest) or _IMPERATIVE.match(text):
         return "positive"
-    if left_out := _LEAVES_OUT.match(rest):
-        return "positive" if _is_bad_object("leaves " + left_out["rest"]) else "negative"
+    if (deed := denied(text, rest)) is not None:
+        return _opposite(_deed(deed))
+    if hardly := _HARDLY.match(rest):
+        return "negative" if _deed(rest[hardly.end() :]) == "good" else None
     if _FAILURE.match(rest):
         return "negative"
-    if _FREE.match(rest):
-        return "positive"
-    if none := _NO.match(rest):
-        return _opposite(_thing(none["rest"]))
-    if negation := _NEGATION.match(rest):
-        return _opposite(_deed(rest[negation.end() :]))
-    return _affirmed(rest) or _other_subject(text, rest)
+    if none := _NONE.match(rest):
+        return _blamed(_omission("lacks " + none["thing"]))
+    if (deed := told_of(text, rest)) is not None:
+        return _affirmed(deed)
+    return _affirmed(rest) or _demanded(text, rest)
 
 
 def is_absence(text: str) -> bool:
     """Whether a sentence says that something is not there, and nothing bad about that thing."""
-    text, rest = _parts(text)
-    if negation := _NEGATION.match(rest):
-        return _deed(rest[negation.end() :]) != "bad"
-    if passive := _PASSIVE.search(text):
-        return bool(passive["not"]) and _deed(passive["rest"]) != "bad"
-    return _SPARES.match(rest) is not None and _spared(rest) != "positive"
+    text, rest = parts(text)
+    if (deed := denied(text, rest)) is not None:
+        return _deed(deed) != "bad"
+    left = told_of(text, rest) or rest
+    if _leaves(left) and not OVERLOOKS.match(left):
+        return _omission(left) != "good"
+    return SPARES.match(rest) is not None and _spared(rest) != "positive"
 
 
 def is_statement(text: str) -> bool:
-    """Whether a sentence says what the response does, without a word for that it should or not."""
-    text, rest = _parts(text)
+    """Whether a sentence says what the response does, without a word for that it should or not, or
+    that it does so well."""
+    text, rest = parts(text)
     is_asked = _DEMAND.match(rest) or _IMPERATIVE.match(text) or _IF_IT_SHOULD.match(text)
-    is_denied = _NEGATION.match(rest) or _SPARES.match(rest) or " not " in rest or "n't " in rest
-    return not (is_asked or is_denied or _GOOD_ADVERB.match(rest) or _PENALTY.search(text))
+    is_denied = denied(text, rest) is not None or " not " in rest or "n't " in rest
+    is_denied = is_denied or SPARES.match(rest) is not None
+    return not (is_asked or is_denied or _PENALTY.search(text)) and _deed(rest) != "good"
 
 
-def _parts(text: str) -> tuple[str, str]:
-    """A sentence without what looks differ in, and what it says after its subject."""
-    text = " ".join(text.lower().replace("\u2019", "'").split()).lstrip("\"'*-\u2013 ")
-    subject = _SUBJECT.match(text)
-    return text, text[subject.end() :] if subject else text
+def names(text: str) -> bool:
+    """Whether a sentence says that the response speaks of something, and of more than that."""
+    _, rest = parts(text)
+    is_short = BAD_ADVERB.search(rest) or re.search(r" (?:but|except|without)\b", rest)
+    is_naming = NAMES.match(rest) or EITHER_WAY.match(rest) or TELLS.match(rest)
+    return is_naming is not None and not is_short
 
 
 def _affirmed(rest: str) -> Polarity | None:
     rest = _without(_AUXILIARY, rest)
     first = _without(_FILLER, rest)
-    if _BAD_ADVERB.match(first) or _BAD_VERB.match(first) or _BAD_WORD.match(first):
+    if _leaves(first):
+        return _blamed(_omission(first))
+    if BAD_ADVERB.match(first) or BAD_VERB.match(first) or BAD_WORD.match(first):
         return "negative"
-    if _SPARES.match(first):
+    if SPARES.match(first):
         return _spared(first)
-    if _GOOD_ADVERB.match(first):
+    if GOOD_ADVERB.match(first):
         return _praised(first)
-    if _DELIVERS.match(first) and _is_bad_object(first):
+    if _is_bad_object(first):
         return "negative"
-    return "negative" if _ASSERTS.match(first) else None
+    return "negative" if ASSERTS.match(first) else None
 
 
 def _spared(phrase: str) -> Polarity | None:
     """Avoiding a failure is good, avoiding a subject that matters is not."""
     deed = _without(_DETERMINER, _without(_FILLER, _SPARED.sub("", phrase, count=1)))
-    is_topic = _TOPIC.match(deed)
-    if phrase.startswith("stay") and _BAD_WORD.match(phrase.partition(" ")[2]):
+    is_topic = TOPIC.match(deed)
+    if phrase.startswith("stay") and BAD_WORD.match(phrase.partition(" ")[2]):
         return "negative"
-    if not (is_topic or _GOOD_VERB.match(deed) or _SPEAKS.match(deed) or _STATING.match(deed)):
+    if not (is_topic or GOOD_VERB.match(deed) or SPEAKS.match(deed) or _STATING.match(deed)):
         return "positive"
-    if _HARMFUL.search(deed):
+    if HARMFUL.search(deed):
         return None
     if _is_bad_object(deed):
         return "positive"
-    if _BAD_WORD.search(deed) or _BAD_ADVERB.search(deed):
+    if BAD_WORD.search(deed) or BAD_ADVERB.search(deed):
         return None
-    return "negative" if is_topic or _SPEAKS.match(deed) else None
+    return "negative" if is_topic or SPEAKS.match(deed) else None
 
 
 def _praised(phrase: str) -> Polarity | None:
     """A good adverb and what it belongs to: "clearly explains", "clearly misstates"."""
     _, _, deed = phrase.partition(" ")
     told = "negative" if _FAILURE.match(deed) else _affirmed(deed)
-    if _RIGHTLY.match(phrase):
-        is_bad = _FAILURE.match(deed) or _BAD_VERB.match(deed) or _BAD_WORD.match(deed)
+    if RIGHTLY.match(phrase):
+        is_bad = _FAILURE.match(deed) or BAD_VERB.match(deed) or BAD_WORD.match(deed)
         return None if is_bad else "positive"
-    if told is None and (_GOOD_VERB.match(deed) or _GOOD_WORD.match(deed)):
+    if told is None and (GOOD_VERB.match(deed) or GOOD_WORD.match(deed)):
         return "positive"
     return told
 
 
-def _other_subject(text: str, rest: str) -> Polarity | None:
-    """A sentence about something else than the response, such as "Side effects are not listed"."""
-    if _GOOD_VERB.match(rest) or _DELIVERS.match(rest):
+def _demanded(text: str, rest: str) -> Polarity | None:
+    """A demand on a part of the answer: "The final value should have a unit"."""
+    demand = re.search(r"\b(?:should|must)\b", text)
+    if demand is None or TELLS.match(rest):
         return None
-    if re.search(r"\b(?:should|must)\b", text):
-        return "positive"
-    passive = _PASSIVE.search(text)
-    if not passive:
-        return None
-    if passive["not"]:
-        return _opposite(_deed(passive["rest"]))
-    return _affirmed(passive["rest"])
+    is_told = re.search(r"\b(?:according|as if|if|says?|that|which)\b", text[: demand.start()])
+    return None if is_told else "positive"
 
 
 def _deed(phrase: str) -> Quality | None:
     """How good it would be to do this, or to be this."""
-    is_stressed = _STRESSED.match(phrase)
+    is_stressed = STRESSED.match(phrase)
     phrase = _without(_FILLER, phrase)
-    if _BAD_ADVERB.match(phrase) or _BAD_VERB.match(phrase) or _OPTIONS.search(phrase):
+    if _leaves(phrase):
+        return _omission(phrase)
+    if SPARES.match(phrase):
+        return _merit(_spared(phrase))
+    if BAD_ADVERB.match(phrase) or BAD_VERB.match(phrase) or OPTIONS.search(phrase):
         return "bad"
-    if adverb := _GOOD_ADVERB.match(phrase):
-        is_bad = _BAD_VERB.match(phrase[adverb.end() :].lstrip()) and not _RIGHTLY.match(phrase)
+    if adverb := GOOD_ADVERB.match(phrase):
+        is_bad = BAD_VERB.match(phrase[adverb.end() :].lstrip()) and not RIGHTLY.match(phrase)
         return "bad" if is_bad else "good"
     if _LIGHTLY.search(phrase):
         return "bad"
-    if (advice := _ADVICE.match(phrase)) and _WITHHOLDS.match(advice["deed"]):
+    if (advice := _ADVICE.match(phrase)) and WITHHOLDS.match(advice["deed"]):
         return "bad" if _RASHLY.search(advice["deed"]) else None
-    if advice and _BAD_VERB.match(advice["deed"]):
+    if advice and BAD_VERB.match(advice["deed"]):
         return "bad"
-    if _DELIVERS.match(phrase) and _is_bad_object(phrase):
+    if _is_bad_object(phrase):
         return "bad"
+    if _PICKS.match(phrase):
+        return None
     if _SUGGESTS_DOING.match(phrase):
         return "good"
-    if _EITHER_WAY.match(phrase):
-        is_fact = _OWED.match(phrase) and not _THAT_OFTEN_CLAIMED.match(phrase)
+    if GIVES.match(phrase) and MENTION.match(_object(phrase)):
+        return None if OF_A_TEXT.search(phrase) else "good"
+    if EITHER_WAY.match(phrase):
+        is_owed = OWED.match(phrase) or DUE.search(_head(_object(phrase)))
+        is_fact = is_owed and not THAT_OFTEN_CLAIMED.match(phrase)
         last = phrase.rstrip(".").rpartition(" ")[2]
-        return "good" if is_stressed or is_fact or _GOOD_ADVERB.match(last) else None
-    if _GOOD_VERB.match(phrase):
+        return "good" if is_stressed or is_fact or GOOD_ADVERB.match(last) else None
+    if GOOD_VERB.match(phrase):
         return "good"
     last = phrase.rstrip(".").rpartition(" ")[2]
-    return "good" if _GOOD_ADVERB.match(last) else _thing(phrase)
+    return "good" if GOOD_ADVERB.match(last) else _thing(phrase)
 
 
 def _thing(phrase: str) -> Quality | None:
     phrase = _without(_DETERMINER, phrase)
-    if _BAD_WORD.match(phrase):
+    if BAD_WORD.match(phrase):
         return "bad"
-    if _GOOD_WORD.match(phrase) or _MENTION.match(phrase):
+    if GOOD_WORD.match(phrase) or MENTION.match(phrase):
         return "good"
     return None
 
 
 def _is_bad_object(phrase: str) -> bool:
     """Whether what a verb delivers is bad: "an incorrect dose", "surgery without imaging"."""
+    rest = _object(phrase)
+    if DWELLS.match(phrase):
+        return SUPERFLUOUS.search(_head(rest)) is not None
+    if NAMES.match(phrase):
+        found = _held(rest) == "bad" or BAD_ADVERB.search(_head(rest)) is not None
+    elif DELIVERS.match(phrase):
+        found = (BAD_WORD.search(_head(rest)) or BAD_ADVERB.search(_head(rest))) is not None
+    else:
+        return False
+    if (that := _THAT_IS.match(rest)) and not HARMFUL.match(that["rest"]):
+        found = found or BAD_WORD.match(that["rest"]) is not None
+    return found or re.search(r" (?:without|unless) ", rest) is not None
+
+
+def _held(thing: str) -> Quality | None:
+    """How good it is that a text holds a thing; None where what is bad may be in the world."""
+    head = _head(thing)
+    if OF_A_TEXT.search(head):
+        return "bad"
+    if BAD_WORD.search(head):
+        return "bad" if TEXT_PART.search(head) else None
+    is_good = GOOD_WORD.search(head) or MENTION.search(head) or VIRTUE.search(head)
+    return "good" if is_good or DUE.search(head) else None
+
+
+def _leaves(phrase: str) -> bool:
+    phrase = phrase.removeprefix("the ")
+    if re.match(r"leav|left", phrase) and not re.search(r"\bout\b", phrase):
+        return False
+    return any(verb.match(phrase) for verb in (LACKS, OMITS, OVERLOOKS))
+
+
+def _omission(phrase: str) -> Quality | None:
+    """How good it is to leave something out: as good as the thing is bad."""
+    found = _LEAVING.match(phrase)
+    if found is None or not (thing := found["thing"].strip(" .")):
+        return "bad"
+    if OVERLOOKS.match(found["verb"]):
+        return "good" if SUPERFLUOUS.search(_head(thing)) else "bad"
+    quality = _held(thing)
+    is_bad = quality == "bad" or (LACKS.match(found["verb"]) and FLAW.search(_head(thing)))
+    if is_bad:
+        return "good"
+    if quality == "good":  # a mention of what is irrelevant
+        return None if SUPERFLUOUS.search(thing) else "bad"
+    is_due = found["all"] or OMITS.match(found["verb"])
+    return "bad" if is_due and not BAD_WORD.search(_head(thing)) else None
+
+
+def _object(phrase: str) -> str:
     _, _, rest = phrase.partition(" ")
-    rest = _without(_DETERMINER, _without(_FILLER, rest))
-    head = " ".join(_HEAD_END.split(rest, maxsplit=1)[0].split()[:4])
-    found = _BAD_WORD.search(head) or _BAD_ADVERB.search(head)
-    if (that := _THAT_IS.match(rest)) and not _HARMFUL.match(that["rest"]):
-        found = found or _BAD_WORD.match(that["rest"])
-    return bool(found or re.search(r" (?:without|unless) ", rest))
+    return _without(_DETERMINER, _without(_FILLER, rest))
+
+
+def _head(thing: str) -> str:
+    """The first words, up to what tells more of it."""
+    thing = _without(_DETERMINER, _OWNER.sub("", thing, count=1))
+    return COMPOUND.sub("", " ".join(_HEAD_END.split(thing, maxsplit=1)[0].split()[:4]))
+
+
+def _merit(polarity: Polarity | None) -> Quality | None:
+    return None if polarity is None else "good" if polarity == "positive" else "bad"
+
+
+def _blamed(quality: Quality | None) -> Polarity | None:
+    """The polarity of saying that something of this quality is done."""
+    return None if quality is None else "positive" if quality == "good" else "negative"
 
 
 def _opposite(quality: Quality | None) -> Polarity | None:

@@ -2,7 +2,8 @@
 
 "Does not recommend X" praises where X is a wrong option and blames where X is what was needed: the
 sentence alone cannot tell. Its title can ("Avoids X", "Overlooks X"), and so can what the other
-criteria of the rubric ask for. Where nothing tells, there is no answer.
+criteria of the rubric ask for. Where nothing tells, or title and sentence tell opposite signs,
+there is no answer: a channel that is left out costs less than one that trains backwards.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rvpo.criterion import Polarity
-from rvpo.data.rubrics.polarity import is_absence, is_statement, polarity, words
+from rvpo.data.rubrics.lexicon import COMPOUND, words
+from rvpo.data.rubrics.polarity import is_absence, is_statement, names, polarity
 
 Source = Literal["column", "title", "wording", "rubric"]
 """What told a sign: a column of the data, the title, the sentence, or the other criteria."""
@@ -27,23 +29,34 @@ DOUBTFUL_POLARITY: Mapping[Doubtful, Polarity | None] = {
 }
 """Of an unwanted criterion that may be meant the other way round; None leaves it out."""
 
-Heading = Literal["virtue", "omission", "commission", "fault"]
-"""What a title names: something good, something left out, something done that should not be, or
-a failure that may be either."""
+Heading = Literal["virtue", "diligence", "absence", "omission", "commission", "fault"]
+"""What a title names: something avoided, an omission avoided, something that is not there ("No
+Surgery" praises, "No Dose" blames), something left out, something done that should not be, or a
+failure that may be either."""
 
 _OF_ABSENCE: Mapping[Heading | None, Polarity] = {
     "virtue": "positive",
+    "diligence": "negative",
     "commission": "positive",
     "omission": "negative",
 }
 """What a sentence is worth that says something is absent, under such a title."""
 
 _VIRTUE = words(
-    "avoid exclud exclusion. refrain steer prevent rules. ruling not. no. non- without. free."
+    "avoid. avoids avoiding doesn't excludes excluding no. non- not. prevents refrain steer "
+    "without."
 )
+_RULES_OUT = re.compile(r"rul(?:es?|ing) out\b|(?:avoidance|exclusion) of\b|free (?:of|from)\b")
+_NOT_THERE = words("avoidance doesn't exclusion. free. no. non- not. without.")
+_TO_WHAT = re.compile(r"(?:(?:any|away|clear|from|of|out|the) )+")
+_AVOIDED = re.compile(rf"does not|{_RULES_OUT.pattern}|{_VIRTUE.pattern}")
 _OMISSION = words(
     "omit omission overlook neglect ignor ignoring fail miss. misses missed missing lack "
     "incomplete insufficient inadequate forget disregard dismiss skip absence absent vague unclear"
+)
+_LEFT_OUT = re.compile(
+    r"(?:any )?(?:omi|overlook|neglect|ignor|fail|miss(?:e[ds]|ing)?\b|lack|forget|disregard|skip|"
+    r"incomplete|absence)"
 )
 _COMMISSION = words(
     "recommend suggest prescrib advis promot propos unnecessar unneeded irrelevan unrelated "
@@ -59,9 +72,10 @@ _FAULTY = words(
 )
 # Parts of an answer: a title that says they are avoided, or not there, may name a failure.
 _PART = words(
-    "acknowledg address advice answer ask citation clarif consider detail discuss evidence explain "
-    "explanation explor follow-up guidance inform instruction justif mention plan question "
-    "rationale reason recommendation reference safety speak support talk tell treatment warn"
+    "acknowledg address advice answer ask citation clarif commit conclu consider detail "
+    "diagnosis. discuss evidence explain explanation explor follow-up guidance inform "
+    "instruction justif mention plan question rationale reason recommendation reference "
+    "safety speak support talk tell treatment warn"
 )
 _TITLE_START = re.compile(r"(?:the|response|answer|correctly|properly|appropriately)\s+")
 _DENIAL = re.compile(
@@ -100,25 +114,45 @@ def sign(text: str, title: str = "", wanted: Sequence[str] = ()) -> Sign | None:
         wanted: sentences of the same rubric that a good response meets.
     """
     told = polarity(text)
+    by_title = _by_title(title, text, told)
+    if by_title is not None:
+        return None if told not in (None, by_title) else Sign(by_title, "title")
+    if told is not None:
+        return Sign(told, "wording")
+    by_rubric = _asked(text, wanted) if is_absence(text) else None
+    return Sign(by_rubric, "rubric") if by_rubric is not None else None
+
+
+def _by_title(title: str, text: str, told: Polarity | None) -> Polarity | None:
+    """What a sentence is worth under its title, where the two speak of the same."""
     heading = _heading(title)
+    is_shared = bool(_terms(title.lower()) & _terms(text.lower()))
     if is_absence(text):
-        if heading in _OF_ABSENCE:
-            return Sign(_OF_ABSENCE[heading], "title")
-        by_rubric = _asked(text, wanted) if told is None else None
-        if by_rubric is not None:
-            return Sign(by_rubric, "rubric")
-    elif told is None and heading is not None and is_statement(text):
-        return Sign("negative", "title")
-    return Sign(told, "wording") if told is not None else None
+        return None if heading == "diligence" and not is_shared else _OF_ABSENCE.get(heading)
+    if told is not None or heading in (None, "diligence") or not is_statement(text):
+        return None
+    if heading in ("virtue", "absence"):  # a statement may be of the vice, or of the virtue
+        is_vice = is_shared and not names(text) and not _DENIAL.search(text.lower())
+        return "negative" if is_vice else None
+    # What names the thing that its title calls left out does not leave it out.
+    return None if heading == "omission" and is_shared and names(text) else "negative"
 
 
 def _heading(title: str) -> Heading | None:
     """What a title says of the response that it speaks of."""
     plain = _TITLE_START.sub("", " ".join(title.lower().replace("\u2019", "'").split()), count=1)
-    first, _, rest = plain.partition(" ")
-    if _VIRTUE.match(plain):
-        is_part = _PART.match(rest) or rest.startswith("mention")
-        return None if is_part and not _FAULTY.search(rest) else "virtue"
+    first, _, _ = plain.partition(" ")
+    if avoided := _AVOIDED.match(plain):
+        what = _TO_WHAT.sub("", plain[avoided.end() :].lstrip(), count=1)
+        if _LEFT_OUT.match(what):
+            return "diligence"
+        if _FAULTY.search(what):
+            return "virtue"
+        if plain.startswith("does not") or _PART.match(what) or what.startswith("mention"):
+            return None
+        return "absence" if _NOT_THERE.match(plain) else "virtue"
+    if _OMISSION.match(plain) and _FAULTY.search(COMPOUND.sub("", plain)):
+        return None
     if _OMISSION.match(plain) or re.match(r"mis\w+s\b|confuses\b|mistakes\b", plain):
         return "omission"
     if _COMMISSION.match(plain):

@@ -10,6 +10,7 @@ from rvpo.data.rubrics.polarity import polarity
 
 FAILURES = """\
 Does not mention that the rash may spread.
+The risk of bleeding is not mentioned.
 Does not address the patient's worry about cost.
 Doesn't ask how long the cough has lasted.
 Does not explicitly recommend a visit to a clinic.
@@ -196,7 +197,6 @@ Clearly explains the sign.
 UNTOLD = """\
 Responses do not mention hydration.
 Never mentions the emergency number.
-The risk of bleeding is not mentioned.
 Does not recommend seeing a doctor.
 Mentions the older model of the atom.
 Identifies the reaction as reversible.
@@ -246,6 +246,52 @@ def test_negating_a_bad_verb_turns_its_polarity(verb: str) -> None:
 @pytest.mark.parametrize("verb", ["address", "explain", "consider", "avoid", "acknowledge"])
 def test_fails_to_and_does_not_mean_the_same_of_a_good_verb(verb: str) -> None:
     assert polarity(f"Fails to {verb} it.") == polarity(f"Does not {verb} it.") == "negative"
+
+
+VERBS = {"mention": "mentioned", "discuss": "discussed", "list": "listed", "state": "stated"}
+BAD = ["unrelated organs", "fabricated references", "unsupported claims", "needless detail"]
+DUE = ["important side effects", "the necessary steps", "key sources"]
+UNSURE = ["the spleen", "excessive bleeding", "false positives", "dangerous side effects"]
+
+
+@settings(deadline=None)
+@given(verb=st.sampled_from(sorted(VERBS)), thing=st.sampled_from([*BAD, *DUE, *UNSURE]))
+def test_what_is_denied_has_one_sign_in_every_form(verb: str, thing: str) -> None:
+    done = VERBS[verb]
+    forms = [
+        f"Does not {verb} {thing}.",
+        f"Never once {verb}s {thing}.",
+        f"Not once does the response {verb} {thing}.",
+        f"{thing.capitalize()} are not {done}.",
+        f"{thing.capitalize()} were never even once {done}.",
+        f"None of {thing} are {done}.",
+    ]
+    right = "positive" if thing in BAD else "negative" if thing in DUE else None
+    assert {form: polarity(form) for form in forms} == dict.fromkeys(forms, right)
+
+
+OMISSIONS = ["Omits {}.", "Leaves out {}.", "Lacks {}.", "Absence of {}.", "Without {}.",
+             "{} are absent.", "{} are missing.", "{} do not appear."]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", OMISSIONS)
+def test_leaving_a_thing_out_is_as_good_as_the_thing_is_bad(form: str) -> None:
+    assert {polarity(form.format(thing)) for thing in BAD} == {"positive"}
+    assert {polarity(form.format(thing)) for thing in DUE} == {"negative"}
+    assert "positive" not in {polarity(form.format(thing)) for thing in UNSURE}
+
+
+@pytest.mark.parametrize("verb", ["Omits", "Skips", "Leaves out", "Misses", "Overlooks"])
+@pytest.mark.parametrize("none", ["no", "none of the", "not a single"])
+def test_two_negations_cancel(verb: str, none: str) -> None:
+    assert polarity(f"{verb} {none} essential step.") == "positive"
+
+
+@pytest.mark.parametrize("verb", ["Writes", "Says", "Notes", "Explains", "Holds", "Teaches"])
+@pytest.mark.parametrize("word", ["should", "should not", "must", "must not"])
+def test_demand_in_reported_speech_is_none_on_the_answer(verb: str, word: str) -> None:
+    assert polarity(f"{verb} that the dose {word} be doubled.") is None
+    assert polarity(f"The final value {word} have a unit.") == "positive"
 
 
 @settings(deadline=None)

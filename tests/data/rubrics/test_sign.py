@@ -1,8 +1,9 @@
 """What tells the sign of a pitfall. All sentences are invented.
 
 `pitfalls.txt` holds one a line: + or - (meeting it is good or bad), title, sentence, and where
-there is one another criterion of its rubric. The half whose sentences hash to an odd number was put
-away while the rule was written.
+there is one another criterion of its rubric; `negations.txt` holds more, in which what is absent or
+denied decides. The half whose sentences hash to an odd number was put away while the rule was
+written.
 """
 
 from __future__ import annotations
@@ -17,11 +18,17 @@ from hypothesis import strategies as st
 
 from rvpo.data.rubrics.sign import Sign, sign
 
-LINES = (Path(__file__).parent / "pitfalls.txt").read_text(encoding="utf-8").splitlines()
-PITFALLS = [tuple(line.split("|")) for line in LINES]
+
+def table(name: str) -> list[tuple[str, ...]]:
+    lines = (Path(__file__).parent / name).read_text(encoding="utf-8").splitlines()
+    return [tuple(line.split("|")) for line in lines]
+
+
+PITFALLS = table("pitfalls.txt")
+NEGATIONS = table("negations.txt")
 POLARITY = {"+": "positive", "-": "negative"}
 MOST_WRONG = 0.05
-MOST_UNCLEAR = 0.15
+MOST_UNCLEAR = {"pitfalls": 0.15, "negations": 0.25}
 
 
 def is_put_away(text: str) -> bool:
@@ -40,15 +47,17 @@ def test_the_table_is_large_and_balanced() -> None:
 
 
 @pytest.mark.parametrize("half", [True, False], ids=["put away", "seen"])
-def test_few_signs_are_told_wrongly(half: bool) -> None:
-    pitfalls = [row for row in PITFALLS if is_put_away(row[2]) == half]
+@pytest.mark.parametrize("name", ["pitfalls", "negations"])
+def test_few_signs_are_told_wrongly(name: str, half: bool) -> None:
+    rows = {"pitfalls": PITFALLS, "negations": NEGATIONS}[name]
+    pitfalls = [row for row in rows if is_put_away(row[2]) == half]
     found = [(POLARITY[right], told(*rest)) for right, *rest in pitfalls]
     wrong = sum(answer is not None and answer.polarity != right for right, answer in found)
     told_by = Counter(answer.told_by if answer else "nothing" for _, answer in found)
     print(f"{len(found)} pitfalls, {wrong} wrong, told by {dict(told_by)}")
     answered = len(found) - told_by["nothing"]
     assert wrong <= MOST_WRONG * answered
-    assert told_by["nothing"] <= MOST_UNCLEAR * len(found)
+    assert told_by["nothing"] <= MOST_UNCLEAR[name] * len(found)
 
 
 @pytest.mark.parametrize(
@@ -77,6 +86,26 @@ def test_bare_absence_alone_tells_nothing(text: str) -> None:
 def test_what_other_criteria_ask_for_and_deny_at_once_tells_nothing() -> None:
     asked = ["Recommends aspirin.", "Aspirin should be avoided."]
     assert sign("Does not recommend aspirin.", "", asked) is None
+
+
+@pytest.mark.parametrize("title", ["Avoids Omitting Units", "No Missing Units", "Omits Units"])
+def test_deed_that_the_title_says_is_not_left_out_is_good(title: str) -> None:
+    assert sign("Does not name the unit.", title) == Sign("negative", "title")
+    assert sign("Does not name the nerve.", "Avoids Omitting Units") is None
+
+
+@pytest.mark.parametrize(
+    ("title", "text"),
+    [
+        ("Avoids Jargon", "Explains in plain words."),
+        ("Avoids Jargon", "Uses plain words."),
+        ("Avoids Jargon", "Does not explain its terms."),
+        ("Avoids Omitting Units", "Names the unit."),
+        ("Omits Units", "Names the unit."),
+    ],
+)
+def test_title_against_a_sentence_of_another_kind_tells_nothing(title: str, text: str) -> None:
+    assert sign(text, title) is None
 
 
 @pytest.mark.parametrize("virtue", ["Avoids Aspirin", "Excludes Aspirin", "No Aspirin"])
