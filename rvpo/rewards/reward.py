@@ -174,6 +174,12 @@ class Reward:
         )
 
     def _checked(self, returned: Any, ids: Sequence[str]) -> list[Score]:
+        if inspect.iscoroutine(returned):
+            returned.close()
+            raise RewardError(
+                f"reward '{self.name}' returned a coroutine; write async def where it is defined, "
+                "also in a decorator around it"
+            )
         if not isinstance(returned, list):
             raise RewardError(
                 f"reward '{self.name}' returned a value of type {type(returned).__name__} for "

@@ -177,6 +177,14 @@ def test_a_value_that_will_not_be_read_is_one_sentence(value: Any, message: str)
     assert message in str(error.value)
 
 
+def test_a_sync_wrapper_around_an_async_reward_is_named() -> None:
+    async def later(**columns: Any) -> list[float]:
+        return [1.0] * 4
+
+    with pytest.raises(RewardError, match="returned a coroutine; write async def"):
+        score(lambda **columns: later(**columns))
+
+
 def test_an_error_without_words_is_named_by_its_type() -> None:
     def failing(**columns: Any) -> list[float]:
         raise Speechless
