@@ -44,7 +44,7 @@ from rvpo.trainer.rehearsal import (
     rehearse_saving,
     rehearse_trackers,
 )
-from rvpo.trainer.resume import open_run
+from rvpo.trainer.resume import open_run, rewind
 from rvpo.trainer.start import Start, add_start, check_inputs
 from rvpo.trainer.zero_policy import ZeroPolicy
 
@@ -107,7 +107,7 @@ def _run(config: RunConfig, resume: bool, ranks: Ranks, display: Display, consol
         if start > config.steps:
             raise ConfigError(f"steps: {config.steps} are fewer than the {start} already done")
         if ranks.is_main:
-            folder.rewind(start)
+            rewind(folder, start, display.say)
             add_start(folder, Start(date=now, step=start, inputs=dict(inputs.digests)))
         report = _build_report(config, folder, ranks, display)
         stack.callback(report.close)
@@ -301,7 +301,13 @@ def _conclude(
     console: Console,
 ) -> None:
     draw_curves(folder.metrics, inputs.score.aspects, folder.curves, title=folder.path.name)
-    if inputs.held_out:
+    lost = [s for s in (0, config.steps) if not folder.evaluation(s).exists()]
+    if inputs.held_out and lost:
+        named = " and ".join(str(folder.evaluation(step)) for step in lost)
+        console.print(
+            f"{named} is missing: no table of held-out scores", markup=False, highlight=False
+        )
+    elif inputs.held_out:
         comparisons = compare(held_out.at(0), held_out.at(config.steps), config.seed)
         write_json(folder.held_out, comparisons_json(comparisons))
         console.print(render_table(comparisons))

@@ -66,7 +66,7 @@ def _check_identities(name: str, results: Sequence[ResultFolder]) -> None:
         if changed:
             raise ConfigError(
                 f"{path} and {first[0]} differ in {', '.join(changed)}, so that scores on "
-                f"{name} cannot be compared; remove the one that is not meant"
+                f"{name} cannot be compared; move the one that is not meant elsewhere"
             )
 
 

@@ -73,8 +73,9 @@ class Run:
         for step in range(steps + 1):
             if is_due(step, every, steps) and step not in found:
                 raise CheckpointError(
-                    f"{self.folder.evaluation(step)} is missing; remove {self.folder.path} and "
-                    "give the same command again, which trains that run anew"
+                    f"{self.folder.evaluation(step)} is missing; bring it back, or move "
+                    f"{self.folder.path} elsewhere and give the same command again, which trains "
+                    "that run anew"
                 )
         return found
 

@@ -26,7 +26,8 @@ RUN = "run"
 its weights, its seed, and how many questions a batch has."""
 
 
-_ADVICE = "; remove its folder and give the same command again"
+_ADVICE = "; bring it back, or move its folder elsewhere and give the same command again"
+_REMAKE = "; move it elsewhere and give the same command again, which makes it from the samples"
 
 
 class _ScoreFile(Stored):
@@ -65,7 +66,7 @@ class ResultFolder:
             if any(self.samples.glob("*")):
                 raise CheckpointError(
                     f"{self.path} has samples, but no {self.identity.name} that says of what; "
-                    "remove the folder and give the same command again"
+                    "bring it back, or move the folder elsewhere and give the same command again"
                 )
             write_json(self.identity, wanted)
             return
@@ -81,7 +82,7 @@ class ResultFolder:
             ]
             raise ConfigError(
                 f"{self.path} holds results that differ in {', '.join(changed)}, and scores of the "
-                "two cannot be mixed; write elsewhere with --output, or remove the folder"
+                "two cannot be mixed; write elsewhere with --output, or move the folder"
             )
 
     def batch(self, number: int, prompts: Sequence[Prompt]) -> list[dict[str, Any]] | None:
@@ -104,7 +105,7 @@ class ResultFolder:
                 raise ValueError("it holds answers to other prompts")
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise CheckpointError(
-                f"{path} is damaged ({error}); remove it and give the same command again"
+                f"{path} is damaged ({error}); move it elsewhere and give the same command again"
             ) from error
         return rows
 
@@ -135,7 +136,7 @@ class ResultFolder:
         """The scores, once there are some."""
         if not self.summary.exists():
             return None
-        found = checked(_SummaryFile, _read(self.summary), self.summary, _ADVICE)
+        found = checked(_SummaryFile, _read(self.summary, _REMAKE), self.summary, _REMAKE)
         return Summary(
             scores={name: _score(score.model_dump()) for name, score in found.scores.items()},
             curves=tuple(found.curves),
@@ -176,11 +177,8 @@ def _score(found: Mapping[str, Any]) -> Score:
     return Score(**values)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = read_json(path)
-    except CheckpointError as error:
-        raise CheckpointError(f"{error}{_ADVICE}") from error
+def _read(path: Path, advice: str = _ADVICE) -> dict[str, Any]:
+    found = read_json(path, advice)
     if not isinstance(found, dict) or not isinstance(found.get(RUN, {}), dict):
-        raise damaged(path, "it is no table", _ADVICE)
+        raise damaged(path, "it is no table", advice)
     return found

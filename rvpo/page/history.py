@@ -106,10 +106,10 @@ def reward_names(arms: Sequence[Arm]) -> list[str]:
     names: dict[str, None] = {}
     for arm in arms:
         for run in arm.runs:
-            for row in run.metrics[-1:]:
-                for key in row:
-                    if key.startswith("rewards/") and key.endswith("/mean"):
-                        names[key.removeprefix("rewards/").removesuffix("/mean")] = None
+            newest = next((row for row in reversed(run.metrics) if len(row) > 1), {})
+            for key in newest:
+                if key.startswith("rewards/") and key.endswith("/mean"):
+                    names[key.removeprefix("rewards/").removesuffix("/mean")] = None
     return list(names)
 
 

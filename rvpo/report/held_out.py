@@ -125,9 +125,9 @@ class HeldOutScores:
         Raises:
             CheckpointError: it is damaged.
         """
-        advice = "; remove the run's folder to train it anew"
+        advice = "; bring it back, or move it elsewhere to go on without these scores"
         try:
-            return cls.from_json(checked(_File, read_json(path), path, advice).model_dump())
+            return cls.from_json(checked(_File, read_json(path, advice), path, advice).model_dump())
         except ValueError as error:  # of arrays that do not fit one another
             raise damaged(path, error, advice) from error
 

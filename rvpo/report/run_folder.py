@@ -23,7 +23,7 @@ from typing import IO, Any
 
 from rvpo.errors import CheckpointError, ConfigError
 from rvpo.report.record import StepRecord, finite, sample_rows
-from rvpo.report.stored import read_metrics
+from rvpo.report.stored import read_metrics, surviving_metrics
 
 _BEFORE_FIRST_STEP = {
     *("config.yaml", "provenance.json", "metrics.jsonl", "held_out", "benchmarks"),
@@ -132,10 +132,18 @@ class RunFolder:
         A run that ended before its first step holds nothing to lose and may be replaced.
 
         Raises:
-            ConfigError: the folder holds a run or other files, or is a file.
+            ConfigError: the folder holds a run or other files, is a file, or cannot be made.
         """
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"{self.path} is a file; write elsewhere: output=runs/NAME")
+        above = next(folder for folder in self.path.absolute().parents if folder.exists())
+        if not above.is_dir():
+            raise ConfigError(
+                f"{above}, in which {self.path} would be, is a file; write elsewhere: "
+                "output=runs/NAME"
+            )
+        if not self.path.exists() and not os.access(above, os.W_OK):
+            raise ConfigError(f"{above} may not be written; write elsewhere: output=runs/NAME")
         names = {path.name for path in self.path.glob("*")} - {_LOCK}
         if not names or (self.provenance.name in names and names <= _BEFORE_FIRST_STEP):
             return
@@ -238,6 +246,20 @@ class RunFolder:
         """The steps that have held-out scores, in order."""
         return sorted(steps_in(self.evaluations, "step-*.json").values())
 
+    def damaged_metrics(self, step: int) -> Path:
+        """Where `metrics.jsonl` is kept that did not hold every step up to `step`."""
+        return self.metrics.with_name(f"metrics.damaged-{step:06d}.jsonl")
+
+    def steps_told(self) -> int:
+        """The last step that anything here but a checkpoint tells of.
+
+        Raises:
+            CheckpointError: `metrics.jsonl` cannot be read.
+        """
+        dated = (self.samples, self.evaluations, self.models, *self.benchmarks.glob("*/"))
+        told = [step for folder in dated for step in steps_in(folder).values()]
+        return max([0, len(surviving_metrics(self.metrics)), *told])
+
     def read_metrics(self) -> list[dict[str, float]]:
         """The lines of `metrics.jsonl`, without a last one that a kill tore; empty if no file.
 
@@ -246,14 +268,24 @@ class RunFolder:
         """
         return read_metrics(self.metrics)
 
-    def rewind(self, step: int) -> None:
+    def rewind(self, step: int) -> list[int]:
         """Forget every step after `step`, so that a resumed run can do them again.
 
+        Returns:
+            The steps up to `step` whose line in `metrics.jsonl` is lost. Their line has nothing but
+            the step, and the file as it was stays beside it (`damaged_metrics`).
+
         Raises:
-            CheckpointError: a line of `metrics.jsonl` is damaged, or the disk is full.
+            CheckpointError: `metrics.jsonl` cannot be read, or the disk is full.
         """
-        kept = [line for line in self.read_metrics() if line["step"] <= step]
-        write_text(self.metrics, "".join(json.dumps(line) + "\n" for line in kept))
+        known = surviving_metrics(self.metrics)
+        steps = range(1, step + 1)
+        lost = [number for number in steps if number not in known]
+        if lost and self.metrics.exists():
+            with writing(self.path):
+                self.metrics.replace(self.damaged_metrics(step))
+        lines = (known.get(number, {"step": number}) for number in steps)
+        write_text(self.metrics, "".join(json.dumps(line) + "\n" for line in lines))
         dated = (self.samples, self.evaluations, self.models, *self.benchmarks.glob("*/"))
         with writing(self.path):
             for folder in dated:
@@ -261,6 +293,7 @@ class RunFolder:
                 later = (path for path, done in steps_in(folder).items() if done > step)
                 for path in (*torn, *later):
                     remove(path)
+        return lost
 
 
 class MetricsFile:

@@ -6,6 +6,7 @@ A run's folder is a place where disks fill, kills tear, editors save and people 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
@@ -65,16 +66,19 @@ class _Sample(Stored):
 _METRICS: Final = TypeAdapter(dict[Text, Number], config=ConfigDict(strict=True))
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, advice: str = "") -> Any:
     """The value in a JSON file.
+
+    Args:
+        advice: how to go on without it.
 
     Raises:
         CheckpointError: the file cannot be read, or is no JSON.
     """
     try:
-        return json.loads(_read(path))
+        return json.loads(_read(path, advice))
     except (ValueError, RecursionError) as error:
-        raise damaged(path, error) from error
+        raise damaged(path, error, advice) from error
 
 
 def checked(form: type[M], value: Any, path: Path, advice: str = "") -> M:
@@ -92,26 +96,38 @@ def checked(form: type[M], value: Any, path: Path, advice: str = "") -> M:
 def read_metrics(path: Path) -> list[dict[str, float]]:
     """The lines of a `metrics.jsonl`, without a last one that a kill tore; empty if no file.
 
+    Line N is that of step N. A step whose metrics were lost has its number alone.
+
     Raises:
         CheckpointError: another line is damaged, or is not that of the next step.
     """
-    if not path.exists():
-        return []
-    steps: list[dict[str, float]] = []
-    for number, line in enumerate(_read(path).split(b"\n")[:-1], start=1):
+    rows: list[dict[str, float]] = []
+    for number, line in enumerate(_whole_lines(path), start=1):
         try:
-            row = json.loads(line)
-            _METRICS.validate_python(row)
-            if type(row["step"]) is not int or row["step"] != number:
+            row = _metrics(line)
+            if row["step"] != number:
                 raise ValueError(f"it is not that of step {number}")
-        except (ValueError, KeyError, RecursionError) as error:
-            what = _told(error) if isinstance(error, ValidationError) else error
+        except ValueError as error:
             raise CheckpointError(
-                f"{path}, line {number} is damaged ({what}); remove the run's folder to train it "
-                "anew"
+                f'{path}, line {number} is damaged ({error}); a line {{"step": {number}}} stands '
+                "for a step without metrics, and `rvpo train --resume` writes it by itself"
             ) from error
-        steps.append({"step": row["step"], **row})
-    return steps
+        rows.append(row)
+    return rows
+
+
+def surviving_metrics(path: Path) -> dict[int, dict[str, float]]:
+    """What can still be read of a `metrics.jsonl`, by step; of two lines of a step, the first.
+
+    Raises:
+        CheckpointError: the file cannot be read at all.
+    """
+    found: dict[int, dict[str, float]] = {}
+    for line in _whole_lines(path):
+        with suppress(ValueError):
+            row = _metrics(line)
+            found.setdefault(int(row["step"]), row)
+    return found
 
 
 def read_samples(path: Path) -> list[dict[str, Any]]:
@@ -120,10 +136,10 @@ def read_samples(path: Path) -> list[dict[str, Any]]:
     Raises:
         CheckpointError: it is damaged.
     """
-    advice = "; remove it to go on without"
+    advice = "; move it elsewhere to go on without"
     try:
         # Not `splitlines`: JSON may hold Unicode's other line breaks as they are.
-        rows = [json.loads(line) for line in _read(path).decode().split("\n") if line]
+        rows = [json.loads(line) for line in _read(path, advice).decode().split("\n") if line]
     except (ValueError, RecursionError) as error:
         raise damaged(path, error, advice) from error
     for row in rows:
@@ -136,11 +152,33 @@ def damaged(path: Path, what: object, advice: str = "") -> CheckpointError:
     return CheckpointError(f"{path} is damaged ({what}){advice}")
 
 
-def _read(path: Path) -> bytes:
+def _whole_lines(path: Path) -> list[bytes]:
+    return _read(path).split(b"\n")[:-1] if path.exists() else []
+
+
+def _metrics(line: bytes) -> dict[str, float]:
+    """A line of a `metrics.jsonl`, its step first.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        row = json.loads(line)
+        _METRICS.validate_python(row)
+    except ValidationError as error:
+        raise ValueError(_told(error)) from error
+    except RecursionError as error:
+        raise ValueError(str(error)) from error
+    if type(row.get("step")) is not int or row["step"] < 1:
+        raise ValueError("it names no step")
+    return {"step": row["step"], **row}
+
+
+def _read(path: Path, advice: str = "") -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
+        raise CheckpointError(f"{path} cannot be read ({error.strerror}){advice}") from error
 
 
 def _told(error: ValidationError) -> str:

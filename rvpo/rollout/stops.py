@@ -67,8 +67,8 @@ def read_generation(path: str) -> Any:
         reason = (str(error).strip().splitlines() or [""])[0]
         raise ConfigError(
             f"model.path: the generation_config.json of {path!r} cannot be read "
-            f"({type(error).__name__}: {reason}); correct it or delete it, a run samples by its "
-            "own settings"
+            f"({type(error).__name__}: {reason}); correct it or move it elsewhere, a run "
+            "samples by its own settings"
         ) from error
 
 

@@ -55,7 +55,7 @@ class Checkpoints:
         if not complete:
             return 0
         newest = complete[-1]
-        before = f"; delete it to go on from {complete[-2]}" if complete[1:] else ""
+        before = f"; move it elsewhere to go on from {complete[-2]}" if complete[1:] else ""
         seal = self._intact(newest, before)
         if seal.ranks != self._ranks.size:
             raise CheckpointError(

@@ -108,4 +108,6 @@ def read_best(folder: RunFolder) -> Best | None:
     """
     if not folder.best_of.exists() or not folder.best.exists():
         return None
-    return checked(Best, read_json(folder.best_of), folder.best_of)
+    best = folder.best.name
+    advice = f"; bring it back, or move it and {best}/ elsewhere, and the best one is chosen anew"
+    return checked(Best, read_json(folder.best_of, advice), folder.best_of, advice)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import groupby
 from pathlib import Path
 
 from rvpo.config.diff import check_unchanged
 from rvpo.config.run import RunConfig, load_config
 from rvpo.errors import CheckpointError
+from rvpo.report.held_out import HeldOutScores
 from rvpo.report.run_folder import RunFolder, steps_in
+from rvpo.trainer.keep import read_best
 from rvpo.trainer.start import Start, read_starts
 
 
@@ -32,7 +35,8 @@ def open_run(config: RunConfig) -> tuple[RunFolder, tuple[Start, ...]]:
 
     Raises:
         ConfigError: it holds no run, or one with other settings.
-        CheckpointError: it has lost its checkpoints, may not be written, or is damaged.
+        CheckpointError: it has lost its checkpoints, may not be written, or holds a damaged file
+            that would be missed after the training.
     """
     folder = RunFolder.open(config.output)
     check_unchanged(config, folder.config)
@@ -41,15 +45,57 @@ def open_run(config: RunConfig) -> tuple[RunFolder, tuple[Start, ...]]:
             f"{folder.path} may not be written; allow it, or copy the folder and resume the copy: "
             "--config COPY/config.yaml --resume"
         )
-    every = load_config(folder.config).checkpoint.every
-    done = len(folder.read_metrics())
-    if done > every and not any(path.is_dir() for path in steps_in(folder.checkpoints)):
+    _check_checkpoints(folder)
+    read_best(folder)
+    for step in folder.evaluated():
+        HeldOutScores.read(folder.evaluation(step))
+    return folder, read_starts(folder)
+
+
+def rewind(folder: RunFolder, step: int, say: Callable[[str], None]) -> None:
+    """Make the folder that of a run which has done `step` steps.
+
+    A checkpoint is whole without the metrics of the steps before it, so that lost ones stop
+    nothing: they are missing from the curves, and that is said.
+
+    Raises:
+        CheckpointError: `metrics.jsonl` cannot be read, or the disk is full.
+    """
+    lost = folder.rewind(step)
+    if not lost:
+        return
+    kept = folder.damaged_metrics(step)
+    before = f"; the file as it was is {kept.name}" if kept.exists() else ""
+    say(
+        f"{folder.metrics} held no metrics of {_steps(lost)}, which the curves will be without"
+        f"{before}"
+    )
+
+
+def _check_checkpoints(folder: RunFolder) -> None:
+    told = folder.steps_told()
+    if any(path.is_dir() for path in steps_in(folder.checkpoints)):
+        return
+    stored = load_config(folder.config)
+    every = stored.checkpoint.every
+    done = stored.steps if folder.model.exists() else told
+    # A run saves one at its end as well, before the model.
+    if done > every or folder.model.exists():
         raise CheckpointError(
             f"{folder.path} tells of {done} steps and {folder.checkpoints} holds no checkpoint, of "
-            f"which there was one every {every}; bring them back, or start a new run: "
-            "output=runs/NAME"
+            f"which there was one every {every} and at the end; bring them back, or start a new "
+            "run: output=runs/NAME"
         )
-    return folder, read_starts(folder)
+
+
+def _steps(numbers: Sequence[int]) -> str:
+    """Such as "step 2" and "steps 2 to 4, 7"."""
+    runs = [
+        [number for _, number in run]
+        for _, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])
+    ]
+    spans = [str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs]
+    return f"step{'s' if len(numbers) > 1 else ''} {', '.join(spans)}"
 
 
 def _same(path: Path, other: Path) -> bool:

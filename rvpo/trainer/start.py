@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from rvpo.errors import CheckpointError, DataError
+from rvpo.errors import DataError
 from rvpo.report.run_folder import RunFolder, write_json
-from rvpo.report.stored import read_json
+from rvpo.report.stored import damaged, read_json
 from rvpo.trainer.digest import PROMPTS
 
 
@@ -40,15 +40,16 @@ def read_starts(folder: RunFolder) -> tuple[Start, ...]:
     """
     if not folder.provenance.exists():
         return ()
-    found = read_json(folder.provenance)
+    advice = (
+        "; bring it back, or move it elsewhere to go on without knowing whether the run's data, "
+        "model and code are still the same"
+    )
+    found = read_json(folder.provenance, advice)
     try:
         return _STARTS.validate_python(found.get("starts", ()))
     except (ValidationError, AttributeError) as error:
         first = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "it is no table"
-        raise CheckpointError(
-            f"{folder.provenance} is damaged ({first}); restore it, or remove it to go on without "
-            "knowing whether the run's data, model and code are still the same"
-        ) from error
+        raise damaged(folder.provenance, first, advice) from error
 
 
 def add_start(folder: RunFolder, new: Start) -> None:

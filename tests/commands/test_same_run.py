@@ -23,6 +23,8 @@ from rvpo.report.provenance import provenance
 from rvpo.report.run_folder import RunFolder
 from rvpo.trainer.digest import PROMPTS, _of_prompts
 from rvpo.trainer.resume import at_home, open_run
+from rvpo.trainer.digest import PROMPTS
+from rvpo.trainer.resume import at_home, open_run, rewind
 from rvpo.trainer.start import Start, add_start, check_inputs, read_starts
 from tests.configs import tiny_config
 from tests.fakes import make_prompt
@@ -303,3 +305,62 @@ def test_steps_without_the_checkpoint_they_made_are_not_thrown_away(world: Path)
         open_run(config(world))
     (folder.checkpoints / "step-000002").mkdir(parents=True)
     assert open_run(config(world))[0].path == folder.path
+
+
+def holds(folder: RunFolder, name: str) -> None:
+    path = folder.path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("{}")
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        *("model/config.json", "models/step-000003/config.json", "held_out/step-000003.json"),
+        *("samples/step-000003.rank-0.jsonl", "benchmarks/gpqa/step-000004/summary.json"),
+    ],
+)
+@pytest.mark.parametrize("metrics", [None, "", "junk\n", '{"step": 1}\n'])
+def test_whatever_tells_of_work_keeps_a_run_from_starting_over(
+    world: Path, work: str, metrics: str | None
+) -> None:
+    folder = begun(world)
+    holds(folder, work)
+    if metrics is not None:
+        folder.metrics.write_text(metrics)
+    with pytest.raises(CheckpointError, match=r"tells of \d steps and .*holds no checkpoint"):
+        open_run(config(world))
+    assert (folder.path / work).exists()
+
+
+@pytest.mark.parametrize("name", ["held_out/step-000000.json", "best.json"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "null", '{"means": 1}'])
+def test_what_the_end_needs_is_read_at_the_start(world: Path, name: str, text: str) -> None:
+    folder = begun(world)
+    folder.best.mkdir()
+    path = folder.path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    with pytest.raises(CheckpointError, match=r"is damaged .*; bring it back, or move it") as said:
+        open_run(config(world))
+    assert str(path) in str(said.value)
+    path.rename(world / path.name)
+    open_run(config(world))
+
+
+def test_lost_metrics_are_said_and_stop_nothing(world: Path) -> None:
+    folder = begun(world)
+    (folder.checkpoints / "step-000006").mkdir(parents=True)
+    folder.metrics.write_text('{"step": 1}\njunk\n{"step": 5}\n{"st')
+    open_run(config(world))
+    said: list[str] = []
+    rewind(folder, 6, said.append)
+    assert said == [
+        f"{folder.metrics} held no metrics of steps 2 to 4, 6, which the curves will be without; "
+        "the file as it was is metrics.damaged-000006.jsonl"
+    ]
+    folder.metrics.unlink()
+    rewind(folder, 1, said.append)
+    assert said[1:] == [
+        f"{folder.metrics} held no metrics of step 1, which the curves will be without"
+    ]

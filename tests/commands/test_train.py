@@ -318,7 +318,9 @@ def test_a_damaged_checkpoint_is_named_with_the_way_back(finished: Path, tmp_pat
     optimizer.write_bytes(optimizer.read_bytes()[:1000])
     further = ("--resume", f"output={run}", "steps=7")
     output = train(finished, *further, code=2)
-    assert re.search(r"step-000006 is damaged .*; delete it to go on from .*step-000004", output)
+    assert re.search(
+        r"step-000006 is damaged .*; move it elsewhere to go on from .*step-000004", output
+    )
     shutil.rmtree(newest)
     train(finished, *further)
     assert [row["step"] for row in metrics(run)] == [1, 2, 3, 4, 5, 6, 7]

@@ -68,7 +68,9 @@ def test_a_batch_that_does_not_answer_its_prompts_is_refused(
     folder: ResultFolder, damage: Callable[[ResultFolder], None]
 ) -> None:
     damage(folder)
-    with pytest.raises(CheckpointError, match=r"batch-000000\.jsonl is damaged .*; remove it"):
+    with pytest.raises(
+        CheckpointError, match=r"batch-000000\.jsonl is damaged .*; move it elsewhere"
+    ):
         folder.batch(0, PROMPTS)
 
 

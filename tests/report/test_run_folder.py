@@ -8,9 +8,12 @@ import math
 import multiprocessing
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rvpo.config.judge import BudgetConfig
 from rvpo.errors import CheckpointError, ConfigError
@@ -48,6 +51,13 @@ def write_steps(folder: RunFolder, *steps: int, ranks: int = 1) -> None:
             SampleFiles(folder, rank)(make_record(step))
         metrics(make_record(step, {"loss": step / 10}))
     metrics.close()
+
+
+def test_a_folder_below_a_file_is_refused_before_the_run(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"file, in which .*/file/a/b would be, is a file"):
+        RunFolder(tmp_path / "file" / "a" / "b").require_free()
+    RunFolder(tmp_path / "new" / "run").require_free()
 
 
 def test_a_new_run_keeps_its_settings_and_their_provenance(folder: RunFolder):
@@ -265,14 +275,59 @@ def test_a_line_torn_by_a_kill_is_dropped(folder: RunFolder, torn: bytes):
     write_steps(folder, 1, 2)
     with folder.metrics.open("ab") as file:
         file.write(torn)
-    folder.rewind(3)
+    folder.rewind(2)
     assert folder.metrics.read_text() == '{"step": 1, "loss": 0.1}\n{"step": 2, "loss": 0.2}\n'
 
 
 def test_damage_elsewhere_is_named(folder: RunFolder):
     folder.metrics.write_text('{"step": 1}\n{"st\n{"step": 3}\n')
-    with pytest.raises(CheckpointError, match=r"metrics\.jsonl, line 2 is damaged"):
-        folder.rewind(3)
+    said = r"metrics\.jsonl, line 2 is damaged .*a line \{\"step\": 2\} stands for a step without"
+    with pytest.raises(CheckpointError, match=said):
+        folder.read_metrics()
+    assert folder.rewind(3) == [2]
+    assert folder.read_metrics() == [{"step": 1}, {"step": 2}, {"step": 3}]
+
+
+JUNK = st.binary(max_size=20).filter(lambda text: b"\n" not in text) | st.sampled_from(
+    [b"junk", b"[]", b"null", b'{"step": "2"}', b'{"step": 0}', b'{"step": 1e2}', b'{"loss": 1}']
+)
+EDIT = st.tuples(st.sampled_from(["cut", "junk", "repeat", "swap"]), st.integers(0, 9), JUNK)
+
+
+def edited(lines: list[bytes], edit: tuple[str, int, bytes]) -> list[bytes]:
+    """What a full disk, an editor or a copy from elsewhere makes of a file's lines."""
+    kind, place, junk = edit
+    at = place % (len(lines) + 1)
+    match kind:
+        case "cut":
+            return lines[:at]
+        case "junk":
+            return [*lines[:at], junk, *lines[at + place % 2 :]]
+        case "repeat":
+            return [*lines, *lines[at : at + 1]]
+    return [*lines[at:], *lines[:at]]
+
+
+@given(st.integers(0, 6), st.integers(0, 6), st.lists(EDIT, max_size=4), st.binary(max_size=9))
+def test_metrics_that_do_not_fit_the_checkpoint_lose_nothing_that_is_left(
+    written: int, checkpoint: int, edits: list[tuple[str, int, bytes]], torn: bytes
+) -> None:
+    with TemporaryDirectory() as temporary:
+        folder = RunFolder.create(Path(temporary) / "run", "", {})
+        rows = {step: {"step": step, "loss": step / 10} for step in range(1, written + 1)}
+        lines = [json.dumps(row).encode() for row in rows.values()]
+        for edit in edits:
+            lines = edited(lines, edit)
+        before = b"".join(line + b"\n" for line in lines) + torn.replace(b"\n", b"")
+        folder.metrics.write_bytes(before)
+        left = {step: row for step, row in rows.items() if json.dumps(row).encode() in lines}
+        lost = folder.rewind(checkpoint)
+        steps = range(1, checkpoint + 1)
+        assert lost == [step for step in steps if step not in left]
+        assert folder.read_metrics() == [left.get(step, {"step": step}) for step in steps]
+        if lost:
+            assert folder.damaged_metrics(checkpoint).read_bytes() == before
+        assert folder.rewind(checkpoint) == []
 
 
 def test_rewinding_a_run_without_steps_is_harmless(folder: RunFolder):

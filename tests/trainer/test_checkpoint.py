@@ -189,7 +189,7 @@ def test_damage_is_named_with_the_way_back(tmp_path: Path, ranks: Ranks, number:
     damage()
     said = refusal(tmp_path, ranks)
     assert words in said
-    assert said.endswith(f"; delete it to go on from {tmp_path / 'step-000001'}")
+    assert said.endswith(f"; move it elsewhere to go on from {tmp_path / 'step-000001'}")
     for folder in tmp_path.glob("step-00000[23]"):
         shutil.rmtree(folder)
     assert restored(tmp_path, ranks) == 1
