@@ -22,8 +22,6 @@ from rvpo.errors import CheckpointError, ConfigError, DataError
 from rvpo.report.provenance import provenance
 from rvpo.report.run_folder import RunFolder
 from rvpo.trainer.digest import PROMPTS, _of_prompts
-from rvpo.trainer.resume import at_home, open_run
-from rvpo.trainer.digest import PROMPTS
 from rvpo.trainer.resume import at_home, open_run, rewind
 from rvpo.trainer.start import Start, add_start, check_inputs, read_starts
 from tests.configs import tiny_config
