@@ -156,7 +156,8 @@ def _rehearse(config: RunConfig, inputs: Inputs, ranks: Ranks, display: Display)
         try:
             rehearse_trackers(config)
             rehearse_saving(path, inputs.encoder, trusted, display.say)
-            rehearse_rewards(config, inputs.score, inputs.train, inputs.encoder)
+            for prompts in filter(None, (inputs.train, inputs.held_out)):
+                rehearse_rewards(config, inputs.score, prompts, inputs.encoder)
             if config.judge is not None and _is_judged(config, inputs):
                 display.phase("asking the judge a first question")
                 spent = rehearse_judge(config.judge, display.say)

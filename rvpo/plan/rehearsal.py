@@ -23,8 +23,7 @@ def rehearsal_findings(config: RunConfig, data: Data) -> list[Finding]:
             max_context_tokens=config.rollout.engine.max_context_tokens,
         )
         suite = RewardSuite.from_config(config.rewards)
-        prompts = (*data.train, *data.held_out)
-        suite = suite.fitted(prompts) if data.train else suite
+        suite = suite.fitted((*data.train, *data.held_out)) if data.train else suite
     except RvpoError:
         return []
     said: list[str] = []
@@ -32,7 +31,8 @@ def rehearsal_findings(config: RunConfig, data: Data) -> list[Finding]:
         rehearse_trackers(config)
         rehearse_saving(path, encoder, trusted, said.append)
         if data.train:
-            rehearse_rewards(config, suite, data.train, encoder)
+            for prompts in filter(None, (data.train, data.held_out)):
+                rehearse_rewards(config, suite, prompts, encoder)
     except RvpoError as error:
         return [Finding(_part(error), "missing", str(error))]
     notes = [Finding("model", "note", text.removeprefix("model.path: ")) for text in said]

@@ -90,7 +90,10 @@ def launch(
 def stop_signals() -> tuple[signal.Signals, ...]:
     """What asks a run to stop: a person, a scheduler, a job's time limit, a terminal that closes,
     unless whoever started it lets that pass (nohup)."""
-    asked = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    asked = (
+        *(signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2),
+        signal.SIGXCPU,
+    )
     lets_pass = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return asked if lets_pass else (*asked, signal.SIGHUP)
 

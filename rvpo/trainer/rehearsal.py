@@ -79,9 +79,9 @@ def rehearse_trackers(config: RunConfig) -> None:
 
 
 def rehearse_rewards(
-    config: RunConfig, score: RewardSuite, train: Sequence[Prompt], encoder: Encoder
+    config: RunConfig, score: RewardSuite, prompts: Sequence[Prompt], encoder: Encoder
 ) -> None:
-    """Call every reward function once, on invented answers to the first prompts of the run.
+    """Call every reward function once, on invented answers to the first of the prompts.
 
     A function that keeps something between calls meets this one before step 1. Rewards that ask a
     judge are left out.
@@ -96,9 +96,9 @@ def rehearse_rewards(
         return
     # The first of step 1; however large a step is to be, this one is small.
     few = min(_PROMPTS, config.rollout.prompts_per_step)
-    prompts = PromptStream(tuple(train), few, config.seed).at(0)
+    first = PromptStream(tuple(prompts), few, config.seed).at(0)
     size = min(_LARGEST_GROUP, config.rollout.samples_per_prompt)
-    rollout = invented(prompts, encoder, size)
+    rollout = invented(first, encoder, size)
     try:
         replace(score, rewards=functions).begin().collect(rollout)
     except RewardError as error:

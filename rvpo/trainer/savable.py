@@ -50,8 +50,8 @@ def _refusal(saved: Any) -> str | None:
         try:
             saved.save_pretrained(folder)
         except Exception as error:  # settings of any type meet code that expects others
-            lines = [line.strip(" -`") for line in str(error).splitlines() if line.strip()]
-            return "; ".join(lines[:2]) or type(error).__name__
+            lines = [line.strip(" -") for line in str(error).splitlines() if line.strip()]
+            return " ".join(lines[:2]) or type(error).__name__
     return None
 
 

@@ -133,7 +133,13 @@ def test_nothing_a_rank_started_outlives_it(tmp_path: Path, marks: Path) -> None
     wait_for(lambda: all(is_gone(child) for child in children), seconds=5)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+STOPS = [
+    *(signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
+    *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU),
+]
+
+
+@pytest.mark.parametrize("number", STOPS)
 def test_a_signal_reaches_every_rank_once_and_their_end_is_awaited(
     tmp_path: Path, marks: Path, number: signal.Signals
 ) -> None:
