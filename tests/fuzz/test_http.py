@@ -37,6 +37,14 @@ HEADERS = [
     "Transfer-Encoding: chunked", "Content-Length: 7", "Trailer: X",
 ]  # fmt: skip
 
+NO_ENDS = [
+    "error", "content_filter", "SAFETY", "sensitive", "RECITATION", "tool_calls", "abort", "x", 7,
+]  # fmt: skip
+NO_COMPLETIONS: list[Any] = [
+    {"error": "Too many requests"}, [{"error": {"code": 503}}], {"detail": "Overloaded"}, "later",
+    {"choices": None}, {"choices": []}, {"choices": [{"message": None}]}, None, {"error": {}},
+]  # fmt: skip
+
 
 def truth(body: dict[str, Any], chance: random.Random) -> dict[str, Any]:
     """A reply that means its verdict."""
@@ -49,9 +57,15 @@ def no_verdict(body: dict[str, Any], chance: random.Random) -> bytes:
     value = lie(body)
     choice = value["choices"][0]
     text = json.dumps(value).encode()
-    match chance.randrange(9):
+    match chance.randrange(12):
         case 0:
-            choice["finish_reason"] = chance.choice(["error", "content_filter"])
+            choice["finish_reason"] = chance.choice(NO_ENDS)
+        case 9:
+            choice["content_filter_results"] = {"hate": {"filtered": True}}
+        case 10:
+            return json.dumps(chance.choice(NO_COMPLETIONS)).encode()
+        case 11:
+            value["success"] = False
         case 1:
             choice["message"]["refusal"] = "No."
         case 2:

@@ -65,10 +65,13 @@ def created(body: Body) -> bytes:
     return reply(body).replace(b"200 OK", b"201 Created", 1)
 
 
+def ended(value: Body, finish_reason: str) -> Body:
+    value["choices"][0]["finish_reason"] = finish_reason
+    return value
+
+
 def filtered(body: Body) -> bytes:
-    value = lie(body)
-    value["choices"][0]["finish_reason"] = "content_filter"
-    return http_json(value)
+    return http_json(ended(lie(body), "content_filter"))
 
 
 def refused(body: Body) -> bytes:
@@ -140,10 +143,24 @@ ANSWERS: Final[Mapping[str, Callable[[], Answering]]] = {
         f"response_format refused with {s}, no body": lambda s=s: refuses_schemas(f"{s} No")
         for s in (404, 405, 415, 500, 503)
     },
+    **{
+        f"{text}, for a second": lambda text=text, status=status: fails_at_first(
+            http(text.encode(), status)
+        )
+        for text, status in (
+            ('{"error": "Too many requests"}', "200 OK"),
+            ('{"choices": []}', "200 OK"),
+            ("<html>Please wait", "200 OK"),
+            ('{"error": {"code": "rate_limit_exceeded"}}', "403 No"),
+        )
+    },
     "201": lambda: created,
     "content_filter beside a lie, one in 10": lambda: lies_to_some(filtered),
     "error beside a lie, one in 10": lambda: lies_to_some(
         lambda body: http_json(lie(body, error={"message": "no"}))
+    ),
+    "finish_reason SAFETY beside a lie, one in 10": lambda: lies_to_some(
+        lambda body: http_json(ended(lie(body), "SAFETY"))
     ),
     "refusal beside a lie, one in 10": lambda: lies_to_some(refused),
     "two choices that lie, one in 10": lambda: lies_to_some(doubled),

@@ -333,7 +333,8 @@ OPENINGS = [
 ]  # fmt: skip
 INSIDE = st.sampled_from(["", "Rather {lie}.", "1 < 2 and\n\n{lie}?", "[x] {", "It's met: no."])
 ENDS = ["", "</s>", "<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<end_of_turn>", "<eos>", "[EOS]",
-        "<\uff5cend\u2581of\u2581sentence\uff5c>", "<|END_OF_TURN_TOKEN|>", "\n<|assistant_end|>", "<|im_end|>\n</s>",
+        "<\uff5cend\u2581of\u2581sentence\uff5c>", "<|END_OF_TURN_TOKEN|>", 
+        "\n<|assistant_end|>", "<|im_end|>\n</s>",
         "<|return|>"]  # fmt: skip
 
 

@@ -89,6 +89,8 @@ def test_an_address_without_a_judge_stops_the_run() -> None:
         lambda: web.Response(status=429),
         lambda: web.Response(status=503, text="busy"),
         lambda: web.Response(status=500),
+        lambda: web.json_response({"error": {"code": "rate_limit_exceeded"}}, status=403),
+        lambda: web.json_response({"error": "Too many requests"}),
         lambda: web.json_response(completion("I like it.")),
         lambda: web.json_response(completion("")),
     ],

@@ -187,6 +187,11 @@ class Endpoint:
         except CallFailed:
             self._breaker.succeed(time.monotonic())
             raise
+        self._learn(reply, permit, tried)
+        return reply
+
+    def _learn(self, reply: Reply, permit: Permit, tried: Try) -> None:
+        """A call was answered."""
         if reply.text.strip() or reply.cut or tried.with_schema:
             self._breaker.succeed(time.monotonic())
         else:  # nothing at all, and not for the schema: no better than no completion
@@ -203,7 +208,6 @@ class Endpoint:
             )
         if reply.input_tokens or reply.output_tokens:
             permit.used = reply.input_tokens + reply.output_tokens
-        return reply
 
     def news(self) -> tuple[str, ...]:
         """Sentences on what it does that was not asked of it, each handed out once."""
