@@ -94,7 +94,7 @@ def masked(text: str) -> str:
 def holds_secret(value: Any) -> bool:
     """Whether text, or a table or list at any depth, holds what looks like a key or is named so.
 
-    Stricter than `places_of_secrets`: for what is sent to others, `{variable: NAME}` included.
+    Stricter than `without_secrets`: for what is sent to others, `{variable: NAME}` included.
     """
     match value:
         case str():
