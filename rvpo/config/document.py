@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from rvpo.config.secret import is_secret_name
+from rvpo.config.secret_name import is_secret_name
 from rvpo.config.yaml_file import LONGEST, add_rules, load, reason
 from rvpo.errors import ConfigError
 

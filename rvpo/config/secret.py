@@ -5,74 +5,70 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any, Final
+from urllib.parse import unquote
 
+from rvpo.config.key_form import KEY, PART_OF_KEY
+from rvpo.config.secret_name import (
+    is_maybe_name,
+    is_often_name,
+    is_secret_name,
+    readable,
+    snake,
+)
 from rvpo.config.variable import is_variable
 
 Path = tuple[str | int, ...]
 
-_OWNERS: Final = (
-    "api|access|auth|oauth2?|bearer|secret|private|account|admin|master|signing|encryption|license"
-    "|service|subscription|deploy|personal|refresh|login|hf|hub|huggingface|github|gitlab|git|slack"
-    "|wandb|openai|anthropic|claude|azure|google|gemini|mistral|groq|cohere|nvidia|deepseek|xai"
-    "|openrouter|together|fireworks|aws|gcp|serper|tavily|brave|perplexity|replicate|judge"
+_SCHEME: Final = re.compile(r"(?:Bearer|Basic|Token|ApiKey)\s+\S+", re.IGNORECASE)
+_ASSIGNED: Final = re.compile(
+    r"(?<![\w.-])(?P<dashes>--?)?(?P<name>[^\W\d][\w.-]*)(?P<sign>=|:\s+|\s+)(?=(?P<value>[^\s&;,'\"]+))"
 )
-_NAME: Final = re.compile(
-    rf"""
-    (?: .*(?:password|passwd|passphrase|passcode|pwd|secret|credential|authorization)s?
-      | .*api_?keys? | (?:.*_)?(?:pass|auth|jwt|bearer|cookies?)
-      | token | (?:.*_)?(?:(?:{_OWNERS})_?(?:key|token)s?|session_?tokens?|access_key_id)
-    )
-    (?:_(?:value|text|string|header))? _?\d*
+_WHOLE_LINE: Final = re.compile(
+    r"^[ \t]*(?:export[ \t]+)?(?P<name>[^\W\d][\w.-]*(?:[ ][\w.-]+){0,2})[ \t]*[:=][ \t]*"
+    r"(?P<value>\S+)[ \t]*$",
+    re.MULTILINE,
+)
+_QUOTED: Final = re.compile(
+    # "name": "value" of JSON and of Python, 'Name: value' of a header, <name>value</name>.
+    r"""
+    (?P<q>["'`])(?P<name>[^\W\d][\w.\ -]{0,60}?)(?P=q)
+      \s*(?::|=>|=)\s*(?P<quote>["'`]?)(?P<value>[^\s"'`,}\]]+)
+    | (?P<q2>["'`])\s*(?P<name2>[^\W\d][\w.-]*)
+      \s*:\s*(?P<value2>(?:[A-Za-z]+\s+)?[^\s"'`]+)\s*(?P=q2)
+    | <(?P<name3>[^\W\d][\w.:-]*+)[^<>]*+>\s*(?P<value3>[^<\s]+)\s*</
     """,
     re.VERBOSE,
 )
-"""Names whose values are secrets whatever they are; `max_tokens` and `primary_key` are none."""
-_MAYBE_NAME: Final = re.compile(
-    r"(?:.*_)?(?:\w*key|\w*token|auth\w*|cred\w*|pat|sas|sig|signature|session|login|code)s?_?\d*"
-)
-"""Names whose values are secrets where they look drawn at random."""
-
-# Prefixes by which vendors let keys be found, and how much follows at least.
-_FORMS: Final = r"""
-    (?<![A-Za-z0-9])(?:
-        (?:sk|pplx|xai|csk|pa|tvly|fc|key|ms)-(?=[\w-]*[\dA-Z])[\w-]{16,}
-      | (?:sk|gsk|r8|fw|rk|pk|jina|lin_api|ntn|secret|esecret|figd|dop_v1|doo_v1|tgp_v1|wandb_v1)
-        _(?=\w*\d)\w{16,}
-      | hf_[A-Za-z0-9]{20,} | hf_(?=\w*\d)\w{16,} | api_org_\w{16,}
-      | nvapi-[\w-]{10,} | AIza[\w-]{20,} | ya29\.[\w-]{10,} | GOCSPX-[\w-]{10,}
-      | gh[opsur]_\w{10,} | github_pat_\w{10,}
-      | gl(?:pat|dt|rt|cbt|ptt|ft|soat|imt|agent)-[\w-]{10,}
-      | xox[a-z]-(?=[\w-]*\d)[\w-]{8,} | xapp-(?=[\w-]*\d)[\w-]{10,}
-      | (?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{12,} | npm_[A-Za-z0-9]{20,} | pypi-[\w-]{20,}
-      | dckr_(?:pat|oat)_[\w-]{10,} | hv[sb]\.[\w-]{16,} | dapi[0-9a-f]{24,} | PMAK-[\w-]{20,}
-      | SG\.[\w-]{10,}\.[\w-]{10,} | shp(?:at|ca|pa|ss)_\w{16,} | whsec_[\w+/=]{16,}
-      | ATATT3[\w=-]{16,} | \d{8,10}:AA[\w-]{30,} | AGE-SECRET-KEY-\w{16,}
-      | eyJ[\w-]{8,}\.eyJ[\w-]{8,}(?:\.[\w-]*)?
-    )
-  | -----BEGIN[ ](?:[A-Z0-9]+[ ])*PRIVATE[ ]KEY
-  | hooks\.slack\.com/services/\w+/\w+/\w+
-  | (?<![\w+.-])[A-Za-z][\w+.-]{0,30}://[^\s/?\#@:]*:[^\s/?\#@]+@ | https?://[^\s/?\#@]+@
-"""
-_FORM: Final = re.compile(_FORMS, re.VERBOSE)
-_SHOWN: Final = re.compile(
-    # Dots and stars: servers repeat keys with a part hidden.
-    rf"{_FORMS} | (?<![A-Za-z0-9])(?:(?:sk|pplx|xai|nvapi)-[\w*.-]{{8,}}|(?:gsk|sk|r8)_\w{{16,}})"
-    r" | Bearer\s+\S+",
-    re.VERBOSE,
-)
-_SCHEME: Final = re.compile(r"(?:Bearer|Basic|Token|ApiKey)\s+\S+", re.IGNORECASE)
-_ASSIGNED: Final = re.compile(
-    r"(?<![\w.-])(?P<dashes>--?)?(?P<name>[A-Za-z][\w.-]*)(?P<sign>=|:\s+|\s+)(?=(?P<value>[^\s&;,'\"]+))"
-)
-_BASE64: Final = re.compile(r"[A-Za-z0-9_+/-]{24,}={0,2}")
+_CODE: Final = re.compile(r"[A-Za-z0-9_+/-]{12,}={0,2}")
+_LOGIN: Final = re.compile(r"[A-Za-z][\w.@+-]*:[^\s:]{4,}")
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _RUN: Final = re.compile(r"[A-Za-z0-9+]{16,}")
-_LONGEST_NAME: Final = 200
-_PLACEHOLDERS: Final = ("<", "{", "[", "$", "*", "(")
+_PATH: Final = re.compile(r"(?:~|\.{0,2})/[\w ./-]*|[A-Za-z]:\\[\w .\\-]*")
+_DRAWN: Final = re.compile(r"(?=\S*\d)(?=\S*[A-Za-z])[^\s/]{6,}")
+_SPECIAL: Final = re.compile(r"<[A-Za-z/|_ -]{1,40}>|</?s>")
+_PLACEHOLDERS: Final = ("<", "{", "[", "$", "*", "(", ")", "%", "\\", "...", "…")
+_STAND_INS: Final = frozenset(
+    [
+        *(
+            "string",
+            "str",
+            "text",
+            "integer",
+            "int",
+            "number",
+            "float",
+            "boolean",
+            "bool",
+            "object",
+        ),
+        *("array", "null", "none", "true", "false", "yes", "no", "required", "optional", "value"),
+        *("xxx", "redacted", "hidden"),
+    ]
+)
 
 
 def without_secrets(document: Any) -> Any:
@@ -89,22 +85,20 @@ def without_secrets(document: Any) -> Any:
 
 def masked(text: str) -> str:
     """The text with everything replaced that has the form of a key."""
-    return _SHOWN.sub("[key]", text)
-
-
-def mentions_secret(text: str) -> bool:
-    """Whether some word of a text that may be of any form names a secret."""
-    return any(map(is_secret_name, re.findall(r"[\w-]+", text)))
+    shown = PART_OF_KEY.sub("[key]", text)
+    plain = readable(shown)
+    # What was put between the characters of a key must not show it.
+    return PART_OF_KEY.sub("[key]", plain) if PART_OF_KEY.search(plain) else shown
 
 
 def holds_secret(value: Any) -> bool:
     """Whether text, or a table or list at any depth, holds what looks like a key or is named so.
 
-    Stricter than `places_of_secrets`: for what is sent to others, `{variable: NAME}` included.
+    Stricter than `without_secrets`: for what is sent to others, `{variable: NAME}` included.
     """
     match value:
         case str():
-            return _SHOWN.search(value) is not None or _is_secret(value)
+            return PART_OF_KEY.search(readable(value)) is not None or _is_secret(value)
         case dict():
             return any(
                 is_secret_name(name) or holds_secret(name) or holds_secret(entry)
@@ -114,11 +108,6 @@ def holds_secret(value: Any) -> bool:
             return any(map(holds_secret, value))
         case _:
             return False
-
-
-def is_secret_name(name: Any) -> bool:
-    """`api_key`, `clientSecret` and `X-Auth-Token` are; `max_tokens` and `tokenizer` are not."""
-    return isinstance(name, str) and _NAME.fullmatch(_snake(name)) is not None
 
 
 def _refusal(path: Path) -> str:
@@ -139,9 +128,7 @@ def _places(value: Any, path: Path) -> Iterator[Path]:
     if isinstance(value, bytes):
         value = value.decode("latin-1")
     if isinstance(value, str):
-        if _is_secret(value) or (
-            path and _is_maybe_name(_last_name(path)) and _looks_random(value)
-        ):
+        if _is_secret(value) or (path and _may_be_secret(_last_name(path), value)):
             yield path
     elif isinstance(value, Mapping):
         yield from _places_in_table(value, path)
@@ -189,38 +176,79 @@ def _is_stored(value: Any, path: Path) -> bool:
         return any(_is_stored(entry, path) for entry in value.values())
     if isinstance(value, list | tuple | set):
         return any(_is_stored(entry, path) for entry in value)
-    if isinstance(value, int | float) and _snake(_last_name(path)).endswith("pass"):
-        return False  # of `pass` and `fail`
+    name = snake(_last_name(path))
+    if isinstance(value, int | float) and name.endswith(("pass", "pw")):
+        return False  # a count of those that pass, or a power
+    if isinstance(value, str) and _is_innocent(name, value):
+        return False
     return value is not None and not isinstance(value, bool) and value != ""
+
+
+def _is_innocent(name: str, value: str) -> bool:
+    """Whether a text is a special token of a model, or below `pwd` the folder that it may be."""
+    is_path = name == "pwd" and _PATH.fullmatch(value) and not _looks_random(value)
+    return _SPECIAL.fullmatch(value) is not None or bool(is_path)
+
+
+def _may_be_secret(name: str, value: str) -> bool:
+    """Whether a text is a secret below a name that need not mean one."""
+    if is_often_name(name) and _DRAWN.fullmatch(value) and not _SPECIAL.fullmatch(value):
+        return True
+    return is_maybe_name(name) and _looks_random(value)
 
 
 def _is_secret(text: str) -> bool:
     """Whether a text is or holds a key by its form, or sets a secret by its name."""
-    if _FORM.search(text) or _SCHEME.fullmatch(text.strip()):
+    text = readable(text).replace('\\"', '"')
+    if KEY.search(text) or _SCHEME.fullmatch(text.strip()):
         return True
-    if any(map(_assigns_secret, _ASSIGNED.finditer(text))):
+    if any(map(_assigns_secret, _ASSIGNED.finditer(text))) or any(
+        map(_is_secret_pair, _pairs(text))
+    ):
         return True
-    return any(_FORM.search(_decoded(part)) for part in _BASE64.findall(text))
+    return any(
+        KEY.search(d) or any(map(_is_secret_pair, _pairs(d))) for d in _decoded(text)
+    ) or any(_LOGIN.fullmatch(decoded.strip()) for decoded in _from_base64(text))
+
+
+def _pairs(text: str) -> Iterator[tuple[str, str]]:
+    """Names and values that stand together in JSON, in code, in markup or as lines."""
+    for match in _QUOTED.finditer(text):
+        if match["quote"] == "" and match["value"].isalpha() and match["value"].islower():
+            continue  # a word of prose
+        yield next((match[f"name{n}"], match[f"value{n}"]) for n in ("", 2, 3) if match[f"name{n}"])
+    for match in _WHOLE_LINE.finditer(text):
+        if match["value"].islower() and match["value"].isalpha():
+            continue  # a line of prose
+        if "\n" in text or " " in match["name"]:
+            yield match["name"], match["value"]
+
+
+def _is_secret_pair(pair: tuple[str, str]) -> bool:
+    name, value = pair
+    if value.startswith(_PLACEHOLDERS) or value.lower().strip(".,;") in _STAND_INS:
+        return False
+    if is_secret_name(name) and not _is_innocent(snake(name), value):
+        return len(value) > 3 and not ("_" in value and value.isupper())  # the name of a variable
+    return _may_be_secret(name, value)
 
 
 def _assigns_secret(match: re.Match[str]) -> bool:
     # As in a query, a list of options, or a header; prose such as "a token is" assigns nothing.
     name, sign, value = match["name"], match["sign"], match["value"]
-    if value.startswith(_PLACEHOLDERS):
+    if value.startswith(_PLACEHOLDERS) or _is_innocent(snake(name), value):
         return False
     if sign == "=" or (sign.isspace() and match["dashes"]):
         known = is_secret_name(name) or (name.lower() in ("key", "sig", "code") and sign == "=")
-        return (known and len(value) > 3) or (_is_maybe_name(name) and _looks_random(value))
-    is_whole = (match.start(), match.end("value")) == (0, len(match.string.rstrip()))
-    return sign.startswith(":") and is_whole and is_secret_name(name)
+        return (known and len(value) > 3) or _may_be_secret(name, value)
+    if match.start() or not sign.startswith(":"):
+        return False
+    is_whole = match.end("value") == len(match.string.rstrip())
+    return is_whole and (is_secret_name(name) or _may_be_secret(name, value))
 
 
 def _last_name(path: Path) -> str:
     return next((part for part in reversed(path) if isinstance(part, str)), "")
-
-
-def _is_maybe_name(name: str) -> bool:
-    return _MAYBE_NAME.fullmatch(_snake(name)) is not None
 
 
 def _is_word(value: Any) -> bool:
@@ -239,19 +267,21 @@ def _looks_random(text: str) -> bool:
     return False
 
 
-def _decoded(text: str) -> str:
-    padded = text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4)
-    try:
-        return base64.urlsafe_b64decode(padded.replace("+", "-").replace("/", "_")).decode("ascii")
-    except (binascii.Error, UnicodeDecodeError):
-        return ""
+def _decoded(text: str) -> Iterator[str]:
+    """What a text holds in base64, in hexadecimal or behind per cent signs."""
+    if "%" in text:
+        yield unquote(text)
+    yield from _from_base64(text)
+    for part in _CODE.findall(text):
+        with suppress(ValueError):
+            yield bytes.fromhex(part).decode("ascii")
 
 
-def _snake(name: str) -> str:
-    spaced = re.sub(
-        r"(?<=[a-z0-9])(?=[A-Z])", "_", unicodedata.normalize("NFKC", name[:_LONGEST_NAME])
-    )
-    return re.sub(r"[\W_]+", "_", spaced).strip("_").lower()
+def _from_base64(text: str) -> Iterator[str]:
+    for part in _CODE.findall(text):
+        bare = part.rstrip("=").replace("+", "-").replace("/", "_")
+        with suppress(binascii.Error, UnicodeDecodeError):
+            yield base64.urlsafe_b64decode(bare + "=" * (-len(bare) % 4)).decode("ascii")
 
 
 def _dotted(path: Path) -> str:

@@ -20,7 +20,8 @@ from typer.testing import CliRunner
 from rvpo.cli import app
 from rvpo.config.redaction import Hidden
 from rvpo.config.run import RunConfig, dump_config, load_config
-from rvpo.config.secret import is_secret_name, masked, without_secrets
+from rvpo.config.secret import masked, without_secrets
+from rvpo.config.secret_name import is_secret_name
 from rvpo.data.prompts import load_prompts
 from rvpo.errors import ConfigError, DataError, RewardError
 from rvpo.rewards.reward import Reward
