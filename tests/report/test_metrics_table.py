@@ -24,7 +24,7 @@ from rvpo.trainer.statistics import TokenStatistics
 from rvpo.types import Rewards
 from tests.fakes import make_rewards, make_rollout
 
-PACKAGE = Path(table.__file__).parents[2]
+PACKAGE = Path(table.__file__).parents[1]
 ROOTS = {name.partition("/")[0] for name in METRICS if "/" in name}
 NAMESPACES = ("evaluate/measure.py", "report/trackers/wandb.py")
 """Of names that are no metrics of a step."""
