@@ -1,4 +1,4 @@
-"""What every section of the settings is made of: frozen tables and numbers that refuse yes and no.
+"""Fields of settings: frozen tables, and numbers that refuse yes and no.
 
 Light on purpose: a judge worker reads its settings without importing torch.
 """

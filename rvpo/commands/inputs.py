@@ -1,4 +1,4 @@
-"""What a run reads: model files, prompts and rewards, and the engine made from them."""
+"""The inputs of a run: model files, prompts and rewards, and the engine made from them."""
 
 from __future__ import annotations
 

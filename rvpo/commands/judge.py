@@ -27,7 +27,7 @@ from rvpo.trial.given import read_responses
 from rvpo.trial.judgement import Judgement, questions
 from rvpo.trial.page import Page
 from rvpo.trial.response import Response, controls, first_prompts, turns
-from rvpo.trial.summary import Summary
+from rvpo.trial.summary import TrialSummary
 
 FEW_PROMPTS = 5
 """Of the data, where there is no file of completions."""
@@ -122,7 +122,7 @@ def try_rubrics(
     repeats: int,
     json_file: Path | None,
     console: Console,
-) -> Summary:
+) -> TrialSummary:
     """Judge completions by the rubrics of a run, and print what comes of it.
 
     Args:
@@ -157,7 +157,7 @@ def try_rubrics(
                 judgements.append(judgement)
                 _write(lines, judgement.to_json())
                 show_judgement(page, judgement)
-        summary = Summary.of(judgements, trial.rewards)
+        summary = TrialSummary.of(judgements, trial.rewards)
         _write(lines, summary.to_json())
     show_summary(page, summary, judge, repeats)
     return summary

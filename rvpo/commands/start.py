@@ -1,4 +1,4 @@
-"""How `rvpo train` and `rvpo evaluate` begin: in this process, or in ranks that it launches."""
+"""The start of `rvpo train` and `rvpo evaluate`: in this process, or in ranks that it launches."""
 
 from __future__ import annotations
 

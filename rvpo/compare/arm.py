@@ -1,4 +1,4 @@
-"""What varies: the arms of a comparison."""
+"""The arms of a comparison: settings that vary, with their values."""
 
 from __future__ import annotations
 

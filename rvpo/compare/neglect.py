@@ -1,4 +1,4 @@
-"""What of a held-out evaluation tells whether a reward was neglected."""
+"""Metrics of neglect: numbers of a held-out evaluation that tell when a reward was neglected."""
 
 from __future__ import annotations
 

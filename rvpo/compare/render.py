@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from rvpo.compare.neglect import Scale
-from rvpo.compare.verdict import INTERVAL, TEST, Row, Stage
+from rvpo.compare.verdict import INTERVAL, TEST, MetricRow, Stage
 
 TITLES: dict[Stage, str] = {
     "final": "Held-out prompts after the last step",
@@ -15,7 +15,7 @@ TITLES: dict[Stage, str] = {
 }
 
 
-def render(rows: Sequence[Row], stage: Stage, seeds: int) -> Table:
+def render(rows: Sequence[MetricRow], stage: Stage, seeds: int) -> Table:
     """One table a stage."""
     table = Table(
         title=f"{TITLES[stage]}, {seeds} seed{'s' if seeds > 1 else ''}",
@@ -48,7 +48,7 @@ def explain(scale: Scale, columns: Sequence[str]) -> str:
     )
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: MetricRow) -> list[str]:
     if row.difference is None or row.interval is None:
         return ["-"] * 6
     return [

@@ -1,4 +1,4 @@
-"""What the held-out scores of a comparison's runs say: differences, intervals, a test."""
+"""The verdict on a comparison's held-out scores: differences, intervals, a test."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ALL_PAIRS: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class MetricRow:
     """Two arms by one metric at one stage, the second minus the first."""
 
     stage: Stage
@@ -65,7 +65,7 @@ def verdict(
     satisfied: Mapping[str, float] | None = None,
     primary: Collection[str] = (),
     benchmarks: Counted | None = None,
-) -> tuple[list[Row], Scale]:
+) -> tuple[list[MetricRow], Scale]:
     """Compare the arms by every reward and metric of neglect, at the end and at the peak.
 
     A run's value at the peak is its best over the steps, metric by metric; step 0 does not count.
@@ -137,13 +137,13 @@ def _chosen(stage: Stage, metric: str, run: Mapping[int, Mapping[str, Counts]]) 
 
 def _compare(
     stage: Stage, metric: str, pair: tuple[str, str], counted: Counted, draws: _Draws
-) -> Row:
+) -> MetricRow:
     seeds = draws.seeds.shape[1]
     chosen = [[_chosen(stage, metric, run) for run in counted[arm][:seeds]] for arm in pair]
     first, second = (np.array([each.whole for each in runs]) for runs in chosen)
     names = {"stage": stage, "metric": metric, "first": pair[0], "second": pair[1]}
     if not np.isfinite(first + second).all():
-        return Row(**names, **dict.fromkeys(_NUMBERS))  # type: ignore[arg-type]
+        return MetricRow(**names, **dict.fromkeys(_NUMBERS))  # type: ignore[arg-type]
     differences = second - first
     mean = float(differences.mean())
     drawn = [
@@ -157,7 +157,7 @@ def _compare(
     spread = float(differences.std(ddof=1)) if seeds > 1 else 0.0
     if spread < ROUNDING * max(1.0, abs(mean)):
         spread = 0.0
-    return Row(
+    return MetricRow(
         **names,  # type: ignore[arg-type]
         first_mean=float(first.mean()),
         second_mean=float(second.mean()),
@@ -189,7 +189,7 @@ def _pairs(arms: Sequence[str]) -> list[tuple[str, str]]:
     return [(arms[0], arm) for arm in arms[1:]]
 
 
-def _corrected(rows: Sequence[Row], metrics: Collection[str]) -> list[Row]:
+def _corrected(rows: Sequence[MetricRow], metrics: Collection[str]) -> list[MetricRow]:
     """With Holm's p-values of these metrics: 1979, sequentially rejective."""
     tested = sorted(
         (row.p_value, place)
@@ -204,7 +204,7 @@ def _corrected(rows: Sequence[Row], metrics: Collection[str]) -> list[Row]:
     return [replace(row, p_holm=corrected.get(place)) for place, row in enumerate(rows)]
 
 
-def verdict_json(rows: Sequence[Row], scale: Scale, columns: Sequence[str]) -> dict[str, Any]:
+def verdict_json(rows: Sequence[MetricRow], scale: Scale, columns: Sequence[str]) -> dict[str, Any]:
     """What `verdict.json` holds."""
     return {
         "test": TEST,

@@ -1,4 +1,4 @@
-"""Which settings two runs have in common, and which of them a resumed run may change."""
+"""The differences between the settings of two runs, and those that a resumed run may have."""
 
 from __future__ import annotations
 

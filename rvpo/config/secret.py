@@ -1,4 +1,4 @@
-"""What looks like a secret, by its name or its form, and so must be neither stored nor shown."""
+"""Secrets, known by their names and forms, which are neither stored nor shown."""
 
 from __future__ import annotations
 

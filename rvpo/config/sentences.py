@@ -1,4 +1,4 @@
-"""What is wrong with a document, one sentence for each problem.
+"""Sentences about the problems of a document, one for each.
 
 pydantic finds the problems; this says them: the dotted path as the user writes it, what was
 given, what is allowed, and the nearest valid name.

@@ -1,4 +1,4 @@
-"""What is done about samples that the engine drew from a slightly other policy than the trainer's.
+"""Corrections for samples that the engine drew from a slightly other policy than the trainer's.
 
 The engine computes with other kernels and in another precision, and with staleness it has older
 weights. w is the ratio of the policy before the step to the one that sampled, of a token or the

@@ -1,4 +1,4 @@
-"""Where rows of data come from: a Python function, a file, or the Hub."""
+"""Rows of data from a Python function, a file, or the Hub."""
 
 from __future__ import annotations
 

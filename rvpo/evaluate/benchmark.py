@@ -1,4 +1,4 @@
-"""What a benchmark is to the code that runs it, and the values that it hands over."""
+"""The interface of a benchmark, and the values that it hands over."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class BenchmarkSummary:
     """What a benchmark says of one model."""
 
     scores: Mapping[str, Score]
@@ -101,7 +101,7 @@ class Benchmark(Protocol):
         """The share of the row's grade that could not be determined; 0 asks nothing again."""
         ...
 
-    def summarise(self, rows: Sequence[Row]) -> Summary:
+    def summarise(self, rows: Sequence[Row]) -> BenchmarkSummary:
         """The scores of all rows, one a prompt in their order."""
         ...
 

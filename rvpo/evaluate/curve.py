@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from rvpo.evaluate.benchmark import Summary
+from rvpo.evaluate.benchmark import BenchmarkSummary
 from rvpo.report.curves import COLOURS
 from rvpo.report.picture import label, plain_texts
 from rvpo.report.run_folder import writing
@@ -21,7 +21,7 @@ MODELS_NAMED = 12
 @plain_texts()
 def draw_curve(
     benchmark: str,
-    summaries: Mapping[str, Summary],
+    summaries: Mapping[str, BenchmarkSummary],
     steps: Mapping[str, int | None],
     output_png: Path,
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from rvpo.evaluate.benchmark import Score, Summary
+from rvpo.evaluate.benchmark import BenchmarkSummary, Score
 
 _HEADINGS: Final = ("value", "95 % interval", "over")
 _JUDGED: Final = ("known", "possible")
@@ -19,7 +19,9 @@ _UNKNOWN: Final = (
 )
 
 
-def show(console: Console, benchmark: str, model: str, summary: Summary, folder: Path) -> None:
+def show(
+    console: Console, benchmark: str, model: str, summary: BenchmarkSummary, folder: Path
+) -> None:
     """A table of one model's scores."""
     table = Table(
         title=f"{benchmark}, {model}", title_justify="left", box=None, padding=(0, 1, 0, 0)
@@ -40,7 +42,7 @@ def show(console: Console, benchmark: str, model: str, summary: Summary, folder:
 
 
 def show_curve(
-    console: Console, benchmark: str, summaries: Mapping[str, Summary], picture: Path
+    console: Console, benchmark: str, summaries: Mapping[str, BenchmarkSummary], picture: Path
 ) -> None:
     """The quoted score of several models, one below the other, and where all curves are."""
     headline = next(iter(summaries.values())).quoted

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from rvpo.errors import RewardError
-from rvpo.evaluate.benchmark import Benchmark, Pending, Row, Score, Summary
+from rvpo.evaluate.benchmark import Benchmark, BenchmarkSummary, Pending, Row, Score
 from rvpo.evaluate.results import RUN, ResultFolder
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
@@ -30,7 +30,7 @@ def measure(
     weights: Mapping[str, Any],
     seed: int,
     say: Callable[[str], None],
-) -> Summary:
+) -> BenchmarkSummary:
     """Evaluate the weights that the engine has; batches that `folder` holds are not done again.
 
     Args:
@@ -144,7 +144,7 @@ def _most_failures(rows: Sequence[Row]) -> str:
     return f" (mostly {failures.most_common(1)[0][0]})" if failures else ""
 
 
-def _with_lengths(summary: Summary, rows: Sequence[Row]) -> Summary:
+def _with_lengths(summary: BenchmarkSummary, rows: Sequence[Row]) -> BenchmarkSummary:
     """An answer that was cut off is often a wrong one. The names are TRL's."""
     cut = sum(row["finish_reason"] == "length" for row in rows)
     tokens = sum(row["completion_tokens"] for row in rows)

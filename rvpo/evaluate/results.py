@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from rvpo.errors import CheckpointError, ConfigError
-from rvpo.evaluate.benchmark import Row, Score, Summary
+from rvpo.evaluate.benchmark import BenchmarkSummary, Row, Score
 from rvpo.report.run_folder import RunFolder, write_json, write_text
 from rvpo.report.stored import Number, Pair, Stored, Text, checked, damaged, read_json
 from rvpo.types import Prompt
@@ -114,7 +114,7 @@ class ResultFolder:
         lines = (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
         write_text(self._batch(number), "".join(lines))
 
-    def conclude(self, summary: Summary) -> None:
+    def conclude(self, summary: BenchmarkSummary) -> None:
         """Write the scores."""
         scores = {name: asdict(score) for name, score in summary.scores.items()}
         write_json(
@@ -132,12 +132,12 @@ class ResultFolder:
         """What the scores depend on; empty if nothing was begun."""
         return _read(self.identity) if self.identity.exists() else {}
 
-    def concluded(self) -> Summary | None:
+    def concluded(self) -> BenchmarkSummary | None:
         """The scores, once there are some."""
         if not self.summary.exists():
             return None
         found = checked(_SummaryFile, _read(self.summary, _REMAKE), self.summary, _REMAKE)
-        return Summary(
+        return BenchmarkSummary(
             scores={name: _score(score.model_dump()) for name, score in found.scores.items()},
             curves=tuple(found.curves),
             about=found.about,
@@ -155,7 +155,7 @@ class Evaluated:
     benchmark: str
     step: int
     folder: ResultFolder
-    summary: Summary
+    summary: BenchmarkSummary
 
 
 def results_of(run: RunFolder) -> Iterator[Evaluated]:

@@ -1,4 +1,4 @@
-"""How a rank and a judge worker prove to each other that they belong to one run.
+"""The handshake by which a rank and a judge worker prove that they belong to one run.
 
 Both know the run's token and neither sends it. The rank begins with a nonce, the worker answers
 with another and an HMAC-SHA256 over both, and the rank with one of its own over both. Each names

@@ -1,4 +1,4 @@
-"""What to do about a judge that does not answer."""
+"""Advice about a judge that does not answer."""
 
 from __future__ import annotations
 

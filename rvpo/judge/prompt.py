@@ -1,4 +1,4 @@
-"""What the judge reads.
+"""The judge's prompt.
 
 A system message with the rules, then one user message: the conversation, the response, and the
 criterion last, so that an endpoint that caches prefixes reads a response once for all its criteria.

@@ -1,4 +1,4 @@
-"""What the judge's reply means.
+"""The verdict in a judge's reply.
 
 A reply is read only where it can mean one thing, by a white list: leading thoughts and the tokens
 that end a turn are set aside; what is left is one object with the known keys and no others, as it

@@ -1,4 +1,4 @@
-"""What every policy loss takes and gives.
+"""The interface of a policy loss: its inputs and its outcome.
 
 ρ is the probability ratio π / π_old of a token, or of its whole sample; A the advantage of the
 token's sample. What a step minimises is the sum of a loss's values times the weights of the tokens

@@ -1,4 +1,4 @@
-"""How much the loss of a token counts in a step, over all ranks and micro-batches.
+"""Weights of the losses of tokens in a step, over all ranks and micro-batches.
 
 N is the number of samples that count and T_i the tokens of one of them.
 """

@@ -15,7 +15,7 @@ import matplotlib
 from jinja2 import Environment, StrictUndefined
 
 from rvpo.page.figures import THEMES, Plot, Theme, notes, plots
-from rvpo.page.history import Arm, read_arms
+from rvpo.page.history import PageArm, read_arms
 from rvpo.report.picture import plain_texts
 from rvpo.report.record import STEP_TIME
 from rvpo.report.run_folder import write_text, writing
@@ -69,7 +69,7 @@ def build(paths: Sequence[Path], output: Path) -> tuple[Path, list[Path]]:
 
 def page_of(
     paths: Sequence[Path],
-    arms: Sequence[Arm],
+    arms: Sequence[PageArm],
     verdicts: Sequence[Mapping[str, Any]],
     drawn: Sequence[Plot],
 ) -> str:
@@ -154,7 +154,7 @@ def _pictures(drawn: Sequence[Plot], folder: Path) -> list[Path]:
     return found
 
 
-def _summary(arm: Arm) -> dict[str, Any]:
+def _summary(arm: PageArm) -> dict[str, Any]:
     config = arm.runs[0].config
     seconds = [row[STEP_TIME] for run in arm.runs for row in run.metrics if STEP_TIME in row]
     return {
@@ -169,7 +169,7 @@ def _summary(arm: Arm) -> dict[str, Any]:
     }
 
 
-def _samples(arm: Arm) -> list[dict[str, Any]]:
+def _samples(arm: PageArm) -> list[dict[str, Any]]:
     """Of the last step of the arm's first run."""
     rows = [_readable(arm.name, row) for row in arm.runs[0].samples(1)]
     half = SHOWN_SAMPLES // 2

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rvpo.compare.neglect import BETTER, Scale, counts
-from rvpo.page.history import Arm, reward_names
+from rvpo.page.history import PageArm, reward_names
 from rvpo.report.curves import COLOURS, Floats, trailing_mean
 from rvpo.report.picture import label
 from rvpo.report.record import PHASES
@@ -58,7 +58,7 @@ class Plot:
     draw: Callable[[Theme], Figure]
 
 
-def plots(arms: Sequence[Arm], satisfied: Mapping[str, float]) -> list[Plot]:
+def plots(arms: Sequence[PageArm], satisfied: Mapping[str, float]) -> list[Plot]:
     """Every figure that the runs have numbers for.
 
     Args:
@@ -76,7 +76,7 @@ def plots(arms: Sequence[Arm], satisfied: Mapping[str, float]) -> list[Plot]:
 # --- curves ---------------------------------------------------------------------------------------
 
 
-def notes(arms: Sequence[Arm]) -> list[str]:
+def notes(arms: Sequence[PageArm]) -> list[str]:
     """What the page leaves out, and why."""
     columns = {e.columns for arm in arms for run in arm.runs for e in run.held_out.values()}
     if len(columns) < 2:
@@ -84,7 +84,7 @@ def notes(arms: Sequence[Arm]) -> list[str]:
     return ["Held-out prompts are left out: the runs were scored by different rewards."]
 
 
-def _rewards(arms: Sequence[Arm], names: Sequence[str]) -> Plot:
+def _rewards(arms: Sequence[PageArm], names: Sequence[str]) -> Plot:
     return _panels(
         "Rewards during training",
         "mean reward of a step's samples",
@@ -93,7 +93,7 @@ def _rewards(arms: Sequence[Arm], names: Sequence[str]) -> Plot:
     )
 
 
-def _advantages(arms: Sequence[Arm]) -> Plot | None:
+def _advantages(arms: Sequence[PageArm]) -> Plot | None:
     metrics = {
         "aggregate, before whitening: std": "advantage_raw/std",
         "advantage, after whitening: std": "advantage/std",
@@ -107,7 +107,7 @@ def _advantages(arms: Sequence[Arm]) -> Plot | None:
     return _known_panels("Advantages and gradients", arms, metrics)
 
 
-def _judge(arms: Sequence[Arm]) -> Plot | None:
+def _judge(arms: Sequence[PageArm]) -> Plot | None:
     metrics = {
         "calls": "judge/requests",
         "share of verdicts missing": "judge/failed_frac",
@@ -120,13 +120,13 @@ def _judge(arms: Sequence[Arm]) -> Plot | None:
     return _known_panels("The judge", arms, metrics)
 
 
-def _known_panels(title: str, arms: Sequence[Arm], metrics: Mapping[str, str]) -> Plot | None:
+def _known_panels(title: str, arms: Sequence[PageArm], metrics: Mapping[str, str]) -> Plot | None:
     logged = {key for arm in arms for run in arm.runs for row in run.metrics[-1:] for key in row}
     known = {label: key for label, key in metrics.items() if key in logged}
     return _panels(title, "of a step", arms, known) if known else None
 
 
-def _panels(title: str, about: str, arms: Sequence[Arm], metrics: Mapping[str, str]) -> Plot:
+def _panels(title: str, about: str, arms: Sequence[PageArm], metrics: Mapping[str, str]) -> Plot:
     window = _window(arms)
     smoothing = f"mean of the last {window} steps" if window > 1 else "not smoothed"
     caption = f"{about}; line: mean of the runs, {smoothing}; {_runs(arms)}"
@@ -145,7 +145,7 @@ def _panels(title: str, about: str, arms: Sequence[Arm], metrics: Mapping[str, s
     return Plot(title, caption, draw)
 
 
-def _held_out(arms: Sequence[Arm], satisfied: Mapping[str, float]) -> list[Plot]:
+def _held_out(arms: Sequence[PageArm], satisfied: Mapping[str, float]) -> list[Plot]:
     """Of every reward, and of the metrics of neglect where there is more than one."""
     every = [e for arm in arms for run in arm.runs for e in run.held_out.values()]
     if not every or len({e.columns for e in every}) > 1:
@@ -173,7 +173,7 @@ def _held_out(arms: Sequence[Arm], satisfied: Mapping[str, float]) -> list[Plot]
     return [rewards, _evaluated("Neglect on held-out prompts", caption, arms, found, list(BETTER))]
 
 
-def _benchmarks(arms: Sequence[Arm]) -> list[Plot]:
+def _benchmarks(arms: Sequence[PageArm]) -> list[Plot]:
     """One for each."""
     names = dict.fromkeys(name for arm in arms for run in arm.runs for name in run.benchmarks)
     plots = []
@@ -195,7 +195,7 @@ Evaluated = Sequence[Sequence[Mapping[int, Mapping[str, float]]]]
 
 
 def _evaluated(
-    title: str, caption: str, arms: Sequence[Arm], found: Evaluated, names: Sequence[str]
+    title: str, caption: str, arms: Sequence[PageArm], found: Evaluated, names: Sequence[str]
 ) -> Plot:
     def draw(theme: Theme) -> Figure:
         figure, panels = _grid(len(names))
@@ -211,7 +211,7 @@ def _evaluated(
     return Plot(title, caption, draw)
 
 
-def _who_decides(arms: Sequence[Arm], names: Sequence[str], kind: str) -> Plot | None:
+def _who_decides(arms: Sequence[PageArm], names: Sequence[str], kind: str) -> Plot | None:
     logged = {key for arm in arms for run in arm.runs for row in run.metrics[-1:] for key in row}
     shown = [name for name in names if f"advantage/{kind}/{name}" in logged]
     if not shown:
@@ -244,7 +244,7 @@ def _who_decides(arms: Sequence[Arm], names: Sequence[str], kind: str) -> Plot |
 # --- other figures --------------------------------------------------------------------------------
 
 
-def _correlation(arms: Sequence[Arm]) -> Plot | None:
+def _correlation(arms: Sequence[PageArm]) -> Plot | None:
     names: list[str] = []
     matrices = []
     for arm in arms:
@@ -277,7 +277,7 @@ def _correlation(arms: Sequence[Arm]) -> Plot | None:
     return Plot("Rewards that pull together or apart", caption, draw)
 
 
-def _phases(arms: Sequence[Arm]) -> Plot:
+def _phases(arms: Sequence[PageArm]) -> Plot:
     caption = f"seconds of a step, median over the steps of all runs; {_count(arms)}"
 
     def draw(theme: Theme) -> Figure:
@@ -335,7 +335,7 @@ def _finish(axes: Axes, title: str) -> None:
     axes.set_xlabel("step", loc="right", fontsize=8)
 
 
-def _legend(figure: Figure, arms: Sequence[Arm], theme: Theme) -> None:
+def _legend(figure: Figure, arms: Sequence[PageArm], theme: Theme) -> None:
     from matplotlib.lines import Line2D
 
     lines = [Line2D([], [], color=colour) for colour in _colours(arms, theme)]
@@ -344,17 +344,17 @@ def _legend(figure: Figure, arms: Sequence[Arm], theme: Theme) -> None:
     figure.legend(lines, names, loc="outside lower left", ncols=4, frameon=False)
 
 
-def _colours(arms: Sequence[Arm], theme: Theme) -> list[str]:
+def _colours(arms: Sequence[PageArm], theme: Theme) -> list[str]:
     palette = (*COLOURS[:-1], theme.black)
     return [palette[place % len(palette)] for place in range(len(arms))]
 
 
-def _window(arms: Sequence[Arm]) -> int:
+def _window(arms: Sequence[PageArm]) -> int:
     longest = max(len(run.metrics) for arm in arms for run in arm.runs)
     return min(25, max(1, longest // 10))
 
 
-def _count(arms: Sequence[Arm]) -> str:
+def _count(arms: Sequence[PageArm]) -> str:
     counts = {len(arm.runs) for arm in arms}
     if counts == {1}:
         return f"{len(arms)} run{'s' if len(arms) > 1 else ''}"
@@ -362,7 +362,7 @@ def _count(arms: Sequence[Arm]) -> str:
     return f"{few}{max(counts)} runs an arm"
 
 
-def _runs(arms: Sequence[Arm]) -> str:
+def _runs(arms: Sequence[PageArm]) -> str:
     """For figures that draw a band where there are several."""
     if {len(arm.runs) for arm in arms} == {1}:
         return _count(arms)
@@ -377,7 +377,7 @@ def _mean(values: Floats) -> Floats:
     return mean
 
 
-def _median(arm: Arm, metric: str) -> float:
+def _median(arm: PageArm, metric: str) -> float:
     values = [row[metric] for run in arm.runs for row in run.metrics if metric in row]
     return float(np.median(values)) if values else 0.0
 

@@ -1,4 +1,4 @@
-"""What a page is made of: runs, grouped by the arm that they belong to."""
+"""The runs of a page, grouped by the arm that they belong to."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class RunHistory:
 
 
 @dataclass(frozen=True)
-class Arm:
+class PageArm:
     """Runs that differ by seed alone."""
 
     name: str
@@ -80,7 +80,7 @@ class Arm:
         return np.arange(1, last + 1, dtype=np.float64), values
 
 
-def read_arms(paths: Sequence[Path]) -> tuple[Arm, ...]:
+def read_arms(paths: Sequence[Path]) -> tuple[PageArm, ...]:
     """The runs of folders: of runs, of arms with `seed-N` folders, or of whole comparisons.
 
     Raises:
@@ -98,10 +98,10 @@ def read_arms(paths: Sequence[Path]) -> tuple[Arm, ...]:
             )
         for run in runs:
             arms.setdefault(_arm_name(run.folder.path), []).append(run)
-    return tuple(Arm(name, tuple(runs)) for name, runs in arms.items())
+    return tuple(PageArm(name, tuple(runs)) for name, runs in arms.items())
 
 
-def reward_names(arms: Sequence[Arm]) -> list[str]:
+def reward_names(arms: Sequence[PageArm]) -> list[str]:
     """Everything that has a curve `rewards/{name}/mean`, in the order of its first appearance."""
     names: dict[str, None] = {}
     for arm in arms:

@@ -1,1 +1,1 @@
-"""What a run takes, and whether it could start here, without training."""
+"""The plan of a run: its needs, and whether it could start here, without training."""

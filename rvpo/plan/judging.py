@@ -1,4 +1,4 @@
-"""What judging a run takes: calls, tokens, dollars and seconds; and whether the judge answers."""
+"""The judging of a run: calls, tokens, dollars and seconds, and a first question to the judge."""
 
 from __future__ import annotations
 

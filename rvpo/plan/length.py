@@ -1,4 +1,4 @@
-"""Whether what the judge has to read is of a sensible length."""
+"""The length of what the judge has to read, and whether it is sensible."""
 
 from __future__ import annotations
 

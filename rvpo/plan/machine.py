@@ -1,4 +1,4 @@
-"""Whether this machine can run: what a run would use, what is missing, how to install it.
+"""The machine: what a run would use of it, what is missing, how to install it.
 
 `examine` reads the machine, `diagnose` judges what it read, `display` prints the judgement.
 """

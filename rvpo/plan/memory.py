@@ -36,7 +36,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class MemoryParts:
     """What one rank holds, in bytes."""
 
     weights: float
@@ -71,7 +71,7 @@ class Parts:
         return self.held + self.engine
 
 
-def memory(config: RunConfig, shape: ModelShape, place: Place) -> Parts:
+def memory(config: RunConfig, shape: ModelShape, place: Place) -> MemoryParts:
     """What one rank needs."""
     update = config.update
     wide = 2 if config.model.precision == "bf16" else 4  # bytes of a weight that computes
@@ -80,7 +80,7 @@ def memory(config: RunConfig, shape: ModelShape, place: Place) -> Parts:
     live = min(shape.parameters, _LIVE_ELEMENTS)
     row = longest_row(config, place)
     engine, resting = _engine(config, shape, wide, place.device)
-    return Parts(
+    return MemoryParts(
         weights=wide * shard,
         # Gradients are summed in fp32; with the optimizer they move to the CPU.
         gradients=0 if offloaded else 4 * shard,

@@ -1,1 +1,1 @@
-"""What a run tells: its folder, its terminal, its curves, W&B, the held-out comparison."""
+"""Reports of a run: its folder, its terminal, its curves, trackers, the held-out comparison."""

@@ -141,7 +141,7 @@ class HeldOutScores:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class RewardChange:
     """One reward before and after training, over the prompts scored both times."""
 
     reward: str
@@ -160,7 +160,7 @@ class Comparison:
     failed_after: float
 
 
-def compare(before: HeldOutScores, after: HeldOutScores, seed: int = 0) -> list[Comparison]:
+def compare(before: HeldOutScores, after: HeldOutScores, seed: int = 0) -> list[RewardChange]:
     """Test, reward by reward, whether training changed the mean score on the same prompts.
 
     The test is the paired sign-flip permutation test: if training did nothing, each prompt's
@@ -193,11 +193,11 @@ def compare(before: HeldOutScores, after: HeldOutScores, seed: int = 0) -> list[
 
 def _compare(
     reward: str, before: Floats, after: Floats, seed: int, failed: tuple[float, float]
-) -> Comparison:
+) -> RewardChange:
     paired = np.isfinite(before) & np.isfinite(after)
     before, after = before[paired], after[paired]
     if not len(before):
-        return Comparison(
+        return RewardChange(
             reward=reward,
             prompts=0,
             before=None,
@@ -208,7 +208,7 @@ def _compare(
             failed_before=failed[0],
             failed_after=failed[1],
         )
-    return Comparison(
+    return RewardChange(
         reward=reward,
         prompts=len(before),
         before=float(before.mean()),
@@ -257,7 +257,7 @@ def _interval(differences: Floats, seed: int) -> tuple[float, float] | None:
     return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
-def render_table(comparisons: Sequence[Comparison]) -> Table:
+def render_table(comparisons: Sequence[RewardChange]) -> Table:
     """The closing table of a run; its caption names the test and the interval."""
     caption = f"p: {TEST}. Interval: {INTERVAL}."
     headings = ["before", "after", "change", f"{LEVEL} interval", "p", "prompts"]
@@ -293,7 +293,7 @@ def _nullable(row: Sequence[float]) -> list[float | None]:
     return [None if math.isnan(x) else x for x in row]
 
 
-def comparisons_json(comparisons: Sequence[Comparison]) -> dict[str, Any]:
+def comparisons_json(comparisons: Sequence[RewardChange]) -> dict[str, Any]:
     """What `held_out.json` holds: each comparison by reward, and the names of test and interval."""
     rewards = {
         row.reward: {k: v for k, v in asdict(row).items() if k != "reward"} for row in comparisons

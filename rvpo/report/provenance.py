@@ -1,4 +1,4 @@
-"""Which code and which packages made a run, for its folder. Nothing about the machine's owner."""
+"""The code and packages that made a run, for its folder. Nothing about the machine's owner."""
 
 from __future__ import annotations
 

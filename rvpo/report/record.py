@@ -1,4 +1,4 @@
-"""What a training step tells the world: one record, handed to any number of reports."""
+"""The record of a training step, handed to any number of reports."""
 
 from __future__ import annotations
 

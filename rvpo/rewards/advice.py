@@ -1,4 +1,4 @@
-"""What to do about verdicts that failed."""
+"""Advice about verdicts that failed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of a step the judge may leave unknown."""
+"""The budget of verdicts that a judge may leave unknown in a step."""
 
 from __future__ import annotations
 

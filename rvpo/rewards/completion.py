@@ -1,4 +1,4 @@
-"""What a reward function receives for one completion."""
+"""A completion as a reward function receives it."""
 
 from __future__ import annotations
 

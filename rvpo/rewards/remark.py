@@ -1,4 +1,4 @@
-"""What a judge said about criteria, with what makes scores of it."""
+"""Remarks of a judge about criteria, with what makes scores of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What judging took, counted."""
+"""Counts of what judging took."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the model hub answers. Light, so that it can be asked before its libraries load."""
+"""A test whether the model hub answers, light enough to come before its libraries load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run is made of, as digests that tell whether it is still the same."""
+"""Digests of what a run is made of, which tell whether it is still the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is saved after a step: models to use, and the checkpoint to go on from."""
+"""Saving after a step: models to use, and the checkpoint to go on from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a model can be scored the lean way, tried out before it is trusted."""
+"""A trial of the lean way to score a model, before it is trusted."""
 
 from __future__ import annotations
 

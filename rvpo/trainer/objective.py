@@ -1,4 +1,4 @@
-"""What a policy update minimises, made of the parts that the settings name."""
+"""The objective of a policy update, made of the parts that the settings name."""
 
 from __future__ import annotations
 

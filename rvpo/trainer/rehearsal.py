@@ -1,4 +1,4 @@
-"""What can fail at the end of a step or of a run, tried in seconds before anything is loaded."""
+"""A rehearsal, in seconds before anything is loaded, of what can fail at the end of a run."""
 
 from __future__ import annotations
 

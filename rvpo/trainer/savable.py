@@ -1,4 +1,4 @@
-"""What of a model's settings transformers would refuse to write, mended before there is a model."""
+"""Settings of a model that transformers would refuse to write, mended before there is a model."""
 
 from __future__ import annotations
 

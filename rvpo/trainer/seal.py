@@ -1,4 +1,4 @@
-"""What a checkpoint holds, file by file, so that damage is found before any of it is read."""
+"""The seal of a checkpoint: its files with their sums, so that damage is found before reading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a policy update reports about its tokens, summed over micro-batches and ranks.
+"""Statistics of a policy update's tokens, summed over micro-batches and ranks.
 
 A name that TRL has too is the same number here, of the trained samples: `loss` and `policy_loss`,
 what is minimised with and without the entropy bonus, the latter where there is one; `entropy`;

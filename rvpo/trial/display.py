@@ -12,10 +12,10 @@ from rich.text import Text
 from rvpo.config.judge import JudgeConfig
 from rvpo.judge.types import Answer, QuestionKind
 from rvpo.rewards.advice import advice
-from rvpo.trial.judgement import Judgement, Verdict
+from rvpo.trial.judgement import Judgement, RepeatedVerdict
 from rvpo.trial.page import Cell, Page
 from rvpo.trial.response import REFERENCE_COLUMNS
-from rvpo.trial.summary import Row, Summary
+from rvpo.trial.summary import CriterionRow, TrialSummary
 
 _EXCERPT = 160  # characters of prompts and responses
 _CRITERION = 70
@@ -37,7 +37,7 @@ def show_judgement(page: Page, judgement: Judgement) -> None:
     page.line()
 
 
-def show_summary(page: Page, summary: Summary, judge: JudgeConfig, repeats: int) -> None:
+def show_summary(page: Page, summary: TrialSummary, judge: JudgeConfig, repeats: int) -> None:
     """The table over all responses, what it took, and what is missing."""
     headings = [*summary.kinds, "agreement", "failed"]
     if len(summary.kinds) == 1:
@@ -81,7 +81,7 @@ def show_summary(page: Page, summary: Summary, judge: JudgeConfig, repeats: int)
         page.line(f"{tally.failed:,} of {tally.verdicts:,} verdicts failed: {reasons}", "bold red")
 
 
-def _row(verdict: Verdict) -> list[Cell]:
+def _row(verdict: RepeatedVerdict) -> list[Cell]:
     criterion = verdict.criterion
     text = _short(verdict.question.text, _CRITERION)
     return [
@@ -93,7 +93,7 @@ def _row(verdict: Verdict) -> list[Cell]:
     ]
 
 
-def _said(verdict: Verdict) -> str:
+def _said(verdict: RepeatedVerdict) -> str:
     """The verdict, or how often each was given where repeats differ."""
     said = Counter(_word(verdict.question.kind, answer) for answer in verdict.answers)
     if len(said) == 1:
@@ -109,7 +109,7 @@ def _word(kind: QuestionKind, answer: Answer) -> str:
     return "met" if answer.value else "not met"
 
 
-def _why(verdict: Verdict) -> str:
+def _why(verdict: RepeatedVerdict) -> str:
     """The judge's first reason for each verdict that it gave."""
     reasons: dict[float, str] = {}
     for answer in verdict.answers:
@@ -124,15 +124,15 @@ def _colour(score: float | None) -> str:
     return {0.0: "red", 1.0: "green"}.get(score, "yellow")
 
 
-def _name(row: Row) -> str:
+def _name(row: CriterionRow) -> str:
     return row.reward if row.part is None else f"  {row.part}"
 
 
-def _means(row: Row) -> Sequence[str]:
+def _means(row: CriterionRow) -> Sequence[str]:
     return [_number(mean) for mean in row.means.values()]
 
 
-def _agreement(summary: Summary, judge: JudgeConfig, repeats: int) -> str:
+def _agreement(summary: TrialSummary, judge: JudgeConfig, repeats: int) -> str:
     if summary.agreement is None:
         once = "every question was asked once" if repeats == 1 else "no question was answered twice"
         return f"agreement: unknown, {once}"
@@ -142,7 +142,7 @@ def _agreement(summary: Summary, judge: JudgeConfig, repeats: int) -> str:
     return line
 
 
-def _totals(summary: Summary, judge: JudgeConfig) -> list[str]:
+def _totals(summary: TrialSummary, judge: JudgeConfig) -> list[str]:
     tally = summary.tally
     lines = [
         f"verdicts: {tally.verdicts:,}, {tally.cached:,} of them known before or asked twice at "

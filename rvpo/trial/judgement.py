@@ -1,4 +1,4 @@
-"""What the judge said of one response, with every repeat."""
+"""The judgement of one response, with every repeat."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rvpo.types import Failed, Prompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class RepeatedVerdict:
     """All answers to one question about one response."""
 
     reward: str
@@ -67,7 +67,7 @@ class Judgement:
     """One response, judged."""
 
     response: Response
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[RepeatedVerdict, ...]
     """By reward, in the order of the criteria. Rewards may share a question and its answers."""
     scores: Mapping[str, float | None]
     """By reward, as a run has it, criteria weighed: the mean over the repeats that lack no verdict;
@@ -129,17 +129,19 @@ def agreement(answers: Iterable[Sequence[Answer]]) -> float | None:
 
 def _verdicts(
     reward: RubricReward, prompt: Prompt, answers: Mapping[Question, tuple[Answer, ...]]
-) -> list[Verdict]:
+) -> list[RepeatedVerdict]:
     if reward.form == "implicit":
         return [
-            Verdict(reward=reward.name, question=q, criterion=None, name=None, answers=answers[q])
+            RepeatedVerdict(
+                reward=reward.name, question=q, criterion=None, name=None, answers=answers[q]
+            )
             for q in reward.questions(prompt)
         ]
     criteria = reward.criteria(prompt)
     asked = [Question("criterion", criterion.text) for criterion in criteria]
     names: Sequence[str | None] = list(reward.fixed) or [None] * len(criteria)
     return [
-        Verdict(reward=reward.name, question=q, criterion=c, name=name, answers=answers[q])
+        RepeatedVerdict(reward=reward.name, question=q, criterion=c, name=name, answers=answers[q])
         for q, c, name in zip(asked, criteria, names, strict=True)
     ]
 

@@ -1,4 +1,4 @@
-"""What the judge is tried on."""
+"""Responses to try the judge on."""
 
 from __future__ import annotations
 

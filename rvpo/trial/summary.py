@@ -1,4 +1,4 @@
-"""What all judgements of a trial come to."""
+"""The summary of a trial's judgements."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, get_args
 from rvpo.criterion import CriterionClass
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.tally import Tally
-from rvpo.trial.judgement import Judgement, Verdict, agreement
+from rvpo.trial.judgement import Judgement, RepeatedVerdict, agreement
 from rvpo.trial.response import Kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class CriterionRow:
     """A reward, or a part of one: a criterion, or a class where prompts have their own."""
 
     reward: str
@@ -40,11 +40,11 @@ class Contrast:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class TrialSummary:
     """Everything that is said below the judgements."""
 
     kinds: tuple[Kind, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[CriterionRow, ...]
     contrasts: tuple[Contrast, ...]
     constant: tuple[str, ...]
     """Criteria with one score for all responses, which therefore train nothing."""
@@ -53,7 +53,7 @@ class Summary:
     """Of answers, those that rewards share once."""
 
     @classmethod
-    def of(cls, judgements: Sequence[Judgement], rewards: Sequence[RubricReward]) -> Summary:
+    def of(cls, judgements: Sequence[Judgement], rewards: Sequence[RubricReward]) -> TrialSummary:
         occurring = {judgement.response.kind for judgement in judgements}
         kinds = tuple(kind for kind in get_args(Kind) if kind in occurring)
         answers = [answers for j in judgements for answers in j.answers.values()]
@@ -88,9 +88,9 @@ class Summary:
 
 def _rows(
     reward: RubricReward, judgements: Sequence[Judgement], kinds: Sequence[Kind]
-) -> Iterable[Row]:
+) -> Iterable[CriterionRow]:
     verdicts = [(j.response.kind, v) for j in judgements for v in _of(reward, j)]
-    yield Row(
+    yield CriterionRow(
         reward=reward.name,
         part=None,
         means={
@@ -104,7 +104,7 @@ def _rows(
     for part in reward.fixed or get_args(CriterionClass):
         mine = [(kind, v) for kind, v in verdicts if v.part == part]
         if part in found:
-            yield Row(
+            yield CriterionRow(
                 reward=reward.name,
                 part=part,
                 means={kind: _mean(v.score for k, v in mine if k == kind) for kind in kinds},
@@ -113,7 +113,7 @@ def _rows(
             )
 
 
-def _of(reward: RubricReward, judgement: Judgement) -> Iterable[Verdict]:
+def _of(reward: RubricReward, judgement: Judgement) -> Iterable[RepeatedVerdict]:
     return (verdict for verdict in judgement.verdicts if verdict.reward == reward.name)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from rvpo.compare.benchmarks import benchmark_counts, uncovered
 from rvpo.errors import ConfigError
-from rvpo.evaluate.benchmark import Score, Summary
+from rvpo.evaluate.benchmark import BenchmarkSummary, Score
 from rvpo.evaluate.results import RUN, ResultFolder
 from rvpo.report.run_folder import RunFolder
 
@@ -19,7 +19,7 @@ def write(run: Path, step: int, grader: str = "g", **values: float) -> RunFolder
     results = ResultFolder(folder.benchmark("quiz", step))
     results.claim({"grader": grader, RUN: {"step": step, "seed": run.name}})
     mean = Score(value=sum(values.values()) / len(values), count=len(values))
-    results.conclude(Summary(scores={"accuracy": mean}, by_question=values))
+    results.conclude(BenchmarkSummary(scores={"accuracy": mean}, by_question=values))
     return folder
 
 
@@ -48,7 +48,7 @@ def test_unknown_verdicts_are_told_beside_the_comparison(tmp_path: Path) -> None
         "overall": Score(value=0.5, count=4, coverage=0.75),
         "axis/a": Score(value=0.5, count=4, coverage=0.5),
     }
-    results.conclude(Summary(scores=scores))
+    results.conclude(BenchmarkSummary(scores=scores))
     (said,) = uncovered({"x": [folder]})
     assert "step-000010: 25.0% of the verdicts below quiz/overall are unknown" in said
     assert uncovered({"x": [write(tmp_path / "y", 10, a=1.0)]}) == []

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from rvpo.compare.neglect import Counts
-from rvpo.compare.verdict import Row, verdict
+from rvpo.compare.verdict import MetricRow, verdict
 from rvpo.report.held_out import HeldOutScores
 from tests.compare.test_neglect import evaluation
 
@@ -19,7 +19,7 @@ def noisy(mean: float, seed: int, prompts: int = 30) -> HeldOutScores:
     return evaluation(values.tolist())
 
 
-def rows(evaluations: dict[str, list[dict[int, HeldOutScores]]], **where: str) -> list[Row]:
+def rows(evaluations: dict[str, list[dict[int, HeldOutScores]]], **where: str) -> list[MetricRow]:
     found, _ = verdict(evaluations)
     return [row for row in found if all(getattr(row, k) == v for k, v in where.items())]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rvpo.errors import CheckpointError, ConfigError
-from rvpo.evaluate.benchmark import Score, Summary
+from rvpo.evaluate.benchmark import BenchmarkSummary, Score
 from rvpo.evaluate.results import RUN, ResultFolder
 from tests.fakes import make_prompt
 
@@ -24,7 +24,9 @@ def folder(tmp_path: Path) -> ResultFolder:
     results.claim(IDENTITY)
     rows = [{"id": p.id, "prompt": [dict(m) for m in p.messages]} for p in PROMPTS]
     results.keep(0, rows)
-    results.conclude(Summary(scores={"accuracy": Score(value=1.0, count=3, interval=(0.0, 1.0))}))
+    results.conclude(
+        BenchmarkSummary(scores={"accuracy": Score(value=1.0, count=3, interval=(0.0, 1.0))})
+    )
     return results
 
 

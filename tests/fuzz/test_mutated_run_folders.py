@@ -21,7 +21,7 @@ from rvpo.compare.benchmarks import benchmark_counts, uncovered
 from rvpo.compare.comparison import Run
 from rvpo.config.run import dump_config
 from rvpo.errors import RvpoError
-from rvpo.evaluate.benchmark import Score, Summary
+from rvpo.evaluate.benchmark import BenchmarkSummary, Score
 from rvpo.evaluate.results import RUN, ResultFolder
 from rvpo.page.build import page_of, read_verdicts
 from rvpo.page.figures import plots
@@ -79,7 +79,9 @@ def make_run(path: Path, ranks: Ranks) -> RunFolder:
         results.claim({"limit": 2, RUN: {"seed": 0}})
         results.keep(0, [{"id": p.id, "prompt": [dict(m) for m in p.messages]} for p in PROMPTS])
         score = Score(value=0.5, count=2, interval=(0.0, 1.0), coverage=0.5)
-        results.conclude(Summary(scores={"acc": score}, curves=("acc",), by_question={"p": 1.0}))
+        results.conclude(
+            BenchmarkSummary(scores={"acc": score}, curves=("acc",), by_question={"p": 1.0})
+        )
     folder.best.mkdir()
     write_json(folder.best_of, {"metric": "eval/a", "value": 0.5, "step": 1})
     write_json(path / "verdict.json", VERDICT)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from rvpo.report.held_out import (
-    Comparison,
     HeldOutScores,
+    RewardChange,
     compare,
     comparisons_json,
     render_table,
@@ -37,7 +37,7 @@ def scores(
     )
 
 
-def compare_one(before: list[float], after: list[float]) -> Comparison:
+def compare_one(before: list[float], after: list[float]) -> RewardChange:
     return compare(scores(before), scores(after))[0]
 
 
@@ -181,7 +181,7 @@ def test_the_comparison_is_json_with_its_test_named():
     assert json.loads(json.dumps(value, allow_nan=False))["rewards"]["correct"]["after"] == 1.0
 
 
-def shown(rows: list[Comparison]) -> str:
+def shown(rows: list[RewardChange]) -> str:
     console = Console(width=100)
     with console.capture() as capture:
         console.print(render_table(rows))

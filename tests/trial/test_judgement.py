@@ -14,7 +14,7 @@ from rvpo.judge.types import Answer, Question
 from rvpo.rewards.rubric import RubricReward
 from rvpo.trial.judgement import Judgement, agreement, questions
 from rvpo.trial.response import Kind, Response
-from rvpo.trial.summary import Summary
+from rvpo.trial.summary import TrialSummary
 from tests.fakes import make_criteria, make_prompt
 
 LOST = None
@@ -86,7 +86,7 @@ def test_rewards_that_ask_the_same_share_the_answer() -> None:
     assert len(asked) == len(found.answers) == 2
     assert len(found.verdicts) == 4
     assert found.scores == {"judged": 0.5, "mean": 0.5}
-    assert Summary.of([found], both).tally.verdicts == 2
+    assert TrialSummary.of([found], both).tally.verdicts == 2
 
 
 def test_a_prompt_without_criteria_has_no_score() -> None:
@@ -104,7 +104,7 @@ def test_agreement_is_the_share_of_equal_pairs(values: list[float | None]) -> No
 
 
 def test_a_rubric_that_tells_responses_apart_shows_it() -> None:
-    summary = Summary.of(
+    summary = TrialSummary.of(
         [
             judgement(POLITE, {"kind": 1, "rude": 0}, kind="reference", id="p"),
             judgement(POLITE, {"kind": 0, "rude": 0}, kind="empty", id="p"),
@@ -125,8 +125,8 @@ def test_a_rubric_that_tells_responses_apart_shows_it() -> None:
 
 def test_a_criterion_that_never_differs_is_named() -> None:
     pair = [judgement(POLITE, {"kind": k, "rude": 0}) for k in (0, 1)]
-    assert Summary.of(pair, [POLITE]).constant == ("judged/rude",)
-    assert Summary.of(pair[:1], [POLITE]).constant == ()
+    assert TrialSummary.of(pair, [POLITE]).constant == ("judged/rude",)
+    assert TrialSummary.of(pair[:1], [POLITE]).constant == ()
 
 
 def test_classes_come_in_their_order() -> None:
@@ -136,7 +136,7 @@ def test_classes_come_in_their_order() -> None:
         for criterion in make_criteria(label, label=label)
     ]
     values = dict.fromkeys(("pitfall", "optional", "essential"), 1.0)
-    summary = Summary.of([judgement(CHANNELS, values, rubric=rubric)], [CHANNELS])
+    summary = TrialSummary.of([judgement(CHANNELS, values, rubric=rubric)], [CHANNELS])
     assert [row.part for row in summary.rows] == [None, "essential", "optional", "pitfall"]
 
 

@@ -1,4 +1,4 @@
-"""Whether meeting a pitfall is good or bad, told from its wording.
+"""The polarity of a pitfall, told from its wording: is meeting it good or bad?
 
 Rubrics name pitfalls in two opposite ways. Some describe the failure ("Does not mention X", "Claims
 that X"): a response that meets them is the worse one. Others ask to avoid it ("Should not claim X",

@@ -1,4 +1,4 @@
-"""What a rubric data set holds, and what was lost or told by rule in reading it."""
+"""A report on a rubric data set: its contents, and what was lost or told by rule in reading it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether meeting a pitfall is good or bad, told from its sentence, its title and its rubric.
+"""The sign of a pitfall, told from its sentence, its title and its rubric: is meeting it bad?
 
 "Does not recommend X" praises where X is a wrong option and blames where X is what was needed: the
 sentence alone cannot tell. Its title can ("Avoids X", "Overlooks X"), and so can what the other

@@ -9,15 +9,15 @@ from typing import Any, Final
 
 from rvpo.config.benchmarks import BfclConfig
 from rvpo.errors import ConfigError
-from rvpo.evaluate.benchmark import Pending, Score, Summary, evenly, fingerprint
+from rvpo.evaluate.benchmark import BenchmarkSummary, Pending, Score, evenly, fingerprint
 from rvpo.evaluate.benchmark import Row as Graded
 from rvpo.evaluate.bfcl.check import check, check_relevance
 from rvpo.evaluate.bfcl.decode import Decoded, decode_toolrl, decode_tools
 from rvpo.evaluate.bfcl.distribution import PINS, Wheel, find
 from rvpo.evaluate.bfcl.prompts import ToolRl, with_tools
-from rvpo.evaluate.bfcl.rows import SINGLE_TURN, Row, load
+from rvpo.evaluate.bfcl.rows import SINGLE_TURN, BfclRow, load
 from rvpo.evaluate.bfcl.schema import Tools, tools
-from rvpo.evaluate.bfcl.score import SIZES, Tally, scores
+from rvpo.evaluate.bfcl.score import SIZES, CategoryTally, scores
 from rvpo.evaluate.statistics import mean_interval
 from rvpo.thinking import NO_MODEL, Sees
 from rvpo.types import Prompt
@@ -34,7 +34,7 @@ class Bfcl:
     """Every question of the categories, asked once."""
 
     config: BfclConfig
-    rows: Mapping[str, Row] = field(repr=False)
+    rows: Mapping[str, BfclRow] = field(repr=False)
     shown: Mapping[str, Tools] = field(repr=False)
     """The functions of each row as its model is shown them."""
     prompts: tuple[Prompt, ...] = field(repr=False)
@@ -114,7 +114,7 @@ class Bfcl:
         """See `Benchmark.ungraded`: everything can be determined."""
         return 0.0
 
-    def summarise(self, rows: Sequence[Graded]) -> Summary:
+    def summarise(self, rows: Sequence[Graded]) -> BenchmarkSummary:
         """The share of all questions that were asked, of each category, and the leaderboard's own
         scores where all that they need was run. Beside them the share of answers in the form that
         was asked for, and of those that call something: where no call is wanted, an answer that
@@ -132,7 +132,7 @@ class Bfcl:
             if name.endswith("relevance")
         }
         found["called"] = _share(rows, "calls")
-        return Summary(
+        return BenchmarkSummary(
             scores=found,
             curves=("accuracy", *(n for n in ("non_live", "live") if n in found), "format"),
             by_question={row["id"]: float(row["valid"]) for row in rows},
@@ -150,7 +150,8 @@ class Bfcl:
     ) -> tuple[dict[str, Score], dict[str, list[str]]]:
         """The leaderboard's scores that have a value, and of the others what they miss."""
         tallies = {
-            name: Tally(sum(row["valid"] for row in own), len(own)) for name, own in by.items()
+            name: CategoryTally(sum(row["valid"] for row in own), len(own))
+            for name, own in by.items()
         }
         every = scores(self.config.version, tallies)
         known = {
@@ -161,7 +162,7 @@ class Bfcl:
         missing = {name: list(each.missing) for name, each in every.items() if each.value is None}
         return known, missing
 
-    def _decode(self, row: Row, completion: str) -> Decoded:
+    def _decode(self, row: BfclRow, completion: str) -> Decoded:
         if self.config.format == "toolrl":
             # The form is that of everything; a call that is only thought of is none.
             form = decode_toolrl(completion).is_well_formed
@@ -169,7 +170,7 @@ class Bfcl:
         return decode_tools(completion, self.shown[row.id].own_name)
 
 
-def _check_sizes(rows: Sequence[Row], wheel: Wheel) -> None:
+def _check_sizes(rows: Sequence[BfclRow], wheel: Wheel) -> None:
     """No score is defined over more rows than a version has; fewer leave it without a value."""
     for category, count in Counter(row.category for row in rows).items():
         size = SIZES[wheel.version][category]

@@ -1,4 +1,4 @@
-"""Whether the calls of an answer are right: the AST checks of BFCL, on our own code.
+"""Check the calls of an answer: the AST checks of BFCL, in code of our own.
 
 They agree with `bfcl_eval.eval_checker.ast_eval.ast_checker` on what is valid, of both versions,
 accidents included; `tests/evaluate/bfcl/test_oracle.py` compares them row by row. The rules for
@@ -32,7 +32,7 @@ from typing import Any
 from rvpo.evaluate.bfcl import java, javascript
 from rvpo.evaluate.bfcl.rows import Language
 from rvpo.evaluate.bfcl.values import Declared, check_value
-from rvpo.evaluate.bfcl.verdict import VALID, Crash, Verdict, invalid
+from rvpo.evaluate.bfcl.verdict import VALID, CallCheck, Crash, invalid
 
 Call = Mapping[str, Mapping[str, Any]]
 """One function and its parameters."""
@@ -65,7 +65,7 @@ def check(
     ground_truth: Sequence[Call],
     language: Language,
     category: str,
-) -> Verdict:
+) -> CallCheck:
     """Compare the calls of an answer with the wanted ones.
 
     Args:
@@ -92,7 +92,7 @@ def check(
         return invalid("error", str(crash))
 
 
-def check_relevance(calls: Any, category: str) -> Verdict:
+def check_relevance(calls: Any, category: str) -> CallCheck:
     """Whether an answer calls functions where it should, and does not where it should not.
 
     Args:
@@ -119,7 +119,7 @@ def _check_several(
     calls: Sequence[Call],
     ground_truth: Sequence[Call],
     language: Language,
-) -> Verdict:
+) -> CallCheck:
     if len(calls) != len(ground_truth):
         return _wrong_count(calls, len(ground_truth))
     left = list(range(len(calls)))
@@ -139,7 +139,7 @@ def _check_several(
 
 def _check_call(
     function: Mapping[str, Any], call: Call, truth: Call, language: Language
-) -> Verdict:
+) -> CallCheck:
     """Compare one call with the wanted one.
 
     Raises:
@@ -174,7 +174,7 @@ def _check_parameter(
     schema: Mapping[str, Any],
     accepted: Sequence[Any],
     language: Language,
-) -> Verdict:
+) -> CallCheck:
     declared, kind = _type(schema, language, parameter)
     is_text = language != "python"
     if is_text and type(value) is not str:
@@ -219,5 +219,5 @@ def _described(functions: Sequence[Mapping[str, Any]], truth: Call) -> Mapping[s
     raise Crash(f"{name} is wanted but not described")
 
 
-def _wrong_count(calls: Sequence[Call], wanted: int) -> Verdict:
+def _wrong_count(calls: Sequence[Call], wanted: int) -> CallCheck:
     return invalid("wrong_count", f"{len(calls)} calls, wanted {wanted}")

@@ -1,4 +1,4 @@
-"""Where the data of BFCL are: in the wheel of `bfcl-eval`, which is read as a zip file.
+"""The data of BFCL, in the wheel of `bfcl-eval`, which is read as a zip file.
 
 The package is not installed: it pins numpy, tree-sitter and the clients of a dozen vendors to
 versions that no current stack can hold. V3 and V4 differ in rows and in what a score is, so each

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rvpo.config.benchmarks import BfclConfig
-from rvpo.evaluate.bfcl.rows import Row
+from rvpo.evaluate.bfcl.rows import BfclRow
 from rvpo.evaluate.bfcl.schema import Tools, described
 from rvpo.evaluate.template import read_template
 from rvpo.types import Prompt
@@ -54,7 +54,7 @@ class ToolRl:
         """Of both."""
         return hashlib.sha256(json.dumps([self.system, self.user]).encode()).hexdigest()
 
-    def prompt(self, row: Row) -> Prompt:
+    def prompt(self, row: BfclRow) -> Prompt:
         """A question with its functions."""
         listed = "\n".join(
             _listed(number, described(function, row.language))
@@ -76,7 +76,7 @@ class ToolRl:
         )
 
 
-def with_tools(row: Row, shown: Tools) -> Prompt:
+def with_tools(row: BfclRow, shown: Tools) -> Prompt:
     """A question whose functions are left to the chat template."""
     return Prompt(id=row.id, messages=row.messages, tools=shown.definitions)
 

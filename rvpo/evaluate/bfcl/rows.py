@@ -41,7 +41,7 @@ _BEYOND = ("multi_turn", "web_search", "memory", "format_sensitivity")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class BfclRow:
     """One question."""
 
     id: str
@@ -62,7 +62,7 @@ def name_of(category: str, version: Version) -> str:
     return _V3_NAMES.get(category, category) if version == "v3" else category
 
 
-def load(wheel: Wheel, categories: Sequence[str] = SINGLE_TURN) -> list[Row]:
+def load(wheel: Wheel, categories: Sequence[str] = SINGLE_TURN) -> list[BfclRow]:
     """Rows of the categories, one category after the other, in the order of their files.
 
     Raises:
@@ -89,7 +89,7 @@ def _check_category(category: str) -> None:
     )
 
 
-def _category(wheel: Wheel, category: str) -> list[Row]:
+def _category(wheel: Wheel, category: str) -> list[BfclRow]:
     name = f"BFCL_{wheel.version}_{name_of(category, wheel.version)}.json"
     file = _File(wheel, name)
     raw = file.rows()
@@ -143,7 +143,7 @@ def _row(
     category: str,
     truth: tuple[Mapping[str, Mapping[str, list[Any]]], ...],
     file: _File,
-) -> Row:
+) -> BfclRow:
     turns = raw.get("question")
     if not isinstance(turns, list) or len(turns) != 1 or not isinstance(turns[0], list):
         file.fail(key, "is not one turn, a list of messages, in a list 'question'")
@@ -159,7 +159,7 @@ def _row(
             "'parameters' that holds 'properties' and 'required'",
         )
     language = _LANGUAGES.get(category, "python")
-    return Row(key, category, language, tuple(turns[0]), tuple(functions), truth)
+    return BfclRow(key, category, language, tuple(turns[0]), tuple(functions), truth)
 
 
 def _is_message(value: Any) -> bool:

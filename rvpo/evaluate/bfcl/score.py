@@ -78,7 +78,7 @@ SIZES: Mapping[Version, Mapping[str, int]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class CategoryTally:
     """The answers to one category."""
 
     right: int
@@ -86,7 +86,7 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class OfficialScore:
     """An accuracy in [0, 1]."""
 
     value: float | None
@@ -137,7 +137,7 @@ _DEFINITIONS: Mapping[Version, Mapping[str, _Mean]] = {
 }
 
 
-def scores(version: Version, tallies: Mapping[str, Tally]) -> dict[str, Score]:
+def scores(version: Version, tallies: Mapping[str, CategoryTally]) -> dict[str, OfficialScore]:
     """Every score of a version, by the names above.
 
     Args:
@@ -171,21 +171,21 @@ def scores(version: Version, tallies: Mapping[str, Tally]) -> dict[str, Score]:
     return {name: known[name] for name in names}
 
 
-def _accuracy(category: str, size: int, tally: Tally | None) -> Score:
+def _accuracy(category: str, size: int, tally: CategoryTally | None) -> OfficialScore:
     if tally is None:
-        return Score(None, (f"{category} was not run",))
+        return OfficialScore(None, (f"{category} was not run",))
     if tally.rows < size:
-        return Score(None, (f"{category} was run on {tally.rows} of {size} rows",))
-    return Score(tally.right / tally.rows, rows=tally.rows)
+        return OfficialScore(None, (f"{category} was run on {tally.rows} of {size} rows",))
+    return OfficialScore(tally.right / tally.rows, rows=tally.rows)
 
 
-def _mean(mean: _Mean, parts: Sequence[Score], sizes: Mapping[str, int]) -> Score:
+def _mean(mean: _Mean, parts: Sequence[OfficialScore], sizes: Mapping[str, int]) -> OfficialScore:
     missing = dict.fromkeys(reason for part in parts for reason in part.missing)
     values = [part.value for part in parts if part.value is not None]
     if missing:
-        return Score(None, tuple(missing))
+        return OfficialScore(None, tuple(missing))
     weights: Sequence[float] = mean.weights or [1] * len(values)
     if mean.is_pooled:
         weights = [sizes[part] for part in mean.parts]
     total = sum(value * weight for value, weight in zip(values, weights, strict=True))
-    return Score(total / sum(weights), rows=sum(part.rows for part in parts))
+    return OfficialScore(total / sum(weights), rows=sum(part.rows for part in parts))

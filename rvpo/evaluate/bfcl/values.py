@@ -1,4 +1,4 @@
-"""Whether one value is among the accepted ones, by the rules of BFCL's checker.
+"""Compare a value with the accepted ones, by the rules of BFCL's checker.
 
 What one would not expect of them:
 
@@ -22,7 +22,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rvpo.evaluate.bfcl.verdict import VALID, Crash, Verdict, invalid
+from rvpo.evaluate.bfcl.verdict import VALID, CallCheck, Crash, invalid
 
 _IGNORED = str.maketrans({**dict.fromkeys(" ,./-_*^", ""), "'": '"'})
 
@@ -36,7 +36,9 @@ class Declared:
     """Of the entries of a list; None for everything else."""
 
 
-def check_value(parameter: str, value: Any, declared: Declared, accepted: Sequence[Any]) -> Verdict:
+def check_value(
+    parameter: str, value: Any, declared: Declared, accepted: Sequence[Any]
+) -> CallCheck:
     """Compare a value with the accepted ones.
 
     Raises:
@@ -126,7 +128,7 @@ def _accepts_tables(value: Sequence[Any], accepted: Iterable[Any]) -> bool:
     return False
 
 
-def _wrong_type(parameter: str, value: Any, wanted: str) -> Verdict:
+def _wrong_type(parameter: str, value: Any, wanted: str) -> CallCheck:
     return invalid(
         "wrong_type",
         f"{parameter} is {reprlib.repr(value)} of type {type(value).__name__}, not {wanted}",

@@ -1,4 +1,4 @@
-"""What checking an answer tells."""
+"""The result of checking an answer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Reason = Literal[
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CallCheck:
     """Whether an answer is right, and if not, why."""
 
     valid: bool
@@ -30,11 +30,11 @@ class Verdict:
     detail: str = ""
 
 
-VALID = Verdict(True)
+VALID = CallCheck(True)
 
 
-def invalid(reason: Reason, detail: str) -> Verdict:
-    return Verdict(False, reason, detail)
+def invalid(reason: Reason, detail: str) -> CallCheck:
+    return CallCheck(False, reason, detail)
 
 
 class Crash(Exception):

@@ -8,9 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from rvpo.config.benchmarks import GpqaConfig
-from rvpo.evaluate.benchmark import Pending, Row, Score, Summary, by_question, evenly, fingerprint
+from rvpo.evaluate.benchmark import (
+    BenchmarkSummary,
+    Pending,
+    Row,
+    Score,
+    by_question,
+    evenly,
+    fingerprint,
+)
 from rvpo.evaluate.gpqa.extract import EXTRACTORS, LETTERS
-from rvpo.evaluate.gpqa.questions import Question, order, read_questions
+from rvpo.evaluate.gpqa.questions import GpqaQuestion, order, read_questions
 from rvpo.evaluate.statistics import mean_interval
 from rvpo.thinking import Sees
 from rvpo.types import Prompt
@@ -74,7 +82,7 @@ class Gpqa:
         """See `Benchmark.ungraded`: everything can be determined."""
         return 0.0
 
-    def summarise(self, rows: Sequence[Row]) -> Summary:
+    def summarise(self, rows: Sequence[Row]) -> BenchmarkSummary:
         """Accuracy by either reading, in all and by domain; unread answers are wrong."""
         chosen = self.config.extractor
         scores = {"accuracy": _accuracy(rows, chosen)}
@@ -85,7 +93,7 @@ class Gpqa:
         for name in EXTRACTORS:
             unread = [float(row["letters"][name] is None) for row in rows]
             scores[f"unparsed/{name}"] = Score(value=sum(unread) / len(unread), count=len(unread))
-        return Summary(
+        return BenchmarkSummary(
             scores=scores,
             curves=("accuracy", "accuracy/robust", "unparsed/simple_evals"),
             by_question=by_question(
@@ -102,7 +110,7 @@ class Gpqa:
         )
 
 
-def _prompt(question: Question, repeat: int, places: tuple[int, ...]) -> Prompt:
+def _prompt(question: GpqaQuestion, repeat: int, places: tuple[int, ...]) -> Prompt:
     lines = [f"{letter}) {question.options[n]}" for letter, n in zip(LETTERS, places, strict=True)]
     text = "\n\n".join([_INSTRUCTION, question.text, "\n".join(lines)])
     return Prompt(

@@ -17,7 +17,7 @@ _NEEDED: Final = ("Question", *_OPTIONS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class GpqaQuestion:
     """A question with its options; the first is the right one."""
 
     id: str
@@ -27,7 +27,7 @@ class Question:
     canary: str
 
 
-def read_questions(path: str) -> list[Question]:
+def read_questions(path: str) -> list[GpqaQuestion]:
     """The questions of a CSV file with GPQA's columns, texts exactly as they are there.
 
     Raises:
@@ -53,7 +53,7 @@ def read_questions(path: str) -> list[Question]:
             raise DataError(f"{where}, row {number}: '{empty[0]}' is empty")
         right, *wrong = (row[column] for column in _OPTIONS)
         questions.append(
-            Question(
+            GpqaQuestion(
                 id=row.get("Record ID")
                 or hashlib.sha256(row["Question"].encode()).hexdigest()[:16],
                 text=row["Question"],
@@ -74,7 +74,7 @@ def order(seed: int, question: str, repeat: int) -> tuple[int, ...]:
     return tuple(random.Random(f"{seed}/{question}/{repeat}").sample(range(4), 4))
 
 
-def _check_ids(questions: Sequence[Question], where: str) -> None:
+def _check_ids(questions: Sequence[GpqaQuestion], where: str) -> None:
     seen: set[str] = set()
     for question in questions:
         if question.id in seen:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from rvpo.config.benchmarks import HealthBenchConfig
 from rvpo.config.judge import IDENTITY, JudgeConfig
 from rvpo.errors import RewardError
-from rvpo.evaluate.benchmark import Pending, Row, Summary, by_question, evenly, fingerprint
+from rvpo.evaluate.benchmark import BenchmarkSummary, Pending, Row, by_question, evenly, fingerprint
 from rvpo.evaluate.healthbench.records import Record, read_records
 from rvpo.evaluate.healthbench.score import (
     Graded,
@@ -121,7 +121,7 @@ class HealthBench:
         unknown = [verdict["met"] is None for verdict in row["verdicts"]]
         return sum(unknown) / len(unknown) if unknown else 0.0
 
-    def summarise(self, rows: Sequence[Row]) -> Summary:
+    def summarise(self, rows: Sequence[Row]) -> BenchmarkSummary:
         """See `rvpo.evaluate.healthbench.score`."""
         graded = [
             Graded(self.records[row["record"]], tuple(v["met"] for v in row["verdicts"]))
@@ -129,7 +129,7 @@ class HealthBench:
         ]
         failures = Counter(v["failure"] for row in rows for v in row["verdicts"] if v["failure"])
         found = scores(graded)
-        return Summary(
+        return BenchmarkSummary(
             scores=found,
             curves=("overall", *(n for n in found if n.startswith("axis/")), "overall/coverage"),
             by_question=by_question(

@@ -1,4 +1,4 @@
-"""What the grader reads: a template with the conversation and one rubric item put in."""
+"""The grader's prompt: a template with the conversation and one rubric item put in."""
 
 from __future__ import annotations
 

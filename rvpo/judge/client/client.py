@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from zlib import crc32
 
-from rvpo.judge.client.link import Answers, Link, Request
+from rvpo.judge.client.link import Answers, JobRequest, Link
 from rvpo.judge.handshake import SILENCE_S
 from rvpo.judge.types import Job
 
@@ -67,7 +67,7 @@ class JudgeClient:
         Raises:
             RuntimeError: the client is closed.
         """
-        request = Request(next(self._ids), job, Future())
+        request = JobRequest(next(self._ids), job, Future())
         link = self._links[_route(job, len(self._links))]
         with self._lock:
             if self._closed:

@@ -27,7 +27,7 @@ Answers = tuple[Answer, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class JobRequest:
     """A job on its way, and who waits for it."""
 
     id: int
@@ -48,8 +48,8 @@ class Link:
     ) -> None:
         self._host, self._port, self._token = host, port, token
         self._patience_s, self._silence_s = patience_s, silence_s
-        self._unanswered: dict[int, Request] = {}
-        self._unsent: deque[Request] = deque()
+        self._unanswered: dict[int, JobRequest] = {}
+        self._unsent: deque[JobRequest] = deque()
         self._work = asyncio.Event()  # set while something is unsent
         self._writer: asyncio.StreamWriter | None = None
         self._losses = 0  # of the connection, since the last answer
@@ -57,7 +57,7 @@ class Link:
         self._lines = 0  # that came
         self._given_up: str | None = None
 
-    def add(self, request: Request) -> None:
+    def add(self, request: JobRequest) -> None:
         if self._given_up is not None:
             _fail(request, self._given_up)
             return
@@ -242,7 +242,7 @@ class _WorkerError(Exception):
     """A worker that cannot be worked with."""
 
 
-def _fail(request: Request, sentence: str) -> None:
+def _fail(request: JobRequest, sentence: str) -> None:
     if request.future.set_running_or_notify_cancel():
         request.future.set_exception(RewardError(sentence))
 

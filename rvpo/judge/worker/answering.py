@@ -1,4 +1,4 @@
-"""Which model answers at an endpoint."""
+"""The model that answers at an endpoint."""
 
 from __future__ import annotations
 

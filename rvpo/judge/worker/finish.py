@@ -1,4 +1,4 @@
-"""How a completion ended: only an end that is known to be one of an answer leaves it an answer."""
+"""The end of a completion: only an end that is known to be one of an answer leaves it an answer."""
 
 from __future__ import annotations
 

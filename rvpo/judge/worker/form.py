@@ -1,4 +1,4 @@
-"""Whether an endpoint takes calls that hold the reply to a schema."""
+"""The form of an endpoint's calls: with a schema for the reply, or plain."""
 
 from __future__ import annotations
 

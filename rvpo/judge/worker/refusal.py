@@ -1,4 +1,4 @@
-"""What a server says when it refuses a call."""
+"""The refusals of a server, read from status and body."""
 
 from __future__ import annotations
 

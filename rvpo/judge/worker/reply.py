@@ -1,4 +1,4 @@
-"""What a reply of success says: a completion, or that there is none."""
+"""The reply of a server: a completion, or the reason that there is none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an endpoint is sent for a question, and under which key its verdict is remembered."""
+"""The request for a question, and the key under which its verdict is remembered."""
 
 from __future__ import annotations
 

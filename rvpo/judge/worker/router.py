@@ -1,4 +1,4 @@
-"""Who may ask which endpoint next."""
+"""The router: who may ask which endpoint next."""
 
 from __future__ import annotations
 

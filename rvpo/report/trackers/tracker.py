@@ -1,4 +1,4 @@
-"""What a tracker is told of a run, and what it gives back."""
+"""The interface of a tracker."""
 
 from __future__ import annotations
 

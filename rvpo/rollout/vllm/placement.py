@@ -1,4 +1,4 @@
-"""Where a vLLM engine runs, and so how new weights reach it."""
+"""The place of a vLLM engine, and so the way in which new weights reach it."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rvpo.evaluate.bfcl.rows import Row
+from rvpo.evaluate.bfcl.rows import BfclRow
 
 Calls = list[dict[str, dict[str, Any]]]
 Pick = Callable[[Sequence[Any]], Any]
@@ -27,7 +27,7 @@ def last(values: Sequence[Any]) -> Any:
     return values[-1]
 
 
-def answers(row: Row, rounds: int = 1) -> Iterator[tuple[str, Any]]:
+def answers(row: BfclRow, rounds: int = 1) -> Iterator[tuple[str, Any]]:
     """Answers by what was done to them; the same ones every time."""
     generator = random.Random(row.id)
     right = right_calls(row, first)
@@ -42,7 +42,7 @@ def answers(row: Row, rounds: int = 1) -> Iterator[tuple[str, Any]]:
         yield from _broken_values(row, generator)
 
 
-def right_calls(row: Row, pick: Pick, drops_optional: bool = False) -> Calls:
+def right_calls(row: BfclRow, pick: Pick, drops_optional: bool = False) -> Calls:
     """Calls that the ground truth accepts, but for what is odd about the row."""
     calls = []
     for truth in row.ground_truth:
@@ -61,7 +61,7 @@ def right_calls(row: Row, pick: Pick, drops_optional: bool = False) -> Calls:
     return calls
 
 
-def _schemas(row: Row, name: str) -> Mapping[str, Any]:
+def _schemas(row: BfclRow, name: str) -> Mapping[str, Any]:
     functions = {function["name"]: function for function in row.functions}
     function = functions.get(name, row.functions[0])
     schemas: Mapping[str, Any] = function["parameters"]["properties"]
@@ -83,7 +83,7 @@ def _plain(value: Any, pick: Pick) -> Any:
     return [_plain(each, pick) for each in value] if isinstance(value, list) else value
 
 
-def _written(value: Any, schema: Mapping[str, Any], row: Row) -> Any:
+def _written(value: Any, schema: Mapping[str, Any], row: BfclRow) -> Any:
     """A value in the syntax of the row's language."""
     if row.language == "python":
         return copy.deepcopy(value)
@@ -194,7 +194,7 @@ def _with_call(
     return calls
 
 
-def _broken_values(row: Row, generator: random.Random) -> Iterator[tuple[str, Any]]:
+def _broken_values(row: BfclRow, generator: random.Random) -> Iterator[tuple[str, Any]]:
     calls = right_calls(row, first)
     for call in calls:
         for name, given in call.items():
@@ -206,7 +206,7 @@ def _broken_values(row: Row, generator: random.Random) -> Iterator[tuple[str, An
 
 
 def _broken_value(
-    row: Row,
+    row: BfclRow,
     generator: random.Random,
     what: str,
     change: Callable[[Any, random.Random], Any],

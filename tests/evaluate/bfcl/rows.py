@@ -10,7 +10,7 @@ from typing import Any
 from rvpo.evaluate.bfcl.check import check
 from rvpo.evaluate.bfcl.distribution import Version
 from rvpo.evaluate.bfcl.rows import Language
-from rvpo.evaluate.bfcl.verdict import Verdict
+from rvpo.evaluate.bfcl.verdict import CallCheck
 
 CITY = {"type": "string", "description": "Where."}
 
@@ -30,7 +30,7 @@ def judge(
     value: Any,
     accepted: Sequence[Any],
     language: Language = "python",
-) -> Verdict:
+) -> CallCheck:
     """The verdict on a call with one parameter, `x`."""
     schema = {"type": declared} if isinstance(declared, str) else declared
     return check(

@@ -19,7 +19,7 @@ from rvpo.evaluate.bfcl.check import check, check_relevance
 from rvpo.evaluate.bfcl.distribution import Wheel
 from rvpo.evaluate.bfcl.rows import Language, load, name_of
 from rvpo.evaluate.bfcl.schema import described, tools
-from rvpo.evaluate.bfcl.score import SIZES, Tally, scores
+from rvpo.evaluate.bfcl.score import SIZES, CategoryTally, scores
 from rvpo.evaluate.bfcl.verdict import Crash
 from tests.evaluate.bfcl.corrupt import answers
 from tests.evaluate.bfcl.oracle import ask
@@ -244,7 +244,9 @@ HEADERS = {
 def test_scores_are_those_of_the_original(wheel: Wheel) -> None:
     generator = random.Random(0)
     sizes = SIZES[wheel.version]
-    tallies = {name: Tally(generator.randint(0, size), size) for name, size in sizes.items()}
+    tallies = {
+        name: CategoryTally(generator.randint(0, size), size) for name, size in sizes.items()
+    }
     categories = {
         name_of(name, wheel.version): {
             "accuracy": tally.right / tally.rows,

@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 
 from rvpo.errors import ConfigError
 from rvpo.evaluate.bfcl.rows import SINGLE_TURN
-from rvpo.evaluate.bfcl.score import SIZES, Tally, scores
+from rvpo.evaluate.bfcl.score import SIZES, CategoryTally, scores
 
 VERSIONS: list[Any] = ["v3", "v4"]
 
 
-def all_right(version: Any) -> dict[str, Tally]:
-    return {category: Tally(size, size) for category, size in SIZES[version].items()}
+def all_right(version: Any) -> dict[str, CategoryTally]:
+    return {category: CategoryTally(size, size) for category, size in SIZES[version].items()}
 
 
-def all_wrong_but(version: Any, *categories: str) -> dict[str, Tally]:
+def all_wrong_but(version: Any, *categories: str) -> dict[str, CategoryTally]:
     return {
-        category: Tally(size if category in categories else 0, size)
+        category: CategoryTally(size if category in categories else 0, size)
         for category, size in SIZES[version].items()
     }
 
@@ -68,7 +68,7 @@ def test_single_turn_rows_alone_have_no_overall_score(version: Any) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_some_rows_of_a_category_are_no_score(version: Any) -> None:
-    tallies = all_right(version) | {"parallel": Tally(20, 20)}
+    tallies = all_right(version) | {"parallel": CategoryTally(20, 20)}
     result = scores(version, tallies)
     assert result["non_live"].value is None
     assert result["non_live"].missing == ("parallel was run on 20 of 200 rows",)
@@ -89,10 +89,13 @@ def test_what_is_missing_is_named_where_it_is_needed(version: Any, data: Any) ->
 @pytest.mark.parametrize(
     ("tallies", "message"),
     [
-        ({"simple": Tally(1, 1)}, "'simple' is no category of BFCL v3; choose from simple_python"),
-        ({"memory_kv": Tally(1, 1)}, "'memory_kv' is no category of BFCL v3"),
-        ({"parallel": Tally(2, 1)}, "parallel: 2 of 1 rows are right, but it has 200 rows"),
-        ({"parallel": Tally(1, 201)}, "parallel: 1 of 201 rows are right"),
+        (
+            {"simple": CategoryTally(1, 1)},
+            "'simple' is no category of BFCL v3; choose from simple_python",
+        ),
+        ({"memory_kv": CategoryTally(1, 1)}, "'memory_kv' is no category of BFCL v3"),
+        ({"parallel": CategoryTally(2, 1)}, "parallel: 2 of 1 rows are right, but it has 200 rows"),
+        ({"parallel": CategoryTally(1, 201)}, "parallel: 1 of 201 rows are right"),
     ],
 )
 def test_a_tally_that_cannot_be_is_refused(tallies: Any, message: str) -> None:
