@@ -1,4 +1,17 @@
-"""Thoughts and answers: the border between them in a completion."""
+"""Thoughts and answers: the border between them in a completion.
+
+In doubt a text is a thought: a criterion that an answer is wrongly said to meet trains thoughts to
+meet it, while an answer that is missed only costs a sample. So
+
+* a marker at the very start begins a thought, and one that never ends leaves no answer;
+* what is opened again inside a thought has to be closed again: no answer begins between;
+* a marker in quotes, or between the words of a sentence, is a word of the thought, as long as
+  another one can end it;
+* of the closing markers that are left the first one ends the thought, and a later one only where it
+  is alone on its line, which no sentence quotes.
+
+Behind the thought markers are words of the answer.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +25,10 @@ Sees = Literal["answer", "everything"]
 
 _BRACKETS: Final = (("<", ">"), ("[", "]"), ("◁", "▷"))
 _PLAIN: Final = r"(?:[\w-]+:)?(?:think|thinking|thoughts?)"
-_WIDE: Final = r"(?:[\w-]+:)?(?:think|thinking|thoughts?|reason|reasoning|reflection|scratchpad)"
+_WIDE: Final = (
+    r"(?:[\w-]+:)?(?:think|thinking|thoughts?|reason|reasoning|reflection|scratchpad|analysis|"
+    r"inner[_-]?(?:monologue|thoughts?)|chain[_-]of[_-]thoughts?)"
+)
 _PREFIXES: Final = {"begin": "end", "start": "end"}
 
 
@@ -22,7 +38,11 @@ def _shapes(word: str) -> str:
     return "|".join([*tags, rf"<\|(?:begin|start)_(?:of_)?{word}\|>", rf"<\|{word}\|>"])
 
 
-_OPENS: Final = re.compile(_shapes(_PLAIN), re.IGNORECASE)
+_OPENS: Final = re.compile(rf"{_shapes(_PLAIN)}|<{_WIDE}>", re.IGNORECASE)
+# What some models put around the answer behind a thought.
+_BEGINS_ANSWER: Final = re.compile(
+    r"<\|(?:begin|start)_(?P<what>(?:of_)?(?:answer|response|solution|text))\|>", re.IGNORECASE
+)
 _MAY_OPEN: Final = re.compile(rf"{_shapes(_WIDE)}|<\|inner_prefix\|>|<\|channel>", re.IGNORECASE)
 _TAG: Final = re.compile(r"(?P<open><|\[)(?P<end>/?)(?P<name>[A-Za-z][\w:-]*)(?P<close>>|\])")
 # Harmony, gpt-oss: messages of an assistant, each with a channel.
@@ -54,8 +74,8 @@ class Thinking:
     """The markers of a model's thoughts.
 
     Whatever a completion begins with that has the shape of a marker begins a thought, for any
-    model: <think>, [THINK], ◁think▷, <|begin_of_thought|>, and the channels of harmony. Later ones
-    are words of the answer, which may quote them.
+    model: <think>, <reasoning>, [THINK], ◁think▷, <|begin_of_thought|>, and the channels of
+    harmony. Later ones are words of the answer, which may quote them.
 
     Args:
         pairs: further markers that the model uses, (opening, closing).
@@ -96,21 +116,21 @@ class Thinking:
             begun = whole.lstrip()[len(marker) :]
             if begun.lstrip().startswith(marker):  # what the template wrote, written again
                 begun = begun.lstrip()[len(marker) :]
-            thought, ended, after = _until(begun, self._closing(marker))
+            thought, ended, after = _until(begun, marker, self._closing(marker))
             thoughts.append(thought.strip())
             if not ended:
                 return Parts("\n\n".join(thoughts), "", opened)
             whole = after.lstrip()
-        return Parts("\n\n".join(thoughts), whole, opened)
+        return Parts("\n\n".join(thoughts), _unwrapped(whole), opened)
 
     def split_alone(self, text: str) -> Parts:
         """Split a completion whose prompt is not known: what stands before a closing marker that
-        nothing opened is a thought, unless the marker is quoted."""
+        nothing opened is a thought, unless the marker is a word of a sentence or quoted."""
         parts = self.split(text)
         if parts.thought or parts.answer != text:
             return parts
         for tag in _TAG.finditer(text):
-            if tag["end"] and self._opens(closing(tag[0])) and not _quoted(text, tag.span()):
+            if tag["end"] and self._opens(closing(tag[0])) and not _said(text, tag.span()):
                 return self.split(text, opened=closing(tag[0]))
             if self._opens(tag[0]):
                 break
@@ -146,18 +166,66 @@ def closing(marker: str) -> str:
     return marker[0] + marker[2:] if marker[1] == "/" else f"{marker[0]}/{marker[1:]}"
 
 
-def _until(text: str, marker: str) -> tuple[str, bool, str]:
-    """Before and after the marker, the first one that the thought does not quote."""
-    places = [match.span() for match in re.finditer(re.escape(marker), text, re.IGNORECASE)]
+def _until(text: str, opening: str, marker: str) -> tuple[str, bool, str]:
+    """A thought that the opening marker began, whether it ended, and what is behind it."""
+    closes = rf"{re.escape(marker[:-1])}\s*{re.escape(marker[-1])}"
+    places = _outermost(text, opening, closes) or _outermost(text, opening, closes, said=False)
     if not places:
         return text, False, ""
-    start, end = next((place for place in places if not _quoted(text, place)), places[0])
-    return text[:start], True, text[end:]
+    free = [place for place in places if not _said(text, place)]
+    alone = next((place for place in reversed(free) if _is_alone(text, place)), None)
+    start, end = alone or (free[0] if free else places[-1])
+    again = re.compile(rf"(?:\s*{closes})*", re.IGNORECASE)
+    behind = again.match(text, end)
+    return text[:start], True, text[behind.end() if behind else end :]
+
+
+def _outermost(text: str, opening: str, closes: str, *, said: bool = True) -> list[tuple[int, int]]:
+    """Where closing markers stand that close the thought itself, and nothing opened inside it.
+
+    Args:
+        text: behind the opening marker.
+        opening: the opening marker.
+        closes: a pattern of the closing one.
+        said: opening markers that are words of a sentence count too.
+    """
+    depth, places = 0, []
+    for found in re.finditer(rf"(?P<again>{re.escape(opening)})|{closes}", text, re.IGNORECASE):
+        place = found.span()
+        if found["again"]:
+            depth += not _quoted(text, place) and (said or not _said(text, place))
+        elif depth and not _quoted(text, place):
+            depth -= 1
+        elif not depth:
+            places.append(place)
+    return places
 
 
 def _quoted(text: str, place: tuple[int, int]) -> bool:
-    before, after = text[: place[0]][-1:], text[place[1] :][:1]
+    before, after = text[max(0, place[0] - 1) : place[0]], text[place[1] : place[1] + 1]
     return before != "" and before == after and before in _QUOTES
+
+
+def _said(text: str, place: tuple[int, int]) -> bool:
+    """Quoted, or between the words of a sentence."""
+    line, rest = text[max(0, place[0] - 3) : place[0]], text[place[1] : place[1] + 3]
+    is_word = re.search(r"[\w,] $", line) and re.match(r" [a-z]|[,;:]? [a-z]|[.?!](?:\s|$)", rest)
+    return _quoted(text, place) or is_word is not None
+
+
+def _is_alone(text: str, place: tuple[int, int]) -> bool:
+    """On a line of its own, outside a block of code."""
+    start, end = text.rfind("\n", 0, place[0]) + 1, text.find("\n", place[1])
+    is_alone = end >= 0 and not (text[start : place[0]] + text[place[1] : end]).strip()
+    return is_alone and text.count("```", 0, place[0]) % 2 == 0
+
+
+def _unwrapped(answer: str) -> str:
+    """Without the markers that some models put around it."""
+    if (begins := _BEGINS_ANSWER.match(answer)) is None:
+        return answer
+    ends = rf"\s*<\|end_{re.escape(begins['what'])}\|>\s*\Z"
+    return re.sub(ends, "", answer[begins.end() :], flags=re.IGNORECASE).lstrip()
 
 
 def _harmony(text: str, opened: str) -> Parts:

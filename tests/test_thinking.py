@@ -39,6 +39,10 @@ MARKERS = [
     ("<think>", "</think>"),
     ("<thinking>", "</thinking>"),
     ("<Thought>", "</Thought>"),
+    ("<reasoning>", "</reasoning>"),
+    ("<analysis>", "</analysis>"),
+    ("<scratchpad>", "</scratchpad>"),
+    ("<inner_monologue>", "</inner_monologue>"),
     ("[THINK]", "[/THINK]"),
     ("<own:think>", "</own:think>"),
     ("◁think▷", "◁/think▷"),
@@ -127,11 +131,11 @@ def test_the_channels_of_harmony_are_told_apart(text: str, thought: str, answer:
 
 
 def test_markers_of_other_words_are_those_of_models_that_have_them() -> None:
-    text = "<reasoning>Rest?</reasoning>Sleep."
+    text = "[REASONING]Rest?[/REASONING]Sleep."
     assert NO_MODEL.split(text).answer == text
-    own = Thinking.of(["{{ '<reasoning>' + thought + '</reasoning>' }}"])
+    own = Thinking.of(["{{ '[REASONING]' + thought + '[/REASONING]' }}"])
     assert own.split(text).answer == "Sleep."
-    assert Thinking.of(["{{ '<reasoning>' }}"]).split(text).answer == text
+    assert Thinking.of(["{{ '[REASONING]' }}"]).split(text).answer == text
     channel = Thinking.of(["<|channel>", "<channel|>"])
     assert channel.split("<|channel>thought\nRest?<channel|>Sleep.").answer == "Sleep."
 
