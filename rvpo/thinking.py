@@ -29,6 +29,8 @@ _WIDE: Final = (
     r"(?:[\w-]+:)?(?:think|thinking|thoughts?|reason|reasoning|reflection|scratchpad|analysis|"
     r"inner[_-]?(?:monologue|thoughts?)|chain[_-]of[_-]thoughts?)"
 )
+_MOST_THOUGHTS: Final = 64
+"""In a row: a completion that goes on beginning thoughts has lost itself, and has no answer."""
 _PREFIXES: Final = {"begin": "end", "start": "end"}
 
 
@@ -113,6 +115,8 @@ class Thinking:
             return _harmony(whole, opened)
         thoughts = []
         while (marker := self._beginning(whole)) is not None:
+            if len(thoughts) == _MOST_THOUGHTS:
+                return Parts("\n\n".join([*thoughts, whole.strip()]), "", opened)
             begun = whole.lstrip()[len(marker) :]
             if begun.lstrip().startswith(marker):  # what the template wrote, written again
                 begun = begun.lstrip()[len(marker) :]

@@ -85,3 +85,9 @@ def test_markers_around_an_answer_are_none_of_it(begin: str, end: str) -> None:
         assert NO_MODEL.split(f"{thought}{begin}\nSleep.\n{end}").answer == "Sleep."
         assert NO_MODEL.split(f"{thought}{begin}Sleep").answer == "Sleep"
         assert NO_MODEL.split(f"{thought}Write {begin} first.").answer == f"Write {begin} first."
+
+
+def test_a_completion_that_goes_on_beginning_thoughts_has_no_answer() -> None:
+    block = "<think></think>"
+    assert NO_MODEL.split(block * 64 + "Rest").answer == "Rest"
+    assert NO_MODEL.split(block * 20_000 + "Rest").answer == ""
