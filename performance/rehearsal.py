@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 from statistics import median
 
@@ -22,7 +23,7 @@ REPEATS = 5
 def main(file: str, settings: list[str]) -> None:
     config = load_config(Path(file), settings)
     started = time.perf_counter()
-    inputs = read_inputs(config, print)
+    inputs = read_inputs(config, datetime.now(), print)
     reading = time.perf_counter() - started
     seconds = []
     for _ in range(REPEATS):
