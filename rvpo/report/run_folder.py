@@ -136,14 +136,8 @@ class RunFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"{self.path} is a file; write elsewhere: output=runs/NAME")
-        above = next(folder for folder in self.path.absolute().parents if folder.exists())
-        if not above.is_dir():
-            raise ConfigError(
-                f"{above}, in which {self.path} would be, is a file; write elsewhere: "
-                "output=runs/NAME"
-            )
-        if not self.path.exists() and not os.access(above, os.W_OK):
-            raise ConfigError(f"{above} may not be written; write elsewhere: output=runs/NAME")
+        if not self.path.exists():
+            self._require_place()
         names = {path.name for path in self.path.glob("*")} - {_LOCK}
         if not names or (self.provenance.name in names and names <= _BEFORE_FIRST_STEP):
             return
@@ -155,6 +149,16 @@ class RunFolder:
         raise ConfigError(
             f"{self.path} holds files that are not a run's; write elsewhere: output=runs/NAME"
         )
+
+    def _require_place(self) -> None:
+        above = next(folder for folder in self.path.absolute().parents if folder.exists())
+        if not above.is_dir():
+            raise ConfigError(
+                f"{above}, in which {self.path} would be, is a file; write elsewhere: "
+                "output=runs/NAME"
+            )
+        if not os.access(above, os.W_OK):
+            raise ConfigError(f"{above} may not be written; write elsewhere: output=runs/NAME")
 
     @classmethod
     def create(cls, path: Path, config: str, provenance: Mapping[str, Any]) -> RunFolder:

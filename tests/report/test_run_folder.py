@@ -58,6 +58,8 @@ def test_a_folder_below_a_file_is_refused_before_the_run(tmp_path: Path) -> None
     with pytest.raises(ConfigError, match=r"file, in which .*/file/a/b would be, is a file"):
         RunFolder(tmp_path / "file" / "a" / "b").require_free()
     RunFolder(tmp_path / "new" / "run").require_free()
+    with pytest.raises(ConfigError, match="holds files that are not a run's"):
+        RunFolder(Path("/")).require_free()
 
 
 def test_a_new_run_keeps_its_settings_and_their_provenance(folder: RunFolder):
