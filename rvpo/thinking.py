@@ -113,7 +113,7 @@ class Thinking:
         whole = opened + text
         if _BEGINS_HEADER.match(whole):
             return _harmony(whole, opened)
-        thoughts = []
+        thoughts: list[str] = []
         while (marker := self._beginning(whole)) is not None:
             if len(thoughts) == _MOST_THOUGHTS:
                 return Parts("\n\n".join([*thoughts, whole.strip()]), "", opened)
