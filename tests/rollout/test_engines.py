@@ -24,6 +24,8 @@ from rvpo.types import Advantages, Prompt, Rollout
 from tests.configs import tiny_config
 from tests.fakes import make_prompt
 from tests.gradients import accumulate
+from tests.rollout.test_generation_defaults import NAMES, policy_logprobs, value_of
+from tests.rollout.test_stops import changed
 
 TEMPERATURE = 0.7
 UNTIL_EXIT: list[object] = []
@@ -325,6 +327,31 @@ def test_a_tokenizer_without_a_chat_template_is_refused(tiny_model: Path, tmp_pa
     (tmp_path / "config.json").write_text((tiny_model / "config.json").read_text())
     with pytest.raises(ConfigError, match="no chat template"):
         Encoder.from_model(str(tmp_path), trust_remote_code=False, max_context_tokens=None)
+
+
+def sampled_by_vllm(model: Path, precision: str) -> Rollout:
+    engine = make_vllm_engine(model, precision)
+    UNTIL_EXIT.append(engine)  # closing one would end the process group of the other tests
+    plain = AutoModelForCausalLM.from_pretrained(model, dtype=DTYPES[precision])
+    engine.load_weights(plain.named_parameters(remove_duplicate=False), version=0)
+    return engine.generate([make_prompt("p", "abc")], 6, seed=1)
+
+
+@pytest.mark.parametrize("precision", DTYPES)
+def test_defaults_of_the_model_neither_draw_nor_score_in_vllm(
+    precision: str, tiny_model: Path, tmp_path: Path, ranks: Ranks
+) -> None:
+    values = {name: value_of(name) for name in NAMES if name != "eos_token_id"}
+    values["do_sample"] = True  # num_return_sequences cannot be read beside greedy search
+    folder = changed(tiny_model, tmp_path / "m", "generation_config.json", values)
+    rollout = sampled_by_vllm(folder, precision)
+    plain = sampled_by_vllm(tiny_model, precision)
+    assert [s.completion_ids for s in rollout.samples] == [s.completion_ids for s in plain.samples]
+    policy = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=DTYPES[precision]).eval()
+    for sample in rollout.samples:
+        known = policy_logprobs(policy, sample.prompt_ids, sample.completion_ids, TEMPERATURE)
+        reported = torch.tensor(sample.logprobs)
+        torch.testing.assert_close(reported, known, atol=LARGEST_DIFFERENCE[precision], rtol=0)
 
 
 def test_an_exported_model_answers_alike_in_transformers_and_vllm(
