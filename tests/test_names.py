@@ -7,16 +7,14 @@ from collections import defaultdict
 from pathlib import Path
 
 import rvpo
+from tests.syntax import parsed
 
 PACKAGE = Path(rvpo.__file__).parent
 RIDDLES = {"What", "Whether", "Where", "Who", "Which", "How", "Of"}
 
 
 def modules() -> dict[str, ast.Module]:
-    return {
-        str(path.relative_to(PACKAGE)): ast.parse(path.read_text(encoding="utf-8"))
-        for path in sorted(PACKAGE.rglob("*.py"))
-    }
+    return {str(path.relative_to(PACKAGE)): parsed(path) for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 def test_a_public_type_name_has_one_meaning() -> None:

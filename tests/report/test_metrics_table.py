@@ -23,6 +23,7 @@ from rvpo.trainer.metrics import completion_metrics
 from rvpo.trainer.statistics import TokenStatistics
 from rvpo.types import Rewards
 from tests.fakes import make_rewards, make_rollout
+from tests.syntax import parsed
 
 PACKAGE = Path(table.__file__).parents[1]
 ROOTS = {name.partition("/")[0] for name in METRICS if "/" in name}
@@ -57,7 +58,7 @@ def _literals() -> Iterator[str]:
     for path in PACKAGE.rglob("*.py"):
         if str(path.relative_to(PACKAGE)) in (*READERS, *NAMESPACES, "report/metrics.py"):
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             match node:
                 case ast.Dict(keys=keys):
                     yield from filter(None, map(_name, keys))
