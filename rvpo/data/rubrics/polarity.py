@@ -70,7 +70,7 @@ _AUXILIARY = re.compile(r"(?:may|might|could|can|will|would|is|are|was|were|has|
 _FILLER = re.compile(
     r"(?:explicitly|also|even|directly|either|specifically|at all|ever|attempt to|try to|tries to|"
     r"seem to|appear to|seems to|appears to|inadvertently|implicitly|actively|at any point|been|"
-    r"be|being|being|then|instead)\s+"
+    r"be|being|then|instead)\s+"
 )
 _DETERMINER = re.compile(r"(?:an?|the|any|some|such|other|more|its|their|his|her)\s+")
 _FAILURE = re.compile(r"(?:fail(?:s|ed|ing|ure)?|unable|inability|penali[sz]e\w*|deduct\w*)\b")
@@ -114,7 +114,6 @@ _FORBIDDEN = re.compile(
     r"(?:should|must|shall|ought to|needs? to) be\b"
 )
 _ASSURES = re.compile(r"(?:ensures?|makes? sure|takes? care)(?: to)? (?P<deed>.*)")
-_FREE = re.compile(r"(?:(?:is|are|remains?|stays?) )?free (?:of|from)\b")
 
 
 def polarity(text: str) -> Polarity | None:
