@@ -20,10 +20,10 @@ from rvpo.report.provenance import provenance
 from rvpo.report.run_folder import RunFolder, write_text
 from rvpo.rollout.build import build_engine
 from rvpo.rollout.engine import RolloutEngine
+from rvpo.runtime.agree import check_folder, check_same, check_share, digest
 from rvpo.runtime.console import PlainConsole
 from rvpo.runtime.interrupt import Interrupt
 from rvpo.runtime.ranks import Ranks
-from rvpo.trainer.agree import check_folder, check_inputs_agree, check_ranks
 from rvpo.trainer.checkpoint import Checkpoints
 from rvpo.trainer.evaluation import Evaluations, HeldOut
 from rvpo.trainer.keep import Keeper
@@ -50,7 +50,7 @@ def run(config: RunConfig, resume: bool) -> None:
     try:
         with ranks.patience(patience):
             display.phase("reading model, prompts and rewards")
-            check_ranks(config, ranks)
+            check_share(config.rollout.prompts_per_step, ranks)
             check_folder(config.output, ranks)
             folder, starts = open_run(config) if resume else (_free_folder(config), None)
             context = RunContext(config=config, folder=folder, ranks=ranks, display=display)
@@ -77,7 +77,7 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         with ranks.together():
             inputs = read_inputs(config, date, display, ranks.is_main)
         stack.callback(inputs.close)
-        check_inputs_agree(config, inputs.digests, ranks)
+        check_same({"settings": digest(dump_config(config)), **inputs.digests}, ranks)
         if starts is not None:
             check_inputs(folder.path, starts, inputs.digests, display.say)
         rehearse(run, inputs)

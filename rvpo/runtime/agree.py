@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from rvpo.config.run import RunConfig, dump_config
 from rvpo.errors import ConfigError, RankError
 from rvpo.runtime.ranks import Ranks
 
@@ -24,16 +23,18 @@ PATIENCE_S: Final = 10.0
 _MARK: Final = ".rvpo-meeting-"
 
 
-def check_ranks(config: RunConfig, ranks: Ranks) -> None:
+def check_share(prompts: int, ranks: Ranks) -> None:
     """Refuse a number of ranks that cannot share the prompts of a step.
 
     The settings know their own `distributed.processes` only; a launcher such as torchrun starts as
     many as it was told to.
 
+    Args:
+        prompts: of each step, over all ranks.
+
     Raises:
         ConfigError: they cannot.
     """
-    prompts = config.rollout.prompts_per_step
     if prompts % ranks.size:
         raise ConfigError(
             f"rollout.prompts_per_step: {prompts} prompts cannot be shared equally by the "
@@ -72,17 +73,16 @@ def check_folder(output: Path, ranks: Ranks) -> None:
             )
 
 
-def check_inputs_agree(config: RunConfig, digests: Mapping[str, str], ranks: Ranks) -> None:
+def check_same(digests: Mapping[str, str], ranks: Ranks) -> None:
     """Refuse ranks that read other settings, data, models, code or packages than rank 0.
 
     Args:
-        digests: of everything that this rank read beside the settings.
+        digests: of everything that this rank read, by a name that a sentence can hold.
 
     Raises:
-        ConfigError: some do; the sentence names rank, host and what differs.
+        ConfigError: some did; the sentence names rank, host and what differs.
     """
-    settings = hashlib.sha256(dump_config(config).encode()).hexdigest()
-    every = ranks.gather_objects((socket.gethostname(), {"settings": settings, **digests}))
+    every = ranks.gather_objects((socket.gethostname(), dict(digests)))
     home, expected = every[0]
     for rank, (host, found) in enumerate(every):
         other = [n for n in {**expected, **found} if expected.get(n) != found.get(n)]
@@ -91,6 +91,11 @@ def check_inputs_agree(config: RunConfig, digests: Mapping[str, str], ranks: Ran
                 f"rank {rank} on {host} has other {', '.join(other)} than rank 0 on {home}; "
                 "give every node the same files and packages"
             )
+
+
+def digest(text: str) -> str:
+    """SHA-256, as `check_same` compares it."""
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def _put_mark(output: Path) -> Path:
