@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from rvpo.runtime.launch import end_with_launcher, launch
+from rvpo.runtime.environment import LIFELINE, is_rank
+from rvpo.runtime.launch import launch
 from rvpo.runtime.logging import quiet_libraries
+from rvpo.runtime.process import end_with_parent
 
 
 def train(file: Path, settings: Sequence[str], resume: bool) -> int:
@@ -24,27 +27,38 @@ def train(file: Path, settings: Sequence[str], resume: bool) -> int:
     Raises:
         RvpoError: see `rvpo.commands.train.run`.
     """
-    end_with_launcher()
-    quiet_libraries()
-    from rvpo.config.run import load_config
+    _begin()
+    with _nothing_written():
+        from rvpo.config.run import load_config
 
-    config = load_config(file, settings)
-    if resume:
-        from rvpo.trainer.resume import at_home
+        config = load_config(file, settings)
+        if resume:
+            from rvpo.trainer.resume import at_home
 
-        config = at_home(config, file, list(settings))
+            config = at_home(config, file, list(settings))
     processes = config.distributed.processes
     # An engine's process must not hear the terminal's Ctrl-C, nor outlive a killed trainer.
     apart = processes > 1 or config.rollout.staleness > 0
-    if apart and not _is_rank():
+    if apart and not is_rank():
         # "--" keeps a setting that starts with a dash from being read as an option.
         again = ["train", "--config", str(file), *(["--resume"] if resume else []), "--", *settings]
         return launch(again, processes)
 
-    from rvpo.commands.train import run
-
+    with _nothing_written():
+        from rvpo.commands.train import run
     run(config, resume)
     return 0
+
+
+@contextmanager
+def _nothing_written() -> Iterator[None]:
+    """Say so, once for all ranks, if a stop is asked for within the block."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if os.environ.get("RANK", "0") == "0":
+            print("stopped before the first step; nothing was written")
+        raise
 
 
 def evaluate(
@@ -66,12 +80,11 @@ def evaluate(
     Raises:
         RvpoError: see `rvpo.commands.evaluate.evaluate`.
     """
-    end_with_launcher()
-    quiet_libraries()
+    _begin()
     from rvpo.config.evaluation import load_evaluation
 
     found = load_evaluation(file, list(benchmarks), next(iter(models), None), list(settings))
-    if found.distributed.processes > 1 and not _is_rank():
+    if found.distributed.processes > 1 and not is_rank():
         return launch(sys.argv[1:], found.distributed.processes)
 
     from rvpo.commands.evaluate import evaluate as run
@@ -80,5 +93,7 @@ def evaluate(
     return 0
 
 
-def _is_rank() -> bool:
-    return "RANK" in os.environ
+def _begin() -> None:
+    if LIFELINE in os.environ:
+        end_with_parent()
+    quiet_libraries()

