@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
+from rvpo.commands.farewell import farewell_before_ranks
 from rvpo.runtime.environment import LIFELINE, is_rank
 from rvpo.runtime.launch import launch
 from rvpo.runtime.logging import quiet_libraries
@@ -28,7 +28,7 @@ def train(file: Path, settings: Sequence[str], resume: bool) -> int:
         RvpoError: see `rvpo.commands.train.run`.
     """
     _begin()
-    with _nothing_written():
+    with farewell_before_ranks():
         from rvpo.config.run import load_config
 
         config = load_config(file, settings)
@@ -44,21 +44,10 @@ def train(file: Path, settings: Sequence[str], resume: bool) -> int:
         again = ["train", "--config", str(file), *(["--resume"] if resume else []), "--", *settings]
         return launch(again, processes)
 
-    with _nothing_written():
+    with farewell_before_ranks(config.output if resume else None):
         from rvpo.commands.train import run
     run(config, resume)
     return 0
-
-
-@contextmanager
-def _nothing_written() -> Iterator[None]:
-    """Say so, once for all ranks, if a stop is asked for within the block."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if os.environ.get("RANK", "0") == "0":
-            print("stopped before the first step; nothing was written")
-        raise
 
 
 def evaluate(
