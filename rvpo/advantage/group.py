@@ -10,6 +10,9 @@ Masks of a step's scores, each called by one word in every module of this packag
     counted     [N, M]  the row's aggregate runs over this channel; `missing` and `dead_channels`
                         decide
     trained     [N]     the row takes part in whitening and in the loss
+
+A channel that is constant in a group, and a group in which all usable channels are, is called dead
+in settings and metrics.
 """
 
 from __future__ import annotations

@@ -65,9 +65,7 @@ def read(rewards: Rewards, missing: Missing, eps: float) -> Reading:
 def _with_zeros(rewards: Rewards) -> Rewards:
     """The rewards with 0 where a row that has some weighted score lacks one of a sibling's."""
     samples, channels = rewards.values.shape
-    grouped = rewards.valid.reshape(
-        samples // rewards.group_size, rewards.group_size, channels
-    )  # P, G, M
-    existing = grouped.any(dim=1, keepdim=True).expand(grouped.shape).reshape(samples, channels)
-    filled = existing & rewards.weighted.any(dim=1, keepdim=True)
-    return replace(rewards, valid=rewards.valid | filled)
+    size = rewards.group_size
+    in_group = rewards.valid.reshape(samples // size, size, channels).any(dim=1)  # [P, M]
+    read_as_0 = in_group.repeat_interleave(size, dim=0) & rewards.weighted.any(dim=1, keepdim=True)
+    return replace(rewards, valid=rewards.valid | read_as_0)

@@ -56,5 +56,5 @@ class RawRVPO(WhitenedEstimator):
         )
         minima = aggregate.values.new_zeros(len(trained), 1)
         minima[trained, 0] = aggregate.values
-        compared = standardise(minima, trained[:, None], rewards.group_size, self.eps)
-        return self.finished(reading, trained, aggregate, compared.z[trained, 0])
+        total = standardise(minima, trained[:, None], rewards.group_size, self.eps)
+        return self.finished(reading, trained, aggregate, total.z[trained, 0])

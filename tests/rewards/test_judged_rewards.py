@@ -569,6 +569,7 @@ def test_rows_of_a_later_rank_keep_their_weights_failures_and_remarks() -> None:
     )
     assert both.failures == mine.failures | {(r + 4, c): x for (r, c), x in theirs.failures.items()}
     assert both.remarks[4, 2] == theirs.remarks[0, 2]
+    assert both.rewards.prompts == ("p/0", "p/1", "p/0", "p/1")
     assert torch.equal(
         both.aspects["rubric/pitfall"],
         torch.cat([mine.aspects["rubric/pitfall"], theirs.aspects["rubric/pitfall"]]),
