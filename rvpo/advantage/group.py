@@ -6,7 +6,7 @@ Masks of a step's scores, each called by one word in every module of this packag
     weighted    [N, M]  valid, and of weight above 0 (`Rewards.weighted`)
     comparable  [N, M]  at least two of the row's siblings, itself included, have this score
     constant    [N, M]  comparable, and all scores of the group are exactly equal
-    usable      [N, M]  weighted and comparable: the row has something to be told by
+    usable      [N, M]  weighted and comparable: it tells how the row does among its siblings
     counted     [N, M]  the row's aggregate runs over this channel; `missing` and `dead_channels`
                         decide
     trained     [N]     the row takes part in whitening and in the loss
