@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
@@ -26,9 +27,11 @@ from rvpo.report.stored import read_metrics
 from rvpo.rollout.build import build_engine, check_engine, torch_dtype
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
+from rvpo.runtime.agree import check_folder, check_same, digest
 from rvpo.runtime.console import PlainConsole
 from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.seed import derived_seed
+from rvpo.trainer.digest import of_model
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,15 @@ def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
     found: dict[str, dict[str, BenchmarkSummary]] = {}
     try:
         with ranks.patience(config.distributed.patience_minutes), ExitStack() as stack:
+            check_folder(config.output, ranks)
             benchmarks = read_benchmarks(config.benchmarks, config.judge, console.print)
-            encoder = _encoder(config, candidates[0])
+            encoder = Encoder.of(config.model, config.rollout, candidates[0].path)
             for benchmark in benchmarks:
                 check_lengths(benchmark, encoder)
+            check_same(_read(config, benchmarks, candidates), ranks)
             if needs_judge(config.benchmarks):
-                benchmarks = _with_judge(config, benchmarks, ranks, stack, console)
+                judge = _judge(config, ranks, stack, console)
+                benchmarks = judged_by(benchmarks, judge)
             engine = build_engine(
                 config.model, config.rollout, candidates[0].path, encoder, config.seed, ranks
             )
@@ -118,27 +124,28 @@ def _saved(folder: Path) -> dict[str, int | None]:
     return steps
 
 
-def _encoder(config: EvaluationConfig, candidate: Candidate) -> Encoder:
-    return Encoder.from_model(
-        candidate.path,
-        trust_remote_code=config.model.trust_remote_code,
-        max_context_tokens=config.rollout.engine.max_context_tokens,
-    )
+def _read(
+    config: EvaluationConfig, benchmarks: Sequence[Benchmark], candidates: Sequence[Candidate]
+) -> dict[str, str]:
+    """Digests of everything that the scores depend on."""
+    found = {"settings": digest(config.model_dump_json())}
+    for each in candidates:
+        found |= of_model(each.path, f"model {each.name}")
+    for benchmark in benchmarks:
+        asked = [[prompt.id, list(map(dict, prompt.messages))] for prompt in benchmark.prompts]
+        found[f"questions of {benchmark.name}"] = digest(json.dumps(asked))
+    return found
 
 
-def _with_judge(
-    config: EvaluationConfig,
-    benchmarks: tuple[Benchmark, ...],
-    ranks: Ranks,
-    stack: ExitStack,
-    console: Console,
-) -> tuple[Benchmark, ...]:
+def _judge(
+    config: EvaluationConfig, ranks: Ranks, stack: ExitStack, console: Console
+) -> JudgeService:
     assert config.judge is not None  # the settings were checked
-    on_gpu = ranks.device.type == "cuda"
-    service = JudgeService(config.judge, is_main=ranks.is_main, on_gpu=on_gpu)
-    stack.enter_context(closing(service))
+    judge = stack.enter_context(closing(JudgeService(config.judge, ranks.is_main)))
+    judge.start(on_gpu=ranks.device.type == "cuda")
     console.print("waiting for the judge")
-    return judged_by(benchmarks, service.connect(ranks.gather_objects))
+    judge.connect(ranks.gather_objects)
+    return judge
 
 
 def _load(
