@@ -150,7 +150,7 @@ def try_rubrics(
         service.start(on_gpu=torch.cuda.is_available())
         name = judge.model or (judge.serve and judge.serve.model)
         with page.phase(f"starting the judge, {name}"):
-            service.connect(lambda addresses: [addresses])
+            service.connect()
         with page.phase(_announcement(trial)):
             for judgement in trial.judged_by(service):
                 judgements.append(judgement)
