@@ -135,13 +135,13 @@ def display(findings: Sequence[Finding]) -> None:
             print(printable(f"{finding.state:<8}{finding.part:<13} {finding.found}{tail}"))
         print(verdict)
         return
-    from rich.table import Table
     from rich.text import Text
 
+    from rvpo.report.tables import make_table
     from rvpo.runtime.console import PlainConsole
 
     colours = {"ok": "green", "note": "yellow", "missing": "bold red"}
-    table = Table("", "part", "found", "what to do", box=None, pad_edge=False)
+    table = make_table(("", "part", "found", "what to do"), ())
     for finding in findings:
         state = Text(finding.state, style=colours[finding.state])
         cells = map(printable, (finding.part, finding.found, finding.remedy))
