@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from importlib.util import find_spec
 
 from rvpo.config.run import (
     DataConfig,
@@ -14,7 +13,7 @@ from rvpo.config.run import (
 )
 from rvpo.data.prompts import PromptStream, load_prompts, named
 from rvpo.data.rubrics.rows import without_held_out
-from rvpo.errors import ConfigError, DataError
+from rvpo.errors import DataError
 from rvpo.model_files import resolve_model
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.build import check_engine
@@ -49,10 +48,6 @@ def read_inputs(config: RunConfig, now: datetime, say: Callable[[str], None]) ->
     Raises:
         ConfigError, DataError: whichever is wrong first.
     """
-    if find_spec("deepspeed") is None:
-        raise ConfigError(
-            "the policy update needs DeepSpeed; install it with pip install deepspeed"
-        )
     check_engine(config.rollout)
     score = RewardSuite.from_config(config.rewards)
     data = config.data

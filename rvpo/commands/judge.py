@@ -13,6 +13,7 @@ from typing import IO, Any
 import torch
 from rich.console import Console
 
+from rvpo.commands.needs import of_judge
 from rvpo.config.rewards import RubricRewardConfig
 from rvpo.config.run import RunConfig
 from rvpo.data.prompts import load_prompts
@@ -22,6 +23,7 @@ from rvpo.judge.types import Answer, Job
 from rvpo.rewards.judging import Judge
 from rvpo.rewards.rubric import RubricReward, every_question
 from rvpo.rewards.suite import RewardSuite
+from rvpo.runtime.extras import require
 from rvpo.trial.display import show_judgement, show_summary
 from rvpo.trial.given import read_responses
 from rvpo.trial.judgement import Judgement
@@ -138,6 +140,7 @@ def try_rubrics(
     """
     if json_file is not None and samples is not None and json_file.resolve() == samples.resolve():
         raise ConfigError(f"--json: {json_file} holds the --samples; give another file")
+    require("rvpo judge", *of_judge(config.judge))
     page = Page(console)
     with page.phase("reading what is to be judged"):
         trial = prepare(config, samples, prompts, repeats)

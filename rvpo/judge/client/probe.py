@@ -10,7 +10,6 @@ from typing import Final
 from rvpo.config.judge import JudgeConfig
 from rvpo.judge.client.client import JudgeClient
 from rvpo.judge.types import Answer, Job, Question, Usage
-from rvpo.judge.worker.asker import Asker
 
 PATIENCE_S: Final = 20.0
 """How long one attempt may take."""
@@ -34,6 +33,8 @@ def probe(judge: JudgeConfig) -> Answer:
     Raises:
         ConfigError: it was not asked: a key is missing, or an endpoint cannot be used.
     """
+    from rvpo.judge.worker.asker import Asker  # with aiohttp, which few runs need
+
     patience = min(judge.timeout_s, PATIENCE_S)
     once = judge.model_copy(
         update={

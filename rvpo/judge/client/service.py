@@ -10,7 +10,6 @@ from rvpo.judge.client.client import JudgeAddresses, JudgeClient
 from rvpo.judge.client.server import JudgeServer, fingerprint
 from rvpo.judge.client.workers import JudgeWorkers
 from rvpo.judge.types import Usage
-from rvpo.judge.worker.endpoint import all_endpoints
 from rvpo.model_files import resolve_model
 
 
@@ -38,6 +37,8 @@ class JudgeService:
         self._open = ExitStack()
         self._server: JudgeServer | None = None
         if is_main:
+            from rvpo.judge.worker.endpoint import all_endpoints  # with aiohttp
+
             # Workers would find out too, after minutes of loading models. The last has least.
             all_endpoints(config, (config.workers - 1, config.workers))
         if config.serve is not None and is_main:
