@@ -242,7 +242,8 @@ def test_settings_and_texts_need_no_extra(tmp_path: Path) -> None:
         (("plan", "--config", "run.yaml"), "pip install 'rvpo[train,judge]'"),
         (
             ("compare", "--config", "run.yaml", "--vary", "update.lr=1e-3,1e-4"),
-            "pip install 'rvpo[report]'",
+            "pip install 'rvpo[train,cpu,judge,wandb,tensorboard]' (gpu for cpu on a machine with "
+            "GPUs)",
         ),
         (
             ("evaluate", "--config", "run.yaml", "--benchmark", "bfcl", "--model", "model"),

