@@ -11,7 +11,6 @@ from rvpo.judge.client.probe import Counted
 from rvpo.judge.client.server import JudgeServer, fingerprint
 from rvpo.judge.client.workers import JudgeWorkers
 from rvpo.judge.types import Answer, Job
-from rvpo.judge.worker.endpoint import all_endpoints
 from rvpo.model_files import resolve_model
 from rvpo.runtime.network import is_any, main_address
 from rvpo.runtime.port import LOOPBACK
@@ -50,6 +49,8 @@ class JudgeService:
         """
         if not self._is_main:
             return
+        from rvpo.judge.worker.endpoint import all_endpoints  # with aiohttp
+
         config = self.config
         # Workers would find out too, after minutes of loading models. The last has least.
         all_endpoints(config, (config.workers - 1, config.workers))
