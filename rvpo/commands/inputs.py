@@ -17,12 +17,11 @@ from rvpo.data.rubrics.rows import without_held_out
 from rvpo.errors import ConfigError, DataError
 from rvpo.model_files import resolve_model
 from rvpo.rewards.suite import RewardSuite
-from rvpo.rollout.build import check_engine
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
-from rvpo.rollout.stream import Ahead, InTurn, RolloutStream, Sampler
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.digest import TokenDigest, digests
+from rvpo.trainer.stream import Ahead, InTurn, RolloutStream, Sampler
 from rvpo.types import Prompt
 
 
@@ -53,7 +52,7 @@ def read_inputs(config: RunConfig, now: datetime, say: Callable[[str], None]) ->
         raise ConfigError(
             "the policy update needs DeepSpeed; install it with pip install deepspeed"
         )
-    check_engine(config.rollout)
+    config.rollout.engine.check()
     score = RewardSuite.from_config(config.rewards)
     data = config.data
     prompts = load_prompts(data.train, data.system_prompt, "data.train", say)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from rvpo.commands.engine import build_engine, check_engine
 from rvpo.commands.inputs import Inputs, build_stream, read_inputs
 from rvpo.config.run import RunConfig, dump_config
 from rvpo.errors import CheckpointError, ConfigError, RewardError, RvpoError
@@ -28,7 +29,6 @@ from rvpo.report.provenance import provenance
 from rvpo.report.record import Report, Reports
 from rvpo.report.run_folder import MetricsFile, RunFolder, SampleFiles, write_json, write_text
 from rvpo.report.trackers import TrackedRun
-from rvpo.rollout.build import build_engine
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.runtime.console import PlainConsole
 from rvpo.runtime.interrupt import Interrupt
@@ -78,6 +78,7 @@ def run(config: RunConfig, resume: bool) -> None:
 def _run(config: RunConfig, resume: bool, ranks: Ranks, display: Display, console: Console) -> None:
     display.phase("reading model, prompts and rewards")
     folder, starts = open_run(config) if resume else (_free_folder(config), ())
+    check_engine(config.rollout, ranks)
     now = ranks.gather_objects(datetime.now())[0]
     inputs = read_inputs(config, starts[0].date if starts else now, display.say)
     if resume:

