@@ -110,7 +110,7 @@ def longest_row(config: RunConfig, place: Place) -> int:
 
 
 def engine_load(config: RunConfig, shape: ModelShape, device: float | None) -> EngineLoad:
-    """What the engine of one rank is to hold.
+    """The sizes that the engine of one rank is to hold.
 
     Args:
         device: memory of a GPU in bytes; None on a CPU.
@@ -126,7 +126,7 @@ def engine_load(config: RunConfig, shape: ModelShape, device: float | None) -> E
 
 
 def engine_memory(config: RunConfig, shape: ModelShape, device: float | None) -> EngineMemory:
-    """What the engine of one rank takes, by its own account."""
+    """The memory of one rank's engine, by its own account."""
     return config.rollout.engine.memory(engine_load(config, shape, device))
 
 

@@ -11,6 +11,6 @@ from rvpo.rollout.transformers_engine import TransformersConfig
 from rvpo.rollout.vllm.settings import VllmConfig
 
 AnyEngine = VllmConfig | TransformersConfig
-"""What `rollout.engine` may choose."""
+"""The choices of `rollout.engine`."""
 
 __all__ = ["AnyEngine", "EngineConfig", "EngineInputs", "TransformersConfig", "VllmConfig"]

@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineInputs:
-    """What every engine is built from."""
+    """The things that every engine is built from."""
 
     model_path: str
     """A folder or a Hub id, for the shape of the model; weights come later."""
     encoder: Encoder
     dtype: torch.dtype
-    """Of the weights that compute."""
+    """Type of the weights that compute."""
     trust_remote_code: bool
     """Run Python code that comes with the model."""
     temperature: float
-    """Of sampling, and of the log-probabilities."""
+    """Temperature of sampling, and of the log-probabilities."""
     max_completion_tokens: int
     concurrent: bool
     """It generates while the policy learns."""
     seed: int
-    """Of the run."""
+    """Seed of the run."""
     ranks: Ranks
 
 
@@ -96,7 +96,7 @@ class EngineConfig(Section):
         return max([trainers + len(own), *(number + 1 for number in own)])
 
     def gpu_remedy(self, trainers: int, gpus: int) -> str:
-        """What to change where `own_gpus` cannot be had; empty where they can.
+        """The change that would give it its `own_gpus`; empty where they can be had.
 
         Args:
             trainers: training processes on a machine, which have its first GPUs.
@@ -105,7 +105,7 @@ class EngineConfig(Section):
         return ""
 
     def memory(self, load: EngineLoad) -> EngineMemory:
-        """What the engine of one training process takes."""
+        """The memory of the engine of one training process."""
         raise NotImplementedError
 
     def build(self, inputs: EngineInputs) -> RolloutEngine:

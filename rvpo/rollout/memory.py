@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineLoad:
-    """What an engine is to hold, and where."""
+    """The sizes that an engine is to hold, and the device that it has for them."""
 
     weights: int
-    """Of the whole model, in the type that computes."""
+    """All weights of the model, in the type that computes."""
     token: int
     """Keys and values of one token, over all layers."""
     completion_tokens: int
-    """Of the longest completion."""
+    """Length of the longest completion."""
     device: float | None
     """Memory of a GPU; None on a CPU."""
     concurrent: bool
@@ -29,22 +29,22 @@ class Room:
     """Its name, as `rvpo plan` prints it."""
     fits: bool
     found: str
-    """How large it is, in words."""
+    """Its size, in words."""
     remedy: str = ""
-    """What to change where it does not suffice."""
+    """The change that would make it suffice; empty where it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineMemory:
-    """What an engine takes."""
+    """The memory that an engine takes."""
 
     awake: float
     """While it generates, of the device of its training process."""
     resting: float
-    """Of that device while the policy learns."""
+    """While the policy learns, of the same device."""
     host: float = 0.0
-    """Of the machine's own memory, beside a GPU's."""
+    """Memory of the machine itself, beside a GPU's."""
     about: str
-    """What it is that takes the memory, in a few words."""
+    """The thing that takes the memory, in a few words."""
     rooms: tuple[Room, ...] = ()
     """Parts of it that may be too small."""

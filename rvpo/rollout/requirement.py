@@ -34,7 +34,7 @@ class Requirement:
 
     @property
     def advice(self) -> str:
-        """What to do where it cannot be imported."""
+        """The way out where it cannot be imported."""
         extras = [f"'rvpo[{extra}]'" for extra in (self.extra_cpu, self.extra_gpu) if extra]
         packages = " or ".join(dict.fromkeys(extras)) or self.distributions[0]
         return f"install it with pip install {packages}, or set rollout.engine.name=transformers"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
 import pytest
 import torch
 
+import rvpo
 from rvpo.errors import ConfigError
 from rvpo.plan.machine import Machine, diagnose
 from rvpo.rollout import AnyEngine, EngineConfig
@@ -15,7 +18,9 @@ from rvpo.rollout.memory import EngineLoad
 from rvpo.rollout.requirement import Requirement
 from rvpo.runtime.ranks import Ranks
 from tests.plan.test_machine import CPU, GPU, without
+from tests.syntax import parsed
 
+PACKAGE = Path(rvpo.__file__).parent
 GIB = 2**30
 LOAD = EngineLoad(
     weights=GIB, token=2**14, completion_tokens=512, device=80.0 * GIB, concurrent=False
@@ -84,3 +89,15 @@ def test_an_engine_without_gpus_of_its_own_asks_for_those_of_the_trainers(
 ) -> None:
     engine = kind()
     assert (engine.own_gpus(), engine.gpus_needed(3), engine.gpu_remedy(3, 3)) == ((), 3, "")
+
+
+def test_no_room_above_asks_for_an_engine_by_its_type() -> None:
+    named = {kind.__name__ for kind in get_args(AnyEngine)}
+    found = {
+        str(file.relative_to(PACKAGE))
+        for file in PACKAGE.rglob("*.py")
+        if "rollout" not in file.relative_to(PACKAGE).parts
+        for node in ast.walk(parsed(file))
+        if isinstance(node, ast.Name) and node.id in named
+    }
+    assert found == {"config/run.py"}  # the engine of a run that names none

@@ -16,7 +16,7 @@ _PROFILED: Final = 1.5 * _GIB  # what vLLM sets aside for its own activations
 
 
 def vllm_memory(engine: VllmConfig, load: EngineLoad) -> EngineMemory:
-    """What the engine of one training process takes."""
+    """The memory of the engine of one training process."""
     if load.device is None:
         taken = load.weights + engine.cpu_kv_cache_gib * _GIB  # it does not sleep on a CPU
         return EngineMemory(awake=taken, resting=taken, about="vLLM, always awake")

@@ -30,7 +30,7 @@ class Placement:
     site: Site
     transport: AnyTransport
     visible: str | None = None
-    """What a process of its own is to see as its only GPU."""
+    """The only GPU that a process of its own is to see, as CUDA names it."""
 
     @contextmanager
     def environment(self) -> Iterator[None]:
@@ -56,7 +56,7 @@ def place(
     gpus: int | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> Placement:
-    """The place of this rank's engine, where `engine` has no `problem` with it.
+    """The place of this rank's engine.
 
     Args:
         concurrent: it generates while the policy learns.
@@ -64,10 +64,14 @@ def place(
         environment: of this process.
 
     Raises:
-        ConfigError: `devices` are not GPUs that this machine has and training leaves alone.
+        ConfigError: the engine has a `problem` here, or its `devices` are not GPUs that this
+            machine has and training leaves alone.
     """
     on_gpu = ranks.device.type == "cuda"
-    site = engine.site(on_gpu=on_gpu, concurrent=concurrent, alone=ranks.size == 1)
+    alone = ranks.size == 1
+    if problem := engine.problem(on_gpu=on_gpu, concurrent=concurrent, alone=alone):
+        raise ConfigError(problem)
+    site = engine.site(on_gpu=on_gpu, concurrent=concurrent, alone=alone)
     visible = None
     if site.gpu == "own":
         count = torch.cuda.device_count() if gpus is None else gpus

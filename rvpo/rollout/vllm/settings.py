@@ -39,8 +39,8 @@ class VllmConfig(EngineConfig):
     transport: (
         Annotated[AnyTransport, Field(discriminator="name"), BeforeValidator(by_name)] | None
     ) = None
-    """How new weights reach it. Its name alone, or with its settings; the usual way to where the
-    engine works if left out."""
+    """The way of new weights to the engine, by its name alone or with its settings; the usual one
+    for the place of the engine if left out."""
 
     concurrent: ClassVar[bool] = True
 
@@ -64,7 +64,6 @@ class VllmConfig(EngineConfig):
         """See `EngineConfig.check_place`; `devices` must be there, apart from the trainers'."""
         from rvpo.rollout.vllm.placement import place
 
-        super().check_place(ranks, concurrent=concurrent)
         place(self, ranks, concurrent=concurrent)
 
     def own_gpus(self) -> tuple[int, ...]:
@@ -81,13 +80,13 @@ class VllmConfig(EngineConfig):
         )
 
     def has_devices(self, trainers: int, gpus: int) -> bool:
-        """Whether a machine has all `devices`, apart from those of its trainers."""
+        """True where a machine has all `devices`, apart from those of its trainers."""
         there = all(trainers <= number < gpus for number in self.devices)
         different = len(set(self.devices)) == len(self.devices)
         return there and different and len(self.devices) >= trainers
 
     def site(self, *, on_gpu: bool, concurrent: bool, alone: bool) -> Site:
-        """Where the engine of a training process works.
+        """The site of the engine of a training process.
 
         On CPUs: in process where there is one rank and rollouts are made in turn, else in a process
         of its own, for vLLM and the trainer would fight over the process group, or over the

@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where an engine works, seen from the training process that it generates for."""
+    """The place of an engine, seen from the training process that it generates for."""
 
     gpu: Literal["none", "shared", "own"] = "none"
     """The GPU that it works on: none, the one that this process trains on, or another."""

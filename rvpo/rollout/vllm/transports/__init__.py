@@ -16,8 +16,8 @@ from rvpo.rollout.vllm.transports.shared import Shared
 from rvpo.rollout.vllm.transports.transport import WeightSender, WeightTransport
 
 AnyTransport = Handed | Ipc | Nccl | Shared
-"""What `rollout.engine.transport` may choose; where nothing is chosen, the first that leads to the
-engine's site."""
+"""The choices of `rollout.engine.transport`; without a choice, the first that leads to the engine's
+site is taken."""
 
 
 def usual_transport(site: Site) -> AnyTransport:

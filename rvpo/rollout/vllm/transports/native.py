@@ -73,7 +73,7 @@ class Native:
 
 
 class _Calls:
-    """What vLLM's sender asks of the engine: its `VLLMWeightSyncClient`."""
+    """The calls of vLLM's sender to the engine: its `VLLMWeightSyncClient`."""
 
     def __init__(self, llm: Any) -> None:
         self._llm = llm

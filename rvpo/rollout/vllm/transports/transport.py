@@ -29,11 +29,11 @@ class WeightTransport(Section):
     """A way of weights, and its settings. A subclass has a `name`, `reaches` and `open`."""
 
     def reaches(self, site: Site) -> bool:
-        """Whether it leads to an engine there."""
+        """True where it leads to an engine there."""
         raise NotImplementedError
 
     def options(self) -> dict[str, Any]:
-        """What vLLM must be told when it starts."""
+        """Options that vLLM must be started with."""
         return {}
 
     def open(self, llm: Any, model: Path) -> WeightSender:
