@@ -68,12 +68,18 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the newest checkpoint of the run folder.")
     ] = False,
+    resume_if_any: Annotated[
+        bool,
+        typer.Option(
+            "--resume-if-any", help="The same where there is a run, else begin: for restarts."
+        ),
+    ] = False,
 ) -> None:
     """Train a model, and score it on held-out prompts before and after."""
     with one_sentence():
         from rvpo.commands.start import train
 
-        raise typer.Exit(train(config, settings or [], resume))
+        raise typer.Exit(train(config, settings or [], resume, resume_if_any))
 
 
 @app.command()

@@ -11,12 +11,13 @@ from rvpo.runtime.launch import end_with_launcher, launch
 from rvpo.runtime.logging import quiet_libraries
 
 
-def train(file: Path, settings: Sequence[str], resume: bool) -> int:
+def train(file: Path, settings: Sequence[str], resume: bool, if_any: bool = False) -> int:
     """Train what a file describes.
 
     Args:
         settings: those that replace what the file says, as `section.key=value`.
         resume: go on from the newest checkpoint of the run folder.
+        if_any: the same where there is a run, else begin one.
 
     Returns:
         The exit status.
@@ -27,12 +28,14 @@ def train(file: Path, settings: Sequence[str], resume: bool) -> int:
     end_with_launcher()
     quiet_libraries()
     from rvpo.config.run import load_config
+    from rvpo.report.run_folder import RunFolder
 
     config = load_config(file, settings)
-    if resume:
+    if resume or if_any:
         from rvpo.trainer.resume import at_home
 
         config = at_home(config, file, list(settings))
+        resume = resume or RunFolder(config.output).config.exists()
     processes = config.distributed.processes
     # An engine's process must not hear the terminal's Ctrl-C, nor outlive a killed trainer.
     apart = processes > 1 or config.rollout.staleness > 0

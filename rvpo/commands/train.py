@@ -20,6 +20,7 @@ from rvpo.report.display import Display
 from rvpo.report.provenance import provenance
 from rvpo.report.run_folder import RunFolder, write_text
 from rvpo.rollout.engine import RolloutEngine
+from rvpo.runtime.agree import check_folder, check_same, check_share, digest
 from rvpo.runtime.console import PlainConsole
 from rvpo.runtime.interrupt import Interrupt
 from rvpo.runtime.ranks import Ranks
@@ -49,6 +50,8 @@ def run(config: RunConfig, resume: bool) -> None:
     try:
         with ranks.patience(patience):
             display.phase("reading model, prompts and rewards")
+            check_share(config.rollout.prompts_per_step, ranks)
+            check_folder(config.output, ranks)
             folder, starts = open_run(config) if resume else (_free_folder(config), None)
             context = RunContext(config=config, folder=folder, ranks=ranks, display=display)
             _run(context, starts, console)
@@ -68,12 +71,14 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         starts: of the run that goes on, as far as they are known; None for a new run.
     """
     config, folder, ranks, display = run.config, run.folder, run.ranks, run.display
-    check_engine(config.rollout, ranks)
-    now = ranks.gather_objects(datetime.now())[0]
+    now = ranks.first(datetime.now())
     with ExitStack() as stack:
         date = starts[0].date if starts else now
-        inputs = read_inputs(config, date, display, ranks.is_main)
+        with ranks.together():
+            check_engine(config.rollout, ranks)
+            inputs = read_inputs(config, date, display, ranks.is_main)
         stack.callback(inputs.close)
+        check_same({"settings": digest(dump_config(config)), **inputs.digests}, ranks)
         if starts is not None:
             check_inputs(folder.path, starts, inputs.digests, display.say)
         rehearse(run, inputs)

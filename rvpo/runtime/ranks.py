@@ -9,16 +9,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import torch
 import torch.distributed as dist
 
-from rvpo.errors import RankError
+from rvpo.errors import RankError, RvpoError
 from rvpo.runtime.launch import RENDEZVOUS
 from rvpo.types import Advantages, Rewards
 
 T = TypeVar("T")
+
+# Gloo's words for a rank that says nothing, and for one that is gone; NCCL ends the process.
+_SILENT: Final = "Timed out waiting|timeout caused pair closure"
+_LOST: Final = (
+    "Connection reset by peer|Connection closed by peer|connectFullMesh failed|Broken pipe"
+    "|Connection refused|No route to host"
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,9 @@ class Ranks:
 
         Args:
             patience_minutes: how long ranks wait for one another.
+
+        Raises:
+            RankError: they do not find one another.
         """
         from accelerate import PartialState
 
@@ -45,12 +55,16 @@ class Ranks:
         backend = "nccl" if on_gpu else "gloo"
         timeout = timedelta(minutes=patience_minutes)
         rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-        store = _meeting_place(size)
-        if store is not None and not dist.is_initialized():
-            dist.init_process_group(
-                backend, store=store, rank=rank, world_size=size, timeout=timeout
-            )
-        state = PartialState(cpu=not on_gpu, backend=backend, timeout=timeout)
+        try:
+            if (store := _meeting_place(size)) is not None and not dist.is_initialized():
+                dist.init_process_group(
+                    backend, store=store, rank=rank, world_size=size, timeout=timeout
+                )
+            state = PartialState(cpu=not on_gpu, backend=backend, timeout=timeout)
+        except RuntimeError as error:
+            if not re.search(f"{_SILENT}|{_LOST}|timed out", str(error)):
+                raise
+            raise RankError(_apart(rank, size)) from error
         return Ranks(rank=state.process_index, size=state.num_processes, device=state.device)
 
     @property
@@ -101,6 +115,29 @@ class Ranks:
         dist.all_gather_object(parts, value)
         return [part for part in parts if part is not None]
 
+    def first(self, value: T) -> T:
+        """Rank 0's value, on every rank."""
+        return self.gather_objects(value)[0]
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Fail on every rank alike where the block fails on any of them.
+
+        Raises:
+            RankError: it failed on another rank, which is named with its host and its reason.
+        """
+        failed: RvpoError | None = None
+        try:
+            yield
+        except RvpoError as error:
+            failed = error
+        every = self.gather_objects((socket.gethostname(), str(failed or "")))
+        for rank, (host, reason) in enumerate(every):
+            if failed is None and reason:
+                raise RankError(f"rank {rank} on {host}: {reason}")
+        if failed is not None:
+            raise failed
+
     def sum(self, values: Sequence[float]) -> list[float]:
         """Elementwise sums over ranks."""
         return self._reduce(values, dist.ReduceOp.SUM)
@@ -132,8 +169,13 @@ class Ranks:
         try:
             yield
         except RuntimeError as error:
-            if not re.search("Timed out waiting|timeout caused pair closure", str(error)):
-                raise  # only these are gloo's words for it; NCCL ends the process
+            if re.search(_LOST, str(error)):
+                raise RankError(
+                    f"rank {self.rank} on {socket.gethostname()} lost another rank, which ended or "
+                    "cannot be reached any more; look at what it said, then continue with --resume"
+                ) from error
+            if not re.search(_SILENT, str(error)):
+                raise
             raise RankError(
                 f"rank {self.rank} waited {minutes:g} minutes for another rank, which hangs or is "
                 "far slower; look at its machine, or raise distributed.patience_minutes, then "
@@ -145,6 +187,16 @@ class Ranks:
         dist.all_reduce(tensor, op=op)
         result: list[float] = tensor.tolist()
         return result
+
+
+def _apart(rank: int, size: int) -> str:
+    place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+    return (
+        f"rank {rank} on {socket.gethostname()} did not find the other {size - 1}, which meet at "
+        f"{place}; see that every node can reach that address and its own ports are open to the "
+        "others, and name the network between the nodes: GLOO_SOCKET_IFNAME=eth0 (on GPUs "
+        "NCCL_SOCKET_IFNAME)"
+    )
 
 
 def _stacked(
