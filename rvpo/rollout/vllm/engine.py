@@ -97,8 +97,8 @@ class VllmEngine:
         on_sample: OnSample = ignore,
         sampling: Sampling | None = None,
     ) -> Rollout:
-        """See `RolloutEngine.generate`. On CPUs `seed` counts only where the engine runs in process:
-        vLLM takes a seed for each request on GPUs alone."""
+        """See `RolloutEngine.generate`. On CPUs `seed` counts only where the engine runs in
+        process: vLLM takes a seed for each request on GPUs alone."""
         if not self._has_weights:
             raise EngineError("vLLM was asked to generate before it was given weights")
         self._sleep.end("weights", "kv_cache")
