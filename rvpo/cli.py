@@ -352,8 +352,11 @@ def doctor() -> None:
 @contextmanager
 def one_sentence() -> Iterator[None]:
     """What a user can cause or meet ends in one sentence; any other error keeps its traceback."""
+    from rvpo.runtime.signals import stopping_at_once
+
     try:
-        yield
+        with stopping_at_once():
+            yield
     except RvpoError as error:
         from rvpo.config.secret import masked  # what was given may be a key in the wrong place
 

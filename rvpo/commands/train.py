@@ -9,8 +9,9 @@ from datetime import datetime
 from rich.console import Console
 
 from rvpo.commands.assemble import benchmarks_of, held_out_of, keeper_of, report_of, stream_of
-from rvpo.commands.conclude import conclude, farewell
+from rvpo.commands.conclude import conclude
 from rvpo.commands.context import RunContext
+from rvpo.commands.farewell import farewell
 from rvpo.commands.inputs import Inputs, read_inputs
 from rvpo.commands.rehearse import rehearse
 from rvpo.config.run import RunConfig, dump_config

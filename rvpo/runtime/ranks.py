@@ -16,7 +16,8 @@ import torch
 import torch.distributed as dist
 
 from rvpo.errors import RankError, RvpoError
-from rvpo.runtime.launch import RENDEZVOUS
+from rvpo.runtime.environment import RENDEZVOUS, is_rank, rank_environment
+from rvpo.runtime.port import free_port
 from rvpo.types import Advantages, Rewards, RolloutScores
 
 T = TypeVar("T")
@@ -49,9 +50,8 @@ class Ranks:
         """
         from accelerate import PartialState
 
-        if "RANK" not in os.environ:
-            os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
-            os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+        if not is_rank():
+            os.environ |= rank_environment(0, 1, free_port())
         on_gpu = torch.cuda.is_available()
         backend = "nccl" if on_gpu else "gloo"
         timeout = timedelta(minutes=patience_minutes)
@@ -227,11 +227,3 @@ def _meeting_place(size: int) -> Any:
         return dist.HashStore()  # type: ignore[attr-defined]
     file = os.environ.get(RENDEZVOUS)
     return None if file is None else dist.FileStore(file, size)  # type: ignore[attr-defined]
-
-
-def free_port() -> int:
-    """A port nobody listens on at the moment, on loopback."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from rvpo.runtime.ranks import free_port
+from rvpo.runtime.port import free_port
 from tests.commands.test_train import RANK_VARIABLES, count_steps, metrics, train, write_config
 from tests.configs import tiny_settings
 from tests.judge.processes import wait_until
