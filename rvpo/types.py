@@ -188,7 +188,7 @@ class Rewards:
     @property
     def columns(self) -> dict[str, Tensor]:
         """[N, M] bool by name: the mask of each column."""
-        masks = torch.eye(len(self.names), dtype=torch.bool)
+        masks = torch.eye(len(self.names), dtype=torch.bool, device=self.values.device)
         own = zip(self.names, masks, strict=True)
         return {name: mask.expand(self.values.shape) for name, mask in own}
 
