@@ -10,9 +10,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from rvpo.benchmarks.benchmark import Benchmark, BenchmarkSummary
 from rvpo.config.evaluation import EvaluationConfig
-from rvpo.evaluate.benchmark import Benchmark, BenchmarkSummary
-from rvpo.evaluate.build import judged_by, needs_judge, read_benchmarks
+from rvpo.evaluate.build import judged_by, read_benchmarks
 from rvpo.evaluate.curve import draw_curve
 from rvpo.evaluate.display import show, show_curve
 from rvpo.evaluate.measure import check_lengths, measure
@@ -60,11 +60,11 @@ def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
     found: dict[str, dict[str, BenchmarkSummary]] = {}
     try:
         with ranks.patience(config.distributed.patience_minutes), ExitStack() as stack:
-            benchmarks = read_benchmarks(config.benchmarks, config.judge, console.print)
+            benchmarks = read_benchmarks(config.benchmarks, console.print)
             encoder = _encoder(config, candidates[0])
             for benchmark in benchmarks:
                 check_lengths(benchmark, encoder)
-            if needs_judge(config.benchmarks):
+            if config.benchmarks.needs_judge:
                 benchmarks = _with_judge(config, benchmarks, ranks, stack, console)
             engine = build_engine(
                 config.model, config.rollout, candidates[0].path, encoder, config.seed, ranks
@@ -138,7 +138,7 @@ def _with_judge(
     service = JudgeService(config.judge, is_main=ranks.is_main, on_gpu=on_gpu)
     stack.enter_context(closing(service))
     console.print("waiting for the judge")
-    return judged_by(benchmarks, service.connect(ranks.gather_objects))
+    return judged_by(benchmarks, config.judge, service.connect(ranks.gather_objects))
 
 
 def _load(

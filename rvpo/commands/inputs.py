@@ -13,7 +13,7 @@ from rvpo.config.run import (
     RunConfig,
 )
 from rvpo.data.prompts import PromptStream, load_prompts, named
-from rvpo.data.rubrics.rows import without_held_out
+from rvpo.data.rubric_rows import without_held_out
 from rvpo.errors import ConfigError, DataError
 from rvpo.model_files import resolve_model
 from rvpo.rewards.suite import RewardSuite

@@ -13,8 +13,7 @@ from typing import Any, get_args
 from rvpo.advantage import Estimator, Ramp
 from rvpo.config.rewards import Condition
 from rvpo.config.run import RunConfig
-from rvpo.config.sentences import nearest
-from rvpo.errors import ConfigError
+from rvpo.errors import ConfigError, nearest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from rvpo.benchmarks.benchmark import Benchmark
 from rvpo.commands.inputs import Inputs, build_stream, read_inputs
 from rvpo.config.run import RunConfig, dump_config
 from rvpo.errors import CheckpointError, ConfigError, RewardError, RvpoError
-from rvpo.evaluate.benchmark import Benchmark
-from rvpo.evaluate.build import judged_by, needs_judge, read_benchmarks
+from rvpo.evaluate.build import judged_by, read_benchmarks
 from rvpo.evaluate.during import DuringTraining
 from rvpo.evaluate.measure import check_lengths
 from rvpo.judge.client.probe import Counted
@@ -85,7 +85,7 @@ def _run(config: RunConfig, resume: bool, ranks: Ranks, display: Display, consol
     spent = _rehearse(config, inputs, ranks, display)
     with ExitStack() as stack:
         stack.callback(inputs.score.close)
-        benchmarks = read_benchmarks(config.evaluate.benchmarks, config.judge, display.say)
+        benchmarks = read_benchmarks(config.evaluate.benchmarks, display.say)
         for benchmark in benchmarks:
             check_lengths(benchmark, inputs.encoder)
         judge = _start_judge(config, inputs, spent, ranks, stack)
@@ -169,7 +169,7 @@ def _rehearse(config: RunConfig, inputs: Inputs, ranks: Ranks, display: Display)
 
 
 def _is_judged(config: RunConfig, inputs: Inputs) -> bool:
-    return inputs.score.is_judged or needs_judge(config.evaluate.benchmarks)
+    return inputs.score.is_judged or config.evaluate.benchmarks.needs_judge
 
 
 def _start_judge(
@@ -202,7 +202,7 @@ def _connect_judge(
         asked = client if judge.spent is None else Counted(client, judge.spent)
         say = display.say_once
         score = score.judged_by(asked, config.judge.budget, display.phase, say)
-    return replace(inputs, score=score), judged_by(benchmarks, client)
+    return replace(inputs, score=score), judged_by(benchmarks, config.judge, client)
 
 
 def _held_out(

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import PlainSerializer, ValidationError, model_validator
 
+from rvpo.benchmarks import listed
 from rvpo.config import document
 from rvpo.config.benchmarks import BenchmarksConfig
 from rvpo.config.judge import JudgeConfig
@@ -47,12 +48,13 @@ class EvaluationConfig(Section):
 
     def _problems(self) -> Iterator[str]:
         if not self.benchmarks.chosen():
-            yield "benchmarks: none is named; give --benchmark gpqa, healthbench or bfcl"
-        if self.benchmarks.healthbench is not None and self.judge is None:
-            yield (
-                "benchmarks.healthbench: needs a judge; add judge.serve=MODEL, or a file with "
-                "judge: {model: NAME, endpoints: [{url: https://...}]}"
-            )
+            yield f"benchmarks: none is named; give --benchmark {listed()}"
+        yield from self.benchmarks.problems(
+            self.judge,
+            "benchmarks",
+            "add judge.serve=MODEL, or a file with judge: {model: NAME, endpoints: "
+            "[{url: https://...}]}",
+        )
 
 
 def load_evaluation(

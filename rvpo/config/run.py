@@ -25,9 +25,9 @@ from rvpo.config.benchmarks import BenchmarksConfig
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.rewards import RewardConfig, RewardName, RubricRewardConfig
 from rvpo.config.secret import without_secrets
-from rvpo.config.sentences import nearest, sentences
+from rvpo.config.sentences import sentences
 from rvpo.config.update import UpdateConfig
-from rvpo.errors import ConfigError
+from rvpo.errors import ConfigError, nearest
 from rvpo.fields import (
     CellType,
     FilePath,
@@ -325,8 +325,9 @@ class RunConfig(Section):
             )
 
     def _judge_problems(self) -> Iterator[str]:
-        if self.evaluate.benchmarks.healthbench is not None and self.judge is None:
-            yield "evaluate.benchmarks.healthbench: needs a judge; add judge: {serve: MODEL}"
+        yield from self.evaluate.benchmarks.problems(
+            self.judge, "evaluate.benchmarks", "add judge: {serve: MODEL}"
+        )
         for name, reward in self.rewards.items():
             if isinstance(reward, RubricRewardConfig) and self.judge is None:
                 yield (

@@ -16,6 +16,8 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from rvpo.errors import nearest
+
 _SHAPES = {
     "int": "a whole number",
     "float": "a number",
@@ -77,12 +79,6 @@ def sentences(error: ValidationError, root: type[BaseModel], document: Any) -> l
             result[f"{where}: {line}" if where else line] = None
     more = len(details) - len(shown)
     return [*result, *([f"and {more:,} more problems"] if more else [])]
-
-
-def nearest(name: str, names: Sequence[str]) -> str | None:
-    """The valid name that a misspelt one most likely means, or None."""
-    close = difflib.get_close_matches(name, names, n=1)
-    return close[0] if close else None
 
 
 def _sentence(spot: _Spot, detail: ErrorDetails, root: type[BaseModel], document: Any) -> str:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rvpo.config.run import DatasetSource, FunctionSource, RubricSource, Source
-from rvpo.config.sentences import nearest
 from rvpo.data.messages import check_turn, read_messages, read_tools, shown
-from rvpo.data.rows import function_rows, stored_rows
-from rvpo.data.rubrics.rows import rubric_rows
-from rvpo.errors import DataError
+from rvpo.data.rows import function_rows
+from rvpo.data.rubric_rows import rubric_rows
+from rvpo.errors import DataError, nearest
+from rvpo.files.stored import stored_rows
 from rvpo.types import STANDARD_ARGUMENTS, Prompt
 
 

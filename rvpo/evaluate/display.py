@@ -9,7 +9,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from rvpo.evaluate.benchmark import BenchmarkSummary, Score
+from rvpo.benchmarks.benchmark import BenchmarkSummary, Score
 
 _HEADINGS: Final = ("value", "95 % interval", "over")
 _JUDGED: Final = ("known", "possible")

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from rvpo.config.run import RubricSource, RunConfig, Source
 from rvpo.data.prompts import load_prompts, named
-from rvpo.data.rubrics.report import rubric_statistics
-from rvpo.data.rubrics.rows import without_held_out
+from rvpo.data.rubric_rows import without_held_out
 from rvpo.errors import RvpoError
 from rvpo.plan.machine import Finding
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.suite import RewardSuite
+from rvpo.rubrics.report import rubric_statistics
 from rvpo.types import Prompt
 
 

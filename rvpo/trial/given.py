@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from rvpo.config.run import DataConfig
-from rvpo.config.sentences import nearest
-from rvpo.data.json_file import json_lines
 from rvpo.data.prompts import load_prompts
-from rvpo.data.rubrics.overlap import question
-from rvpo.errors import DataError
+from rvpo.errors import DataError, nearest
+from rvpo.files.json_file import json_lines
 from rvpo.rewards.rubric import RubricReward
+from rvpo.rubrics.overlap import question
 from rvpo.thinking import NO_MODEL
 from rvpo.trial.response import Response, turns
 from rvpo.types import Message, Prompt
