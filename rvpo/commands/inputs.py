@@ -7,13 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.util import find_spec
 
-from rvpo.config.run import (
-    DataConfig,
-    RubricSource,
-    RunConfig,
-)
+from rvpo.config.run import DataConfig, RunConfig
 from rvpo.data.prompts import PromptStream, load_prompts, named
-from rvpo.data.rubric_rows import without_held_out
 from rvpo.errors import ConfigError, DataError
 from rvpo.model_files import resolve_model
 from rvpo.rewards.suite import RewardSuite
@@ -21,6 +16,8 @@ from rvpo.rollout.build import check_engine
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.rollout.stream import Ahead, InTurn, RolloutStream, Sampler
+from rvpo.rubrics import RubricSource
+from rvpo.rubrics.overlap import without_held_out
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.digest import TokenDigest, digests
 from rvpo.types import Prompt

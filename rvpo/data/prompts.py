@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rvpo.config.run import DatasetSource, FunctionSource, RubricSource, Source
+from rvpo.config.run import DatasetSource, FunctionSource, Source
 from rvpo.data.messages import check_turn, read_messages, read_tools, shown
 from rvpo.data.rows import function_rows
-from rvpo.data.rubric_rows import rubric_rows
 from rvpo.errors import DataError, nearest
 from rvpo.files.stored import stored_rows
+from rvpo.rubrics import RubricSource
 from rvpo.types import STANDARD_ARGUMENTS, Prompt
 
 
@@ -49,7 +49,7 @@ def load_prompts(
             )
             column = source.prompt_column
         case RubricSource():
-            rows, report = rubric_rows(source, where)
+            rows, report = source.rows(where)
             if say is not None:
                 say(f"{where}: {report}")
     if not rows:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rvpo.config.run import RubricSource, RunConfig, Source
+from rvpo.config.run import RunConfig, Source
 from rvpo.data.prompts import load_prompts, named
-from rvpo.data.rubric_rows import without_held_out
 from rvpo.errors import RvpoError
 from rvpo.plan.machine import Finding
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.suite import RewardSuite
+from rvpo.rubrics import RubricSource
+from rvpo.rubrics.overlap import without_held_out
 from rvpo.rubrics.report import rubric_statistics
 from rvpo.types import Prompt
 

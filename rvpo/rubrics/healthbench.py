@@ -10,13 +10,14 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from rvpo.criterion import Criterion, CriterionClass
 from rvpo.files.literal import read_list
 from rvpo.rubrics.polarity import polarity
 from rvpo.rubrics.report import RubricReport, rubric_statistics
 from rvpo.rubrics.sign import DOUBTFUL_POLARITY, Doubtful
+from rvpo.rubrics.source import RubricSource
 
 ESSENTIAL_POINTS = 7.0
 IMPORTANT_POINTS = 4.0
@@ -24,6 +25,23 @@ IMPORTANT_POINTS = 4.0
 6 important, less optional; below 0 is a pitfall."""
 
 _AXIS = "axis:"
+
+
+class HealthBenchSource(RubricSource):
+    """HealthBench."""
+
+    columns: ClassVar[tuple[str, ...]] = ("prompt", "rubrics")
+
+    format: Literal["healthbench"]
+    """HealthBench (prompt, rubrics)."""
+    doubtful: Doubtful = "drop"
+    """What becomes of criteria of negative weight whose sign is in doubt: they cost points and are
+    worded as what is wanted. `drop` leaves them out, `keep` counts meeting them as bad, `flip` as
+    good. The counts are in what the data say."""
+
+    def read(self, raw: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], RubricReport]:
+        """See `healthbench_rows`."""
+        return healthbench_rows(raw, self.doubtful)
 
 
 def healthbench_rows(

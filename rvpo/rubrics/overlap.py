@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rvpo.types import Prompt
+
 # Signs say something: 2+, n!, -2. So does a point before a number, and a prime without a partner.
 _END = re.compile(r"[\s.,;:?\uff1f\u3002]+$")
 _QUOTED = re.compile(r"""["'\u201c\u2018\u00ab](.+)["'\u201d\u2019\u00bb]""")
@@ -49,3 +51,12 @@ def without_overlap(
     asked = {question(row["prompt"]) for row in held_out}
     kept = [row for row in rows if question(row["prompt"]) not in asked]
     return kept, len(rows) - len(kept)
+
+
+def without_held_out(
+    train: Sequence[Prompt], held_out: Sequence[Prompt]
+) -> tuple[tuple[Prompt, ...], int]:
+    """The training prompts that ask nothing that is held out, and how many others there were."""
+    asked = {question(prompt.messages) for prompt in held_out}
+    kept = tuple(prompt for prompt in train if question(prompt.messages) not in asked)
+    return kept, len(train) - len(kept)

@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from rvpo.criterion import Criterion, CriterionClass, Polarity
 from rvpo.errors import DataError
@@ -20,6 +20,7 @@ from rvpo.files.literal import read_list
 from rvpo.rubrics.overlap import normalized, question
 from rvpo.rubrics.report import RubricReport, rubric_statistics
 from rvpo.rubrics.sign import DOUBTFUL_POLARITY, Doubtful, Source, sign
+from rvpo.rubrics.source import RubricSource
 
 Domain = Literal["medicine", "science"]
 
@@ -80,6 +81,25 @@ class _Counts:
     dropped_criteria: Counter[str] = field(default_factory=Counter)
     mended: Counter[str] = field(default_factory=Counter)
     told_by: Counter[str] = field(default_factory=Counter)
+
+
+class RarSource(RubricSource):
+    """Rubrics as Rewards."""
+
+    columns: ClassVar[tuple[str, ...]] = ("question", "rubric")
+
+    format: Literal["rar"]
+    """Rubrics as Rewards (question, reference_answer, rubric)."""
+    domain: Domain
+    """The data set, medicine or science; the ids of its rows begin with the word."""
+    doubtful: Doubtful = "drop"
+    """What becomes of criteria of negative weight whose sign is in doubt: neither title nor
+    sentence nor the rubric tells whether meeting a pitfall is bad. `drop` leaves them out, `keep`
+    counts meeting them as bad, `flip` as good. The counts are in what the data say."""
+
+    def read(self, raw: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], RubricReport]:
+        """See `rar_rows`."""
+        return rar_rows(raw, self.domain, self.doubtful)
 
 
 def rar_rows(
