@@ -11,9 +11,8 @@ from rvpo.config.benchmarks import BenchmarksConfig
 from rvpo.config.judge import IDENTITY, JudgeConfig
 from rvpo.judge.client.server import fingerprint
 from rvpo.judge.prompt import PROMPT_VERSION
-from rvpo.judge.types import Job, Question
+from rvpo.judge.types import Job, Judge, Question
 from rvpo.model_files import resolve_model
-from rvpo.rewards.judging import Judge
 from rvpo.types import Message
 
 

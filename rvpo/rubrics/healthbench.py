@@ -94,8 +94,6 @@ def healthbench_rows(
         read=len(raw),
         dropped_rows=dict(dropped_rows),
         dropped_criteria=dict(dropped_criteria),
-        mended={},
-        told_by={},
         doubtful=doubtful,
         demands=demands,
         statistics=rubric_statistics(rows),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from rvpo.criterion import Criterion, CriterionClass
@@ -65,13 +65,13 @@ class RubricReport:
     """Raw rows."""
     dropped_rows: Mapping[str, int]
     """By reason."""
-    dropped_criteria: Mapping[str, int]
+    dropped_criteria: Mapping[str, int] = field(default_factory=dict)
     """By reason."""
-    mended: Mapping[str, int]
+    mended: Mapping[str, int] = field(default_factory=dict)
     """Criteria taken in spite of a flaw, by flaw."""
-    told_by: Mapping[str, int]
+    told_by: Mapping[str, int] = field(default_factory=dict)
     """Pitfalls by what told their sign: column, title, wording, rubric, or nothing."""
-    doubtful: Doubtful
+    doubtful: Doubtful = "drop"
     """What became of those that nothing told, and of those that are demands."""
     demands: int = 0
     """Criteria of points below 0 that are worded as what a good response does."""
