@@ -117,8 +117,9 @@ def _unknown(spot: _Spot, root: type[BaseModel]) -> str:
     owners = [_tag(other) for other in spot.others if name in _fields(other)]
     if owners:
         mine, table = _tag(spot.section), _dotted(spot.path[:-1])
+        have = "has" if len(owners) == 1 else "have"
         text = (
-            f"'{mine}' has no such setting ({', '.join(owners)} has); allowed here: "
+            f"'{mine}' has no such setting ({', '.join(owners)} {have}); allowed here: "
             f"{', '.join(allowed)}"
         )
         if "name" not in _fields(spot.section):  # its word alone is no table
