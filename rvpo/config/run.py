@@ -15,7 +15,6 @@ from pydantic import (
     Field,
     PlainSerializer,
     Tag,
-    ValidationError,
     model_validator,
 )
 
@@ -25,10 +24,10 @@ from rvpo.config.benchmarks import BenchmarksConfig
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.rewards import RewardConfig, RewardName, RubricRewardConfig
 from rvpo.config.secret import without_secrets
-from rvpo.config.sentences import sentences
+from rvpo.config.sentences import validated
 from rvpo.config.spellings import estimator
 from rvpo.config.update import UpdateConfig
-from rvpo.errors import ConfigError, nearest
+from rvpo.errors import nearest
 from rvpo.fields import (
     CellType,
     FilePath,
@@ -346,11 +345,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """
     named_after_file = {"output": f"runs/{path.stem}"}
     data = document.override(named_after_file | document.read_document(path), overrides)
-    try:
-        return RunConfig.model_validate(data)
-    except ValidationError as error:
-        lines = "".join(f"\n  {sentence}" for sentence in sentences(error, RunConfig, data))
-        raise ConfigError(f"{path} is not a valid run:{lines}") from None
+    return validated(RunConfig, data, f"{path} is not a valid run")
 
 
 def dump_config(config: RunConfig, encoding: str = "utf-8") -> str:

@@ -11,12 +11,14 @@ import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
-from rvpo.errors import nearest
+from rvpo.errors import ConfigError, nearest
+
+M = TypeVar("M", bound=BaseModel)
 
 _SHAPES = {
     "int": "a whole number",
@@ -79,6 +81,22 @@ def sentences(error: ValidationError, root: type[BaseModel], document: Any) -> l
             result[f"{where}: {line}" if where else line] = None
     more = len(details) - len(shown)
     return [*result, *([f"and {more:,} more problems"] if more else [])]
+
+
+def validated(model: type[M], document: Any, refusal: str) -> M:
+    """The settings that a document holds.
+
+    Args:
+        refusal: begins the message, such as "run.yaml is not a valid run".
+
+    Raises:
+        ConfigError: it does not hold them. The message lists every problem, one a line.
+    """
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        lines = "".join(f"\n  {each}" for each in sentences(error, model, document))
+        raise ConfigError(f"{refusal}:{lines}") from None
 
 
 def _sentence(spot: _Spot, detail: ErrorDetails, root: type[BaseModel], document: Any) -> str:

@@ -18,6 +18,7 @@ from rvpo.rubrics.polarity import polarity
 from rvpo.rubrics.report import RubricReport, rubric_statistics
 from rvpo.rubrics.sign import DOUBTFUL_POLARITY, Doubtful
 from rvpo.rubrics.source import RubricSource
+from rvpo.types import is_message
 
 ESSENTIAL_POINTS = 7.0
 IMPORTANT_POINTS = 4.0
@@ -107,15 +108,10 @@ def _ideal(value: Any) -> str:
 
 def _messages(value: Any) -> list[dict[str, str]]:
     """The turns, or none where one of them is no turn."""
-    messages = []
-    for turn in read_list(value) or ():
-        role, content = (
-            (turn.get("role"), turn.get("content")) if isinstance(turn, Mapping) else (None, None)
-        )
-        if not isinstance(role, str) or not isinstance(content, str):
-            return []
-        messages.append({"role": role, "content": content})
-    return messages
+    turns = read_list(value) or []
+    if not all(map(is_message, turns)):
+        return []
+    return [{"role": turn["role"], "content": turn["content"]} for turn in turns]
 
 
 def _is_demand(criterion: Criterion) -> bool:

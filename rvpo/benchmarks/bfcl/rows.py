@@ -13,6 +13,7 @@ from typing import Any, Literal, NoReturn
 
 from rvpo.benchmarks.bfcl.distribution import Version, Wheel
 from rvpo.errors import ConfigError
+from rvpo.types import is_message
 
 Language = Literal["python", "java", "javascript"]
 
@@ -147,7 +148,7 @@ def _row(
     turns = raw.get("question")
     if not isinstance(turns, list) or len(turns) != 1 or not isinstance(turns[0], list):
         file.fail(key, "is not one turn, a list of messages, in a list 'question'")
-    if not turns[0] or not all(map(_is_message, turns[0])):
+    if not turns[0] or not all(map(is_message, turns[0])):
         file.fail(key, "has a message that is not a text 'role' and a text 'content'")
     functions = raw.get("function")
     # Some questions of live_irrelevance come without a function; an answer needs one.
@@ -160,12 +161,6 @@ def _row(
         )
     language = _LANGUAGES.get(category, "python")
     return BfclRow(key, category, language, tuple(turns[0]), tuple(functions), truth)
-
-
-def _is_message(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(value.get(name), str) for name in ("role", "content")
-    )
 
 
 def _is_function(value: Any) -> bool:
