@@ -29,6 +29,13 @@ Message = Mapping[str, Any]
 reads of it, such as `tool_calls`."""
 
 
+def is_message(value: Any) -> bool:
+    """Whether a value is a chat turn: a table with a text `role` and a text `content`."""
+    return isinstance(value, Mapping) and all(
+        isinstance(value.get(name), str) for name in ("role", "content")
+    )
+
+
 def _text(message: Message) -> str:
     calls = message.get("tool_calls")
     said = [message["content"], json.dumps(calls, ensure_ascii=False, default=str) if calls else ""]
