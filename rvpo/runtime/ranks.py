@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import chain
 from typing import Any, Final, TypeVar
 
 import torch
@@ -17,7 +18,7 @@ import torch.distributed as dist
 from rvpo.errors import RankError, RvpoError
 from rvpo.runtime.environment import RENDEZVOUS, is_rank, rank_environment
 from rvpo.runtime.port import free_port
-from rvpo.types import Advantages, Rewards
+from rvpo.types import Advantages, Rewards, RolloutScores
 
 T = TypeVar("T")
 
@@ -75,36 +76,33 @@ class Ranks:
         """This rank's part of `total` items, as equal as can be."""
         return slice(self.rank * total // self.size, (self.rank + 1) * total // self.size)
 
-    def gather(self, rewards: Rewards) -> Rewards:
+    def gather(self, scored: RolloutScores) -> RolloutScores:
         """Every rank's rows under each other, in rank order, on every rank. All ranks must have
         the same columns and aspects; metrics are left behind."""
         if self.size == 1:
-            return rewards
-        parts = self.gather_objects(rewards)
+            return scored
+        parts = self.gather_objects(scored)
         starts = [0]
         for part in parts[:-1]:
-            starts.append(starts[-1] + len(part.values))
-        return Rewards(
-            values=torch.cat([part.values for part in parts]),
-            names=rewards.names,
-            group_size=rewards.group_size,
-            weights=torch.cat([part.weights for part in parts]),
-            valid=torch.cat([part.valid for part in parts]),
+            starts.append(starts[-1] + len(part.rewards.values))
+        return RolloutScores(
+            rewards=_stacked_rewards([part.rewards for part in parts]),
             failures=_stacked([part.failures for part in parts], starts),
             aspects={
-                name: torch.cat([part.aspects[name] for part in parts]) for name in rewards.aspects
+                name: torch.cat([part.aspects[name] for part in parts]) for name in scored.aspects
             },
             remarks=_stacked([part.remarks for part in parts], starts),
         )
 
     def shard(self, advantages: Advantages) -> Advantages:
-        """This rank's rows."""
+        """This rank's rows, without what each reward had to say, which is of the whole step."""
         rows = self.share(len(advantages.values))
         return replace(
             advantages,
             values=advantages.values[rows],
             trained=advantages.trained[rows],
             z=advantages.z[rows],
+            channels=None,
         )
 
     def gather_objects(self, value: T) -> list[T]:
@@ -187,6 +185,18 @@ class Ranks:
         dist.all_reduce(tensor, op=op)
         result: list[float] = tensor.tolist()
         return result
+
+
+def _stacked_rewards(parts: Sequence[Rewards]) -> Rewards:
+    ids = [part.prompts for part in parts]
+    known = [prompts for prompts in ids if prompts is not None]
+    return replace(
+        parts[0],
+        values=torch.cat([part.values for part in parts]),
+        weights=torch.cat([part.weights for part in parts]),
+        valid=torch.cat([part.valid for part in parts]),
+        prompts=tuple(chain(*known)) if len(known) == len(parts) else None,
+    )
 
 
 def _apart(rank: int, size: int) -> str:

@@ -71,8 +71,8 @@ class HeldOut:
             derived_seed(self.seed, "held out", self.ranks.rank),
             on_sample=scoring.take,
         )
-        rewards = scoring.collect(rollout, self.ranks)
-        return HeldOutScores.of(rewards, [prompt.id for prompt in self.prompts])
+        scored = scoring.collect(rollout, self.ranks)
+        return HeldOutScores.of(scored, [prompt.id for prompt in self.prompts])
 
 
 class Evaluations:

@@ -106,7 +106,7 @@ class WandbReport:
         """Add the record's first whole groups; W&B appends what is new to the rows it has."""
         import wandb
 
-        names = record.rewards.names
+        names = record.scored.rewards.names
         if self._table is None:
             self._table = wandb.Table(columns=_columns(names), log_mode="INCREMENTAL")
         size = record.rollout.group_size
