@@ -10,16 +10,17 @@ from typing import Any, TypeVar
 
 import torch
 
-from rvpo.config.run import VllmConfig
 from rvpo.errors import ConfigError, EngineError
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, Weights
 from rvpo.rollout.vllm.placement import Placement
+from rvpo.rollout.vllm.requirement import VLLM
+from rvpo.rollout.vllm.settings import VllmConfig
 from rvpo.rollout.vllm.sleep import Sleep
-from rvpo.rollout.vllm.transport import settings, transport
 from rvpo.rollout.vllm.watch import Watch, answer, engine_failed
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.private_folder import private_folder
+from rvpo.runtime.seed import derived_seed
 from rvpo.runtime.vllm_environment import vllm_environment
 from rvpo.types import Prompt, Rollout, Sample, Sampling
 
@@ -52,10 +53,11 @@ class VllmEngine:
         trust_remote_code: bool = False,
     ) -> None:
         self._encoder = encoder
-        self._in_process = placement.in_process
+        self._in_process = placement.site.in_process
+        self._on_gpu = placement.site.gpu != "none"
         self._has_weights = False
         # Where its processes speak to one another, and take objects that run code when read.
-        sockets = None if placement.in_process else private_folder("rvpo-engine-")
+        sockets = None if self._in_process else private_folder("rvpo-engine-")
         _prepare_environment(config, sockets)
         try:
             from vllm import LLM, SamplingParams
@@ -63,13 +65,10 @@ class VllmEngine:
             from vllm.v1.engine.exceptions import EngineDeadError
         except ImportError as error:
             raise ConfigError(
-                f"rollout.engine.name: vllm cannot be imported ({error}); install it with "
-                "pip install 'rvpo[cpu]' or 'rvpo[gpu]', or set rollout.engine.name=transformers"
+                f"rollout.engine.name: vllm cannot be imported ({error}); {VLLM.advice}"
             ) from error
         # Of a process that died vLLM also speaks as of any error at run time.
-        self._death = (
-            (EngineDeadError,) if placement.in_process else (EngineDeadError, RuntimeError)
-        )
+        self._death = (EngineDeadError,) if self._in_process else (EngineDeadError, RuntimeError)
         self._sampling = SamplingParams(
             temperature=temperature,
             max_tokens=max_completion_tokens,
@@ -78,17 +77,17 @@ class VllmEngine:
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        options = _options(config, encoder.max_context_tokens, placement.sleeps)
+        options = _options(config, encoder.max_context_tokens, placement.site.sleeps)
         options |= {"model": model_path, "dtype": dtype, "seed": seed}
-        options |= {"trust_remote_code": trust_remote_code} | settings(placement)
+        options |= {"trust_remote_code": trust_remote_code} | placement.transport.options()
         try:
             with placement.environment():
                 self._llm: Any = LLM(**options)
         except (RuntimeError, ValueError, OSError) as error:
             raise EngineError(f"vLLM did not start on {model_path!r}: {error}") from error
-        self._sleep = Sleep(self._llm, ever=placement.sleeps)
-        self._transport = transport(placement, self._llm, Path(model_path))
-        self._watch = None if placement.in_process else Watch(self._llm.llm_engine.engine_core)
+        self._sleep = Sleep(self._llm, ever=placement.site.sleeps)
+        self._transport = placement.transport.open(self._llm, Path(model_path))
+        self._watch = None if self._in_process else Watch(self._llm.llm_engine.engine_core)
 
     def generate(
         self,
@@ -98,8 +97,8 @@ class VllmEngine:
         on_sample: OnSample = ignore,
         sampling: Sampling | None = None,
     ) -> Rollout:
-        """See `RolloutEngine.generate`. `seed` counts only where the engine runs in process:
-        vLLM takes a seed for each request on GPUs alone."""
+        """See `RolloutEngine.generate`. On CPUs `seed` counts only where the engine runs in
+        process: vLLM takes a seed for each request on GPUs alone."""
         if not self._has_weights:
             raise EngineError("vLLM was asked to generate before it was given weights")
         self._sleep.end("weights", "kv_cache")
@@ -107,7 +106,8 @@ class VllmEngine:
         samples: dict[int, Sample] = {}
         self._forget_prefixes()
         with self._seeded(seed):
-            self._enqueue(prompts, samples_per_prompt, sampling)
+            seeds = request_seeds(seed, len(rows), on_gpu=self._on_gpu)
+            self._enqueue(prompts, samples_per_prompt, sampling, seeds)
             for row, output in self._finished():
                 samples[row] = self._sample(rows[row], output.prompt_token_ids, output.outputs[0])
                 on_sample(row, samples[row])
@@ -133,7 +133,11 @@ class VllmEngine:
             yield
 
     def _enqueue(
-        self, prompts: Sequence[Prompt], samples_per_prompt: int, sampling: Sampling | None
+        self,
+        prompts: Sequence[Prompt],
+        samples_per_prompt: int,
+        sampling: Sampling | None,
+        seeds: Sequence[int | None],
     ) -> None:
         """One request for each sample: vLLM hands over a request of several only as a whole, when
         the slowest of them is finished. The prompt is computed once all the same, by its cache."""
@@ -144,7 +148,9 @@ class VllmEngine:
         for place, prompt in enumerate(prompts):
             ids = list(self._encoder.encode(prompt))
             for row in range(place * samples_per_prompt, (place + 1) * samples_per_prompt):
-                self._llm.llm_engine.add_request(str(row), {"prompt_token_ids": ids}, drawn.clone())
+                request = drawn.clone()
+                request.seed = seeds[row]
+                self._llm.llm_engine.add_request(str(row), {"prompt_token_ids": ids}, request)
 
     def _finished(self) -> Iterator[tuple[int, Any]]:
         """Run the engine; each request's row and output as it finishes."""
@@ -209,6 +215,12 @@ def _version(prompt: Prompt, completion: Any) -> int:
             f"({', '.join(sorted(versions))}), which cannot be trained on; continue with --resume"
         )
     return int(versions.pop())
+
+
+def request_seeds(seed: int, requests: int, *, on_gpu: bool) -> list[int | None]:
+    """A seed for each request of a rollout. On GPUs vLLM takes NumPy's random numbers where a
+    request has none; on CPUs it takes torch's, and none of a request."""
+    return [derived_seed(seed, row) if on_gpu else None for row in range(requests)]
 
 
 def _options(config: VllmConfig, max_context_tokens: int, sleeps: bool) -> dict[str, Any]:
