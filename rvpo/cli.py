@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperOption
 
 from rvpo import __version__
-from rvpo.errors import RvpoError
+from rvpo.errors import LostRankError, RvpoError
 from rvpo.runtime.terminal import printable, take_any_text
 
 USER_ERROR = 2
@@ -376,7 +376,7 @@ def one_sentence() -> Iterator[None]:
     except RvpoError as error:
         from rvpo.config.secret import masked  # what was given may be a key in the wrong place
 
-        _say(masked(str(error)))
+        _say(masked(str(error)), is_cause=not isinstance(error, LostRankError))
         raise typer.Exit(USER_ERROR) from None
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
@@ -391,7 +391,7 @@ def one_sentence() -> Iterator[None]:
         raise typer.Exit(USER_ERROR) from None
 
 
-def _say(sentence: str) -> None:
+def _say(sentence: str, is_cause: bool = True) -> None:
     from rvpo.runtime.launch import say
 
-    say(f"rvpo: {sentence}")
+    say(f"rvpo: {sentence}", is_cause)

@@ -36,6 +36,10 @@ class RankError(RvpoError, RuntimeError):
     """A rank that the others waited for in vain."""
 
 
+class LostRankError(RankError):
+    """A rank that ended in the middle of the others' work: why, is for that rank to say."""
+
+
 class CheckpointError(RvpoError, RuntimeError):
     """A run folder or checkpoint that cannot be written or read."""
 

@@ -34,7 +34,7 @@ def rank_environment(rank: int, processes: int, port: int) -> dict[str, str]:
 
 
 def is_rank() -> bool:
-    """Whether somebody started this process as one rank of a run."""
+    """True where somebody started this process as one rank of a run."""
     return "RANK" in os.environ
 
 

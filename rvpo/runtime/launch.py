@@ -86,10 +86,11 @@ def launch(
         return status if status > 0 else 128 - status
 
 
-def say(sentence: str) -> None:
-    """Print to stderr why this process gives up; a launched rank leaves that to its launcher."""
+def say(sentence: str, is_cause: bool = True) -> None:
+    """Print to stderr why this process gives up; a launched rank leaves that to its launcher, which
+    shows the cause and none of its consequences in other ranks."""
     reason = os.environ.get(REASON)
-    if reason is None:
+    if reason is None or not is_cause:
         print(printable(sentence), file=sys.stderr)
     else:
         os.write(int(reason), printable(sentence).encode())

@@ -72,7 +72,7 @@ class Child:
         return self._process.pid
 
     def status(self) -> int | None:
-        """How it ended, as `subprocess.Popen.returncode`; None as long as it runs."""
+        """Its end, as `subprocess.Popen.returncode`; None as long as it runs."""
         if self._process.returncode is None:
             with suppress(ChildProcessError):  # reaped elsewhere
                 # Until it is reaped, no other process can have its number.
@@ -121,7 +121,7 @@ class Child:
         return text.partition(b"\n")[0]
 
     def ending(self) -> str:
-        """How it ended: "exit status 1", "SIGKILL"; empty as long as it runs."""
+        """Its end in words, "exit status 1" or "SIGKILL"; empty as long as it runs."""
         status = self.status()
         if status is None:
             return ""
@@ -130,7 +130,7 @@ class Child:
         return f"exit status {status}" if status >= 0 else signal.Signals(-status).name
 
     def last_words(self) -> str:
-        """How it ended, and the last line it wrote to its log."""
+        """Its end in words, and the last line in its log."""
         return ", ".join(filter(None, (self.ending(), *self._log.lines()[-1:])))
 
     def _kill_group(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 import torch
 import torch.distributed as dist
 
-from rvpo.errors import RankError, RvpoError
+from rvpo.errors import LostRankError, RankError, RvpoError
 from rvpo.runtime.environment import RENDEZVOUS, is_rank, rank_environment
 from rvpo.runtime.interface import interface_to
 from rvpo.runtime.port import free_port
@@ -172,7 +172,7 @@ class Ranks:
             yield
         except RuntimeError as error:
             if re.search(_LOST, str(error)):
-                raise RankError(
+                raise LostRankError(
                     f"rank {self.rank} on {socket.gethostname()} lost another rank, which ended or "
                     "cannot be reached any more; look at what it said, then continue with --resume"
                 ) from error

@@ -169,7 +169,7 @@ def test_ctrl_c_finishes_the_step_saves_it_and_says_how_to_go_on(
 
 
 def catches(number: signal.Signals, pid: int) -> bool:
-    """Whether a process has a handler for a signal."""
+    """True where a process has a handler for a signal."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):

@@ -111,6 +111,34 @@ def test_a_traceback_of_another_rank_is_shown(
     assert error.endswith("ZeroDivisionError: division by zero\n")
 
 
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", "rvpo: rank 1 was ended by SIGKILL"),
+        ("1 / 0", "rank 1 failed:\nTraceback"),
+        ("say('rvpo: no such data'); sys.exit(2)", "rvpo: no such data\n"),
+    ],
+)
+def test_a_cause_is_told_and_not_its_consequence_in_another_rank(
+    end: str, told: str, tmp_path: Path, marks: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    body = f"""
+    from rvpo.runtime.launch import say
+    received = []
+    signal.signal(signal.SIGTERM, lambda *_: received.append(1))
+    if rank == 1:
+        time.sleep(0.3)  # until the other listens
+        {end}
+    while not received: time.sleep(0.01)
+    say('rvpo: lost another rank', is_cause=False)
+    sys.exit(2)
+    """
+    assert launch([], 2, program(tmp_path, marks, body)) != 0
+    error = capfd.readouterr().err
+    assert error.startswith(told)
+    assert "lost another" not in error
+
+
 def test_a_killed_rank_is_named(
     tmp_path: Path, marks: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
