@@ -42,6 +42,7 @@ def train_missing(comparison: Comparison, jobs: int, console: Console) -> None:
     """
     waiting = [run for run in comparison.runs if not run.is_done]
     total = sum(run.config.steps for run in comparison.runs)
+    done = {run.folder.path: run.steps_done for run in comparison.runs}
     with _progress(console) as progress:
         bar = progress.add_task("", total=total)
         running: list[_Job] = []
@@ -51,6 +52,7 @@ def train_missing(comparison: Comparison, jobs: int, console: Console) -> None:
                 while waiting and failed is None and len(running) < jobs:
                     running.append(_start(waiting.pop(0), jobs, {job.place for job in running}))
                 time.sleep(POLL_S)
+                done |= {job.run.folder.path: job.run.folder.count_metrics() for job in running}
                 for job in [job for job in running if job.child.status() is not None]:
                     running.remove(job)
                     if job.child.status():
@@ -58,8 +60,7 @@ def train_missing(comparison: Comparison, jobs: int, console: Console) -> None:
                     else:
                         progress.console.print(f"done   {job.run.folder.path}")
                 names = ", ".join(f"{job.run.arm.name} {job.run.seed}" for job in running)
-                done = sum(min(run.steps_done, run.config.steps) for run in comparison.runs)
-                progress.update(bar, completed=done, description=names or "finishing")
+                progress.update(bar, completed=sum(done.values()), description=names or "finishing")
         finally:
             end_all([job.child for job in running], FOREVER_S)
     if failed is not None:

@@ -264,6 +264,10 @@ class RunFolder:
         told = [step for folder in dated for step in steps_in(folder).values()]
         return max([0, len(surviving_metrics(self.metrics)), *told])
 
+    def count_metrics(self) -> int:
+        """Whole lines of `metrics.jsonl`, which are as many as steps; their content is not read."""
+        return self.metrics.read_bytes().count(b"\n") if self.metrics.exists() else 0
+
     def read_metrics(self) -> list[dict[str, float]]:
         """The lines of `metrics.jsonl`, without a last one that a kill tore; empty if no file.
 

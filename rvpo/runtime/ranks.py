@@ -82,10 +82,11 @@ class Ranks:
 
     def gather(self, scored: RolloutScores) -> RolloutScores:
         """Every rank's rows under each other, in rank order, on every rank. All ranks must have
-        the same columns and aspects; metrics are left behind."""
+        the same columns and aspects; metrics are left behind, and remarks, which nobody reads of
+        others, stay with their rank."""
         if self.size == 1:
             return scored
-        parts = self.gather_objects(scored)
+        parts = self.gather_objects(replace(scored, remarks={}))
         starts = [0]
         for part in parts[:-1]:
             starts.append(starts[-1] + len(part.rewards.values))
@@ -95,7 +96,7 @@ class Ranks:
             aspects={
                 name: torch.cat([part.aspects[name] for part in parts]) for name in scored.aspects
             },
-            remarks=_stacked([part.remarks for part in parts], starts),
+            remarks=_stacked([scored.remarks], starts[self.rank : self.rank + 1]),
         )
 
     def shard(self, advantages: Advantages) -> Advantages:

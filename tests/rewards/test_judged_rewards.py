@@ -555,20 +555,24 @@ def test_explicit_weighs_by_class_and_channels_equally_unless_told() -> None:
     assert [weighing(form) for form in ("channels", "explicit")] == ["uniform", "class"]
 
 
-def test_rows_of_a_later_rank_keep_their_weights_failures_and_remarks() -> None:
+def test_rows_of_a_later_rank_keep_their_weights_and_failures_and_every_rank_its_remarks() -> None:
     mine = judged(CHANNELS, ragged(), "ab", "bcd", rule=failing("b"))
     theirs = judged(replace(CHANNELS, weight=3.0), ragged(), "bcd", "ab", rule=failing("a"))
 
     class Gathered(Ranks):
         def gather_objects(self, value: Any) -> list[Any]:
+            assert not value.remarks  # the largest part, which nobody reads of others
             return [mine, theirs]
 
-    both = Gathered(rank=0, size=2, device=torch.device("cpu")).gather(mine)
+    cpu = torch.device("cpu")
+    both = Gathered(rank=0, size=2, device=cpu).gather(mine)
     assert torch.equal(
         both.rewards.weights, torch.cat([mine.rewards.weights, theirs.rewards.weights])
     )
     assert both.failures == mine.failures | {(r + 4, c): x for (r, c), x in theirs.failures.items()}
-    assert both.remarks[4, 2] == theirs.remarks[0, 2]
+    assert both.remarks == mine.remarks
+    later = Gathered(rank=1, size=2, device=cpu).gather(theirs)
+    assert later.remarks == {(r + 4, c): x for (r, c), x in theirs.remarks.items()}
     assert both.rewards.prompts == ("p/0", "p/1", "p/0", "p/1")
     assert torch.equal(
         both.aspects["rubric/pitfall"],
