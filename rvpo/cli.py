@@ -345,7 +345,7 @@ def doctor() -> None:
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
-    """What a user can cause or meet ends in one sentence; any other error keeps its traceback."""
+    """Turn what a user can cause or meet into one sentence; any other error keeps its traceback."""
     try:
         yield
     except RvpoError as error:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 STANDARD_ARGUMENTS = ("prompts", "completions", "completion_ids")
-"""What every reward function is called with, besides the columns of the data."""
+"""Arguments that every reward function is called with, besides the columns of the data."""
 Message = Mapping[str, Any]
 """One chat turn: `{"role": ..., "content": ...}`, both texts, and whatever else the chat template
 reads of it, such as `tool_calls`."""
@@ -54,7 +54,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How completions are drawn."""
+    """Way in which completions are drawn."""
 
     temperature: float
     """0 takes the likeliest token each time."""
@@ -70,7 +70,7 @@ class Sample:
     completion_ids: tuple[int, ...]  # [T], the end-of-turn token included when it was sampled
     logprobs: tuple[float, ...]  # [T], natural log, at the sampling temperature
     text: str
-    """As sampled, with the markers of thoughts and without other special tokens."""
+    """Text as sampled, with the markers of thoughts and without other special tokens."""
     finish_reason: Literal["stop", "length"]
     policy_version: int
     """Optimizer steps behind the weights that sampled it."""
@@ -79,17 +79,17 @@ class Sample:
 
     @property
     def answer(self) -> str:
-        """What is no thought; empty where the thought never ended."""
+        """The completion without its thoughts; empty where the thought never ended."""
         return self._split.answer
 
     @property
     def thought(self) -> str:
-        """Without its markers; empty where there is none."""
+        """The thoughts without their markers; empty where there are none."""
         return self._split.thought
 
     def seen(self, sees: Sees) -> str:
-        """What a reward is shown: the answer, or everything, and with it the marker of a thought
-        that the chat template began in the prompt."""
+        """Part that a reward is shown: the answer, or everything, and with it the marker of a
+        thought that the chat template began in the prompt."""
         return self.answer if sees == "answer" else self._split.opened + self.text
 
     @property
@@ -118,14 +118,14 @@ Score = float | None | Failed
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """What a judge said about one score, to be read beside it."""
+    """A judge's remark on one score, to be read beside it."""
 
     question: str
     """The criterion, or what else was asked."""
     answer: str
     """Such as "met" or "7 of 10"."""
     reason: str
-    """In the judge's own words; empty where it gave none."""
+    """Reason in the judge's own words; empty where it gave none."""
 
 
 @dataclass(frozen=True, init=False, eq=False)
@@ -238,7 +238,7 @@ def _columns(names: Sequence[str], values: Tensor) -> dict[str, Tensor]:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Advantages:
-    """What an estimator makes of a reward matrix."""
+    """An estimator's result for a reward matrix."""
 
     values: Tensor  # [N], 0 wherever `trained` is false
     trained: Tensor  # [N] bool; the others leave the loss and its normaliser

@@ -87,7 +87,7 @@ def _moments(prefix: str, values: Tensor) -> dict[str, float]:
 def _channels(
     rewards: Rewards, trained: Tensor, z: Tensor, used: Tensor, contribution: Tensor
 ) -> dict[str, float]:
-    """Of each aspect; z, used and contribution are [R, M], of the trained rows."""
+    """Metrics of each aspect; z, used and contribution are [R, M], of the trained rows."""
     # GRPO with missing="sum" also trains on rows whose every score is alone in its channel.
     rows = used.any(dim=1)
     bottlenecks = lowest(z[rows], used[rows])[1]

@@ -39,8 +39,8 @@ class GRPO:
     eps: float = 1e-4
     """Added to the standard deviation."""
     scale: Literal["group", "batch", "none"] = "group"
-    """What is divided by: the standard deviation of r in the group, or over all trained samples of
-    the step, both unbiased and with `eps`; or nothing, which is the advantage of Dr. GRPO. TRL's
+    """Divisor: the standard deviation of r in the group, or over all trained samples of the step,
+    both unbiased and with `eps`; or nothing, which is the advantage of Dr. GRPO. TRL's
     `scale_rewards`."""
     missing: Literal["neutral", "sum"] = "neutral"
     """A missing score counts as its reward's group mean, so that it moves nothing; or, as in TRL,

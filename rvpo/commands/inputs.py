@@ -28,7 +28,7 @@ from rvpo.types import Prompt
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a run reads, checked before anything is written or any model loaded."""
+    """All that a run reads, checked before anything is written or any model loaded."""
 
     model_path: str
     encoder: Encoder
@@ -36,7 +36,7 @@ class Inputs:
     held_out: tuple[Prompt, ...]
     score: RewardSuite
     digests: Mapping[str, str]
-    """Of all of it; see `rvpo.trainer.digest`."""
+    """Digests of all of it; see `rvpo.trainer.digest`."""
 
 
 def read_inputs(config: RunConfig, now: datetime, say: Callable[[str], None]) -> Inputs:
@@ -90,7 +90,7 @@ def _has_rubrics(data: DataConfig) -> bool:
 def _not_held_out(
     train: tuple[Prompt, ...], held_out: tuple[Prompt, ...], say: Callable[[str], None]
 ) -> tuple[Prompt, ...]:
-    """Without the questions that rubric data sets have in several splits.
+    """The prompts without the questions that rubric data sets have in several splits.
 
     Raises:
         DataError: no question is left.

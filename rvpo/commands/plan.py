@@ -22,13 +22,13 @@ from rvpo.report.run_folder import RunFolder
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What was found."""
+    """The findings about a run before it starts."""
 
     findings: tuple[Finding, ...]
 
     @property
     def can_start(self) -> bool:
-        """Whether nothing is missing."""
+        """True where nothing is missing."""
         return all(finding.state != "missing" for finding in self.findings)
 
 
@@ -69,7 +69,8 @@ def plan(
 
 
 def _installed(config: RunConfig, machine: Machine) -> list[Finding]:
-    """What `rvpo doctor` would stop at, and this run needs."""
+    """Findings at which `rvpo doctor` would stop and which this run needs; else that all is
+    there."""
     unneeded = {"rollout"} if config.rollout.engine.name != "vllm" else set()
     missing = [f for f in diagnose(machine) if f.state == "missing" and f.part not in unneeded]
     return missing or [Finding("packages", "ok", "all there")]

@@ -1,4 +1,4 @@
-"""From settings to a finished run: builds the parts, then hands them to the loop."""
+"""Train by the settings of a run: build its parts, then hand them to the loop."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def _free_folder(config: RunConfig) -> RunFolder:
 
 
 def _rehearse(config: RunConfig, inputs: Inputs, ranks: Ranks, display: Display) -> Usage | None:
-    """What would fail after the first step or at the end fails here, on every rank alike.
+    """Fail here, on every rank alike, where the run would fail after the first step or at its end.
 
     Returns:
         What the judge was asked for, on the rank that asked.

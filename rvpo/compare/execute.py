@@ -68,7 +68,7 @@ def train_missing(comparison: Comparison, jobs: int, console: Console) -> None:
 
 
 def default_jobs(processes: int) -> int:
-    """How many runs fit on this machine at once: one for each set of GPUs; on CPUs, one."""
+    """Runs that fit on this machine at once: one for each set of GPUs; on CPUs, one."""
     import torch
 
     return max(1, torch.cuda.device_count() // processes)

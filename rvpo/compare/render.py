@@ -38,7 +38,7 @@ def render(rows: Sequence[MetricRow], stage: Stage, seeds: int) -> Table:
 
 
 def explain(scale: Scale, columns: Sequence[str]) -> str:
-    """What the metrics of neglect rest on."""
+    """State the thresholds on which the metrics of neglect rest."""
     thresholds = ", ".join(
         f"{name} {threshold:.3g}" for name, threshold in zip(columns, scale.thresholds, strict=True)
     )

@@ -41,7 +41,7 @@ class MetricRow:
     first: str
     second: str
     first_mean: float | None
-    """Over the seeds; None where a seed has no value, and so for the rest."""
+    """Mean over the seeds; None where a seed has no value, and so for the rest."""
     second_mean: float | None
     difference: float | None
     interval: tuple[float, float] | None
@@ -55,9 +55,9 @@ class MetricRow:
 
 
 Evaluations = Mapping[str, Sequence[Mapping[int, HeldOutScores]]]
-"""By arm, then by seed, the held-out scores after each step that has some."""
+"""Held-out scores by arm, then by seed and step; only steps that have some."""
 Counted = Mapping[str, Sequence[Mapping[int, Mapping[str, Counts]]]]
-"""By arm, seed, step and metric."""
+"""Counts by arm, seed, step and metric."""
 
 
 def verdict(
@@ -106,7 +106,7 @@ def verdict(
 
 
 class _Draws:
-    """Which seeds and prompts each resample of the bootstrap has, the same for all arms and for all
+    """Seeds and prompts of each resample of the bootstrap, the same for all arms and for all
     metrics over as many prompts, and always the same ones."""
 
     def __init__(self, seeds: int) -> None:
@@ -176,7 +176,7 @@ _NUMBERS = (
 
 
 def _widening(seeds: int) -> float:
-    """What a resample's distance from the mean of the seeds is multiplied by."""
+    """Factor for a resample's distance from the mean of the seeds."""
     if seeds < 2:
         return 1.0
     factor: float = math.sqrt(seeds / (seeds - 1)) * stats.t.ppf(0.975, seeds - 1)
@@ -190,7 +190,7 @@ def _pairs(arms: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _corrected(rows: Sequence[MetricRow], metrics: Collection[str]) -> list[MetricRow]:
-    """With Holm's p-values of these metrics: 1979, sequentially rejective."""
+    """The rows with Holm's p-values of these metrics: 1979, sequentially rejective."""
     tested = sorted(
         (row.p_value, place)
         for place, row in enumerate(rows)
@@ -205,7 +205,7 @@ def _corrected(rows: Sequence[MetricRow], metrics: Collection[str]) -> list[Metr
 
 
 def verdict_json(rows: Sequence[MetricRow], scale: Scale, columns: Sequence[str]) -> dict[str, Any]:
-    """What `verdict.json` holds."""
+    """Content of `verdict.json`."""
     return {
         "test": TEST,
         "interval": INTERVAL,

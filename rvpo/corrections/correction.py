@@ -27,7 +27,7 @@ class Correction(Section):
 
     @property
     def corrected(self) -> Level | None:
-        """Whose weights are corrected; None where nothing is."""
+        """Level of the corrected weights; None where nothing is corrected."""
         return None
 
     def factors(self, w: Tensor) -> Tensor:

@@ -99,8 +99,8 @@ class PromptStream:
         return tuple(self.prompts[i] for i in order[skipped : skipped + self.per_step])
 
     def epochs(self, steps: int) -> float:
-        """How often so many steps have visited all prompts: TRL's `epoch`, where its batches divide
-        the prompts; of others it leaves the rest of each epoch out."""
+        """Epochs over the prompts in so many steps: TRL's `epoch`, where its batches divide the
+        prompts; of others it leaves the rest of each epoch out."""
         return steps * self.per_step / len(self.prompts)
 
     def _order(self, epoch: int) -> list[int]:
@@ -111,7 +111,8 @@ class PromptStream:
 
 
 def named(source: Source) -> str:
-    """Where its rows stand, to be put behind the setting in a message."""
+    """Path of its rows in brackets, to be put behind the setting in a message; empty for a
+    function."""
     match source:
         case FunctionSource():
             return ""

@@ -114,7 +114,7 @@ def _file_rows(path: Path, where: str, types: Mapping[str, CellType]) -> list[An
 
 
 def is_there(path: Path, where: str) -> bool:
-    """Whether anything stands at a path.
+    """True where anything stands at a path.
 
     Raises:
         DataError: the system cannot look, as with a name that is too long.

@@ -26,25 +26,25 @@ class Score:
     value: float | None
     """None where nothing can be said."""
     count: int
-    """Of the responses, or whatever else it is a mean of."""
+    """Responses, or whatever else it is a mean of."""
     interval: tuple[float, float] | None = None
     """95 %; None for fewer than two questions, or where nothing varies."""
     coverage: float | None = None
     """The share of the verdicts below it that are known; None where none can be unknown."""
     possible: tuple[float, float] | None = None
-    """What the unknown verdicts could make of it, the worst and the best."""
+    """Worst and best value that the unknown verdicts leave possible."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkSummary:
-    """What a benchmark says of one model."""
+    """Result of a benchmark for one model."""
 
     scores: Mapping[str, Score]
     """The first is the one to quote."""
     curves: tuple[str, ...] = ()
     """The scores to draw over training."""
     by_question: Mapping[str, float] = field(default_factory=dict)
-    """What each question adds to the first score, which is their mean but for clipping: to compare
+    """Part of each question in the first score, which is their mean but for clipping: to compare
     models question by question."""
     about: Mapping[str, Any] = field(default_factory=dict)
     """JSON-ready: rates of unreadable answers, and what is missing and why."""
@@ -76,7 +76,7 @@ class Benchmark(Protocol):
 
     @property
     def sees(self) -> Sees:
-        """What of a completion is graded."""
+        """Part of a completion that is graded."""
         ...
 
     @property
@@ -84,8 +84,8 @@ class Benchmark(Protocol):
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What scores depend on beside the model, JSON-ready. Scores of different identities are
-        never compared."""
+        """All that scores depend on beside the model, JSON-ready. Scores of different identities
+        are never compared."""
         ...
 
     def grade(self, prompt: Prompt, completion: str, earlier: Row | None = None) -> Pending:

@@ -39,7 +39,7 @@ def read_benchmarks(
 
 
 def needs_judge(config: BenchmarksConfig) -> bool:
-    """Whether any of them asks one."""
+    """True where any of them asks a judge."""
     return config.healthbench is not None
 
 

@@ -17,8 +17,8 @@ from rvpo.runtime.seed import derived_seed
 from rvpo.types import Prompt, Sample
 
 TOO_MANY_FAILED = 0.5
-"""Of a batch's verdicts: if more failed, the judge is not there, and asking on would only waste the
-rest."""
+"""Share of a batch's verdicts: if more failed, the judge is not there, and asking on would only
+waste the rest."""
 
 
 def measure(

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 RESAMPLES: Final = 1_000
-"""As in simple-evals' bootstrap of HealthBench."""
+"""Resamples of the bootstrap, as many as for HealthBench in simple-evals."""
 
 
 def clustered_draws(clusters: Sequence[str]) -> npt.NDArray[np.float64]:

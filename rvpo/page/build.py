@@ -23,7 +23,8 @@ from rvpo.report.stored import Number, Pair, Stored, Text, checked, read_json
 from rvpo.runtime.terminal import printable
 
 SHOWN_SAMPLES = 24
-"""Of each arm: half of them those whose worst reward is worst, half at regular distances."""
+"""Samples of each arm: half of them those whose worst reward is worst, half at regular
+distances."""
 
 
 class _Row(Stored):
@@ -101,7 +102,7 @@ def page_of(
 
 
 def read_verdicts(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """What the comparisons among the folders found.
+    """Verdicts of the comparisons among the folders.
 
     Raises:
         CheckpointError: a file is damaged.
@@ -170,7 +171,7 @@ def _summary(arm: PageArm) -> dict[str, Any]:
 
 
 def _samples(arm: PageArm) -> list[dict[str, Any]]:
-    """Of the last step of the arm's first run."""
+    """Samples of the last step of the arm's first run."""
     rows = [_readable(arm.name, row) for row in arm.runs[0].samples(1)]
     half = SHOWN_SAMPLES // 2
     if len(rows) <= SHOWN_SAMPLES:

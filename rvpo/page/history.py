@@ -38,7 +38,7 @@ class RunHistory:
 
     @cached_property
     def held_out(self) -> dict[int, HeldOutScores]:
-        """By step."""
+        """Held-out scores by step."""
         return {
             step: HeldOutScores.read(self.folder.evaluation(step))
             for step in self.folder.evaluated()

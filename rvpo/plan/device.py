@@ -29,14 +29,14 @@ from rvpo.plan.shape import ModelShape
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Devices:
-    """What the run is planned for."""
+    """Devices that the run is planned for."""
 
     gpus: int
     """0 for a CPU."""
     memory: float | None
-    """Of a GPU, or of the machine where there is none; in bytes, None if unknown."""
+    """Bytes of a GPU, or of the machine where there is none; None if unknown."""
     given: bool
-    """By options, so that nothing else is known of the machine."""
+    """True where options gave them, so that nothing else is known of the machine."""
 
     @classmethod
     def of(

@@ -17,7 +17,7 @@ from rvpo.rewards.rubric import RubricReward
 from rvpo.types import Prompt
 
 CHARACTERS = 4
-"""Of a token, in English."""
+"""Characters of a token, in English."""
 _REPLY_TOKENS = 60  # of a verdict with its reason, in JSON
 _BARE_REPLY_TOKENS = 10
 _READ_PROMPTS = 500  # as many are rendered to measure what a call is long
@@ -25,7 +25,7 @@ _READ_PROMPTS = 500  # as many are rendered to measure what a call is long
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What the judge is asked. Tokens are estimates."""
+    """Load of the judge. Tokens are estimates."""
 
     calls: float
     """A sample's, on average over prompts."""
@@ -45,7 +45,7 @@ class Load:
 
 
 def load(config: RunConfig, rewards: Sequence[RubricReward], prompts: Sequence[Prompt]) -> Load:
-    """What is asked about a sample of these prompts.
+    """Load of a sample of these prompts.
 
     Raises:
         DataError: a prompt's criteria cannot be read.
@@ -178,7 +178,7 @@ def _short(number: float) -> str:
 
 
 def questions(rewards: Sequence[RubricReward], prompt: Prompt) -> list[Question]:
-    """What the judge is asked about a sample: no question twice.
+    """Questions to the judge about a sample, none twice.
 
     Raises:
         DataError: the prompt's criteria cannot be read.

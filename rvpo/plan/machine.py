@@ -54,7 +54,7 @@ State = Literal["ok", "note", "missing"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What was read. Sizes in GiB."""
+    """The machine as it was read. Sizes in GiB."""
 
     python: str
     packages: Mapping[str, str]  # installed distributions by name

@@ -24,20 +24,20 @@ _PROFILED = 1.5 * GIB  # what vLLM sets aside for its own activations
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a rank works, and on what."""
+    """Place and work of a rank."""
 
     ranks: int
     prompt_tokens: int
-    """Of the longest prompt."""
+    """Tokens of the longest prompt."""
     device: float | None
     """Memory of a GPU in bytes; None on a CPU."""
     judge: float = 0.0
-    """What a served judge takes of the same GPU, in bytes."""
+    """Bytes that a served judge takes of the same GPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryParts:
-    """What one rank holds, in bytes."""
+    """Memory that one rank holds, in bytes."""
 
     weights: float
     gradients: float
@@ -47,9 +47,9 @@ class MemoryParts:
     activations: float
     logits: float
     engine: float
-    """While generating."""
+    """Memory of the engine while generating."""
     resting: float
-    """Of the engine, while the policy is updated."""
+    """Memory of the engine while the policy is updated."""
     judge: float
     """A judge served on the same device."""
     context: float
@@ -62,17 +62,17 @@ class MemoryParts:
 
     @property
     def update(self) -> float:
-        """At the height of an update."""
+        """Memory at the height of an update."""
         return self.held + self.gathered + self.activations + self.logits + self.resting
 
     @property
     def rollout(self) -> float:
-        """While generating."""
+        """Memory while generating."""
         return self.held + self.engine
 
 
 def memory(config: RunConfig, shape: ModelShape, place: Place) -> MemoryParts:
-    """What one rank needs."""
+    """Memory that one rank needs."""
     update = config.update
     wide = 2 if config.model.precision == "bf16" else 4  # bytes of a weight that computes
     shard = shape.parameters / place.ranks
@@ -123,7 +123,7 @@ def kv_tokens(config: RunConfig, shape: ModelShape, device: float | None) -> int
 
 
 def engine_fits(config: RunConfig, shape: ModelShape, device: float | None) -> bool:
-    """Whether vLLM's share holds the weights and one sequence of full length."""
+    """True where vLLM's share holds the weights and one sequence of full length."""
     engine = config.rollout.engine
     if not isinstance(engine, VllmConfig):
         return True
@@ -142,15 +142,15 @@ def engine_share(config: RunConfig, shape: ModelShape, device: float) -> float:
 
 
 def host_memory(config: RunConfig, shape: ModelShape, ranks: int) -> float:
-    """What GPU ranks of one machine keep in its own memory: sleeping engines, and the optimizer if
-    it is offloaded."""
+    """Bytes that GPU ranks of one machine keep in its own memory: sleeping engines, and the
+    optimizer if it is offloaded."""
     wide = 2 if config.model.precision == "bf16" else 4
     engines = ranks * wide * shape.parameters if sleeps(config) else 0
     return engines + (16 * shape.parameters if config.update.offload_optimizer else 0)
 
 
 def sleeps(config: RunConfig) -> bool:
-    """Whether vLLM gives its GPU memory away while the policy learns."""
+    """True where vLLM gives its GPU memory away while the policy learns."""
     engine = config.rollout.engine
     return isinstance(engine, VllmConfig) and not config.rollout.staleness and not engine.devices
 
@@ -190,7 +190,8 @@ def cures(config: RunConfig, shape: ModelShape, place: Place) -> list[str]:
 
 
 def _activations(config: RunConfig, shape: ModelShape, wide: int, row: int) -> float:
-    """Of one row: each layer's input if they are recomputed, else all that its backward needs."""
+    """Bytes of one row: each layer's input if they are recomputed, else all that its backward
+    needs."""
     # Per token: inputs and outputs of the projections in the type that computes, and the two norms
     # in fp32. Attention keeps no scores; a prompt's keys and values it keeps for each completion.
     inside = wide * (6 * shape.hidden + 4 * shape.kv + 4 * shape.intermediate) + 8 * shape.hidden
@@ -202,7 +203,7 @@ def _activations(config: RunConfig, shape: ModelShape, wide: int, row: int) -> f
 def _engine(
     config: RunConfig, shape: ModelShape, wide: int, device: float | None
 ) -> tuple[float, float]:
-    """While generating, and while the policy is updated."""
+    """Bytes of the engine while generating, and while the policy is updated."""
     engine = config.rollout.engine
     own = wide * shape.parameters
     if isinstance(engine, VllmConfig):

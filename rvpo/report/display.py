@@ -164,7 +164,7 @@ def sparkline(history: Sequence[float], ascii_only: bool = False) -> str:
 
 
 def _left_out(record: StepRecord) -> str:
-    """What became of groups that the judge's budget refused; empty where it refused none."""
+    """Count of the groups that the judge's budget refused; empty where it refused none."""
     skipped = int(record.metrics.get("judge/skipped_groups", 0))
     groups = len(record.rewards.values) // record.rewards.group_size
     return f"{skipped} of {groups} groups left out: too many missing verdicts" if skipped else ""

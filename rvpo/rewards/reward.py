@@ -26,7 +26,7 @@ from rvpo.types import STANDARD_ARGUMENTS, Failed, Score
 _TIMES = ("m", "M")
 """Kinds of numpy's numbers that are spans and points of time."""
 _LARGEST = 1e18
-"""Of scores: their squares must stay finite where statistics are taken."""
+"""Largest score: its square must stay finite where statistics are taken."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,12 @@ class Reward:
 
     @property
     def aspects(self) -> tuple[str, ...]:
-        """What reports show of it: itself."""
+        """Names that reports show of it: its own."""
         return (self.name,)
 
     @property
     def sees(self) -> Sees:
-        """What it is shown of a completion."""
+        """Part of a completion that it is shown."""
         sees: Sees = self.shown or getattr(self.function, "sees", None) or "answer"
         return sees
 
@@ -245,7 +245,7 @@ def _number(value: Any) -> float | None:
 
 
 def _text_of(value: object) -> str:
-    """What a value says of itself, if it can."""
+    """A value's own words, if it has any."""
     try:
         return str(value) if isinstance(value, BaseException) else repr(value)
     except Exception:  # code of others, which is only asked for words

@@ -179,7 +179,7 @@ def _after_condition(
 
 
 def _tallies(parts: Sequence[Verdicts]) -> dict[str, Tally]:
-    """Of all ranks, by reward."""
+    """Counts of answers of all ranks, by reward."""
     names = dict.fromkeys(name for part in parts for name in part.tallies)
     return {
         name: sum((part.tallies.get(name, Tally()) for part in parts), Tally()) for name in names
@@ -197,7 +197,8 @@ def _judge_metrics(parts: Sequence[Verdicts], tallies: Mapping[str, Tally]) -> d
 
 
 def _arguments(samples: Sequence[Sample], sees: Sees) -> dict[str, Any]:
-    """What TRL passes for conversational data: a list over completions under every name.
+    """Arguments as TRL passes them for conversational data: a list over completions under every
+    name.
 
     It is the caller's own, down to the last item of a column.
     """

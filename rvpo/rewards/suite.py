@@ -59,7 +59,7 @@ class RewardSuite:
         return cls([_build(name, reward) for name, reward in rewards.items()])
 
     def fitted(self, prompts: Sequence[Prompt]) -> RewardSuite:
-        """With columns for the criteria that these prompts bring.
+        """The suite with columns for the criteria that these prompts bring.
 
         Raises:
             RewardError: some reward needs a column that the prompts do not have.
@@ -95,17 +95,17 @@ class RewardSuite:
     def judged_by(
         self, judge: Judge, budget: BudgetConfig, notice: Notice = ignore, say: Notice = ignore
     ) -> RewardSuite:
-        """With a judge; see the arguments of the class."""
+        """The suite with a judge; see the arguments of the class."""
         return replace(self, judge=judge, budget=budget, notice=notice, say=say)
 
     @property
     def is_judged(self) -> bool:
-        """Whether any reward needs a judge."""
+        """True where any reward needs a judge."""
         return any(isinstance(reward, RubricReward) for reward in self.rewards)
 
     @property
     def aspects(self) -> tuple[str, ...]:
-        """What reports show: each reward, and the parts of rubrics."""
+        """Names that reports show: each reward, and the parts of rubrics."""
         return tuple(aspect for reward in self.rewards for aspect in reward.aspects)
 
     def begin(self, progress: float = 0.0) -> Scoring:

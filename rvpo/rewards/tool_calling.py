@@ -92,7 +92,7 @@ def correctness(
     mode: Mode = "toolrl",
     **columns: Any,
 ) -> list[float]:
-    """How well the calls of a completion match the wanted ones, from -3 to 3.
+    """Likeness of a completion's calls and the wanted ones, from -3 to 3.
 
     Raises:
         ConfigError: there is no such mode.
@@ -149,7 +149,7 @@ def _calls(text: str) -> list[Call]:
 
 
 def _answers(text: str) -> bool:
-    """Whether there is anything outside of thoughts, and no thought is cut off."""
+    """True where there is anything outside of thoughts, and no thought is cut off."""
     thoughts = [part for part in _PART.finditer(text) if part["block"] is None]
     said = _PART.sub(lambda part: "" if part["block"] is None else part[0], text)
     return bool(said.strip()) and all(thought["end"] for thought in thoughts)
@@ -184,7 +184,7 @@ def _gain(wanted: Call, predicted: Call) -> float:
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """As JSON values; Python would take True for 1."""
+    """True where two values are equal as JSON; Python would take True for 1."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, dict) and isinstance(other, dict):

@@ -110,7 +110,7 @@ def _end_of_turn(
 
 
 def _behind_an_answer(tokenizer: Any) -> str:
-    """What the template writes behind the assistant's last turn; empty if it will not tell."""
+    """Text that the template writes behind the assistant's last turn; empty if it will not tell."""
     chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": _SENTINEL}]
     try:
         text: str = tokenizer.apply_chat_template(chat, tokenize=False)

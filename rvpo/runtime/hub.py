@@ -21,7 +21,7 @@ def go_offline_without_hub() -> None:
 
 
 def hub_answers(patience_s: float) -> bool:
-    """Whether the hub sends any HTTP reply in time."""
+    """True where the hub sends any HTTP reply in time."""
     url = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     answered = threading.Event()
     # A thread, because looking a name up cannot be given a limit.

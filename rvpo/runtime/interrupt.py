@@ -32,7 +32,7 @@ class Interrupt:
                 signal.signal(number, handler)
 
     def requested(self) -> bool:
-        """Whether any rank was asked to stop. A collective: every rank must ask."""
+        """True where any rank was asked to stop. A collective: every rank must ask."""
         return self._ranks.any(self._signalled)
 
     def _take(self, number: int, frame: FrameType | None) -> None:

@@ -18,7 +18,7 @@ from rvpo.runtime.subprocess import python_module
 from rvpo.runtime.terminal import printable
 
 GRACE_S = 30.0
-"""How long the other ranks may take to end once one has."""
+"""Longest time for the other ranks to end once one has, in seconds."""
 
 _USER_ERROR = 2
 # Where ranks on one machine speak to one another, unless the user says otherwise.
@@ -88,8 +88,8 @@ def launch(
 
 
 def stop_signals() -> tuple[signal.Signals, ...]:
-    """What asks a run to stop: a person, a scheduler, a job's time limit, a terminal that closes,
-    unless whoever started it lets that pass (nohup)."""
+    """Signals that ask a run to stop, from a person, a scheduler, a job's time limit, a terminal
+    that closes, unless whoever started it lets that pass (nohup)."""
     asked = (
         *(signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2),
         signal.SIGXCPU,

@@ -26,7 +26,7 @@ from typing import Final
 from rvpo.runtime.parent_death import end_with_parent
 
 GRACE_S: Final = 5.0
-"""Between SIGTERM and SIGKILL."""
+"""Seconds between SIGTERM and SIGKILL."""
 
 _POLL_S: Final = 0.1
 
@@ -77,7 +77,7 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def _released() -> bool:
-    """Whether the standard input closed, after waiting for that a moment."""
+    """True where the standard input closed, after waiting for that a moment."""
     readable, _, _ = select.select([sys.stdin.fileno()], [], [], _POLL_S)
     return bool(readable) and not os.read(sys.stdin.fileno(), 65536)
 

@@ -101,7 +101,7 @@ def hold_port(host: str, sharing: int = socket.SO_REUSEADDR) -> socket.socket:
 
 
 class Log:
-    """What a child writes to its standard error, in an unnamed temporary file."""
+    """Standard error of a child, in an unnamed temporary file."""
 
     def __init__(self) -> None:
         self.file = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
@@ -125,8 +125,8 @@ class Log:
 
 
 def ending(status: int) -> str:
-    """How a process ended, by its `Popen.returncode`, or by what a shell or the leash makes of a
-    signal."""
+    """The end of a process in words, by its `Popen.returncode`, or by what a shell or the leash
+    makes of a signal."""
     if status > 128 and status - 128 in set(signal.Signals):
         return signal.Signals(status - 128).name
     return f"exit status {status}" if status >= 0 else signal.Signals(-status).name

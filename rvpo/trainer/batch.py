@@ -15,7 +15,7 @@ from rvpo.trainer.attention import Span
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedSample:
-    """What the update needs of a sample, light enough to be sent to another rank."""
+    """A sample for the update, light enough to be sent to another rank."""
 
     prompt_id: str
     prompt_ids: tuple[int, ...]
@@ -25,7 +25,7 @@ class TrainedSample:
     group: int = 0
     """Its group's place in the step; groups of equal prompts stay apart by it."""
     is_masked: bool = False
-    """Whether it only counts as a sample and is not computed."""
+    """True where it only counts as a sample and is not computed."""
 
     @property
     def length(self) -> int:

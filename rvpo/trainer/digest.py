@@ -25,7 +25,7 @@ from rvpo.report.provenance import PACKAGES, installed_version
 from rvpo.types import Prompt
 
 PROMPTS: Final = "token ids of the prompts"
-"""Of the digests: the one that must stay as it was."""
+"""Name of the one digest that must stay as it was."""
 
 _WHOLE: Final = 1 << 28
 """Larger files of weights are sampled, so that a start never reads a large model twice."""
@@ -36,7 +36,7 @@ _OF_FILES: Final = (bytes, Decimal, date, time, timedelta, complex, UUID)
 
 
 class TokenDigest:
-    """Of the token ids of prompts, in their order."""
+    """Digest of the token ids of prompts, in their order."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
@@ -81,7 +81,7 @@ def digests(
 
 
 def code_digest(module: str) -> str:
-    """Of an imported module's source, and of the modules beside it that it uses.
+    """Digest of an imported module's source, and of the modules beside it that it uses.
 
     Args:
         module: its full name.
@@ -203,7 +203,7 @@ def _is_settings(file: Path) -> bool:
 
 
 def _folder(path: str) -> Path | None:
-    """Where the files of a model are: for a Hub id, in the cache of the Hub, if they are there."""
+    """Folder of a model's files: for a Hub id, in the cache of the Hub, if they are there."""
     if Path(path).expanduser().is_dir():
         return Path(path).expanduser()
     from huggingface_hub import try_to_load_from_cache

@@ -93,7 +93,7 @@ class Keeper:
 
 
 class Best(Stored):
-    """Which model is in `best/`."""
+    """Record of the model in `best/`."""
 
     metric: Text
     value: Number
@@ -101,7 +101,7 @@ class Best(Stored):
 
 
 def read_best(folder: RunFolder) -> Best | None:
-    """Which model is in `best/`; None if there is none yet.
+    """Record of the model in `best/`; None if there is none yet.
 
     Raises:
         CheckpointError: the file that tells is damaged.

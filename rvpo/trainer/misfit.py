@@ -18,7 +18,8 @@ here, 0.46 with wrong positions and 1.5 where completions see one another."""
 
 
 def misfit(engine: Any, ranks: Ranks) -> str | None:
-    """Why the lean way gives other log-probabilities than the model itself; None where it does not.
+    """Reason that the lean way gives other log-probabilities than the model itself; None where it
+    does not.
 
     Args:
         engine: a DeepSpeed engine around a `Scorer`. Every rank must call.
@@ -47,7 +48,8 @@ def misfit(engine: Any, ranks: Ranks) -> str | None:
 
 
 def _structure(model: Any) -> str | None:
-    """What the numbers of a model with small weights would not show."""
+    """Reason in a model's structure, which numbers with small weights would not show; None
+    without."""
     config = model.config.get_text_config()
     for name in ("final_logit_softcapping", "logits_scaling", "logit_scale"):
         if getattr(config, name, None) not in (None, 1.0):

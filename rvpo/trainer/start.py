@@ -1,4 +1,4 @@
-"""When a run was started and gone on with, and what it was made of each time."""
+"""Record of a run's starts and continuations, and of what it was made of each time."""
 
 from __future__ import annotations
 

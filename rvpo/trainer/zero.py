@@ -19,7 +19,7 @@ from rvpo.rollout.build import torch_dtype
 from rvpo.trainer.savable import savable
 
 GATHER_ELEMENTS = 64_000_000
-"""How many weights are gathered whole at once when they are streamed out."""
+"""Weights that are gathered whole at once when they are streamed out."""
 
 
 def load_model(config: RunConfig, model_path: str) -> Any:
@@ -101,7 +101,7 @@ def initialize(model: Any, config: RunConfig, *, trainable: bool) -> Any:
 
 
 def deepspeed_settings(update: UpdateConfig, precision: str) -> dict[str, Any]:
-    """What DeepSpeed is told; the micro-batches of a step are counted by the policy."""
+    """Settings of DeepSpeed; the micro-batches of a step are counted by the policy."""
     zero: dict[str, Any] = {"stage": 3}
     if update.offload_optimizer:
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": torch.cuda.is_available()}

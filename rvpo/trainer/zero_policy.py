@@ -53,7 +53,8 @@ class ZeroPolicy:
         self.step = 0
         """Steps done, the version of the weights."""
         self.num_tokens = 0
-        """Of all samples so far, each with its prompt, trained or not, as TRL counts them."""
+        """Tokens of all samples so far, each with its prompt, trained or not, as TRL counts
+        them."""
         self.engine: Any = self._scorer(config, model_path, trainable=True)
         self._reference: Any = None
         if config.update.beta > 0:

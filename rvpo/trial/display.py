@@ -178,7 +178,7 @@ def _short(text: str, width: int) -> str:
 
 
 def _plain(text: str) -> str:
-    """On one line, and without what would give orders to a terminal."""
+    """Text on one line, and without what would give orders to a terminal."""
     shown = "".join(char if char.isprintable() else " " for char in text)
     return " ".join(shown.split())
 

@@ -24,13 +24,13 @@ class RepeatedVerdict:
     criterion: Criterion | None
     """None where the question is a rating by the whole rubric."""
     name: str | None
-    """Of a criterion that every prompt has."""
+    """Name of a criterion that every prompt has; else None."""
     answers: tuple[Answer, ...]  # [R] repeats
 
     @property
     def part(self) -> str | None:
-        """What it counts towards within the reward: the criterion, or its class where prompts
-        have criteria of their own; None of a rating."""
+        """Part of the reward that it counts towards: the criterion, or its class where prompts have
+        criteria of their own; None for a rating."""
         return self.name or (None if self.criterion is None else self.criterion.label)
 
     @property
@@ -68,10 +68,11 @@ class Judgement:
 
     response: Response
     verdicts: tuple[RepeatedVerdict, ...]
-    """By reward, in the order of the criteria. Rewards may share a question and its answers."""
+    """Verdicts by reward, in the order of the criteria. Rewards may share a question and its
+    answers."""
     scores: Mapping[str, float | None]
-    """By reward, as a run has it, criteria weighed: the mean over the repeats that lack no verdict;
-    None without any. No entry where the prompt has no criteria."""
+    """Scores by reward, as a run has them, criteria weighed: the mean over the repeats that lack no
+    verdict; None without any. No entry where the prompt has no criteria."""
     answers: Mapping[Question, tuple[Answer, ...]]
     """[R] to each question, those that rewards share once."""
 

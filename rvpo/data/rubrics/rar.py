@@ -69,12 +69,12 @@ class _Read:
     """None where nothing told its sign and such are left out."""
     mended: tuple[str, ...] = ()
     told_by: Source | Literal["nothing"] | None = None
-    """What told its polarity; None where that was no question."""
+    """Source that told its polarity; None where that was no question."""
 
 
 @dataclass
 class _Counts:
-    """What the report is made of, while rows are read."""
+    """Counts for the report, while rows are read."""
 
     dropped_rows: Counter[str] = field(default_factory=Counter)
     dropped_criteria: Counter[str] = field(default_factory=Counter)
@@ -239,7 +239,7 @@ def _class_name(word: str) -> str | None:
 
 
 def _is_slip(word: str, name: str) -> bool:
-    """Whether one letter is missing, added or another, or two neighbours are swapped."""
+    """True where one letter is missing, added or another, or two neighbours are swapped."""
     start = 0
     while start < min(len(word), len(name)) and word[start] == name[start]:
         start += 1

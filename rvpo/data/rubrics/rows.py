@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 _COLUMNS = {"rar": "question and rubric", "healthbench": "prompt and rubrics"}
-"""Without which a row of a format is none."""
+"""Columns without which a row of a format is none."""
 
 
 def rubric_rows(source: RubricSource, where: str) -> tuple[list[dict[str, Any]], RubricReport]:

@@ -39,7 +39,7 @@ class Bfcl:
     """The functions of each row as its model is shown them."""
     prompts: tuple[Prompt, ...] = field(repr=False)
     is_published: bool = True
-    """Whether the rows come from the wheel that was released."""
+    """True where the rows come from the wheel that was released."""
     template: str | None = None
     """SHA-256 of ToolRL's texts."""
 

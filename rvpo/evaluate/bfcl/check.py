@@ -93,7 +93,7 @@ def check(
 
 
 def check_relevance(calls: Any, category: str) -> CallCheck:
-    """Whether an answer calls functions where it should, and does not where it should not.
+    """Check that an answer calls functions where it should, and does not where it should not.
 
     Args:
         calls: what was decoded from the answer; None if nothing could be. What is not a list of
@@ -107,7 +107,7 @@ def check_relevance(calls: Any, category: str) -> CallCheck:
 
 
 def are_calls(value: Any) -> bool:
-    """Whether it is a list, also an empty one, of tables {function: {parameter: value}}."""
+    """True where a value is a list, also an empty one, of tables {function: {parameter: value}}."""
     return type(value) is list and all(
         type(call) is dict and len(call) == 1 and type(next(iter(call.values()))) is dict
         for call in value

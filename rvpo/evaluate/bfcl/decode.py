@@ -33,12 +33,12 @@ _NO_TOOL: Final = "none"
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What a response calls."""
+    """Calls of a response."""
 
     calls: tuple[Call, ...]
     """Empty where it calls nothing, or nothing that can be read."""
     is_well_formed: bool
-    """Whether it is of the form that was asked for, every call of it readable."""
+    """True where it has the form that was asked for, every call of it readable."""
 
 
 def decode_tools(text: str, own_name: Callable[[str], str]) -> Decoded:
@@ -66,7 +66,7 @@ def decode_tools(text: str, own_name: Callable[[str], str]) -> Decoded:
 
 
 def _values(text: str) -> list[Any] | str:
-    """What stands where calls do, None for what is no JSON; the text itself if nothing does."""
+    """Values that stand in the place of calls, None for what is no JSON; else the text itself."""
     whole = _parsed(text) if text.startswith(("{", "[")) else None
     if whole is not None:
         return [whole]

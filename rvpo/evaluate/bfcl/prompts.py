@@ -33,7 +33,7 @@ class ToolRl:
     system: str
     """Holds <<tools>>."""
     user: str
-    """Of one turn of the user; holds <<request>>."""
+    """Template of a turn of the user; holds <<request>>."""
 
     @staticmethod
     def of(config: BfclConfig) -> ToolRl:
@@ -51,7 +51,7 @@ class ToolRl:
 
     @property
     def sha256(self) -> str:
-        """Of both."""
+        """SHA-256 of both templates, in hexadecimal."""
         return hashlib.sha256(json.dumps([self.system, self.user]).encode()).hexdigest()
 
     def prompt(self, row: BfclRow) -> Prompt:

@@ -36,7 +36,7 @@ _TYPES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What a chat template takes as `tools`, and whose names they are."""
+    """Functions in the form that a chat template takes as `tools`, with their names."""
 
     definitions: tuple[Mapping[str, Any], ...]
     """Each {"type": "function", "function": {"name", "description", "parameters"}}."""
@@ -126,7 +126,7 @@ def _property(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _typed(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """With the types of JSON Schema, all the way down."""
+    """The schema with the types of JSON Schema, all the way down."""
     kind = _TYPES.get(schema.get("type", "string"), "string")
     converted = {**schema, "type": kind}
     if kind not in ("array", "object"):

@@ -91,14 +91,15 @@ class OfficialScore:
 
     value: float | None
     missing: tuple[str, ...] = ()
-    """Why there is no value: what was not run, or not on all rows."""
+    """Reasons that there is no value: parts that were not run, or not on all rows."""
     rows: int = 0
-    """Below the value."""
+    """Number of rows behind the value."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Mean:
-    """Of categories and other scores, all alike unless weights are given or rows are counted."""
+    """Mean of categories and other scores, all alike unless weights are given or rows are
+    counted."""
 
     parts: tuple[str, ...]
     weights: tuple[float, ...] | None = None

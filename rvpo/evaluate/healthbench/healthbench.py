@@ -28,7 +28,7 @@ from rvpo.thinking import Sees
 from rvpo.types import Prompt
 
 _USAGE: Final = ("requests", "input_tokens", "output_tokens", "cost")
-"""What the verdicts that are kept took, the cost in dollars; those of the cache took nothing."""
+"""Names of what the kept verdicts took, the cost in USD; those of the cache took nothing."""
 
 
 @dataclass(frozen=True)

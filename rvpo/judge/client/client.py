@@ -16,7 +16,7 @@ from rvpo.judge.types import Job
 
 @dataclass(frozen=True, slots=True)
 class JudgeAddresses:
-    """Where the judge workers of a run listen, and the word that lets a rank in.
+    """Addresses of a run's judge workers, and the word that lets a rank in.
 
     Plain data: ranks hand it to one another as an object or as JSON.
     """

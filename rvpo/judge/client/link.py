@@ -205,7 +205,7 @@ class Link:
             request.future.set_result(answers)
 
     async def _start_over(self) -> None:
-        """After a loss: everything unanswered is unsent again."""
+        """Recover from a loss: everything unanswered is unsent again."""
         if self._silences >= _MOST_SILENCES:
             self._fail_all(
                 f"does not answer: it was silent for {self._silence_s:g} s, {self._silences} times "

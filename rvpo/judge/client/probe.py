@@ -13,7 +13,7 @@ from rvpo.judge.types import Answer, Job, Question, Usage
 from rvpo.judge.worker.asker import Asker
 
 PATIENCE_S: Final = 20.0
-"""How long one attempt may take."""
+"""Longest time of one attempt, in seconds."""
 
 _QUESTION: Final = Job(
     conversation=(("user", "What is 2 + 2? Answer with one number."),),
@@ -93,8 +93,8 @@ class Counted:
 
 
 def _both(usage: Usage, spent: Usage) -> Usage:
-    """What both took; whether it was cached and how long it took stay the first's, if it was
-    asked at all."""
+    """Usage of both; whether it was cached and how long it took stay the first's, if it was asked
+    at all."""
     return replace(
         usage,
         requests=usage.requests + spent.requests,

@@ -101,7 +101,7 @@ class JudgeServer:
             time.sleep(_POLL_S)
 
     def end_of(self) -> str | None:
-        """Why it answers no more; None as long as it runs."""
+        """Reason that it answers no more; None as long as it runs."""
         status = self._process.poll()
         if status is None:
             return None
@@ -111,7 +111,7 @@ class JudgeServer:
         )
 
     def endpoint(self) -> EndpointConfig:
-        """Where and under which name the model is served."""
+        """Endpoint that serves the model, with its name there."""
         return EndpointConfig(
             url="http://localhost/v1",
             socket=self._socket,
@@ -192,7 +192,7 @@ def _environment(config: ServeConfig, on_gpu: bool) -> dict[str, str]:
 
 
 def _reason(lines: Sequence[str]) -> str:
-    """What a log says of the end: its last exception that names a cause, or its last line."""
+    """Cause of the end by a log: its last exception that names one, or its last line."""
     bare = [_PREFIX.sub("", line) for line in lines]
     raised = [match[1] or match[2] for match in map(_EXCEPTION.search, bare) if match]
     causes = [text for text in raised if _GENERAL not in text] or raised

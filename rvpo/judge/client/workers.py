@@ -31,9 +31,10 @@ from rvpo.runtime.subprocess import (
 )
 
 START_S: Final = 60.0
-"""How long a worker may take to listen: most of it is Python importing, on a busy machine."""
+"""Longest time until a worker listens, in seconds: most of it is Python importing, on a busy
+machine."""
 GRACE_S: Final = 5.0
-"""How long workers may take to end in order."""
+"""Longest time for workers to end in order, in seconds."""
 MOST_DEATHS: Final = 5
 DEATHS_WITHIN_S: Final = 60.0
 """A worker that dies so often in so short a time is not started again."""

@@ -15,11 +15,11 @@ from typing import Any, Final
 from rvpo.errors import ConfigError
 
 _GATHER_S: Final = 0.003
-"""How long verdicts are gathered for one transaction."""
+"""Seconds for which verdicts are gathered for one transaction."""
 _BUSY_S: Final = 1.0
-"""How long SQLite waits for another process's transaction before we look whether to go on."""
+"""Seconds that SQLite waits for another process's transaction before we look whether to go on."""
 _PATIENCE_S: Final = 30.0
-"""How long one transaction may be kept waiting altogether."""
+"""Seconds that one transaction may be kept waiting altogether."""
 
 _SETUP: Final = """
     PRAGMA journal_mode = WAL;
@@ -81,7 +81,8 @@ class Cache:
         return None if row is None else _verdict(row[0], is_trusted)
 
     async def put(self, key: bytes, value: float, reason: str, model: str = "") -> None:
-        """Return when the verdict is in the file, where the end of this process cannot lose it.
+        """Write a verdict, and return when it is in the file, where the end of this process cannot
+        lose it.
 
         Args:
             model: that gave it, as it calls itself; empty where it does not.

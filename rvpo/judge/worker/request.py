@@ -28,7 +28,7 @@ class Request:
     key: bytes
     """SHA-256 of all that the verdict depends on."""
     tokens: int
-    """At most so many are expected, the longest reply included."""
+    """Largest number of tokens expected, the longest reply included."""
 
 
 class Renderer:
@@ -72,7 +72,7 @@ class Renderer:
         return f'{json.dumps(options)[:-1]}, "messages": {request.messages}}}'.encode()
 
     def _identity(self, kind: QuestionKind) -> list[Any]:
-        """What a verdict depends on besides the messages and the repeat."""
+        """All that a verdict depends on besides the messages and the repeat."""
         config = self._config
         models = sorted({endpoint.model or config.model or "" for endpoint in config.endpoints})
         form = self._formats[kind] if config.structured else None
@@ -80,7 +80,7 @@ class Renderer:
 
 
 def _changed(options: dict[str, Any], resamples: int) -> dict[str, Any]:
-    """What is other about another sample, whatever the settings ask for; null stays null."""
+    """Options that differ for another sample, whatever the settings ask for; null stays null."""
     temperature, seed = options["temperature"], options.get("seed", 0)
     changed: dict[str, Any] = {}
     if isinstance(temperature, int | float):

@@ -13,8 +13,8 @@ from rvpo.judge.worker.endpoint import Endpoint, Permit
 from rvpo.judge.worker.refusal import Failure
 
 STRANGER_PATIENCE_S: Final = 60.0
-"""How long a judge that was never reached may stay so: after that its address is wrong, not its
-day bad."""
+"""Seconds for which a judge may stay unreached from the start: after that its address is wrong, not
+its day bad."""
 
 _UNREACHED: Final = frozenset(("connection", "unknown host", "tls"))
 

@@ -12,6 +12,6 @@ from rvpo.report.trackers.trackio import Trackio
 from rvpo.report.trackers.wandb import Wandb
 
 Tracker = Wandb | TensorBoard | Trackio
-"""What `report.trackers` may list."""
+"""The trackers that `report.trackers` may list."""
 
 __all__ = ["TensorBoard", "TrackedRun", "Tracker", "Trackio", "Wandb"]

@@ -21,7 +21,7 @@ class TrackedRun:
     group: str | None
     """The comparison that the run belongs to."""
     arm: str | None
-    """What distinguishes the run from others of its group."""
+    """Name that distinguishes the run from others of its group."""
     config: Mapping[str, Any]
     """The resolved settings, JSON-ready."""
     say: Callable[[str], None]

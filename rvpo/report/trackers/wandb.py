@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import wandb
 
 SUMMARIES = {"rewards/*": "last,max", "timing/*": "mean"}
-"""What W&B keeps of a metric beside its curve: a reward's peak matters as much as its end."""
+"""Summaries of a metric that W&B keeps beside its curve: a reward's peak matters as much as its
+end."""
 TABLE_ROWS = 64
 
 
@@ -139,7 +140,7 @@ def _columns(names: tuple[str, ...]) -> list[str | int]:
 
 
 def _mode() -> Any:
-    """What the user asked for, or offline where there is no key to go online with."""
+    """Mode that the user asked for, or offline where there is no key to go online with."""
     import wandb
     from wandb.sdk.lib.wbauth import read_netrc_auth
 

@@ -15,7 +15,7 @@ from rvpo.errors import ConfigError
 from rvpo.runtime.ranks import Ranks
 
 Way = Literal["handed", "shared", "ipc", "nccl"]
-"""How weights get there, see `rvpo.rollout.vllm.transport`."""
+"""Way of the weights to the engine, see `rvpo.rollout.vllm.transport`."""
 
 _RANK_VARIABLES: Final = (
     *("RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"),
@@ -30,16 +30,16 @@ class Placement:
 
     way: Way = "handed"
     gpu: str | None = None
-    """What a process of its own is to see as its only GPU."""
+    """The only GPU that a process of its own is to see."""
 
     @property
     def in_process(self) -> bool:
-        """Whether the engine runs in the trainer's process."""
+        """True where the engine runs in the trainer's process."""
         return self.way == "handed"
 
     @property
     def sleeps(self) -> bool:
-        """Whether the engine gives its memory away between rollouts: where it has the trainer's
+        """True where the engine gives its memory away between rollouts: where it has the trainer's
         GPU, and never works while that does."""
         return self.in_process and torch.cuda.is_available()
 

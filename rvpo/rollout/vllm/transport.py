@@ -58,7 +58,7 @@ def transport(placement: Placement, llm: Any, model: Path) -> WeightTransport:
 
 
 def settings(placement: Placement) -> dict[str, Any]:
-    """What vLLM must be told when it starts."""
+    """Settings that vLLM must be given when it starts."""
     if placement.way == "ipc":
         # Handles of GPU memory go from this process to the engine that it started as pickles.
         os.environ["VLLM_ALLOW_INSECURE_SERIALIZATION"] = "1"
@@ -68,7 +68,7 @@ def settings(placement: Placement) -> dict[str, Any]:
 
 
 class Handed:
-    """Within this process, tensor by tensor."""
+    """Transport within this process, tensor by tensor."""
 
     def __init__(self, llm: Any) -> None:
         self._llm = llm
@@ -79,8 +79,8 @@ class Handed:
 
 
 class SharedMemory:
-    """To another process of this machine, as a checkpoint in shared memory: vLLM hands tensors
-    over between processes on GPUs only."""
+    """Transport to another process of this machine, as a checkpoint in shared memory: vLLM hands
+    tensors over between processes on GPUs only."""
 
     def __init__(self, llm: Any, model: Path) -> None:
         self._llm = llm
@@ -94,8 +94,8 @@ class SharedMemory:
 
 
 class Native:
-    """By vLLM's weight transfer: CUDA IPC on one GPU, NCCL between two, in buckets of 1 GiB, or of
-    the largest weight.
+    """Transport by vLLM's weight transfer: CUDA IPC on one GPU, NCCL between two, in buckets of 1
+    GiB, or of the largest weight.
 
     Each rank sends to its own engine alone, as the only trainer that this engine knows.
 
@@ -146,7 +146,7 @@ class Native:
 
 
 class _Calls:
-    """What vLLM's sender asks of the engine: its `VLLMWeightSyncClient`."""
+    """Calls that vLLM's sender makes to the engine: its `VLLMWeightSyncClient`."""
 
     def __init__(self, llm: Any) -> None:
         self._llm = llm
