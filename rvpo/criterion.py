@@ -35,11 +35,11 @@ class Criterion:
     text: str
     polarity: Polarity = "positive"
     label: CriterionClass = "important"
-    """Its class, for weights and curves."""
+    """Class, for weights and curves."""
     points: float = 1.0
-    """Its size in the data set, never negative: the sign is in `polarity`."""
+    """Size in the data set, never negative: the sign is in `polarity`."""
     axis: str = ""
-    """Such as accuracy or completeness, for curves; empty where the data set has none."""
+    """Topic, such as accuracy or completeness, for curves; empty where the data set has none."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str) or not self.text.strip():

@@ -108,8 +108,8 @@ class Thinking:
         """Split a completion.
 
         Args:
-            text: as sampled, its markers included.
-            opened: what `opened_by` says of its prompt.
+            text: the sampled one, its markers included.
+            opened: result of `opened_by` for its prompt.
         """
         whole = opened + text
         if _BEGINS_HEADER.match(whole):
@@ -190,7 +190,7 @@ def _outermost(text: str, opening: str, closes: str, *, said: bool = True) -> li
     """Places of closing markers that close the thought itself, and nothing opened inside it.
 
     Args:
-        text: behind the opening marker.
+        text: all behind the opening marker.
         opening: the opening marker.
         closes: a pattern of the closing one.
         said: opening markers that are words of a sentence count too.

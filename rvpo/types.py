@@ -123,7 +123,7 @@ class Remark:
     question: str
     """The criterion, or what else was asked."""
     answer: str
-    """Such as "met" or "7 of 10"."""
+    """The verdict, such as "met" or "7 of 10"."""
     reason: str
     """Reason in the judge's own words; empty where it gave none."""
 
@@ -142,12 +142,12 @@ class Rewards:
         weights: [M], or [N, M] where prompts weigh their rewards differently; finite and
             at least 0, all 1 if left out. Weight 0 means logged but not trained on.
         valid: [N, M] bool, true where a value exists; everywhere if left out.
-        failures: why scores are missing, by (row, column); none for scores that do not apply.
+        failures: reasons of missing scores, by (row, column); none for scores that do not apply.
         aspects: [N, M] bool masks of the scores that reports show together, by name; every column
             for itself if left out. They may overlap and need not hold everything. Within a group
             a column belongs to an aspect as a whole.
-        remarks: what judges said, by (row, column).
-        metrics: what scoring took, ready to be logged.
+        remarks: judges' words, by (row, column).
+        metrics: time, tokens and cost of scoring, ready to be logged.
 
     Raises:
         ValueError: shapes disagree, a valid value is not finite (the reward is named), a

@@ -55,7 +55,7 @@ def diagnose(
         rewards: the matrix of the step.
         scores: its group statistics.
         trained: [N] bool, R of them true.
-        aggregate: of the R trained rows.
+        aggregate: [R], one value for each trained row.
         advantages: [R], final.
     """
     used = scores.present & rewards.used

@@ -85,7 +85,7 @@ class GRPO:
         )
 
     def _scaled(self, total: GroupScores, trained: Tensor) -> Tensor:
-        """[R] of the trained rows; `total` has one channel, r."""
+        """[R] aggregate of the trained rows; `total` has one channel, r."""
         match self.scale:
             case "group":
                 return total.z[trained, 0]

@@ -78,7 +78,7 @@ def soft_min(z: Tensor, p: Tensor, k: float) -> Tensor:
     Args:
         z: [R, M].
         p: [R, M], summing to 1 over each row; channels with p = 0 take no part.
-        k: at least 0.
+        k: 0 or more.
 
     Returns:
         [R], between the lowest z and the mean.
@@ -118,7 +118,7 @@ def soft_min_weights(z: Tensor, p: Tensor, k: float) -> Tensor:
     Args:
         z: [R, M].
         p: [R, M], summing to 1 over each row.
-        k: at least 0; infinity gives the limit, 1 at the minimum, shared by p among ties.
+        k: 0 or more; infinity gives the limit, 1 at the minimum, shared by p among ties.
 
     Returns:
         [R, M], summing to 1 over each row.

@@ -43,8 +43,8 @@ def read_inputs(config: RunConfig, now: datetime, say: Callable[[str], None]) ->
     """Read and check model files, prompts and rewards.
 
     Args:
-        now: what chat templates take for the time.
-        say: where to report what was left out of the data.
+        now: the time for chat templates.
+        say: told what was left out of the data.
 
     Raises:
         ConfigError, DataError: whichever is wrong first.

@@ -43,7 +43,7 @@ def plan(
     Nothing is trained or written. The judge is asked one question at each endpoint.
 
     Args:
-        machine: as `rvpo.plan.machine.examine` reads it.
+        machine: the one that `rvpo.plan.machine.examine` reads.
         gpus: GPUs to plan for, if not those of this machine.
         gpu_memory_gib: memory of each of them.
 

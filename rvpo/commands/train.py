@@ -146,7 +146,7 @@ def _rehearse(config: RunConfig, inputs: Inputs, ranks: Ranks, display: Display)
     """Fail here, on every rank alike, where the run would fail after the first step or at its end.
 
     Returns:
-        What the judge was asked for, on the rank that asked.
+        The judge's usage, on the rank that asked.
     """
     display.phase("rehearsing rewards and saving")
     spent: Usage | None = None

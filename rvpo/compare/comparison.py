@@ -87,7 +87,7 @@ class Comparison:
     Args:
         file: the configuration that all share.
         settings: `section.key=value` for all of them.
-        output: where the runs' folders go.
+        output: folder of the runs' folders.
     """
 
     file: Path

@@ -34,7 +34,7 @@ def train_missing(comparison: Comparison, jobs: int, console: Console) -> None:
     """Train every run that is not done, resuming those that were begun.
 
     Args:
-        jobs: how many at once.
+        jobs: number of runs at once.
 
     Raises:
         CheckpointError: a run failed; the others that were under way are finished first.

@@ -72,7 +72,7 @@ def verdict(
     The step is chosen once, not in each resample, so a peak's interval leaves that choice out.
 
     Args:
-        evaluations: of all arms, with the same prompts in the same order.
+        evaluations: those of all arms, with the same prompts in the same order.
         satisfied: see `Scale.of`.
         primary: the metrics to test, all if none is named.
         benchmarks: further metrics, of the same arms, seeds and steps.
@@ -116,7 +116,7 @@ class _Draws:
         self._prompts: dict[int, Floats] = {}
 
     def prompts(self, count: int) -> Floats:
-        """[B, P] how often each of so many prompts was drawn."""
+        """[B, P] draws of each of so many prompts."""
         if count not in self._prompts:
             drawn = np.random.default_rng(1).multinomial(count, [1 / count] * count, RESAMPLES)
             self._prompts[count] = drawn.astype(np.float64)

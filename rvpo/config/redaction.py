@@ -13,7 +13,7 @@ SHORTEST_KEY = 8
 _SHORTEST_PART = 6
 """Characters of a key that tell too much of it."""
 _SHORTEST_CODE = 8
-"""The same of its encodings, in which a character of the key takes more."""
+"""Characters of a key's encodings that tell too much: each of the key's takes more there."""
 _PARTLY = re.compile(r"(?<![\w-])[\w-]*(?:[*•…]|\.{3})+[\w-]*")
 _MASK = "[key]"
 

@@ -45,9 +45,9 @@ class Condition:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     reward: str
-    """l, by name; its own scores count, whatever its condition."""
+    """Name of the reward l; its own scores count, whatever its condition."""
     at_least: float = 1.0
-    """t."""
+    """Threshold t, in the units of that reward's scores."""
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.at_least):
@@ -56,7 +56,8 @@ class Condition:
 
 class AnyRewardConfig(Section):
     weight: Weight = 1.0
-    """0 logs the reward without training on it; {start: 0, end: 1} changes over training."""
+    """Weight among the rewards. 0 logs it without training on it; {start: 0, end: 1} changes over
+    training."""
     only_if: Condition | None = None
     """Score 0 where another reward is below a threshold (GDPO, arXiv:2601.05242, eq. 8)."""
 
@@ -96,9 +97,9 @@ class CriterionConfig(Section):
     polarity: Polarity = "positive"
     """Value of meeting it: good (positive) or bad (negative)."""
     label: CriterionClass = "important"
-    """Its class, which `weights: class` weighs by."""
+    """Class, which `weights: class` weighs by."""
     points: PositiveFloat = 1.0
-    """Its weight by `weights: points`."""
+    """Weight by `weights: points`."""
     axis: str = ""
     """Topic, such as accuracy; reports show it."""
 

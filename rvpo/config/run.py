@@ -137,7 +137,7 @@ class DataConfig(Section):
     held_out: Source | None = None
     """Prompts scored before and after training, never trained on."""
     system_prompt: str | None = None
-    """Put before every prompt that brings no system message of its own."""
+    """System message for every prompt that brings none of its own."""
 
 
 class VllmConfig(Section):
@@ -155,7 +155,7 @@ class VllmConfig(Section):
     cpu_kv_cache_gib: PositiveInt = 1
     """Memory for the KV cache on a CPU, in GiB."""
     max_context_tokens: PositiveInt | None = None
-    """Longest prompt plus completion; the model's own limit if left out."""
+    """Tokens of the longest prompt plus completion; the model's own limit if left out."""
 
 
 class TransformersConfig(Section):
@@ -165,7 +165,7 @@ class TransformersConfig(Section):
     batch_size: PositiveInt = 64
     """Completions generated at once."""
     max_context_tokens: PositiveInt | None = None
-    """Longest prompt plus completion; the model's own limit if left out."""
+    """Tokens of the longest prompt plus completion; the model's own limit if left out."""
 
 
 def _vllm_if_unnamed(value: Any) -> Any:
@@ -193,9 +193,9 @@ class RolloutConfig(Section):
     ] = VllmConfig()
     """vLLM unless another name is given."""
     prompts_per_step: PositiveInt = 32
-    """P, over all ranks."""
+    """Prompts of a step, P, over all ranks."""
     samples_per_prompt: GroupSize = 8
-    """G, the group size."""
+    """Completions of each prompt: the group size, G."""
     max_completion_tokens: PositiveInt = 512
     """Tokens after which a completion is cut off."""
     temperature: Temperature = 1.0

@@ -47,10 +47,10 @@ class UpdateConfig(Section):
     beta: NonNegativeFloat = 0.0
     """Weight of the KL loss to the reference model, the initial policy; 0 loads none."""
     kl: Literal["k1", "k2", "k3", "ratio_k3"] = "k3"
-    """Its estimator, d being log reference less log policy. k3 is e^d - d - 1, of the GRPO paper:
-    it differentiates to the gradient of KL(reference, policy). ratio_k3 is k3 times the probability
-    ratio, of DeepSeek-V3.2 and TRL's default: to that of KL(policy, reference). k2 is d²/2: to the
-    same while samples are on-policy. k1 is -d: to nothing but noise."""
+    """Estimator of the KL, d being log reference less log policy. k3 is e^d - d - 1, of the GRPO
+    paper: it differentiates to the gradient of KL(reference, policy). ratio_k3 is k3 times the
+    probability ratio, of DeepSeek-V3.2 and TRL's default: to that of KL(policy, reference). k2 is
+    d²/2: to the same while samples are on-policy. k1 is -d: to nothing but noise."""
     entropy_bonus: Float = 0.0
     """Weight of the entropy, which is maximised: its mean over all tokens of the optimizer update,
     whatever the loss, as TRL's `entropy_coef`."""

@@ -72,8 +72,8 @@ def problems(count: int, seed: int, part: Part = "train") -> list[dict[str, Any]
     trained on under another name either.
 
     Args:
-        count: how many, from 1 to 10,000.
-        seed: of the choice and the order.
+        count: number of problems, from 1 to 10,000.
+        seed: decides the choice and the order.
         part: a quarter of all sums is `held_out`, the others are `train`.
 
     Returns:

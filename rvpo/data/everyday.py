@@ -24,8 +24,8 @@ def requests(count: int, seed: int, part: Part = "train") -> list[dict[str, Any]
     """Requests that any chat model has something to say to, with nothing to check it by.
 
     Args:
-        count: how many, from 1 to all of the part.
-        seed: of the choice and the order.
+        count: number of requests, from 1 to all of the part.
+        seed: decides the choice and the order.
         part: a fifth of all requests is `held_out`, the others are `train`.
 
     Returns:

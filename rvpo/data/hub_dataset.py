@@ -37,7 +37,7 @@ def hub_rows(
         name: the id, or a folder laid out as a dataset of the Hub.
         split: its name, or a part or a sum of some: "train[:100]", "train+test".
         where: the setting that holds the name, for messages.
-        types: of cells of CSV files that are not to stay text, by column.
+        types: type of each column of CSV files that is not to stay text.
         subset: one of the dataset's configurations; its default one if None.
 
     Raises:

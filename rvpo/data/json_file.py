@@ -44,7 +44,7 @@ def json_lines(
     """The number of each line, from 1, and the row on it. Blank lines hold none.
 
     Args:
-        lines: of a binary file: text would also break at the other line ends that JSON may hold.
+        lines: a binary file's: text would also break at the other line ends that JSON may hold.
         where: begins every message.
         form: ends every message; what a line should be.
 

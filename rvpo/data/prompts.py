@@ -30,7 +30,7 @@ def load_prompts(
     prompt its id; without one the id is the row's number, from 0.
 
     Args:
-        source: where the rows come from.
+        source: origin of the rows.
         system_prompt: put before every prompt that has no system message.
         where: the setting that holds the source, for messages.
         say: told what rubrics hold and what was left out of them.
@@ -71,9 +71,9 @@ class PromptStream:
     run goes on exactly where it stopped. A batch may reach from one epoch into the next.
 
     Args:
-        prompts: at least one.
+        prompts: one or more.
         per_step: P, at least 1.
-        seed: of the order; the same on every machine.
+        seed: decides the order; the same on every machine.
 
     Raises:
         ValueError: there are no prompts or `per_step` is less than 1.

@@ -67,10 +67,10 @@ def stored_rows(
 
     Args:
         name: the path or the id.
-        split: of a Hub dataset.
+        split: a Hub dataset's.
         where: the setting that holds the name, for messages.
-        types: of cells of a CSV file that are not to stay text, by column.
-        subset: of a Hub dataset.
+        types: type of each column of a CSV file that is not to stay text.
+        subset: a Hub dataset's.
 
     Raises:
         DataError: it does not exist, is of an unknown kind, or cannot be read or reached.

@@ -92,7 +92,7 @@ class Benchmark(Protocol):
         """Begin to grade; returns at once.
 
         Args:
-            completion: what the benchmark sees of it.
+            completion: the part that the benchmark sees.
             earlier: the row of an earlier attempt, of which only the rest is to be determined.
         """
         ...

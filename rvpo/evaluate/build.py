@@ -44,7 +44,7 @@ def needs_judge(config: BenchmarksConfig) -> bool:
 
 
 def judged_by(benchmarks: Sequence[Benchmark], judge: Judge) -> tuple[Benchmark, ...]:
-    """The same, where they ask a judge with one to ask."""
+    """The same benchmarks, with a judge where they ask one."""
     return tuple(
         replace(each, judge=judge) if isinstance(each, HealthBench) else each for each in benchmarks
     )

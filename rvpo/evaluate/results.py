@@ -89,7 +89,7 @@ class ResultFolder:
         """The rows of a batch, or None if it is not done.
 
         Args:
-            prompts: of the batch.
+            prompts: the batch's.
 
         Raises:
             CheckpointError: the file is damaged, or holds answers to other prompts.

@@ -90,7 +90,7 @@ def messages(job: Job, question: Question, reasons: bool) -> list[dict[str, str]
 
     Args:
         job: the conversation and the response.
-        question: what is asked; all questions of a job and kind share everything before it.
+        question: the one to ask; all questions of a job and kind share everything before it.
         reasons: ask for the judge's reason before its verdict.
 
     Returns:

@@ -115,7 +115,7 @@ def schema(kind: QuestionKind, reasons: bool) -> dict[str, Any]:
     """The JSON schema of a reply, for endpoints that can hold a model to one.
 
     Args:
-        kind: of the question.
+        kind: the question's.
         reasons: the reason is asked for, and comes before the verdict that it leads to.
     """
     verdict: dict[str, Any] = {"type": "boolean"}
@@ -137,7 +137,7 @@ def read(kind: QuestionKind, text: str, *, cut: bool = False) -> tuple[float, st
     """The verdict in a reply, in time linear in its length.
 
     Args:
-        kind: of the question.
+        kind: the question's.
         text: the reply.
         cut: it ended at the token limit, so that only an object and nothing else is whole.
 

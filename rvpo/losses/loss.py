@@ -79,7 +79,7 @@ def sequence_ratio(
         s_i = exp(mean_t (log π(a_t) − log π_old(a_t)))
 
     Args:
-        sample: [T] which sample a token is of.
+        sample: [T] index of each token's sample.
         lengths: [S].
 
     Source: Zheng et al. 2025, arXiv:2507.18071, eq. 7.

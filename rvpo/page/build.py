@@ -77,7 +77,7 @@ def page_of(
     """The page as HTML.
 
     Args:
-        paths: what it is of.
+        paths: folders of runs and of comparisons.
 
     Raises:
         CheckpointError: what is read is damaged.

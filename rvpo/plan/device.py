@@ -44,8 +44,8 @@ class Devices:
     ) -> Devices:
         """
         Args:
-            gpus: how many to plan for, if not those of this machine.
-            gpu_memory_gib: of each of them; alone, it is that of as many as the run needs.
+            gpus: number to plan for, if not those of this machine.
+            gpu_memory_gib: memory of each; alone, it is that of as many as the run needs.
 
         Raises:
             ConfigError: GPUs of unknown memory, or of none that a GPU can have.
@@ -82,7 +82,7 @@ def device_findings(
 
     Args:
         judge: the size of a served judge.
-        prompt_tokens: of the longest prompt.
+        prompt_tokens: those of the longest prompt.
     """
     if not devices.gpus:
         return _on_cpu(config, shape, judge, prompt_tokens, devices)

@@ -121,7 +121,7 @@ def endpoint_findings(config: RunConfig, asked: Load | None) -> list[Finding]:
     """One real call to each endpoint. The others take over where one fails; all failing is fatal.
 
     Args:
-        asked: what a step will ask, to say how long that takes.
+        asked: load of a step, to say how long that takes.
     """
     assert config.judge is not None
     found = [_called(config, endpoint, asked) for endpoint in config.judge.endpoints]

@@ -172,7 +172,7 @@ def compare(before: HeldOutScores, after: HeldOutScores, seed: int = 0) -> list[
     Args:
         before: scores of the initial policy.
         after: scores of the trained one, on the same prompts by the same rewards.
-        seed: of the resampling.
+        seed: decides the resampling.
 
     Raises:
         ValueError: the two do not pair up.

@@ -167,7 +167,7 @@ class RunFolder:
         Args:
             path: the folder; missing parents are made.
             config: the resolved settings, as YAML.
-            provenance: what else the run depends on, such as versions and the git revision.
+            provenance: all else that the run depends on, such as versions and the git revision.
 
         Raises:
             ConfigError: see `require_free`.

@@ -70,7 +70,7 @@ def read_json(path: Path, advice: str = "") -> Any:
     """The value in a JSON file.
 
     Args:
-        advice: how to go on without it.
+        advice: the way to go on without it.
 
     Raises:
         CheckpointError: the file cannot be read, or is no JSON.

@@ -17,7 +17,7 @@ def advice(failures: Mapping[str, int], details: Mapping[str, str]) -> list[str]
 
     Args:
         failures: verdicts lost, by reason.
-        details: what the server said to one of them, by reason.
+        details: the server's words to one of them, by reason.
     """
     lines = []
     for reason, _ in Counter(failures).most_common(_REASONS):

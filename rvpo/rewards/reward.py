@@ -39,7 +39,7 @@ class Reward:
     every column of the data.
 
     Args:
-        name: in reports and metrics.
+        name: the one in reports and metrics.
         function: returns one score for each completion: a number of Python, numpy or torch,
             None or NaN where the reward does not apply, or `Failed` where a score could not be
             determined.
@@ -47,7 +47,7 @@ class Reward:
         arguments: further keyword arguments for the function; `{variable: NAME}` in them is what
             the environment holds, which every call is given and nothing keeps.
         condition: see `Condition`.
-        shown: what it is shown of a completion; left out, what the function's attribute `sees`
+        shown: part of a completion that it is shown; left out, what the function's attribute `sees`
             says, and the answer where there is none.
 
     Raises:

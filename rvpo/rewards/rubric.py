@@ -36,13 +36,13 @@ class RubricReward:
     (both: Rubrics as Rewards, arXiv:2507.17746).
 
     Args:
-        name: in reports and metrics.
+        name: the one in reports and metrics.
         form: one of these three.
-        weight: of the whole rubric; its criteria share it.
+        weight: the whole rubric's; its criteria share it.
         condition: see `Condition`.
         fixed: the criteria of every prompt, by name; empty where the data bring them.
-        column: of the data, holding each prompt's criteria.
-        weighing: of criteria against each other.
+        column: the data's, holding each prompt's criteria.
+        weighing: weights of criteria against each other.
         slots: most criteria of a prompt; set by `fitted`.
         groups: classes and axes that occur; set by `fitted`.
     """

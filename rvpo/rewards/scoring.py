@@ -40,7 +40,7 @@ class Scoring:
         rewards: the columns come in their order.
         progress: share of training done, for weights that change.
         notice: hears of it while answers are waited for long.
-        loop: where async functions run; one of its own if left out.
+        loop: runs async functions; one of its own if left out.
         say: hears what the judge's endpoints do that was not asked of them; often the same, for
             each worker finds it out.
     """
@@ -76,7 +76,7 @@ class Scoring:
 
         Args:
             rollout: this rank's samples, those taken before included.
-            ranks: whose samples the matrix is of, every rank calling; this one's alone if left
+            ranks: those of the matrix's samples, every rank calling; this one's alone if left
                 out.
 
         Returns:

@@ -24,11 +24,11 @@ class RewardSuite:
     """Scores whole rollouts.
 
     Args:
-        rewards: at least one, with distinct names; their columns come in this order.
-        judge: who answers the rubrics among them.
-        budget: how many of its verdicts may fail.
+        rewards: one or more, with distinct names; their columns come in this order.
+        judge: answers the rubrics among them.
+        budget: shares of its verdicts that may fail.
         notice: hears of it while a step waits long for its answers.
-        loop: where the async functions run, in all steps of the run.
+        loop: runs the async functions, in all steps of the run.
         say: hears what the judge's endpoints do that was not asked of them.
 
     Raises:
@@ -78,7 +78,7 @@ class RewardSuite:
         """Read the criteria of every prompt.
 
         Args:
-            prompts: in the order of their rows.
+            prompts: those of a source, in the order of their rows.
             where: the setting and the file that they are from, for messages.
 
         Raises:

@@ -22,7 +22,7 @@ def read_stops(
     that the chat template writes behind an answer.
 
     Args:
-        config: of the model, as transformers reads it.
+        config: the model's, as transformers reads it.
         say: hears of what is left out, and of what the template adds.
 
     Raises:

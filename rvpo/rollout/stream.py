@@ -23,7 +23,7 @@ class Sampler:
     Args:
         prompts: P of each step, over all ranks.
         group_size: samples of each prompt.
-        seed: of the run.
+        seed: the run's.
         steps: `stop` is the end of the run.
     """
 

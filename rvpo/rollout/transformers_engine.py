@@ -25,7 +25,7 @@ class TransformersEngine:
 
     Args:
         model: a causal language model with its weights whole (not sharded); taken over.
-        temperature: of sampling; the reported log-probabilities are at this temperature.
+        temperature: used for sampling; the reported log-probabilities are at this temperature.
     """
 
     def __init__(

@@ -34,7 +34,7 @@ class Ranks:
         """Join the process group that the environment describes, or form a group of one.
 
         Args:
-            patience_minutes: how long ranks wait for one another.
+            patience_minutes: minutes that ranks wait for one another.
         """
         from accelerate import PartialState
 

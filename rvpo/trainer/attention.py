@@ -68,7 +68,7 @@ def shared_prompt_attention(
         key: [1, key heads, S, D].
         value: like `key`.
         attention_mask: ignored.
-        spans: what the row consists of, without gaps.
+        spans: the parts of the row, without gaps.
         sliding_window: tokens that a token sees, itself included; all before it if left out.
 
     Returns:

@@ -23,7 +23,7 @@ class TrainedSample:
     sampled_logprobs: tuple[float, ...]  # [T]
     advantage: float
     group: int = 0
-    """Its group's place in the step; groups of equal prompts stay apart by it."""
+    """Place of its group in the step; groups of equal prompts stay apart by it."""
     is_masked: bool = False
     """True where it only counts as a sample and is not computed."""
 
@@ -41,7 +41,7 @@ class Part:
 
     @property
     def tokens(self) -> int:
-        """Its length in a row."""
+        """Tokens that it takes in a row."""
         return len(self.samples[0].prompt_ids) + sum(sample.length for sample in self.samples)
 
 
@@ -71,7 +71,7 @@ class MicroBatch:
     update_tokens: int
     """Completion tokens of the whole update, over all ranks and micro-batches."""
     old_logprobs: Tensor | None = None
-    """[T], of the policy before the step; None where it is still the one that learns."""
+    """[T] the policy's before the step; None where it is still the one that learns."""
     counts: bool = True
     """False for a pass that only keeps the ranks together."""
 
@@ -86,11 +86,11 @@ def arrange(
     """Rows of about equal length, their number a multiple of that of the ranks where it can be.
 
     Args:
-        samples: of all ranks, siblings adjacent, each with at least one completion token.
+        samples: those of all ranks, siblings adjacent, each with at least one completion token.
         tokens: longest row, but for a single sample that is longer, and for a prompt that would
             leave its completions less than a quarter of it: to compute that prompt again for each
             of them would cost far more.
-        is_shared: whether completions share their prompts; each sample has a row of its own if not.
+        is_shared: True where completions share their prompts; else each sample has its own row.
     """
     if not is_shared:
         return [[Part((sample,))] for sample in samples]
@@ -110,7 +110,7 @@ def micro_batches(
     """A rank's part of the rows as tensors, the same number of them on every rank.
 
     Args:
-        weights: of each sample's tokens, in the order of the rows.
+        weights: each sample's, for its tokens, in the order of the rows.
     """
     each = iter(weights)
     weighed = [(row, [next(each) for part in row for _ in part.samples]) for row in rows]
@@ -142,7 +142,7 @@ def spread(sizes: Sequence[int], most: int, count: int, multiple: int = 1) -> li
     Args:
         most: a bin holds no more, but for a single item that is larger.
         count: bins to begin with; more are taken until everything fits.
-        multiple: of which the number of bins is one, as far as there are items.
+        multiple: divisor of the number of bins, as far as there are items.
     """
     order = sorted(range(len(sizes)), key=lambda i: (-sizes[i], i))
     count = max(1, count)

@@ -60,8 +60,8 @@ def digests(
 
     Args:
         model_path: the folder or Hub id that the model is read from.
-        prompts: by the setting that they are from.
-        tokens: of these prompts, as the model reads them.
+        prompts: those of each setting that has some, by its name.
+        tokens: digest of these prompts, as the model reads them.
     """
     found = {f"rows of {where}": _of_prompts(rows) for where, rows in prompts.items()}
     found |= {PROMPTS: str(tokens)}

@@ -27,7 +27,7 @@ class Keep(Protocol):
 
         Args:
             step: updates done.
-            scores: of the evaluation after this step, the same on every rank; empty without one.
+            scores: the evaluation's after this step, the same on every rank; empty without one.
             last: no later call will come.
 
         Raises:
@@ -67,7 +67,7 @@ class Keeper:
         """Refuse a metric that no evaluation gives.
 
         Args:
-            scores: of any evaluation; none says nothing.
+            scores: those of any evaluation; none says nothing.
 
         Raises:
             ConfigError: the metric is not among them.

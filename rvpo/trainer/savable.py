@@ -15,8 +15,8 @@ def savable(path: str, config: Any, generation: Any) -> tuple[Any, list[str]]:
     `do_sample: false`.
 
     Args:
-        path: of the model, for messages.
-        config: of the model.
+        path: the model's, for messages.
+        config: the model's.
         generation: the model's, None if it has none.
 
     Raises:

@@ -20,8 +20,8 @@ class Scorer(nn.Module):
     pass.
 
     Args:
-        model: as transformers loads it, with the attention "sdpa".
-        temperature: of sampling.
+        model: the one that transformers loads, with the attention "sdpa".
+        temperature: used for sampling.
         chunk: see `LogprobHead`.
     """
 

@@ -77,7 +77,7 @@ def check_inputs(
     """Tell what a resumed run is made of that it was not made of before.
 
     Args:
-        path: of the run's folder.
+        path: the run's folder.
         say: told what changed, where the run can go on.
 
     Raises:

@@ -36,7 +36,7 @@ class ZeroPolicy:
 
     Args:
         model_path: folder or Hub id of the initial policy, also the KL reference.
-        say: where to report that the model does not fit the lean way of scoring.
+        say: told where the model does not fit the lean way of scoring.
     """
 
     def __init__(

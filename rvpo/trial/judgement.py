@@ -85,7 +85,7 @@ class Judgement:
     ) -> Judgement:
         """
         Args:
-            answers: [R] of each repeat, to all questions of the rewards.
+            answers: [R] each repeat's, to all questions of the rewards.
         """
         together = {q: tuple(found[q] for found in answers) for q in answers[0]}
         verdicts = [v for r in rewards for v in _verdicts(r, response.prompt, together)]
@@ -122,7 +122,7 @@ def agreement(answers: Iterable[Sequence[Answer]]) -> float | None:
     """Share of the pairs of repeats of a question whose verdicts are equal; None without a pair.
 
     Args:
-        answers: [R] of each question; failed ones are in no pair.
+        answers: [R] each question's; failed ones are in no pair.
     """
     known = [[a.value for a in each if a.value is not None] for each in answers]
     return _mean(float(a == b) for values in known for a, b in combinations(values, 2))

@@ -19,7 +19,7 @@ class Page:
     """Tables with colours on a terminal; elsewhere one plain line a row, none of them wrapped.
 
     Args:
-        console: where to print.
+        console: the one to print on.
     """
 
     def __init__(self, console: Console) -> None:

@@ -97,7 +97,7 @@ def rar_rows(
             a `category` (its class, where the description does not begin with one) and a
             `polarity`, which overrides what `rubrics.sign` tells.
         domain: begins the ids.
-        doubtful: what becomes of pitfalls whose sign nothing tells: "drop" leaves them out, "keep"
+        doubtful: treatment of pitfalls whose sign nothing tells: "drop" leaves them out, "keep"
             takes the sign of their weight (negative), "flip" the other one.
 
     Raises:

@@ -50,7 +50,7 @@ def decode_tools(text: str, own_name: Callable[[str], str]) -> Decoded:
     never ends, or words with a call among them that stands where none is read.
 
     Args:
-        own_name: of a function, by the name that the model was shown.
+        own_name: gives a function's name for the one that the model was shown.
     """
     thought, ended, answer = text.partition("</think>")
     if not ended and text.lstrip().startswith("<think>"):

@@ -95,7 +95,7 @@ def find(version: Version, given: Path | None = None, setting: str = SETTING) ->
     """The wheel of a version: the given one, that in the cache, or one fetched into the cache.
 
     Args:
-        version: of BFCL.
+        version: BFCL's.
         given: a wheel, or the folder that one was unpacked into.
         setting: the one that holds `given`, for messages.
 

@@ -49,7 +49,7 @@ def convert(text: str, declared: str, inner: str | None = None) -> Any:
     """A value of a declared type; the text itself where it is none.
 
     Args:
-        text: in JavaScript's syntax.
+        text: a value in JavaScript's syntax.
         declared: one of `TYPES`.
         inner: the type of the entries of an array; None where it is not known.
 

@@ -37,7 +37,7 @@ class ToolRl:
 
     @staticmethod
     def of(config: BfclConfig) -> ToolRl:
-        """Those of the settings, or ours.
+        """Templates of the settings, or ours.
 
         Raises:
             ConfigError: a given file cannot be read, or has no place for what belongs there.

@@ -142,8 +142,8 @@ def scores(version: Version, tallies: Mapping[str, CategoryTally]) -> dict[str, 
     """Every score of a version, by the names above.
 
     Args:
-        version: of BFCL.
-        tallies: by category. Those that are left out, or hold fewer rows than the category has,
+        version: BFCL's.
+        tallies: one a category. Those that are left out, or hold fewer rows than the category has,
             leave the scores that need them without a value.
 
     Raises:

@@ -33,8 +33,8 @@ class JudgeClient:
     dies or falls silent, its unanswered jobs are sent again as soon as it is back.
 
     Args:
-        patience_s: how long a worker may be out of reach before its jobs fail.
-        silence_s: how long it may say nothing, not even that it lives, before it counts as lost.
+        patience_s: seconds that a worker may be out of reach before its jobs fail.
+        silence_s: seconds without a word of it, not even that it lives, before it counts as lost.
     """
 
     def __init__(

@@ -39,8 +39,8 @@ class Link:
     """The connection to one worker, and all it has not answered. Lives on the client's thread.
 
     Args:
-        patience_s: how long the worker may be out of reach before its jobs fail.
-        silence_s: how long it may say nothing before it is tried on another connection.
+        patience_s: seconds that the worker may be out of reach before its jobs fail.
+        silence_s: seconds without a word of it before it is tried on another connection.
     """
 
     def __init__(

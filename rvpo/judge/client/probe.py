@@ -26,7 +26,7 @@ def probe(judge: JudgeConfig) -> Answer:
     """Ask one question as the run would ask it, but with little patience and unremembered.
 
     Args:
-        judge: with endpoints.
+        judge: one that names endpoints.
 
     Returns:
         The verdict, which is 1 of a judge that can tell, or why there is none.
@@ -58,8 +58,8 @@ class Counted:
     """A judge whose first answers count what was spent before them.
 
     Args:
-        judge: that answers.
-        spent: on a question that was no rollout's.
+        judge: the one that answers.
+        spent: usage of a question that was no rollout's.
     """
 
     def __init__(self, judge: JudgeClient, spent: Usage) -> None:

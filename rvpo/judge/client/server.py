@@ -72,7 +72,7 @@ class JudgeServer:
 
         Args:
             model_path: a model folder or a Hub id, as `resolve_model` returns it.
-            program: what serves; takes vLLM's options.
+            program: command that serves; takes vLLM's options.
         """
         return cls([*program, *_options(config, model_path, on_gpu)], config, on_gpu)
 
@@ -80,7 +80,7 @@ class JudgeServer:
         """Wait until the server answers.
 
         Args:
-            timeout_s: from now on.
+            timeout_s: seconds from this call on.
 
         Raises:
             EngineError: it ended, or did not answer in time; with its last words.
@@ -144,7 +144,7 @@ def fingerprint(model_path: str) -> str:
     """A name for the weights that are served, to file cached verdicts under.
 
     Returns:
-        For a folder, a hash over names, sizes and times of change of its files: another one after
+        A hash over names, sizes and times of change of a folder's files: another one after
         any change, without reading gigabytes. Anything else, a Hub id, as it is.
     """
     folder = Path(model_path)

@@ -21,9 +21,9 @@ class JudgeService:
     judge takes half a minute to come up: it starts at once, and `connect` waits for it.
 
     Args:
-        is_main: whether this is rank 0.
-        on_gpu: where a served judge runs.
-        spent: what it took to ask the judge before, for whoever counts.
+        is_main: True on rank 0.
+        on_gpu: True where a served judge runs on a GPU.
+        spent: usage of the judge before, for whoever counts.
 
     Raises:
         ConfigError: there is no such model to serve, or an endpoint cannot be used.

@@ -73,8 +73,8 @@ class JudgeWorkers:
         """Start `config.workers` processes and wait until they listen.
 
         Args:
-            program: what runs as a worker.
-            judge_end: why the judge will never answer again, once it is so.
+            program: command that runs as a worker.
+            judge_end: reason that the judge will never answer again, once it is so.
 
         Raises:
             ConfigError: `config.host` is no address of this machine.

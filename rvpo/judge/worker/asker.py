@@ -87,7 +87,7 @@ class Asker:
     an endpoint to be broken, or to refuse schemas.
 
     Args:
-        config: with endpoints.
+        config: one that names endpoints.
         share: (index, count) of this worker among those that divide the endpoints' limits.
 
     Raises:

@@ -39,7 +39,7 @@ class Cache:
     a thread of its own, a transaction every few milliseconds.
 
     Args:
-        path: of the file, made if missing.
+        path: the file, made if missing.
 
     Raises:
         ConfigError: it cannot be made or opened, or is no cache.
@@ -67,7 +67,7 @@ class Cache:
         """The (value, reason) known for a key. A damaged entry is none, and will be replaced.
 
         Args:
-            is_trusted: whether verdicts of a model count, given its name; empty where unknown.
+            is_trusted: True for a model whose verdicts count, given its name; empty where unknown.
 
         Raises:
             CacheError: the file cannot be read.
@@ -85,7 +85,7 @@ class Cache:
         lose it.
 
         Args:
-            model: that gave it, as it calls itself; empty where it does not.
+            model: the one that gave it, as it calls itself; empty where it does not.
 
         Raises:
             CacheError: the file cannot be written.

@@ -60,7 +60,7 @@ class Endpoint:
     Args:
         config: its address and limits.
         model: the judge's name where the endpoint has none of its own.
-        name: how messages call it, such as `judge.endpoints[0]`.
+        name: its name in messages, such as `judge.endpoints[0]`.
         share: (index, count) of this worker among those that divide the limits.
 
     Raises:
@@ -150,7 +150,7 @@ class Endpoint:
         """Send one request and read the whole reply, within `timeout_s`.
 
         Args:
-            tried: how the body asks.
+            tried: form of the body.
 
         Raises:
             CallFailed: there is no completion.

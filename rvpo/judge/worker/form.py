@@ -73,10 +73,10 @@ class Form:
         """A call was refused without a word on why.
 
         Args:
-            retried: whether it would be made again anyway, as what fails for a minute is.
+            retried: True where it would be made again anyway, as what fails for a minute is.
 
         Returns:
-            Whether another call, in another form, may be answered.
+            True where another call, in another form, may be answered.
         """
         if self._accepted:
             return False

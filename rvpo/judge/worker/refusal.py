@@ -88,7 +88,7 @@ class Refusal:
     busy: int | None = None
     """The status of a bad minute that its codes or words mean."""
     vague: int | None = None
-    """The same, as far as they only hint at it."""
+    """The status of a bad minute that they only hint at."""
 
     @classmethod
     def read(cls, body: bytes) -> Self:

@@ -61,7 +61,7 @@ class Renderer:
         Args:
             model: the judge's name at the endpoint.
             with_schema: ask for a reply held to the schema.
-            resamples: how many replies were unreadable before; changes seed and temperature.
+            resamples: number of unreadable replies before; changes seed and temperature.
         """
         options = {"model": model, **self._sampling}
         if resamples:

@@ -38,9 +38,9 @@ class Router:
     """Hands out permits in the order of asking, those who ask again before those who ask first.
 
     Args:
-        endpoints: that share the load; calls avoid one that just failed them where another is
+        endpoints: those that share the load; calls avoid one that just failed them where another is
             ready.
-        patience_s: when nothing has been heard of any endpoint for this long, calls that wait to
+        patience_s: seconds without a word of any endpoint, after which calls that wait to
             be made fail at once, except those by which that would change.
         stranger_patience_s: the same, where it is shorter, as long as no endpoint could ever be
             reached; then all calls that wait fail.

@@ -47,7 +47,7 @@ def require(name: str, package: str) -> None:
 
     Args:
         name: the tracker, as the settings call it.
-        package: what it imports; also the distribution to install.
+        package: the one that it imports; also the distribution to install.
 
     Raises:
         ConfigError: it is not installed.

@@ -29,8 +29,8 @@ class VllmEngine:
     """One vLLM engine for this rank.
 
     Args:
-        placement: where it runs.
-        temperature: of sampling; the reported log-probabilities are at this temperature.
+        placement: its process, GPU and transport.
+        temperature: used for sampling; the reported log-probabilities are at this temperature.
 
     Raises:
         ConfigError: vLLM is not installed.

@@ -73,8 +73,8 @@ def place(
     rollout is made meanwhile; on a GPU of its own where `devices` names one.
 
     Args:
-        gpus: of this machine, if not those that torch sees.
-        environment: of this process.
+        gpus: number of them on this machine, if not those that torch sees.
+        environment: this process's.
 
     Raises:
         ConfigError: `devices` are not GPUs that this machine has and training leaves alone.

@@ -14,7 +14,7 @@ class Sleep:
 
     Args:
         llm: a vLLM `LLM`.
-        ever: whether it sleeps at all.
+        ever: False where it never sleeps.
     """
 
     def __init__(self, llm: Any, *, ever: bool) -> None:

@@ -20,7 +20,7 @@ def answer(call: Callable[[], T], doing: str, seconds: float = ANSWER_S) -> T:
     """Result of a call to a vLLM process.
 
     Args:
-        doing: what the engine is asked for, as in "taking new weights".
+        doing: the engine's task, as in "taking new weights".
 
     Raises:
         EngineError: the call failed, or took longer than `seconds`.
