@@ -13,8 +13,11 @@ from datetime import datetime
 from pathlib import Path
 from statistics import median
 
+from rich.console import Console
+
 from rvpo.commands.inputs import read_inputs
 from rvpo.config.run import load_config
+from rvpo.report.display import Display
 from rvpo.trainer.rehearsal import rehearse_rewards, rehearse_saving
 
 REPEATS = 5
@@ -23,7 +26,7 @@ REPEATS = 5
 def main(file: str, settings: list[str]) -> None:
     config = load_config(Path(file), settings)
     started = time.perf_counter()
-    inputs = read_inputs(config, datetime.now(), print)
+    inputs = read_inputs(config, datetime.now(), Display(config.steps, Console()))
     reading = time.perf_counter() - started
     seconds = []
     for _ in range(REPEATS):
@@ -31,7 +34,7 @@ def main(file: str, settings: list[str]) -> None:
         rehearse_saving(
             inputs.model_path, inputs.encoder, config.model.trust_remote_code, lambda text: None
         )
-        rehearse_rewards(config, inputs.score, inputs.train, inputs.encoder)
+        rehearse_rewards(config, inputs.score, inputs.prompts.train, inputs.encoder)
         seconds.append(time.perf_counter() - started)
     print(
         f"rehearsal {median(seconds):.2f} s (first {seconds[0]:.2f}, median of {REPEATS}); "

@@ -57,7 +57,7 @@ class Sampling:
     """Way in which completions are drawn."""
 
     temperature: float
-    """0 takes the likeliest token each time."""
+    """Temperature of sampling; 0 takes the likeliest token each time."""
     max_completion_tokens: int
 
 
@@ -73,7 +73,7 @@ class Sample:
     """Text as sampled, with the markers of thoughts and without other special tokens."""
     finish_reason: Literal["stop", "length"]
     policy_version: int
-    """Optimizer steps behind the weights that sampled it."""
+    """Optimizer steps that the weights which sampled it had behind them."""
     parts: Parts | None = None
     """The text, split by who sampled it; left out, it is split as that of any model."""
 

@@ -109,7 +109,7 @@ class ZScoreEstimator(ABC):
         return standardise(totals, trained[:, None], group_size, self.eps).z[trained, 0]
 
     def _trained(self, rewards: Rewards, scores: GroupScores, used: Tensor) -> Tensor:
-        """[N] bool."""
+        """[N] bool, true for the rows that are trained on."""
         trained = used.any(dim=1)
         if self.require_all:
             lacking = scores.compared & (rewards.weights > 0) & ~rewards.valid

@@ -61,11 +61,12 @@ def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
     try:
         with ranks.patience(config.distributed.patience_minutes), ExitStack() as stack:
             benchmarks = read_benchmarks(config.benchmarks, config.judge, console.print)
-            encoder = _encoder(config, candidates[0])
+            encoder = Encoder.of(config.model, config.rollout, candidates[0].path)
             for benchmark in benchmarks:
                 check_lengths(benchmark, encoder)
             if needs_judge(config.benchmarks):
-                benchmarks = _with_judge(config, benchmarks, ranks, stack, console)
+                judge = _judge(config, ranks, stack, console)
+                benchmarks = judged_by(benchmarks, judge)
             engine = build_engine(
                 config.model, config.rollout, candidates[0].path, encoder, config.seed, ranks
             )
@@ -118,27 +119,15 @@ def _saved(folder: Path) -> dict[str, int | None]:
     return steps
 
 
-def _encoder(config: EvaluationConfig, candidate: Candidate) -> Encoder:
-    return Encoder.from_model(
-        candidate.path,
-        trust_remote_code=config.model.trust_remote_code,
-        max_context_tokens=config.rollout.engine.max_context_tokens,
-    )
-
-
-def _with_judge(
-    config: EvaluationConfig,
-    benchmarks: tuple[Benchmark, ...],
-    ranks: Ranks,
-    stack: ExitStack,
-    console: Console,
-) -> tuple[Benchmark, ...]:
+def _judge(
+    config: EvaluationConfig, ranks: Ranks, stack: ExitStack, console: Console
+) -> JudgeService:
     assert config.judge is not None  # the settings were checked
-    on_gpu = ranks.device.type == "cuda"
-    service = JudgeService(config.judge, is_main=ranks.is_main, on_gpu=on_gpu)
-    stack.enter_context(closing(service))
+    judge = stack.enter_context(closing(JudgeService(config.judge, ranks.is_main)))
+    judge.start(on_gpu=ranks.device.type == "cuda")
     console.print("waiting for the judge")
-    return judged_by(benchmarks, service.connect(ranks.gather_objects))
+    judge.connect(ranks.gather_objects)
+    return judge
 
 
 def _load(

@@ -1,50 +1,60 @@
-"""The inputs of a run: model files, prompts and rewards, and the engine made from them."""
+"""The inputs of a run: model files, prompts, rewards and benchmarks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.util import find_spec
 
-from rvpo.config.run import (
-    DataConfig,
-    RubricSource,
-    RunConfig,
-)
-from rvpo.data.prompts import PromptStream, load_prompts, named
-from rvpo.data.rubrics.rows import without_held_out
-from rvpo.errors import ConfigError, DataError
+from rvpo.config.run import RunConfig
+from rvpo.data.splits import Splits, read_splits
+from rvpo.errors import ConfigError
+from rvpo.evaluate.benchmark import Benchmark
+from rvpo.evaluate.build import judged_by, needs_judge, read_benchmarks
+from rvpo.evaluate.measure import check_lengths
+from rvpo.judge.client.service import JudgeService
 from rvpo.model_files import resolve_model
+from rvpo.report.display import Display
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.build import check_engine
 from rvpo.rollout.encoder import Encoder
-from rvpo.rollout.engine import RolloutEngine
-from rvpo.rollout.stream import Ahead, InTurn, RolloutStream, Sampler
-from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.digest import TokenDigest, digests
-from rvpo.types import Prompt
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """All that a run reads, checked before anything is written or any model loaded."""
+    """Everything that a run reads, checked before anything is written or any model loaded."""
 
     model_path: str
     encoder: Encoder
-    train: tuple[Prompt, ...]
-    held_out: tuple[Prompt, ...]
+    prompts: Splits
     score: RewardSuite
+    benchmarks: tuple[Benchmark, ...]
+    judge: JudgeService | None
+    """Answers rewards and benchmarks once it is started and connected; None where none asks."""
     digests: Mapping[str, str]
-    """Digests of all of it; see `rvpo.trainer.digest`."""
+    """SHA-256 of each, by name; see `rvpo.trainer.digest`."""
+
+    def close(self) -> None:
+        """End what rewards and the judge have running. A second call does nothing."""
+        self.score.close()
+        if self.judge is not None:
+            self.judge.close()
 
 
-def read_inputs(config: RunConfig, now: datetime, say: Callable[[str], None]) -> Inputs:
-    """Read and check model files, prompts and rewards.
+def read_inputs(
+    config: RunConfig,
+    now: datetime,
+    display: Display,
+    is_main: bool = True,
+) -> Inputs:
+    """Read and check model files, prompts, rewards and benchmarks.
 
     Args:
         now: the time for chat templates.
-        say: told what was left out of the data.
+        display: told what is left out of the data and, later, of a judge that is waited for.
+        is_main: True on rank 0, which has the judge's workers.
 
     Raises:
         ConfigError, DataError: whichever is wrong first.
@@ -55,65 +65,33 @@ def read_inputs(config: RunConfig, now: datetime, say: Callable[[str], None]) ->
         )
     check_engine(config.rollout)
     score = RewardSuite.from_config(config.rewards)
-    data = config.data
-    prompts = load_prompts(data.train, data.system_prompt, "data.train", say)
-    held_out: tuple[Prompt, ...] = ()
-    if data.held_out is not None:
-        held_out = load_prompts(data.held_out, data.system_prompt, "data.held_out", say)
-        prompts = _not_held_out(prompts, held_out, say) if _has_rubrics(data) else prompts
-        held_out = held_out[: config.evaluate.prompts]
-    score.check_criteria(prompts, f"data.train{named(data.train)}")
-    if data.held_out is not None:
-        score.check_criteria(held_out, f"data.held_out{named(data.held_out)}")
-    score = score.fitted((*prompts, *held_out))
+    prompts = read_splits(config, display.say)
+    for where, of_place in prompts.by_place.items():
+        score.check_criteria(of_place, where)
+    score = score.fitted(prompts.every)
+    judge = _judge(config, score, is_main)
+    if judge is not None:
+        score = score.judged_by(judge.counted, judge.config.budget, display.phase, display.say_once)
     model_path = resolve_model(config.model.path)
-    encoder = Encoder.from_model(
-        model_path,
-        trust_remote_code=config.model.trust_remote_code,
-        max_context_tokens=config.rollout.engine.max_context_tokens,
-        say=say,
-    )
+    encoder = Encoder.of(config.model, config.rollout, model_path, display.say)
     encoder, tokens = replace(encoder, now=now), TokenDigest()
-    encoder.check_fields((*prompts, *held_out), say)
-    encoder.check_lengths(
-        (*prompts, *held_out), config.rollout.max_completion_tokens, seen=tokens.add
+    encoder.check_fields(prompts.every, display.say)
+    encoder.check_lengths(prompts.every, config.rollout.max_completion_tokens, seen=tokens.add)
+    benchmarks = read_benchmarks(config.evaluate.benchmarks, config.judge, display.say)
+    for benchmark in benchmarks:
+        check_lengths(benchmark, encoder)
+    named = {"data.train": prompts.train, "data.held_out": prompts.held_out}
+    return Inputs(
+        model_path=model_path,
+        encoder=encoder,
+        prompts=prompts,
+        score=score,
+        benchmarks=benchmarks if judge is None else judged_by(benchmarks, judge),
+        judge=judge,
+        digests=digests(config, model_path, encoder.tokenizer, named, tokens),
     )
-    named_prompts = {"data.train": prompts, "data.held_out": held_out}
-    found = digests(config, model_path, encoder.tokenizer, named_prompts, tokens)
-    return Inputs(model_path, encoder, prompts, held_out, score, found)
 
 
-def _has_rubrics(data: DataConfig) -> bool:
-    return isinstance(data.train, RubricSource)
-
-
-def _not_held_out(
-    train: tuple[Prompt, ...], held_out: tuple[Prompt, ...], say: Callable[[str], None]
-) -> tuple[Prompt, ...]:
-    """The prompts without the questions that rubric data sets have in several splits.
-
-    Raises:
-        DataError: no question is left.
-    """
-    kept, removed = without_held_out(train, held_out)
-    if removed:
-        say(f"data.train: left out {removed:,} prompts that are held out as well")
-    if not kept:
-        raise DataError("data.train: every prompt is held out as well; give different splits")
-    return kept
-
-
-def build_stream(
-    config: RunConfig, inputs: Inputs, engine: RolloutEngine, ranks: Ranks, steps: range
-) -> RolloutStream:
-    """The rollouts of the steps, in turn with training or ahead of it."""
-    sampler = Sampler(
-        prompts=PromptStream(inputs.train, config.rollout.prompts_per_step, config.seed),
-        engine=engine,
-        score=inputs.score,
-        ranks=ranks,
-        group_size=config.rollout.samples_per_prompt,
-        seed=config.seed,
-        steps=steps,
-    )
-    return Ahead(sampler) if config.rollout.staleness else InTurn(sampler)
+def _judge(config: RunConfig, score: RewardSuite, is_main: bool) -> JudgeService | None:
+    asked = score.is_judged or needs_judge(config.evaluate.benchmarks)
+    return JudgeService(config.judge, is_main) if config.judge is not None and asked else None

@@ -19,8 +19,7 @@ from rvpo.config.run import RunConfig
 from rvpo.data.prompts import load_prompts
 from rvpo.errors import ConfigError
 from rvpo.judge.client.service import JudgeService
-from rvpo.judge.types import Answer, Job
-from rvpo.rewards.judging import Judge
+from rvpo.judge.types import Answer, Job, Judge
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.suite import RewardSuite
 from rvpo.trial.display import show_judgement, show_summary
@@ -148,13 +147,13 @@ def try_rubrics(
     judgements = []
     with ExitStack() as stack:
         lines = stack.enter_context(_writing(json_file))
-        on_gpu = torch.cuda.is_available()
-        service = stack.enter_context(closing(JudgeService(judge, is_main=True, on_gpu=on_gpu)))
+        service = stack.enter_context(closing(JudgeService(judge)))
+        service.start(on_gpu=torch.cuda.is_available())
         name = judge.model or (judge.serve and judge.serve.model)
         with page.phase(f"starting the judge, {name}"):
-            client = service.connect(lambda addresses: [addresses])
+            service.connect(lambda addresses: [addresses])
         with page.phase(_announcement(trial)):
-            for judgement in trial.judged_by(client):
+            for judgement in trial.judged_by(service):
                 judgements.append(judgement)
                 _write(lines, judgement.to_json())
                 show_judgement(page, judgement)

@@ -16,7 +16,7 @@ TITLES: dict[Stage, str] = {
 
 
 def render(rows: Sequence[MetricRow], stage: Stage, seeds: int) -> Table:
-    """One table a stage."""
+    """Table of a stage."""
     table = Table(
         title=f"{TITLES[stage]}, {seeds} seed{'s' if seeds > 1 else ''}",
         caption=f"change: second minus first. Interval: {INTERVAL}. p: {TEST}. d: Cohen's d_z.",

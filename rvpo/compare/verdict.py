@@ -49,9 +49,9 @@ class MetricRow:
     """Cohen's d_z: the mean of the seeds' differences over their standard deviation. None for
     fewer than two seeds, or where all differ by the same."""
     p_value: float | None
-    """Not corrected; None for fewer than two seeds, or where all differ by the same."""
+    """p-value, not corrected; None for fewer than two seeds, or where all differ by the same."""
     p_holm: float | None
-    """None where `p_value` is, and for metrics that are not primary."""
+    """Holm's p-value; None where `p_value` is, and for metrics that are not primary."""
 
 
 Evaluations = Mapping[str, Sequence[Mapping[int, HeldOutScores]]]

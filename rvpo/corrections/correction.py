@@ -63,7 +63,7 @@ class Bounded(Correction):
 
     @property
     def corrected(self) -> Level:
-        """`level`."""
+        """Level of the corrected weights."""
         return self.level
 
     @model_validator(mode="after")

@@ -24,11 +24,11 @@ class Score:
     """One number of a result."""
 
     value: float | None
-    """None where nothing can be said."""
+    """The mean; None where nothing can be said."""
     count: int
     """Responses, or whatever else it is a mean of."""
     interval: tuple[float, float] | None = None
-    """95 %; None for fewer than two questions, or where nothing varies."""
+    """95 % confidence interval; None for fewer than two questions, or where nothing varies."""
     coverage: float | None = None
     """The share of the verdicts below it that are known; None where none can be unknown."""
     possible: tuple[float, float] | None = None
@@ -40,14 +40,14 @@ class BenchmarkSummary:
     """Result of a benchmark for one model."""
 
     scores: Mapping[str, Score]
-    """The first is the one to quote."""
+    """Scores by name; the first is the one to quote."""
     curves: tuple[str, ...] = ()
     """The scores to draw over training."""
     by_question: Mapping[str, float] = field(default_factory=dict)
     """Part of each question in the first score, which is their mean but for clipping: to compare
     models question by question."""
     about: Mapping[str, Any] = field(default_factory=dict)
-    """JSON-ready: rates of unreadable answers, and what is missing and why."""
+    """Facts, JSON-ready: rates of unreadable answers, and what is missing and why."""
 
     @property
     def quoted(self) -> str:

@@ -11,7 +11,7 @@ from rvpo.evaluate.benchmark import Benchmark
 from rvpo.evaluate.bfcl.bfcl import Bfcl
 from rvpo.evaluate.gpqa.gpqa import Gpqa
 from rvpo.evaluate.healthbench.healthbench import HealthBench
-from rvpo.rewards.judging import Judge
+from rvpo.judge.types import Judge
 
 
 def read_benchmarks(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 QuestionKind = Literal["criterion", "rating", "grade"]
 """Kind of a question: whether a criterion holds of a response, or how good the response is by a
@@ -97,3 +98,15 @@ class Answer:
     def from_json(cls, value: Mapping[str, Any]) -> Answer:
         plain = {"usage": Usage(**value["usage"]), "news": tuple(value.get("news", ()))}
         return cls(**{**value, **plain})
+
+
+class Judge(Protocol):
+    """Answers questions about responses, in the background."""
+
+    def submit(self, job: Job) -> Future[tuple[Answer, ...]]:
+        """Ask; returns at once. The answers come in the order of the questions."""
+        ...
+
+    def cancel(self) -> None:
+        """Give up everything that is not answered yet: those futures are cancelled."""
+        ...

@@ -174,7 +174,7 @@ def _held_out(arms: Sequence[PageArm], satisfied: Mapping[str, float]) -> list[P
 
 
 def _benchmarks(arms: Sequence[PageArm]) -> list[Plot]:
-    """One for each."""
+    """A plot for each benchmark."""
     names = dict.fromkeys(name for arm in arms for run in arm.runs for name in run.benchmarks)
     plots = []
     for name in names:

@@ -33,7 +33,7 @@ class RunHistory:
 
     @cached_property
     def metrics(self) -> list[dict[str, float]]:
-        """One mapping a step."""
+        """Metrics, a mapping for each step."""
         return self.folder.read_metrics()
 
     @cached_property

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rvpo.config.run import RubricSource, RunConfig, Source
-from rvpo.data.prompts import load_prompts, named
+from rvpo.data.prompts import load_prompts
 from rvpo.data.rubrics.report import rubric_statistics
-from rvpo.data.rubrics.rows import without_held_out
-from rvpo.errors import RvpoError
+from rvpo.data.splits import Splits, read_splits
+from rvpo.errors import DataError, RvpoError
 from rvpo.plan.machine import Finding
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.suite import RewardSuite
@@ -30,31 +30,39 @@ class Data:
 def read_data(config: RunConfig) -> Data:
     """Read prompts and rewards; what fails becomes a finding."""
     findings: list[Finding] = []
-    train = _prompts(config, config.data.train, "data.train", findings)
-    held_out: tuple[Prompt, ...] = ()
-    if config.data.held_out is not None:
-        held_out = _prompts(config, config.data.held_out, "data.held_out", findings)
-        if isinstance(config.data.train, RubricSource):
-            train, removed = without_held_out(train, held_out)
-            if removed:
-                text = f"{removed:,} prompts are held out as well: left out"
-                findings.append(Finding("data.train", "ok", text))
-        held_out = held_out[: config.evaluate.prompts]
+
+    def load(source: Source, where: str) -> tuple[Prompt, ...]:
+        return _prompts(config, source, where, findings)
+
+    def say(text: str) -> None:
+        findings.append(Finding("data.train", "ok", text.removeprefix("data.train: ")))
+
+    try:
+        splits = read_splits(config, say, load)
+    except DataError as error:
+        findings.append(Finding("data.train", "missing", str(error)))
+        splits = Splits(train=(), held_out=(), places=())
     rubrics: list[RubricReward] = []
     try:
         suite = RewardSuite.from_config(config.rewards)
         rubrics = [reward for reward in suite.rewards if isinstance(reward, RubricReward)]
-        suite.check_criteria(train, f"data.train{named(config.data.train)}")
-        if config.data.held_out is not None:
-            suite.check_criteria(held_out, f"data.held_out{named(config.data.held_out)}")
-        if train:
-            suite.fitted((*train, *held_out))
+        for where, prompts in splits.by_place.items():
+            suite.check_criteria(prompts, where)
+        if splits.train:
+            suite.fitted(splits.every)
         findings.append(Finding("rewards", "ok", ", ".join(config.rewards)))
-        findings += [_criteria(reward, config.data.train, train) for reward in rubrics if train]
+        findings += [
+            _criteria(reward, config.data.train, splits.train) for reward in rubrics if splits.train
+        ]
     except RvpoError as error:
         findings.append(Finding("rewards", "missing", str(error)))
         rubrics = []
-    return Data(train=train, held_out=held_out, rubrics=tuple(rubrics), findings=tuple(findings))
+    return Data(
+        train=splits.train,
+        held_out=splits.held_out,
+        rubrics=tuple(rubrics),
+        findings=tuple(findings),
+    )
 
 
 def _prompts(

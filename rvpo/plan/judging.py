@@ -28,11 +28,11 @@ class Load:
     """Load of the judge. Tokens are estimates."""
 
     calls: float
-    """A sample's, on average over prompts."""
+    """Calls of a sample, on average over prompts."""
     input_tokens: float
-    """A call's: with a response half as long as it may be."""
+    """Tokens that a call sends: with a response half as long as it may be."""
     output_tokens: float
-    """A call's."""
+    """Tokens that a call receives."""
 
     def cost(self, endpoint: EndpointConfig) -> float | None:
         """Dollars of a call, None where a price is not set."""

@@ -51,12 +51,12 @@ class MemoryParts:
     resting: float
     """Memory of the engine while the policy is updated."""
     judge: float
-    """A judge served on the same device."""
+    """Memory of a judge served on the same device."""
     context: float
 
     @property
     def held(self) -> float:
-        """Always."""
+        """Memory held at all times."""
         shards = self.weights + self.gradients + self.optimizer + self.reference
         return shards + self.judge + self.context
 

@@ -81,12 +81,8 @@ def _lengths(config: RunConfig, prompts: Sequence[Prompt]) -> tuple[int, list[Fi
     """Tokens of the longest prompt, 0 if that could not be told."""
     said: list[str] = []
     try:
-        encoder = Encoder.from_model(
-            resolve_model(config.model.path),
-            trust_remote_code=config.model.trust_remote_code,
-            max_context_tokens=config.rollout.engine.max_context_tokens,
-            say=said.append,
-        )
+        path = resolve_model(config.model.path)
+        encoder = Encoder.of(config.model, config.rollout, path, said.append)
         if not prompts:
             return 0, []
         lengths = [len(encoder.encode(prompt)) for prompt in prompts]

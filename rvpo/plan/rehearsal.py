@@ -17,11 +17,7 @@ def rehearsal_findings(config: RunConfig, data: Data) -> list[Finding]:
     trusted = config.model.trust_remote_code
     try:
         path = resolve_model(config.model.path)
-        encoder = Encoder.from_model(
-            path,
-            trust_remote_code=trusted,
-            max_context_tokens=config.rollout.engine.max_context_tokens,
-        )
+        encoder = Encoder.of(config.model, config.rollout, path)
         suite = RewardSuite.from_config(config.rewards)
         suite = suite.fitted((*data.train, *data.held_out)) if data.train else suite
     except RvpoError:

@@ -8,11 +8,11 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from rvpo.config.judge import BudgetConfig
 from rvpo.errors import RewardError
-from rvpo.judge.types import Answer, Job, Question
+from rvpo.judge.types import Answer, Job, Judge, Question
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.tally import Tally
 from rvpo.runtime.ignore import ignore
@@ -27,18 +27,6 @@ _TOO_FEW = 20
 
 
 Notice = Callable[[str], None]
-
-
-class Judge(Protocol):
-    """Answers questions about responses, in the background."""
-
-    def submit(self, job: Job) -> Future[tuple[Answer, ...]]:
-        """Ask; returns at once. The answers come in the order of the questions."""
-        ...
-
-    def cancel(self) -> None:
-        """Give up everything that is not answered yet: those futures are cancelled."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)

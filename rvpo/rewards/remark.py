@@ -17,7 +17,7 @@ class CriterionRemark(Remark):
     polarity: Polarity
     label: CriterionClass
     axis: str
-    """Empty where the data set has none."""
+    """Topic; empty where the data set has none."""
     share: float
     """Share of the reward's weight, among the criteria of the prompt, in [0, 1]."""
 

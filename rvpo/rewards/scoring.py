@@ -9,11 +9,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rvpo.config.judge import BudgetConfig
+from rvpo.judge.types import Judge
 from rvpo.rewards.budget import keep_within
 from rvpo.rewards.cell import Cell, Column, assemble
 from rvpo.rewards.condition import conditioned
 from rvpo.rewards.event_loop import EventLoop
-from rvpo.rewards.judging import Judge, Judging, Notice, Verdicts
+from rvpo.rewards.judging import Judging, Notice, Verdicts
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.tally import Tally

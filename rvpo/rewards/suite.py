@@ -10,8 +10,9 @@ from rvpo.config.judge import BudgetConfig
 from rvpo.config.rewards import FunctionRewardConfig, RewardConfig, RubricRewardConfig
 from rvpo.criterion import Criterion
 from rvpo.errors import ConfigError, DataError
+from rvpo.judge.types import Judge
 from rvpo.rewards.event_loop import EventLoop
-from rvpo.rewards.judging import Judge, Notice
+from rvpo.rewards.judging import Notice
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.scoring import AnyReward, Scoring, column_names

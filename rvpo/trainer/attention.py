@@ -37,7 +37,7 @@ class Span:
     prompt: int
     """Tokens of the prompt."""
     completions: tuple[int, ...]
-    """Tokens of each."""
+    """Tokens of each completion."""
 
 
 def register() -> None:

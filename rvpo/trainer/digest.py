@@ -42,7 +42,7 @@ class TokenDigest:
         self._hash = hashlib.sha256()
 
     def add(self, ids: Sequence[int]) -> None:
-        """The next prompt."""
+        """Add the next prompt."""
         self._hash.update(array("q", [len(ids), *ids]).tobytes())
 
     def __str__(self) -> str:

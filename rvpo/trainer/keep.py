@@ -18,7 +18,7 @@ from rvpo.trainer.policy import Policy
 
 
 class Keep(Protocol):
-    """Saves what is due."""
+    """The interface of what saves models during training."""
 
     def __call__(
         self, step: int, policy: Policy, scores: Mapping[str, float], *, last: bool

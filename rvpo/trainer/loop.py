@@ -17,6 +17,8 @@ from rvpo.trainer.policy import Policy
 
 
 def train(
+    steps: range,
+    *,
     stream: RolloutStream,
     estimate: AdvantageEstimator,
     policy: Policy,
@@ -25,7 +27,6 @@ def train(
     evaluate: Callable[[int], dict[str, float]],
     interrupt: Interrupt,
     ranks: Ranks,
-    steps: range,
 ) -> None:
     """Each pass trains on one rollout of the stream.
 

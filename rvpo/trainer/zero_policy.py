@@ -96,7 +96,7 @@ class ZeroPolicy:
         return self._mini_batches(self._trained(rollout, advantages))
 
     def statistics(self) -> TokenStatistics:
-        """Nothing counted yet."""
+        """Statistics of a step in which nothing is counted yet."""
         return TokenStatistics(self._config)
 
     def accumulate_gradients(

@@ -22,7 +22,7 @@ class RepeatedVerdict:
     reward: str
     question: Question
     criterion: Criterion | None
-    """None where the question is a rating by the whole rubric."""
+    """The criterion asked for; None where the question is a rating by the whole rubric."""
     name: str | None
     """Name of a criterion that every prompt has; else None."""
     answers: tuple[Answer, ...]  # [R] repeats

@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 import yaml
+from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rvpo.commands.inputs import read_inputs
 from rvpo.config.run import RunConfig, dump_config, load_config
 from rvpo.errors import CheckpointError, ConfigError, DataError
+from rvpo.report.display import Display
 from rvpo.report.provenance import provenance
 from rvpo.report.run_folder import RunFolder
 from rvpo.trainer.digest import PROMPTS, _of_prompts
@@ -27,6 +29,7 @@ from rvpo.trainer.start import Start, add_start, check_inputs, read_starts
 from tests.configs import tiny_config
 from tests.fakes import make_prompt
 
+QUIET = Display(1, Console(quiet=True))
 DAY = datetime(2024, 2, 29, 23, 59, 30)
 
 
@@ -67,7 +70,7 @@ def config(world: Path, **sections: Any) -> RunConfig:
 
 def read(world: Path, now: datetime = DAY) -> dict[str, str]:
     forget()
-    return dict(read_inputs(config(world), now, str).digests)
+    return dict(read_inputs(config(world), now, QUIET).digests)
 
 
 def begun(world: Path) -> RunFolder:
@@ -246,7 +249,7 @@ def test_prompts_with_a_date_stay_as_on_the_first_day(world: Path) -> None:
     overnight = datetime(2024, 3, 1, 0, 0, 30)
     assert read(world, overnight)[PROMPTS] != read(world)[PROMPTS]
     date = read_starts(folder)[0].date
-    assert read_inputs(config(world), date, str).encoder.now == DAY
+    assert read_inputs(config(world), date, QUIET).encoder.now == DAY
     assert told(folder, read(world, date)) == ""
 
 

@@ -128,7 +128,8 @@ def test_the_first_question_is_remembered_nowhere_and_counted_once(tmp_path: Pat
             closing(JudgeWorkers.start(settings)) as workers,
             closing(JudgeClient(workers.addresses)) as client,
         ):
-            counted = Counted(client, spent)
+            counted = Counted(client)
+            counted.count(spent)
             answers = [counted.submit(job(text)).result(20)[0] for text in "ab"]
     assert [answer.usage.requests for answer in answers] == [2, 1]
     assert [answer.usage.input_tokens for answer in answers] == [200, 100]
@@ -142,7 +143,8 @@ def test_a_counted_judge_that_is_given_up_cancels_what_waits() -> None:
             closing(JudgeWorkers.start(settings)) as workers,
             closing(JudgeClient(workers.addresses)) as client,
         ):
-            counted = Counted(client, Usage(requests=1))
+            counted = Counted(client)
+            counted.count(Usage(requests=1))
             asked = counted.submit(job("a"))
             counted.cancel()
             with pytest.raises(CancelledError):

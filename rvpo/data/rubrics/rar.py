@@ -66,7 +66,7 @@ class _Read:
     """A criterion, and what had to be told by rule."""
 
     criterion: Criterion | None
-    """None where nothing told its sign and such are left out."""
+    """The criterion; None where nothing told its sign and such are left out."""
     mended: tuple[str, ...] = ()
     told_by: Source | Literal["nothing"] | None = None
     """Source that told its polarity; None where that was no question."""

@@ -62,7 +62,7 @@ class RubricReport:
     """Account of raw rows that became rows with rubrics."""
 
     read: int
-    """Raw rows."""
+    """Raw rows that were read."""
     dropped_rows: Mapping[str, int]
     """Rows left out, by reason."""
     dropped_criteria: Mapping[str, int]

@@ -36,7 +36,7 @@ class Decoded:
     """Calls of a response."""
 
     calls: tuple[Call, ...]
-    """Empty where it calls nothing, or nothing that can be read."""
+    """Calls in their order; empty where there are none, or none that can be read."""
     is_well_formed: bool
     """True where it has the form that was asked for, every call of it readable."""
 

@@ -31,9 +31,9 @@ class ToolRl:
     """The two texts around a question."""
 
     system: str
-    """Holds <<tools>>."""
+    """System message; holds <<tools>>."""
     user: str
-    """Template of a turn of the user; holds <<request>>."""
+    """Turn of the user; holds <<request>>."""
 
     @staticmethod
     def of(config: BfclConfig) -> ToolRl:

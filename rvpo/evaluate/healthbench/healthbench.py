@@ -21,9 +21,8 @@ from rvpo.evaluate.healthbench.score import (
 from rvpo.evaluate.healthbench.template import Template
 from rvpo.judge.client.server import fingerprint as weights
 from rvpo.judge.prompt import PROMPT_VERSION
-from rvpo.judge.types import Answer, Job, Question
+from rvpo.judge.types import Answer, Job, Judge, Question
 from rvpo.model_files import resolve_model
-from rvpo.rewards.judging import Judge
 from rvpo.thinking import Sees
 from rvpo.types import Prompt
 
@@ -41,7 +40,7 @@ class HealthBench:
     records: Mapping[str, Record] = field(repr=False)
     prompts: tuple[Prompt, ...] = field(repr=False)
     judge: Judge | None = field(default=None, repr=False)
-    """None until it answers."""
+    """The judge; None until it answers."""
 
     name: str = "healthbench"
     sees: Sees = "answer"

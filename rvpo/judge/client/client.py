@@ -22,7 +22,7 @@ class JudgeAddresses:
     """
 
     workers: tuple[tuple[str, int], ...]
-    """(host, port) of each."""
+    """(host, port) of each worker."""
     token: str = field(repr=False)
 
 

@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from rvpo.config.judge import JudgeConfig
-from rvpo.judge.client.client import JudgeClient
-from rvpo.judge.types import Answer, Job, Question, Usage
+from rvpo.judge.types import Answer, Job, Judge, Question, Usage
 from rvpo.judge.worker.asker import Asker
 
 PATIENCE_S: Final = 20.0
@@ -55,16 +54,19 @@ def probe(judge: JudgeConfig) -> Answer:
 
 
 class Counted:
-    """A judge whose first answers count what was spent before them.
+    """A judge whose next answer counts what was spent before it.
 
     Args:
         judge: the one that answers.
-        spent: usage of a question that was no rollout's.
     """
 
-    def __init__(self, judge: JudgeClient, spent: Usage) -> None:
+    def __init__(self, judge: Judge) -> None:
         self._judge = judge
-        self._spent: Usage | None = spent
+        self._spent: Usage | None = None
+
+    def count(self, spent: Usage | None) -> None:
+        """Note what a question took that is no rollout's; None for nothing."""
+        self._spent = spent
 
     def submit(self, job: Job) -> Future[tuple[Answer, ...]]:
         """Ask; returns at once. Cancelled where the judge's own future is."""

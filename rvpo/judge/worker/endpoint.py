@@ -49,7 +49,7 @@ class Permit:
     endpoint: Endpoint
     started: float
     reserved: int
-    """Tokens."""
+    """Tokens set aside for the call."""
     used: int | None = None
     """Tokens of the reply, once known."""
 

@@ -53,7 +53,7 @@ class Reply:
     input_tokens: int
     output_tokens: int
     cost: float
-    """Dollars."""
+    """US dollars."""
 
 
 def read_reply(body: bytes, prices: EndpointConfig, detail: Callable[[str], str]) -> Reply:

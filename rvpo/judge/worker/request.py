@@ -24,7 +24,7 @@ class Request:
 
     kind: QuestionKind
     messages: str
-    """JSON."""
+    """The chat as JSON."""
     key: bytes
     """SHA-256 of all that the verdict depends on."""
     tokens: int

@@ -1,0 +1,100 @@
+"""The parts of the training loop, each made from the settings of the run."""
+
+from __future__ import annotations
+
+from rvpo.commands.context import RunContext
+from rvpo.commands.inputs import Inputs
+from rvpo.data.prompts import PromptStream
+from rvpo.evaluate.during import DuringTraining
+from rvpo.report.constant import ConstantRewards
+from rvpo.report.record import Report, Reports
+from rvpo.report.run_folder import MetricsFile, SampleFiles
+from rvpo.report.trackers import TrackedRun
+from rvpo.rollout.engine import RolloutEngine
+from rvpo.rollout.stream import Ahead, InTurn, RolloutStream, Sampler
+from rvpo.trainer.checkpoint import Checkpoints
+from rvpo.trainer.evaluation import HeldOut
+from rvpo.trainer.export import export_model
+from rvpo.trainer.keep import Keeper
+from rvpo.trainer.zero_policy import ZeroPolicy
+
+
+def stream_of(
+    run: RunContext, inputs: Inputs, engine: RolloutEngine, steps: range
+) -> RolloutStream:
+    """The rollouts of the steps, in turn with training or ahead of it."""
+    config = run.config
+    sampler = Sampler(
+        prompts=PromptStream(inputs.prompts.train, config.rollout.prompts_per_step, config.seed),
+        engine=engine,
+        score=inputs.score,
+        ranks=run.ranks,
+        group_size=config.rollout.samples_per_prompt,
+        seed=config.seed,
+        steps=steps,
+    )
+    return Ahead(sampler) if config.rollout.staleness else InTurn(sampler)
+
+
+def held_out_of(run: RunContext, inputs: Inputs, engine: RolloutEngine) -> HeldOut:
+    """The rewards of prompts that are never trained on."""
+    return HeldOut(
+        inputs.prompts.held_out,
+        engine,
+        inputs.score,
+        run.ranks,
+        run.folder,
+        run.config.evaluate,
+        last_step=run.config.steps,
+        seed=run.config.seed,
+        say=run.display.phase,
+    )
+
+
+def benchmarks_of(run: RunContext, inputs: Inputs, engine: RolloutEngine) -> DuringTraining:
+    """The benchmarks, on the engine that samples for training."""
+    return DuringTraining(
+        inputs.benchmarks,
+        engine,
+        run.ranks,
+        run.folder,
+        every=run.config.evaluate.every,
+        last_step=run.config.steps,
+        seed=run.config.seed,
+        say=run.display.phase,
+    )
+
+
+def keeper_of(run: RunContext, inputs: Inputs, policy: ZeroPolicy) -> Keeper:
+    """Checkpoints and models, in the folder of the run."""
+    folder, ranks, settings = run.folder, run.ranks, run.config.checkpoint
+    return Keeper(
+        Checkpoints(folder.checkpoints, every=settings.every, keep=settings.keep, ranks=ranks),
+        lambda path: export_model(policy, inputs.encoder.tokenizer, path, ranks),
+        folder,
+        ranks,
+        settings.models_every,
+        settings.best,
+    )
+
+
+def report_of(run: RunContext) -> Report:
+    """The readers of every step: files, trackers and the terminal, on the main rank."""
+    folder, display, settings = run.folder, run.display, run.config.report
+    if not run.ranks.is_main:
+        return SampleFiles(folder, run.ranks.rank)
+    tracked = TrackedRun(
+        folder=folder,
+        project=settings.project,
+        group=settings.group,
+        arm=settings.arm,
+        config=run.config.model_dump(mode="json"),
+        say=display.say,
+    )
+    return Reports(
+        SampleFiles(folder, 0),
+        MetricsFile(folder),
+        *(tracker.open(tracked) for tracker in settings.trackers),
+        display,
+        ConstantRewards(display.say),
+    )

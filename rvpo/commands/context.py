@@ -1,0 +1,20 @@
+"""The surroundings of a run, which all of its parts share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rvpo.config.run import RunConfig
+from rvpo.report.display import Display
+from rvpo.report.run_folder import RunFolder
+from rvpo.runtime.ranks import Ranks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunContext:
+    """A run as one of its ranks sees it."""
+
+    config: RunConfig
+    folder: RunFolder
+    ranks: Ranks
+    display: Display

@@ -1,0 +1,41 @@
+"""The rehearsal of a run: what would fail after the first step, or at the end, fails before it."""
+
+from __future__ import annotations
+
+from rvpo.commands.context import RunContext
+from rvpo.commands.inputs import Inputs
+from rvpo.errors import RewardError, RvpoError
+from rvpo.trainer.rehearsal import (
+    rehearse_judge,
+    rehearse_rewards,
+    rehearse_saving,
+    rehearse_trackers,
+)
+
+
+def rehearse(run: RunContext, inputs: Inputs) -> None:
+    """Try trackers, saving, rewards and the judge once, on the main rank; all ranks fail alike.
+
+    Raises:
+        RvpoError: of whichever fails first.
+    """
+    run.display.phase("rehearsing rewards and saving")
+    failed: RvpoError | None = None
+    if run.ranks.is_main:
+        try:
+            _rehearse(run, inputs)
+        except RvpoError as error:
+            failed = error
+    if any(run.ranks.gather_objects(failed is not None)):
+        raise failed or RewardError("the rehearsal failed on the main rank, which says why")
+
+
+def _rehearse(run: RunContext, inputs: Inputs) -> None:
+    config, say = run.config, run.display.say
+    rehearse_trackers(config)
+    rehearse_saving(inputs.model_path, inputs.encoder, config.model.trust_remote_code, say)
+    for prompts in filter(None, (inputs.prompts.train, inputs.prompts.held_out)):
+        rehearse_rewards(config, inputs.score, prompts, inputs.encoder)
+    if inputs.judge is not None:
+        run.display.phase("asking the judge a first question")
+        inputs.judge.counted.count(rehearse_judge(inputs.judge.config, say))
