@@ -54,17 +54,17 @@ class MetricRow:
     """Holm's p-value; None where `p_value` is, and for metrics that are not primary."""
 
 
-Evaluations = Mapping[str, Sequence[Mapping[int, HeldOutScores]]]
+ScoresByArm = Mapping[str, Sequence[Mapping[int, HeldOutScores]]]
 """Held-out scores by arm, then by seed and step; only steps that have some."""
-Counted = Mapping[str, Sequence[Mapping[int, Mapping[str, Counts]]]]
+CountsByArm = Mapping[str, Sequence[Mapping[int, Mapping[str, Counts]]]]
 """Counts by arm, seed, step and metric."""
 
 
 def verdict(
-    evaluations: Evaluations,
+    evaluations: ScoresByArm,
     satisfied: Mapping[str, float] | None = None,
     primary: Collection[str] = (),
-    benchmarks: Counted | None = None,
+    benchmarks: CountsByArm | None = None,
 ) -> tuple[list[MetricRow], Scale]:
     """Compare the arms by every reward and metric of neglect, at the end and at the peak.
 
@@ -136,7 +136,7 @@ def _chosen(stage: Stage, metric: str, run: Mapping[int, Mapping[str, Counts]]) 
 
 
 def _compare(
-    stage: Stage, metric: str, pair: tuple[str, str], counted: Counted, draws: _Draws
+    stage: Stage, metric: str, pair: tuple[str, str], counted: CountsByArm, draws: _Draws
 ) -> MetricRow:
     seeds = draws.seeds.shape[1]
     chosen = [[_chosen(stage, metric, run) for run in counted[arm][:seeds]] for arm in pair]

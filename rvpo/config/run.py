@@ -41,7 +41,7 @@ from rvpo.fields import (
     Section,
     Temperature,
 )
-from rvpo.report.trackers import Tracker, Wandb
+from rvpo.report.trackers import AnyTracker, Wandb
 
 
 class ModelConfig(Section):
@@ -237,7 +237,7 @@ class DistributedConfig(Section):
 
 class ReportConfig(Section):
     trackers: tuple[
-        Annotated[Tracker, Field(discriminator="name"), BeforeValidator(_named)], ...
+        Annotated[AnyTracker, Field(discriminator="name"), BeforeValidator(_named)], ...
     ] = (Wandb(),)
     """Trackers that get the curves, beside the run folder: wandb, tensorboard, trackio, or none.
     Each by its name alone, or with its settings."""

@@ -12,7 +12,7 @@ from rvpo.errors import DataError
 from rvpo.runtime.ignore import ignore
 from rvpo.types import Prompt
 
-Load = Callable[[Source, str], tuple[Prompt, ...]]
+ReadSource = Callable[[Source, str], tuple[Prompt, ...]]
 """Reader of the prompts of a source, given also the setting that holds it."""
 
 
@@ -38,7 +38,7 @@ class Splits:
 
 
 def read_splits(
-    config: RunConfig, say: Callable[[str], None] = ignore, load: Load | None = None
+    config: RunConfig, say: Callable[[str], None] = ignore, load: ReadSource | None = None
 ) -> Splits:
     """Read the prompts of a run.
 

@@ -190,12 +190,12 @@ def _benchmarks(arms: Sequence[PageArm]) -> list[Plot]:
     return plots
 
 
-Evaluated = Sequence[Sequence[Mapping[int, Mapping[str, float]]]]
+ValuesByArm = Sequence[Sequence[Mapping[int, Mapping[str, float]]]]
 """Values by arm, run, step and metric."""
 
 
 def _evaluated(
-    title: str, caption: str, arms: Sequence[PageArm], found: Evaluated, names: Sequence[str]
+    title: str, caption: str, arms: Sequence[PageArm], found: ValuesByArm, names: Sequence[str]
 ) -> Plot:
     def draw(theme: Theme) -> Figure:
         figure, panels = _grid(len(names))

@@ -34,7 +34,7 @@ class TrainedSample:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class SharedPrompt:
     """A prompt and some of its completions, which share it."""
 
     samples: tuple[TrainedSample, ...]
@@ -45,7 +45,7 @@ class Part:
         return len(self.samples[0].prompt_ids) + sum(sample.length for sample in self.samples)
 
 
-Row = Sequence[Part]
+PackedRow = Sequence[SharedPrompt]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +82,7 @@ _LEAST_ROOM: Final = 4
 
 def arrange(
     samples: Sequence[TrainedSample], *, tokens: int, ranks: int = 1, is_shared: bool = True
-) -> list[Row]:
+) -> list[PackedRow]:
     """Rows of about equal length, their number a multiple of that of the ranks where it can be.
 
     Args:
@@ -93,7 +93,7 @@ def arrange(
         is_shared: True where completions share their prompts; else each sample has its own row.
     """
     if not is_shared:
-        return [[Part((sample,))] for sample in samples]
+        return [[SharedPrompt((sample,))] for sample in samples]
     parts = _parts(samples, tokens)
     sizes = [part.tokens for part in parts]
     count = -(-sum(sizes) // tokens)
@@ -101,7 +101,7 @@ def arrange(
 
 
 def micro_batches(
-    rows: Sequence[Row],
+    rows: Sequence[PackedRow],
     weights: Sequence[float],
     device: torch.device,
     rank: int = 0,
@@ -121,9 +121,9 @@ def micro_batches(
     return mine + [_idle(rows[0], device)] * (wanted - len(mine))
 
 
-def _parts(samples: Sequence[TrainedSample], tokens: int) -> list[Part]:
+def _parts(samples: Sequence[TrainedSample], tokens: int) -> list[SharedPrompt]:
     """Whole groups where they fit, else as many of their completions together as do."""
-    parts: list[Part] = []
+    parts: list[SharedPrompt] = []
     for (_, prompt), group in groupby(samples, key=lambda s: (s.group, s.prompt_ids)):
         siblings = list(group)
         room = max(1, tokens - len(prompt), tokens // _LEAST_ROOM)
@@ -131,7 +131,8 @@ def _parts(samples: Sequence[TrainedSample], tokens: int) -> list[Part]:
         bins = spread([sample.length for sample in siblings], room, count)
         # Of similar length side by side: attention takes those together.
         parts += [
-            Part(tuple(sorted((siblings[i] for i in b), key=lambda s: -s.length))) for b in bins
+            SharedPrompt(tuple(sorted((siblings[i] for i in b), key=lambda s: -s.length)))
+            for b in bins
         ]
     return parts
 
@@ -160,7 +161,7 @@ def spread(sizes: Sequence[int], most: int, count: int, multiple: int = 1) -> li
 
 
 def _lay_out(
-    row: Row, weights: Sequence[float], update_tokens: int, device: torch.device
+    row: PackedRow, weights: Sequence[float], update_tokens: int, device: torch.device
 ) -> MicroBatch:
     ids: list[int] = []
     positions: list[int] = []
@@ -203,8 +204,10 @@ def _lay_out(
     )
 
 
-def _idle(row: Row, device: torch.device) -> MicroBatch:
+def _idle(row: PackedRow, device: torch.device) -> MicroBatch:
     """Little work that passes through every layer and counts for nothing."""
     samples = [sample for part in row for sample in part.samples]
     shortest = min(samples, key=lambda sample: sample.length)
-    return replace(_lay_out([Part((shortest,))], [0.0], shortest.length, device), counts=False)
+    return replace(
+        _lay_out([SharedPrompt((shortest,))], [0.0], shortest.length, device), counts=False
+    )

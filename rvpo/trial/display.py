@@ -13,7 +13,7 @@ from rvpo.config.judge import JudgeConfig
 from rvpo.judge.types import Answer, QuestionKind
 from rvpo.rewards.advice import advice
 from rvpo.trial.judgement import Judgement, RepeatedVerdict
-from rvpo.trial.page import Cell, Page
+from rvpo.trial.page import Page, PageCell
 from rvpo.trial.response import REFERENCE_COLUMNS
 from rvpo.trial.summary import CriterionRow, TrialSummary
 
@@ -81,7 +81,7 @@ def show_summary(page: Page, summary: TrialSummary, judge: JudgeConfig, repeats:
         page.line(f"{tally.failed:,} of {tally.verdicts:,} verdicts failed: {reasons}", "bold red")
 
 
-def _row(verdict: RepeatedVerdict) -> list[Cell]:
+def _row(verdict: RepeatedVerdict) -> list[PageCell]:
     criterion = verdict.criterion
     text = _short(verdict.question.text, _CRITERION)
     return [

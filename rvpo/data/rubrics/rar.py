@@ -18,7 +18,7 @@ from rvpo.criterion import Criterion, CriterionClass, Polarity
 from rvpo.data.rubrics.literal import read_list
 from rvpo.data.rubrics.overlap import normalized, question
 from rvpo.data.rubrics.report import RubricReport, rubric_statistics
-from rvpo.data.rubrics.sign import DOUBTFUL_POLARITY, Doubtful, Source, sign
+from rvpo.data.rubrics.sign import DOUBTFUL_POLARITY, Doubtful, SignSource, sign
 from rvpo.errors import DataError
 
 Domain = Literal["medicine", "science"]
@@ -68,7 +68,7 @@ class _Read:
     criterion: Criterion | None
     """The criterion; None where nothing told its sign and such are left out."""
     mended: tuple[str, ...] = ()
-    told_by: Source | Literal["nothing"] | None = None
+    told_by: SignSource | Literal["nothing"] | None = None
     """Source that told its polarity; None where that was no question."""
 
 
@@ -193,7 +193,7 @@ def _criterion(item: Any, wanted: Sequence[str], doubtful: Doubtful, where: str)
     if weight is None:
         weight = _TYPICAL_POINTS[label]
         mended.append("weight not readable and taken as usual for the class")
-    told_by: Source | Literal["nothing"] | None = None
+    told_by: SignSource | Literal["nothing"] | None = None
     polarity = _explicit(item.get("polarity"), where)
     if label == "pitfall" or weight < 0:
         title = item.get("title")

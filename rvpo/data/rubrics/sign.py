@@ -17,7 +17,7 @@ from rvpo.criterion import Polarity
 from rvpo.data.rubrics.lexicon import COMPOUND, words
 from rvpo.data.rubrics.polarity import is_absence, is_statement, names, polarity
 
-Source = Literal["column", "title", "wording", "rubric"]
+SignSource = Literal["column", "title", "wording", "rubric"]
 """Source of a sign: a column of the data, the title, the sentence, or the other criteria."""
 
 Doubtful = Literal["drop", "keep", "flip"]
@@ -102,7 +102,7 @@ class Sign:
     """A polarity, and what told it."""
 
     polarity: Polarity
-    told_by: Source
+    told_by: SignSource
 
 
 def sign(text: str, title: str = "", wanted: Sequence[str] = ()) -> Sign | None:
