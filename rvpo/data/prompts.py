@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from rvpo.config.run import DatasetSource, FunctionSource, RubricSource, Source
@@ -92,22 +93,24 @@ class PromptStream:
 
     def at(self, step: int) -> tuple[Prompt, ...]:
         """The [P] prompts of step 0, 1, …"""
-        start, size = step * self.per_step, len(self.prompts)
-        first, last = start // size, (start + self.per_step - 1) // size
-        order = [index for epoch in range(first, last + 1) for index in self._order(epoch)]
-        skipped = start - first * size
-        return tuple(self.prompts[i] for i in order[skipped : skipped + self.per_step])
+        size, first = len(self.prompts), step * self.per_step
+        return tuple(
+            self.prompts[_order(size, self.seed, n // size)[n % size]]
+            for n in range(first, first + self.per_step)
+        )
 
     def epochs(self, steps: int) -> float:
         """Epochs over the prompts in so many steps: TRL's `epoch`, where its batches divide the
         prompts; of others it leaves the rest of each epoch out."""
         return steps * self.per_step / len(self.prompts)
 
-    def _order(self, epoch: int) -> list[int]:
-        order = list(range(len(self.prompts)))
-        # Seeded by text, which Python hashes with SHA-512: every process gets the same order.
-        random.Random(f"{self.seed}/{epoch}").shuffle(order)
-        return order
+
+@lru_cache(maxsize=2)  # a step begins in one epoch and may end in the next
+def _order(size: int, seed: int, epoch: int) -> Sequence[int]:
+    order = list(range(size))
+    # Seeded by text, which Python hashes with SHA-512: every process gets the same order.
+    random.Random(f"{seed}/{epoch}").shuffle(order)
+    return order
 
 
 def named(source: Source) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from heapq import heapreplace
 from itertools import groupby
 from typing import Final
 
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor
 
 from rvpo.trainer.attention import Span
+from rvpo.types import Sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,13 +22,27 @@ class TrainedSample:
 
     prompt_id: str
     prompt_ids: tuple[int, ...]
-    completion_ids: tuple[int, ...]  # [T]
-    sampled_logprobs: tuple[float, ...]  # [T]
+    completion_ids: Sequence[int]  # [T]
+    sampled_logprobs: Sequence[float]  # [T]
     advantage: float
     group: int = 0
     """Place of its group in the step; groups of equal prompts stay apart by it."""
     is_masked: bool = False
     """True where it only counts as a sample and is not computed."""
+
+    @staticmethod
+    def of(sample: Sample, advantage: float, group: int, is_masked: bool) -> TrainedSample:
+        """As the engine sampled it. A token takes 8 bytes, of Python's own numbers it would be 70:
+        every rank gets the samples of all."""
+        return TrainedSample(
+            prompt_id=sample.prompt.id,
+            prompt_ids=sample.prompt_ids,
+            completion_ids=array("i", sample.completion_ids),
+            sampled_logprobs=array("f", sample.logprobs),
+            advantage=advantage,
+            group=group,
+            is_masked=is_masked,
+        )
 
     @property
     def length(self) -> int:
@@ -146,18 +163,25 @@ def spread(sizes: Sequence[int], most: int, count: int, multiple: int = 1) -> li
         multiple: divisor of the number of bins, as far as there are items.
     """
     order = sorted(range(len(sizes)), key=lambda i: (-sizes[i], i))
-    count = max(1, count)
+    # No two items of more than half a bin share one: with fewer bins nothing can fit.
+    count = max(1, count, sum(2 * size > most for size in sizes))
     while True:
         number = min(len(sizes), -(-count // multiple) * multiple)
-        bins: list[list[int]] = [[] for _ in range(number)]
-        filled = [0] * number
-        for i in order:
-            emptiest = min(range(number), key=lambda b: (filled[b], b))
-            bins[emptiest].append(i)
-            filled[emptiest] += sizes[i]
-        if all(size <= most or len(b) == 1 for b, size in zip(bins, filled, strict=True)):
+        bins = _fill(sizes, order, number)
+        if all(len(b) == 1 or sum(sizes[i] for i in b) <= most for b in bins):
             return [sorted(b) for b in bins]
         count = number + 1
+
+
+def _fill(sizes: Sequence[int], order: Sequence[int], number: int) -> list[list[int]]:
+    """Each item into the bin that is emptiest then, the first of equally empty ones."""
+    bins: list[list[int]] = [[] for _ in range(number)]
+    filled = [(0, b) for b in range(number)]  # a heap
+    for i in order:
+        size, emptiest = filled[0]
+        bins[emptiest].append(i)
+        heapreplace(filled, (size + sizes[i], emptiest))
+    return bins
 
 
 def _lay_out(

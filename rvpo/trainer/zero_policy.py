@@ -185,12 +185,9 @@ class ZeroPolicy:
         # Every rank has as many groups.
         first = self._ranks.rank * (len(rollout.samples) // rollout.group_size)
         mine = [
-            TrainedSample(
-                prompt_id=sample.prompt.id,
-                prompt_ids=sample.prompt_ids,
-                completion_ids=sample.completion_ids,
-                sampled_logprobs=sample.logprobs,
-                advantage=advantage,
+            TrainedSample.of(
+                sample,
+                advantage,
                 group=first + row // rollout.group_size,
                 is_masked=masks and sample.finish_reason == "length",
             )

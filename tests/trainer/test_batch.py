@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rvpo.trainer.attention import Span
 from rvpo.trainer.batch import TrainedSample, arrange, micro_batches, spread
+from tests.fakes import make_sample
 
 CPU = torch.device("cpu")
 
@@ -97,6 +101,32 @@ def test_bins_are_about_equally_full(sizes: list[int]) -> None:
     filled = [sum(sizes[i] for i in b) for b in spread(sizes, 10**6, 4)]
     assert len(filled) == 4
     assert max(filled) - min(filled) <= max(sizes)
+
+
+@given(st.lists(st.integers(1, 40), max_size=24), st.integers(1, 30), st.integers(1, 4))
+def test_no_fewer_bins_would_do(sizes: list[int], most: int, multiple: int) -> None:
+    bins = spread(sizes, most, 1, multiple)
+    assert all(len(b) == 1 or sum(sizes[i] for i in b) <= most for b in bins)
+    for fewer in range(multiple, len(bins) - 1, multiple):
+        filled = plainly_filled(sizes, fewer)
+        assert any(len(b) > 1 and sum(sizes[i] for i in b) > most for b in filled)
+    assert sorted(plainly_filled(sizes, len(bins))) == sorted(bins)
+
+
+def plainly_filled(sizes: list[int], count: int) -> list[list[int]]:
+    """Largest first, each into the emptiest, by looking at all of them."""
+    bins: list[list[int]] = [[] for _ in range(count)]
+    for i in sorted(range(len(sizes)), key=lambda i: (-sizes[i], i)):
+        min(bins, key=lambda b: sum(sizes[k] for k in b)).append(i)
+    return [sorted(b) for b in bins]
+
+
+def test_a_token_travels_to_other_ranks_in_eight_bytes() -> None:
+    length = 5000
+    answer = replace(make_sample(), completion_ids=tuple(range(length)), logprobs=(-0.1,) * length)
+    sent = pickle.dumps(TrainedSample.of(answer, 0.5, group=3, is_masked=False))
+    assert len(sent) < 8 * length + 1000
+    assert pickle.loads(sent).sampled_logprobs[0] == torch.tensor(-0.1).item()
 
 
 def test_idle_passes_count_for_nothing() -> None:
