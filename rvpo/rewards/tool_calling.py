@@ -47,7 +47,7 @@ from rvpo.rewards.toolrl import HIGHEST, LOWEST, jaccard
 
 Mode = Literal["toolrl", "mended"]
 ToolCall = Mapping[str, Any]
-"""A table with a text `name` and a table `parameters`."""
+"""A mapping with a string `name` and a mapping `parameters`."""
 
 # Whichever opens first: a thought may name the tag of a block, and a value that of a thought.
 _PART = re.compile(

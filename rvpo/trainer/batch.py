@@ -32,8 +32,8 @@ class TrainedSample:
 
     @staticmethod
     def of(sample: Sample, advantage: float, group: int, is_masked: bool) -> TrainedSample:
-        """As the engine sampled it. A token takes 8 bytes, of Python's own numbers it would be 70:
-        every rank gets the samples of all."""
+        """The sample as the engine drew it. A token takes 8 bytes, of Python's own numbers it would
+        be 70: every rank gets the samples of all."""
         return TrainedSample(
             prompt_id=sample.prompt.id,
             prompt_ids=sample.prompt_ids,

@@ -107,7 +107,7 @@ def check_relevance(calls: Any, category: str) -> CallCheck:
 
 
 def are_calls(value: Any) -> bool:
-    """True where a value is a list, also an empty one, of tables {function: {parameter: value}}."""
+    """True where a value is a list, also an empty one, of {function: {parameter: value}}."""
     return type(value) is list and all(
         type(call) is dict and len(call) == 1 and type(next(iter(call.values()))) is dict
         for call in value

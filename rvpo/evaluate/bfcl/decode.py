@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-Call = dict[str, Any]
+DecodedCall = dict[str, Any]
 
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
 _BLOCK: Final = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
@@ -35,7 +35,7 @@ _NO_TOOL: Final = "none"
 class Decoded:
     """Calls of a response."""
 
-    calls: tuple[Call, ...]
+    calls: tuple[DecodedCall, ...]
     """Calls in their order; empty where there are none, or none that can be read."""
     is_well_formed: bool
     """True where it has the form that was asked for, every call of it readable."""
@@ -103,7 +103,7 @@ def decode_toolrl(text: str) -> Decoded:
     return Decoded(tuple(wanted), is_well_formed)
 
 
-def _toolrl_call(line: str) -> Call | None:
+def _toolrl_call(line: str) -> DecodedCall | None:
     value = _parsed(line)
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         return None
@@ -117,7 +117,7 @@ def _parsed(text: str) -> Any:
         return None
 
 
-def _calls(value: Any) -> Sequence[Call | None]:
+def _calls(value: Any) -> Sequence[DecodedCall | None]:
     """The calls of a JSON value; None for what is no call."""
     if isinstance(value, list):
         return [call for each in value for call in _calls(each)]

@@ -98,7 +98,7 @@ def _tool(function: Mapping[str, Any], language: Language) -> Mapping[str, Any]:
 
 
 def _as_text(schema: Mapping[str, Any], language: str) -> dict[str, Any]:
-    """A parameter of Java or JavaScript, which is given as a text in its syntax."""
+    """A parameter of Java or JavaScript, which is given as a string in its syntax."""
     declared = schema["type"]
     text = {**schema, "type": "string"}
     described = schema["description"]
@@ -116,7 +116,7 @@ def _as_text(schema: Mapping[str, Any], language: str) -> dict[str, Any]:
 
 
 def _property(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The schema of a parameter, or of an entry of a table."""
+    """The schema of a parameter, or of an entry of a mapping."""
     converted = _typed(schema)
     if schema.get("type") == "float":
         converted["format"] = "float"
