@@ -38,7 +38,7 @@ from rvpo.judge.client.client import JudgeClient
 from rvpo.judge.client.workers import JudgeWorkers
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.suite import RewardSuite
-from rvpo.types import Prompt, Rewards, Sample
+from rvpo.types import Prompt, RolloutScores, Sample
 from tests.judge.server import FakeEndpoint, criterion
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -229,7 +229,7 @@ def measure(case: Case, policy: Policy, client: JudgeClient, seed: int) -> Measu
     return Measurement(generation, streamed[0], afterwards[0], int(afterwards[1]), tuple(finished))
 
 
-def waited(score: Callable[[], Rewards]) -> tuple[float, float]:
+def waited(score: Callable[[], RolloutScores]) -> tuple[float, float]:
     """Seconds, and the calls that rewards took."""
     metrics = score().metrics
     assert metrics["judge/failed_frac"] == 0

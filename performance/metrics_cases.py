@@ -48,7 +48,9 @@ class Case:
     name: str
     update: Mapping[str, Any] = field(default_factory=dict)
     trl: Mapping[str, Any] = field(default_factory=dict)
-    advantage: Mapping[str, Any] = field(default_factory=lambda: {"name": "grpo", "missing": "sum"})
+    advantage: Mapping[str, Any] = field(
+        default_factory=lambda: {"name": "grpo", "missing": "zero"}
+    )
     scores: str = "full"
     off_policy: bool = True
     """Whether the policy has moved since the samples were scored."""
@@ -207,12 +209,12 @@ CASES: list[Case] = [
     case("all groups constant", scores="all constant"),
     case(
         "not scaled",
-        advantage={"name": "grpo", "missing": "sum", "scale": "none"},
+        advantage={"name": "grpo", "missing": "zero", "scale": "none"},
         trl={"scale_rewards": "none"},
     ),
     case(
         "scaled by the batch",
-        advantage={"name": "grpo", "missing": "sum", "scale": "batch"},
+        advantage={"name": "grpo", "missing": "zero", "scale": "batch"},
         trl={"scale_rewards": "batch"},
     ),
     case("GDPO", **GDPO),

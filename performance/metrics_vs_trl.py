@@ -200,7 +200,7 @@ def of_rvpo(case: Case, batch: Batch, models: Models) -> list[Metrics]:
     from rvpo.data.prompts import PromptStream
     from rvpo.runtime.ranks import Ranks
     from rvpo.trainer.metrics import step_metrics
-    from rvpo.types import Prompt
+    from rvpo.types import Prompt, RolloutScores
     from tests.configs import tiny_config
 
     config = tiny_config(
@@ -216,11 +216,12 @@ def of_rvpo(case: Case, batch: Batch, models: Models) -> list[Metrics]:
     )
     rollout, rewards = make_rollout(batch), make_rewards(case)
     advantages = TypeAdapter(Estimator).validate_python(case.advantage)(rewards)
+    scored = RolloutScores(rewards=rewards, aspects=rewards.columns)
     stream = PromptStream([Prompt(id=str(n), messages=()) for n in range(ROWS)], PROMPTS, seed=0)
     ranks = Ranks.join()
     policy = policy_class(case, models)(config, str(models.policy), ranks)
     return [
-        step_metrics(step, rollout, rewards, advantages, ranks)
+        step_metrics(step, rollout, scored, advantages, ranks)
         | policy.update(rollout, advantages)
         | {"epoch": stream.epochs(step + 1)}
         for step in range(case.steps)

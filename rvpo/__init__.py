@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rvpo.advantage import GDPO, GRPO, RVPO, HardMin, MeanVariance, Ramp
+    from rvpo.advantage import GDPO, GRPO, RVPO, HardMin, MeanVariance, Ramp, RawRVPO
     from rvpo.types import Advantages, Rewards
 
 __version__ = "0.1.0"
@@ -27,6 +27,7 @@ __all__ = [
     "HardMin",
     "MeanVariance",
     "Ramp",
+    "RawRVPO",
     "Rewards",
 ]
 

@@ -68,12 +68,18 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the newest checkpoint of the run folder.")
     ] = False,
+    resume_if_any: Annotated[
+        bool,
+        typer.Option(
+            "--resume-if-any", help="The same where there is a run, else begin: for restarts."
+        ),
+    ] = False,
 ) -> None:
     """Train a model, and score it on held-out prompts before and after."""
     with one_sentence():
         from rvpo.commands.start import train
 
-        raise typer.Exit(train(config, settings or [], resume))
+        raise typer.Exit(train(config, settings or [], resume, resume_if_any))
 
 
 @app.command()
@@ -351,8 +357,11 @@ def doctor() -> None:
 @contextmanager
 def one_sentence() -> Iterator[None]:
     """Turn what a user can cause or meet into one sentence; any other error keeps its traceback."""
+    from rvpo.runtime.signals import stopping_at_once
+
     try:
-        yield
+        with stopping_at_once():
+            yield
     except RvpoError as error:
         from rvpo.config.secret import masked  # what was given may be a key in the wrong place
 

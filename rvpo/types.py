@@ -11,7 +11,7 @@ Shape letters, used in every docstring and tensor comment of the package:
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -130,10 +130,10 @@ class Remark:
 
 @dataclass(frozen=True, init=False, eq=False)
 class Rewards:
-    """The reward matrix of a step, one named column per reward.
+    """The reward matrix of a step, one named column per reward: what estimators see.
 
     Where prompts bring criteria of their own, a column is only a place: the third criterion of
-    one prompt has nothing to do with that of another. What belongs together is an aspect.
+    one prompt has nothing to do with that of another.
 
     Args:
         values: [N, M] scores; entries outside `valid` are ignored and stored as 0.
@@ -142,16 +142,11 @@ class Rewards:
         weights: [M], or [N, M] where prompts weigh their rewards differently; finite and
             at least 0, all 1 if left out. Weight 0 means logged but not trained on.
         valid: [N, M] bool, true where a value exists; everywhere if left out.
-        failures: reasons of missing scores, by (row, column); none for scores that do not apply.
-        aspects: [N, M] bool masks of the scores that reports show together, by name; every column
-            for itself if left out. They may overlap and need not hold everything. Within a group
-            a column belongs to an aspect as a whole.
-        remarks: judges' words, by (row, column).
-        metrics: time, tokens and cost of scoring, ready to be logged.
+        prompts: [P] the id of each group's prompt; None where nobody says.
 
     Raises:
-        ValueError: shapes disagree, a valid value is not finite (the reward is named), a
-            weight is negative, or a failure stands where a value exists.
+        ValueError: shapes disagree, a valid value is not finite (the reward is named), or a
+            weight is negative.
     """
 
     values: Tensor  # [N, M] float
@@ -159,10 +154,7 @@ class Rewards:
     group_size: int
     weights: Tensor  # [N, M] float
     valid: Tensor  # [N, M] bool
-    failures: Mapping[tuple[int, int], str]
-    aspects: Mapping[str, Tensor]  # [N, M] bool each
-    remarks: Mapping[tuple[int, int], Remark]
-    metrics: Mapping[str, float]
+    prompts: tuple[str, ...] | None
 
     def __init__(
         self,
@@ -171,69 +163,107 @@ class Rewards:
         group_size: int,
         weights: Tensor | None = None,
         valid: Tensor | None = None,
-        failures: Mapping[tuple[int, int], str] | None = None,
-        aspects: Mapping[str, Tensor] | None = None,
-        remarks: Mapping[tuple[int, int], Remark] | None = None,
-        metrics: Mapping[str, float] | None = None,
+        prompts: Sequence[str] | None = None,
     ) -> None:
-        if values.ndim != 2 or values.shape[1] != len(names):
-            raise ValueError(
-                f"values has shape {list(values.shape)}; expected [samples, {len(names)}], "
-                f"a column for each of {list(names)}"
-            )
-        if not names:
-            raise ValueError("at least one reward is needed")
-        if len(set(names)) != len(names):
-            raise ValueError(f"reward names repeat: {list(names)}")
-        if group_size < 1 or values.shape[0] % group_size:
-            raise ValueError(f"{values.shape[0]} samples do not divide into groups of {group_size}")
-        if not values.is_floating_point():
-            values = values.float()
-        valid = torch.ones_like(values, dtype=torch.bool) if valid is None else valid
+        values = values if values.is_floating_point() else values.float()
         weights = torch.ones_like(values) if weights is None else weights.to(values)
-        if valid.shape != values.shape or valid.dtype != torch.bool:
-            raise ValueError(f"valid must be a bool tensor of shape {list(values.shape)}")
-        if weights.shape not in (values.shape, values.shape[1:]):
-            raise ValueError(
-                f"weights has shape {list(weights.shape)}; expected {[len(names)]} or "
-                f"{list(values.shape)}"
-            )
-        if not bool(torch.isfinite(weights).all()) or bool((weights < 0).any()):
-            raise ValueError("weights must be finite and at least 0")
-        broken = (valid & ~torch.isfinite(values)).any(dim=0)
-        if bool(broken.any()):
-            name = names[int(broken.nonzero()[0])]
-            raise ValueError(
-                f"reward '{name}' holds NaN or infinity; mark a missing score in `valid` instead"
-            )
-        failures = dict(failures or {})
-        if any(bool(valid[row, column]) for row, column in failures):
-            raise ValueError("a failure may only stand where `valid` is false")
-        aspects = _columns(names, values) if aspects is None else aspects
-        wrong = [n for n, mask in aspects.items() if mask.shape != values.shape]
-        if wrong:
-            raise ValueError(f"aspect '{wrong[0]}' must be a mask of shape {list(values.shape)}")
-        put = object.__setattr__  # the dataclass is frozen
-        put(self, "values", torch.where(valid, values, torch.zeros_like(values)))
-        put(self, "names", tuple(names))
-        put(self, "group_size", group_size)
-        put(self, "weights", weights.expand_as(values))
-        put(self, "valid", valid)
-        put(self, "failures", failures)
-        put(self, "aspects", dict(aspects))
-        put(self, "remarks", dict(remarks or {}))
-        put(self, "metrics", dict(metrics or {}))
+        valid = torch.ones_like(values, dtype=torch.bool) if valid is None else valid
+        problem = next(_problems(values, names, group_size, weights, valid, prompts), None)
+        if problem is not None:
+            raise ValueError(problem)
+        vars(self).update(  # the dataclass is frozen
+            values=values.where(valid, 0.0),
+            names=tuple(names),
+            group_size=group_size,
+            weights=weights.expand_as(values),
+            valid=valid,
+            prompts=None if prompts is None else tuple(prompts),
+        )
 
     @property
-    def used(self) -> Tensor:
+    def weighted(self) -> Tensor:
         """[N, M] bool: scores that exist and carry weight."""
         return self.valid & (self.weights > 0)
 
+    @property
+    def columns(self) -> dict[str, Tensor]:
+        """[N, M] bool by name: the mask of each column."""
+        masks = torch.eye(len(self.names), dtype=torch.bool)
+        own = zip(self.names, masks, strict=True)
+        return {name: mask.expand(self.values.shape) for name, mask in own}
 
-def _columns(names: Sequence[str], values: Tensor) -> dict[str, Tensor]:
-    """Each column as an aspect of its own."""
-    masks = torch.eye(len(names), dtype=torch.bool)
-    return {name: mask.expand(values.shape) for name, mask in zip(names, masks, strict=True)}
+
+def _problems(
+    values: Tensor,
+    names: Sequence[str],
+    group_size: int,
+    weights: Tensor,
+    valid: Tensor,
+    prompts: Sequence[str] | None,
+) -> Iterator[str]:
+    """Problems of a reward matrix; only the first problem is sure to be one."""
+    shape = list(values.shape)
+    if values.ndim != 2 or values.shape[1] != len(names):
+        yield (
+            f"values has shape {shape}; expected [samples, {len(names)}], "
+            f"a column for each of {list(names)}"
+        )
+    if not names:
+        yield "at least one reward is needed"
+    if len(set(names)) != len(names):
+        yield f"reward names repeat: {list(names)}"
+    if group_size < 1 or len(values) % group_size:
+        yield f"{len(values)} samples do not divide into groups of {group_size}"
+    if valid.shape != values.shape or valid.dtype != torch.bool:
+        yield f"valid must be a bool tensor of shape {shape}"
+    if weights.shape not in (values.shape, values.shape[1:]):
+        yield f"weights has shape {list(weights.shape)}; expected {[len(names)]} or {shape}"
+    if not bool(torch.isfinite(weights).all()) or bool((weights < 0).any()):
+        yield "weights must be finite and at least 0"
+    broken = (valid & ~torch.isfinite(values)).any(dim=0).tolist()
+    for name in (name for name, is_broken in zip(names, broken, strict=True) if is_broken):
+        yield f"reward '{name}' holds NaN or infinity; mark a missing score in `valid` instead"
+    groups = len(values) // group_size
+    if prompts is not None and len(prompts) != groups:
+        yield f"prompts names {len(prompts)} prompts; expected {groups}, one for each group"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RolloutScores:
+    """The rewards of a step, with what only reports need of them.
+
+    Raises:
+        ValueError: a failure stands where a value exists, or an aspect is no mask of the matrix.
+    """
+
+    rewards: Rewards
+    aspects: Mapping[str, Tensor]  # [N, M] bool each
+    """The scores that reports show together, by name, such as `Rewards.columns`. They may overlap
+    and need not hold everything. Within a group a column belongs to an aspect as a whole."""
+    failures: Mapping[tuple[int, int], str] = field(default_factory=dict)
+    """Reasons of missing scores, by (row, column); none for scores that do not apply."""
+    remarks: Mapping[tuple[int, int], Remark] = field(default_factory=dict)
+    """Judges' words, by (row, column)."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Time, tokens and cost of scoring, ready to be logged."""
+
+    def __post_init__(self) -> None:
+        if any(bool(self.rewards.valid[row, column]) for row, column in self.failures):
+            raise ValueError("a failure may only stand where `valid` is false")
+        shape = self.rewards.values.shape
+        for name, mask in self.aspects.items():
+            if mask.shape != shape:
+                raise ValueError(f"aspect '{name}' must be a mask of shape {list(shape)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Channels:
+    """Part of each reward in the advantages of a step."""
+
+    comparable: Tensor  # [N, M] bool, at least two samples of the group have this score
+    constant: Tensor  # [N, M] bool, comparable, and all scores of the group are exactly equal
+    weight: Tensor  # [N, M] dA/dZ_j, scaled to sum to 1 over each trained row, 0 in the others
+    bottleneck: Tensor  # [N, M] 1 at a trained row's lowest z, in equal parts among ties
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -244,4 +274,6 @@ class Advantages:
     trained: Tensor  # [N] bool; the others leave the loss and its normaliser
     z: Tensor  # [N, M] group z-score of each reward, 0 where there is no score
     metrics: Mapping[str, float]
-    """Diagnostics of the step, ready to be logged."""
+    """Diagnostics of the step, ready to be logged; those of a reward under its name."""
+    channels: Channels | None = None
+    """Part of each reward in the advantages; None where an estimator does not tell."""

@@ -13,7 +13,7 @@ from rvpo.judge.types import Answer, Job, Question, Usage
 from rvpo.report.record import StepRecord
 from rvpo.report.run_folder import RunFolder
 from rvpo.report.trackers import TrackedRun
-from rvpo.types import Advantages, Prompt, Rewards, Rollout, Sample
+from rvpo.types import Advantages, Prompt, Rewards, Rollout, RolloutScores, Sample
 
 
 def make_prompt(id: str = "sum/0", content: str = "What is 1 + 2?", **columns: Any) -> Prompt:
@@ -50,20 +50,27 @@ def make_rollout(prompts: int = 2, group_size: int = 2, *, policy_version: int =
     return Rollout(samples=samples, group_size=group_size)
 
 
-def make_rewards(
+def make_scores(
     values: Sequence[Sequence[float | None]],
     names: Sequence[str] = ("correct", "brief"),
     group_size: int = 2,
     failures: Mapping[tuple[int, int], str] | None = None,
-) -> Rewards:
-    """A reward matrix from rows; None is a score that does not exist."""
-    return Rewards(
+) -> RolloutScores:
+    """A scored step from rows; None is a score that does not exist."""
+    rewards = Rewards(
         torch.tensor([[0.0 if x is None else x for x in row] for row in values]),
         names,
         group_size,
         valid=torch.tensor([[x is not None for x in row] for row in values]),
-        failures=failures or {},
     )
+    return with_columns(rewards, failures)
+
+
+def with_columns(
+    rewards: Rewards, failures: Mapping[tuple[int, int], str] | None = None
+) -> RolloutScores:
+    """Rewards of which reports show each column for itself."""
+    return RolloutScores(rewards=rewards, aspects=rewards.columns, failures=failures or {})
 
 
 def make_advantages(rewards: Rewards, metrics: Mapping[str, float] | None = None) -> Advantages:
@@ -78,14 +85,14 @@ def make_advantages(rewards: Rewards, metrics: Mapping[str, float] | None = None
 
 def make_record(step: int, metrics: Mapping[str, float] | None = None) -> StepRecord:
     """A step of two prompts with two samples each; one score is lost, one does not apply."""
-    rewards = make_rewards(
+    scored = make_scores(
         [[1.0, 0.25], [0.0, None], [1.0, 0.75], [None, 0.5]], failures={(3, 0): "timed out"}
     )
     return StepRecord(
         step=step,
         rollout=make_rollout(policy_version=step - 1),
-        rewards=rewards,
-        advantages=make_advantages(rewards),
+        scored=scored,
+        advantages=make_advantages(scored.rewards),
         first_row=0,
         metrics=metrics if metrics is not None else {"rewards/correct/mean": 0.5},
     )

@@ -216,8 +216,8 @@ def test_a_perfect_call_has_its_form_where_the_template_begins_the_thought(
                 for name in ("format", "correctness")
             }
         )
-        rewards = suite(Rollout(samples=(replace(sample, prompt=prompt),), group_size=1))
-        assert rewards.values.tolist() == [[1.0, 3.0]]
+        scored = suite(Rollout(samples=(replace(sample, prompt=prompt),), group_size=1))
+        assert scored.rewards.values.tolist() == [[1.0, 3.0]]
 
 
 THINKS = "<think>The rubric may ask for rest.</think> Sleep."
@@ -268,9 +268,9 @@ def test_a_judge_is_asked_about_the_answer(text: str, answer: str) -> None:
     judge = FakeJudge(says)
     rubric = RubricReward(name="care", form="channels", fixed={"rest": Criterion(text="rest")})
     suite = RewardSuite([rubric]).judged_by(judge, RewardSuite([rubric]).budget)
-    rewards = suite(Rollout(samples=(make_sample(text=text),), group_size=1))
+    scored = suite(Rollout(samples=(make_sample(text=text),), group_size=1))
     assert judge.jobs[0].response == answer
-    assert rewards.values.tolist() == [[float("rest" in answer)]]
+    assert scored.rewards.values.tolist() == [[float("rest" in answer)]]
 
 
 @pytest.mark.parametrize(

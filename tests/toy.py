@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 
 def letters(count: int) -> list[dict[str, Any]]:
     return [{"id": f"letters/{i}", "prompt": "abc"[: i % 3 + 1], "number": i} for i in range(count)]
+
+
+def slow_letters(count: int, seconds: float) -> list[dict[str, Any]]:
+    """Prompts that take their time, as a download does."""
+    time.sleep(seconds)
+    return letters(count)
 
 
 def vowels(

@@ -61,7 +61,7 @@ ABLATIONS: Mapping[str, Ablation] = {
     ),
     "inputs": Ablation(
         "Raw scores instead of z-scores",
-        "gdpo, {name: gdpo, standardise: false}, rvpo, {name: rvpo, standardise: false}",
+        "gdpo, {name: raw_rvpo, k: 0}, rvpo, raw_rvpo",
     ),
     "start_0.1": Ablation("The seal very rare at the start", MEAN_AND_SOFT_MIN, sealed=0.1),
     "start_0.2": Ablation("The seal rare at the start", MEAN_AND_SOFT_MIN, sealed=0.2),
@@ -74,7 +74,7 @@ ABLATIONS: Mapping[str, Ablation] = {
     ),
     "guard": Ablation(
         "The same, with a seal that most responses have at the start",
-        "grpo,gdpo,rvpo, {name: rvpo, k: 2}, {name: rvpo, standardise: false}, "
+        "grpo,gdpo,rvpo, {name: rvpo, k: 2}, raw_rvpo, "
         "{name: rvpo, eps: 0.1}, {name: gdpo, eps: 0.1}",
         (f"rewards.sealed={REWARD(TASK, 'sealed', '{limit: 14}')}",),
         sealed=1.0,

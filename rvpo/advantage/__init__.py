@@ -11,11 +11,12 @@ from rvpo.advantage.gdpo import GDPO
 from rvpo.advantage.grpo import GRPO
 from rvpo.advantage.hard_min import HardMin
 from rvpo.advantage.mean_variance import MeanVariance
+from rvpo.advantage.raw_rvpo import RawRVPO
 from rvpo.advantage.rvpo import RVPO
 from rvpo.schedule import Ramp
 from rvpo.types import Advantages, Rewards
 
-Estimator = GRPO | GDPO | RVPO | MeanVariance | HardMin
+Estimator = GRPO | GDPO | RVPO | MeanVariance | HardMin | RawRVPO
 """The estimators that `advantage.name` may choose."""
 
 
@@ -41,4 +42,5 @@ __all__ = [
     "HardMin",
     "MeanVariance",
     "Ramp",
+    "RawRVPO",
 ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Literal, get_args, get_origin, get_type_hints
 
+from rvpo.schedule import Ramp
+
 
 def check_choices(settings: object) -> None:
     """Refuse a value outside its field's `Literal`.
@@ -27,3 +29,14 @@ def check_eps(eps: float) -> None:
     """
     if not 0 < eps < math.inf:
         raise ValueError(f"eps must be a finite number above 0, got {eps}")
+
+
+def check_risk(k: float | Ramp) -> None:
+    """Refuse a risk coefficient that is negative or NaN, at either end of its ramp.
+
+    Raises:
+        ValueError: with the value given.
+    """
+    for each in (k.start, k.end) if isinstance(k, Ramp) else (k,):
+        if not each >= 0:
+            raise ValueError(f"k must be at least 0, got {each}")

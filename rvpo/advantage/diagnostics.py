@@ -4,35 +4,39 @@ RVPO adds three of its own, GDPO TRL's `frac_reward_zero_std`. Over the trained 
 
     advantage/{mean,std,abs_mean,min,max,frac_zero}   of the advantage
     advantage_raw/{...}                    of the aggregate before re-centring and whitening
-    advantage/weight/{reward}              mean of dA/dZ_j, scaled to sum to 1 over each row; of
-                                           an aspect of several columns, their sum
-    advantage/weight_entropy               mean entropy of these weights, in nats; rows with a
+    advantage/weight_entropy               mean entropy of the weights below, in nats; rows with a
                                            negative weight (MeanVariance has them) are left out
     advantage/variance_penalty             mean of (weighted mean of Z) - A, on the scale of Z; both
                                            of R instead of Z where scores are not standardised
-    advantage/bottleneck/{reward}          share of rows whose lowest z is this reward's, ties
-                                           counting in equal parts
     advantage/taylor_residual              mean of |A - (mu - (k/2) sigma^2)|; RVPO, finite k
     advantage/taylor_bound                 mean of what that cannot exceed in each row
 
 and over the whole step:
 
     advantage/untrained_frac               share of samples left out of the loss
-    advantage/dead_group_frac              share of comparable groups with every used channel dead
-    rewards/{reward}/zero_std_frac         share of a reward's groups in which it is constant
+    advantage/dead_group_frac              share of comparable groups with every usable channel dead
     rvpo/k                                 risk coefficient of the step; RVPO, finite k
+
+and of each reward, or in reports of each aspect of the rewards:
+
+    advantage/weight/{reward}              mean of dA/dZ_j, scaled to sum to 1 over each row; of
+                                           an aspect of several columns, their sum
+    advantage/bottleneck/{reward}          share of rows whose lowest z is this reward's, ties
+                                           counting in equal parts
+    rewards/{reward}/zero_std_frac         share of a reward's groups in which it is constant
 
 A number that is undefined, such as the mean of no rows, is left out.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rvpo.advantage.aggregate import Aggregate, lowest
 from rvpo.advantage.group import GroupScores, in_dead_group
 from rvpo.lazy import torch
-from rvpo.types import Rewards
+from rvpo.types import Advantages, Channels, Rewards
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,33 +46,113 @@ NEGLIGIBLE = 1e-6
 """An advantage smaller than this counts as zero: whitening leaves rounding, not exact zeros."""
 
 
-def diagnose(
+def diagnosed(
     rewards: Rewards,
     scores: GroupScores,
+    usable: Tensor,
     trained: Tensor,
     aggregate: Aggregate,
     advantages: Tensor,
-) -> dict[str, float]:
-    """All diagnostics of a step.
+) -> Advantages:
+    """The advantages of a step, with all diagnostics.
 
     Args:
         rewards: the matrix of the step.
         scores: its group statistics.
+        usable: [N, M] bool.
         trained: [N] bool, R of them true.
         aggregate: [R], one value for each trained row.
         advantages: [R], final.
     """
-    used = scores.present & rewards.used
-    metrics = {**_step(rewards, scores, used), **aggregate.of_step}
+    values = torch.zeros_like(rewards.values[:, 0])
+    values[trained] = advantages.to(values)
+    channels = _channels(scores, usable, trained, aggregate)
+    return Advantages(
+        values=values,
+        trained=trained,
+        z=scores.z.to(rewards.values),
+        metrics={
+            **_of_step(scores, usable, trained, aggregate, advantages, rewards.group_size),
+            **_by_aspect(rewards, channels, trained, rewards.columns),
+        },
+        channels=channels,
+    )
+
+
+def metrics_by_aspect(
+    rewards: Rewards, advantages: Advantages, aspects: Mapping[str, Tensor]
+) -> dict[str, float]:
+    """The metrics of the advantages, with those of aspects in place of those of columns.
+
+    Args:
+        rewards: the matrix of the step.
+        advantages: those of these rewards; an estimator that tells nothing of its channels has no
+            diagnostics of aspects.
+        aspects: [N, M] bool masks by name.
+    """
+    channels, trained = advantages.channels, advantages.trained
+    if channels is None:
+        return dict(advantages.metrics)
+    of_columns = _by_aspect(rewards, channels, trained, rewards.columns)
+    rest = {name: x for name, x in advantages.metrics.items() if name not in of_columns}
+    return rest | _by_aspect(rewards, channels, trained, aspects)
+
+
+def _by_aspect(
+    rewards: Rewards, channels: Channels, trained: Tensor, aspects: Mapping[str, Tensor]
+) -> dict[str, float]:
+    metrics, size = {}, rewards.group_size
+    # A sum that reads a missing score as 0 also trains rows whose every score is alone in its
+    # channel: these have no lowest z.
+    told = channels.bottleneck.any(dim=1)
+    for name, mask in aspects.items():
+        groups = int((channels.comparable & mask)[::size].sum())
+        if groups:
+            constant = int((channels.constant & mask)[::size].sum())
+            metrics[f"rewards/{name}/zero_std_frac"] = constant / groups
+        if not trained.any() or not (mask & (rewards.weights > 0)).any():
+            continue
+        weight = channels.weight.where(mask, 0.0)[trained].sum(dim=1).mean()
+        metrics[f"advantage/weight/{name}"] = weight.item()
+        if told.any():
+            bottleneck = channels.bottleneck.where(mask, 0.0)[told].sum(dim=1).mean()
+            metrics[f"advantage/bottleneck/{name}"] = bottleneck.item()
+    return metrics
+
+
+def _of_step(
+    scores: GroupScores,
+    usable: Tensor,
+    trained: Tensor,
+    aggregate: Aggregate,
+    advantages: Tensor,
+    group_size: int,
+) -> dict[str, float]:
+    metrics = {**_dead_groups(scores, usable, group_size), **aggregate.of_step}
     if trained.numel():
         metrics["advantage/untrained_frac"] = 1 - trained.double().mean().item()
     if not trained.any():
         return metrics
     metrics |= _moments("advantage", advantages)
     metrics |= _moments("advantage_raw", aggregate.values)
-    metrics |= _channels(rewards, trained, scores.z[trained], used[trained], aggregate.contribution)
+    metrics |= _entropy(aggregate.contribution)
     metrics["advantage/variance_penalty"] = aggregate.penalty.mean().item()
     return metrics | {name: rows.mean().item() for name, rows in aggregate.per_row.items()}
+
+
+def _channels(
+    scores: GroupScores, usable: Tensor, trained: Tensor, aggregate: Aggregate
+) -> Channels:
+    weight, bottleneck = torch.zeros_like(scores.z), torch.zeros_like(scores.z)
+    weight[trained] = aggregate.contribution
+    told = trained & usable.any(dim=1)
+    bottleneck[told] = lowest(scores.z[told], usable[told])[1]
+    return Channels(
+        comparable=scores.comparable,
+        constant=scores.constant,
+        weight=weight,
+        bottleneck=bottleneck,
+    )
 
 
 def _moments(prefix: str, values: Tensor) -> dict[str, float]:
@@ -84,41 +168,18 @@ def _moments(prefix: str, values: Tensor) -> dict[str, float]:
     return metrics
 
 
-def _channels(
-    rewards: Rewards, trained: Tensor, z: Tensor, used: Tensor, contribution: Tensor
-) -> dict[str, float]:
-    """Metrics of each aspect; z, used and contribution are [R, M], of the trained rows."""
-    # GRPO with missing="sum" also trains on rows whose every score is alone in its channel.
-    rows = used.any(dim=1)
-    bottlenecks = lowest(z[rows], used[rows])[1]
-    metrics = {}
-    for name, mask in rewards.aspects.items():
-        if not bool((mask & (rewards.weights > 0)).any()):
-            continue
-        own = mask[trained]
-        weight = contribution.where(own, 0.0).sum(dim=1).mean()
-        metrics[f"advantage/weight/{name}"] = weight.item()
-        if rows.any():
-            share = bottlenecks.where(own[rows], 0.0).sum(dim=1).mean()
-            metrics[f"advantage/bottleneck/{name}"] = share.item()
+def _entropy(contribution: Tensor) -> dict[str, float]:
+    """Entropy of the [R, M] weights, in nats, mean over the rows without a negative one."""
     proper = contribution[(contribution >= 0).all(dim=1)]
-    if proper.numel():
-        entropy = -torch.special.xlogy(proper, proper).sum(dim=1)
-        metrics["advantage/weight_entropy"] = entropy.mean().item()
-    return metrics
+    if not proper.numel():
+        return {}
+    entropy = -torch.special.xlogy(proper, proper).sum(dim=1)
+    return {"advantage/weight_entropy": entropy.mean().item()}
 
 
-def _step(rewards: Rewards, scores: GroupScores, used: Tensor) -> dict[str, float]:
-    size = rewards.group_size
-    metrics = {}
-    compared, dead = scores.compared[::size], scores.dead[::size]  # [P, M]
-    for name, mask in rewards.aspects.items():
-        groups = int((compared & mask[::size]).sum())
-        if groups:
-            constant = int((dead & mask[::size]).sum())
-            metrics[f"rewards/{name}/zero_std_frac"] = constant / groups
-    comparable = used.any(dim=1).reshape(-1, size).any(dim=1)  # [P]
-    if comparable.any():
-        dead_groups = in_dead_group(scores, used, size)[::size][comparable]
-        metrics["advantage/dead_group_frac"] = dead_groups.double().mean().item()
-    return metrics
+def _dead_groups(scores: GroupScores, usable: Tensor, group_size: int) -> dict[str, float]:
+    comparable = usable.any(dim=1).reshape(-1, group_size).any(dim=1)  # [P]
+    if not comparable.any():
+        return {}
+    dead = in_dead_group(scores, usable, group_size)[::group_size][comparable]
+    return {"advantage/dead_group_frac": dead.double().mean().item()}

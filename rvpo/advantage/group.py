@@ -1,4 +1,19 @@
-"""Statistics of scores within their groups, and of advantages over the batch."""
+"""Statistics of scores within their groups, and of advantages over the batch.
+
+Masks of a step's scores, each called by one word in every module of this package:
+
+    valid       [N, M]  the row has the score (`Rewards.valid`)
+    weighted    [N, M]  valid, and of weight above 0 (`Rewards.weighted`)
+    comparable  [N, M]  at least two of the row's siblings, itself included, have this score
+    constant    [N, M]  comparable, and all scores of the group are exactly equal
+    usable      [N, M]  weighted and comparable: it tells how the row does among its siblings
+    counted     [N, M]  the row's aggregate runs over this channel; `missing` and `dead_channels`
+                        decide
+    trained     [N]     the row takes part in whitening and in the loss
+
+A channel that is constant in a group, and a group in which all usable channels are, is called dead
+in settings and metrics.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +34,11 @@ _ROUNDING = 1e-12
 class GroupScores:
     """Scores compared with those of their siblings, channel by channel, in float64."""
 
-    compared: Tensor  # [N, M] bool, at least two siblings of the row have this score
-    present: Tensor  # [N, M] bool, compared, and the row has the score itself
-    dead: Tensor  # [N, M] bool, compared, and all scores of the group are exactly equal
+    comparable: Tensor  # [N, M] bool
+    constant: Tensor  # [N, M] bool
     mean: Tensor  # [N, M] of the group's scores, 0 where there is none
-    std: Tensor  # [N, M] unbiased, 0 where dead or not compared
-    centred: Tensor  # [N, M] score - mean, 0 where not present or dead
+    std: Tensor  # [N, M] unbiased, 0 where constant or not comparable
+    centred: Tensor  # [N, M] score - mean, 0 where not valid, constant or not comparable
     z: Tensor  # [N, M] centred / (std + eps)
 
 
@@ -38,33 +52,31 @@ def standardise(values: Tensor, valid: Tensor, group_size: int, eps: float) -> G
 
     Args:
         values: [N, M] scores, siblings adjacent.
-        valid: [N, M] bool; the others do not exist.
+        valid: [N, M] bool; other scores do not exist.
         group_size: G.
         eps: added to the standard deviation.
     """
     grouped = (values.shape[0] // group_size, group_size, values.shape[1])  # P, G, M
     scores = values.double().reshape(grouped)
-    exists = valid.reshape(grouped)
-    count = exists.sum(dim=1, keepdim=True)
-    mean = scores.where(exists, 0.0).sum(dim=1, keepdim=True) / count.clamp(min=1)
-    deviation = (scores - mean).where(exists, 0.0)
+    valid = valid.reshape(grouped)
+    count = valid.sum(dim=1, keepdim=True)
+    mean = scores.where(valid, 0.0).sum(dim=1, keepdim=True) / count.clamp(min=1)
+    deviation = (scores - mean).where(valid, 0.0)
     variance = deviation.square().sum(dim=1, keepdim=True) / (count - 1).clamp(min=1)
 
-    compared = count >= 2
-    lowest = scores.where(exists, torch.inf).amin(dim=1, keepdim=True)
-    highest = scores.where(exists, -torch.inf).amax(dim=1, keepdim=True)
-    dead = compared & (lowest == highest)
-    live = compared & ~dead
-    std = variance.sqrt().where(live, 0.0)
-    centred = deviation.where(live, 0.0)
+    comparable = count >= 2
+    lowest = scores.where(valid, torch.inf).amin(dim=1, keepdim=True)
+    highest = scores.where(valid, -torch.inf).amax(dim=1, keepdim=True)
+    constant = comparable & (lowest == highest)
+    std = variance.sqrt().where(comparable & ~constant, 0.0)
+    centred = deviation.where(comparable & ~constant, 0.0)
 
     def rows(statistic: Tensor) -> Tensor:
         return statistic.expand(grouped).reshape(values.shape)
 
     return GroupScores(
-        compared=rows(compared),
-        present=rows(compared) & valid,
-        dead=rows(dead),
+        comparable=rows(comparable),
+        constant=rows(constant),
         mean=rows(mean),
         std=rows(std),
         centred=rows(centred),
@@ -72,10 +84,10 @@ def standardise(values: Tensor, valid: Tensor, group_size: int, eps: float) -> G
     )
 
 
-def in_dead_group(scores: GroupScores, used: Tensor, group_size: int) -> Tensor:
-    """[N] bool: no used channel of the row's group tells its samples apart."""
-    alive = (used & ~scores.dead).any(dim=1).reshape(-1, group_size)
-    return ~alive.any(dim=1).repeat_interleave(group_size)
+def in_dead_group(scores: GroupScores, usable: Tensor, group_size: int) -> Tensor:
+    """[N] bool: no usable channel of the row's group tells its samples apart."""
+    telling = (usable & ~scores.constant).any(dim=1).reshape(-1, group_size)
+    return ~telling.any(dim=1).repeat_interleave(group_size)
 
 
 def recentre(values: Tensor, group: Tensor) -> Tensor:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rvpo.advantage.aggregate import Aggregate, shares
 from rvpo.advantage.check import check_choices, check_eps
-from rvpo.advantage.diagnostics import diagnose
+from rvpo.advantage.diagnostics import diagnosed
 from rvpo.advantage.group import GroupScores, standardise
+from rvpo.advantage.missing import Missing, read
 from rvpo.lazy import torch
 from rvpo.types import Advantages, Rewards
 
@@ -42,10 +43,12 @@ class GRPO:
     """Divisor: the standard deviation of r in the group, or over all trained samples of the step,
     both unbiased and with `eps`; or nothing, which is the advantage of Dr. GRPO. TRL's
     `scale_rewards`."""
-    missing: Literal["neutral", "sum"] = "neutral"
-    """A missing score counts as its reward's group mean, so that it moves nothing; or, as in TRL,
-    the sum runs over the scores there are, which reads a missing one as 0. The same when no score
-    is missing. A sample whose every score has weight 0 is left out; TRL counts it as 0."""
+    missing: Missing = "group_mean"
+    """A score that a row lacks and a sibling has. group_mean: it counts as its reward's group mean,
+    so that it moves nothing. zero: it counts as 0, as in TRL, where the sum runs over the scores
+    there are. drop: the same, but a score that no sibling has is left out of the sum too.
+    skip_sample: the row is not trained on. All are the same when no score is missing. A sample
+    whose every score has weight 0 is left out; TRL counts it as 0."""
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -58,31 +61,23 @@ class GRPO:
             rewards: all samples of the step, over all ranks.
             progress: not used.
         """
-        scores = standardise(rewards.values, rewards.valid, rewards.group_size, self.eps)
-        counted = self._counted(rewards, scores)
-        total = standardise(
-            self._totals(rewards, scores)[:, None],
-            counted.any(dim=1)[:, None],
-            rewards.group_size,
-            self.eps,
-        )
-        trained = total.present[:, 0]
+        reading = read(rewards, self.missing, self.eps)
+        weights = rewards.weights.double()
+        r = (weights * reading.values.where(reading.counted, 0.0)).sum(dim=1)
+        total = standardise(r[:, None], reading.trained[:, None], rewards.group_size, self.eps)
+        trained = reading.trained & total.comparable[:, 0]
         advantages = self._scaled(total, trained)
 
-        spread = rewards.weights.double() * (scores.std + self.eps)
+        # Diagnostics are of the scores there are: what stands for a missing one has no spread.
+        scores = standardise(rewards.values, rewards.valid, rewards.group_size, self.eps)
+        spread = (weights * (scores.std + self.eps)).where(rewards.weighted & reading.counted, 0.0)
         aggregate = Aggregate(
             values=advantages,
-            contribution=shares(spread.where(counted, 0.0)[trained]),
+            contribution=shares(spread[trained]),
             penalty=torch.zeros_like(advantages),
         )
-        values = torch.zeros_like(rewards.values[:, 0])
-        values[trained] = advantages.to(values)
-        return Advantages(
-            values=values,
-            trained=trained,
-            z=scores.z.to(rewards.values),
-            metrics=diagnose(rewards, scores, trained, aggregate, advantages),
-        )
+        usable = scores.comparable & rewards.weighted
+        return diagnosed(rewards, scores, usable, trained, aggregate, advantages)
 
     def _scaled(self, total: GroupScores, trained: Tensor) -> Tensor:
         """[R] aggregate of the trained rows; `total` has one channel, r."""
@@ -95,14 +90,3 @@ class GRPO:
         r = centred + total.mean[trained, 0]
         spread = r.std() if len(r) > 1 else torch.zeros_like(r.sum())
         return centred / (spread + self.eps)
-
-    def _counted(self, rewards: Rewards, scores: GroupScores) -> Tensor:
-        """[N, M] bool: the scores that make a row worth comparing."""
-        return rewards.used if self.missing == "sum" else rewards.used & scores.present
-
-    def _totals(self, rewards: Rewards, scores: GroupScores) -> Tensor:
-        """[N], float64."""
-        values = rewards.values.double()
-        if self.missing == "neutral":
-            values = values.where(scores.present, scores.mean.where(scores.compared, 0.0))
-        return (rewards.weights.double() * values).sum(dim=1)

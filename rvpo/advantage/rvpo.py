@@ -17,9 +17,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from rvpo.advantage.aggregate import Aggregate, lowest, mean_and_variance, shares
+from rvpo.advantage.check import check_risk
 from rvpo.advantage.zscore import ZScoreEstimator
 from rvpo.lazy import torch
-from rvpo.schedule import Ramp
+from rvpo.schedule import Ramp, value_at
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,34 +43,37 @@ class RVPO(ZScoreEstimator):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        ends = (self.k.start, self.k.end) if isinstance(self.k, Ramp) else (self.k,)
-        for k in ends:
-            if not k >= 0:
-                raise ValueError(f"k must be at least 0, got {k}")
-
-    def k_at(self, progress: float) -> float:
-        """The risk coefficient when that share of training is done."""
-        return self.k.at(progress) if isinstance(self.k, Ramp) else self.k
+        check_risk(self.k)
 
     def aggregate(self, z: Tensor, weights: Tensor, progress: float) -> Aggregate:
-        k = self.k_at(progress)
-        p = shares(weights)
-        values = soft_min(z, p, k)
-        mu, variance = mean_and_variance(z, p)
-        aggregate = Aggregate(
-            values=values, contribution=soft_min_weights(z, p, k), penalty=mu - values
-        )
-        if math.isinf(k):  # no Taylor series, and infinity is no number to log
-            return aggregate
-        residual = (values - (mu - k / 2 * variance)).abs()
-        return replace(
-            aggregate,
-            per_row={
-                "advantage/taylor_residual": residual,
-                "advantage/taylor_bound": taylor_bound(z, p, k),
-            },
-            of_step={"rvpo/k": float(k)},
-        )
+        return aggregate_soft_min(z, weights, value_at(self.k, progress))
+
+
+def aggregate_soft_min(z: Tensor, weights: Tensor, k: float) -> Aggregate:
+    """The soft minimum of each row, with its distance from mean and variance where k is finite.
+
+    Args:
+        z: [R, M] values to aggregate.
+        weights: [R, M], 0 where a channel takes no part; each row has one above 0.
+        k: 0 or more.
+    """
+    p = shares(weights)
+    values = soft_min(z, p, k)
+    mu, variance = mean_and_variance(z, p)
+    aggregate = Aggregate(
+        values=values, contribution=soft_min_weights(z, p, k), penalty=mu - values
+    )
+    if math.isinf(k):  # no Taylor series, and infinity is no number to log
+        return aggregate
+    residual = (values - (mu - k / 2 * variance)).abs()
+    return replace(
+        aggregate,
+        per_row={
+            "advantage/taylor_residual": residual,
+            "advantage/taylor_bound": taylor_bound(z, p, k),
+        },
+        of_step={"rvpo/k": float(k)},
+    )
 
 
 def soft_min(z: Tensor, p: Tensor, k: float) -> Tensor:

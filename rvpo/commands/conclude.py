@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-from pathlib import Path
-
 from rich.console import Console
 
 from rvpo.commands.context import RunContext
@@ -32,12 +29,3 @@ def conclude(run: RunContext, inputs: Inputs, held_out: HeldOut, console: Consol
         write_json(folder.held_out, comparisons_json(comparisons))
         console.print(render_table(comparisons))
     console.print(f"curves  {folder.curves}\nmetrics {folder.metrics}")
-
-
-def farewell(output: Path) -> str:
-    """Tell who stopped a run how to go on with it."""
-    config = output / "config.yaml"
-    if not config.exists():
-        return "stopped before the first step; nothing was written"
-    again = shlex.join(["rvpo", "train", "--config", str(config), "--resume"])
-    return f"stopped; go on with: {again}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from rvpo.commands.context import RunContext
 from rvpo.commands.inputs import Inputs
-from rvpo.errors import RewardError, RvpoError
 from rvpo.trainer.rehearsal import (
     rehearse_judge,
     rehearse_rewards,
@@ -17,17 +16,12 @@ def rehearse(run: RunContext, inputs: Inputs) -> None:
     """Try trackers, saving, rewards and the judge once, on the main rank; all ranks fail alike.
 
     Raises:
-        RvpoError: of whichever fails first.
+        RvpoError: of whichever fails first; a RankError on the other ranks.
     """
     run.display.phase("rehearsing rewards and saving")
-    failed: RvpoError | None = None
-    if run.ranks.is_main:
-        try:
+    with run.ranks.together():
+        if run.ranks.is_main:
             _rehearse(run, inputs)
-        except RvpoError as error:
-            failed = error
-    if any(run.ranks.gather_objects(failed is not None)):
-        raise failed or RewardError("the rehearsal failed on the main rank, which says why")
 
 
 def _rehearse(run: RunContext, inputs: Inputs) -> None:

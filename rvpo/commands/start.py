@@ -7,16 +7,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rvpo.runtime.launch import end_with_launcher, launch
+from rvpo.commands.farewell import farewell_before_ranks
+from rvpo.runtime.environment import LIFELINE, is_rank
+from rvpo.runtime.launch import launch
 from rvpo.runtime.logging import quiet_libraries
+from rvpo.runtime.process import end_with_parent
 
 
-def train(file: Path, settings: Sequence[str], resume: bool) -> int:
+def train(file: Path, settings: Sequence[str], resume: bool, if_any: bool = False) -> int:
     """Train what a file describes.
 
     Args:
         settings: those that replace what the file says, as `section.key=value`.
         resume: go on from the newest checkpoint of the run folder.
+        if_any: the same where there is a run, else begin one.
 
     Returns:
         The exit status.
@@ -24,25 +28,27 @@ def train(file: Path, settings: Sequence[str], resume: bool) -> int:
     Raises:
         RvpoError: see `rvpo.commands.train.run`.
     """
-    end_with_launcher()
-    quiet_libraries()
-    from rvpo.config.run import load_config
+    _begin()
+    with farewell_before_ranks():
+        from rvpo.config.run import load_config
+        from rvpo.report.run_folder import RunFolder
 
-    config = load_config(file, settings)
-    if resume:
-        from rvpo.trainer.resume import at_home
+        config = load_config(file, settings)
+        if resume or if_any:
+            from rvpo.trainer.resume import at_home
 
-        config = at_home(config, file, list(settings))
+            config = at_home(config, file, list(settings))
+            resume = resume or RunFolder(config.output).config.exists()
     processes = config.distributed.processes
     # An engine's process must not hear the terminal's Ctrl-C, nor outlive a killed trainer.
     apart = processes > 1 or config.rollout.staleness > 0
-    if apart and not _is_rank():
+    if apart and not is_rank():
         # "--" keeps a setting that starts with a dash from being read as an option.
         again = ["train", "--config", str(file), *(["--resume"] if resume else []), "--", *settings]
         return launch(again, processes)
 
-    from rvpo.commands.train import run
-
+    with farewell_before_ranks(config.output if resume else None):
+        from rvpo.commands.train import run
     run(config, resume)
     return 0
 
@@ -66,12 +72,11 @@ def evaluate(
     Raises:
         RvpoError: see `rvpo.commands.evaluate.evaluate`.
     """
-    end_with_launcher()
-    quiet_libraries()
+    _begin()
     from rvpo.config.evaluation import load_evaluation
 
     found = load_evaluation(file, list(benchmarks), next(iter(models), None), list(settings))
-    if found.distributed.processes > 1 and not _is_rank():
+    if found.distributed.processes > 1 and not is_rank():
         return launch(sys.argv[1:], found.distributed.processes)
 
     from rvpo.commands.evaluate import evaluate as run
@@ -80,5 +85,7 @@ def evaluate(
     return 0
 
 
-def _is_rank() -> bool:
-    return "RANK" in os.environ
+def _begin() -> None:
+    if LIFELINE in os.environ:
+        end_with_parent()
+    quiet_libraries()

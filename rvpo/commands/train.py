@@ -9,8 +9,9 @@ from datetime import datetime
 from rich.console import Console
 
 from rvpo.commands.assemble import benchmarks_of, held_out_of, keeper_of, report_of, stream_of
-from rvpo.commands.conclude import conclude, farewell
+from rvpo.commands.conclude import conclude
 from rvpo.commands.context import RunContext
+from rvpo.commands.farewell import farewell
 from rvpo.commands.inputs import Inputs, read_inputs
 from rvpo.commands.rehearse import rehearse
 from rvpo.config.run import RunConfig, dump_config
@@ -20,6 +21,7 @@ from rvpo.report.provenance import provenance
 from rvpo.report.run_folder import RunFolder, write_text
 from rvpo.rollout.build import build_engine
 from rvpo.rollout.engine import RolloutEngine
+from rvpo.runtime.agree import check_folder, check_same, check_share, digest
 from rvpo.runtime.console import PlainConsole
 from rvpo.runtime.interrupt import Interrupt
 from rvpo.runtime.ranks import Ranks
@@ -49,6 +51,8 @@ def run(config: RunConfig, resume: bool) -> None:
     try:
         with ranks.patience(patience):
             display.phase("reading model, prompts and rewards")
+            check_share(config.rollout.prompts_per_step, ranks)
+            check_folder(config.output, ranks)
             folder, starts = open_run(config) if resume else (_free_folder(config), None)
             context = RunContext(config=config, folder=folder, ranks=ranks, display=display)
             _run(context, starts, console)
@@ -68,11 +72,13 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         starts: those of the run that goes on, as far as they are known; None for a new run.
     """
     config, folder, ranks, display = run.config, run.folder, run.ranks, run.display
-    now = ranks.gather_objects(datetime.now())[0]
+    now = ranks.first(datetime.now())
     with ExitStack() as stack:
         date = starts[0].date if starts else now
-        inputs = read_inputs(config, date, display, ranks.is_main)
+        with ranks.together():
+            inputs = read_inputs(config, date, display, ranks.is_main)
         stack.callback(inputs.close)
+        check_same({"settings": digest(dump_config(config)), **inputs.digests}, ranks)
         if starts is not None:
             check_inputs(folder.path, starts, inputs.digests, display.say)
         rehearse(run, inputs)

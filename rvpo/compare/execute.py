@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import Final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from rvpo.compare.comparison import Comparison, Run
 from rvpo.errors import CheckpointError
-from rvpo.runtime.launch import LAUNCHER
-from rvpo.runtime.subprocess import python_module
+from rvpo.runtime.environment import LIFELINE, child_environment
+from rvpo.runtime.process import FOREVER_S, Child, Log, end_all, python_module
 
 POLL_S = 0.5
 
+_USER_ERROR: Final = 2
 
-@dataclass
+
+@dataclass(frozen=True)
 class _Job:
     run: Run
-    process: subprocess.Popen[bytes]
-    log: Path
+    child: Child
+    log: Log
+    path: Path
     place: int
-    output: IO[bytes] = field(repr=False)
 
 
 def train_missing(comparison: Comparison, jobs: int, console: Console) -> None:
@@ -51,10 +51,9 @@ def train_missing(comparison: Comparison, jobs: int, console: Console) -> None:
                 while waiting and failed is None and len(running) < jobs:
                     running.append(_start(waiting.pop(0), jobs, {job.place for job in running}))
                 time.sleep(POLL_S)
-                for job in [job for job in running if job.process.poll() is not None]:
+                for job in [job for job in running if job.child.status() is not None]:
                     running.remove(job)
-                    job.output.close()
-                    if job.process.returncode:
+                    if job.child.status():
                         failed = failed or job
                     else:
                         progress.console.print(f"done   {job.run.folder.path}")
@@ -62,7 +61,7 @@ def train_missing(comparison: Comparison, jobs: int, console: Console) -> None:
                 done = sum(min(run.steps_done, run.config.steps) for run in comparison.runs)
                 progress.update(bar, completed=done, description=names or "finishing")
         finally:
-            _stop(running)
+            end_all([job.child for job in running], FOREVER_S)
     if failed is not None:
         raise CheckpointError(_told(failed))
 
@@ -78,21 +77,15 @@ def _start(run: Run, jobs: int, taken: set[int]) -> _Job:
     place = next(n for n in range(jobs) if n not in taken)
     command = [*python_module("rvpo"), "train", "--config", str(run.file)]
     command += [*(["--resume"] if run.is_begun else []), "--", *run.settings]
-    log = run.folder.path.with_suffix(".log")
-    log.parent.mkdir(parents=True, exist_ok=True)
-    output = log.open("wb")
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        env={**os.environ, **_share(run, jobs, place), LAUNCHER: str(os.getpid())},
-        process_group=0,  # the terminal's Ctrl-C reaches this process alone
-    )
-    return _Job(run, process, log, place, output)
+    path = run.folder.path.with_suffix(".log")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    log = Log(path.open("w+b"))
+    environment = child_environment() | _share(run, jobs, place) | {LIFELINE: "stdin"}
+    child = Child(command, log, stdout=log.file, environment=environment)
+    return _Job(run, child, log, path, place)
 
 
-def _share(run: Run, jobs: int, place: int) -> Mapping[str, str]:
+def _share(run: Run, jobs: int, place: int) -> dict[str, str]:
     """The part of the machine that a run gets."""
     import torch
 
@@ -105,19 +98,14 @@ def _share(run: Run, jobs: int, place: int) -> Mapping[str, str]:
     return {"OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // (jobs * processes)))}
 
 
-def _stop(running: Sequence[_Job]) -> None:
-    for job in running:
-        job.process.terminate()
-    for job in running:
-        job.process.wait()
-        job.output.close()
-
-
 def _told(job: _Job) -> str:
-    lines = job.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    last = lines[-1].removeprefix("rvpo: ") if lines else "it said nothing"
+    lines = job.log.lines()
+    if job.child.status() == _USER_ERROR and lines:
+        last = lines[-1].removeprefix("rvpo: ")
+    else:
+        last = job.child.last_words()
     return (
-        f"{job.run.arm.name}, seed {job.run.seed}: {last} (all it said: {job.log}); mend that, "
+        f"{job.run.arm.name}, seed {job.run.seed}: {last} (all it said: {job.path}); mend that, "
         "then give the same command again, which does what is missing"
     )
 

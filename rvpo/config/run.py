@@ -26,6 +26,7 @@ from rvpo.config.judge import JudgeConfig
 from rvpo.config.rewards import RewardConfig, RewardName, RubricRewardConfig
 from rvpo.config.secret import without_secrets
 from rvpo.config.sentences import nearest, sentences
+from rvpo.config.spellings import estimator
 from rvpo.config.update import UpdateConfig
 from rvpo.errors import ConfigError
 from rvpo.fields import (
@@ -172,15 +173,6 @@ def _vllm_if_unnamed(value: Any) -> Any:
     return {"name": "vllm", **value} if isinstance(value, dict) else value
 
 
-def _estimator(value: Any) -> Any:
-    """An estimator by its name alone, and GRPO's `scale_by_std: false` for `scale: none`."""
-    value = _named(value)
-    if not isinstance(value, dict) or not isinstance(value.get("scale_by_std"), bool):
-        return value
-    value = dict(value)
-    return {"scale": "group" if value.pop("scale_by_std") else "none", **value}
-
-
 def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
@@ -276,7 +268,7 @@ class RunConfig(Section):
     """Rewards, at least one, by the names that appear in every report."""
     judge: JudgeConfig | None = None
     """Judge that answers the rubrics; required where a reward has one."""
-    advantage: Annotated[Estimator, Field(discriminator="name"), BeforeValidator(_estimator)]
+    advantage: Annotated[Estimator, Field(discriminator="name"), BeforeValidator(estimator)]
     """An estimator and its settings; its name alone if they are to be as they come."""
     update: UpdateConfig = UpdateConfig()
     evaluate: EvaluateConfig = EvaluateConfig()

@@ -121,8 +121,9 @@ def _unknown(spot: _Spot, root: type[BaseModel]) -> str:
     owners = [_tag(other) for other in spot.others if name in _fields(other)]
     if owners:
         mine, table = _tag(spot.section), _dotted(spot.path[:-1])
+        have = "has" if len(owners) == 1 else "have"
         return (
-            f"'{mine}' has no such setting ({', '.join(owners)} has); allowed here: "
+            f"'{mine}' has no such setting ({', '.join(owners)} {have}); allowed here: "
             f"{', '.join(allowed)}. To replace the whole table write {table}={{name: {mine}}}"
         )
     guess = nearest(name, allowed) or next(_homes(root, name), None)

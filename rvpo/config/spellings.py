@@ -1,13 +1,29 @@
-"""Shorter spellings of an update's settings: `loss: gspo` with `epsilon` beside it, and
-`correction: token_mask` with `correction_cap`. They become the sections that they stand for."""
+"""Other spellings of settings, which become what they stand for.
+
+Of an update: `loss: gspo` with `epsilon` beside it, and `correction: token_mask` with
+`correction_cap`. Of an estimator: its name alone, `scale_by_std`, `require_all`, `standardise`, and
+GRPO's words `neutral` and `sum` for missing scores.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 _USUAL_EPSILON = 0.2
 _LEVELS = ("token", "sequence")
+_SWITCH = TypeAdapter(bool)
+_MISSING = {"neutral": "group_mean", "sum": "zero"}
+_WITHOUT_Z_SCORES = {
+    "rvpo": "is {name: raw_rvpo}",
+    "gdpo": "adds scores up as GRPO does; write {name: grpo}, or {name: raw_rvpo, k: 0} to whiten "
+    "the sum over the batch too",
+    "hard_min": "is the minimum of the scores; write {name: raw_rvpo, k: .inf}",
+    "mean_variance": "expands the soft minimum of the scores; write {name: raw_rvpo, k: ...}, with "
+    "twice its beta for k",
+}
 
 
 def named(value: Any, name: str) -> Any:
@@ -59,3 +75,47 @@ def _correction(correction: Any, bounds: dict[str, Any]) -> Any:
         if bound is not None
     }
     return given | dict(section)
+
+
+def estimator(value: Any) -> Any:
+    """The section of an estimator.
+
+    Raises:
+        ValueError: a spelling has no section to stand for; says what to write instead.
+    """
+    if isinstance(value, str):
+        return {"name": value}
+    if not isinstance(value, Mapping):
+        return value
+    found = dict(value)
+    name = found.get("name")
+    if name == "grpo" and (by_deviation := _flag(found, "scale_by_std")) is not None:
+        found.setdefault("scale", "group" if by_deviation else "none")
+    if isinstance(found.get("missing"), str):
+        found["missing"] = _MISSING.get(found["missing"], found["missing"])
+    if _flag(found, "require_all") and found.setdefault("missing", "skip_sample") != "skip_sample":
+        raise ValueError(
+            f"require_all: true means missing: skip_sample, and missing: {found['missing']} is "
+            "given too; leave require_all out"
+        )
+    words = _WITHOUT_Z_SCORES.get(name) if isinstance(name, str) else None
+    if words and _flag(found, "standardise") is False:
+        if name != "rvpo":
+            raise ValueError(f"{name} with standardise: false {words}")
+        found["name"] = "raw_rvpo"
+    return found
+
+
+def _flag(settings: dict[str, Any], name: str) -> bool | None:
+    """A switch, taken out of the settings; None where it is not there.
+
+    Raises:
+        ValueError: it is neither on nor off.
+    """
+    if name not in settings:
+        return None
+    value = settings.pop(name)
+    try:
+        return _SWITCH.validate_python(value)
+    except ValidationError:
+        raise ValueError(f"{name} must be true or false, got {value!r}") from None

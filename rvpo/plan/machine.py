@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import netrc
 import os
 import platform
 import shutil
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from rvpo.errors import ConfigError
 from rvpo.model_files import INSTALL_DEMO
 from rvpo.report.provenance import installed_version
 from rvpo.runtime.terminal import printable
@@ -66,7 +66,7 @@ class Machine:
     compiler: str | None  # path of a C++ compiler
     disk: float  # free in the current folder
     memory: float | None  # available; None where the system does not say
-    wandb: Literal["key", "no key", "offline", "disabled"]
+    wandb: str  # see `rvpo.report.trackers.wandb.upload`
     build_locks: tuple[str, ...] = ()  # of extensions that something has been building for long
 
 
@@ -98,7 +98,7 @@ def examine() -> Machine:
         compiler=next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None),
         disk=shutil.disk_usage(Path.cwd()).free / _GIB,
         memory=_available_memory(),
-        wandb=_wandb(os.environ),
+        wandb=_wandb(),
         build_locks=_build_locks(os.environ),
     )
 
@@ -272,12 +272,14 @@ def _memory(machine: Machine) -> Finding:
 
 def _reporting(machine: Machine) -> Finding:
     match machine.wandb:
-        case "key":
+        case "online":
             return Finding("wandb", "ok", "key found: runs are uploaded")
         case "no key":
             return Finding("wandb", "ok", "no key: runs are logged offline", "wandb login")
-        case mode:
-            return Finding("wandb", "ok", f"WANDB_MODE={mode}")
+        case "offline" | "disabled" as mode:
+            return Finding("wandb", "ok", f"{mode}: no run is uploaded")
+        case trouble:
+            return Finding("wandb", "note", trouble)
 
 
 def _torch_devices() -> tuple[tuple[str, ...], tuple[float, ...], bool, str | None]:
@@ -318,16 +320,10 @@ def _available_memory() -> float | None:
     return None
 
 
-def _wandb(environment: Mapping[str, str]) -> Literal["key", "no key", "offline", "disabled"]:
-    match environment.get("WANDB_MODE"):
-        case "offline":
-            return "offline"
-        case "disabled":
-            return "disabled"
-    if environment.get("WANDB_API_KEY"):
-        return "key"
+def _wandb() -> str:
+    from rvpo.report.trackers.wandb import upload
+
     try:
-        hosts = netrc.netrc().hosts
-    except (FileNotFoundError, netrc.NetrcParseError):
-        return "no key"
-    return "key" if "api.wandb.ai" in hosts else "no key"
+        return upload()
+    except ConfigError as error:
+        return str(error)

@@ -26,13 +26,13 @@ class ConstantRewards:
 
     def __call__(self, record: StepRecord) -> None:
         """See `Report`."""
-        rewards = record.rewards
+        rewards, aspects = record.scored.rewards, record.scored.aspects
         if self._watched is None:
-            self._watched = set(rewards.aspects)
+            self._watched = set(aspects)
         self._steps += 1
         shape = (-1, rewards.group_size, len(rewards.names))  # [P, G, M]
-        for name in sorted(self._watched & set(rewards.aspects)):
-            mask = (rewards.aspects[name] & rewards.valid).reshape(shape)
+        for name in sorted(self._watched & set(aspects)):
+            mask = (aspects[name] & rewards.valid).reshape(shape)
             values = rewards.values.reshape(shape)
             low = values.where(mask, float("inf")).amin(dim=1)
             high = values.where(mask, float("-inf")).amax(dim=1)

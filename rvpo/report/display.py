@@ -64,7 +64,7 @@ class Display:
         self._warning = _left_out(record)
         if "step" in self._timing:
             self._step_seconds.append(self._timing["step"])
-        for name in record.rewards.aspects:
+        for name in record.scored.aspects:
             history = self._means.setdefault(name, [])
             history.append(record.metrics.get(f"rewards/{name}/mean", math.nan))
         self._phase = None
@@ -166,7 +166,7 @@ def sparkline(history: Sequence[float], ascii_only: bool = False) -> str:
 def _left_out(record: StepRecord) -> str:
     """Count of the groups that the judge's budget refused; empty where it refused none."""
     skipped = int(record.metrics.get("judge/skipped_groups", 0))
-    groups = len(record.rewards.values) // record.rewards.group_size
+    groups = len(record.advantages.values) // record.rollout.group_size
     return f"{skipped} of {groups} groups left out: too many missing verdicts" if skipped else ""
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from rich.table import Table
 
 from rvpo.report.stored import Number, Stored, Text, checked, damaged, read_json
-from rvpo.types import Rewards
+from rvpo.types import RolloutScores
 
 RESAMPLES = 9_999
 CONFIDENCE = 0.95
@@ -52,35 +52,36 @@ class HeldOutScores:
     values: Floats  # [P, samples, columns] scores as they are, NaN where there is none
 
     @classmethod
-    def of(cls, rewards: Rewards, prompt_ids: Sequence[str]) -> HeldOutScores:
+    def of(cls, scored: RolloutScores, prompt_ids: Sequence[str]) -> HeldOutScores:
         """Average a reward matrix over the samples of each prompt.
 
         Args:
-            rewards: [N, M] scores of the held-out samples.
+            scored: [N, M] rewards of the held-out samples.
             prompt_ids: [P] the prompt of each group, in the order of the rows.
 
         Raises:
             ValueError: the rows are not one group for each prompt.
         """
+        rewards = scored.rewards
         groups = len(rewards.values) // rewards.group_size
         if groups != len(prompt_ids):
             raise ValueError(f"the rewards hold {groups} groups, for {len(prompt_ids)} prompts")
         values = rewards.values.double().numpy().reshape(groups, -1)
-        means = np.full((groups, len(rewards.aspects)), np.nan)
+        means = np.full((groups, len(scored.aspects)), np.nan)
         lost = np.zeros(tuple(rewards.values.shape), dtype=bool)
-        for row, column in rewards.failures:
+        for row, column in scored.failures:
             lost[row, column] = True
         failed = [
             float(lost[mask.numpy()].mean()) if mask.any() else 0.0
-            for mask in rewards.aspects.values()
+            for mask in scored.aspects.values()
         ]
-        for j, mask in enumerate(rewards.aspects.values()):
+        for j, mask in enumerate(scored.aspects.values()):
             present = (mask & rewards.valid).numpy().reshape(groups, -1)
             count = present.sum(axis=1)
             total = values.sum(axis=1, where=present)
             np.divide(total, count, out=means[:, j], where=count > 0)
         return cls(
-            reward_names=tuple(rewards.aspects),
+            reward_names=tuple(scored.aspects),
             prompt_ids=tuple(prompt_ids),
             means=means,
             failed=np.array(failed, dtype=np.float64),

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from rvpo.types import Advantages, Rewards, Rollout
+from rvpo.types import Advantages, Rollout, RolloutScores
 
 PHASES = ("generate", "score", "update", "sync")
 """The parts of a step that are timed, as `timing/{phase}` in seconds, in their order."""
@@ -24,10 +24,10 @@ class StepRecord:
     """Optimizer updates done, so the first record is step 1."""
     rollout: Rollout
     """This rank's samples."""
-    rewards: Rewards  # of all ranks' samples
+    scored: RolloutScores  # of all ranks' samples
     advantages: Advantages  # of all ranks' samples
     first_row: int
-    """The row of this rank's first sample in `rewards` and `advantages`."""
+    """The row of this rank's first sample in `scored` and `advantages`."""
     metrics: Mapping[str, float]
     """All numbers of the step by name, timing included."""
 
@@ -72,7 +72,8 @@ def sample_rows(record: StepRecord) -> Iterator[dict[str, Any]]:
     said, likewise: of a criterion with its polarity, class, axis and share of the reward's weight,
     of a mean over criteria with each of them.
     """
-    rewards, advantages, first = record.rewards, record.advantages, record.first_row
+    scored, advantages, first = record.scored, record.advantages, record.first_row
+    rewards = scored.rewards
     rows = slice(first, first + len(record.rollout.samples))
     valid = rewards.valid[rows].tolist()
     values, z = rewards.values[rows].tolist(), advantages.z[rows].tolist()
@@ -95,14 +96,14 @@ def sample_rows(record: StepRecord) -> Iterator[dict[str, Any]]:
             "policy_version": sample.policy_version,
             "scores": score,
             "failures": {
-                name: rewards.failures[first + i, j]
+                name: scored.failures[first + i, j]
                 for j, name in enumerate(rewards.names)
-                if (first + i, j) in rewards.failures
+                if (first + i, j) in scored.failures
             },
             "remarks": {
-                name: asdict(rewards.remarks[first + i, j])
+                name: asdict(scored.remarks[first + i, j])
                 for j, name in enumerate(rewards.names)
-                if (first + i, j) in rewards.remarks
+                if (first + i, j) in scored.remarks
             },
             "z": channel_z,
             "advantage": advantage[i],

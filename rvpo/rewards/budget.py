@@ -10,24 +10,24 @@ from rvpo.config.judge import BudgetConfig
 from rvpo.errors import RewardError
 from rvpo.rewards.advice import advice, cache_remedy
 from rvpo.rewards.judging import NOT_ASKED
-from rvpo.types import Rewards
+from rvpo.types import RolloutScores
 
 
 def keep_within(
     budget: BudgetConfig,
-    rewards: Rewards,
+    scored: RolloutScores,
     asked: Sequence[int],
     failed: Sequence[int],
     failures: Counter[str],
     details: Mapping[str, str],
-) -> Rewards:
-    """The rewards without the groups that lost too many verdicts.
+) -> RolloutScores:
+    """The scores without the groups that lost too many verdicts.
 
     Every score of such a group becomes a failed one, those of functions too, so that nothing is
     trained on its samples.
 
     Args:
-        rewards: those of all ranks.
+        scored: scores of all ranks.
         asked: [N] verdicts that training needs.
         failed: [N] those of them that it cannot use.
         failures: their reasons.
@@ -44,9 +44,9 @@ def keep_within(
             f"on them. {_remedy(failures, details)}, then continue with --resume"
         )
     if not any(asked):
-        return rewards
-    size = rewards.group_size
-    valid, why = rewards.valid.clone(), dict(rewards.failures)
+        return scored
+    size = scored.rewards.group_size
+    valid, why = scored.rewards.valid.clone(), dict(scored.failures)
     skipped = 0
     for start in range(0, len(valid), size):
         rows = range(start, start + size)
@@ -57,8 +57,9 @@ def keep_within(
         reason = f"the group was left out: {lost} of its {needed} verdicts are missing"
         why |= {(start + r, c): reason for r, c in valid[start : start + size].nonzero().tolist()}
         valid[start : start + size] = False
-    metrics = {**rewards.metrics, "judge/skipped_groups": float(skipped)}
-    return replace(rewards, valid=valid, failures=why, metrics=metrics)
+    rewards = replace(scored.rewards, valid=valid)
+    metrics = {**scored.metrics, "judge/skipped_groups": float(skipped)}
+    return replace(scored, rewards=rewards, failures=why, metrics=metrics)
 
 
 def _remedy(failures: Counter[str], details: Mapping[str, str]) -> str:

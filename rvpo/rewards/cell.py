@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rvpo.lazy import torch
-from rvpo.types import Failed, Remark, Rewards, Score
+from rvpo.types import Failed, Remark, Rewards, RolloutScores, Score
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,9 @@ class Column:
     cells: Sequence[Cell]  # [N]
 
 
-def assemble(columns: Sequence[Column], aspects: Sequence[str], group_size: int) -> Rewards:
+def assemble(
+    columns: Sequence[Column], aspects: Sequence[str], group_size: int, prompts: Sequence[str]
+) -> RolloutScores:
     """[N, M] rewards out of M columns.
 
     A score that does not apply or failed is not valid; one that failed has its reason in
@@ -43,6 +45,8 @@ def assemble(columns: Sequence[Column], aspects: Sequence[str], group_size: int)
 
     Args:
         aspects: every name that cells may count towards, whether or not one of these does.
+        group_size: G.
+        prompts: [P] the id of each group's prompt.
     """
     scores = [[cell.score for cell in column.cells] for column in columns]  # [M][N]
     shares = [[column.weight * cell.share for cell in column.cells] for column in columns]
@@ -51,12 +55,16 @@ def assemble(columns: Sequence[Column], aspects: Sequence[str], group_size: int)
     def matrix(rows: Sequence[Sequence[float | bool]], dtype: torch.dtype) -> torch.Tensor:
         return torch.tensor(rows, dtype=dtype).T.contiguous()
 
-    return Rewards(
+    rewards = Rewards(
         matrix([[s if isinstance(s, float) else 0.0 for s in c] for c in scores], torch.float32),
         [column.name for column in columns],
         group_size,
         weights=matrix(shares, torch.float32),
         valid=matrix([[isinstance(s, float) for s in column] for column in scores], torch.bool),
+        prompts=prompts,
+    )
+    return RolloutScores(
+        rewards=rewards,
         failures={(r, c): x.score.reason for r, c, x in where if isinstance(x.score, Failed)},
         aspects={
             name: matrix([[name in cell.aspects for cell in c.cells] for c in columns], torch.bool)

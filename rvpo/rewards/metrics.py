@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from rvpo.advantage.group import GroupScores, standardise
-from rvpo.types import Rewards
+from rvpo.types import Rewards, RolloutScores
 
 
-def reward_metrics(rewards: Rewards) -> dict[str, float]:
+def reward_metrics(scored: RolloutScores) -> dict[str, float]:
     """Statistics over the scores that exist. What is not defined is left out, never NaN.
 
     Standard deviations have ddof 1, as in TRL. For each aspect, which is a reward, one of its
@@ -34,21 +34,22 @@ def reward_metrics(rewards: Rewards) -> dict[str, float]:
       over those without a failed score, where all weighted scores lie between 0 and 1;
     * `rewards_joint/worst_mean`, the lowest weighted score of a sample, mean over the same.
     """
+    rewards = scored.rewards
     if not len(rewards.values):
         return {}
     groups = standardise(rewards.values, rewards.valid, rewards.group_size, eps=0.0)
     failed = torch.zeros_like(rewards.valid)
-    for row, column in rewards.failures:
+    for row, column in scored.failures:
         failed[row, column] = True
     metrics: dict[str, float] = {}
-    for name, mask in rewards.aspects.items():
+    for name, mask in scored.aspects.items():
         places = int(mask.sum())
         if not places:
             continue
         metrics |= _spread(f"rewards/{name}", rewards, mask, groups)
         metrics[f"rewards/{name}/missing_frac"] = int((mask & ~rewards.valid).sum()) / places
         metrics[f"rewards/{name}/failed_frac"] = int((mask & failed).sum()) / places
-    return metrics | _joint(rewards)
+    return metrics | _joint(rewards) | _satisfaction(scored)
 
 
 def _spread(prefix: str, rewards: Rewards, mask: Tensor, groups: GroupScores) -> dict[str, float]:
@@ -60,7 +61,7 @@ def _spread(prefix: str, rewards: Rewards, mask: Tensor, groups: GroupScores) ->
     if len(present) > 1:
         metrics[f"{prefix}/std"] = float(present.std())
     size = rewards.group_size
-    within = groups.std[::size][(mask & groups.compared)[::size]]
+    within = groups.std[::size][(mask & groups.comparable)[::size]]
     if len(within) > 0:
         metrics[f"{prefix}/group_std"] = float(within.mean())
     return metrics
@@ -77,24 +78,24 @@ def _joint(rewards: Rewards) -> dict[str, float]:
         metrics["reward_std"] = float(total[scored].std())
     size = rewards.group_size
     groups = standardise(total[:, None], scored[:, None], size, eps=0.0)
-    compared = groups.compared[::size, 0]  # [P]
-    if bool(compared.any()):
-        metrics["reward_group_std"] = float(groups.std[::size, 0][compared].mean())
-        metrics["frac_reward_zero_std"] = float(groups.dead[::size].double().mean())
-    return metrics | _satisfaction(rewards)
+    comparable = groups.comparable[::size, 0]  # [P]
+    if bool(comparable.any()):
+        metrics["reward_group_std"] = float(groups.std[::size, 0][comparable].mean())
+        metrics["frac_reward_zero_std"] = float(groups.constant[::size].double().mean())
+    return metrics
 
 
-def _satisfaction(rewards: Rewards) -> dict[str, float]:
-    used = rewards.used
-    scored = used.any(dim=1)  # [N]
+def _satisfaction(scored: RolloutScores) -> dict[str, float]:
+    rewards, weighted = scored.rewards, scored.rewards.weighted
     metrics: dict[str, float] = {}
-    trained = rewards.values[used]
-    if bool(((trained >= 0) & (trained <= 1)).all()):
-        satisfied = ((rewards.values >= 1) | ~used).all(dim=1)  # [N]
-        known = scored.clone()  # of a failed score nobody knows whether it would have been 1
-        known[[row for row, _ in rewards.failures]] = False
+    values = rewards.values[weighted]
+    if bool(((values >= 0) & (values <= 1)).all()):
+        satisfied = ((rewards.values >= 1) | ~weighted).all(dim=1)  # [N]
+        known = weighted.any(dim=1)  # [N]
+        # Of a failed score nobody knows whether it would have been 1.
+        known[[row for row, _ in scored.failures]] = False
         if bool(known.any()):
-            worst = rewards.values.where(used, torch.inf).amin(dim=1)  # [N]
+            worst = rewards.values.where(weighted, torch.inf).amin(dim=1)  # [N]
             metrics["rewards_joint/satisfied_all_frac"] = float(satisfied[known].float().mean())
             metrics["rewards_joint/worst_mean"] = float(worst[known].mean())
     return metrics

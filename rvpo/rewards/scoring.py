@@ -22,7 +22,7 @@ from rvpo.runtime.deepcopy import own
 from rvpo.runtime.ignore import ignore
 from rvpo.schedule import value_at
 from rvpo.thinking import Sees
-from rvpo.types import Prompt, Rewards, Rollout, Sample, Score
+from rvpo.types import Prompt, Rollout, RolloutScores, Sample, Score
 
 if TYPE_CHECKING:
     from rvpo.runtime.ranks import Ranks
@@ -72,7 +72,7 @@ class Scoring:
         """Ask the judge about a sample, given its row in the rollout; returns at once."""
         self._judging.ask(row, sample)
 
-    def collect(self, rollout: Rollout, ranks: Ranks | None = None) -> Rewards:
+    def collect(self, rollout: Rollout, ranks: Ranks | None = None) -> RolloutScores:
         """Score every sample with every reward.
 
         Args:
@@ -81,7 +81,7 @@ class Scoring:
                 out.
 
         Returns:
-            [N, M] rewards of all ranks; a score that does not apply or failed is not valid, and
+            The [N, M] rewards of all ranks; a score that does not apply or failed is not valid, and
             one that failed has its reason in `failures`.
 
         Raises:
@@ -94,9 +94,9 @@ class Scoring:
         needed = self._judging.needed(rollout.samples)
         step_needed = needed if ranks is None else sum(ranks.gather_objects(needed))
         verdicts = self._judging.finish(rollout.samples, step_needed)
-        rewards = self._matrix(rollout, computed, verdicts)
+        scored = self._matrix(rollout, computed, verdicts)
         if ranks is not None:
-            rewards = ranks.gather(rewards)
+            scored = ranks.gather(scored)
         parts = [verdicts] if ranks is None else ranks.gather_objects(verdicts.without_answers())
         tallies = _tallies(parts)
         every = sum(tallies.values(), Tally())
@@ -104,7 +104,7 @@ class Scoring:
             self._say(text)
         return keep_within(
             self._budget,
-            replace(rewards, metrics=_judge_metrics(parts, tallies)),
+            replace(scored, metrics=_judge_metrics(parts, tallies)),
             asked=[count for part in parts for count in part.asked],
             failed=[count for part in parts for count in part.failed],
             failures=sum((part.failures for part in parts), Counter()),
@@ -133,7 +133,7 @@ class Scoring:
 
     def _matrix(
         self, rollout: Rollout, computed: Mapping[str, list[Cell]], verdicts: Verdicts
-    ) -> Rewards:
+    ) -> RolloutScores:
         cells = {name: [each] for name, each in computed.items()}  # columns of cells, by reward
         for reward in self._rewards:
             if isinstance(reward, RubricReward):
@@ -153,6 +153,7 @@ class Scoring:
             ],
             [aspect for reward in self._rewards for aspect in reward.aspects],
             rollout.group_size,
+            [sample.prompt.id for sample in rollout.samples[:: rollout.group_size]],
         )
 
 

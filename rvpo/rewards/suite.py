@@ -17,7 +17,7 @@ from rvpo.rewards.reward import Reward
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.scoring import AnyReward, Scoring, column_names
 from rvpo.runtime.ignore import ignore
-from rvpo.types import Prompt, Rewards, Rollout
+from rvpo.types import Prompt, Rollout, RolloutScores
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,8 @@ class RewardSuite:
         """End what async functions left running."""
         self.loop.close()
 
-    def __call__(self, rollout: Rollout) -> Rewards:
-        """[N, M] rewards of a finished rollout, with the weights of the first step; see
+    def __call__(self, rollout: Rollout) -> RolloutScores:
+        """The [N, M] rewards of a finished rollout, with the weights of the first step; see
         `Scoring.collect`."""
         return self.begin().collect(rollout)
 

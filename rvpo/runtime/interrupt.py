@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
-from rvpo.runtime.launch import stop_signals
 from rvpo.runtime.ranks import Ranks
+from rvpo.runtime.signals import on_stop
 
 
 class Interrupt:
@@ -19,23 +17,15 @@ class Interrupt:
         self._say = say
         self._signalled = False
 
-    @contextmanager
-    def listening(self) -> Iterator[None]:
+    def listening(self) -> AbstractContextManager[None]:
         """Take over the signals for the time of the block."""
-        previous = {number: signal.getsignal(number) for number in stop_signals()}
-        for number in previous:
-            signal.signal(number, self._take)
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+        return on_stop(self._take)
 
     def requested(self) -> bool:
         """True where any rank was asked to stop. A collective: every rank must ask."""
         return self._ranks.any(self._signalled)
 
-    def _take(self, number: int, frame: FrameType | None) -> None:
+    def _take(self, number: int) -> None:
         if self._signalled:
             raise KeyboardInterrupt
         self._signalled = True

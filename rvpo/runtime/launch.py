@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from types import FrameType
-from typing import IO
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 
-from rvpo.runtime.parent_death import end_with_parent
-from rvpo.runtime.subprocess import python_module
+from rvpo.runtime.environment import (
+    LIFELINE,
+    REASON,
+    RENDEZVOUS,
+    child_environment,
+    rank_environment,
+)
+from rvpo.runtime.port import free_port
+from rvpo.runtime.process import Child, Log, python_module
+from rvpo.runtime.signals import on_stop
 from rvpo.runtime.terminal import printable
 
 GRACE_S = 30.0
 """Longest time for the other ranks to end once one has, in seconds."""
 
 _USER_ERROR = 2
+_LOG_BYTES = 8192
 # Where ranks on one machine speak to one another, unless the user says otherwise.
 _LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo"} if os.path.exists("/sys/class/net/lo") else {}
-LAUNCHER = "RVPO_LAUNCHER"
-"""The environment variable with the process without which a rank must not live."""
-RENDEZVOUS = "RVPO_RENDEZVOUS"
-"""The environment variable with the file in which the ranks of a launcher find one another."""
-_REASON = "RVPO_REASON_FD"
 
 
 def launch(
@@ -45,30 +46,28 @@ def launch(
     Returns:
         The exit status: 0, that of the rank that failed first, or 128 + the signal's number.
     """
-    from rvpo.runtime.ranks import free_port  # torch with it, which no rank should wait for here
-
     with ExitStack() as stack:
-        logs = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(processes)]
-        reasons = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(processes)]
-        ranks: list[subprocess.Popen[bytes]] = []
+        logs, reasons = (
+            [stack.enter_context(closing(Log())) for _ in range(processes)] for _ in range(2)
+        )
+        ranks: list[Child] = []
         stack.callback(_kill, ranks)
-        asked = stack.enter_context(_signals())
-        port = free_port()
+        asked: list[int] = []
+        stack.enter_context(on_stop(asked.append))
         # Of mode 0700: a port would be open to every user, and to the network.
         meeting = stack.enter_context(tempfile.TemporaryDirectory(prefix="rvpo-ranks-"))
-        for rank in range(processes):
-            log = logs[rank]
-            note = reasons[rank].fileno()
+        common = _common(processes, os.path.join(meeting, "ranks"))
+        port = free_port()
+        for rank, (log, reason) in enumerate(zip(logs, reasons, strict=True)):
+            note = reason.file.fileno()
+            place = rank_environment(rank, processes, port)
             ranks.append(
-                subprocess.Popen(
+                Child(
                     [*program, *arguments],
-                    env=_environment(rank, processes, port)
-                    | {_REASON: str(note), RENDEZVOUS: os.path.join(meeting, "ranks")},
-                    pass_fds=[note],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log if rank else None,
-                    stderr=log,
-                    process_group=0,  # the terminal's Ctrl-C reaches the launcher alone
+                    log,
+                    stdout=log.file if rank else None,
+                    environment=common | place | {REASON: str(note)},
+                    shared=[note],
                 )
             )
         failed = _wait(ranks, asked)
@@ -78,59 +77,37 @@ def launch(
             return 128 + asked[0]
         if sys.stderr.isatty():
             sys.stderr.write("\x1b[?25h")  # a progress display that was cut off hid the cursor
-        reason = next(filter(None, map(_tail, reasons)), None)
-        if reason is not None:  # the cause, whichever rank it brought down first
-            print(printable(reason), file=sys.stderr)
+        sentence = next(filter(None, (reason.text(_LOG_BYTES) for reason in reasons)), None)
+        if sentence is not None:  # the cause, whichever rank it brought down first
+            print(printable(sentence), file=sys.stderr)
             return _USER_ERROR
-        status = ranks[failed].returncode
-        _tell(failed, status, _tail(logs[failed]))
+        status = ranks[failed].status() or 0
+        _tell(failed, ranks[failed], logs[failed].text(_LOG_BYTES))
         return status if status > 0 else 128 - status
-
-
-def stop_signals() -> tuple[signal.Signals, ...]:
-    """Signals that ask a run to stop, from a person, a scheduler, a job's time limit, a terminal
-    that closes, unless whoever started it lets that pass (nohup)."""
-    asked = (
-        *(signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2),
-        signal.SIGXCPU,
-    )
-    lets_pass = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    return asked if lets_pass else (*asked, signal.SIGHUP)
 
 
 def say(sentence: str) -> None:
     """Print to stderr why this process gives up; a launched rank leaves that to its launcher."""
-    reason = os.environ.get(_REASON)
+    reason = os.environ.get(REASON)
     if reason is None:
         print(printable(sentence), file=sys.stderr)
     else:
         os.write(int(reason), printable(sentence).encode())
 
 
-def end_with_launcher() -> None:
-    """Have the kernel terminate this rank if its launcher dies without ending it."""
-    launcher = os.environ.get(LAUNCHER)
-    if launcher is not None:
-        end_with_parent(int(launcher))
-
-
-def _environment(rank: int, processes: int, port: int) -> dict[str, str]:
+def _common(processes: int, meeting: str) -> dict[str, str]:
+    """The part of the environment that is the same in every rank."""
     threads = max(1, len(os.sched_getaffinity(0)) // processes)
     return {
         "OMP_NUM_THREADS": str(threads),  # ranks that take every core each slow one another down
         **_LOOPBACK,
-        **os.environ,
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": str(processes),
-        "LOCAL_WORLD_SIZE": str(processes),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        LAUNCHER: str(os.getpid()),
+        **child_environment(),
+        RENDEZVOUS: meeting,
+        LIFELINE: "stdin",
     }
 
 
-def _wait(ranks: Sequence[subprocess.Popen[bytes]], asked: Sequence[int]) -> int | None:
+def _wait(ranks: Sequence[Child], asked: Sequence[int]) -> int | None:
     """The rank that failed first, once all have ended; None if none failed."""
     first: int | None = None
     deadline = float("inf")
@@ -139,7 +116,7 @@ def _wait(ranks: Sequence[subprocess.Popen[bytes]], asked: Sequence[int]) -> int
         if asked and not forwarded:
             _send(ranks, signal.Signals(asked[0]))
             forwarded = True
-        codes = [rank.poll() for rank in ranks]
+        codes = [rank.status() for rank in ranks]
         failed = [index for index, code in enumerate(codes) if code]
         if failed and first is None:
             first = failed[0]
@@ -153,48 +130,21 @@ def _wait(ranks: Sequence[subprocess.Popen[bytes]], asked: Sequence[int]) -> int
         time.sleep(0.05)
 
 
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """A list that fills with the requests to stop which arrive meanwhile."""
-    asked: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        asked.append(number)
-
-    before = {number: signal.signal(number, note) for number in stop_signals()}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _send(ranks: Sequence[subprocess.Popen[bytes]], number: signal.Signals) -> None:
+def _send(ranks: Sequence[Child], number: signal.Signals) -> None:
     for rank in ranks:
-        rank.send_signal(number)  # does nothing to one that has ended
+        rank.ask(number)
 
 
-def _kill(ranks: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Each rank with whatever it started, an engine process for one."""
+def _kill(ranks: Sequence[Child]) -> None:
     for rank in ranks:
-        try:
-            os.killpg(rank.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    for rank in ranks:
-        rank.wait()
+        rank.end(0.0)
 
 
-def _tell(rank: int, status: int, log: str) -> None:
-    if status < 0:
-        name = signal.Signals(-status).name
+def _tell(rank: int, child: Child, log: str) -> None:
+    if (child.status() or 0) < 0:
+        name = child.ending()
         memory = "; the machine may have run out of memory" if name == "SIGKILL" else ""
         again = "continue with --resume from the last checkpoint"
         print(f"rvpo: rank {rank} was ended by {name}{memory}; {again}", file=sys.stderr)
     else:
         print(f"rank {rank} failed:", printable(log), sep="\n", file=sys.stderr)
-
-
-def _tail(file: IO[bytes]) -> str:
-    file.seek(max(0, file.seek(0, os.SEEK_END) - 8192))
-    return file.read().decode(errors="replace").strip()

@@ -11,8 +11,8 @@ command's own, and gone with it.
 
 from __future__ import annotations
 
+import ctypes
 import os
-import select
 import shutil
 import signal
 import subprocess
@@ -23,12 +23,13 @@ from functools import partial
 from types import FrameType
 from typing import Final
 
-from rvpo.runtime.parent_death import end_with_parent
+from rvpo.runtime.process import end_with_parent
 
 GRACE_S: Final = 5.0
 """Seconds between SIGTERM and SIGKILL."""
 
-_POLL_S: Final = 0.1
+_POLL_S: Final = 0.05
+_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
 
 def leash(command: Sequence[str]) -> int:
@@ -47,7 +48,7 @@ def leash(command: Sequence[str]) -> int:
 
     signal.signal(signal.SIGTERM, note)
     signal.signal(signal.SIGINT, ignore)
-    bind = partial(end_with_parent, os.getpid())
+    bind = partial(_end_with, os.getpid())
     try:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, process_group=0, preexec_fn=bind
@@ -55,11 +56,21 @@ def leash(command: Sequence[str]) -> int:
     except OSError as error:
         print(f"{command[0]} cannot be run: {error.strerror}", file=sys.stderr)
         return 127
-    while process.poll() is None and not asked and not _released():
-        pass
+    end_with_parent()
+    while process.poll() is None and not asked:
+        time.sleep(_POLL_S)
     end_group(process)
     status = process.wait()
     return status if status >= 0 else 128 - status
+
+
+def _end_with(leash: int) -> None:
+    """Have the kernel send SIGTERM to this process when the leash dies; on Linux, else nothing."""
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != leash:  # it is dead already
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
@@ -71,15 +82,9 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
             while time.monotonic() < until:
                 process.poll()  # a dead leader would count as one of the group until it is reaped
                 os.killpg(process.pid, 0)
-                time.sleep(_POLL_S / 2)
+                time.sleep(_POLL_S)
         except ProcessLookupError:
             return
-
-
-def _released() -> bool:
-    """True where the standard input closed, after waiting for that a moment."""
-    readable, _, _ = select.select([sys.stdin.fileno()], [], [], _POLL_S)
-    return bool(readable) and not os.read(sys.stdin.fileno(), 65536)
 
 
 def main() -> None:

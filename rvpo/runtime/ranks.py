@@ -9,16 +9,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, TypeVar
+from itertools import chain
+from typing import Any, Final, TypeVar
 
 import torch
 import torch.distributed as dist
 
-from rvpo.errors import RankError
-from rvpo.runtime.launch import RENDEZVOUS
-from rvpo.types import Advantages, Rewards
+from rvpo.errors import RankError, RvpoError
+from rvpo.runtime.environment import RENDEZVOUS, is_rank, rank_environment
+from rvpo.runtime.port import free_port
+from rvpo.types import Advantages, Rewards, RolloutScores
 
 T = TypeVar("T")
+
+# Gloo's words for a rank that says nothing, and for one that is gone; NCCL ends the process.
+_SILENT: Final = "Timed out waiting|timeout caused pair closure"
+_LOST: Final = (
+    "Connection reset by peer|Connection closed by peer|connectFullMesh failed|Broken pipe"
+    "|Connection refused|No route to host"
+)
 
 
 @dataclass(frozen=True)
@@ -35,22 +44,28 @@ class Ranks:
 
         Args:
             patience_minutes: minutes that ranks wait for one another.
+
+        Raises:
+            RankError: they do not find one another.
         """
         from accelerate import PartialState
 
-        if "RANK" not in os.environ:
-            os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
-            os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+        if not is_rank():
+            os.environ |= rank_environment(0, 1, free_port())
         on_gpu = torch.cuda.is_available()
         backend = "nccl" if on_gpu else "gloo"
         timeout = timedelta(minutes=patience_minutes)
         rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-        store = _meeting_place(size)
-        if store is not None and not dist.is_initialized():
-            dist.init_process_group(
-                backend, store=store, rank=rank, world_size=size, timeout=timeout
-            )
-        state = PartialState(cpu=not on_gpu, backend=backend, timeout=timeout)
+        try:
+            if (store := _meeting_place(size)) is not None and not dist.is_initialized():
+                dist.init_process_group(
+                    backend, store=store, rank=rank, world_size=size, timeout=timeout
+                )
+            state = PartialState(cpu=not on_gpu, backend=backend, timeout=timeout)
+        except RuntimeError as error:
+            if not re.search(f"{_SILENT}|{_LOST}|timed out", str(error)):
+                raise
+            raise RankError(_apart(rank, size)) from error
         return Ranks(rank=state.process_index, size=state.num_processes, device=state.device)
 
     @property
@@ -61,36 +76,33 @@ class Ranks:
         """This rank's part of `total` items, as equal as can be."""
         return slice(self.rank * total // self.size, (self.rank + 1) * total // self.size)
 
-    def gather(self, rewards: Rewards) -> Rewards:
+    def gather(self, scored: RolloutScores) -> RolloutScores:
         """Every rank's rows under each other, in rank order, on every rank. All ranks must have
         the same columns and aspects; metrics are left behind."""
         if self.size == 1:
-            return rewards
-        parts = self.gather_objects(rewards)
+            return scored
+        parts = self.gather_objects(scored)
         starts = [0]
         for part in parts[:-1]:
-            starts.append(starts[-1] + len(part.values))
-        return Rewards(
-            values=torch.cat([part.values for part in parts]),
-            names=rewards.names,
-            group_size=rewards.group_size,
-            weights=torch.cat([part.weights for part in parts]),
-            valid=torch.cat([part.valid for part in parts]),
+            starts.append(starts[-1] + len(part.rewards.values))
+        return RolloutScores(
+            rewards=_stacked_rewards([part.rewards for part in parts]),
             failures=_stacked([part.failures for part in parts], starts),
             aspects={
-                name: torch.cat([part.aspects[name] for part in parts]) for name in rewards.aspects
+                name: torch.cat([part.aspects[name] for part in parts]) for name in scored.aspects
             },
             remarks=_stacked([part.remarks for part in parts], starts),
         )
 
     def shard(self, advantages: Advantages) -> Advantages:
-        """This rank's rows."""
+        """This rank's rows, without what each reward had to say, which is of the whole step."""
         rows = self.share(len(advantages.values))
         return replace(
             advantages,
             values=advantages.values[rows],
             trained=advantages.trained[rows],
             z=advantages.z[rows],
+            channels=None,
         )
 
     def gather_objects(self, value: T) -> list[T]:
@@ -100,6 +112,29 @@ class Ranks:
         parts: list[T | None] = [None] * self.size
         dist.all_gather_object(parts, value)
         return [part for part in parts if part is not None]
+
+    def first(self, value: T) -> T:
+        """Rank 0's value, on every rank."""
+        return self.gather_objects(value)[0]
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Fail on every rank alike where the block fails on any of them.
+
+        Raises:
+            RankError: it failed on another rank, which is named with its host and its reason.
+        """
+        failed: RvpoError | None = None
+        try:
+            yield
+        except RvpoError as error:
+            failed = error
+        every = self.gather_objects((socket.gethostname(), str(failed or "")))
+        for rank, (host, reason) in enumerate(every):
+            if failed is None and reason:
+                raise RankError(f"rank {rank} on {host}: {reason}")
+        if failed is not None:
+            raise failed
 
     def sum(self, values: Sequence[float]) -> list[float]:
         """Elementwise sums over ranks."""
@@ -132,8 +167,13 @@ class Ranks:
         try:
             yield
         except RuntimeError as error:
-            if not re.search("Timed out waiting|timeout caused pair closure", str(error)):
-                raise  # only these are gloo's words for it; NCCL ends the process
+            if re.search(_LOST, str(error)):
+                raise RankError(
+                    f"rank {self.rank} on {socket.gethostname()} lost another rank, which ended or "
+                    "cannot be reached any more; look at what it said, then continue with --resume"
+                ) from error
+            if not re.search(_SILENT, str(error)):
+                raise
             raise RankError(
                 f"rank {self.rank} waited {minutes:g} minutes for another rank, which hangs or is "
                 "far slower; look at its machine, or raise distributed.patience_minutes, then "
@@ -145,6 +185,28 @@ class Ranks:
         dist.all_reduce(tensor, op=op)
         result: list[float] = tensor.tolist()
         return result
+
+
+def _stacked_rewards(parts: Sequence[Rewards]) -> Rewards:
+    ids = [part.prompts for part in parts]
+    known = [prompts for prompts in ids if prompts is not None]
+    return replace(
+        parts[0],
+        values=torch.cat([part.values for part in parts]),
+        weights=torch.cat([part.weights for part in parts]),
+        valid=torch.cat([part.valid for part in parts]),
+        prompts=tuple(chain(*known)) if len(known) == len(parts) else None,
+    )
+
+
+def _apart(rank: int, size: int) -> str:
+    place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+    return (
+        f"rank {rank} on {socket.gethostname()} did not find the other {size - 1}, which meet at "
+        f"{place}; see that every node can reach that address and its own ports are open to the "
+        "others, and name the network between the nodes: GLOO_SOCKET_IFNAME=eth0 (on GPUs "
+        "NCCL_SOCKET_IFNAME)"
+    )
 
 
 def _stacked(
@@ -165,11 +227,3 @@ def _meeting_place(size: int) -> Any:
         return dist.HashStore()  # type: ignore[attr-defined]
     file = os.environ.get(RENDEZVOUS)
     return None if file is None else dist.FileStore(file, size)  # type: ignore[attr-defined]
-
-
-def free_port() -> int:
-    """A port nobody listens on at the moment, on loopback."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -70,11 +70,11 @@ def digests(
             found[f"code of rewards.{name}"] = code_digest(reward.function.partition(":")[0])
     found["chat template"] = _of_text(json.dumps(tokenizer.chat_template))
     found["tokenizer"] = _of_tokenizer(tokenizer)
-    found |= _of_model(model_path, "model")
+    found |= of_model(model_path, "model")
     if config.judge is not None:
         found["judge prompt"] = f"version {PROMPT_VERSION}"
         if config.judge.serve is not None:
-            found |= _of_model(config.judge.serve.model, "served judge")
+            found |= of_model(config.judge.serve.model, "served judge")
     versions = {"rvpo": __version__, "Python": platform.python_version()}
     versions |= {name: version for name in PACKAGES if (version := installed_version(name))}
     return found | {f"version of {name}": version for name, version in versions.items()}
@@ -184,7 +184,13 @@ def _of_tokenizer(tokenizer: Any) -> str:
     return _of_text(json.dumps(sorted(tokenizer.get_vocab().items())))
 
 
-def _of_model(path: str, name: str) -> dict[str, str]:
+def of_model(path: str, name: str) -> dict[str, str]:
+    """Digests of a model's settings and weights; of large files a sample, empty if not here.
+
+    Args:
+        path: the folder or Hub id.
+        name: the model's, in the names of the digests.
+    """
     folder = _folder(path)
     if folder is None:
         return {}

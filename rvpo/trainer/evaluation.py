@@ -49,7 +49,7 @@ class HeldOut:
         if not self.prompts or not is_due(step, self.config.every, self.last_step):
             return {}
         path = self.folder.evaluation(step)
-        if path.exists():
+        if self.ranks.first(path.exists()):
             return self.at(step).metrics()
         self.say(f"scoring {len(self.prompts)} held-out prompts")
         scores = self._measure()
@@ -71,8 +71,8 @@ class HeldOut:
             derived_seed(self.seed, "held out", self.ranks.rank),
             on_sample=scoring.take,
         )
-        rewards = scoring.collect(rollout, self.ranks)
-        return HeldOutScores.of(rewards, [prompt.id for prompt in self.prompts])
+        scored = scoring.collect(rollout, self.ranks)
+        return HeldOutScores.of(scored, [prompt.id for prompt in self.prompts])
 
 
 class Evaluations:

@@ -47,8 +47,8 @@ def train(
         rollout, scoring = stream.take(step)  # N / ranks samples
         clock.lap("generate")
 
-        rewards = scoring.collect(rollout, ranks)  # [N, M]
-        advantages = estimate(rewards, progress)  # [N]
+        scored = scoring.collect(rollout, ranks)  # [N, M]
+        advantages = estimate(scored.rewards, progress)  # [N]
         clock.lap("score")
 
         update = policy.update(rollout, ranks.shard(advantages))
@@ -62,10 +62,10 @@ def train(
             StepRecord(
                 step=step + 1,
                 rollout=rollout,
-                rewards=rewards,
+                scored=scored,
                 advantages=advantages,
-                first_row=ranks.share(len(rewards.values)).start,
-                metrics=step_metrics(step, rollout, rewards, advantages, ranks)
+                first_row=ranks.share(len(advantages.values)).start,
+                metrics=step_metrics(step, rollout, scored, advantages, ranks)
                 | update
                 | {"epoch": stream.epochs(step + 1)}
                 | clock.metrics()

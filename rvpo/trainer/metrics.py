@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from statistics import fmean
 
+from rvpo.advantage.diagnostics import metrics_by_aspect
 from rvpo.rewards.metrics import reward_metrics
 from rvpo.runtime.ranks import Ranks
-from rvpo.types import Advantages, Rewards, Rollout
+from rvpo.types import Advantages, Rollout, RolloutScores
 
 
 def step_metrics(
-    step: int, rollout: Rollout, rewards: Rewards, advantages: Advantages, ranks: Ranks
+    step: int, rollout: Rollout, scored: RolloutScores, advantages: Advantages, ranks: Ranks
 ) -> dict[str, float]:
     """Rewards, advantages and completions of all ranks, in step `step` = 0, 1, …"""
     return (
-        reward_metrics(rewards)
-        | dict(rewards.metrics)
-        | dict(advantages.metrics)
+        reward_metrics(scored)
+        | dict(scored.metrics)
+        | metrics_by_aspect(scored.rewards, advantages, scored.aspects)
         | completion_metrics(step, rollout, ranks)
     )
 

@@ -8,10 +8,10 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rvpo.advantage import GDPO, GRPO, RVPO, HardMin, MeanVariance
+from rvpo.advantage import GDPO, GRPO, RVPO, HardMin, MeanVariance, RawRVPO
 from rvpo.types import Rewards
 
-ALL = [GRPO(), GDPO(), RVPO(), MeanVariance(), HardMin()]
+ALL = [GRPO(), GDPO(), RVPO(), MeanVariance(), HardMin(), RawRVPO()]
 Z_SCORE = [GDPO(), RVPO(), MeanVariance(), HardMin()]
 
 

@@ -1,4 +1,4 @@
-"""The flow and the diagnostics of the z-score estimators, once more, a number at a time.
+"""The flow and the diagnostics of every estimator, once more, a number at a time.
 
 Plain Python floats and loops, written from the formulas: what the package's tensors must equal.
 """
@@ -10,9 +10,12 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rvpo.advantage import GDPO, RVPO, HardMin, MeanVariance
+from rvpo.advantage import GDPO, GRPO, RVPO, HardMin, MeanVariance, RawRVPO
 
-ZScore = GDPO | RVPO | MeanVariance | HardMin
+SOFT = (RVPO, RawRVPO)
+
+Whitened = GDPO | RVPO | MeanVariance | HardMin | RawRVPO
+SOFT = (RVPO, RawRVPO)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,38 +43,50 @@ class Step:
         """The scores that row i's group has in channel j."""
         return [score for row in self.siblings(i) if (score := self.scores[row][j]) is not None]
 
-    def compared(self, i: int, j: int) -> bool:
+    def comparable(self, i: int, j: int) -> bool:
         return len(self.known(i, j)) >= 2
 
-    def dead(self, i: int, j: int) -> bool:
-        return self.compared(i, j) and len(set(self.known(i, j))) == 1
+    def constant(self, i: int, j: int) -> bool:
+        return self.comparable(i, j) and len(set(self.known(i, j))) == 1
 
     def z(self, i: int, j: int, eps: float) -> float:
         score, known = self.scores[i][j], self.known(i, j)
-        if score is None or not self.compared(i, j) or self.dead(i, j):
+        if score is None or not self.comparable(i, j) or self.constant(i, j):
             return 0.0
         mean = sum(known) / len(known)
         variance = sum((other - mean) ** 2 for other in known) / (len(known) - 1)
         return (score - mean) / (math.sqrt(variance) + eps)
 
-    def used(self, i: int) -> list[int]:
-        """The channels that row i has, compares and weighs."""
-        return [
-            j
-            for j in self.channels
-            if self.scores[i][j] is not None and self.compared(i, j) and self.weights[i][j] > 0
-        ]
+    def asked(self, i: int) -> list[int]:
+        """The channels that row i would be weighed and compared by, had it their scores."""
+        return [j for j in self.channels if self.comparable(i, j) and self.weights[i][j] > 0]
+
+    def usable(self, i: int) -> list[int]:
+        return [j for j in self.asked(i) if self.scores[i][j] is not None]
+
+    def weighted(self, i: int) -> list[int]:
+        """The channels that row i has a score of and weighs."""
+        has = [j for j in self.channels if self.scores[i][j] is not None]
+        return [j for j in has if self.weights[i][j] > 0]
 
     def lacks(self, i: int) -> bool:
         """Row i misses a score that it would be weighed by and that its siblings have."""
-        return any(
-            self.scores[i][j] is None and self.compared(i, j) and self.weights[i][j] > 0
-            for j in self.channels
-        )
+        return self.usable(i) != self.asked(i)
 
     def dead_group(self, i: int) -> bool:
         """Nothing that any row of i's group is weighed by tells its rows apart."""
-        return all(self.dead(row, j) for row in self.siblings(i) for j in self.used(row))
+        return all(self.constant(row, j) for row in self.siblings(i) for j in self.usable(row))
+
+    def with_zeros(self) -> Step:
+        """0 for each score that a row lacks and some sibling has, if it weighs any of its own."""
+        scores = [
+            [
+                0.0 if score is None and self.known(i, j) and self.weighted(i) else score
+                for j, score in enumerate(row)
+            ]
+            for i, row in enumerate(self.scores)
+        ]
+        return Step(scores=scores, weights=self.weights, group_size=self.group_size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,11 +108,15 @@ class Expected:
     metrics: dict[str, float]
 
 
-def run(estimator: ZScore, step: Step) -> Expected:
+def run(estimator: Whitened | GRPO, step: Step) -> Expected:
     """All that the estimator owes for the step."""
+    if isinstance(estimator, GRPO):
+        return run_grpo(estimator, step)
+    if estimator.missing == "zero":
+        step = step.with_zeros()
     rows = {i: aggregate(estimator, step, i) for i in trained_rows(estimator, step)}
     advantages = {i: row.value for i, row in rows.items()}
-    if not estimator.standardise:
+    if isinstance(estimator, RawRVPO):
         advantages = compared(advantages, step, estimator.eps)
     if estimator.dead_groups == "recentre":
         for group in step.groups:
@@ -115,12 +134,64 @@ def run(estimator: ZScore, step: Step) -> Expected:
     )
 
 
-def trained_rows(estimator: ZScore, step: Step) -> list[int]:
+def run_grpo(estimator: GRPO, step: Step) -> Expected:
+    """Each row's sum, taken term by term; scores and spreads as they were before the rule."""
+    read = step.with_zeros() if estimator.missing == "zero" else step
+    sums: dict[int, float] = {}
+    for i in range(len(step.scores)):
+        if not read.usable(i) or (estimator.missing == "skip_sample" and step.lacks(i)):
+            continue
+        sums[i] = 0.0
+        for j in read.asked(i):
+            score = read.scores[i][j]
+            if score is None and estimator.missing == "group_mean":
+                score = statistics.fmean(step.known(i, j))
+            sums[i] += step.weights[i][j] * (score or 0.0)
+    totals = Step(
+        scores=[[sums.get(i)] for i in range(len(step.scores))],
+        weights=[[1.0]] * len(step.scores),
+        group_size=step.group_size,
+    )
+    trained = [i for i in sums if totals.comparable(i, 0)]
+    advantages = {i: totals.z(i, 0, estimator.eps) for i in trained}
+    if estimator.scale != "group":
+        known = [totals.known(i, 0) for i in trained]
+        centred = {
+            i: 0.0 if totals.constant(i, 0) else sums[i] - statistics.fmean(known)
+            for i, known in zip(trained, known, strict=True)
+        }
+        spread = statistics.stdev([sums[i] for i in trained]) if len(trained) > 1 else 0.0
+        scale = 1.0 if estimator.scale == "none" else spread + estimator.eps
+        advantages = {i: value / scale for i, value in centred.items()}
+    rows = {}
+    for i in trained:
+        moved = {
+            j: step.weights[i][j] * (spread_of(step, i, j) + estimator.eps)
+            for j in step.weighted(i)
+            if j in read.asked(i)
+        }
+        contribution = {j: each / sum(moved.values()) for j, each in moved.items()}
+        rows[i] = Row(value=advantages[i], contribution=contribution, penalty=0.0, residual=None)
+    indices = range(len(step.scores))
+    return Expected(
+        values=[advantages.get(i, 0.0) for i in indices],
+        trained=[i in rows for i in indices],
+        z=[[step.z(i, j, estimator.eps) for j in step.channels] for i in indices],
+        metrics=metrics(estimator, step, rows, advantages),
+    )
+
+
+def spread_of(step: Step, i: int, j: int) -> float:
+    comparable = step.comparable(i, j) and not step.constant(i, j)
+    return statistics.stdev(step.known(i, j)) if comparable else 0.0
+
+
+def trained_rows(estimator: Whitened, step: Step) -> list[int]:
     trained = []
     for i in range(len(step.scores)):
-        refused = estimator.require_all and step.lacks(i)
+        refused = estimator.missing == "skip_sample" and step.lacks(i)
         masked = estimator.dead_groups == "mask" and step.dead_group(i)
-        if step.used(i) and not refused and not masked:
+        if step.usable(i) and not refused and not masked:
             trained.append(i)
     return trained
 
@@ -139,17 +210,15 @@ def compared(values: dict[int, float], step: Step, eps: float) -> dict[int, floa
     return {i: totals.z(i, 0, eps) for i in values}
 
 
-def aggregate(estimator: ZScore, step: Step, i: int) -> Row:
-    channels = step.used(i)
-    if not estimator.standardise:
-        channels = [j for j in step.channels if step.compared(i, j) and step.weights[i][j] > 0]
+def aggregate(estimator: Whitened, step: Step, i: int) -> Row:
+    channels = step.asked(i) if estimator.missing == "group_mean" else step.usable(i)
     if estimator.dead_channels == "mask":
-        channels = [j for j in channels if not step.dead(i, j)] or channels
-    if estimator.standardise:
-        z = {j: step.z(i, j, estimator.eps) for j in channels}
+        channels = [j for j in channels if not step.constant(i, j)] or channels
+    if isinstance(estimator, RawRVPO):
+        own = {j: step.scores[i][j] for j in channels}
+        z = {j: statistics.fmean(step.known(i, j)) if s is None else s for j, s in own.items()}
     else:
-        z = {j: step.scores[i][j] for j in channels}
-        z = {j: statistics.fmean(step.known(i, j)) if s is None else s for j, s in z.items()}
+        z = {j: step.z(i, j, estimator.eps) for j in channels}
     total = sum(step.weights[i][j] for j in channels)
     p = {j: step.weights[i][j] / total for j in channels}
     mu = sum(p[j] * z[j] for j in channels)
@@ -168,14 +237,15 @@ def aggregate(estimator: ZScore, step: Step, i: int) -> Row:
         value, contribution = soft_min(z, p, k)
         if k < math.inf:
             residual = abs(value - (mu - k / 2 * variance))
-            heard = [z[j] for j in channels if p[j] > 0]
-            bound = k**2 * (max(heard) - min(heard)) ** 3 / 62.353829072479584  # 36 sqrt(3)
+            bound = (
+                k**2 * (max(z.values()) - min(z.values())) ** 3 / 62.353829072479584
+            )  # 36 sqrt(3)
     return Row(
         value=value,
         contribution=contribution,
         penalty=mu - value,
-        residual=residual if isinstance(estimator, RVPO) else None,
-        bound=bound if isinstance(estimator, RVPO) else None,
+        residual=residual if isinstance(estimator, SOFT) else None,
+        bound=bound if isinstance(estimator, SOFT) else None,
     )
 
 
@@ -193,10 +263,10 @@ def soft_min(z: dict[int, float], p: dict[int, float], k: float) -> tuple[float,
 
 
 def metrics(
-    estimator: ZScore, step: Step, rows: dict[int, Row], advantages: dict[int, float]
+    estimator: Whitened | GRPO, step: Step, rows: dict[int, Row], advantages: dict[int, float]
 ) -> dict[str, float]:
     found = {"advantage/untrained_frac": 1 - len(rows) / len(step.scores), **dead_shares(step)}
-    if isinstance(estimator, RVPO) and estimator.k != math.inf:
+    if isinstance(estimator, SOFT) and estimator.k != math.inf:
         assert isinstance(estimator.k, float)
         found["rvpo/k"] = estimator.k
     if not rows:
@@ -224,14 +294,15 @@ def metrics(
         if any(weights[j] > 0 for weights in step.weights):
             shares = [row.contribution.get(j, 0.0) for row in rows.values()]
             found[f"advantage/weight/r{j}"] = statistics.fmean(shares)
-            lows = [bottleneck(step, i, j, estimator.eps) for i in rows]
-            found[f"advantage/bottleneck/r{j}"] = statistics.fmean(lows)
+            lows = [bottleneck(step, i, j, estimator.eps) for i in rows if step.usable(i)]
+            if lows:
+                found[f"advantage/bottleneck/r{j}"] = statistics.fmean(lows)
     return found
 
 
 def bottleneck(step: Step, i: int, j: int, eps: float) -> float:
     """1 if channel j is row i's lowest, an equal part if it ties."""
-    z = {channel: step.z(i, channel, eps) for channel in step.used(i)}
+    z = {channel: step.z(i, channel, eps) for channel in step.usable(i)}
     holders = [channel for channel in z if z[channel] == min(z.values())]
     return 1 / len(holders) if j in holders else 0.0
 
@@ -239,11 +310,11 @@ def bottleneck(step: Step, i: int, j: int, eps: float) -> float:
 def dead_shares(step: Step) -> dict[str, float]:
     found = {}
     for j in step.channels:
-        compared = [group[0] for group in step.groups if step.compared(group[0], j)]
-        if compared:
-            dead = statistics.fmean(step.dead(i, j) for i in compared)
-            found[f"rewards/r{j}/zero_std_frac"] = dead
-    comparable = [group[0] for group in step.groups if any(step.used(i) for i in group)]
+        having = [group[0] for group in step.groups if step.comparable(group[0], j)]
+        if having:
+            constant = statistics.fmean(step.constant(i, j) for i in having)
+            found[f"rewards/r{j}/zero_std_frac"] = constant
+    comparable = [group[0] for group in step.groups if any(step.usable(i) for i in group)]
     if comparable:
         dead = statistics.fmean(step.dead_group(i) for i in comparable)
         found["advantage/dead_group_frac"] = dead

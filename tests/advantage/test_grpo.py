@@ -39,7 +39,7 @@ def loop(values: list[list[float | None]], group_size: int, weights: list[float]
 def test_summing_what_is_there_equals_trl(case: Rows) -> None:
     values, group_size = case
     weights = WEIGHTS[: len(values[0])]
-    advantages = GRPO(missing="sum")(matrix(values, group_size, weights)).values
+    advantages = GRPO(missing="zero")(matrix(values, group_size, weights)).values
     expected = torch.tensor(loop(values, group_size, weights), dtype=torch.double)
     torch.testing.assert_close(advantages, expected, rtol=1e-6, atol=1e-6)
 
@@ -96,7 +96,7 @@ def test_missing_score_moves_nothing() -> None:
     scored = matrix([[0, 10], [1, 10], [0.5, None]], 3)
     neutral = GRPO()(scored).values
     torch.testing.assert_close(neutral, GRPO()(matrix([[0], [1], [0.5]], 3)).values)
-    assert GRPO(missing="sum")(scored).values[2] < -1
+    assert GRPO(missing="zero")(scored).values[2] < -1
 
 
 def test_only_score_of_its_channel_moves_nothing() -> None:

@@ -118,6 +118,20 @@ def test_runs_do_not_outlive_a_comparison_that_was_killed(tiny_model: Path, tmp_
     assert 0 < count_steps(output / "gdpo" / "seed-0") < 500
 
 
+def test_a_run_that_was_killed_is_said_to_be_and_not_taken_at_its_last_word(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    config, output = write_config(tiny_model, tmp_path), tmp_path / "both"
+    process = start(config, output, *VARY, "steps=500")
+    while count_steps(output / "gdpo" / "seed-0") < 1 and process.poll() is None:
+        time.sleep(0.02)
+    (run,) = psutil.Process(process.pid).children()
+    run.kill()
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 2, said
+    assert "gdpo, seed 0: SIGKILL" in " ".join(said.split())
+
+
 def check_damage(config: Path, output: Path) -> None:
     path = output / "gdpo/seed-0/held_out/step-000002.json"
     whole = path.read_text()

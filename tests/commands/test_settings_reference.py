@@ -58,8 +58,15 @@ def test_defaults_are_those_of_a_run(tmp_path: Path):
 
 def test_settings_of_one_kind_alone_say_so():
     variants = {s.path: s.variants for s in of_section("advantage")}
-    assert variants["advantage.k"] == ("rvpo",)
-    assert variants["advantage.whiten"] == ("gdpo", "rvpo", "mean_variance", "hard_min")
+    assert variants["advantage.beta"] == ("mean_variance",)
+    whitened = ("gdpo", "rvpo", "mean_variance", "hard_min", "raw_rvpo")
+    assert variants["advantage.whiten"] == whitened
+
+
+def test_a_setting_of_two_meanings_is_told_with_each():
+    told = [(s.variants, s.help) for s in of_section("advantage.k") if s.path == "advantage.k"]
+    assert [variants for variants, _ in told] == [("rvpo",), ("raw_rvpo",)]
+    assert told[0][1] != told[1][1]
 
 
 def test_a_section_of_several_kinds_says_which() -> None:

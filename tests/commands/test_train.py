@@ -23,6 +23,7 @@ import torch
 import yaml
 
 from tests.configs import tiny_settings
+from tests.processes import ranks_of
 
 pytestmark = pytest.mark.slow
 
@@ -165,6 +166,49 @@ def test_ctrl_c_finishes_the_step_saves_it_and_says_how_to_go_on(
     assert (run / "checkpoints" / f"step-{done:06d}").is_dir()
     train(run / "config.yaml", "--resume", f"steps={done + 1}")
     assert count_steps(run) == done + 1
+
+
+def catches(number: signal.Signals, pid: int) -> bool:
+    """Whether a process has a handler for a signal."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    caught = re.search(r"^SigCgt:\s*(\w+)$", status, re.MULTILINE)
+    return caught is not None and bool(int(caught[1], 16) >> (number - 1) & 1)
+
+
+STARTS = [
+    (1, signal.SIGTERM, 0.0),
+    (1, signal.SIGHUP, 1.0),
+    (1, signal.SIGUSR1, 4.0),
+    (2, signal.SIGUSR2, 0.0),
+    (2, signal.SIGXCPU, 4.0),
+]
+
+
+@pytest.mark.parametrize(("processes", "number", "seconds"), STARTS)
+def test_a_signal_before_the_first_step_ends_the_run_with_a_sentence_and_without_a_trace(
+    processes: int, number: signal.Signals, seconds: float, tiny_model: Path, tmp_path: Path
+) -> None:
+    slow = {"function": "tests.toy:slow_letters", "arguments": {"count": 12, "seconds": 30}}
+    sections = {"data": {"train": slow}, "distributed": {"processes": processes}}
+    process = start(write_config(tiny_model, tmp_path, **sections))
+
+    def ready() -> bool:
+        ranks = [rank.pid for rank in ranks_of(process.pid).values()]
+        pids = [process.pid] if processes == 1 else ranks
+        return len(pids) == processes and all(catches(number, pid) for pid in pids)
+
+    while not ready() and process.poll() is None:
+        time.sleep(0.02)
+    time.sleep(seconds)  # at another moment of the start
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == (130 if processes == 1 else 128 + number), output
+    assert "stopped before the first step; nothing was written" in output
+    assert "Traceback" not in output
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_model_that_cannot_be_saved_keeps_table_and_curves(

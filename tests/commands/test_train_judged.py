@@ -22,7 +22,7 @@ from aiohttp import web
 
 from rvpo.judge.prompt import messages
 from rvpo.judge.types import Job, Question
-from rvpo.runtime.subprocess import hold_port
+from rvpo.runtime.port import hold_port
 from tests.commands.test_train import count_steps, metrics, samples, start, train, write_config
 from tests.judge.processes import alive, wait_until
 from tests.judge.server import FakeEndpoint, Faults, completion, criterion, verdict

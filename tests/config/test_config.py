@@ -153,7 +153,7 @@ def test_every_problem_is_reported_at_once(file: Path) -> None:
         (
             "advantage.name=rpvo",
             "advantage.name: 'rpvo' is not available; did you mean 'rvpo'? "
-            "Choose from grpo, rvpo, gdpo, hard_min, mean_variance",
+            "Choose from grpo, rvpo, gdpo, raw_rvpo, hard_min, mean_variance",
         ),
         (
             "rollout.engine.name=vlm",
@@ -170,7 +170,7 @@ def test_every_problem_is_reported_at_once(file: Path) -> None:
         (
             "advantage={k: 1}",
             "advantage.name: required and not given; choose from grpo, gdpo, rvpo, "
-            "mean_variance, hard_min",
+            "mean_variance, hard_min, raw_rvpo",
         ),
         ("advantage.k=-1", "advantage: k must be at least 0, got -1.0"),
         (
@@ -271,7 +271,9 @@ def test_a_wrong_setting_is_one_sentence(file: Path, override: str, sentence: st
 
 def test_another_estimators_setting_names_its_owner(file: Path) -> None:
     (sentence,) = problems(file, "advantage.name=grpo")
-    assert sentence.startswith("advantage.k: 'grpo' has no such setting (rvpo has); allowed here: ")
+    assert sentence.startswith(
+        "advantage.k: 'grpo' has no such setting (rvpo, raw_rvpo have); allowed here: "
+    )
     assert sentence.endswith("To replace the whole table write advantage={name: grpo}")
 
 

@@ -128,7 +128,7 @@ def met(sample: Sample) -> bool:
     )
     suite = RewardSuite([rubric])
     suite = suite.judged_by(FakeJudge(says), suite.budget)
-    return bool(suite(Rollout(samples=(sample,), group_size=1)).values.item() > 0)
+    return bool(suite(Rollout(samples=(sample,), group_size=1)).rewards.values.item() > 0)
 
 
 def table(

@@ -13,7 +13,7 @@ from rvpo.errors import RewardError
 from rvpo.judge.client.client import JudgeAddresses, JudgeClient
 from rvpo.judge.handshake import proof
 from rvpo.judge.types import Job, Question
-from rvpo.runtime.subprocess import hold_port
+from rvpo.runtime.port import hold_port
 from tests.judge.client.test_workers import start
 
 NOBODY = 65534

@@ -161,7 +161,7 @@ def test_plain_lines_end_with_the_verdict(capsys: pytest.CaptureFixture[str]) ->
 def test_no_key_is_ever_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "0123456789abcdef")
     monkeypatch.delenv("WANDB_MODE", raising=False)
-    assert examine().wandb == "key"
+    assert examine().wandb == "online"
     result = CliRunner().invoke(app, ["doctor"])
     assert "0123456789abcdef" not in result.output
 

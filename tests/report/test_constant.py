@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rvpo.report.constant import PATIENCE, ConstantRewards
-from tests.fakes import make_record, make_rewards
+from tests.fakes import make_record, make_scores
 
 Values = list[list[float | None]]
 
@@ -17,7 +17,7 @@ def said(*steps: Values) -> list[str]:
     heard: list[str] = []
     report = ConstantRewards(heard.append)
     for number, values in enumerate(steps, start=1):
-        report(replace(make_record(number), rewards=make_rewards(values)))
+        report(replace(make_record(number), scored=make_scores(values)))
     return heard
 
 

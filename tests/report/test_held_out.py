@@ -18,7 +18,7 @@ from rvpo.report.held_out import (
     comparisons_json,
     render_table,
 )
-from tests.fakes import make_rewards
+from tests.fakes import make_scores
 
 
 def scores(
@@ -42,14 +42,14 @@ def compare_one(before: list[float], after: list[float]) -> RewardChange:
 
 
 def test_a_prompts_score_is_the_mean_of_its_samples_that_have_one():
-    rewards = make_rewards([[1.0, 0.2], [0.0, None], [1.0, None], [1.0, None]])
-    means = HeldOutScores.of(rewards, ["p", "q"]).means
+    scored = make_scores([[1.0, 0.2], [0.0, None], [1.0, None], [1.0, None]])
+    means = HeldOutScores.of(scored, ["p", "q"]).means
     np.testing.assert_allclose(means, [[0.5, 0.2], [1.0, np.nan]], rtol=1e-6)
 
 
 def test_scores_need_one_group_for_each_prompt():
     with pytest.raises(ValueError, match="2 groups, for 1 prompts"):
-        HeldOutScores.of(make_rewards([[1.0, 0.0]] * 4), ["p"])
+        HeldOutScores.of(make_scores([[1.0, 0.0]] * 4), ["p"])
 
 
 def test_scores_survive_json_with_their_gaps():
@@ -61,10 +61,10 @@ def test_scores_survive_json_with_their_gaps():
 
 
 def test_scores_that_failed_count_as_missing_and_those_that_do_not_apply_do_not():
-    rewards = make_rewards(
+    scored = make_scores(
         [[1.0, 0.2], [None, None], [1.0, None], [1.0, None]], failures={(1, 0): "timeout"}
     )
-    assert HeldOutScores.of(rewards, ["p", "q"]).failed.tolist() == [0.25, 0.0]
+    assert HeldOutScores.of(scored, ["p", "q"]).failed.tolist() == [0.25, 0.0]
 
 
 def test_few_prompts_are_tested_exactly():

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 import rvpo.report.metrics as table
 from rvpo.advantage import GRPO, RVPO
+from rvpo.advantage.diagnostics import metrics_by_aspect
 from rvpo.cli import app
 from rvpo.judge.types import Answer, Usage
 from rvpo.report.metrics import METRICS, entry_of
@@ -21,8 +22,8 @@ from rvpo.rewards.tally import Tally
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.metrics import completion_metrics
 from rvpo.trainer.statistics import TokenStatistics
-from rvpo.types import Rewards
-from tests.fakes import make_rewards, make_rollout
+from rvpo.types import RolloutScores
+from tests.fakes import make_rollout, make_scores
 from tests.syntax import parsed
 
 PACKAGE = Path(table.__file__).parents[1]
@@ -32,17 +33,19 @@ NAMESPACES = ("evaluate/measure.py", "report/trackers/wandb.py")
 READERS = ("page/dashboard.py", "page/figures.py", "report/curves.py", "report/display.py")
 
 
-def rewards() -> Rewards:
+def scores() -> RolloutScores:
     found = torch.rand(8, 2, generator=torch.Generator().manual_seed(0)).tolist()
     found[0][0] = None
-    return make_rewards(found, group_size=4, failures={(0, 0): "timed out"})
+    return make_scores(found, group_size=4, failures={(0, 0): "timed out"})
 
 
 def written(ranks: Ranks) -> Iterator[str]:
     """Names as the code that writes them makes them, of every part of a step."""
-    yield from reward_metrics(rewards())
+    scored = scores()
+    yield from reward_metrics(scored)
     for estimator in (GRPO(), RVPO()):
-        yield from estimator(rewards()).metrics
+        advantages = estimator(scored.rewards)
+        yield from metrics_by_aspect(scored.rewards, advantages, scored.aspects)
     yield from completion_metrics(0, make_rollout(), ranks)
     usage = Usage(requests=1, latency_s=0.5, other_model=True, attempt_failures=("timed out",))
     answers = [Answer(value=1.0, usage=usage), Answer(value=None, failure="refused", usage=usage)]

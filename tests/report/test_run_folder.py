@@ -235,12 +235,12 @@ def test_a_mean_over_criteria_can_be_made_again_from_the_samples(folder: RunFold
     reward = RubricReward(name="mean", form="explicit")
     suite = RewardSuite([reward]).fitted(prompts).judged_by(FakeJudge(says), BudgetConfig())
     samples = tuple(make_sample(prompts[0], text) for text in ("ab", "x"))
-    rewards = suite(Rollout(samples=samples, group_size=2))
+    scored = suite(Rollout(samples=samples, group_size=2))
     record = replace(
         make_record(1),
         rollout=Rollout(samples=samples, group_size=2),
-        rewards=rewards,
-        advantages=make_advantages(rewards),
+        scored=scored,
+        advantages=make_advantages(scored.rewards),
     )
     SampleFiles(folder, 0)(record)
     (file,) = folder.samples.iterdir()

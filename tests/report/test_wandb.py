@@ -14,9 +14,11 @@ import wandb
 from wandb.proto.wandb_internal_pb2 import Record
 
 from rvpo.errors import ConfigError
+from rvpo.plan.machine import examine
 from rvpo.report.record import Report
 from rvpo.report.run_folder import MetricsFile, RunFolder
 from rvpo.report.trackers import Wandb
+from rvpo.report.trackers.wandb import upload
 from tests.fakes import make_record, tracked
 
 KEY = "0123456789" * 4
@@ -167,6 +169,37 @@ def test_wandb_mode_disabled_writes_no_run(folder: RunFolder, monkeypatch: pytes
     report(make_record(1))
     report.close()
     assert (offline_runs(folder), said) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("environment", "answer"),
+    [
+        ({}, "no key"),
+        ({"WANDB_API_KEY": KEY}, "online"),
+        ({"WANDB_MODE": "offline", "WANDB_API_KEY": KEY}, "offline"),
+        ({"WANDB_BASE_URL": "https://wandb.example.org", "NETRC": "netrc"}, "online"),
+        ({"WANDB_BASE_URL": "https://other.example.org", "NETRC": "netrc"}, "no key"),
+    ],
+)
+def test_the_doctor_and_a_run_agree_on_what_is_uploaded(
+    environment: dict[str, str], answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text(f"machine wandb.example.org login user password {KEY}\n")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value.replace("netrc", str(netrc)))
+    assert upload() == examine().wandb == answer
+
+
+def test_a_setting_that_wandb_cannot_use_is_named_and_not_repeated(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_BASE_URL", f"no address {KEY}")
+    with pytest.raises(ConfigError, match=r"base_url.*WANDB_BASE_URL") as caught:
+        report_on(folder)
+    assert KEY not in str(caught.value)
+    wandb.teardown()  # which keeps what it could read
+    assert examine().wandb == str(caught.value)
 
 
 def test_online_without_a_key_is_one_clear_sentence(

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from rvpo import RVPO
+from rvpo.advantage.diagnostics import metrics_by_aspect
 from rvpo.config.judge import BudgetConfig
 from rvpo.config.rewards import Condition, RubricRewardConfig
 from rvpo.criterion import Criterion
@@ -31,8 +32,8 @@ from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.suite import RewardSuite
 from rvpo.runtime.ranks import Ranks
 from rvpo.schedule import Ramp
-from rvpo.types import Failed, Prompt, Rewards, Rollout
-from tests.fakes import FakeJudge, make_criteria, make_prompt, make_sample, says
+from rvpo.types import Failed, Prompt, Rewards, Rollout, RolloutScores
+from tests.fakes import FakeJudge, make_criteria, make_prompt, make_sample, says, with_columns
 
 Rule = Callable[[str, Question], Answer]
 
@@ -58,7 +59,7 @@ def judged(
     *texts: str,
     rule: Rule = says,
     budget: BudgetConfig | None = None,
-) -> Rewards:
+) -> RolloutScores:
     rewards = [reward] if isinstance(reward, RubricReward) else list(reward)
     suite = RewardSuite(rewards).fitted(prompts)
     suite = suite.judged_by(FakeJudge(rule), budget or BudgetConfig(group=1, step=1))
@@ -79,21 +80,21 @@ CHANNELS = RubricReward(name="rubric", form="channels")
 
 
 def test_criteria_are_channels_and_prompts_may_have_different_numbers_of_them() -> None:
-    rewards = judged(CHANNELS, ragged(), "ab", "bcd")
-    assert rewards.names == ("rubric/1", "rubric/2", "rubric/3")
-    assert rewards.values.tolist() == [[1, 1, 1], [0, 1, 0], [0, 0, 0], [1, 0, 0]]
-    assert rewards.valid.tolist() == [[True] * 3, [True] * 3] + [[True, False, False]] * 2
-    assert not rewards.failures
+    scored = judged(CHANNELS, ragged(), "ab", "bcd")
+    assert scored.rewards.names == ("rubric/1", "rubric/2", "rubric/3")
+    assert scored.rewards.values.tolist() == [[1, 1, 1], [0, 1, 0], [0, 0, 0], [1, 0, 0]]
+    assert scored.rewards.valid.tolist() == [[True] * 3, [True] * 3] + [[True, False, False]] * 2
+    assert not scored.failures
 
 
 def test_meeting_a_criterion_to_be_avoided_scores_0() -> None:
     prompts = [make_prompt("p/0", rubric=make_criteria("!c"))]
-    assert judged(CHANNELS, prompts, "c", "x").values.tolist() == [[0], [1]]
+    assert judged(CHANNELS, prompts, "c", "x").rewards.values.tolist() == [[0], [1]]
 
 
 def test_criteria_of_a_prompt_share_the_weight_of_the_rubric() -> None:
     reward = replace(CHANNELS, weight=2.0, weighing="class")
-    weights = judged(reward, ragged(), "ab", "bcd").weights
+    weights = judged(reward, ragged(), "ab", "bcd").rewards.weights
     total = 1.0 + 1.0 + 0.9
     assert weights[0].tolist() == pytest.approx([2 / total, 2 / total, 1.8 / total])
     assert weights[2].tolist() == pytest.approx([2, 0, 0])
@@ -111,10 +112,10 @@ def test_rubrics_of_5_to_17_criteria_train_without_touching_one_another(
     ]
     texts = ["".join(f"<{i}.{j}>" for i in range(4) for j in range(17) if chance.random() < 0.5)]
     texts += ["".join(f"<{i}.{j}>" for i in range(4) for j in range(17) if chance.random() < 0.5)]
-    together = judged(CHANNELS, prompts, *texts)
+    together = judged(CHANNELS, prompts, *texts).rewards
     assert together.valid.sum(dim=1).tolist() == [size for size in sizes for _ in texts]
     estimator = RVPO(k=1.0, whiten=False)
-    alone = [estimator(judged(CHANNELS, [prompt], *texts)).values for prompt in prompts]
+    alone = [estimator(judged(CHANNELS, [prompt], *texts).rewards).values for prompt in prompts]
     assert torch.allclose(estimator(together).values, torch.cat(alone), atol=1e-6)
 
 
@@ -129,7 +130,8 @@ def test_curves_show_classes_and_axes_and_not_places() -> None:
 
 
 def test_diagnostics_add_up_over_the_criteria_of_a_class() -> None:
-    metrics = RVPO(k=1.0)(judged(CHANNELS, ragged(), "ab", "bcd")).metrics
+    scored = judged(CHANNELS, ragged(), "ab", "bcd")
+    metrics = metrics_by_aspect(scored.rewards, RVPO(k=1.0)(scored.rewards), scored.aspects)
     assert metrics["advantage/weight/rubric"] == pytest.approx(1)
     parts = [metrics[f"advantage/weight/rubric/{n}"] for n in ("essential", "pitfall", "optional")]
     assert sum(parts) == pytest.approx(1)
@@ -138,23 +140,23 @@ def test_diagnostics_add_up_over_the_criteria_of_a_class() -> None:
 
 def test_fixed_criteria_are_columns_by_name() -> None:
     fixed = {"polite": Criterion(text="please"), "rude": Criterion(text="!", polarity="negative")}
-    rewards = judged(replace(CHANNELS, fixed=fixed), [make_prompt()], "please", "!")
-    assert rewards.names == ("rubric/polite", "rubric/rude")
-    assert rewards.values.tolist() == [[1, 1], [0, 0]]
-    assert tuple(rewards.aspects) == ("rubric", "rubric/polite", "rubric/rude")
+    scored = judged(replace(CHANNELS, fixed=fixed), [make_prompt()], "please", "!")
+    assert scored.rewards.names == ("rubric/polite", "rubric/rude")
+    assert scored.rewards.values.tolist() == [[1, 1], [0, 0]]
+    assert tuple(scored.aspects) == ("rubric", "rubric/polite", "rubric/rude")
 
 
 def test_explicit_is_the_weighted_mean_of_the_verdicts() -> None:
     reward = replace(CHANNELS, form="explicit", weighing="class")
-    values = judged(reward, ragged(), "ab", "bcd").values[:, 0].tolist()
+    values = judged(reward, ragged(), "ab", "bcd").rewards.values[:, 0].tolist()
     total = 1.0 + 1.0 + 0.9
     assert values == pytest.approx([1, 1 / total, 0, 1])
 
 
 def test_explicit_with_a_lost_verdict_is_lost() -> None:
     reward = replace(CHANNELS, form="explicit")
-    rewards = judged(reward, ragged(), "ab", "bcd", rule=failing("b"))
-    assert rewards.failures == {(0, 0): "timeout", (1, 0): "timeout"}
+    scored = judged(reward, ragged(), "ab", "bcd", rule=failing("b"))
+    assert scored.failures == {(0, 0): "timeout", (1, 0): "timeout"}
 
 
 def test_implicit_is_one_call_with_the_whole_rubric() -> None:
@@ -162,12 +164,12 @@ def test_implicit_is_one_call_with_the_whole_rubric() -> None:
     prompts = ragged()
     judge = FakeJudge(says)
     suite = RewardSuite([reward]).fitted(prompts).judged_by(judge, BudgetConfig())
-    rewards = suite(rollout(prompts, "ab", "bcd"))
+    scored = suite(rollout(prompts, "ab", "bcd"))
     assert [len(job.questions) for job in judge.jobs] == [1] * 4
     question = judge.jobs[0].questions[0]
     assert question == Question("rating", "1. a\n2. b\n3. (to be avoided) c")
-    assert rewards.values[0, 0] == pytest.approx(2 / 3)
-    assert rewards.remarks[0, 0].answer == "7 of 10"
+    assert scored.rewards.values[0, 0] == pytest.approx(2 / 3)
+    assert scored.remarks[0, 0].answer == "7 of 10"
 
 
 def test_points_and_classes_are_not_shown_to_the_judge() -> None:
@@ -194,15 +196,15 @@ def test_rewards_that_ask_the_same_share_the_answer() -> None:
 
 
 def test_lost_verdict_is_unknown_and_never_a_zero() -> None:
-    rewards = judged(CHANNELS, ragged(), "ab", "bcd", rule=failing("a"))
-    assert rewards.failures == {(0, 0): "timeout", (1, 0): "timeout"}
-    assert rewards.valid[:2].tolist() == [[False, True, True]] * 2
-    assert rewards.metrics["judge/rubric/failed_frac"] == pytest.approx(2 / 8)
-    assert rewards.metrics["judge/failures/timeout"] == 2
+    scored = judged(CHANNELS, ragged(), "ab", "bcd", rule=failing("a"))
+    assert scored.failures == {(0, 0): "timeout", (1, 0): "timeout"}
+    assert scored.rewards.valid[:2].tolist() == [[False, True, True]] * 2
+    assert scored.metrics["judge/rubric/failed_frac"] == pytest.approx(2 / 8)
+    assert scored.metrics["judge/failures/timeout"] == 2
 
 
 def test_group_that_lost_too_much_trains_nothing_and_the_others_go_on() -> None:
-    rewards = judged(
+    scored = judged(
         [CHANNELS, Reward("length", length)],
         ragged(),
         "ab",
@@ -210,10 +212,10 @@ def test_group_that_lost_too_much_trains_nothing_and_the_others_go_on() -> None:
         rule=failing("a"),
         budget=BudgetConfig(group=0.3, step=1),
     )
-    assert not rewards.valid[:2].any()
-    assert rewards.failures[0, 3] == "the group was left out: 2 of its 6 verdicts are missing"
-    assert rewards.metrics["judge/skipped_groups"] == 1
-    advantages = RVPO()(rewards)
+    assert not scored.rewards.valid[:2].any()
+    assert scored.failures[0, 3] == "the group was left out: 2 of its 6 verdicts are missing"
+    assert scored.metrics["judge/skipped_groups"] == 1
+    advantages = RVPO()(scored.rewards)
     assert advantages.trained.tolist() == [False, False, True, True]
 
 
@@ -247,7 +249,7 @@ def test_trouble_of_the_cache_is_not_laid_on_the_judge(reason: str, remedy: str)
         with pytest.raises(RewardError) as it:
             keep_within(
                 BudgetConfig(),
-                Rewards(torch.ones(2, 1), ["r"], group_size=2),
+                with_columns(Rewards(torch.ones(2, 1), ["r"], group_size=2)),
                 asked=[50, 50],
                 failed=[50, 50],
                 failures=Counter(failures),
@@ -264,7 +266,7 @@ def test_trouble_of_the_cache_is_not_laid_on_the_judge(reason: str, remedy: str)
 
 def test_what_is_only_logged_stops_nothing() -> None:
     logged = replace(CHANNELS, weight=0.0)
-    rewards = judged(
+    scored = judged(
         [logged, Reward("length", length)],
         ragged(),
         "ab",
@@ -272,8 +274,8 @@ def test_what_is_only_logged_stops_nothing() -> None:
         rule=failing("a", "b", "c", "d"),
         budget=BudgetConfig(group=0, step=0),
     )
-    assert rewards.valid[:, -1].all()
-    assert rewards.metrics["judge/failed_frac"] == 1
+    assert scored.rewards.valid[:, -1].all()
+    assert scored.metrics["judge/failed_frac"] == 1
 
 
 def test_judge_that_is_down_is_not_waited_for() -> None:
@@ -312,7 +314,7 @@ def test_judge_is_asked_before_the_rollout_is_complete() -> None:
     scoring.take(0, whole.samples[0])
     streamed = scoring.collect(whole)
     assert len(judge.jobs) == 4
-    assert torch.equal(streamed.values, suite(whole).values)
+    assert torch.equal(streamed.rewards.values, suite(whole).rewards.values)
 
 
 def length(completions: Any, **columns: Any) -> list[float | None]:
@@ -320,10 +322,10 @@ def length(completions: Any, **columns: Any) -> list[float | None]:
 
 
 def test_remarks_are_the_judges_words_beside_the_score() -> None:
-    rewards = judged(CHANNELS, ragged(), "ab", "bcd")
-    assert rewards.remarks[1, 2].question == "c"
-    assert rewards.remarks[1, 2].answer == "met"
-    assert rewards.remarks[1, 2].reason == "it says bcd"
+    scored = judged(CHANNELS, ragged(), "ab", "bcd")
+    assert scored.remarks[1, 2].question == "c"
+    assert scored.remarks[1, 2].answer == "met"
+    assert scored.remarks[1, 2].reason == "it says bcd"
 
 
 def test_remarks_tell_what_makes_a_score_of_a_verdict() -> None:
@@ -341,21 +343,21 @@ def test_remarks_tell_what_makes_a_score_of_a_verdict() -> None:
 
 def test_mean_of_verdicts_can_be_made_again_from_its_remark() -> None:
     reward = replace(CHANNELS, form="explicit", weighing="class")
-    rewards = judged(reward, ragged(), "ab", "bcd")
+    scored = judged(reward, ragged(), "ab", "bcd")
     for row in range(4):
-        remark = asdict(rewards.remarks[row, 0])
+        remark = asdict(scored.remarks[row, 0])
         again = sum(
             part["share"] * ((part["answer"] == "met") == (part["polarity"] == "positive"))
             for part in remark["criteria"]
         )
-        assert again == pytest.approx(float(rewards.values[row, 0]))
+        assert again == pytest.approx(float(scored.rewards.values[row, 0]))
         assert all(part["reason"].startswith("it says") for part in remark["criteria"])
 
 
 def test_mean_that_lacks_a_verdict_keeps_the_others() -> None:
     reward = replace(CHANNELS, form="explicit")
-    rewards = judged(reward, ragged(), "ab", "bcd", rule=failing("b"))
-    parts = asdict(rewards.remarks[0, 0])["criteria"]
+    scored = judged(reward, ragged(), "ab", "bcd", rule=failing("b"))
+    parts = asdict(scored.remarks[0, 0])["criteria"]
     assert [part["answer"] for part in parts] == ["met", "failed: timeout", "not met"]
 
 
@@ -401,15 +403,15 @@ def test_missing_column_of_criteria_is_named() -> None:
 
 def test_prompt_without_criteria_has_no_scores() -> None:
     prompts = [*ragged(), make_prompt("p/2", rubric=None)]
-    rewards = judged(CHANNELS, prompts, "ab", "bcd")
-    assert not rewards.valid[4:].any()
-    assert not rewards.failures
+    scored = judged(CHANNELS, prompts, "ab", "bcd")
+    assert not scored.rewards.valid[4:].any()
+    assert not scored.failures
 
 
 def test_weight_may_change_over_training() -> None:
     suite = RewardSuite([Reward("length", length, Ramp(start=0.0, end=2.0))])
     both = rollout([make_prompt()], "a", "ab")
-    weights = [suite.begin(p).collect(both).weights[0, 0].item() for p in (0.0, 0.5, 1.0)]
+    weights = [suite.begin(p).collect(both).rewards.weights[0, 0].item() for p in (0.0, 0.5, 1.0)]
     assert weights == [0, 1, 2]
 
 
@@ -428,8 +430,8 @@ def test_condition_makes_a_score_0_below_its_threshold() -> None:
 def test_conditioned_reward_enters_the_matrix_after_its_condition() -> None:
     short = Reward("short", length, condition=Condition("good", 1.0))
     good = Reward("good", lambda completions, **columns: [1.0, 0.0])
-    rewards = RewardSuite([short, good])(rollout([make_prompt()], "ab", "abc"))
-    assert rewards.values.tolist() == [[2, 1], [0, 0]]
+    scored = RewardSuite([short, good])(rollout([make_prompt()], "ab", "abc"))
+    assert scored.rewards.values.tolist() == [[2, 1], [0, 0]]
 
 
 @given(
@@ -441,14 +443,14 @@ def test_budget_never_keeps_a_group_beyond_it(lost: list[tuple[int, int]], share
     rewards = Rewards(torch.ones(len(failed), 1), ["r"], group_size=2)
     kept = keep_within(
         BudgetConfig(group=share, step=1),
-        rewards,
+        with_columns(rewards),
         asked=[4] * len(failed),
         failed=failed,
         failures=Counter(),
         details={},
     )
     for group, (a, b) in enumerate(lost):
-        assert bool(kept.valid[2 * group].all()) == (a + b <= share * 8 + 1e-6)
+        assert bool(kept.rewards.valid[2 * group].all()) == (a + b <= share * 8 + 1e-6)
 
 
 def test_budget_is_kept_at_its_very_edge() -> None:
@@ -456,13 +458,13 @@ def test_budget_is_kept_at_its_very_edge() -> None:
     for lost, kept in ((29, True), (30, False)):
         result = keep_within(
             BudgetConfig(group=0.29, step=1),
-            rewards,
+            with_columns(rewards),
             asked=[50, 50],
             failed=[lost, 0],
             failures=Counter(),
             details={},
         )
-        assert bool(result.valid.all()) == kept
+        assert bool(result.rewards.valid.all()) == kept
 
 
 def test_judged_gate_of_weight_0_counts_for_the_budget() -> None:
@@ -489,9 +491,9 @@ def test_verdicts_of_not_met_are_no_failures() -> None:
     prompts = [make_prompt(rubric=make_criteria(*"abcdefgh"))]
     judge = FakeJudge(lambda response, question: Answer(value=0.0))
     suite = RewardSuite([CHANNELS]).fitted(prompts).judged_by(judge, BudgetConfig(step=0))
-    rewards = suite(rollout(prompts, *map(str, range(20))))
+    scored = suite(rollout(prompts, *map(str, range(20))))
     assert judge.cancelled == 0
-    assert rewards.valid.all()
+    assert scored.rewards.valid.all()
 
 
 def test_few_failures_do_not_end_a_step_early() -> None:
@@ -531,7 +533,7 @@ def test_early_end_reckons_with_the_verdicts_of_all_ranks() -> None:
 
 def test_criteria_of_no_points_count_equally() -> None:
     prompts = [make_prompt(rubric=make_criteria("a", "b", points=0.0))]
-    weights = judged(replace(CHANNELS, weighing="points"), prompts, "a", "b").weights
+    weights = judged(replace(CHANNELS, weighing="points"), prompts, "a", "b").rewards.weights
     assert weights.tolist() == [[0.5, 0.5]] * 2
 
 
@@ -539,8 +541,8 @@ def test_condition_holds_for_every_criterion() -> None:
     channels = replace(CHANNELS, condition=Condition("good", 1.0))
     good = Reward("good", lambda completions, **columns: [0.0, 1.0])
     prompts = [make_prompt(rubric=make_criteria("a", "b"))]
-    rewards = judged([channels, good], prompts, "ab", "ab")
-    assert rewards.values[:, :2].tolist() == [[0, 0], [1, 1]]
+    scored = judged([channels, good], prompts, "ab", "ab")
+    assert scored.rewards.values[:, :2].tolist() == [[0, 0], [1, 1]]
 
 
 def test_explicit_weighs_by_class_and_channels_equally_unless_told() -> None:
@@ -562,9 +564,12 @@ def test_rows_of_a_later_rank_keep_their_weights_failures_and_remarks() -> None:
             return [mine, theirs]
 
     both = Gathered(rank=0, size=2, device=torch.device("cpu")).gather(mine)
-    assert torch.equal(both.weights, torch.cat([mine.weights, theirs.weights]))
+    assert torch.equal(
+        both.rewards.weights, torch.cat([mine.rewards.weights, theirs.rewards.weights])
+    )
     assert both.failures == mine.failures | {(r + 4, c): x for (r, c), x in theirs.failures.items()}
     assert both.remarks[4, 2] == theirs.remarks[0, 2]
+    assert both.rewards.prompts == ("p/0", "p/1", "p/0", "p/1")
     assert torch.equal(
         both.aspects["rubric/pitfall"],
         torch.cat([mine.aspects["rubric/pitfall"], theirs.aspects["rubric/pitfall"]]),
@@ -588,7 +593,7 @@ def test_budget_counts_the_verdicts_of_all_ranks() -> None:
         suite = RewardSuite([CHANNELS]).fitted(prompts).judged_by(FakeJudge(failing("a")), budget)
         scoring = suite.begin()
         if message is None:
-            assert len(scoring.collect(rollout(prompts, "ab", "bcd"), ranks).values) == 8
+            assert len(scoring.collect(rollout(prompts, "ab", "bcd"), ranks).rewards.values) == 8
         else:
             with pytest.raises(RewardError, match=message):
                 scoring.collect(rollout(prompts, "ab", "bcd"), ranks)

@@ -20,8 +20,8 @@ from rvpo.rewards.completion import text_of
 from rvpo.rewards.metrics import reward_metrics
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.suite import RewardSuite
-from rvpo.types import Failed, Rewards, Rollout
-from tests.fakes import make_prompt, make_rewards, make_sample
+from rvpo.types import Failed, Rewards, Rollout, RolloutScores
+from tests.fakes import make_prompt, make_sample, make_scores, with_columns
 
 
 def a_rollout() -> Rollout:
@@ -39,7 +39,7 @@ def returning(scores: Any) -> Callable[..., Any]:
     return function
 
 
-def score(*functions: Callable[..., Any], **arguments: Any) -> Rewards:
+def score(*functions: Callable[..., Any], **arguments: Any) -> RolloutScores:
     suite = RewardSuite([Reward(f"r{i}", f, 1.0, arguments) for i, f in enumerate(functions)])
     return suite(a_rollout())
 
@@ -72,26 +72,26 @@ def test_functions_are_called_as_trl_calls_them() -> None:
 
 
 def test_columns_of_the_matrix_follow_the_rewards_in_order() -> None:
-    rewards = RewardSuite(
+    scored = RewardSuite(
         [Reward("late", returning([1, 2, 3, 4]), 0.5), Reward("early", returning([5, 6, 7, 8]), 0)]
     )(a_rollout())
-    assert rewards.names == ("late", "early")
-    assert rewards.group_size == 2
-    assert rewards.values.tolist() == [[1, 5], [2, 6], [3, 7], [4, 8]]
-    assert rewards.weights[0].tolist() == [0.5, 0]
-    assert bool(rewards.valid.all())
-    assert rewards.values.dtype == torch.float32
+    assert scored.rewards.names == ("late", "early")
+    assert scored.rewards.group_size == 2
+    assert scored.rewards.values.tolist() == [[1, 5], [2, 6], [3, 7], [4, 8]]
+    assert scored.rewards.weights[0].tolist() == [0.5, 0]
+    assert bool(scored.rewards.valid.all())
+    assert scored.rewards.values.dtype == torch.float32
 
 
 def test_missing_score_is_never_a_zero() -> None:
-    rewards = score(returning([None, Failed("timed out"), 1.0, None]))
-    assert rewards.valid[:, 0].tolist() == [False, False, True, False]
-    assert rewards.failures == {(1, 0): "timed out"}
+    scored = score(returning([None, Failed("timed out"), 1.0, None]))
+    assert scored.rewards.valid[:, 0].tolist() == [False, False, True, False]
+    assert scored.failures == {(1, 0): "timed out"}
 
 
 @pytest.mark.parametrize("scores", [[True, False, True, True], (1, 0, 1, 1), np.ones(4).tolist()])
 def test_every_kind_of_number_is_a_score(scores: Any) -> None:
-    assert score(returning(scores)).values[0].item() == 1.0
+    assert score(returning(scores)).rewards.values[0].item() == 1.0
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_every_kind_of_number_is_a_score(scores: Any) -> None:
     ],
 )
 def test_numbers_of_every_library_are_scores(scores: Any) -> None:
-    assert score(returning(scores)).values[:, 0].tolist() == [0.5, 1, 0, 1]
+    assert score(returning(scores)).rewards.values[:, 0].tolist() == [0.5, 1, 0, 1]
 
 
 def test_scores_may_be_generated() -> None:
@@ -116,7 +116,7 @@ def test_scores_may_be_generated() -> None:
     def failing(completions: Any, **columns: Any) -> Any:
         return (1 / len(text_of(completion)) for completion in completions)
 
-    assert score(lengths).values[:, 0].tolist() == [1, 0, 1, 1]
+    assert score(lengths).rewards.values[:, 0].tolist() == [1, 0, 1, 1]
     with pytest.raises(RewardError, match=r"reward 'r0' failed .* ZeroDivisionError"):
         score(failing)
 
@@ -129,15 +129,15 @@ def test_scores_may_be_generated() -> None:
     ],
 )
 def test_nan_does_not_apply_as_in_trl(nan: Any) -> None:
-    rewards = score(returning([1, nan, 1, 1]))
-    assert rewards.valid[:, 0].tolist() == [True, False, True, True]
-    assert not rewards.failures
+    scored = score(returning([1, nan, 1, 1]))
+    assert scored.rewards.valid[:, 0].tolist() == [True, False, True, True]
+    assert not scored.failures
 
 
 def test_what_a_mask_hides_does_not_apply() -> None:
-    rewards = score(returning(np.ma.array([1.0, 0.5, 1.0, 0.0], mask=[False, True, False, True])))
-    assert rewards.valid[:, 0].tolist() == [True, False, True, False]
-    assert rewards.values[[0, 2], 0].tolist() == [1.0, 1.0]
+    scored = score(returning(np.ma.array([1.0, 0.5, 1.0, 0.0], mask=[False, True, False, True])))
+    assert scored.rewards.valid[:, 0].tolist() == [True, False, True, False]
+    assert scored.rewards.values[[0, 2], 0].tolist() == [1.0, 1.0]
 
 
 class Unwilling(float):
@@ -194,16 +194,16 @@ def test_an_error_without_words_is_named_by_its_type() -> None:
 
 
 def test_empty_completion_and_empty_rollout_are_scored() -> None:
-    assert score(length).values[:, 0].tolist() == [1, 0, 1, 1]
+    assert score(length).rewards.values[:, 0].tolist() == [1, 0, 1, 1]
     nothing = RewardSuite([Reward("length", length)])(Rollout(samples=(), group_size=2))
-    assert nothing.values.shape == (0, 1)
+    assert nothing.rewards.values.shape == (0, 1)
 
 
 def test_arguments_are_passed_on() -> None:
     def longer(completions: Any, than: int, **columns: Any) -> list[bool]:
         return [len(text_of(completion)) > than for completion in completions]
 
-    assert score(longer, than=0).values[:, 0].tolist() == [1, 0, 1, 1]
+    assert score(longer, than=0).rewards.values[:, 0].tolist() == [1, 0, 1, 1]
 
 
 def test_async_functions_run_together_after_the_sync_ones() -> None:
@@ -224,7 +224,7 @@ def test_async_functions_run_together_after_the_sync_ones() -> None:
         order.append("sync")
         return [3.0] * 4
 
-    assert score(waits, releases, sync).values[0].tolist() == [1, 2, 3]
+    assert score(waits, releases, sync).rewards.values[0].tolist() == [1, 2, 3]
     assert order == ["sync", "waits", "releases"]
 
 
@@ -233,7 +233,7 @@ def test_object_with_an_async_call_is_awaited() -> None:
         async def __call__(self, **columns: Any) -> list[float]:
             return [1.0] * 4
 
-    assert score(Judge()).values[:, 0].tolist() == [1] * 4
+    assert score(Judge()).rewards.values[:, 0].tolist() == [1] * 4
 
 
 @pytest.mark.parametrize(
@@ -349,10 +349,10 @@ def test_suite_is_built_from_settings() -> None:
             )
         }
     )
-    rewards = suite(a_rollout())
-    assert rewards.names == ("brief",)
-    assert rewards.values[:, 0].tolist() == [0, 0, 0, 0]
-    assert rewards.weights[0, 0] == 2
+    scored = suite(a_rollout())
+    assert scored.rewards.names == ("brief",)
+    assert scored.rewards.values[:, 0].tolist() == [0, 0, 0, 0]
+    assert scored.rewards.weights[0, 0] == 2
     with pytest.raises(ConfigError, match=r"rewards.r.function: rvpo.rewards.arithmetic has no"):
         RewardSuite.from_config(
             {"r": FunctionRewardConfig(function="rvpo.rewards.arithmetic:breif")}
@@ -365,10 +365,10 @@ def test_text_of_plain_and_chat_completions() -> None:
 
 
 def test_metrics_follow_their_definitions() -> None:
-    rewards = make_rewards(
+    scored = make_scores(
         [[1.0, 0.5], [0.0, None], [1.0, 1.0], [1.0, None]], failures={(1, 1): "timed out"}
     )
-    assert reward_metrics(rewards) == pytest.approx(
+    assert reward_metrics(scored) == pytest.approx(
         {
             "rewards/correct/mean": 0.75,
             "rewards/correct/std": 0.5,
@@ -393,7 +393,7 @@ def test_weights_enter_the_sum_and_not_the_single_rewards() -> None:
     rewards = Rewards(
         torch.tensor([[1.0, 5.0], [0.0, 5.0]]), ["a", "logged"], 2, weights=torch.tensor([3.0, 0.0])
     )
-    metrics = reward_metrics(rewards)
+    metrics = reward_metrics(with_columns(rewards))
     assert metrics["rewards/a/mean"] == 0.5
     assert metrics["rewards/logged/mean"] == 5
     assert metrics["reward"] == 1.5
@@ -401,14 +401,14 @@ def test_weights_enter_the_sum_and_not_the_single_rewards() -> None:
 
 
 def test_almost_satisfied_is_not_satisfied_and_equal_sums_have_no_spread() -> None:
-    metrics = reward_metrics(make_rewards([[1.0, 0.75], [0.75, 1.0], [1.0, 1.0], [1.0, 0.0]]))
+    metrics = reward_metrics(make_scores([[1.0, 0.75], [0.75, 1.0], [1.0, 1.0], [1.0, 0.0]]))
     assert metrics["rewards_joint/satisfied_all_frac"] == 0.25
     assert metrics["frac_reward_zero_std"] == 0.5
 
 
 def test_satisfaction_is_left_out_for_other_scales() -> None:
     assert "rewards_joint/satisfied_all_frac" not in reward_metrics(
-        make_rewards([[3.0, 1.0], [1.0, 1.0]])
+        make_scores([[3.0, 1.0], [1.0, 1.0]])
     )
 
 
@@ -416,6 +416,8 @@ def test_satisfaction_is_left_out_for_other_scales() -> None:
 def test_no_metric_is_ever_nan(rows: list[list[float | None]]) -> None:
     values = torch.tensor([[x or 0.0 for x in row] for row in rows]).reshape(len(rows), 2)
     valid = torch.tensor([[x is not None for x in row] for row in rows], dtype=torch.bool)
-    metrics = reward_metrics(Rewards(values, ["a", "b"], 2, valid=valid.reshape(len(rows), 2)))
+    metrics = reward_metrics(
+        with_columns(Rewards(values, ["a", "b"], 2, valid=valid.reshape(len(rows), 2)))
+    )
     assert all(math.isfinite(value) for value in metrics.values())
     assert "rewards/b/mean" not in metrics

@@ -410,4 +410,7 @@ def test_rows_in_toolrls_own_schema_are_prompts_that_the_rewards_can_score(tmp_p
     assert [message["role"] for message in prompt.messages] == ["system", "user"]
     samples = tuple(make_sample(prompt, text) for text in (calling(WEATHER), calling(NEWS)))
     suite = RewardSuite([Reward("format", formatted), Reward("correctness", correctness)])
-    assert suite(Rollout(samples=samples, group_size=2)).values.tolist() == [[1, 3], [1, -3]]
+    assert suite(Rollout(samples=samples, group_size=2)).rewards.values.tolist() == [
+        [1, 3],
+        [1, -3],
+    ]

@@ -85,7 +85,7 @@ def trained(stream: RolloutStream) -> tuple[list[list[str]], list[int]]:
     stream.refresh([], STEPS.start)
     for step in STEPS:
         rollout, scoring = stream.take(step)
-        assert scoring.collect(rollout).values.shape == (8, 1)
+        assert scoring.collect(rollout).rewards.values.shape == (8, 1)
         prompts.append([sample.prompt.id for sample in rollout.samples[::2]])
         staleness += [step - sample.policy_version for sample in rollout.samples]
         stream.refresh([], step + 1)

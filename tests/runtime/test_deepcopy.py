@@ -75,7 +75,7 @@ def spoil(value: Any) -> None:
 
 def score(suite: RewardSuite, steps: int = 3) -> list[Any]:
     rollout = a_rollout()
-    return [suite(rollout).values.tolist() for _ in range(steps)]
+    return [suite(rollout).rewards.values.tolist() for _ in range(steps)]
 
 
 @pytest.mark.parametrize("is_async", [False, True])

@@ -192,8 +192,8 @@ def test_a_second_interrupt_kills(tmp_path: Path, marks: Path) -> None:
 
 def test_ranks_end_when_their_launcher_is_killed(tmp_path: Path, marks: Path) -> None:
     body = """
-    from rvpo.runtime.launch import end_with_launcher
-    end_with_launcher()
+    from rvpo.runtime.process import end_with_parent
+    end_with_parent()
     open(sys.argv[1] + f'/{rank}', 'w').close()
     time.sleep(60)
     """

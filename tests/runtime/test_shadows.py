@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rvpo.runtime.subprocess import python_module
+from rvpo.runtime.process import python_module
 
 SHADOWS = ("calendar", "datasets", "queue", "typing", "types", "random", "torch", "rvpo", "yaml")
 ROOT = Path(__file__).parents[2]
@@ -77,5 +77,5 @@ def test_own_modules_are_found_by_what_is_started(folder: Path, tmp_path: Path) 
 
 def test_every_module_is_started_without_the_working_folder() -> None:
     for file in (ROOT / "rvpo").rglob("*.py"):
-        if file.name != "subprocess.py":
+        if file.name != "process.py":
             assert '"-m"' not in file.read_text(encoding="utf-8"), f"{file}: use python_module"

@@ -20,7 +20,7 @@ from rvpo.judge.client.workers import JudgeWorkers
 from rvpo.judge.types import Job, Question, Usage
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.suite import RewardSuite
-from rvpo.runtime.subprocess import hold_port
+from rvpo.runtime.port import hold_port
 from rvpo.trainer.rehearsal import rehearse_judge, rehearse_rewards, rehearse_saving
 from tests.configs import tiny_config
 from tests.fakes import make_prompt

@@ -22,6 +22,7 @@ from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.batch import TrainedSample
 from rvpo.trainer.metrics import completion_metrics
 from rvpo.types import Prompt, Rewards, Rollout, Sample
+from tests.fakes import with_columns
 from tests.trainer.test_trl_names import Scored, measured
 
 RECORDED: dict[str, Any] = json.loads(
@@ -35,7 +36,7 @@ GROUP = 4
 def test_a_batch_has_the_figures_that_trl_logged_of_it(ranks: Ranks, case: dict[str, Any]) -> None:
     rewards = make_rewards()
     settings = {"name": case["advantage"]} | (
-        {"missing": "sum"} if case["advantage"] == "grpo" else {}
+        {"missing": "zero"} if case["advantage"] == "grpo" else {}
     )
     estimator: Any = TypeAdapter(Estimator).validate_python(settings)
     advantages = estimator(rewards)
@@ -44,7 +45,7 @@ def test_a_batch_has_the_figures_that_trl_logged_of_it(ranks: Ranks, case: dict[
     config = UpdateConfig.model_validate(case["update"])
     scored = [make_scored(row, value) for row, value in enumerate(advantages.values.tolist())]
     found = (
-        reward_metrics(rewards)
+        reward_metrics(with_columns(rewards))
         | advantages.metrics
         | completion_metrics(0, make_rollout(), ranks)
         | measured(config, scored, ranks, tokens=4096)

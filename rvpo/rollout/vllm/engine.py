@@ -20,6 +20,7 @@ from rvpo.rollout.vllm.transport import settings, transport
 from rvpo.rollout.vllm.watch import Watch, answer, engine_failed
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.private_folder import private_folder
+from rvpo.runtime.vllm_environment import vllm_environment
 from rvpo.types import Prompt, Rollout, Sample, Sampling
 
 T = TypeVar("T")
@@ -233,15 +234,7 @@ def _prepare_environment(config: VllmConfig, sockets: Path | None) -> None:
     Args:
         sockets: the folder for them; None for an engine in process, which has none.
     """
+    os.environ.update(vllm_environment(os.environ, config.cpu_kv_cache_gib, sockets))
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0" if sockets is None else "1"
-    if sockets is not None:
-        os.environ["VLLM_RPC_BASE_PATH"] = str(sockets)
-    os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(config.cpu_kv_cache_gib)
-    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     # Its traces belong to the launcher's log, not between the lines about steps.
     os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
-    if sockets is not None:
-        # Threads that spin until the others are done slow one another down tenfold where the
-        # trainer wants the same cores.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -12,15 +12,12 @@ import torch
 
 from rvpo.config.run import RolloutConfig, VllmConfig
 from rvpo.errors import ConfigError
+from rvpo.runtime.environment import RANK_VARIABLES
 from rvpo.runtime.ranks import Ranks
 
 Way = Literal["handed", "shared", "ipc", "nccl"]
 """Way of the weights to the engine, see `rvpo.rollout.vllm.transport`."""
 
-_RANK_VARIABLES: Final = (
-    *("RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"),
-    *("MASTER_ADDR", "MASTER_PORT"),
-)
 _GPUS: Final = "CUDA_VISIBLE_DEVICES"
 
 
@@ -47,7 +44,7 @@ class Placement:
     def environment(self) -> Iterator[None]:
         """Let an engine started meanwhile form a group of its own, not join the trainer's, and see
         its own GPU alone."""
-        names = () if self.in_process else (*_RANK_VARIABLES, _GPUS)
+        names = () if self.in_process else (*RANK_VARIABLES, _GPUS)
         saved = {name: os.environ.pop(name) for name in names if name in os.environ}
         if self.gpu is not None:
             os.environ[_GPUS] = self.gpu

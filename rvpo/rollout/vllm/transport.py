@@ -20,7 +20,7 @@ from rvpo.rollout.engine import Weights
 from rvpo.rollout.vllm.placement import Placement
 from rvpo.rollout.vllm.watch import ANSWER_S, answer
 from rvpo.runtime.launch import say
-from rvpo.runtime.ranks import free_port
+from rvpo.runtime.port import free_port
 
 _SHARED: Final = "/dev/shm"
 _FOLDER: Final = "rvpo-weights-"

@@ -23,7 +23,7 @@ from rvpo.judge.client import client as client_module
 from rvpo.judge.client.client import JudgeAddresses, JudgeClient
 from rvpo.judge.client.link import Answers
 from rvpo.judge.types import Job, Question
-from rvpo.runtime.subprocess import hold_port
+from rvpo.runtime.port import hold_port
 from tests.judge.client.test_workers import pids, start
 from tests.judge.processes import ROOT, wait_until
 
@@ -220,7 +220,7 @@ def test_questions_and_repeats_do_not_part_equal_responses(
 
 
 def test_judging_imports_no_torch() -> None:
-    rooms = {"judge.client": "client, workers, server", "runtime": "process_group, subprocess"}
+    rooms = {"judge.client": "client, workers, server", "runtime": "process_group, process"}
     imports = "; ".join(f"from rvpo.{room} import {names}" for room, names in rooms.items())
     code = f"import sys; {imports}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)

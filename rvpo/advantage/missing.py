@@ -1,0 +1,71 @@
+"""The rule for missing scores, one for all estimators and applied before they aggregate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from rvpo.advantage.group import GroupScores, standardise
+from rvpo.types import Rewards
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Missing = Literal["drop", "group_mean", "zero", "skip_sample"]
+"""A score that is missing
+
+    drop           leaves its row's aggregate, which runs over the scores that remain
+    group_mean     counts as the mean of its reward in the group, so that it moves nothing
+    zero           counts as a score of 0, in the group's statistics too
+    skip_sample    takes its row out of whitening and the loss
+
+where a sibling has that score. A score that no sibling has does not exist for the group. A row
+without any usable score of its own is not trained on, whatever the rule.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Reading:
+    """A step's scores as an estimator reads them; the masks are explained in `group`."""
+
+    rewards: Rewards  # with 0 for missing scores under the rule `zero`, else as they were
+    scores: GroupScores  # of these rewards
+    values: Tensor  # [N, M] float64, each score; the group's mean where a row has none
+    usable: Tensor  # [N, M] bool
+    counted: Tensor  # [N, M] bool
+    trained: Tensor  # [N] bool
+
+
+def read(rewards: Rewards, missing: Missing, eps: float) -> Reading:
+    """Apply a rule for missing scores.
+
+    Args:
+        rewards: all samples of the step.
+        missing: the rule.
+        eps: added to the standard deviation of z-scores.
+    """
+    if missing == "zero":
+        rewards = _with_zeros(rewards)
+    scores = standardise(rewards.values, rewards.valid, rewards.group_size, eps)
+    usable = scores.comparable & rewards.weighted
+    asked = scores.comparable & (rewards.weights > 0)  # of the row, be the score there or not
+    trained = usable.any(dim=1)
+    if missing == "skip_sample":
+        trained = trained & (usable | ~asked).all(dim=1)
+    return Reading(
+        rewards=rewards,
+        scores=scores,
+        values=rewards.values.double().where(rewards.valid, scores.mean),
+        usable=usable,
+        counted=asked if missing == "group_mean" else usable,
+        trained=trained,
+    )
+
+
+def _with_zeros(rewards: Rewards) -> Rewards:
+    """The rewards with 0 where a row that has some weighted score lacks one of a sibling's."""
+    samples, channels = rewards.values.shape
+    size = rewards.group_size
+    in_group = rewards.valid.reshape(samples // size, size, channels).any(dim=1)  # [P, M]
+    read_as_0 = in_group.repeat_interleave(size, dim=0) & rewards.weighted.any(dim=1, keepdim=True)
+    return replace(rewards, valid=rewards.valid | read_as_0)

@@ -1,0 +1,64 @@
+"""The signals that ask a process to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+
+def stop_signals() -> tuple[signal.Signals, ...]:
+    """Signals that ask a run to stop: from a person, a scheduler, a job's time limit, a terminal that
+    closes, unless whoever started it lets that pass (nohup)."""
+    asked = (
+        *(signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2),
+        signal.SIGXCPU,
+    )
+    lets_pass = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return asked if lets_pass else (*asked, signal.SIGHUP)
+
+
+@contextmanager
+def on_stop(
+    act: Callable[[int], None], numbers: Sequence[signal.Signals] | None = None
+) -> Iterator[None]:
+    """Call `act` with the number of each signal to stop which arrives within the block.
+
+    A process that is forked off meanwhile, as pools of workers are, answers as before the block.
+
+    Args:
+        numbers: the signals; all of `stop_signals` if none are named.
+    """
+    owner = os.getpid()
+
+    def take(number: int, frame: FrameType | None) -> None:
+        if os.getpid() == owner:
+            act(number)
+        else:
+            signal.signal(number, before[signal.Signals(number)])
+            signal.raise_signal(number)
+
+    taken = stop_signals() if numbers is None else numbers
+    before = {number: signal.getsignal(number) or signal.SIG_DFL for number in taken}
+    for number in taken:
+        signal.signal(number, take)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def stopping_at_once() -> Iterator[None]:
+    """Let every signal to stop do what Ctrl-C does: raise a KeyboardInterrupt, so that all that was
+    begun is ended in order."""
+
+    def stop(number: int) -> None:
+        raise KeyboardInterrupt
+
+    # Python's own handler of SIGINT stays: asyncio ends its tasks in order where it finds that one.
+    with on_stop(stop, [number for number in stop_signals() if number != signal.SIGINT]):
+        yield

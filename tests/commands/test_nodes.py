@@ -1,0 +1,166 @@
+"""Ranks that no launcher of ours started: each node with a working folder and files of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rvpo.runtime.port import free_port
+from tests.commands.test_train import RANK_VARIABLES, count_steps, metrics, train, write_config
+from tests.configs import tiny_settings
+from tests.judge.processes import wait_until
+
+pytestmark = pytest.mark.slow
+
+NODES = 2
+PATIENCE_S = 240
+"""For what takes seconds where nothing else runs."""
+
+
+@contextmanager
+def started(folders: Sequence[Path], *arguments: str) -> Iterator[list[subprocess.Popen[str]]]:
+    """A rank in each folder, as torchrun would start it; none is left behind."""
+    port = str(free_port())
+    kept = {name: value for name, value in os.environ.items() if name not in RANK_VARIABLES}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-m", "rvpo", "train", "--config", "config.yaml", *arguments],
+            cwd=folder,
+            env=kept
+            | {"RANK": str(rank), "LOCAL_RANK": "0", "WORLD_SIZE": str(len(folders))}
+            | {"LOCAL_WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+            | {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), str(folder)])},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank, folder in enumerate(folders)
+    ]
+    try:
+        yield ranks
+    finally:
+        for rank in ranks:
+            rank.kill()
+            rank.wait()
+            if rank.stdout is not None:
+                rank.stdout.close()
+
+
+def run_nodes(folders: Sequence[Path], *arguments: str) -> list[tuple[int, str]]:
+    """Exit status and last words of each."""
+    with started(folders, *arguments) as ranks:
+        said = [rank.communicate(timeout=PATIENCE_S)[0] for rank in ranks]
+        return [(rank.returncode, text) for rank, text in zip(ranks, said, strict=True)]
+
+
+@pytest.fixture
+def nodes(tiny_model: Path, tmp_path: Path) -> Callable[..., list[Path]]:
+    """Two nodes that share a disk, each with a working folder of its own."""
+
+    def make(**sections: Any) -> list[Path]:
+        folders = [tmp_path / f"node-{number}" for number in range(NODES)]
+        for folder in folders:
+            folder.mkdir()
+            rows = [{"prompt": f"word {n}", "id": str(n)} for n in range(8)]
+            (folder / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+            settings = tiny_settings(tiny_model, tmp_path / "shared" / "run", **sections)
+            settings["data"] = {"train": {"path": "rows.jsonl"}}
+            (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+        return folders
+
+    return make
+
+
+def test_nodes_give_what_processes_of_one_machine_give(
+    nodes: Callable[..., list[Path]], tiny_model: Path, tmp_path: Path
+) -> None:
+    folders = nodes()
+    assert [code for code, _ in run_nodes(folders)] == [0, 0]
+    here = {"train": {"path": str(folders[0] / "rows.jsonl")}}
+    train(write_config(tiny_model, tmp_path, data=here, distributed={"processes": NODES}))
+    assert metrics(tmp_path / "shared" / "run") == metrics(tmp_path / "run")
+
+
+def test_nodes_without_a_common_folder_are_refused_and_nothing_is_written(
+    nodes: Callable[..., list[Path]],
+) -> None:
+    folders = nodes()
+    for folder in folders:
+        settings = yaml.safe_load((folder / "config.yaml").read_text()) | {"output": "runs/own"}
+        (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+    before = [sorted(folder.iterdir()) for folder in folders]
+    for code, said in run_nodes(folders):
+        assert code == 2
+        assert "output: rank 1 on" in said.splitlines()[-1]
+        assert "put output on a disk that all of them share" in said
+        assert "Traceback" not in said
+    assert [sorted(folder.iterdir()) for folder in folders] == before
+
+
+def other_rows(folder: Path) -> str:
+    text = (folder / "rows.jsonl").read_text()
+    (folder / "rows.jsonl").write_text(text.replace("word 3", "word three"))
+    return "rows of data.train"
+
+
+def other_settings(folder: Path) -> str:
+    settings = yaml.safe_load((folder / "config.yaml").read_text())
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings | {"seed": 99}))
+    return "settings"
+
+
+def no_rows(folder: Path) -> str:
+    (folder / "rows.jsonl").unlink()
+    return "rows.jsonl"
+
+
+@pytest.mark.parametrize("change", [other_rows, other_settings, no_rows])
+def test_nodes_with_other_inputs_are_refused_by_name(
+    nodes: Callable[..., list[Path]], tmp_path: Path, change: Callable[[Path], str]
+) -> None:
+    folders = nodes()
+    named = change(folders[1])
+    for code, said in run_nodes(folders):
+        assert code == 2
+        assert named in said.splitlines()[-1]
+        assert "Traceback" not in said
+    assert not (tmp_path / "shared").exists()
+
+
+def test_prompts_that_the_ranks_cannot_share_are_refused(
+    nodes: Callable[..., list[Path]],
+) -> None:
+    for code, said in run_nodes(nodes(), "rollout.prompts_per_step=3"):
+        assert code == 2
+        assert "cannot be shared equally by the 2 ranks" in said.splitlines()[-1]
+
+
+def test_a_restarted_launcher_begins_a_run_or_goes_on(
+    nodes: Callable[..., list[Path]], tmp_path: Path
+) -> None:
+    folders = nodes()
+    for steps in (2, 3):
+        found = run_nodes(folders, "--resume-if-any", f"steps={steps}")
+        assert [code for code, _ in found] == [0, 0], found
+        assert count_steps(tmp_path / "shared" / "run") == steps
+
+
+def test_a_node_that_dies_ends_the_others_in_one_sentence(
+    nodes: Callable[..., list[Path]], tmp_path: Path
+) -> None:
+    with started(nodes(), "steps=100000") as (first, second):
+        wait_until(lambda: count_steps(tmp_path / "shared" / "run") >= 2, PATIENCE_S)
+        second.kill()
+        said = first.communicate(timeout=PATIENCE_S)[0]
+    assert first.returncode == 2
+    assert "lost another rank" in said.splitlines()[-1]
+    assert "Traceback" not in said
