@@ -112,7 +112,7 @@ class Failed:
     reason: str
 
 
-Score = float | None | Failed
+RewardScore = float | None | Failed
 """A value, not applicable (None), or failed with a reason."""
 
 

@@ -70,14 +70,29 @@ def riddles(found: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     return [(place, text.strip()[:50]) for place, text in found if opens_with_riddle(text)]
 
 
+def types(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """The public classes of a module and its aliases of types, with the text of what they mean."""
+    for node in tree.body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                if re.fullmatch(r"[A-Z]\w*[a-z]\w*", name):
+                    yield name, ast.unparse(value)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield node.name, f"class on line {node.lineno}"
+
+
 def test_a_public_type_name_has_one_meaning() -> None:
-    places: dict[str, list[str]] = defaultdict(list)
+    meanings: dict[str, dict[str, str]] = defaultdict(dict)
+    classes = 0
     for file, tree in modules().items():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                places[node.name].append(file)
-    assert len(places) > 200
-    assert {name: files for name, files in places.items() if len(files) > 1} == {}
+        for name, meaning in types(tree):
+            is_class = meaning.startswith("class on line")
+            classes += is_class
+            meanings[name][f"{file}: {meaning}" if is_class else meaning] = file
+    assert classes > 200
+    assert len(meanings) - classes > 50  # the aliases
+    assert {name: found for name, found in meanings.items() if len(found) > 1} == {}
 
 
 def test_a_module_has_a_docstring() -> None:

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rvpo.lazy import torch
-from rvpo.types import Failed, Remark, Rewards, RolloutScores, Score
+from rvpo.types import Failed, Remark, Rewards, RewardScore, RolloutScores
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
     """A sample's score in one column."""
 
-    score: Score
+    score: RewardScore
     share: float = 1.0
     """Share of the reward's weight, among its criteria for this prompt, in [0, 1]."""
     aspects: tuple[str, ...] = ()

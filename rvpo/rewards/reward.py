@@ -21,7 +21,7 @@ from rvpo.errors import ConfigError, RewardError
 from rvpo.runtime.deepcopy import own
 from rvpo.schedule import Ramp
 from rvpo.thinking import Sees
-from rvpo.types import STANDARD_ARGUMENTS, Failed, Score
+from rvpo.types import STANDARD_ARGUMENTS, Failed, RewardScore
 
 _TIMES = ("m", "M")
 """Kinds of numpy's numbers that are spans and points of time."""
@@ -126,7 +126,7 @@ class Reward:
                     f"{', '.join(columns) or 'none'}{meant}"
                 )
 
-    def scores(self, batch: Mapping[str, Any], ids: Sequence[str]) -> list[Score]:
+    def scores(self, batch: Mapping[str, Any], ids: Sequence[str]) -> list[RewardScore]:
         """Score a batch with a sync function.
 
         Args:
@@ -144,7 +144,7 @@ class Reward:
             raise self._raised(error, ids) from error
         return self._checked(returned, ids)
 
-    async def scores_async(self, batch: Mapping[str, Any], ids: Sequence[str]) -> list[Score]:
+    async def scores_async(self, batch: Mapping[str, Any], ids: Sequence[str]) -> list[RewardScore]:
         """`scores` for an async function."""
         try:
             returned = _listed(await self.function(**batch, **self._given()))
@@ -173,7 +173,7 @@ class Reward:
             f"{ids[0]}): {type(error).__name__}: {said} ({Path(at.filename).name}:{at.lineno})"
         )
 
-    def _checked(self, returned: Any, ids: Sequence[str]) -> list[Score]:
+    def _checked(self, returned: Any, ids: Sequence[str]) -> list[RewardScore]:
         if inspect.iscoroutine(returned):
             returned.close()
             raise RewardError(
@@ -192,7 +192,7 @@ class Reward:
             )
         return [self._score(value, prompt) for value, prompt in zip(returned, ids, strict=True)]
 
-    def _score(self, value: Any, prompt: str) -> Score:
+    def _score(self, value: Any, prompt: str) -> RewardScore:
         if isinstance(value, Failed):
             return Failed(self._without_secrets(value.reason))
         if value is None:

@@ -22,7 +22,7 @@ from rvpo.runtime.deepcopy import own
 from rvpo.runtime.ignore import ignore
 from rvpo.schedule import value_at
 from rvpo.thinking import Sees
-from rvpo.types import Prompt, Rollout, RolloutScores, Sample, Score
+from rvpo.types import Prompt, RewardScore, Rollout, RolloutScores, Sample
 
 if TYPE_CHECKING:
     from rvpo.runtime.ranks import Ranks
@@ -159,7 +159,7 @@ class Scoring:
 
 async def _together(
     rewards: Sequence[Reward], samples: Sequence[Sample], ids: Sequence[str]
-) -> list[list[Score]]:
+) -> list[list[RewardScore]]:
     tasks = [
         asyncio.ensure_future(r.scores_async(_arguments(samples, r.sees), ids)) for r in rewards
     ]

@@ -10,8 +10,8 @@ from types import FrameType
 
 
 def stop_signals() -> tuple[signal.Signals, ...]:
-    """Signals that ask a run to stop: from a person, a scheduler, a job's time limit, a terminal that
-    closes, unless whoever started it lets that pass (nohup)."""
+    """Signals that ask a run to stop: from a person, a scheduler, a job's time limit, a terminal
+    that closes, unless whoever started it lets that pass (nohup)."""
     asked = (
         *(signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2),
         signal.SIGXCPU,

@@ -124,7 +124,7 @@ class Native:
             WeightTransferTrainerFactory,
         )
 
-        class Source(WeightSource):
+        class NewestWeights(WeightSource):
             """The newest weights."""
 
             weights: Weights
@@ -139,7 +139,7 @@ class Native:
             largest = max(dtype.itemsize * prod(shape) for _, dtype, shape in weights.layout())
             bucket = max(largest, self._info.packed_buffer_size_bytes)
             self._info = replace(self._info, packed_buffer_size_bytes=bucket)
-        self._source = Source()
+        self._source = NewestWeights()
         self._sender = WeightTransferTrainerFactory.trainer_init(
             self._info, client=self._calls, source=self._source
         )
