@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from rvpo.commands.needs import of_training
 from rvpo.compare.benchmarks import benchmark_counts, uncovered
 from rvpo.compare.comparison import Comparison
 from rvpo.compare.execute import default_jobs, train_missing
@@ -18,6 +19,7 @@ from rvpo.errors import ConfigError
 from rvpo.report.held_out import HeldOutScores
 from rvpo.report.run_folder import write_json
 from rvpo.runtime.console import PlainConsole
+from rvpo.runtime.extras import Need, require
 
 
 def compare(
@@ -30,9 +32,12 @@ def compare(
 
     Raises:
         ConfigError: the runs have no held-out prompts, a threshold is for no reward, or a primary
-            metric is none.
+            metric is none, or packages that this takes are not installed.
         CheckpointError: a run failed.
     """
+    missing = (run for run in comparison.runs if not run.is_done)
+    needs = [need for run in missing for need in of_training(run.config)]
+    require("rvpo compare", *(needs or [Need("report")]))
     console = PlainConsole()
     config = comparison.runs[0].config
     if config.data.held_out is None:

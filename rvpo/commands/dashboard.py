@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rvpo.config.run import load_config
-from rvpo.page.dashboard import save, write
+from rvpo.runtime.extras import Need, require
 
 
 def lay_out(config: Path, settings: Sequence[str], entity: str, file: Path | None) -> str:
@@ -19,9 +19,13 @@ def lay_out(config: Path, settings: Sequence[str], entity: str, file: Path | Non
         The place of the workspace: an address, or the file.
 
     Raises:
-        ConfigError: the settings are wrong, or there is neither an entity nor a file.
+        ConfigError: the settings are wrong, there is neither an entity nor a file, or W&B's
+            packages are not installed.
     """
     run_config = load_config(config, settings)
+    require("rvpo dashboard", Need("wandb"))
+    from rvpo.page.dashboard import save, write
+
     if file is None:
         return save(run_config, entity)
     write(run_config, entity or "entity", file)

@@ -144,7 +144,7 @@ def _judge(
     judge = stack.enter_context(closing(JudgeService(config.judge, ranks.is_main)))
     judge.start(on_gpu=ranks.device.type == "cuda")
     console.print("waiting for the judge")
-    judge.connect(ranks.gather_objects)
+    judge.connect(ranks)
     return judge
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from importlib.util import find_spec
 
 from rvpo.config.run import RunConfig
 from rvpo.data.splits import Splits, read_splits
-from rvpo.errors import ConfigError
 from rvpo.evaluate.benchmark import Benchmark
 from rvpo.evaluate.build import judged_by, needs_judge, read_benchmarks
 from rvpo.evaluate.measure import check_lengths
@@ -59,10 +57,6 @@ def read_inputs(
     Raises:
         ConfigError, DataError: whichever is wrong first.
     """
-    if find_spec("deepspeed") is None:
-        raise ConfigError(
-            "the policy update needs DeepSpeed; install it with pip install deepspeed"
-        )
     check_engine(config.rollout)
     score = RewardSuite.from_config(config.rewards)
     prompts = read_splits(config, display.say)

@@ -14,19 +14,21 @@ from typing import IO, Any
 import torch
 from rich.console import Console
 
+from rvpo.commands.needs import of_judge
 from rvpo.config.rewards import RubricRewardConfig
 from rvpo.config.run import RunConfig
 from rvpo.data.prompts import load_prompts
 from rvpo.errors import ConfigError
 from rvpo.judge.client.service import JudgeService
 from rvpo.judge.types import Answer, Job, Judge
-from rvpo.rewards.rubric import RubricReward
+from rvpo.rewards.rubric import RubricReward, every_question
 from rvpo.rewards.suite import RewardSuite
+from rvpo.runtime.extras import require
 from rvpo.trial.display import show_judgement, show_summary
 from rvpo.trial.given import read_responses
-from rvpo.trial.judgement import Judgement, questions
+from rvpo.trial.judgement import Judgement
 from rvpo.trial.page import Page
-from rvpo.trial.response import Response, controls, first_prompts, turns
+from rvpo.trial.response import Response, controls, first_prompts
 from rvpo.trial.summary import TrialSummary
 
 FEW_PROMPTS = 5
@@ -48,7 +50,7 @@ class Trial:
     @property
     def verdicts(self) -> int:
         """Questions to ask, repeats included."""
-        asked = (len(questions(self.rewards, response.prompt)) for response in self.responses)
+        asked = (len(every_question(self.rewards, response.prompt)) for response in self.responses)
         return self.repeats * sum(asked)
 
     def judged_by(self, judge: Judge) -> Iterator[Judgement]:
@@ -61,15 +63,15 @@ class Trial:
             [self._ask(judge, r, repeat) for repeat in range(self.repeats)] for r in self.responses
         ]
         for response, futures in zip(self.responses, asked, strict=True):
-            wanted = questions(self.rewards, response.prompt)
+            wanted = every_question(self.rewards, response.prompt)
             answers = [dict(zip(wanted, future.result(), strict=True)) for future in futures]
             yield Judgement.of(response, self.rewards, answers)
 
     def _ask(self, judge: Judge, response: Response, repeat: int) -> Future[tuple[Answer, ...]]:
-        wanted = questions(self.rewards, response.prompt)
+        wanted = every_question(self.rewards, response.prompt)
         return judge.submit(
             Job(
-                conversation=turns(response.prompt),
+                conversation=response.prompt.turns,
                 response=response.text,
                 questions=wanted,
                 repeat=repeat,
@@ -105,7 +107,7 @@ def prepare(config: RunConfig, samples: Path | None, prompts: int | None, repeat
         where = "data.train" if held_out is None else "data.held_out"
         source = config.data.train if held_out is None else held_out
         known = load_prompts(source, config.data.system_prompt, where)
-        asked = [prompt for prompt in known if questions(rewards, prompt)]
+        asked = [prompt for prompt in known if every_question(rewards, prompt)]
         responses = controls(asked or known, prompts or FEW_PROMPTS)
     every = [response.prompt for response in responses]
     return Trial(
@@ -138,6 +140,7 @@ def try_rubrics(
     """
     if json_file is not None and samples is not None and json_file.resolve() == samples.resolve():
         raise ConfigError(f"--json: {json_file} holds the --samples; give another file")
+    require("rvpo judge", *of_judge(config.judge))
     page = Page(console)
     with page.phase("reading what is to be judged"):
         trial = prepare(config, samples, prompts, repeats)
@@ -151,7 +154,7 @@ def try_rubrics(
         service.start(on_gpu=torch.cuda.is_available())
         name = judge.model or (judge.serve and judge.serve.model)
         with page.phase(f"starting the judge, {name}"):
-            service.connect(lambda addresses: [addresses])
+            service.connect()
         with page.phase(_announcement(trial)):
             for judgement in trial.judged_by(service):
                 judgements.append(judgement)
@@ -164,7 +167,7 @@ def try_rubrics(
 
 
 def _announcement(trial: Trial) -> str:
-    prompts = len({turns(response.prompt) for response in trial.responses})
+    prompts = len({response.prompt.turns for response in trial.responses})
     return (
         f"judging {_count(len(trial.responses), 'response')} to {_count(prompts, 'prompt')}: "
         f"{_count(trial.verdicts, 'verdict')}, {_count(trial.repeats, 'time')} each question"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 
+from rvpo.commands.needs import of_plan
 from rvpo.config.run import RunConfig
 from rvpo.errors import RvpoError
 from rvpo.evaluate.build import needs_judge
@@ -18,6 +18,7 @@ from rvpo.plan.model import describe, read_model
 from rvpo.plan.rehearsal import rehearsal_findings
 from rvpo.plan.shape import ModelShape
 from rvpo.report.run_folder import RunFolder
+from rvpo.runtime.extras import installed, require
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,10 @@ def plan(
         gpu_memory_gib: memory of each of them.
 
     Raises:
-        ConfigError: GPUs are to be planned for whose memory is unknown.
+        ConfigError: GPUs are to be planned for whose memory is unknown, or packages that read
+            models or ask the judge are not installed.
     """
+    require("rvpo plan", *of_plan(config))
     devices = Devices.of(config, machine, gpus, gpu_memory_gib)
     findings = [*_installed(config, machine), *_output(config)]
     data = read_data(config)
@@ -103,7 +106,7 @@ def _judge(config: RunConfig, data: Data) -> tuple[ModelShape | None, list[Findi
         return None, [*findings, *endpoint_findings(config, asked)]
     shape, finding = describe(served.model, "judge", served.trust_remote_code)
     findings.append(finding)
-    if find_spec("vllm") is None:
+    if not installed("vllm"):
         findings.append(
             Finding(
                 "judge", "missing", "vLLM is not installed, which serves the judge", "rvpo doctor"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rvpo.commands.farewell import farewell_before_ranks
 from rvpo.runtime.environment import LIFELINE, is_rank
+from rvpo.runtime.extras import require
 from rvpo.runtime.launch import launch
 from rvpo.runtime.logging import quiet_libraries
 from rvpo.runtime.process import end_with_parent
@@ -30,10 +31,12 @@ def train(file: Path, settings: Sequence[str], resume: bool, if_any: bool = Fals
     """
     _begin()
     with farewell_before_ranks():
+        from rvpo.commands.needs import of_training
         from rvpo.config.run import load_config
         from rvpo.report.run_folder import RunFolder
 
         config = load_config(file, settings)
+        require("rvpo train", *of_training(config))
         if resume or if_any:
             from rvpo.trainer.resume import at_home
 
@@ -73,9 +76,11 @@ def evaluate(
         RvpoError: see `rvpo.commands.evaluate.evaluate`.
     """
     _begin()
+    from rvpo.commands.needs import of_evaluation
     from rvpo.config.evaluation import load_evaluation
 
     found = load_evaluation(file, list(benchmarks), next(iter(models), None), list(settings))
+    require("rvpo evaluate", *of_evaluation(found))
     if found.distributed.processes > 1 and not is_rank():
         return launch(sys.argv[1:], found.distributed.processes)
 

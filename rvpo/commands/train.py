@@ -93,7 +93,7 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         stack.callback(engine.close)
         if inputs.judge is not None:
             display.phase("waiting for the judge")
-            inputs.judge.connect(ranks.gather_objects)
+            inputs.judge.connect(ranks)
         keep = keeper_of(run, inputs, policy)
         start = _enter(run, starts is not None, keep.checkpoints, policy, stack)
         if ranks.is_main:

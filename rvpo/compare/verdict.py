@@ -10,7 +10,6 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from rvpo.compare.neglect import BETTER, Counts, Scale, counts
 from rvpo.report.held_out import HeldOutScores
@@ -164,7 +163,7 @@ def _compare(
         difference=mean,
         interval=(float(low), float(high)),
         effect_size=mean / spread if spread else None,
-        p_value=float(stats.ttest_1samp(differences, 0.0).pvalue) if spread else None,
+        p_value=_p_value(differences) if spread else None,
         p_holm=None,
     )
 
@@ -175,10 +174,18 @@ _NUMBERS = (
 )
 
 
+def _p_value(differences: Floats) -> float:
+    from scipy import stats  # takes a second, and most commands compare nothing
+
+    return float(stats.ttest_1samp(differences, 0.0).pvalue)
+
+
 def _widening(seeds: int) -> float:
     """Factor for a resample's distance from the mean of the seeds."""
     if seeds < 2:
         return 1.0
+    from scipy import stats
+
     factor: float = math.sqrt(seeds / (seeds - 1)) * stats.t.ppf(0.975, seeds - 1)
     return factor / float(stats.norm.ppf(0.975))
 

@@ -206,9 +206,11 @@ class JudgeConfig(Section):
     """File of all verdicts so far, shared by runs; null keeps none."""
     workers: PositiveInt = 1
     """Processes that ask; one makes well over a thousand calls a second."""
-    host: Annotated[str, AfterValidator(_host)] = "127.0.0.1"
-    """Address of this machine that the workers listen on; on several machines, one that all of
-    them reach."""
+    host: Annotated[str, AfterValidator(_host)] | None = None
+    """Address of rank 0's machine that the workers listen on, 0.0.0.0 for all of them; loopback if
+    left out, and on several machines the one that the ranks met at."""
+    address: Annotated[str, AfterValidator(_host)] | None = None
+    """Address or name under which the other machines reach the workers; `host` if left out."""
     budget: BudgetConfig = BudgetConfig()
 
     @model_validator(mode="after")

@@ -2,6 +2,7 @@
 
 Two departures from PyYAML: a repeated key is an error (YAML 1.2, 3.2.1.3; PyYAML keeps the last
 one in silence), and `1e-6` is the number it is in YAML 1.2 (PyYAML follows 1.1, where it is text).
+The rest is 1.1: `no` is false and `010` is 8, which 1.2 reads as a text and as ten without a word.
 """
 
 from __future__ import annotations

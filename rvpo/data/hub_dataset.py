@@ -14,6 +14,7 @@ from rvpo.data.json_file import read_json
 from rvpo.data.parquet_file import read_parquet
 from rvpo.errors import DataError
 from rvpo.fields import CellType
+from rvpo.runtime.extras import Need, require
 from rvpo.runtime.hub import hub_answers
 
 _READ_HERE = ("csv", "json", "parquet")
@@ -41,12 +42,14 @@ def hub_rows(
         subset: one of the dataset's configurations; its default one if None.
 
     Raises:
+        ConfigError: the `datasets` library is not installed.
         DataError: the dataset cannot be found or reached, has no such split or subset, or a file
             cannot be read.
     """
+    at = f"{where}: the Hub dataset '{name}'"
+    require(at, Need("data"))
     from datasets import ReadInstruction, load_dataset
 
-    at = f"{where}: the Hub dataset '{name}'"
     with _loading(name, split, where):
         builder = _builder(name, subset)
     kind = _kind(builder)

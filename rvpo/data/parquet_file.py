@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rvpo.errors import DataError
+from rvpo.runtime.extras import Need, require
 
 
 def read_parquet(path: Path, where: str) -> list[dict[str, Any]]:
@@ -20,8 +21,10 @@ def read_parquet(path: Path, where: str) -> list[dict[str, Any]]:
         where: begins every message.
 
     Raises:
+        ConfigError: pyarrow is not installed.
         DataError: the file cannot be read, or holds what Python has no value for.
     """
+    require(where, Need("data"))
     import pyarrow as pa  # type: ignore[import-untyped]
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 

@@ -92,6 +92,12 @@ def stored_rows(
     return hub_rows(name, split, where, types, subset)
 
 
+def needs_extra(name: str) -> bool:
+    """True where `stored_rows` would read this with what the extra `data` brings."""
+    kind = Path(name).suffix.lower()
+    return kind == ".parquet" or (kind not in _KINDS and _HUB_ID.fullmatch(name) is not None)
+
+
 def _file_rows(path: Path, where: str, types: Mapping[str, CellType]) -> list[Any]:
     if not is_there(path, where):
         sources = [address for folder, address in _CLONES.items() if folder in path.parts]

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
-from rich.table import Table
 
 from rvpo.evaluate.benchmark import BenchmarkSummary, Score
+from rvpo.report.tables import make_table, shown, span
 
 _HEADINGS: Final = ("value", "95 % interval", "over")
 _JUDGED: Final = ("known", "possible")
@@ -23,13 +23,9 @@ def show(
     console: Console, benchmark: str, model: str, summary: BenchmarkSummary, folder: Path
 ) -> None:
     """A table of one model's scores."""
-    table = Table(
-        title=f"{benchmark}, {model}", title_justify="left", box=None, padding=(0, 1, 0, 0)
-    )
-    table.add_column("score", overflow="fold")
     judged = any(score.coverage is not None for score in summary.scores.values())
-    for heading in (*_HEADINGS, *(_JUDGED if judged else ())):
-        table.add_column(heading, justify="right")
+    headings = (*_HEADINGS, *(_JUDGED if judged else ()))
+    table = make_table(["score"], headings, title=f"{benchmark}, {model}")
     for name, score in summary.scores.items():
         table.add_row(name, *_cells(score), *(_judged(score) if judged else ()))
     console.print(table)
@@ -46,10 +42,7 @@ def show_curve(
 ) -> None:
     """The quoted score of several models, one below the other, and where all curves are."""
     headline = next(iter(summaries.values())).quoted
-    table = Table(title=f"{benchmark}: {headline}", title_justify="left", box=None)
-    table.add_column("model", overflow="fold")
-    for heading in _HEADINGS:
-        table.add_column(heading, justify="right")
+    table = make_table(["model"], _HEADINGS, title=f"{benchmark}: {headline}")
     for model, summary in summaries.items():
         table.add_row(model, *_cells(summary.scores[headline]))
     console.print(table)
@@ -65,14 +58,8 @@ def _said(value: Any) -> str:
 
 
 def _cells(score: Score) -> tuple[str, str, str]:
-    value = "-" if score.value is None else f"{score.value:.3f}"
-    return value, _range(score.interval), f"{score.count:,}"
+    return shown(score.value, ".3f"), span(score.interval, ".3f"), f"{score.count:,}"
 
 
 def _judged(score: Score) -> tuple[str, str]:
-    known = "-" if score.coverage is None else f"{score.coverage:.0%}"
-    return known, _range(score.possible)
-
-
-def _range(ends: tuple[float, float] | None) -> str:
-    return "-" if ends is None else "{:.3f} to {:.3f}".format(*ends)
+    return shown(score.coverage, ".0%"), span(score.possible, ".3f")

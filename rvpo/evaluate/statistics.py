@@ -49,5 +49,9 @@ def mean_interval(
 
 
 def _of_constant(value: float, clusters: int) -> tuple[float, float] | None:
-    others = 1 - 0.025 ** (1 / clusters)
-    return {0.0: (0.0, others), 1.0: (1 - others, 1.0)}.get(value)
+    if value not in (0, 1):
+        return None
+    from scipy.stats import binomtest  # takes a second, which reading results should not
+
+    interval = binomtest(round(value * clusters), clusters).proportion_ci(method="exact")
+    return float(interval.low), float(interval.high)

@@ -111,6 +111,11 @@ class Unreadable(ValueError):
     """A reply that states no one verdict. Its text is a reason that repeats, to be counted."""
 
 
+def rating(value: float) -> int:
+    """The number from 1 to 10 that a judge gave, of the value between 0 and 1 that it became."""
+    return round(_RATINGS[0] + value * (_RATINGS[-1] - _RATINGS[0]))
+
+
 def schema(kind: QuestionKind, reasons: bool) -> dict[str, Any]:
     """The JSON schema of a reply, for endpoints that can hold a model to one.
 

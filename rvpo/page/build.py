@@ -20,6 +20,7 @@ from rvpo.report.picture import plain_texts
 from rvpo.report.record import STEP_TIME
 from rvpo.report.run_folder import write_text, writing
 from rvpo.report.stored import Number, Pair, Stored, Text, checked, read_json
+from rvpo.report.tables import shown
 from rvpo.runtime.terminal import printable
 
 SHOWN_SAMPLES = 24
@@ -120,15 +121,11 @@ def _template() -> str:
 
 def _environment() -> Environment:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters["number"] = _number
+    environment.filters["number"] = lambda value, digits=3: shown(value, f".{digits}f")
     environment.finalize = lambda value: printable(value) if type(value) is str else value
-    environment.filters["change"] = lambda value: "-" if value is None else f"{value:+.3f}"
-    environment.filters["p"] = lambda value: "-" if value is None else f"{value:.2g}"
+    environment.filters["change"] = lambda value: shown(value, "+.3f")
+    environment.filters["p"] = lambda value: shown(value, ".2g")
     return environment
-
-
-def _number(value: float | None, digits: int = 3) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _png(plot: Plot, theme: Theme) -> bytes:

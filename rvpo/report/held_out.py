@@ -13,6 +13,7 @@ import numpy.typing as npt
 from rich.table import Table
 
 from rvpo.report.stored import Number, Stored, Text, checked, damaged, read_json
+from rvpo.report.tables import make_table, shown, span
 from rvpo.types import RolloutScores
 
 RESAMPLES = 9_999
@@ -266,24 +267,15 @@ def render_table(comparisons: Sequence[RewardChange]) -> Table:
     if some_failed:
         headings.append("missing")
         caption += " Missing: share of scores that judging lost, before and after."
-    table = Table(
-        title="Held-out prompts",
-        caption=caption,
-        caption_justify="left",
-        box=None,  # of 80 columns, names need more than lines do
-        padding=(0, 1, 0, 0),
-    )
-    table.add_column("reward", overflow="fold")
-    for heading in headings:
-        table.add_column(heading, justify="right", overflow="fold")
+    table = make_table(["reward"], headings, title="Held-out prompts", caption=caption)
     for row in comparisons:
-        low_high = "-" if row.interval is None else "{:+.3f} to {:+.3f}".format(*row.interval)
         table.add_row(
             row.reward,
-            *("-" if x is None else f"{x:.3f}" for x in (row.before, row.after)),
-            "-" if row.difference is None else f"{row.difference:+.3f}",
-            low_high,
-            "-" if row.p_value is None else f"{row.p_value:.2g}",
+            shown(row.before, ".3f"),
+            shown(row.after, ".3f"),
+            shown(row.difference, "+.3f"),
+            span(row.interval, "+.3f"),
+            shown(row.p_value, ".2g"),
             str(row.prompts),
             *([f"{row.failed_before:.1%} {row.failed_after:.1%}"] if some_failed else []),
         )

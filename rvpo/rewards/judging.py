@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
@@ -13,7 +13,7 @@ from typing import Any, Final
 from rvpo.config.judge import BudgetConfig
 from rvpo.errors import RewardError
 from rvpo.judge.types import Answer, Job, Judge, Question
-from rvpo.rewards.rubric import RubricReward
+from rvpo.rewards.rubric import RubricReward, every_question
 from rvpo.rewards.tally import Tally
 from rvpo.runtime.ignore import ignore
 from rvpo.types import Sample
@@ -152,7 +152,7 @@ class Judging:
     def _questions(self, sample: Sample) -> tuple[Question, ...]:
         prompt = sample.prompt
         if prompt.id not in self._asked:
-            self._asked[prompt.id] = _union(r.questions(prompt) for r in self._rewards)
+            self._asked[prompt.id] = every_question(self._rewards, prompt)
         return self._asked[prompt.id]
 
     def _needed(self, sample: Sample) -> tuple[Question, ...]:
@@ -160,7 +160,7 @@ class Judging:
         prompt = sample.prompt
         if prompt.id not in self._needed_of:
             trained = [reward for reward in self._rewards if reward.name in self._trained]
-            self._needed_of[prompt.id] = _union(r.questions(prompt) for r in trained)
+            self._needed_of[prompt.id] = every_question(trained, prompt)
         return self._needed_of[prompt.id]
 
     def _tallies(
@@ -196,7 +196,3 @@ def as_done(
                 )
                 patience_s *= 2
         yield future
-
-
-def _union(parts: Iterable[tuple[Question, ...]]) -> tuple[Question, ...]:
-    return tuple(dict.fromkeys(question for part in parts for question in part))

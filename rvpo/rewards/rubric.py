@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -11,6 +11,7 @@ from rvpo.config.sentences import nearest
 from rvpo.criterion import CLASS_WEIGHTS, Criterion
 from rvpo.errors import DataError
 from rvpo.judge.types import Answer, Question
+from rvpo.judge.verdict import rating
 from rvpo.rewards.cell import EMPTY, Cell
 from rvpo.rewards.remark import CriterionRemark, RubricRemark
 from rvpo.schedule import Ramp
@@ -180,8 +181,13 @@ class RubricReward:
     def _rated(self, answer: Answer) -> Cell:
         if answer.value is None:
             return Cell(Failed(answer.failure or "no answer"), aspects=(self.name,))
-        said = Remark("the whole rubric", f"{round(1 + 9 * answer.value)} of 10", answer.reason)
+        said = Remark("the whole rubric", f"{rating(answer.value)} of 10", answer.reason)
         return Cell(answer.value, aspects=(self.name,), remark=said)
+
+
+def every_question(rewards: Iterable[RubricReward], prompt: Prompt) -> tuple[Question, ...]:
+    """All that rewards ask about a response to a prompt, nothing twice."""
+    return tuple(dict.fromkeys(q for reward in rewards for q in reward.questions(prompt)))
 
 
 def _is_met(criterion: Criterion) -> Question:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from rvpo.errors import ConfigError
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.rollout.vllm.placement import place
+from rvpo.runtime.extras import installed
 from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.seed import derived_seed
 
@@ -27,7 +27,7 @@ def check_engine(rollout: RolloutConfig) -> None:
     Raises:
         ConfigError: vLLM is not installed.
     """
-    if rollout.engine.name == "vllm" and find_spec("vllm") is None:
+    if rollout.engine.name == "vllm" and not installed("vllm"):
         raise ConfigError(
             "rollout.engine.name: vllm is not installed; install it with "
             "pip install 'rvpo[cpu]' or 'rvpo[gpu]', or set rollout.engine.name=transformers"

@@ -6,11 +6,9 @@ import os
 import socket
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final
 
+from rvpo.runtime.port import LOOPBACK
 from rvpo.runtime.ranks import Ranks
-
-LOOPBACK: Final = "127.0.0.1"
 
 
 def main_address(ranks: Ranks) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+from typing import Final
+
+LOOPBACK: Final = "127.0.0.1"
 
 
 def free_port() -> int:
     """A port nobody listens on at the moment, on loopback."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
         return port
 

@@ -17,6 +17,7 @@ import torch.distributed as dist
 
 from rvpo.errors import RankError, RvpoError
 from rvpo.runtime.environment import RENDEZVOUS, is_rank, rank_environment
+from rvpo.runtime.interface import interface_to
 from rvpo.runtime.port import free_port
 from rvpo.types import Advantages, Rewards, RolloutScores
 
@@ -56,6 +57,9 @@ class Ranks:
         backend = "nccl" if on_gpu else "gloo"
         timeout = timedelta(minutes=patience_minutes)
         rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        # Gloo takes the address of the machine's name, which often is its loopback.
+        if (interface := interface_to(os.environ["MASTER_ADDR"])) is not None:
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
         try:
             if (store := _meeting_place(size)) is not None and not dist.is_initialized():
                 dist.init_process_group(

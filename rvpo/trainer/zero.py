@@ -36,7 +36,7 @@ def load_model(config: RunConfig, model_path: str) -> Any:
     except ImportError as error:
         raise ConfigError(
             f"the policy update needs DeepSpeed, which cannot be imported ({error}); "
-            "install it with pip install deepspeed"
+            "install it with pip install 'rvpo[train]'"
         ) from error
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging

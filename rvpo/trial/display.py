@@ -11,6 +11,8 @@ from rich.text import Text
 
 from rvpo.config.judge import JudgeConfig
 from rvpo.judge.types import Answer, QuestionKind
+from rvpo.judge.verdict import rating
+from rvpo.report.tables import shown
 from rvpo.rewards.advice import advice
 from rvpo.trial.judgement import Judgement, RepeatedVerdict
 from rvpo.trial.page import Page, PageCell
@@ -19,6 +21,7 @@ from rvpo.trial.summary import CriterionRow, TrialSummary
 
 _EXCERPT = 160  # characters of prompts and responses
 _CRITERION = 70
+_SCORE = ".2f"
 
 
 def show_judgement(page: Page, judgement: Judgement) -> None:
@@ -31,7 +34,7 @@ def show_judgement(page: Page, judgement: Judgement) -> None:
     if not judgement.scores:
         page.line("  no criteria: nothing was asked")
     for reward, score in judgement.scores.items():
-        page.line(f"  {reward} {_number(score)}")
+        page.line(f"  {reward} {shown(score, _SCORE)}")
         verdicts = [v for v in judgement.verdicts if v.reward == reward]
         page.table([""] * 5, [_row(verdict) for verdict in verdicts], right=(1,))
     page.line()
@@ -45,7 +48,7 @@ def show_summary(page: Page, summary: TrialSummary, judge: JudgeConfig, repeats:
     page.table(
         ["reward", *headings],
         [
-            [_name(row), *_means(row), _share(row.agreement), str(row.failed)]
+            [_name(row), *_means(row), shown(row.agreement, ".0%"), str(row.failed)]
             for row in summary.rows
         ],
         right=range(1, len(headings) + 1),
@@ -86,7 +89,7 @@ def _row(verdict: RepeatedVerdict) -> list[PageCell]:
     text = _short(verdict.question.text, _CRITERION)
     return [
         Text(f"    {_said(verdict)}", _colour(verdict.score)),
-        _number(verdict.score),
+        shown(verdict.score, _SCORE),
         "whole rubric" if criterion is None else f"{criterion.polarity} {criterion.label}",
         text if verdict.name is None else f"{verdict.name}: {text}",
         _why(verdict),
@@ -105,7 +108,7 @@ def _word(kind: QuestionKind, answer: Answer) -> str:
     if answer.value is None:
         return f"failed ({_plain(answer.failure or 'no answer')})"
     if kind == "rating":
-        return f"{round(1 + 9 * answer.value)} of 10"
+        return f"{rating(answer.value)} of 10"
     return "met" if answer.value else "not met"
 
 
@@ -129,7 +132,7 @@ def _name(row: CriterionRow) -> str:
 
 
 def _means(row: CriterionRow) -> Sequence[str]:
-    return [_number(mean) for mean in row.means.values()]
+    return [shown(mean, _SCORE) for mean in row.means.values()]
 
 
 def _agreement(summary: TrialSummary, judge: JudgeConfig, repeats: int) -> str:
@@ -181,11 +184,3 @@ def _plain(text: str) -> str:
     """Text on one line, and without what would give orders to a terminal."""
     shown = "".join(char if char.isprintable() else " " for char in text)
     return " ".join(shown.split())
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0%}"

@@ -16,7 +16,7 @@ from rvpo.data.rubrics.overlap import question
 from rvpo.errors import DataError
 from rvpo.rewards.rubric import RubricReward
 from rvpo.thinking import NO_MODEL
-from rvpo.trial.response import Response, turns
+from rvpo.trial.response import Response
 from rvpo.types import Message, Prompt
 
 _FORM = 'write {"prompt_id": ..., "completion": ...} or {"prompt": ..., "completion": ...} a line'
@@ -126,7 +126,7 @@ def _known(line: _Line, identity: str, messages: tuple[Message, ...] | None, dat
                 "criteria are not for it; give the data that the completions were made with"
             )
         return replace(found[0], messages=messages)
-    if len({turns(prompt) for prompt in found}) > 1:
+    if len({prompt.turns for prompt in found}) > 1:
         raise DataError(
             f"{line.where}: data.train and data.held_out have different prompts '{identity}'; add "
             "the 'prompt' to the line"

@@ -93,7 +93,7 @@ class Judgement:
             response=response,
             verdicts=tuple(verdicts),
             scores={
-                reward.name: _mean(_score(reward, response.prompt, found) for found in answers)
+                reward.name: mean(_score(reward, response.prompt, found) for found in answers)
                 for reward in rewards
                 if reward.questions(response.prompt)
             },
@@ -113,11 +113,6 @@ class Judgement:
         }
 
 
-def questions(rewards: Sequence[RubricReward], prompt: Prompt) -> tuple[Question, ...]:
-    """All that rewards ask about a response to a prompt, nothing twice."""
-    return tuple(dict.fromkeys(q for reward in rewards for q in reward.questions(prompt)))
-
-
 def agreement(answers: Iterable[Sequence[Answer]]) -> float | None:
     """Share of the pairs of repeats of a question whose verdicts are equal; None without a pair.
 
@@ -125,7 +120,7 @@ def agreement(answers: Iterable[Sequence[Answer]]) -> float | None:
         answers: [R] each question's; failed ones are in no pair.
     """
     known = [[a.value for a in each if a.value is not None] for each in answers]
-    return _mean(float(a == b) for values in known for a, b in combinations(values, 2))
+    return mean(float(a == b) for values in known for a, b in combinations(values, 2))
 
 
 def _verdicts(
@@ -159,6 +154,7 @@ def _score(
     return score
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
+def mean(values: Iterable[float | None]) -> float | None:
+    """Over the values that are known; None where none is."""
     known = [value for value in values if value is not None]
     return fmean(known) if known else None

@@ -25,15 +25,10 @@ class Response:
     kind: Kind = "given"
 
 
-def turns(prompt: Prompt) -> tuple[tuple[str, str], ...]:
-    """See `Prompt.turns`."""
-    return prompt.turns
-
-
 def first_prompts(responses: Sequence[Response], count: int) -> tuple[Response, ...]:
     """The responses to the first `count` different prompts."""
-    chosen = set(list(dict.fromkeys(turns(r.prompt) for r in responses))[:count])
-    return tuple(response for response in responses if turns(response.prompt) in chosen)
+    chosen = set(list(dict.fromkeys(r.prompt.turns for r in responses))[:count])
+    return tuple(response for response in responses if response.prompt.turns in chosen)
 
 
 def controls(prompts: Sequence[Prompt], count: int) -> tuple[Response, ...]:

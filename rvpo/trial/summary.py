@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from statistics import fmean
 from typing import Any, get_args
 
 from rvpo.criterion import CriterionClass
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.tally import Tally
-from rvpo.trial.judgement import Judgement, RepeatedVerdict, agreement
+from rvpo.trial.judgement import Judgement, RepeatedVerdict, agreement, mean
 from rvpo.trial.response import Kind
 
 
@@ -95,7 +94,7 @@ def _rows(
         reward=reward.name,
         part=None,
         means={
-            kind: _mean(j.scores.get(reward.name) for j in judgements if j.response.kind == kind)
+            kind: mean(j.scores.get(reward.name) for j in judgements if j.response.kind == kind)
             for kind in kinds
         },
         agreement=agreement(v.answers for _, v in verdicts),
@@ -108,7 +107,7 @@ def _rows(
             yield CriterionRow(
                 reward=reward.name,
                 part=part,
-                means={kind: _mean(v.score for k, v in mine if k == kind) for kind in kinds},
+                means={kind: mean(v.score for k, v in mine if k == kind) for kind in kinds},
                 agreement=agreement(v.answers for _, v in mine),
                 failed=sum(v.failed for _, v in mine),
             )
@@ -139,8 +138,3 @@ def _constant(reward: RubricReward, judgements: Sequence[Judgement]) -> Iterable
         scores = [v.score for j in judgements for v in _of(reward, j) if v.name == name]
         if len(scores) > 1 and None not in scores and len(set(scores)) == 1:
             yield f"{reward.name}/{name}"
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None

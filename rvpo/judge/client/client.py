@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import threading
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from zlib import crc32
 
 from rvpo.judge.client.link import Answers, JobRequest, Link
@@ -24,6 +24,10 @@ class JudgeAddresses:
     workers: tuple[tuple[str, int], ...]
     """(host, port) of each worker."""
     token: str = field(repr=False)
+
+    def at(self, host: str) -> JudgeAddresses:
+        """The same workers, as they are reached under another name of their machine."""
+        return replace(self, workers=tuple((host, port) for _, port in self.workers))
 
 
 class JudgeClient:

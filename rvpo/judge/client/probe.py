@@ -9,7 +9,6 @@ from typing import Final
 
 from rvpo.config.judge import JudgeConfig
 from rvpo.judge.types import Answer, Job, Judge, Question, Usage
-from rvpo.judge.worker.asker import Asker
 
 PATIENCE_S: Final = 20.0
 """Longest time of one attempt, in seconds."""
@@ -33,6 +32,8 @@ def probe(judge: JudgeConfig) -> Answer:
     Raises:
         ConfigError: it was not asked: a key is missing, or an endpoint cannot be used.
     """
+    from rvpo.judge.worker.asker import Asker  # with aiohttp, which few runs need
+
     patience = min(judge.timeout_s, PATIENCE_S)
     once = judge.model_copy(
         update={

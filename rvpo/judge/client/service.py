@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack
 
@@ -12,8 +11,10 @@ from rvpo.judge.client.probe import Counted
 from rvpo.judge.client.server import JudgeServer, fingerprint
 from rvpo.judge.client.workers import JudgeWorkers
 from rvpo.judge.types import Answer, Job
-from rvpo.judge.worker.endpoint import all_endpoints
 from rvpo.model_files import resolve_model
+from rvpo.runtime.network import is_any, main_address
+from rvpo.runtime.port import LOOPBACK
+from rvpo.runtime.ranks import Ranks
 
 
 class JudgeService:
@@ -48,6 +49,8 @@ class JudgeService:
         """
         if not self._is_main:
             return
+        from rvpo.judge.worker.endpoint import all_endpoints  # with aiohttp
+
         config = self.config
         # Workers would find out too, after minutes of loading models. The last has least.
         all_endpoints(config, (config.workers - 1, config.workers))
@@ -56,29 +59,35 @@ class JudgeService:
             self._server = JudgeServer.start(config.serve, self._model_path, on_gpu=on_gpu)
             self._open.callback(self._server.close)
 
-    def connect(
-        self, exchange: Callable[[JudgeAddresses | None], list[JudgeAddresses | None]]
-    ) -> None:
+    def connect(self, ranks: Ranks | None = None) -> None:
         """Wait for the judge, and open this rank's line to its workers. Every rank must call.
 
         Args:
-            exchange: gives every rank the value of each, in rank order.
+            ranks: those of the run; this process alone if left out.
 
         Raises:
             EngineError: the served judge does not come up.
             RewardError: a worker does not start.
+            RankError: either of these, on the other ranks.
         """
-        addresses: JudgeAddresses | None = None
-        if self._is_main:
-            config = self._with_endpoints()
-            judge_end = (lambda: None) if self._server is None else self._server.end_of
-            workers = JudgeWorkers.start(config, judge_end=judge_end)
-            self._open.callback(workers.close)
-            addresses = workers.addresses
-        addresses = exchange(addresses)[0]
+        if ranks is None:
+            addresses: JudgeAddresses | None = self._start_workers(LOOPBACK)
+        else:
+            reached = main_address(ranks)
+            with ranks.together():
+                own = self._start_workers(reached) if self._is_main else None
+            addresses = ranks.first(own)
         assert addresses is not None
         self._client = JudgeClient(addresses)
         self._open.callback(self._client.close)
+
+    def _start_workers(self, reached: str) -> JudgeAddresses:
+        config = self._with_endpoints()
+        host = config.host or reached
+        judge_end = (lambda: None) if self._server is None else self._server.end_of
+        workers = JudgeWorkers.start(config, host, judge_end=judge_end)
+        self._open.callback(workers.close)
+        return workers.addresses.at(config.address or (reached if is_any(host) else host))
 
     def submit(self, job: Job) -> Future[tuple[Answer, ...]]:
         """See `JudgeClient.submit`.

@@ -16,7 +16,7 @@ from rvpo.config.judge import JudgeConfig
 from rvpo.errors import ConfigError, RewardError
 from rvpo.judge.client.client import JudgeAddresses
 from rvpo.judge.handshake import obituary
-from rvpo.runtime.port import hold_port
+from rvpo.runtime.port import LOOPBACK, hold_port
 from rvpo.runtime.process import PIPE, Child, Log, end_all, python_module
 
 START_S: Final = 60.0
@@ -56,17 +56,19 @@ class JudgeWorkers:
     def start(
         cls,
         config: JudgeConfig,
+        host: str = LOOPBACK,
         program: Sequence[str] = _PROGRAM,
         judge_end: Callable[[], str | None] = lambda: None,
     ) -> JudgeWorkers:
         """Start `config.workers` processes and wait until they listen.
 
         Args:
+            host: address that they listen on.
             program: command that runs as a worker.
             judge_end: reason that the judge will never answer again, once it is so.
 
         Raises:
-            ConfigError: `config.host` is no address of this machine.
+            ConfigError: `host` is no address of this machine.
             RewardError: a worker does not start; its own sentence says why.
         """
         token = secrets.token_hex(32)
@@ -74,7 +76,7 @@ class JudgeWorkers:
             workers: list[_Worker] = []
             stack.callback(_end_workers, workers)
             for index in range(config.workers):
-                workers.append(_Worker(program, config, token, index))
+                workers.append(_Worker(program, config, host, token, index))
             until = time.monotonic() + START_S
             for worker in workers:
                 worker.wait_until_listening(until)
@@ -99,23 +101,25 @@ class JudgeWorkers:
 class _Worker:
     """One worker: its port for life, and the process there at the moment."""
 
-    def __init__(self, program: Sequence[str], config: JudgeConfig, token: str, index: int) -> None:
+    def __init__(
+        self, program: Sequence[str], config: JudgeConfig, host: str, token: str, index: int
+    ) -> None:
         try:
-            self._held = hold_port(config.host, socket.SO_REUSEPORT)
+            self._held = hold_port(host, socket.SO_REUSEPORT)
         except OSError as error:
             raise ConfigError(
-                f"judge.host: workers cannot listen on {config.host!r} "
+                f"judge.host: workers cannot listen on {host!r} "
                 f"({error.strerror or error}); give an address of this machine, such as 127.0.0.1"
             ) from error
         port: int = self._held.getsockname()[1]
-        self.address = (config.host, port)
+        self.address = (host, port)
         self._token = token
         self._name = f"judge worker {index + 1} of {config.workers}"
         self._program = program
         hello = {
             "config": config.model_dump(mode="json"),
             "token": token,
-            "host": config.host,
+            "host": host,
             "port": port,
             "share": [index, config.workers],
         }

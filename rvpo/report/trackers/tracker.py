@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,6 +9,7 @@ from typing import Any, Protocol
 from rvpo.errors import ConfigError
 from rvpo.report.record import Report
 from rvpo.report.run_folder import RunFolder
+from rvpo.runtime.extras import MODULES, installed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +47,15 @@ def require(name: str, package: str) -> None:
 
     Args:
         name: the tracker, as the settings call it.
-        package: the one that it imports; also the distribution to install.
+        package: the one it imports. The extra of the tracker's name brings it; where there is none,
+            the distribution of that name does.
 
     Raises:
         ConfigError: it is not installed.
     """
-    if importlib.util.find_spec(package) is None:
+    if not installed(package):
+        wanted = f"'rvpo[{name}]'" if name in MODULES else package
         raise ConfigError(
             f"report.trackers: {name} needs the package {package}, which is not installed; write "
-            f"pip install {package}, or take {name} out of the list"
+            f"pip install {wanted}, or take {name} out of the list"
         )

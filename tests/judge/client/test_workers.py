@@ -42,7 +42,7 @@ def config(workers: int = 1, **settings: Any) -> JudgeConfig:
 
 
 def start(*options: str, workers: int = 1) -> JudgeWorkers:
-    return JudgeWorkers.start(config(workers), (*FAKE, *options))
+    return JudgeWorkers.start(config(workers), program=(*FAKE, *options))
 
 
 def pids(folder: Path) -> list[int]:
@@ -52,7 +52,7 @@ def pids(folder: Path) -> list[int]:
 @pytest.mark.parametrize("program", [FAKE, REAL], ids=["fake", "real"])
 def test_closed_workers_leave_no_process_thread_or_port(program: tuple[str, ...]) -> None:
     before = threading.enumerate()
-    workers = JudgeWorkers.start(config(2), program)
+    workers = JudgeWorkers.start(config(2), program=program)
     processes = [worker._process.pid for worker in workers._workers]
     assert all(map(alive, processes))
     started = time.monotonic()
@@ -72,7 +72,7 @@ def test_when_the_judge_is_gone_every_waiting_job_and_every_later_one_learns_why
 ) -> None:
     gone = threading.Event()
     workers = JudgeWorkers.start(
-        config(2), program, judge_end=lambda: "the judge is gone" if gone.is_set() else None
+        config(2), program=program, judge_end=lambda: "the judge is gone" if gone.is_set() else None
     )
     with closing(workers), closing(JudgeClient(workers.addresses)) as client:
         gone.set()
@@ -156,14 +156,14 @@ def test_a_worker_that_cannot_start_says_why(
 
 def test_a_foreign_host_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"judge\.host: .*192\.0\.2\.1.*127\.0\.0\.1"):
-        JudgeWorkers.start(config(host="192.0.2.1"), FAKE)
+        JudgeWorkers.start(config(1), "192.0.2.1", FAKE)
 
 
 PARENT = """
 import os, sys, time
 from tests.judge.client.test_workers import config
 from rvpo.judge.client.workers import JudgeWorkers
-workers = JudgeWorkers.start(config(2), sys.argv[1:])
+workers = JudgeWorkers.start(config(2), program=sys.argv[1:])
 fork = os.fork()
 if fork:
     print(fork, *(worker._process.pid for worker in workers._workers), flush=True)

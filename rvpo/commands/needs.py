@@ -1,0 +1,69 @@
+"""Extras that a run or an evaluation takes, by its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rvpo.config.evaluation import EvaluationConfig
+from rvpo.config.judge import JudgeConfig
+from rvpo.config.rewards import RubricRewardConfig
+from rvpo.config.run import DatasetSource, RolloutConfig, RubricSource, RunConfig, Source
+from rvpo.data.rows import needs_extra
+from rvpo.evaluate.build import needs_judge
+from rvpo.runtime.extras import MODULES, Need
+
+
+def of_training(config: RunConfig) -> Iterator[Need]:
+    """A plan's, and what only a run takes: its engine, the judge that it serves, its trackers."""
+    yield from of_plan(config)
+    yield from _of_engine(config.rollout)
+    if asks_judge(config):
+        yield from of_judge(config.judge)
+    for tracker in config.report.trackers:
+        if tracker.name in MODULES:
+            yield Need(tracker.name, f"take {tracker.name} out of report.trackers")
+
+
+def of_plan(config: RunConfig) -> Iterator[Need]:
+    """Needs of reading the model and the data, and of asking the judge a question."""
+    yield Need("train")
+    if any(map(needs_extra, _stored(config.data.train, config.data.held_out))):
+        yield Need("data")
+    if asks_judge(config):
+        yield Need("judge")
+
+
+def of_evaluation(config: EvaluationConfig) -> Iterator[Need]:
+    """Needs of a training, without its trackers."""
+    yield Need("train")
+    yield from _of_engine(config.rollout)
+    if needs_judge(config.benchmarks):
+        yield from of_judge(config.judge)
+
+
+def of_judge(config: JudgeConfig | None) -> Iterator[Need]:
+    """Needs of the client, and of vLLM where the run serves the judge itself."""
+    yield Need("judge")
+    if config is not None and config.serve is not None:
+        yield Need("cpu", "name judge.endpoints in place of judge.serve")
+
+
+def asks_judge(config: RunConfig) -> bool:
+    """True where a reward or a benchmark of the run has questions for the judge."""
+    rubrics = any(isinstance(reward, RubricRewardConfig) for reward in config.rewards.values())
+    return rubrics or needs_judge(config.evaluate.benchmarks)
+
+
+def _stored(*sources: Source | None) -> Iterator[str]:
+    """The files and Hub datasets that hold rows."""
+    for source in sources:
+        match source:
+            case DatasetSource():
+                yield source.path
+            case RubricSource():
+                yield source.rubrics
+
+
+def _of_engine(config: RolloutConfig) -> Iterator[Need]:
+    if config.engine.name == "vllm":
+        yield Need("cpu", "set rollout.engine.name=transformers")
