@@ -168,12 +168,14 @@ class Policy:
         import torch
         from transformers import AutoModelForCausalLM
 
-        from rvpo.config.run import TransformersConfig, VllmConfig
         from rvpo.model_files import resolve_model
+        from rvpo.rollout import TransformersConfig, VllmConfig
         from rvpo.rollout.encoder import Encoder
         from rvpo.rollout.transformers_engine import TransformersEngine
         from rvpo.rollout.vllm.engine import VllmEngine
         from rvpo.rollout.vllm.placement import Placement
+        from rvpo.rollout.vllm.site import Site
+        from rvpo.rollout.vllm.transports import Handed
 
         path = resolve_model(MODEL)
         encoder = Encoder.from_model(path, trust_remote_code=False, max_context_tokens=1024)
@@ -188,7 +190,7 @@ class Policy:
                 temperature=case.temperature,
                 max_completion_tokens=case.max_tokens,
                 seed=0,
-                placement=Placement(),
+                placement=Placement(Site(), Handed()),
             )
         else:
             self.engine = TransformersEngine(

@@ -51,11 +51,13 @@ def main() -> None:
     import vllm  # noqa: F401
 
     from performance.update_cost import make_policy
-    from rvpo.config.run import VllmConfig
     from rvpo.model_files import resolve_model
+    from rvpo.rollout import VllmConfig
     from rvpo.rollout.encoder import Encoder
     from rvpo.rollout.vllm.engine import VllmEngine
     from rvpo.rollout.vllm.placement import Placement
+    from rvpo.rollout.vllm.site import Site
+    from rvpo.rollout.vllm.transports import Handed
     from rvpo.types import Advantages, Prompt
 
     note("vLLM imported", memory("VmRSS"))
@@ -70,7 +72,7 @@ def main() -> None:
         temperature=1.0,
         max_completion_tokens=TOKENS,
         seed=0,
-        placement=Placement(),
+        placement=Placement(Site(), Handed()),
     )
     note("engine: weights, KV cache of 1 GiB, warm-up", memory("VmRSS"))
     questions = [json.loads(line)["question"] for line in options.gsm8k.open()][:PROMPTS]

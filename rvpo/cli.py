@@ -160,7 +160,8 @@ def plan(
         from rvpo.config.run import load_config
         from rvpo.plan.machine import display, examine
 
-        found = plan_run(load_config(config, settings or []), examine(), gpus, gpu_memory)
+        run = load_config(config, settings or [])
+        found = plan_run(run, examine(run.rollout.engine), gpus, gpu_memory)
         display(found.findings)
         raise typer.Exit(int(not found.can_start))
 

@@ -80,6 +80,11 @@ FilePath = Annotated[Path, AfterValidator(_possible_path)]
 ImportPath = Annotated[str, AfterValidator(_import_path)]
 
 
+def by_name(value: Any) -> Any:
+    """A section of several kinds, from its name alone."""
+    return {"name": value} if isinstance(value, str) else value
+
+
 CellType = Literal["int", "float", "json"]
 """Types that the text of a cell can be read as."""
 

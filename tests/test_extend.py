@@ -133,3 +133,83 @@ def test_a_correction_is_a_file_and_a_word(copy: Path) -> None:
     config = run_with(copy, block("yaml", "name: soften").code)
     factor = min(math.exp(2) ** 0.7, 3.0)
     assert python(copy, "-c", LEARN, str(config)).startswith(f"[{factor}, {factor}]")
+
+
+GENERATE = """
+import json, sys
+from pathlib import Path
+import torch
+from rvpo.commands.engine import build_engine, check_engine
+from rvpo.commands.plan import plan
+from rvpo.commands.settings import of_section, render
+from rvpo.config.run import load_config
+from rvpo.plan.machine import examine
+from rvpo.rollout.encoder import Encoder
+from rvpo.runtime.ranks import Ranks
+from tests.fakes import make_prompt
+
+model = sys.argv[2]
+config = load_config(Path(sys.argv[1]), [f"model.path={model}", "model.precision=fp32"])
+engine, ranks = config.rollout.engine, Ranks(rank=0, size=1, device=torch.device("cpu"))
+encoder = Encoder.from_model(model, trust_remote_code=False, max_context_tokens=None)
+ids = [[*encoder.tokenizer.encode(text), encoder.stop_ids[0]] for text in ("four", "4", "IV")]
+rows = [{"prompt": "p/0", "ids": each, "logprobs": [-0.5] * len(each)} for each in ids]
+Path(engine.path).write_text("".join(json.dumps(row) + chr(10) for row in rows))
+
+print(render(of_section("rollout.engine.path")))
+found = plan(config, examine(engine), gpus=1, gpu_memory_gib=80)
+print([each.part for each in found.findings if each.part in ("rollout", "  engine", "KV cache")])
+check_engine(config.rollout, ranks)
+built = build_engine(config.model, config.rollout, model, encoder, config.seed, ranks)
+built.load_weights(iter([("a", torch.zeros(1))]), version=3)
+heard = []
+rollout = built.generate(
+    [make_prompt("p/0", "2 + 2?")], config.rollout.samples_per_prompt, seed=0,
+    on_sample=lambda row, sample: heard.append(row),
+)
+built.close()
+print(heard, [(each.text, each.finish_reason, each.policy_version) for each in rollout.samples])
+"""
+
+
+def test_an_engine_is_a_file_and_a_word(copy: Path, tiny_model: Path) -> None:
+    add(copy, block("python", "class Replay"), "AnyEngine")
+    config = run_with(copy, block("yaml", "name: replay").code)
+    assert python(copy, "-c", GENERATE, str(config), str(tiny_model)).splitlines() == [
+        "rollout.engine.path  [replay]: text = required",
+        "    A .jsonl file; each line a completion, with `prompt` (an id), `ids`, `logprobs`.",
+        "[]",
+        "[0, 1] [('four', 'stop', 3), ('4', 'stop', 3)]",
+    ]
+
+
+SEND = """
+import sys
+from pathlib import Path
+import torch
+from transformers import AutoModelForCausalLM
+from rvpo.config.run import load_config
+from rvpo.rollout.vllm.placement import place
+from rvpo.runtime.ranks import Ranks
+
+class Process:
+    def collective_rpc(self, method, kwargs):
+        self.model = AutoModelForCausalLM.from_pretrained(kwargs["weights_path"])
+
+engine = load_config(Path(sys.argv[1])).rollout.engine
+placement = place(engine, Ranks(rank=0, size=1, device=torch.device("cpu")), concurrent=True)
+policy, process = AutoModelForCausalLM.from_pretrained(sys.argv[2]), Process()
+sender = placement.transport.open(process, Path(sys.argv[2]))
+for move in (0.0, 0.5):
+    policy.model.norm.weight.data += move
+    sender.send([(name, each.data) for name, each in policy.named_parameters()])
+    print(process.model.model.norm.weight.tolist() == policy.model.norm.weight.tolist())
+print(sorted(each.name for each in Path(engine.transport.path).iterdir()))
+"""
+
+
+def test_a_transport_is_a_file_and_a_word(copy: Path, tiny_model: Path) -> None:
+    add(copy, block("python", "class Folder"), "AnyTransport")
+    config = run_with(copy, block("yaml", "name: folder").code)
+    sent = python(copy, "-c", SEND, str(config), str(tiny_model))
+    assert sent == "True\nTrue\n['added.yaml', 'rvpo']\n"

@@ -11,11 +11,11 @@ from rvpo.report.record import Report, Reports
 from rvpo.report.run_folder import MetricsFile, SampleFiles
 from rvpo.report.trackers import TrackedRun
 from rvpo.rollout.engine import RolloutEngine
-from rvpo.rollout.stream import Ahead, InTurn, RolloutStream, Sampler
 from rvpo.trainer.checkpoint import Checkpoints
 from rvpo.trainer.evaluation import HeldOut
 from rvpo.trainer.export import export_model
 from rvpo.trainer.keep import Keeper
+from rvpo.trainer.stream import Ahead, InTurn, RolloutStream, Sampler
 from rvpo.trainer.zero_policy import ZeroPolicy
 
 

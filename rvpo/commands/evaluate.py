@@ -11,7 +11,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from rvpo.commands.engine import build_engine, check_engine
 from rvpo.config.evaluation import EvaluationConfig
+from rvpo.data.encoder import encoder_of
 from rvpo.evaluate.benchmark import Benchmark, BenchmarkSummary
 from rvpo.evaluate.build import judged_by, needs_judge, read_benchmarks
 from rvpo.evaluate.curve import draw_curve
@@ -24,8 +26,6 @@ from rvpo.judge.client.service import JudgeService
 from rvpo.model_files import resolve_model
 from rvpo.report.run_folder import steps_in
 from rvpo.report.stored import read_metrics
-from rvpo.rollout.build import build_engine, check_engine, torch_dtype
-from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.runtime.agree import check_folder, check_same, digest
 from rvpo.runtime.console import PlainConsole
@@ -59,13 +59,13 @@ def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
     ranks = Ranks.join(config.distributed.patience_minutes)
     console = PlainConsole(quiet=not ranks.is_main)
     candidates = find_models(models)
-    check_engine(config.rollout)
+    check_engine(config.rollout, ranks)
     found: dict[str, dict[str, BenchmarkSummary]] = {}
     try:
         with ranks.patience(config.distributed.patience_minutes), ExitStack() as stack:
             check_folder(config.output, ranks)
             benchmarks = read_benchmarks(config.benchmarks, config.judge, console.print)
-            encoder = Encoder.of(config.model, config.rollout, candidates[0].path)
+            encoder = encoder_of(config.model, config.rollout, candidates[0].path)
             for benchmark in benchmarks:
                 check_lengths(benchmark, encoder)
             check_same(_read(config, benchmarks, candidates), ranks)
@@ -153,7 +153,7 @@ def _load(
 ) -> None:
     weights = SavedWeights(
         candidate.path,
-        torch_dtype(config.model),
+        config.model.dtype,
         trust_remote_code=config.model.trust_remote_code,
     )
     engine.load_weights(weights, version=number)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rvpo.config.run import RunConfig
+from rvpo.data.encoder import encoder_of
 from rvpo.data.splits import Splits, read_splits
 from rvpo.evaluate.benchmark import Benchmark
 from rvpo.evaluate.build import judged_by, needs_judge, read_benchmarks
@@ -15,7 +16,6 @@ from rvpo.judge.client.service import JudgeService
 from rvpo.model_files import resolve_model
 from rvpo.report.display import Display
 from rvpo.rewards.suite import RewardSuite
-from rvpo.rollout.build import check_engine
 from rvpo.rollout.encoder import Encoder
 from rvpo.trainer.digest import TokenDigest, digests
 
@@ -57,7 +57,6 @@ def read_inputs(
     Raises:
         ConfigError, DataError: whichever is wrong first.
     """
-    check_engine(config.rollout)
     score = RewardSuite.from_config(config.rewards)
     prompts = read_splits(config, display.say)
     for where, of_place in prompts.by_place.items():
@@ -67,7 +66,7 @@ def read_inputs(
     if judge is not None:
         score = score.judged_by(judge.counted, judge.config.budget, display.phase, display.say_once)
     model_path = resolve_model(config.model.path)
-    encoder = Encoder.of(config.model, config.rollout, model_path, display.say)
+    encoder = encoder_of(config.model, config.rollout, model_path, display.say)
     encoder, tokens = replace(encoder, now=now), TokenDigest()
     encoder.check_fields(prompts.every, display.say)
     encoder.check_lengths(prompts.every, config.rollout.max_completion_tokens, seen=tokens.add)

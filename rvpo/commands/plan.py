@@ -54,7 +54,7 @@ def plan(
     """
     require("rvpo plan", *of_plan(config))
     devices = Devices.of(config, machine, gpus, gpu_memory_gib)
-    findings = [*_installed(config, machine), *_output(config)]
+    findings = [*_installed(config, machine), *_engine(config, devices), *_output(config)]
     data = read_data(config)
     findings += data.findings
     findings += benchmark_findings(config)
@@ -74,9 +74,17 @@ def plan(
 def _installed(config: RunConfig, machine: Machine) -> list[Finding]:
     """Findings at which `rvpo doctor` would stop and which this run needs; else that all is
     there."""
-    unneeded = {"rollout"} if config.rollout.engine.name != "vllm" else set()
-    missing = [f for f in diagnose(machine) if f.state == "missing" and f.part not in unneeded]
+    missing = [f for f in diagnose(machine, config.rollout.engine) if f.state == "missing"]
     return missing or [Finding("packages", "ok", "all there")]
+
+
+def _engine(config: RunConfig, devices: Devices) -> list[Finding]:
+    problem = config.rollout.engine.problem(
+        on_gpu=devices.gpus > 0,
+        concurrent=config.rollout.staleness > 0,
+        alone=config.distributed.processes == 1,
+    )
+    return [Finding("rollout", "missing", problem)] if problem else []
 
 
 def _output(config: RunConfig) -> list[Finding]:

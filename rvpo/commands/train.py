@@ -11,6 +11,7 @@ from rich.console import Console
 from rvpo.commands.assemble import benchmarks_of, held_out_of, keeper_of, report_of, stream_of
 from rvpo.commands.conclude import conclude
 from rvpo.commands.context import RunContext
+from rvpo.commands.engine import build_engine, check_engine
 from rvpo.commands.farewell import farewell
 from rvpo.commands.inputs import Inputs, read_inputs
 from rvpo.commands.rehearse import rehearse
@@ -19,7 +20,6 @@ from rvpo.errors import CheckpointError, ConfigError
 from rvpo.report.display import Display
 from rvpo.report.provenance import provenance
 from rvpo.report.run_folder import RunFolder, write_text
-from rvpo.rollout.build import build_engine
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.runtime.agree import check_folder, check_same, check_share, digest
 from rvpo.runtime.console import PlainConsole
@@ -76,6 +76,7 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
     with ExitStack() as stack:
         date = starts[0].date if starts else now
         with ranks.together():
+            check_engine(config.rollout, ranks)
             inputs = read_inputs(config, date, display, ranks.is_main)
         stack.callback(inputs.close)
         check_same({"settings": digest(dump_config(config)), **inputs.digests}, ranks)

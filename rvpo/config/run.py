@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     BeforeValidator,
@@ -32,7 +32,6 @@ from rvpo.errors import ConfigError
 from rvpo.fields import (
     CellType,
     FilePath,
-    Float,
     GroupSize,
     ImportPath,
     NonNegativeInt,
@@ -41,8 +40,11 @@ from rvpo.fields import (
     PositiveInt,
     Section,
     Temperature,
+    by_name,
 )
+from rvpo.lazy import torch
 from rvpo.report.trackers import AnyTracker, Wandb
+from rvpo.rollout import AnyEngine, VllmConfig
 
 
 class ModelConfig(Section):
@@ -53,6 +55,16 @@ class ModelConfig(Section):
     fp32."""
     trust_remote_code: bool = False
     """Run Python code that comes with the model. Only for sources you trust."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the weights that compute."""
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of a weight that computes."""
+        return 2 if self.precision == "bf16" else 4
 
 
 class FunctionSource(Section):
@@ -141,45 +153,13 @@ class DataConfig(Section):
     """System message for every prompt that brings none of its own."""
 
 
-class VllmConfig(Section):
-    """vLLM, one engine for each training process.
-
-    On a GPU that it shares with training it sleeps while that works; with `rollout.staleness: 1` it
-    stays awake in a process of its own, and so it does on GPUs of its own."""
-
-    name: Literal["vllm"] = "vllm"
-    gpu_memory: Annotated[Float, Field(gt=0, lt=1)] = 0.4
-    """Share of its GPU's memory that vLLM may take while it is awake."""
-    devices: tuple[NonNegativeInt, ...] = ()
-    """GPUs of each machine for engines alone, one for each training process there; training has the
-    first ones. None: engines and training share."""
-    cpu_kv_cache_gib: PositiveInt = 1
-    """Memory for the KV cache on a CPU, in GiB."""
-    max_context_tokens: PositiveInt | None = None
-    """Tokens of the longest prompt plus completion; the model's own limit if left out."""
-
-
-class TransformersConfig(Section):
-    """transformers' own `generate`: slower, needs nothing more, reproducible to the bit."""
-
-    name: Literal["transformers"] = "transformers"
-    batch_size: PositiveInt = 64
-    """Completions generated at once."""
-    max_context_tokens: PositiveInt | None = None
-    """Tokens of the longest prompt plus completion; the model's own limit if left out."""
-
-
 def _vllm_if_unnamed(value: Any) -> Any:
     return {"name": "vllm", **value} if isinstance(value, dict) else value
 
 
-def _named(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
-
-
 class RolloutConfig(Section):
     engine: Annotated[
-        VllmConfig | TransformersConfig,
+        AnyEngine,
         Field(discriminator="name"),
         BeforeValidator(_vllm_if_unnamed),
     ] = VllmConfig()
@@ -229,7 +209,7 @@ class DistributedConfig(Section):
 
 class ReportConfig(Section):
     trackers: tuple[
-        Annotated[AnyTracker, Field(discriminator="name"), BeforeValidator(_named)], ...
+        Annotated[AnyTracker, Field(discriminator="name"), BeforeValidator(by_name)], ...
     ] = (Wandb(),)
     """Trackers that get the curves, beside the run folder: wandb, tensorboard, trackio, or none.
     Each by its name alone, or with its settings."""
@@ -304,10 +284,13 @@ class RunConfig(Section):
                 f"update.mini_batches: {prompts} prompts cannot be divided into "
                 f"{self.update.mini_batches} updates; make it at most rollout.prompts_per_step"
             )
-        if self.rollout.staleness and self.rollout.engine.name != "vllm":
+        if self.rollout.staleness and not self.rollout.engine.concurrent:
+            able = [
+                kind.model_fields["name"].default for kind in get_args(AnyEngine) if kind.concurrent
+            ]
             yield (
                 "rollout.staleness: 1 needs an engine in a process of its own; set "
-                "rollout.engine.name=vllm, or rollout.staleness=0"
+                f"rollout.engine.name={' or '.join(able)}, or rollout.staleness=0"
             )
         completion = self.rollout.max_completion_tokens
         context = self.rollout.engine.max_context_tokens

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rvpo.config.run import RunConfig, VllmConfig
+from rvpo.config.run import RunConfig
 from rvpo.errors import ConfigError
 from rvpo.plan.machine import Finding, Machine, State
 from rvpo.plan.memory import (
@@ -15,14 +15,11 @@ from rvpo.plan.memory import (
     Place,
     checkpoint_bytes,
     cures,
-    engine_fits,
-    engine_share,
+    engine_memory,
     host_memory,
-    kv_tokens,
     longest_row,
     memory,
     model_bytes,
-    sleeps,
 )
 from rvpo.plan.shape import ModelShape
 
@@ -60,9 +57,10 @@ class Devices:
             raise ConfigError(
                 "--gpus: this machine has none to take the memory of; give --gpu-memory GIB too"
             )
+        needed = config.rollout.engine.gpus_needed(config.distributed.processes)
         count = gpus
         if count is None:
-            count = len(sizes) or (_needed(config) if gpu_memory_gib else 0)
+            count = len(sizes) or (needed if gpu_memory_gib else 0)
         if not count:
             found = machine.memory
             return cls(gpus=0, memory=None if found is None else found * GIB, given=given)
@@ -98,7 +96,7 @@ def device_findings(
         _count(config, devices),
         *_parts(config, shape, place),
         *_peaks(config, shape, place, devices.memory),
-        *_vllm(config, shape, devices.memory),
+        *_engine(config, shape, devices.memory),
         *_served(judge, place.judge),
         _host(config, shape, devices, machine),
     ]
@@ -156,9 +154,9 @@ def _on_cpu(
 
 def _count(config: RunConfig, devices: Devices) -> Finding:
     assert devices.memory is not None
-    processes, engine = config.distributed.processes, config.rollout.engine
-    if isinstance(engine, VllmConfig) and engine.devices:
-        return _apart(config, engine.devices, devices)
+    processes = config.distributed.processes
+    if config.rollout.engine.own_gpus():
+        return _apart(config, devices)
     size = f"{devices.memory / GIB:.0f} GiB"
     each = f"of {size}" if devices.gpus == 1 else f"of {size} each"
     found = f"{devices.gpus} GPU{'s' if devices.gpus > 1 else ''} {each}"
@@ -175,21 +173,11 @@ def _count(config: RunConfig, devices: Devices) -> Finding:
     return Finding("GPUs", "ok", found)
 
 
-def _needed(config: RunConfig) -> int:
-    """GPUs to train on, and those for engines alone."""
+def _apart(config: RunConfig, devices: Devices) -> Finding:
     processes, engine = config.distributed.processes, config.rollout.engine
-    engines = engine.devices if isinstance(engine, VllmConfig) else ()
-    return max([processes + len(engines), *(number + 1 for number in engines)])
-
-
-def _apart(config: RunConfig, engines: tuple[int, ...], devices: Devices) -> Finding:
-    processes = config.distributed.processes
-    found = f"{devices.gpus}, {processes} to train on and {list(engines)} for engines"
-    needed = _needed(config)
-    if devices.gpus < needed or len(engines) < processes or min(engines) < processes:
-        remedy = f"at least {needed} GPUs, and rollout.engine.devices that name {processes} of them"
-        return Finding("GPUs", "missing", found, f"{remedy}, from number {processes} on")
-    return Finding("GPUs", "ok", found)
+    found = f"{devices.gpus}, {processes} to train on and {list(engine.own_gpus())} for engines"
+    remedy = engine.gpu_remedy(processes, devices.gpus)
+    return Finding("GPUs", "missing" if remedy else "ok", found, remedy)
 
 
 def _parts(config: RunConfig, shape: ModelShape, place: Place) -> Iterator[Finding]:
@@ -197,9 +185,6 @@ def _parts(config: RunConfig, shape: ModelShape, place: Place) -> Iterator[Findi
     update = config.update
     offloaded = "offloaded to the CPU" if update.offload_optimizer else ""
     kept = "recomputed" if update.activation_checkpointing else "kept"
-    engine = "its own copy"
-    if config.rollout.engine.name == "vllm":
-        engine = "vLLM while it is awake" if sleeps(config) else "vLLM, always awake"
     for name, size, about in (
         ("weights", parts.weights, f"{config.model.precision}, in {place.ranks} shards"),
         ("gradients", parts.gradients, offloaded or "fp32, sharded"),
@@ -216,7 +201,7 @@ def _parts(config: RunConfig, shape: ModelShape, place: Place) -> Iterator[Findi
             parts.logits,
             f"over {shape.vocabulary:,} tokens, of {update.logits_chunk} places at a time",
         ),
-        ("engine", parts.engine, engine),
+        ("engine", parts.engine, engine_memory(config, shape, place.device).about),
         ("judge", parts.judge, "served on the same GPU"),
         ("context", parts.context, "CUDA, NCCL, what cannot be used"),
     ):
@@ -237,30 +222,9 @@ def _peaks(
         yield Finding(f"{name} peak", state, found, help if state == "missing" else "")
 
 
-def _vllm(config: RunConfig, shape: ModelShape, device: float) -> list[Finding]:
-    engine = config.rollout.engine
-    if not isinstance(engine, VllmConfig):
-        return []
-    tokens = kv_tokens(config, shape, device)
-    if engine_fits(config, shape, device):
-        longest = engine.max_context_tokens or config.rollout.max_completion_tokens
-        found = (
-            f"room for {tokens:,} tokens, {tokens // longest:,} sequences of full length at once"
-        )
-        return [Finding("KV cache", "ok", found)]
-    share = engine.gpu_memory * device / GIB
-    whole = model_bytes(config, shape) / GIB
-    enough = math.ceil(20 * engine_share(config, shape, device)) / 20
-    remedy = f"rollout.engine.gpu_memory={enough:.2f}" if enough < 1 else "larger GPUs"
-    return [
-        Finding(
-            "KV cache",
-            "missing",
-            f"vLLM's share of {share:.1f} GiB does not hold the model, {whole:.1f} GiB, and one "
-            "sequence",
-            remedy,
-        )
-    ]
+def _engine(config: RunConfig, shape: ModelShape, device: float) -> Iterator[Finding]:
+    for room in engine_memory(config, shape, device).rooms:
+        yield Finding(room.part, "ok" if room.fits else "missing", room.found, room.remedy)
 
 
 def _served(judge: ModelShape | None, share: float) -> Iterator[Finding]:
@@ -275,7 +239,9 @@ def _served(judge: ModelShape | None, share: float) -> Iterator[Finding]:
 
 
 def _host(config: RunConfig, shape: ModelShape, devices: Devices, machine: Machine) -> Finding:
-    needed = host_memory(config, shape, min(config.distributed.processes, devices.gpus)) / GIB
+    assert devices.memory is not None
+    ranks = min(config.distributed.processes, devices.gpus)
+    needed = host_memory(config, shape, devices.memory, ranks) / GIB
     found = f"{needed:.1f} GiB beside the GPUs, on one machine"
     if devices.given or machine.memory is None:
         return Finding("host memory", "ok", found)

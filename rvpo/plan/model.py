@@ -9,11 +9,11 @@ from pathlib import Path
 from statistics import median
 
 from rvpo.config.run import RunConfig
+from rvpo.data.encoder import encoder_of
 from rvpo.errors import RvpoError
 from rvpo.model_files import resolve_model
 from rvpo.plan.machine import Finding
 from rvpo.plan.shape import ModelShape, is_on_hub, published_shape, read_shape
-from rvpo.rollout.encoder import Encoder
 from rvpo.types import Prompt
 
 _WEIGHTS = (
@@ -82,7 +82,7 @@ def _lengths(config: RunConfig, prompts: Sequence[Prompt]) -> tuple[int, list[Fi
     said: list[str] = []
     try:
         path = resolve_model(config.model.path)
-        encoder = Encoder.of(config.model, config.rollout, path, said.append)
+        encoder = encoder_of(config.model, config.rollout, path, said.append)
         if not prompts:
             return 0, []
         lengths = [len(encoder.encode(prompt)) for prompt in prompts]

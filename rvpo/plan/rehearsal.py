@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from rvpo.config.run import RunConfig
+from rvpo.data.encoder import encoder_of
 from rvpo.errors import RewardError, RvpoError
 from rvpo.model_files import resolve_model
 from rvpo.plan.data import Data
 from rvpo.plan.machine import Finding
 from rvpo.rewards.suite import RewardSuite
-from rvpo.rollout.encoder import Encoder
 from rvpo.trainer.rehearsal import rehearse_rewards, rehearse_saving, rehearse_trackers
 
 
@@ -17,7 +17,7 @@ def rehearsal_findings(config: RunConfig, data: Data) -> list[Finding]:
     trusted = config.model.trust_remote_code
     try:
         path = resolve_model(config.model.path)
-        encoder = Encoder.of(config.model, config.rollout, path)
+        encoder = encoder_of(config.model, config.rollout, path)
         suite = RewardSuite.from_config(config.rewards)
         suite = suite.fitted((*data.train, *data.held_out)) if data.train else suite
     except RvpoError:

@@ -1,1 +1,16 @@
-"""Generation: prompts in, samples with the engine's own token ids and log-probabilities out."""
+"""Rollout engines: each one file, each its own section of the settings.
+
+A new one is a file with a subclass of `EngineConfig` that has a `name`, and its class in
+`AnyEngine` below.
+"""
+
+from __future__ import annotations
+
+from rvpo.rollout.engine_config import EngineConfig, EngineInputs
+from rvpo.rollout.transformers_engine import TransformersConfig
+from rvpo.rollout.vllm.settings import VllmConfig
+
+AnyEngine = VllmConfig | TransformersConfig
+"""The choices of `rollout.engine`."""
+
+__all__ = ["AnyEngine", "EngineConfig", "EngineInputs", "TransformersConfig", "VllmConfig"]

@@ -9,7 +9,6 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
 
-from rvpo.config.run import ModelConfig, RolloutConfig
 from rvpo.errors import ConfigError, DataError
 from rvpo.model_files import reading_model
 from rvpo.rollout.stops import read_stops
@@ -38,21 +37,6 @@ class Encoder:
     max_context_tokens: int
     now: datetime = field(default_factory=datetime.now)
     """Date for templates that write one, fixed so that prompts do not change overnight."""
-
-    @staticmethod
-    def of(
-        model: ModelConfig,
-        rollout: RolloutConfig,
-        path: str,
-        say: Callable[[str], None] = ignore,
-    ) -> Encoder:
-        """See `from_model`; as the settings have it."""
-        return Encoder.from_model(
-            path,
-            trust_remote_code=model.trust_remote_code,
-            max_context_tokens=rollout.engine.max_context_tokens,
-            say=say,
-        )
 
     @staticmethod
     def from_model(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Protocol
 
 from rvpo.runtime.ignore import ignore
 from rvpo.types import Prompt, Rollout, Sample, Sampling
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 OnSample = Callable[[int, Sample], None]
 """Told of each sample when it is finished, with its row in the rollout to come."""

@@ -3,20 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from torch import Tensor
-from transformers import GenerationConfig
-
-from rvpo.config.run import TransformersConfig
 from rvpo.errors import EngineError
+from rvpo.fields import PositiveInt
+from rvpo.lazy import torch
 from rvpo.rollout.encoder import Encoder
-from rvpo.rollout.engine import OnSample
+from rvpo.rollout.engine import OnSample, RolloutEngine
+from rvpo.rollout.engine_config import EngineConfig, EngineInputs
+from rvpo.rollout.memory import EngineLoad, EngineMemory
 from rvpo.runtime.ignore import ignore
 from rvpo.types import Prompt, Rollout, Sample, Sampling
 
-_Settings: Any = GenerationConfig  # which has no types
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class TransformersConfig(EngineConfig):
+    """transformers' own `generate`: slower, needs nothing more, reproducible to the bit."""
+
+    name: Literal["transformers"] = "transformers"
+    batch_size: PositiveInt = 64
+    """Completions generated at once."""
+    max_context_tokens: PositiveInt | None = None
+    """Tokens of the longest prompt plus completion; the model's own limit if left out."""
+
+    def memory(self, load: EngineLoad) -> EngineMemory:
+        """A second copy of the weights at all times, and the KV cache of a batch."""
+        longest = self.max_context_tokens or load.completion_tokens
+        cache = load.token * longest * self.batch_size
+        return EngineMemory(awake=load.weights + cache, resting=load.weights, about="its own copy")
+
+    def build(self, inputs: EngineInputs) -> RolloutEngine:
+        """A model of its own on this rank's device."""
+        from transformers import AutoModelForCausalLM
+
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            inputs.model_path,
+            dtype=inputs.dtype,
+            trust_remote_code=inputs.trust_remote_code,
+        )
+        return TransformersEngine(
+            loaded.to(inputs.ranks.device),
+            inputs.encoder,
+            self,
+            temperature=inputs.temperature,
+            max_completion_tokens=inputs.max_completion_tokens,
+        )
 
 
 class TransformersEngine:
@@ -39,7 +72,7 @@ class TransformersEngine:
     ) -> None:
         self._model = model.eval()
         # `generate` fills in from here what a call leaves open: penalties, bans, forced tokens.
-        self._model.generation_config = _Settings()
+        self._model.generation_config = _generation_config()
         self._encoder = encoder
         self._batch_size = config.batch_size
         self._sampling = Sampling(
@@ -88,7 +121,6 @@ class TransformersEngine:
     def close(self) -> None:
         """See `RolloutEngine.close`."""
 
-    @torch.inference_mode()
     def _generate_batch(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Sample]:
         encoded = [self._encoder.encode(prompt) for prompt in prompts]
         width = max(map(len, encoded))
@@ -100,19 +132,20 @@ class TransformersEngine:
         mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in encoded])
         recorder = _LogprobRecorder(sampling.temperature)
         drawn = {"do_sample": True, "temperature": sampling.temperature, "top_k": 0, "top_p": 1.0}
-        settings = _Settings(
+        settings = _generation_config(
             max_new_tokens=sampling.max_completion_tokens,
             **(drawn if sampling.temperature > 0 else {"do_sample": False}),
             eos_token_id=list(stop_ids),
             pad_token_id=stop_ids[0],
         )
-        output = self._model.generate(
-            input_ids=input_ids.to(self._model.device),
-            attention_mask=mask.to(self._model.device),
-            logits_processor=[recorder],
-            generation_config=settings,
-        )
-        logprobs = recorder.finish(output)
+        with torch.inference_mode():
+            output = self._model.generate(
+                input_ids=input_ids.to(self._model.device),
+                attention_mask=mask.to(self._model.device),
+                logits_processor=[recorder],
+                generation_config=settings,
+            )
+            logprobs = recorder.finish(output)
         return [
             self._sample(prompt, ids, completion, row)
             for prompt, ids, completion, row in zip(
@@ -141,6 +174,13 @@ class TransformersEngine:
             finish_reason="stop" if ends else "length",
             policy_version=self._version,
         )
+
+
+def _generation_config(**settings: Any) -> Any:
+    from transformers import GenerationConfig
+
+    config: Any = GenerationConfig  # which has no types
+    return config(**settings)
 
 
 class _LogprobRecorder:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from rvpo.advantage import AdvantageEstimator
 from rvpo.report.record import Report, StepRecord
-from rvpo.rollout.stream import RolloutStream
 from rvpo.runtime.interrupt import Interrupt
 from rvpo.runtime.ranks import Ranks
 from rvpo.schedule import progress_at
@@ -14,6 +13,7 @@ from rvpo.trainer.clock import Clock
 from rvpo.trainer.keep import Keep
 from rvpo.trainer.metrics import step_metrics
 from rvpo.trainer.policy import Policy
+from rvpo.trainer.stream import RolloutStream
 
 
 def train(

@@ -15,11 +15,19 @@ from rvpo.config.run import RunConfig
 from rvpo.config.update import UpdateConfig
 from rvpo.errors import ConfigError
 from rvpo.model_files import reading_model
-from rvpo.rollout.build import torch_dtype
 from rvpo.trainer.savable import savable
 
 GATHER_ELEMENTS = 64_000_000
 """Weights that are gathered whole at once when they are streamed out."""
+
+
+def state_bytes(parameters: int, weight_bytes: int) -> int:
+    """Disk space of a checkpoint: fp32 master weights and two moments, and the weights.
+
+    Args:
+        weight_bytes: bytes of a weight that computes.
+    """
+    return parameters * (12 + weight_bytes)
 
 
 def load_model(config: RunConfig, model_path: str) -> Any:
@@ -53,7 +61,7 @@ def load_model(config: RunConfig, model_path: str) -> Any:
     with reading_model(model_path):
         model, loaded = AutoModelForCausalLM.from_pretrained(
             model_path,
-            dtype=torch_dtype(config.model),
+            dtype=config.model.dtype,
             attn_implementation="sdpa",  # takes the mask of a shared prompt
             trust_remote_code=config.model.trust_remote_code,
             output_loading_info=True,

@@ -25,7 +25,7 @@ from rvpo.trainer.objective import objective
 from rvpo.trainer.packing import packing_fault
 from rvpo.trainer.scorer import Scorer, score_without_gradient
 from rvpo.trainer.statistics import TokenStatistics
-from rvpo.trainer.zero import GatheredWeights, initialize, load_model
+from rvpo.trainer.zero import GatheredWeights, initialize, load_model, state_bytes
 from rvpo.types import Advantages, Rollout
 
 _TAG = "zero3"
@@ -132,9 +132,8 @@ class ZeroPolicy:
 
     @property
     def checkpoint_bytes(self) -> int:
-        """See `Policy.checkpoint_bytes`: fp32 master weights and two moments, and the weights."""
-        parameters = list(self.model.parameters())
-        return sum(p.ds_numel * (12 + p.element_size()) for p in parameters)
+        """See `Policy.checkpoint_bytes`."""
+        return sum(state_bytes(p.ds_numel, p.element_size()) for p in self.model.parameters())
 
     def save(self, folder: Path) -> None:
         """See `Policy.save`."""

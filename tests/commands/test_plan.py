@@ -167,6 +167,41 @@ def test_engines_on_gpus_of_their_own_are_counted_too(tiny_model: Path, tmp_path
     assert "at least 4 GPUs" in finding.remedy
 
 
+@pytest.mark.parametrize("devices", [[2, 2], [1, 2], [2]])
+def test_devices_that_a_run_would_refuse_are_found(
+    tiny_model: Path, tmp_path: Path, devices: list[int]
+) -> None:
+    config = tiny_config(
+        tiny_model,
+        tmp_path / "run",
+        distributed={"processes": 2},
+        rollout={"engine": {"name": "vllm", "devices": devices}},
+    )
+    assert missing(plan(config, CPU, gpus=4, gpu_memory_gib=79)) == ["GPUs"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "words"),
+    [
+        ({"devices": [2]}, "rollout.engine.devices: this machine has no GPU; leave it out here"),
+        (
+            {"transport": "nccl"},
+            "rollout.engine.transport: nccl does not lead to an engine in the training process on "
+            "the CPU; write transport: handed, or leave it out",
+        ),
+    ],
+)
+def test_an_engine_that_cannot_work_here_is_found(
+    tiny_model: Path, tmp_path: Path, engine: dict[str, Any], words: str
+) -> None:
+    config = tiny_config(
+        tiny_model, tmp_path / "run", rollout={"engine": {"name": "vllm"} | engine}
+    )
+    found = plan(config, CPU)
+    assert missing(found) == ["rollout"]
+    assert words in [finding.found for finding in found.findings]
+
+
 @pytest.mark.parametrize("size", [float("inf"), float("nan"), 0.0, -1.0, 1e305])
 def test_memory_that_no_gpu_has_is_refused(tiny_model: Path, size: float) -> None:
     with pytest.raises(ConfigError, match="--gpu-memory: must be GiB of one GPU, such as 80, got"):

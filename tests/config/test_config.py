@@ -16,12 +16,11 @@ from rvpo.config.run import (
     DatasetSource,
     FunctionSource,
     RunConfig,
-    TransformersConfig,
-    VllmConfig,
     dump_config,
     load_config,
 )
 from rvpo.errors import ConfigError
+from rvpo.rollout import TransformersConfig, VllmConfig
 
 EVERY = sorted((Path(__file__).parents[2] / "experiments").glob("**/*.yaml"))
 EXPERIMENTS = [path for path in EVERY if path.parent.name != "evaluate"]

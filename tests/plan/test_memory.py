@@ -15,16 +15,18 @@ from rvpo.plan.memory import (
     Place,
     checkpoint_bytes,
     cures,
-    engine_fits,
-    engine_share,
+    engine_load,
+    engine_memory,
     host_memory,
-    kv_tokens,
     memory,
 )
 from rvpo.plan.shape import ModelShape, is_on_hub, published_shape, read_shape
+from rvpo.rollout import VllmConfig
+from rvpo.rollout.vllm.memory import enough_share, kv_tokens
 from tests.configs import tiny_config
 
-PLACE = Place(ranks=8, prompt_tokens=500, device=80 * GIB)
+GPU = 80 * GIB
+PLACE = Place(ranks=8, prompt_tokens=500, device=GPU)
 
 
 def shape(name: str = "Qwen/Qwen2.5-7B-Instruct") -> ModelShape:
@@ -101,7 +103,7 @@ def test_an_offloaded_optimizer_is_on_the_host() -> None:
     offloaded = config(offload_optimizer=True)
     parts = memory(offloaded, shape(), PLACE)
     assert parts.optimizer == parts.gradients == 0
-    moved = host_memory(offloaded, shape(), 8) - host_memory(config(), shape(), 8)
+    moved = host_memory(offloaded, shape(), GPU, 8) - host_memory(config(), shape(), GPU, 8)
     assert moved == 16 * shape().parameters
 
 
@@ -127,7 +129,7 @@ def test_an_engine_that_works_meanwhile_does_not_sleep() -> None:
     ahead = ahead.model_copy(update={"rollout": ahead.rollout.model_copy(update={"staleness": 1})})
     parts = memory(ahead, shape(), PLACE)
     assert parts.engine == parts.resting == 40 * GIB
-    assert host_memory(ahead, shape(), 8) == 0
+    assert host_memory(ahead, shape(), GPU, 8) == 0
 
 
 def test_engines_on_gpus_of_their_own_take_nothing_from_training() -> None:
@@ -140,18 +142,29 @@ def test_a_judge_on_the_same_gpu_counts_at_all_times() -> None:
     assert beside.update - alone.update == beside.rollout - alone.rollout == 8 * GIB
 
 
+def engine_of(run: RunConfig) -> VllmConfig:
+    assert isinstance(run.rollout.engine, VllmConfig)
+    return run.rollout.engine
+
+
+def fits(run: RunConfig, device: float) -> bool:
+    (room,) = engine_memory(run, shape(), device).rooms
+    return room.fits
+
+
 def test_the_kv_cache_has_what_the_weights_leave() -> None:
-    tokens = kv_tokens(config(), shape(), 80 * GIB)
+    tokens = kv_tokens(engine_of(config()), engine_load(config(), shape(), GPU))
     taken = 2 * 2 * 28 * 512 * tokens + 2 * shape().parameters
     assert 37 * GIB < taken < 39 * GIB
-    assert engine_fits(config(), shape(), 80 * GIB)
-    assert not engine_fits(config(), shape(), 24 * GIB)
+    assert fits(config(), 80 * GIB)
+    assert not fits(config(), 24 * GIB)
 
 
 def test_the_share_that_vllm_needs_is_just_enough() -> None:
-    share = engine_share(config(), shape(), 24 * GIB)
-    assert engine_fits(config({"gpu_memory": share + 0.001}), shape(), 24 * GIB)
-    assert not engine_fits(config({"gpu_memory": share - 0.001}), shape(), 24 * GIB)
+    small = 24 * GIB
+    share = enough_share(engine_of(config()), engine_load(config(), shape(), small), small)
+    assert fits(config({"gpu_memory": share + 0.001}), small)
+    assert not fits(config({"gpu_memory": share - 0.001}), small)
 
 
 def test_what_is_said_to_cure_does() -> None:

@@ -9,14 +9,16 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from rvpo.config.run import TransformersConfig, VllmConfig
 from rvpo.errors import ConfigError, DataError, EngineError
+from rvpo.rollout import TransformersConfig, VllmConfig
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.rollout.transformers_engine import TransformersEngine
 from rvpo.rollout.vllm.engine import VllmEngine
-from rvpo.rollout.vllm.placement import Placement, Way
-from rvpo.rollout.vllm.transport import Native
+from rvpo.rollout.vllm.placement import Placement
+from rvpo.rollout.vllm.site import Site
+from rvpo.rollout.vllm.transports import usual_transport
+from rvpo.rollout.vllm.transports.native import Native
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.export import export_model
 from rvpo.trainer.zero_policy import ZeroPolicy
@@ -28,6 +30,7 @@ from tests.rollout.test_generation_defaults import NAMES, policy_logprobs, value
 from tests.rollout.test_stops import changed
 
 TEMPERATURE = 0.7
+APART = Site(in_process=False)
 UNTIL_EXIT: list[object] = []
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 # Log-probabilities of engine and trainer differ by rounding: bf16 keeps 8 bits of a logit.
@@ -53,10 +56,11 @@ def make_transformers_engine(model: Path, precision: str) -> TransformersEngine:
 
 
 def make_vllm_engine(
-    model: Path, precision: str, way: Way = "handed", tokens: int = 128
+    model: Path, precision: str, site: Site | None = None, tokens: int = 128
 ) -> VllmEngine:
     from vllm import envs
 
+    site = site or Site("shared" if torch.cuda.is_available() else "none")
     envs.disable_envs_cache()  # it keeps what the first engine of a process was told
     return VllmEngine(
         str(model),
@@ -66,7 +70,7 @@ def make_vllm_engine(
         temperature=TEMPERATURE,
         max_completion_tokens=12,
         seed=0,
-        placement=Placement(way),
+        placement=Placement(site, usual_transport(site)),
     )
 
 
@@ -85,7 +89,7 @@ MAKERS = {
     "transformers bf16": lambda model: make_transformers_engine(model, "bf16"),
     "vllm fp32": lambda model: make_vllm_engine(model, "fp32"),
     "vllm bf16": lambda model: make_vllm_engine(model, "bf16"),
-    "vllm fp32, own process": lambda model: make_vllm_engine(model, "fp32", "shared"),
+    "vllm fp32, own process": lambda model: make_vllm_engine(model, "fp32", APART),
 }
 FP32 = [kind for kind in MAKERS if "fp32" in kind]
 IN_PROCESS = [kind for kind in MAKERS if "own process" not in kind]

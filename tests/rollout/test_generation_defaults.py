@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GenerationConfig
 
-from rvpo.config.run import TransformersConfig, VllmConfig
+from rvpo.rollout import TransformersConfig, VllmConfig
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.transformers_engine import TransformersEngine
 from rvpo.rollout.vllm.engine import _options

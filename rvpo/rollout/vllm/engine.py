@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 
 import torch
 
-from rvpo.config.run import VllmConfig
 from rvpo.errors import ConfigError, EngineError
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, Weights
 from rvpo.rollout.vllm.placement import Placement
+from rvpo.rollout.vllm.requirement import VLLM
+from rvpo.rollout.vllm.settings import VllmConfig
 from rvpo.rollout.vllm.sleep import Sleep
-from rvpo.rollout.vllm.transport import settings, transport
 from rvpo.rollout.vllm.watch import Watch, answer, engine_failed
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.private_folder import private_folder
@@ -52,10 +52,10 @@ class VllmEngine:
         trust_remote_code: bool = False,
     ) -> None:
         self._encoder = encoder
-        self._in_process = placement.in_process
+        self._in_process = placement.site.in_process
         self._has_weights = False
         # Where its processes speak to one another, and take objects that run code when read.
-        sockets = None if placement.in_process else private_folder("rvpo-engine-")
+        sockets = None if self._in_process else private_folder("rvpo-engine-")
         _prepare_environment(config, sockets)
         try:
             from vllm import LLM, SamplingParams
@@ -63,13 +63,10 @@ class VllmEngine:
             from vllm.v1.engine.exceptions import EngineDeadError
         except ImportError as error:
             raise ConfigError(
-                f"rollout.engine.name: vllm cannot be imported ({error}); install it with "
-                "pip install 'rvpo[cpu]' or 'rvpo[gpu]', or set rollout.engine.name=transformers"
+                f"rollout.engine.name: vllm cannot be imported ({error}); {VLLM.advice}"
             ) from error
         # Of a process that died vLLM also speaks as of any error at run time.
-        self._death = (
-            (EngineDeadError,) if placement.in_process else (EngineDeadError, RuntimeError)
-        )
+        self._death = (EngineDeadError,) if self._in_process else (EngineDeadError, RuntimeError)
         self._sampling = SamplingParams(
             temperature=temperature,
             max_tokens=max_completion_tokens,
@@ -78,17 +75,17 @@ class VllmEngine:
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        options = _options(config, encoder.max_context_tokens, placement.sleeps)
+        options = _options(config, encoder.max_context_tokens, placement.site.sleeps)
         options |= {"model": model_path, "dtype": dtype, "seed": seed}
-        options |= {"trust_remote_code": trust_remote_code} | settings(placement)
+        options |= {"trust_remote_code": trust_remote_code} | placement.transport.options()
         try:
             with placement.environment():
                 self._llm: Any = LLM(**options)
         except (RuntimeError, ValueError, OSError) as error:
             raise EngineError(f"vLLM did not start on {model_path!r}: {error}") from error
-        self._sleep = Sleep(self._llm, ever=placement.sleeps)
-        self._transport = transport(placement, self._llm, Path(model_path))
-        self._watch = None if placement.in_process else Watch(self._llm.llm_engine.engine_core)
+        self._sleep = Sleep(self._llm, ever=placement.site.sleeps)
+        self._transport = placement.transport.open(self._llm, Path(model_path))
+        self._watch = None if self._in_process else Watch(self._llm.llm_engine.engine_core)
 
     def generate(
         self,

@@ -7,15 +7,19 @@ import os
 import pytest
 import torch
 
-from rvpo.config.run import RolloutConfig
 from rvpo.errors import ConfigError
+from rvpo.rollout import VllmConfig
 from rvpo.rollout.vllm.placement import Placement, place
-from rvpo.rollout.vllm.transport import settings
+from rvpo.rollout.vllm.site import Site
+from rvpo.rollout.vllm.transports import AnyTransport, Handed, Ipc, Nccl, Shared, usual_transport
 from rvpo.runtime.ranks import Ranks
 
+IN_PROCESS = Placement(Site("none", in_process=True), Handed(), None)
+BESIDE = Placement(Site("none", in_process=False), Shared(), None)
 
-def rollout(**settings: object) -> RolloutConfig:
-    return RolloutConfig.model_validate(settings)
+
+def vllm(**settings: object) -> VllmConfig:
+    return VllmConfig.model_validate(settings)
 
 
 def rank(number: int = 0, size: int = 1, device: str = "cpu") -> Ranks:
@@ -23,34 +27,38 @@ def rank(number: int = 0, size: int = 1, device: str = "cpu") -> Ranks:
 
 
 def test_on_cpus_an_engine_is_in_process_only_where_it_is_alone_with_one_trainer() -> None:
-    assert place(rollout(), rank()) == Placement("handed")
-    assert place(rollout(), rank(size=2)) == Placement("shared")
-    assert place(rollout(staleness=1), rank()) == Placement("shared")
+    assert place(vllm(), rank(), concurrent=False) == IN_PROCESS
+    assert place(vllm(), rank(size=2), concurrent=False) == BESIDE
+    assert place(vllm(), rank(), concurrent=True) == BESIDE
 
 
 def test_a_shared_gpu_is_slept_on_unless_rollouts_are_made_ahead() -> None:
     on_gpu = rank(2, 4, "cuda:2")
-    assert place(rollout(), on_gpu) == Placement("handed")
-    assert place(rollout(staleness=1), on_gpu, environment={}) == Placement("ipc", "2")
-    assert not Placement("ipc", "2").sleeps
+    in_turn = place(vllm(), on_gpu, concurrent=False)
+    assert in_turn == Placement(Site("shared", in_process=True), Handed(), None)
+    assert in_turn.site.sleeps
+    ahead = place(vllm(), on_gpu, concurrent=True, environment={})
+    assert ahead == Placement(Site("shared", in_process=False), Ipc(), "2")
+    assert not ahead.site.sleeps
 
 
 def test_a_gpu_of_its_own_is_named_as_cuda_knows_it() -> None:
-    apart = rollout(engine={"devices": [4, 5, 6, 7]})
+    apart, site = vllm(devices=[4, 5, 6, 7]), Site("own", in_process=False)
     environment = {"LOCAL_WORLD_SIZE": "4"}
-    found = place(apart, rank(6, 8, "cuda:2"), gpus=8, environment=environment)
-    assert found == Placement("nccl", "6")
+    found = place(apart, rank(6, 8, "cuda:2"), concurrent=False, gpus=8, environment=environment)
+    assert found == Placement(site, Nccl(), "6")
     environment["CUDA_VISIBLE_DEVICES"] = "9,8,7,6, 5,4,3,2"
-    found = place(apart, rank(0, 8, "cuda:0"), gpus=8, environment=environment)
-    assert found == Placement("nccl", "5")
+    found = place(apart, rank(0, 8, "cuda:0"), concurrent=False, gpus=8, environment=environment)
+    assert found == Placement(site, Nccl(), "5")
 
 
 @pytest.mark.parametrize("devices", [[2], [1, 2], [2, 2], [2, 4]])
 def test_devices_that_do_not_exist_or_train_are_refused(devices: list[int]) -> None:
     with pytest.raises(ConfigError, match=r"rollout\.engine\.devices: .*\[2, 3\]"):
         place(
-            rollout(engine={"devices": devices}),
+            vllm(devices=devices),
             rank(0, 2, "cuda:0"),
+            concurrent=False,
             gpus=4,
             environment={"LOCAL_WORLD_SIZE": "2"},
         )
@@ -61,15 +69,51 @@ def test_an_engine_started_meanwhile_sees_its_gpu_and_no_ranks(
 ) -> None:
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    with Placement("nccl", "7").environment():
+    with Placement(Site("own", in_process=False), Nccl(), "7").environment():
         assert "RANK" not in os.environ
         assert os.environ["CUDA_VISIBLE_DEVICES"] == "7"
     assert os.environ["RANK"] == "1"
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
-    with Placement("handed").environment():
+    with IN_PROCESS.environment():
         assert os.environ["RANK"] == "1"
 
 
 def test_vllm_is_told_of_a_backend_only_where_it_moves_weights_itself() -> None:
-    assert settings(Placement("handed")) == settings(Placement("shared")) == {}
-    assert settings(Placement("nccl", "1")) == {"weight_transfer_config": {"backend": "nccl"}}
+    assert Handed().options() == Shared().options() == {}
+    assert Nccl().options() == {"weight_transfer_config": {"backend": "nccl"}}
+
+
+SITES = [
+    Site(gpu, in_process=in_process)  # type: ignore[arg-type]
+    for gpu in ("none", "shared", "own")
+    for in_process in (True, False)
+    if (gpu, in_process) != ("own", True)
+]
+
+
+@pytest.mark.parametrize("site", SITES, ids=str)
+@pytest.mark.parametrize("transport", [Handed(), Ipc(), Nccl(), Shared()], ids=lambda t: t.name)
+def test_a_transport_that_is_named_is_taken_or_refused_with_the_usual_one(
+    site: Site, transport: AnyTransport
+) -> None:
+    engine = vllm(transport=transport.name, devices=[1] if site.gpu == "own" else [])
+    on_gpu = site.gpu != "none"
+    ranks = rank(0, 1, "cuda:0" if on_gpu else "cpu")
+    place_of = {"on_gpu": on_gpu, "concurrent": not site.in_process, "alone": True}
+    problem = engine.problem(**place_of)
+    assert engine.site(**place_of) == site
+    if transport.reaches(site):
+        found = place(engine, ranks, concurrent=not site.in_process, gpus=2, environment={})
+        assert (problem, found.transport) == ("", transport)
+        return
+    assert problem == (
+        f"rollout.engine.transport: {transport.name} does not lead to an engine {site}; write "
+        f"transport: {usual_transport(site).name}, or leave it out"
+    )
+    with pytest.raises(ConfigError, match=r"rollout\.engine\.transport: "):
+        engine.check_place(ranks, concurrent=not site.in_process)
+
+
+def test_devices_on_a_machine_without_gpus_are_refused_before_any_work() -> None:
+    with pytest.raises(ConfigError, match="this machine has no GPU; leave it out here"):
+        vllm(devices=[1]).check_place(rank(), concurrent=False)

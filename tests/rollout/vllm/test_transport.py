@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rvpo.errors import EngineError
-from rvpo.rollout.vllm import transport
-from rvpo.rollout.vllm.transport import SharedMemory
+from rvpo.rollout.vllm.transports import native, shared
+from rvpo.rollout.vllm.transports.shared import SharedMemory
 
 
 class Some:
@@ -58,7 +58,7 @@ def test_weights_larger_than_every_folder_are_a_sentence(tmp_path: Path) -> None
 def test_what_a_killed_process_left_behind_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "_SHARED", str(tmp_path))
+    monkeypatch.setattr(shared, "_SHARED", str(tmp_path))
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     left, used = (tmp_path / f"rvpo-weights-{pid}-x" for pid in (ended.pid, 1))
@@ -70,7 +70,7 @@ def test_what_a_killed_process_left_behind_is_removed(
 
 
 def test_a_transfer_that_hangs_ends_the_process_with_a_sentence() -> None:
-    module = "rvpo.rollout.vllm.transport"
+    module = "rvpo.rollout.vllm.transports.native"
     hangs = f"from {module} import _or_end; import time\nwith _or_end(0.2): time.sleep(60)"
     done = subprocess.run([sys.executable, "-c", hangs], capture_output=True, text=True, timeout=50)
     assert done.returncode == 2
@@ -78,6 +78,6 @@ def test_a_transfer_that_hangs_ends_the_process_with_a_sentence() -> None:
 
 
 def test_a_transfer_that_ends_in_time_ends_nothing() -> None:
-    with transport._or_end(0.05):
+    with native._or_end(0.05):
         pass
     time.sleep(0.1)

@@ -15,9 +15,9 @@ from rvpo.errors import EngineError
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.engine import OnSample
-from rvpo.rollout.stream import Ahead, InTurn, RolloutStream, Sampler
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.ranks import Ranks
+from rvpo.trainer.stream import Ahead, InTurn, RolloutStream, Sampler
 from rvpo.types import Prompt, Rollout
 from tests.fakes import make_sample
 from tests.judge.processes import wait_until

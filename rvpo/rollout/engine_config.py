@@ -1,0 +1,118 @@
+"""The settings of a rollout engine: what it requires, takes and builds.
+
+`rvpo plan` and `rvpo doctor` ask them, and so does the check of a run's settings. They are read
+without torch: an engine is imported when it is built.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from rvpo.errors import ConfigError
+from rvpo.fields import Section
+from rvpo.rollout.memory import EngineLoad, EngineMemory
+from rvpo.rollout.requirement import Requirement
+
+if TYPE_CHECKING:
+    import torch
+
+    from rvpo.rollout.encoder import Encoder
+    from rvpo.rollout.engine import RolloutEngine
+    from rvpo.runtime.ranks import Ranks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineInputs:
+    """The things that every engine is built from."""
+
+    model_path: str
+    """A folder or a Hub id, for the shape of the model; weights come later."""
+    encoder: Encoder
+    dtype: torch.dtype
+    """Type of the weights that compute."""
+    trust_remote_code: bool
+    """Run Python code that comes with the model."""
+    temperature: float
+    """Temperature of sampling, and of the log-probabilities."""
+    max_completion_tokens: int
+    concurrent: bool
+    """It generates while the policy learns."""
+    seed: int
+    """Seed of the run."""
+    ranks: Ranks
+
+
+class EngineConfig(Section):
+    """A rollout engine and its settings.
+
+    A subclass has a `name`, `max_context_tokens: PositiveInt | None` (prompt plus completion; None
+    is the model's own limit), `memory` and `build`.
+    """
+
+    concurrent: ClassVar[bool] = False
+    """True where it can generate while the policy learns, as `rollout.staleness: 1` asks."""
+
+    def requires(self) -> tuple[Requirement, ...]:
+        """Packages that it imports, beside those of every run."""
+        return ()
+
+    def check(self) -> None:
+        """Look for what it requires, before any work.
+
+        Raises:
+            ConfigError: something is not installed.
+        """
+        for requirement in self.requires():
+            requirement.check()
+
+    def problem(self, *, on_gpu: bool, concurrent: bool, alone: bool) -> str:
+        """Reason that it cannot work in such a place; empty where it can.
+
+        Args:
+            on_gpu: its training process is on a GPU.
+            concurrent: it is to generate while the policy learns.
+            alone: there is one training process.
+        """
+        return ""
+
+    def check_place(self, ranks: Ranks, *, concurrent: bool) -> None:
+        """Look at the place that this rank has for it, before any work.
+
+        Raises:
+            ConfigError: it cannot work there.
+        """
+        on_gpu, alone = ranks.device.type == "cuda", ranks.size == 1
+        if problem := self.problem(on_gpu=on_gpu, concurrent=concurrent, alone=alone):
+            raise ConfigError(problem)
+
+    def own_gpus(self) -> tuple[int, ...]:
+        """Numbers of the GPUs of each machine on which nothing else works."""
+        return ()
+
+    def gpus_needed(self, trainers: int) -> int:
+        """GPUs of a machine that has so many training processes, and `own_gpus`."""
+        own = self.own_gpus()
+        return max([trainers + len(own), *(number + 1 for number in own)])
+
+    def gpu_remedy(self, trainers: int, gpus: int) -> str:
+        """The change that would give it its `own_gpus`; empty where they can be had.
+
+        Args:
+            trainers: training processes on a machine, which have its first GPUs.
+            gpus: number of them on the machine.
+        """
+        return ""
+
+    def memory(self, load: EngineLoad) -> EngineMemory:
+        """The memory of the engine of one training process."""
+        raise NotImplementedError
+
+    def build(self, inputs: EngineInputs) -> RolloutEngine:
+        """The engine of one training process, which waits for its first weights.
+
+        Raises:
+            ConfigError: its settings do not fit this machine.
+            EngineError: it does not start.
+        """
+        raise NotImplementedError
