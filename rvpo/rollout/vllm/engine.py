@@ -20,6 +20,7 @@ from rvpo.rollout.vllm.sleep import Sleep
 from rvpo.rollout.vllm.watch import Watch, answer, engine_failed
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.private_folder import private_folder
+from rvpo.runtime.seed import derived_seed
 from rvpo.runtime.vllm_environment import vllm_environment
 from rvpo.types import Prompt, Rollout, Sample, Sampling
 
@@ -53,6 +54,7 @@ class VllmEngine:
     ) -> None:
         self._encoder = encoder
         self._in_process = placement.site.in_process
+        self._on_gpu = placement.site.gpu != "none"
         self._has_weights = False
         # Where its processes speak to one another, and take objects that run code when read.
         sockets = None if self._in_process else private_folder("rvpo-engine-")
@@ -95,8 +97,8 @@ class VllmEngine:
         on_sample: OnSample = ignore,
         sampling: Sampling | None = None,
     ) -> Rollout:
-        """See `RolloutEngine.generate`. `seed` counts only where the engine runs in process:
-        vLLM takes a seed for each request on GPUs alone."""
+        """See `RolloutEngine.generate`. On CPUs `seed` counts only where the engine runs in
+        process: vLLM takes a seed for each request on GPUs alone."""
         if not self._has_weights:
             raise EngineError("vLLM was asked to generate before it was given weights")
         self._sleep.end("weights", "kv_cache")
@@ -104,7 +106,8 @@ class VllmEngine:
         samples: dict[int, Sample] = {}
         self._forget_prefixes()
         with self._seeded(seed):
-            self._enqueue(prompts, samples_per_prompt, sampling)
+            seeds = request_seeds(seed, len(rows), on_gpu=self._on_gpu)
+            self._enqueue(prompts, samples_per_prompt, sampling, seeds)
             for row, output in self._finished():
                 samples[row] = self._sample(rows[row], output.prompt_token_ids, output.outputs[0])
                 on_sample(row, samples[row])
@@ -130,7 +133,11 @@ class VllmEngine:
             yield
 
     def _enqueue(
-        self, prompts: Sequence[Prompt], samples_per_prompt: int, sampling: Sampling | None
+        self,
+        prompts: Sequence[Prompt],
+        samples_per_prompt: int,
+        sampling: Sampling | None,
+        seeds: Sequence[int | None],
     ) -> None:
         """One request for each sample: vLLM hands over a request of several only as a whole, when
         the slowest of them is finished. The prompt is computed once all the same, by its cache."""
@@ -141,7 +148,9 @@ class VllmEngine:
         for place, prompt in enumerate(prompts):
             ids = list(self._encoder.encode(prompt))
             for row in range(place * samples_per_prompt, (place + 1) * samples_per_prompt):
-                self._llm.llm_engine.add_request(str(row), {"prompt_token_ids": ids}, drawn.clone())
+                request = drawn.clone()
+                request.seed = seeds[row]
+                self._llm.llm_engine.add_request(str(row), {"prompt_token_ids": ids}, request)
 
     def _finished(self) -> Iterator[tuple[int, Any]]:
         """Run the engine; each request's row and output as it finishes."""
@@ -206,6 +215,12 @@ def _version(prompt: Prompt, completion: Any) -> int:
             f"({', '.join(sorted(versions))}), which cannot be trained on; continue with --resume"
         )
     return int(versions.pop())
+
+
+def request_seeds(seed: int, requests: int, *, on_gpu: bool) -> list[int | None]:
+    """A seed for each request of a rollout. On GPUs vLLM takes NumPy's random numbers where a
+    request has none; on CPUs it takes torch's, and none of a request."""
+    return [derived_seed(seed, row) if on_gpu else None for row in range(requests)]
 
 
 def _options(config: VllmConfig, max_context_tokens: int, sleeps: bool) -> dict[str, Any]:
