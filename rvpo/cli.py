@@ -7,9 +7,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 from rvpo import __version__
 from rvpo.errors import RvpoError
@@ -17,6 +18,8 @@ from rvpo.runtime.terminal import printable, take_any_text
 
 USER_ERROR = 2
 INTERRUPTED = 130
+_BENCHMARKS = "{benchmarks}"
+"""Stands for their names in a help text."""
 
 app = typer.Typer(
     help="Train language models against many rewards at once.",
@@ -268,7 +271,19 @@ def compare(
         run_comparison(found, jobs, read_thresholds(satisfied or []), primary or [])
 
 
-@app.command()
+class _NamesBenchmarks(TyperCommand):
+    """A command whose help names the benchmarks there are. They are imported for that alone."""
+
+    def get_help(self, ctx: Any) -> str:
+        from rvpo.benchmarks import listed
+
+        for option in self.params:
+            if isinstance(option, TyperOption) and option.help is not None:
+                option.help = option.help.replace(_BENCHMARKS, listed())
+        return super().get_help(ctx)
+
+
+@app.command(cls=_NamesBenchmarks)
 def evaluate(
     settings: Settings = None,
     benchmark: Annotated[
@@ -276,7 +291,7 @@ def evaluate(
         typer.Option(
             "--benchmark",
             metavar="NAME",
-            help="healthbench, gpqa or bfcl; all that the file has settings for if left out.",
+            help=f"{_BENCHMARKS}; all that the file has settings for if left out.",
         ),
     ] = None,
     model: Annotated[

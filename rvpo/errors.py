@@ -5,6 +5,8 @@ Each message says where, what was given, what is allowed and what to do instead.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class RvpoError(Exception):
     """Base of the errors below; never raised itself."""
@@ -36,3 +38,11 @@ class RankError(RvpoError, RuntimeError):
 
 class CheckpointError(RvpoError, RuntimeError):
     """A run folder or checkpoint that cannot be written or read."""
+
+
+def nearest(name: str, names: Sequence[str]) -> str | None:
+    """The valid name that a misspelt one most likely means, or None."""
+    import difflib  # `rvpo --help` does without
+
+    close = difflib.get_close_matches(name, names, n=1)
+    return close[0] if close else None

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from rvpo.runtime.terminal import printable
 
@@ -75,6 +75,8 @@ Decay = Annotated[Float, Field(ge=0, lt=1)]
 GroupSize = Annotated[Int, AfterValidator(_siblings)]
 PathText = Annotated[str, AfterValidator(_possible_text)]
 """A file, a folder or an id to read; whether there is one, who reads it says."""
+InputFile = Annotated[Path, PlainSerializer(str)]
+"""A file to read."""
 FilePath = Annotated[Path, AfterValidator(_possible_path)]
 """A file or folder to write."""
 ImportPath = Annotated[str, AfterValidator(_import_path)]

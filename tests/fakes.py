@@ -13,7 +13,16 @@ from rvpo.judge.types import Answer, Job, Question, Usage
 from rvpo.report.record import StepRecord
 from rvpo.report.run_folder import RunFolder
 from rvpo.report.trackers import TrackedRun
-from rvpo.types import Advantages, Prompt, Rewards, Rollout, RolloutScores, Sample
+from rvpo.runtime.ignore import ignore
+from rvpo.types import (
+    Advantages,
+    Prompt,
+    Rewards,
+    Rollout,
+    RolloutScores,
+    Sample,
+    Sampling,
+)
 
 
 def make_prompt(id: str = "sum/0", content: str = "What is 1 + 2?", **columns: Any) -> Prompt:
@@ -108,6 +117,36 @@ def tracked(folder: RunFolder, said: list[str]) -> TrackedRun:
         config={"advantage": {"name": "rvpo", "k": 1.0}},
         say=said.append,
     )
+
+
+class FakeEngine:
+    """Answers every prompt by a rule."""
+
+    def __init__(self, rule: Callable[[Prompt], str]) -> None:
+        self._rule = rule
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        samples_per_prompt: int,
+        seed: int,
+        on_sample: Callable[[int, Sample], None] = ignore,
+        sampling: Sampling | None = None,
+    ) -> Rollout:
+        samples = [
+            make_sample(prompt, self._rule(prompt))
+            for prompt in prompts
+            for _ in range(samples_per_prompt)
+        ]
+        for row, sample in enumerate(samples):
+            on_sample(row, sample)
+        return Rollout(samples=tuple(samples), group_size=samples_per_prompt)
+
+    def load_weights(self, weights: object, version: int) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
 
 
 class FakeJudge:

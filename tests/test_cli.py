@@ -11,6 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from rvpo import __version__
+from rvpo.benchmarks import listed
 from rvpo.cli import app, one_sentence
 from rvpo.config.run import load_config
 from rvpo.errors import EngineError
@@ -127,3 +128,8 @@ def test_a_full_disk_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None
 def test_any_other_error_keeps_its_traceback(error: Exception) -> None:
     with pytest.raises(type(error)), one_sentence():
         raise error
+
+
+def test_help_names_every_benchmark() -> None:
+    found = CliRunner().invoke(app, ["evaluate", "--help"]).output
+    assert f"NAME {listed()};" in " ".join(found.split())

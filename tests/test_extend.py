@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,142 @@ def test_a_correction_is_a_file_and_a_word(copy: Path) -> None:
     config = run_with(copy, block("yaml", "name: soften").code)
     factor = min(math.exp(2) ** 0.7, 3.0)
     assert python(copy, "-c", LEARN, str(config)).startswith(f"[{factor}, {factor}]")
+
+
+SIT = """
+import sys
+from pathlib import Path
+from rvpo.commands.settings import of_section, render
+from rvpo.config.run import load_config
+from rvpo.evaluate.build import read_benchmarks
+from rvpo.evaluate.measure import measure
+from rvpo.evaluate.results import ResultFolder
+from rvpo.runtime.ranks import Ranks
+from tests.fakes import FakeEngine
+
+Path("numbers.jsonl").write_text('{"question": "1 + 2?", "answer": 3}\\n' * 4)
+(exam,) = read_benchmarks(load_config(Path(sys.argv[1])).evaluate.benchmarks, print)
+engine = FakeEngine(lambda prompt: "It is 3." if int(prompt.id) % 2 else "3, no: -3.5")
+ranks = Ranks.join()
+folder = ResultFolder(Path("results"))
+for _ in range(2):  # measured, and read again
+    summary = measure(exam, engine, folder, ranks, weights={}, seed=0, say=print)
+ranks.leave()
+print(summary.quoted, summary.scores["accuracy"].value, summary.by_question)
+print(render(of_section("evaluate.benchmarks.numbers.path")))
+"""
+
+
+def test_a_benchmark_is_a_file_and_a_word(copy: Path) -> None:
+    add(copy, block("python", "class Numbers"), "AnyBenchmark")
+    config = run_with(copy, block("yaml", "benchmarks: {numbers").code)
+    assert python(copy, "-c", SIT, str(config)).splitlines() == [
+        "numbers: 0 of 4 answers",
+        "accuracy 0.5 {'0': 0.0, '1': 1.0, '2': 0.0, '3': 1.0}",
+        "evaluate.benchmarks.numbers.path: text = required",
+        "    A file with the columns question and answer, or a Hub dataset id.",
+    ]
+
+
+def refused(copy: Path, *arguments: str) -> str:
+    """What the command line says to what it refuses."""
+    environment = os.environ | {"PYTHONPATH": str(copy)}
+    command = [sys.executable, "-m", "rvpo", *arguments]
+    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    return done.stderr
+
+
+def test_a_benchmark_is_in_help_and_errors(copy: Path) -> None:
+    add(copy, block("python", "class Numbers"), "AnyBenchmark")
+    assert "gpqa, healthbench, bfcl or numbers;" in " ".join(
+        python(copy, "-m", "rvpo", "evaluate", "--help").split()
+    )
+    assert "none is named; give --benchmark gpqa, healthbench, bfcl or numbers" in refused(
+        copy, "evaluate", "--model", "m"
+    )
+    model = ("evaluate", "--model", "m", "--benchmark")
+    assert "benchmarks.numbrs: no such setting; did you mean 'numbers'?" in refused(
+        copy, *model, "numbrs"
+    )
+    assert "benchmarks.numbers.path: required and not given: a file with the" in refused(
+        copy, *model, "numbers"
+    )
+
+
+def test_a_benchmark_that_needs_a_judge_is_refused_without_one(copy: Path) -> None:
+    shown = block("python", "class Numbers")
+    named = '    name: ClassVar[str] = "numbers"\n'
+    assert named in shown.code
+    code = shown.code.replace(named, f"{named}    needs_judge: ClassVar[bool] = True\n")
+    add(copy, replace(shown, code=code), "AnyBenchmark")
+    config = run_with(copy, block("yaml", "benchmarks: {numbers").code)
+    assert "evaluate.benchmarks.numbers: needs a judge; add judge: {serve: MODEL}" in refused(
+        copy, "show", "--config", str(config)
+    )
+    assert "benchmarks.numbers: needs a judge; add judge.serve=MODEL" in refused(
+        copy, "evaluate", "--model", "m", "--benchmark", "numbers", "benchmarks.numbers.path=x"
+    )
+
+
+TICK = """
+import json, sys
+from pathlib import Path
+from rvpo.commands.settings import of_section, render
+from rvpo.config.run import load_config
+from rvpo.data.prompts import load_prompts
+from rvpo.errors import RvpoError
+
+tasks = [
+    {"instruction": "Greet Ann.", "checklist": ["Says hello.", " ", "Names Ann."]},
+    {"instruction": "Count.", "checklist": str([f"Says {n}." for n in range(9)])},
+    {"instruction": "Rest.", "checklist": []},
+]
+Path("tasks.jsonl").write_text("\\n".join(map(json.dumps, tasks)))
+file = Path(sys.argv[1])
+for prompt in load_prompts(load_config(file).data.train, None, "data.train", print):
+    print(prompt.id, prompt.turns, len(prompt.columns["rubric"]))
+print(render(of_section("data.train.most")))
+Path("others.jsonl").write_text('{"question": "Why?"}')
+others = load_config(file, ["data.train.rubrics=others.jsonl"]).data.train
+try:
+    load_prompts(others, None, "data.train")
+except RvpoError as error:
+    print(error)
+for setting in ("data.train.format=checklst", "data.train.least=3", "data.train.format=rar"):
+    try:
+        load_config(file, [setting])
+    except RvpoError as error:
+        print(error)
+"""
+
+
+def test_a_rubric_format_is_a_file_and_a_word(copy: Path) -> None:
+    add(copy, block("python", "class ChecklistSource"), "RubricFormat")
+    config = run_with(copy, block("yaml", "format: checklist").code)
+    said = python(copy, "-c", TICK, str(config)).splitlines()
+    report, *read = said
+    assert report.startswith("data.train: 3 rows read, 2 kept (left out: 1 without points).")
+    invalid = f"{config} is not a valid run:"
+    assert read == [
+        "task-0 (('user', 'Greet Ann.'),) 2",
+        "task-1 (('user', 'Count.'),) 8",
+        "data.train.most  [checklist]: whole number = 20",
+        "    Points of a task that are judged, from the top of its list.",
+        "data.train.rubrics: nothing in 'others.jsonl' can be used. 1 row read, 0 kept (left out: "
+        "1 without an instruction). Rows of format checklist have the columns instruction and "
+        "checklist; the first one here has question. Give other data, or their data.train.format",
+        invalid,
+        "  data.train.format: 'checklst' is not available; did you mean 'checklist'? Choose from "
+        "checklist, healthbench, rar",
+        invalid,
+        "  data.train.least: no such setting; allowed here: rubrics, format, split, subset, most",
+        invalid,
+        "  data.train.domain: required and not given: the data set, medicine or science; the ids "
+        "of its rows begin with the word",
+        "  data.train.most: 'rar' has no such setting (checklist has); allowed here: rubrics, "
+        "format, split, subset, domain, doubtful",
+    ]
 
 
 GENERATE = """

@@ -360,7 +360,9 @@ def test_data_that_cannot_be_read_name_their_extra(name: str, tmp_path: Path) ->
 
 def test_parquet_is_read_with_its_extra_alone(tmp_path: Path) -> None:
     pq.write_table(pa.table({"prompt": ["a"]}), tmp_path / "rows.parquet")
-    code = "from rvpo.data.rows import stored_rows as r; print(r('rows.parquet', 'train', 'here'))"
+    code = (
+        "from rvpo.files.stored import stored_rows as r; print(r('rows.parquet', 'train', 'here'))"
+    )
     done = Machine(tmp_path, ("data",)).python("-c", code)
     assert (done.returncode, done.stdout) == (0, "[{'prompt': 'a'}]\n"), done.stderr
 

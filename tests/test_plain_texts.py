@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from rich.table import Table
 from rich.text import Text
 
+from rvpo.benchmarks.benchmark import BenchmarkSummary, Score
 from rvpo.config.run import load_config
-from rvpo.evaluate.benchmark import BenchmarkSummary, Score
 from rvpo.evaluate.curve import draw_curve
 from rvpo.report.curves import draw_curves
 from rvpo.report.display import Display

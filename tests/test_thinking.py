@@ -13,12 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from rvpo.config.benchmarks import GpqaConfig
+from rvpo.benchmarks.gpqa.gpqa import GpqaConfig
 from rvpo.config.rewards import FunctionRewardConfig
 from rvpo.config.run import DataConfig
 from rvpo.criterion import Criterion
 from rvpo.errors import ConfigError
-from rvpo.evaluate.gpqa.gpqa import Gpqa
 from rvpo.evaluate.measure import measure
 from rvpo.evaluate.results import ResultFolder
 from rvpo.report.record import sample_rows
@@ -31,7 +30,7 @@ from rvpo.runtime.ranks import Ranks
 from rvpo.thinking import NO_MODEL, Thinking
 from rvpo.trial.given import read_responses
 from rvpo.types import Prompt, Rollout, Sample
-from tests.evaluate.test_gpqa import file as gpqa_file
+from tests.benchmarks.test_gpqa import file as gpqa_file
 from tests.fakes import FakeJudge, make_prompt, make_record, make_sample, says
 from tests.tiny import TEMPLATE
 
@@ -335,7 +334,7 @@ class Says:
 def test_a_benchmark_grades_the_answer_and_keeps_the_thought(
     tmp_path: Path, ranks: Ranks, text: str, read: str | None
 ) -> None:
-    gpqa = Gpqa.of(GpqaConfig.model_validate({"path": str(gpqa_file(tmp_path)), "repeats": 1}))
+    gpqa = GpqaConfig.model_validate({"path": str(gpqa_file(tmp_path)), "repeats": 1}).read(print)
     folder = ResultFolder(tmp_path / "results")
     engine: Any = Says(text)
     measure(gpqa, engine, folder, ranks, weights={}, seed=0, say=lambda text: None)

@@ -102,21 +102,24 @@ def _by_aspect(
     rewards: Rewards, channels: Channels, trained: Tensor, aspects: Mapping[str, Tensor]
 ) -> dict[str, float]:
     metrics, size = {}, rewards.group_size
+    comparable, constant = channels.comparable[::size], channels.constant[::size]  # [P, M]
+    weighing, weight = rewards.weights > 0, channels.weight[trained]
     # A sum that reads a missing score as 0 also trains rows whose every score is alone in its
     # channel: these have no lowest z.
     told = channels.bottleneck.any(dim=1)
+    bottleneck = channels.bottleneck[told]
     for name, mask in aspects.items():
-        groups = int((channels.comparable & mask)[::size].sum())
+        groups = int((comparable & mask[::size]).sum())
         if groups:
-            constant = int((channels.constant & mask)[::size].sum())
-            metrics[f"rewards/{name}/zero_std_frac"] = constant / groups
-        if not trained.any() or not (mask & (rewards.weights > 0)).any():
+            dead = int((constant & mask[::size]).sum())
+            metrics[f"rewards/{name}/zero_std_frac"] = dead / groups
+        if not len(weight) or not bool((mask & weighing).any()):
             continue
-        weight = channels.weight.where(mask, 0.0)[trained].sum(dim=1).mean()
-        metrics[f"advantage/weight/{name}"] = weight.item()
-        if told.any():
-            bottleneck = channels.bottleneck.where(mask, 0.0)[told].sum(dim=1).mean()
-            metrics[f"advantage/bottleneck/{name}"] = bottleneck.item()
+        own = weight.where(mask[trained], 0.0).sum(dim=1).mean()
+        metrics[f"advantage/weight/{name}"] = own.item()
+        if len(bottleneck):
+            share = bottleneck.where(mask[told], 0.0).sum(dim=1).mean()
+            metrics[f"advantage/bottleneck/{name}"] = share.item()
     return metrics
 
 

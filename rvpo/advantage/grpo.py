@@ -68,8 +68,7 @@ class GRPO:
         trained = reading.trained & total.comparable[:, 0]
         advantages = self._scaled(total, trained)
 
-        # Diagnostics are of the scores there are: what stands for a missing one has no spread.
-        scores = standardise(rewards.values, rewards.valid, rewards.group_size, self.eps)
+        scores = reading.known  # diagnostics are of the scores there are
         spread = (weights * (scores.std + self.eps)).where(rewards.weighted & reading.counted, 0.0)
         aggregate = Aggregate(
             values=advantages,

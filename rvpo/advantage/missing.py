@@ -30,6 +30,7 @@ class Reading:
 
     rewards: Rewards  # with 0 for missing scores under the rule `zero`, else as they were
     scores: GroupScores  # of these rewards
+    known: GroupScores  # of the scores there are; the same but under the rule `zero`
     values: Tensor  # [N, M] float64, each score; the group's mean where a row has none
     usable: Tensor  # [N, M] bool
     counted: Tensor  # [N, M] bool
@@ -44,9 +45,10 @@ def read(rewards: Rewards, missing: Missing, eps: float) -> Reading:
         missing: the rule.
         eps: added to the standard deviation of z-scores.
     """
+    scores = known = standardise(rewards.values, rewards.valid, rewards.group_size, eps)
     if missing == "zero":
         rewards = _with_zeros(rewards)
-    scores = standardise(rewards.values, rewards.valid, rewards.group_size, eps)
+        scores = standardise(rewards.values, rewards.valid, rewards.group_size, eps)
     usable = scores.comparable & rewards.weighted
     asked = scores.comparable & (rewards.weights > 0)  # of the row, be the score there or not
     trained = usable.any(dim=1)
@@ -55,6 +57,7 @@ def read(rewards: Rewards, missing: Missing, eps: float) -> Reading:
     return Reading(
         rewards=rewards,
         scores=scores,
+        known=known,
         values=rewards.values.double().where(rewards.valid, scores.mean),
         usable=usable,
         counted=asked if missing == "group_mean" else usable,

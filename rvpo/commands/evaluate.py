@@ -11,11 +11,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from rvpo.benchmarks.benchmark import Benchmark, BenchmarkSummary
 from rvpo.commands.engine import build_engine, check_engine
 from rvpo.config.evaluation import EvaluationConfig
 from rvpo.data.encoder import encoder_of
-from rvpo.evaluate.benchmark import Benchmark, BenchmarkSummary
-from rvpo.evaluate.build import judged_by, needs_judge, read_benchmarks
+from rvpo.evaluate.build import judged_by, read_benchmarks
 from rvpo.evaluate.curve import draw_curve
 from rvpo.evaluate.display import show, show_curve
 from rvpo.evaluate.measure import check_lengths, measure
@@ -64,14 +64,14 @@ def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
     try:
         with ranks.patience(config.distributed.patience_minutes), ExitStack() as stack:
             check_folder(config.output, ranks)
-            benchmarks = read_benchmarks(config.benchmarks, config.judge, console.print)
+            benchmarks = read_benchmarks(config.benchmarks, console.print)
             encoder = encoder_of(config.model, config.rollout, candidates[0].path)
             for benchmark in benchmarks:
                 check_lengths(benchmark, encoder)
             check_same(_read(config, benchmarks, candidates), ranks)
-            if needs_judge(config.benchmarks):
+            if config.benchmarks.needs_judge:
                 judge = _judge(config, ranks, stack, console)
-                benchmarks = judged_by(benchmarks, judge)
+                benchmarks = judged_by(benchmarks, judge.config, judge)
             engine = build_engine(
                 config.model, config.rollout, candidates[0].path, encoder, config.seed, ranks
             )

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from rvpo.benchmarks.benchmark import Benchmark
 from rvpo.config.run import RunConfig
 from rvpo.data.encoder import encoder_of
 from rvpo.data.splits import Splits, read_splits
-from rvpo.evaluate.benchmark import Benchmark
-from rvpo.evaluate.build import judged_by, needs_judge, read_benchmarks
+from rvpo.evaluate.build import judged_by, read_benchmarks
 from rvpo.evaluate.measure import check_lengths
 from rvpo.judge.client.service import JudgeService
 from rvpo.model_files import resolve_model
@@ -70,7 +70,7 @@ def read_inputs(
     encoder, tokens = replace(encoder, now=now), TokenDigest()
     encoder.check_fields(prompts.every, display.say)
     encoder.check_lengths(prompts.every, config.rollout.max_completion_tokens, seen=tokens.add)
-    benchmarks = read_benchmarks(config.evaluate.benchmarks, config.judge, display.say)
+    benchmarks = read_benchmarks(config.evaluate.benchmarks, display.say)
     for benchmark in benchmarks:
         check_lengths(benchmark, encoder)
     named = {"data.train": prompts.train, "data.held_out": prompts.held_out}
@@ -79,12 +79,12 @@ def read_inputs(
         encoder=encoder,
         prompts=prompts,
         score=score,
-        benchmarks=benchmarks if judge is None else judged_by(benchmarks, judge),
+        benchmarks=benchmarks if judge is None else judged_by(benchmarks, judge.config, judge),
         judge=judge,
         digests=digests(config, model_path, encoder.tokenizer, named, tokens),
     )
 
 
 def _judge(config: RunConfig, score: RewardSuite, is_main: bool) -> JudgeService | None:
-    asked = score.is_judged or needs_judge(config.evaluate.benchmarks)
+    asked = score.is_judged or config.evaluate.benchmarks.needs_judge
     return JudgeService(config.judge, is_main) if config.judge is not None and asked else None

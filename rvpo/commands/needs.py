@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from rvpo.config.evaluation import EvaluationConfig
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.rewards import RubricRewardConfig
-from rvpo.config.run import DatasetSource, RolloutConfig, RubricSource, RunConfig, Source
-from rvpo.data.rows import needs_extra
-from rvpo.evaluate.build import needs_judge
+from rvpo.config.run import DatasetSource, RolloutConfig, RunConfig, Source
+from rvpo.files.stored import needs_extra
+from rvpo.rubrics import RubricSource
 from rvpo.runtime.extras import MODULES, Need
 
 
@@ -37,7 +37,7 @@ def of_evaluation(config: EvaluationConfig) -> Iterator[Need]:
     """Needs of a training, without its trackers."""
     yield Need("train")
     yield from _of_engine(config.rollout)
-    if needs_judge(config.benchmarks):
+    if config.benchmarks.needs_judge:
         yield from of_judge(config.judge)
 
 
@@ -51,7 +51,7 @@ def of_judge(config: JudgeConfig | None) -> Iterator[Need]:
 def asks_judge(config: RunConfig) -> bool:
     """True where a reward or a benchmark of the run has questions for the judge."""
     rubrics = any(isinstance(reward, RubricRewardConfig) for reward in config.rewards.values())
-    return rubrics or needs_judge(config.evaluate.benchmarks)
+    return rubrics or config.evaluate.benchmarks.needs_judge
 
 
 def _stored(*sources: Source | None) -> Iterator[str]:

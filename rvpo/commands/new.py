@@ -6,8 +6,7 @@ import shlex
 from importlib import resources
 from pathlib import Path
 
-from rvpo.config.sentences import nearest
-from rvpo.errors import ConfigError
+from rvpo.errors import ConfigError, nearest
 from rvpo.report.run_folder import write_text
 
 TEMPLATES = ("quickstart", "judge", "toolrl", "healthbench")

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from rvpo.commands.needs import of_plan
 from rvpo.config.run import RunConfig
 from rvpo.errors import RvpoError
-from rvpo.evaluate.build import needs_judge
 from rvpo.plan.benchmarks import benchmark_findings
 from rvpo.plan.data import Data, read_data
 from rvpo.plan.device import Devices, device_findings, disk_findings
@@ -97,7 +96,7 @@ def _output(config: RunConfig) -> list[Finding]:
 
 def _judge(config: RunConfig, data: Data) -> tuple[ModelShape | None, list[Finding]]:
     """The size of a served judge, and what is to say about judging."""
-    if config.judge is None or not (data.rubrics or needs_judge(config.evaluate.benchmarks)):
+    if config.judge is None or not (data.rubrics or config.evaluate.benchmarks.needs_judge):
         return None, []
     findings: list[Finding] = []
     asked = None

@@ -13,8 +13,7 @@ from typing import Any, get_args
 from rvpo.advantage import Estimator, Ramp
 from rvpo.config.rewards import Condition
 from rvpo.config.run import RunConfig
-from rvpo.config.sentences import nearest
-from rvpo.errors import ConfigError
+from rvpo.errors import ConfigError, nearest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +79,7 @@ class _Walk:
     def section(self, schema: Mapping[str, Any], path: str, variant: str) -> Iterator[Setting]:
         helps = _docstrings(self._documented.get(str(schema.get("title"))))
         for name, each in schema.get("properties", {}).items():
-            if "const" not in each:  # the word that chooses the variant
+            if "const" not in each or name != "name":  # the word that chooses the variant
                 here = f"{path}.{name}".lstrip(".")
                 required = name in schema.get("required", ())
                 text = each.get("description") or helps.get(name, "")
@@ -131,8 +130,9 @@ class _Walk:
     def _variant(section: Mapping[str, Any], others: list[Mapping[str, Any]]) -> str:
         if len(others) < 2:
             return ""
-        name = section["properties"].get("name", {}).get("const")
-        return str(name or "with " + str((section.get("required") or [section["title"]])[0]))
+        words = (each["const"] for each in section["properties"].values() if "const" in each)
+        with_required = "with " + str((section.get("required") or [section["title"]])[0])
+        return str(next(words, with_required))
 
     def _kind(self, schema: Mapping[str, Any]) -> str:
         """Type of a value beside a table; empty for a table alone."""

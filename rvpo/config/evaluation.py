@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import PlainSerializer, ValidationError, model_validator
+from pydantic import PlainSerializer, model_validator
 
+from rvpo.benchmarks import listed
 from rvpo.config import document
 from rvpo.config.benchmarks import BenchmarksConfig
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.run import DistributedConfig, ModelConfig, RolloutConfig
 from rvpo.config.secret import without_secrets
-from rvpo.config.sentences import sentences
-from rvpo.errors import ConfigError
+from rvpo.config.sentences import validated
 from rvpo.fields import FilePath, NonNegativeInt, Section
 
 _OF_A_RUN = ("seed", "model", "rollout", "judge", "distributed")
@@ -47,12 +47,13 @@ class EvaluationConfig(Section):
 
     def _problems(self) -> Iterator[str]:
         if not self.benchmarks.chosen():
-            yield "benchmarks: none is named; give --benchmark gpqa, healthbench or bfcl"
-        if self.benchmarks.healthbench is not None and self.judge is None:
-            yield (
-                "benchmarks.healthbench: needs a judge; add judge.serve=MODEL, or a file with "
-                "judge: {model: NAME, endpoints: [{url: https://...}]}"
-            )
+            yield f"benchmarks: none is named; give --benchmark {listed()}"
+        yield from self.benchmarks.problems(
+            self.judge,
+            "benchmarks",
+            "add judge.serve=MODEL, or a file with judge: {model: NAME, endpoints: "
+            "[{url: https://...}]}",
+        )
 
 
 def load_evaluation(
@@ -85,12 +86,7 @@ def load_evaluation(
     if model is not None:
         given["model"] = {**_table(given.get("model")), "path": model}
     where = "the settings" if path is None else str(path)
-    try:
-        config = EvaluationConfig.model_validate(given)
-    except ValidationError as error:
-        found = sentences(error, EvaluationConfig, given)
-        lines = "".join(f"\n  {sentence}" for sentence in found)
-        raise ConfigError(f"{where}: not a valid evaluation:{lines}") from None
+    config = validated(EvaluationConfig, given, f"{where}: not a valid evaluation")
     others = [n for n in config.benchmarks.chosen() if benchmarks and n not in benchmarks]
     chosen = config.benchmarks.model_copy(update=dict.fromkeys(others))
     return config.model_copy(update={"benchmarks": chosen})

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
-from rvpo.config.sentences import nearest
-from rvpo.errors import ConfigError
+from rvpo.errors import ConfigError, nearest
 
 _PATH = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)")
 

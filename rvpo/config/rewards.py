@@ -9,8 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
-from rvpo.config.sentences import nearest
 from rvpo.criterion import CriterionClass, Polarity
+from rvpo.errors import nearest
 from rvpo.fields import ImportPath, NonNegativeFloat, PositiveFloat, Section
 from rvpo.schedule import Ramp, value_at
 from rvpo.thinking import Sees

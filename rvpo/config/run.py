@@ -5,7 +5,7 @@ Every field's docstring is its help. Derived numbers are properties, never field
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -15,7 +15,6 @@ from pydantic import (
     Field,
     PlainSerializer,
     Tag,
-    ValidationError,
     model_validator,
 )
 
@@ -25,10 +24,10 @@ from rvpo.config.benchmarks import BenchmarksConfig
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.rewards import RewardConfig, RewardName, RubricRewardConfig
 from rvpo.config.secret import without_secrets
-from rvpo.config.sentences import nearest, sentences
+from rvpo.config.sentences import validated
 from rvpo.config.spellings import estimator
 from rvpo.config.update import UpdateConfig
-from rvpo.errors import ConfigError
+from rvpo.errors import nearest
 from rvpo.fields import (
     CellType,
     FilePath,
@@ -45,6 +44,7 @@ from rvpo.fields import (
 from rvpo.lazy import torch
 from rvpo.report.trackers import AnyTracker, Wandb
 from rvpo.rollout import AnyEngine, VllmConfig
+from rvpo.rubrics import RubricFormat, RubricSource
 
 
 class ModelConfig(Section):
@@ -94,37 +94,24 @@ class DatasetSource(Section):
     """Types of columns of a .csv file, whose cells are text: `int`, `float` or `json`."""
 
 
-class RubricSource(Section):
-    """Rows that bring a rubric each: the criteria that a good answer meets or avoids."""
-
-    rubrics: PathText
-    """A .jsonl, .json, .parquet or .csv file, or a Hub dataset id."""
-    format: Literal["rar", "healthbench"]
-    """Rubrics as Rewards (question, reference_answer, rubric), or HealthBench (prompt, rubrics)."""
-    domain: Literal["medicine", "science"] | None = None
-    """Data set of `rar`; the ids of the rows begin with it."""
-    doubtful: Literal["drop", "keep", "flip"] = "drop"
-    """Treatment of criteria of negative weight whose sign is in doubt: in `rar`, those of which
-    neither title nor sentence nor the rubric tells whether meeting them is bad; in `healthbench`,
-    those that cost points and are worded as what is wanted. `drop` leaves them out, `keep` counts
-    meeting them as bad, `flip` as good. The counts are in what the data say."""
-    split: str = "train"
-    """Split of a Hub dataset; files have one only."""
-    subset: str | None = None
-    """Configuration of a Hub dataset that has several, as its page calls them."""
-
-    @model_validator(mode="after")
-    def _domain_of_rar(self) -> Self:
-        if (self.format == "rar") != (self.domain is not None):
-            raise ValueError(
-                "format: rar needs a `domain`, medicine or science; other formats have none"
-            )
-        return self
+def _without_others(value: Any) -> Any:
+    """A source with rubrics, without the settings of other formats that are null."""
+    if not isinstance(value, Mapping):
+        return value
+    formats = get_args(RubricFormat)
+    known = {name for each in formats for name in each.model_fields}
+    own = {
+        name
+        for each in formats
+        if value.get("format") in get_args(each.model_fields["format"].annotation)
+        for name in each.model_fields
+    }
+    return {k: v for k, v in value.items() if v is not None or k in own or k not in known}
 
 
 def _kind_of_source(value: Any) -> str | None:
     if isinstance(value, Section):
-        return type(value).__name__
+        return "RubricSource" if isinstance(value, RubricSource) else type(value).__name__
     kinds = {"function": "FunctionSource", "path": "DatasetSource", "rubrics": "RubricSource"}
     keys = value if isinstance(value, dict) else {}
     meant = {name for key in keys if (name := nearest(str(key), list(kinds)))}
@@ -134,7 +121,12 @@ def _kind_of_source(value: Any) -> str | None:
 Source = Annotated[
     Annotated[FunctionSource, Tag("FunctionSource")]
     | Annotated[DatasetSource, Tag("DatasetSource")]
-    | Annotated[RubricSource, Tag("RubricSource")],
+    | Annotated[
+        RubricFormat,
+        Field(discriminator="format"),
+        BeforeValidator(_without_others),
+        Tag("RubricSource"),
+    ],
     Discriminator(
         _kind_of_source,
         custom_error_type="source",
@@ -301,8 +293,9 @@ class RunConfig(Section):
             )
 
     def _judge_problems(self) -> Iterator[str]:
-        if self.evaluate.benchmarks.healthbench is not None and self.judge is None:
-            yield "evaluate.benchmarks.healthbench: needs a judge; add judge: {serve: MODEL}"
+        yield from self.evaluate.benchmarks.problems(
+            self.judge, "evaluate.benchmarks", "add judge: {serve: MODEL}"
+        )
         for name, reward in self.rewards.items():
             if isinstance(reward, RubricRewardConfig) and self.judge is None:
                 yield (
@@ -336,11 +329,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """
     named_after_file = {"output": f"runs/{path.stem}"}
     data = document.override(named_after_file | document.read_document(path), overrides)
-    try:
-        return RunConfig.model_validate(data)
-    except ValidationError as error:
-        lines = "".join(f"\n  {sentence}" for sentence in sentences(error, RunConfig, data))
-        raise ConfigError(f"{path} is not a valid run:{lines}") from None
+    return validated(RunConfig, data, f"{path} is not a valid run")
 
 
 def dump_config(config: RunConfig, encoding: str = "utf-8") -> str:

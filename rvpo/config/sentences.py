@@ -11,10 +11,14 @@ import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
+
+from rvpo.errors import ConfigError, nearest
+
+M = TypeVar("M", bound=BaseModel)
 
 _SHAPES = {
     "int": "a whole number",
@@ -72,17 +76,27 @@ def sentences(error: ValidationError, root: type[BaseModel], document: Any) -> l
             continue
         where = _dotted(spot.path)
         if detail["type"].startswith("union_tag"):
-            where += ".name"
+            where += f".{_chooser(detail)}"
         for line in _sentence(spot, detail, root, document).split("\n"):
             result[f"{where}: {line}" if where else line] = None
     more = len(details) - len(shown)
     return [*result, *([f"and {more:,} more problems"] if more else [])]
 
 
-def nearest(name: str, names: Sequence[str]) -> str | None:
-    """The valid name that a misspelt one most likely means, or None."""
-    close = difflib.get_close_matches(name, names, n=1)
-    return close[0] if close else None
+def validated(model: type[M], document: Any, refusal: str) -> M:
+    """The settings that a document holds.
+
+    Args:
+        refusal: begins the message, such as "run.yaml is not a valid run".
+
+    Raises:
+        ConfigError: it does not hold them. The message lists every problem, one a line.
+    """
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        lines = "".join(f"\n  {each}" for each in sentences(error, model, document))
+        raise ConfigError(f"{refusal}:{lines}") from None
 
 
 def _sentence(spot: _Spot, detail: ErrorDetails, root: type[BaseModel], document: Any) -> str:
@@ -96,7 +110,7 @@ def _sentence(spot: _Spot, detail: ErrorDetails, root: type[BaseModel], document
         case "value_error":
             return str(context["error"])
         case "union_tag_invalid":
-            return _choose(context["tag"], context["expected_tags"])
+            return _choose(_lookup(given, [_chooser(detail)]), context["expected_tags"])
         case "union_tag_not_found":
             return "required and not given; choose from " + ", ".join(_tags(spot.kind))
         case "literal_error" | "enum":
@@ -122,10 +136,13 @@ def _unknown(spot: _Spot, root: type[BaseModel]) -> str:
     if owners:
         mine, table = _tag(spot.section), _dotted(spot.path[:-1])
         have = "has" if len(owners) == 1 else "have"
-        return (
+        text = (
             f"'{mine}' has no such setting ({', '.join(owners)} {have}); allowed here: "
-            f"{', '.join(allowed)}. To replace the whole table write {table}={{name: {mine}}}"
+            f"{', '.join(allowed)}"
         )
+        if "name" not in _fields(spot.section):  # its word alone is no table
+            return text
+        return f"{text}. To replace the whole table write {table}={{name: {mine}}}"
     guess = nearest(name, allowed) or next(_homes(root, name), None)
     if guess is None:
         return f"no such setting; allowed here: {', '.join(allowed)}"
@@ -213,8 +230,10 @@ def _locate(root: type[BaseModel], loc: Sequence[str | int]) -> _Spot:
     for part in loc:
         members = _members(kind)
         if len(members) > 1:  # the part is a tag, and names nothing the user wrote
-            kind = next((m for m in members if _tag(m) == part), Any)
-            rivals = tuple(m for m in members if m is not kind)
+            kind = _chosen(kind, part)
+            chosen = _members(kind)
+            rivals = tuple(m for m in members if m not in chosen)
+            declared = kind if len(chosen) > 1 else declared
             continue
         if part == "[key]":
             continue
@@ -247,14 +266,32 @@ def _members(kind: Any) -> list[Any]:
     return [kind]
 
 
+def _chosen(kind: Any, tag: str | int) -> Any:
+    """The member of a union that a tag names: a type, or a union within it."""
+    if get_origin(kind) is Annotated:
+        inner, *notes = get_args(kind)
+        return kind if Tag(str(tag)) in notes else _chosen(inner, tag)
+    if get_origin(kind) in (Union, types.UnionType):
+        found = (_chosen(arm, tag) for arm in get_args(kind))
+        return next((arm for arm in found if arm is not Any), Any)
+    return kind if _tag(kind) == tag else Any
+
+
+def _chooser(detail: ErrorDetails) -> str:
+    """The setting that chooses among the members of a union."""
+    return str(detail["ctx"]["discriminator"]).strip("'")
+
+
 def _tags(kind: Any) -> list[str]:
     return [_tag(member) for member in _members(kind)]
 
 
 def _tag(member: Any) -> str:
-    """pydantic's tag of a union member: what its `name` must be, else the type's own name."""
-    names = get_args(_fields(member).get("name"))
-    return str(names[0]) if names else str(getattr(member, "__name__", member))
+    """pydantic's tag of a union member: the one word that its `name` or its `format` may be, else
+    the type's own name."""
+    words = (get_args(_fields(member).get(chooser)) for chooser in ("name", "format"))
+    own = getattr(member, "__name__", member)
+    return next((str(found[0]) for found in words if len(found) == 1), str(own))
 
 
 def _fields(kind: Any) -> dict[str, Any]:

@@ -41,6 +41,13 @@ def check_turn(messages: Sequence[Message], where: str) -> None:
         )
 
 
+def with_system(messages: tuple[Message, ...], system_prompt: str | None) -> tuple[Message, ...]:
+    """A conversation after a system message; as it is where it has one, or there is none to add."""
+    if system_prompt is None or any(message["role"] == "system" for message in messages):
+        return messages
+    return ({"role": "system", "content": system_prompt}, *messages)
+
+
 def read_tools(value: Any, where: str) -> tuple[Mapping[str, Any], ...]:
     """The tools of a row, a list or JSON text, each as OpenAI's API describes one; a bare function
     is wrapped so.

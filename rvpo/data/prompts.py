@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from rvpo.config.run import DatasetSource, FunctionSource, RubricSource, Source
-from rvpo.config.sentences import nearest
-from rvpo.data.messages import check_turn, read_messages, read_tools, shown
-from rvpo.data.rows import function_rows, stored_rows
-from rvpo.data.rubrics.rows import rubric_rows
-from rvpo.errors import DataError
+from rvpo.config.run import DatasetSource, FunctionSource, Source
+from rvpo.data.messages import check_turn, read_messages, read_tools, shown, with_system
+from rvpo.data.rows import function_rows
+from rvpo.errors import DataError, nearest
+from rvpo.files.stored import stored_rows
+from rvpo.rubrics import RubricSource
 from rvpo.types import STANDARD_ARGUMENTS, Prompt
 
 
@@ -50,7 +50,7 @@ def load_prompts(
             )
             column = source.prompt_column
         case RubricSource():
-            rows, report = rubric_rows(source, where)
+            rows, report = source.rows(where)
             if say is not None:
                 say(f"{where}: {report}")
     if not rows:
@@ -152,11 +152,9 @@ def _prompt(
     place = f"{where}: row {index}, '{prompt_column}'"
     messages = read_messages(row[prompt_column], place)
     check_turn(messages, place)
-    if system_prompt is not None and all(m["role"] != "system" for m in messages):
-        messages = ({"role": "system", "content": system_prompt}, *messages)
     return Prompt(
         id=_id(row.get("id", index), f"{where}: row {index}"),
-        messages=messages,
+        messages=with_system(messages, system_prompt),
         columns={name: value for name, value in row.items() if name != prompt_column},
         tools=read_tools(row.get("tools"), f"{where}: row {index}, 'tools'"),
     )

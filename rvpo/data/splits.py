@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rvpo.config.run import RubricSource, RunConfig, Source
+from rvpo.config.run import RunConfig, Source
 from rvpo.data.prompts import load_prompts, named
-from rvpo.data.rubrics.rows import without_held_out
 from rvpo.errors import DataError
+from rvpo.rubrics import RubricSource
+from rvpo.rubrics.overlap import without_held_out
 from rvpo.runtime.ignore import ignore
 from rvpo.types import Prompt
 

@@ -1,24 +1,22 @@
-"""The benchmarks that the settings name."""
+"""The benchmarks that the settings name, and the judge that they ask."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from rvpo.benchmarks.benchmark import Benchmark
+from rvpo.benchmarks.grader import Grader, GraderAnswer
 from rvpo.config.benchmarks import BenchmarksConfig
-from rvpo.config.judge import JudgeConfig
-from rvpo.evaluate.benchmark import Benchmark
-from rvpo.evaluate.bfcl.bfcl import Bfcl
-from rvpo.evaluate.gpqa.gpqa import Gpqa
-from rvpo.evaluate.healthbench.healthbench import HealthBench
-from rvpo.judge.types import Judge
+from rvpo.config.judge import IDENTITY, JudgeConfig
+from rvpo.judge.client.server import fingerprint
+from rvpo.judge.prompt import PROMPT_VERSION
+from rvpo.judge.types import Job, Judge, Question
+from rvpo.model_files import resolve_model
+from rvpo.types import Message
 
 
-def read_benchmarks(
-    config: BenchmarksConfig,
-    judge: JudgeConfig | None,
-    say: Callable[[str], None],
-) -> tuple[Benchmark, ...]:
+def read_benchmarks(config: BenchmarksConfig, say: Callable[[str], None]) -> tuple[Benchmark, ...]:
     """Read what each asks, before any model is loaded.
 
     Args:
@@ -27,24 +25,40 @@ def read_benchmarks(
     Raises:
         ConfigError, DataError: a file is missing or is not what it should be.
     """
-    found: list[Benchmark] = []
-    if config.gpqa is not None:
-        found.append(Gpqa.of(config.gpqa))
-    if config.healthbench is not None:
-        assert judge is not None  # the settings were checked
-        found.append(HealthBench.of(config.healthbench, judge))
-    if config.bfcl is not None:
-        found.append(Bfcl.of(config.bfcl, say))
-    return tuple(found)
+    return tuple(each.read(say) for each in config.chosen().values())
 
 
-def needs_judge(config: BenchmarksConfig) -> bool:
-    """True where any of them asks a judge."""
-    return config.healthbench is not None
+def judged_by(
+    benchmarks: Sequence[Benchmark], config: JudgeConfig, judge: Judge
+) -> tuple[Benchmark, ...]:
+    """The same, where they ask a judge with one to ask."""
+    if not any(each.config.needs_judge for each in benchmarks):
+        return tuple(benchmarks)
+    grader = grader_of(config, judge)
+    return tuple(each.with_judge(grader) for each in benchmarks)
 
 
-def judged_by(benchmarks: Sequence[Benchmark], judge: Judge) -> tuple[Benchmark, ...]:
-    """The same benchmarks, with a judge where they ask one."""
-    return tuple(
-        replace(each, judge=judge) if isinstance(each, HealthBench) else each for each in benchmarks
-    )
+def grader_of(config: JudgeConfig, judge: Judge) -> Grader:
+    """A judge as benchmarks know it."""
+
+    def ask(
+        conversation: Sequence[Message], response: str, questions: Sequence[str]
+    ) -> Callable[[], Sequence[GraderAnswer]]:
+        turns = tuple((turn["role"], turn["content"]) for turn in conversation)
+        asked = tuple(Question("grade", text) for text in questions)
+        return judge.submit(Job(conversation=turns, response=response, questions=asked)).result
+
+    return Grader(_identity(config), ask)
+
+
+def _identity(config: JudgeConfig) -> Mapping[str, Any]:
+    """All that the judge's answers depend on; see `Grader.identity`."""
+    served = None
+    if config.serve is not None:
+        served = [config.serve.model, fingerprint(resolve_model(config.serve.model))]
+    return {
+        **config.model_dump(mode="json", include=set(IDENTITY)),
+        "models": sorted({each.model for each in config.endpoints if each.model}),
+        "served": served,
+        "prompt": PROMPT_VERSION,
+    }

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from rvpo.evaluate.benchmark import BenchmarkSummary
+from rvpo.benchmarks.benchmark import BenchmarkSummary
 from rvpo.report.curves import COLOURS
 from rvpo.report.picture import label, plain_texts
 from rvpo.report.run_folder import writing

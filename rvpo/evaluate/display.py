@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from rvpo.evaluate.benchmark import BenchmarkSummary, Score
+from rvpo.benchmarks.benchmark import BenchmarkSummary, Score
 from rvpo.report.tables import make_table, shown, span
 
 _HEADINGS: Final = ("value", "95 % interval", "over")

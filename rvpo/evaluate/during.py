@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rvpo.evaluate.benchmark import Benchmark
+from rvpo.benchmarks.benchmark import Benchmark
 from rvpo.evaluate.measure import measure
 from rvpo.evaluate.results import ResultFolder
 from rvpo.report.run_folder import RunFolder

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from rvpo.benchmarks.benchmark import Benchmark, BenchmarkSummary, Pending, Row, Score
 from rvpo.errors import RewardError
-from rvpo.evaluate.benchmark import Benchmark, BenchmarkSummary, Pending, Row, Score
 from rvpo.evaluate.results import RUN, ResultFolder
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine

@@ -15,8 +15,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from rvpo.benchmarks.benchmark import BenchmarkSummary, Row, Score
 from rvpo.errors import CheckpointError, ConfigError
-from rvpo.evaluate.benchmark import BenchmarkSummary, Row, Score
 from rvpo.report.run_folder import RunFolder, write_json, write_text
 from rvpo.report.stored import Number, Pair, Stored, Text, checked, damaged, read_json
 from rvpo.types import Prompt

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+from rvpo.benchmarks.benchmark import Benchmark
 from rvpo.config.run import RunConfig
 from rvpo.errors import RvpoError
-from rvpo.evaluate.benchmark import Benchmark
-from rvpo.evaluate.build import read_benchmarks
-from rvpo.evaluate.healthbench.healthbench import HealthBench
 from rvpo.plan.machine import Finding
 from rvpo.schedule import is_due
 
 
 def benchmark_findings(config: RunConfig) -> list[Finding]:
     """One for each benchmark: what is missing, or how much it asks."""
-    every = config.evaluate.benchmarks
     findings = []
-    for name in every.chosen():
-        alone = every.model_copy(update={other: None for other in every.chosen() if other != name})
+    for name, section in config.evaluate.benchmarks.chosen().items():
         part = f"evaluate.benchmarks.{name}"
         try:
-            (benchmark,) = read_benchmarks(alone, config.judge, lambda words: None)
+            benchmark = section.read(lambda words: None)
         except RvpoError as error:
             findings.append(Finding(part, "missing", str(error)))
         else:
@@ -31,7 +27,6 @@ def _asked(config: RunConfig, benchmark: Benchmark) -> str:
     steps = range(config.steps + 1)
     times = sum(is_due(step, config.evaluate.every, config.steps) for step in steps)
     text = f"{len(benchmark.prompts):,} answers at each of {times:,} evaluations"
-    if isinstance(benchmark, HealthBench):
-        asked = (len(benchmark.records[p.columns["record"]].items) for p in benchmark.prompts)
-        text += f", with {sum(asked):,} questions to the judge"
+    if benchmark.judge_questions:
+        text += f", with {benchmark.judge_questions:,} questions to the judge"
     return text

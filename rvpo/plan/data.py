@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rvpo.config.run import RubricSource, RunConfig, Source
+from rvpo.config.run import RunConfig, Source
 from rvpo.data.prompts import load_prompts
-from rvpo.data.rubrics.report import rubric_statistics
 from rvpo.data.splits import Splits, read_splits
 from rvpo.errors import DataError, RvpoError
 from rvpo.plan.machine import Finding
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.suite import RewardSuite
+from rvpo.rubrics import RubricSource
+from rvpo.rubrics.report import rubric_statistics
 from rvpo.types import Prompt
 
 

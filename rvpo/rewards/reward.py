@@ -15,9 +15,8 @@ from typing import Any, get_args
 
 from rvpo.config.redaction import Hidden
 from rvpo.config.rewards import Condition
-from rvpo.config.sentences import nearest
 from rvpo.config.variable import filled, secrets_of
-from rvpo.errors import ConfigError, RewardError
+from rvpo.errors import ConfigError, RewardError, nearest
 from rvpo.runtime.deepcopy import own
 from rvpo.schedule import Ramp
 from rvpo.thinking import Sees

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from rvpo.config.rewards import Condition
-from rvpo.config.sentences import nearest
 from rvpo.criterion import CLASS_WEIGHTS, Criterion
-from rvpo.errors import DataError
+from rvpo.errors import DataError, nearest
 from rvpo.judge.types import Answer, Question
 from rvpo.judge.verdict import rating
 from rvpo.rewards.cell import EMPTY, Cell

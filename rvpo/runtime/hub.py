@@ -1,13 +1,20 @@
-"""A test whether the model hub answers, light enough to come before its libraries load."""
+"""Ids of the model hub, and a test whether it answers, light enough to precede its libraries."""
 
 from __future__ import annotations
 
 import os
+import re
 import threading
 import urllib.error
 import urllib.request
 
 _PATIENCE_S = 3.0
+_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+
+def is_hub_id(text: str) -> bool:
+    """True where a text has the form of a repository's id, such as openai/healthbench."""
+    return _ID.fullmatch(text) is not None
 
 
 def go_offline_without_hub() -> None:

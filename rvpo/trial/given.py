@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from rvpo.config.run import DataConfig
-from rvpo.config.sentences import nearest
-from rvpo.data.json_file import json_lines
+from rvpo.data.messages import with_system
 from rvpo.data.prompts import load_prompts
-from rvpo.data.rubrics.overlap import question
-from rvpo.errors import DataError
+from rvpo.errors import DataError, nearest
+from rvpo.files.json_file import json_lines
 from rvpo.rewards.rubric import RubricReward
+from rvpo.rubrics.overlap import question
 from rvpo.thinking import NO_MODEL
 from rvpo.trial.response import Response
-from rvpo.types import Message, Prompt
+from rvpo.types import Message, Prompt, is_message
 
 _FORM = 'write {"prompt_id": ..., "completion": ...} or {"prompt": ..., "completion": ...} a line'
 
@@ -144,21 +144,13 @@ def _criteria(value: Any) -> Any:
 def _messages(line: _Line, system_prompt: str | None) -> tuple[Message, ...]:
     value = line.fields["prompt"]
     turns = [{"role": "user", "content": value}] if isinstance(value, str) else value
-    if not isinstance(turns, list) or not turns or not all(map(_is_message, turns)):
+    if not isinstance(turns, list) or not turns or not all(map(is_message, turns)):
         raise DataError(
             f"{line.where}: 'prompt' must be text or a list of chat messages, each with a text "
             "'role' and a text 'content'"
         )
-    messages: list[Message] = [{"role": t["role"], "content": t["content"]} for t in turns]
-    if system_prompt is not None and all(m["role"] != "system" for m in messages):
-        messages.insert(0, {"role": "system", "content": system_prompt})
-    return tuple(messages)
-
-
-def _is_message(turn: Any) -> bool:
-    return isinstance(turn, dict) and all(
-        isinstance(turn.get(name), str) for name in ("role", "content")
-    )
+    messages = tuple({"role": t["role"], "content": t["content"]} for t in turns)
+    return with_system(messages, system_prompt)
 
 
 def _lines(path: Path) -> Iterator[_Line]:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from rvpo.advantage import GDPO, GRPO, RVPO, AdvantageEstimator, HardMin, MeanVariance
+from rvpo.advantage.diagnostics import metrics_by_aspect
 from rvpo.types import Rewards
 
 from .matrices import ALL, label, matrix, random_binary
@@ -91,3 +93,24 @@ def test_moments_before_and_after_whitening() -> None:
 def test_untrained_share() -> None:
     metrics = GRPO()(matrix([[0], [1], [None], [2]], 4)).metrics
     assert metrics["advantage/untrained_frac"] == 0.25
+
+
+@pytest.mark.parametrize("estimator", ALL, ids=label)
+def test_aspects_stand_in_place_of_columns(estimator: AdvantageEstimator) -> None:
+    rewards = matrix([[0, 1, None], [1, 0, 3], [1, 1, 2], [None, 0, 1]], 4, [1.0, 2.0, 0.5])
+    advantages = estimator(rewards)
+    columns = rewards.columns
+    found = metrics_by_aspect(rewards, advantages, {"both": columns["r0"] | columns["r2"]})
+    for kind in ("weight", "bottleneck"):
+        parts = [advantages.metrics[f"advantage/{kind}/{name}"] for name in ("r0", "r2")]
+        assert found[f"advantage/{kind}/both"] == pytest.approx(sum(parts))
+    assert not [name for name in found if "/r1" in name]
+    whole = set(advantages.metrics) - {name for name in advantages.metrics if "/r" in name}
+    assert whole <= set(found)
+    assert metrics_by_aspect(rewards, advantages, columns) == advantages.metrics
+
+
+def test_an_estimator_that_tells_nothing_of_its_channels_keeps_its_metrics() -> None:
+    rewards = matrix(ROWS, 4)
+    silent = replace(GDPO()(rewards), channels=None, metrics={"mine/x": 1.0})
+    assert metrics_by_aspect(rewards, silent, rewards.columns) == {"mine/x": 1.0}

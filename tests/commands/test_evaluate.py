@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from tests.benchmarks.test_gpqa import file as gpqa_file
+from tests.benchmarks.test_healthbench import file as healthbench_file
+from tests.benchmarks.test_healthbench import raw
 from tests.commands.test_train import RANK_VARIABLES, metrics, train, write_config
-from tests.evaluate.test_gpqa import file as gpqa_file
-from tests.evaluate.test_healthbench import file as healthbench_file
-from tests.evaluate.test_healthbench import raw
 from tests.judge.server import FakeEndpoint, completion
 
 pytestmark = pytest.mark.slow

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rvpo.benchmarks.benchmark import BenchmarkSummary, Score
 from rvpo.compare.benchmarks import benchmark_counts, uncovered
 from rvpo.errors import ConfigError
-from rvpo.evaluate.benchmark import BenchmarkSummary, Score
 from rvpo.evaluate.results import RUN, ResultFolder
 from rvpo.report.run_folder import RunFolder
 

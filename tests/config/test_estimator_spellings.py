@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from rvpo.advantage import GDPO, GRPO, RVPO, HardMin, MeanVariance, RawRVPO
+from rvpo.config.diff import check_unchanged
 from rvpo.config.run import dump_config, load_config
 from rvpo.errors import ConfigError
 from tests.configs import tiny_config
 
 Z_SCORE = {"gdpo": GDPO, "rvpo": RVPO, "hard_min": HardMin, "mean_variance": MeanVariance}
+RAW_SKIPPING = {"name": "raw_rvpo", "missing": "skip_sample"}
 
 
 def chosen(**advantage: Any) -> Any:
@@ -95,3 +98,21 @@ def test_a_run_is_stored_in_the_words_of_today() -> None:
     )
     assert "raw_rvpo" in stored
     assert "standardise" not in stored
+
+
+@pytest.mark.parametrize(
+    ("older", "advantage"),
+    [
+        ("{name: grpo, missing: neutral, scale: group}", {"name": "grpo"}),
+        ("{name: rvpo, require_all: false, standardise: true}", {"name": "rvpo"}),
+        ("{name: rvpo, require_all: true, standardise: false}", RAW_SKIPPING),
+    ],
+)
+def test_a_run_stored_in_older_words_goes_on(
+    tmp_path: Path, older: str, advantage: dict[str, Any]
+) -> None:
+    config = tiny_config(Path("model"), advantage=advantage)
+    settings = yaml.safe_load(dump_config(config)) | {"advantage": yaml.safe_load(older)}
+    stored = tmp_path / "config.yaml"
+    stored.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    check_unchanged(config, stored)

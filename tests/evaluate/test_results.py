@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from rvpo.benchmarks.benchmark import BenchmarkSummary, Score
 from rvpo.errors import CheckpointError, ConfigError
-from rvpo.evaluate.benchmark import BenchmarkSummary, Score
 from rvpo.evaluate.results import RUN, ResultFolder
 from tests.fakes import make_prompt
 

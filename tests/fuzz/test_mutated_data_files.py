@@ -20,8 +20,8 @@ import pytest
 
 from rvpo.config.run import DatasetSource
 from rvpo.data.prompts import load_prompts
-from rvpo.data.rows import stored_rows
 from rvpo.errors import DataError
+from rvpo.files.stored import stored_rows
 
 CASES = 400
 ROWS: list[dict[str, Any]] = [

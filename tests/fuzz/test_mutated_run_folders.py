@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rvpo.benchmarks.benchmark import BenchmarkSummary, Score
 from rvpo.compare.arm import parse_arms
 from rvpo.compare.benchmarks import benchmark_counts, uncovered
 from rvpo.compare.comparison import Run
 from rvpo.config.run import dump_config
 from rvpo.errors import RvpoError
-from rvpo.evaluate.benchmark import BenchmarkSummary, Score
 from rvpo.evaluate.results import RUN, ResultFolder
 from rvpo.page.build import page_of, read_verdicts
 from rvpo.page.figures import plots

@@ -1,0 +1,185 @@
+"""The interface of a benchmark, and the values that it hands over."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, TypeVar
+
+from pydantic import AfterValidator
+
+from rvpo.benchmarks.grader import Grader
+from rvpo.fields import SMALLEST_TEMPERATURE, NonNegativeFloat, PositiveInt, Section
+from rvpo.thinking import Sees
+from rvpo.types import Prompt, Sampling
+
+T = TypeVar("T")
+Row = Mapping[str, Any]
+"""One response, JSON-ready: `id`, `completion` and what grading added."""
+Pending = Callable[[], Row]
+"""Waits for a grade that was begun, and returns it."""
+
+
+def _is_none_or_some(value: float) -> float:
+    if 0 < value < SMALLEST_TEMPERATURE:
+        raise ValueError(f"must be 0, or at least {SMALLEST_TEMPERATURE}, got {value}")
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """One number of a result."""
+
+    value: float | None
+    """The mean; None where nothing can be said."""
+    count: int
+    """Responses, or whatever else it is a mean of."""
+    interval: tuple[float, float] | None = None
+    """95 % confidence interval; None for fewer than two questions, or where nothing varies."""
+    coverage: float | None = None
+    """The share of the verdicts below it that are known; None where none can be unknown."""
+    possible: tuple[float, float] | None = None
+    """Worst and best value that the unknown verdicts leave possible."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchmarkSummary:
+    """Result of a benchmark for one model."""
+
+    scores: Mapping[str, Score]
+    """Scores by name; the first is the one to quote."""
+    curves: tuple[str, ...] = ()
+    """The scores to draw over training."""
+    by_question: Mapping[str, float] = field(default_factory=dict)
+    """Part of each question in the first score, which is their mean but for clipping: to compare
+    models question by question."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """Facts, JSON-ready: rates of unreadable answers, and what is missing and why."""
+
+    @property
+    def quoted(self) -> str:
+        """The name of the score to quote."""
+        return next(iter(self.scores))
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The scores that are known, and `NAME/coverage` of those that verdicts are below."""
+        scores = self.scores.items()
+        known = {name: s.value for name, s in scores if s.value is not None}
+        covered = {f"{n}/coverage": s.coverage for n, s in scores if s.coverage is not None}
+        return known | covered
+
+
+class BenchmarkSection(Section):
+    """A benchmark's settings. A subclass has a `name`, and `read`, which gives its questions."""
+
+    name: ClassVar[str]
+    """The word that chooses it, and part of the names of its metrics."""
+    needs_judge: ClassVar[bool] = False
+    """True where a judge grades its answers."""
+
+    limit: PositiveInt | None = None
+    """Questions to ask, at equal distances over all of them; all if left out."""
+    temperature: Annotated[NonNegativeFloat, AfterValidator(_is_none_or_some)] = 0.0
+    """Temperature of sampling; 0 takes the likeliest token each time."""
+    max_completion_tokens: PositiveInt = 1024
+    """Tokens after which an answer is cut off."""
+    batch: PositiveInt = 64
+    """Questions generated at once by each process, and kept when all of them are graded."""
+
+    @property
+    def sampling(self) -> Sampling:
+        """Temperature and length."""
+        return Sampling(
+            temperature=self.temperature, max_completion_tokens=self.max_completion_tokens
+        )
+
+    def read(self, say: Callable[[str], None]) -> Benchmark:
+        """Read the questions, before any model is loaded.
+
+        Args:
+            say: told what is being fetched.
+
+        Raises:
+            ConfigError, DataError: a file is missing or is not what it should be.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Questions, how each answer is graded, and what all grades together say.
+
+    A subclass has `grade` and `summarise`.
+    """
+
+    config: BenchmarkSection
+    prompts: tuple[Prompt, ...] = field(repr=False)
+    """A prompt for each response, repeats included, with ids of their own."""
+
+    @property
+    def name(self) -> str:
+        """Name of its settings."""
+        return self.config.name
+
+    @property
+    def sees(self) -> Sees:
+        """Part of a completion that is graded."""
+        return "answer"
+
+    @property
+    def judge_questions(self) -> int:
+        """Number of questions that a judge is asked about one answer to each prompt."""
+        return 0
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """All that scores depend on beside the model, JSON-ready: the questions, and the settings
+        but those that say where they are and how many are asked at once. Scores of different
+        identities are never compared."""
+        content = fingerprint([[p.messages, p.columns] for p in self.prompts])
+        settings = self.config.model_dump(exclude={"path", "batch"})
+        return {"questions": [p.id for p in self.prompts], "content": content, **settings}
+
+    def with_judge(self, judge: Grader) -> Benchmark:
+        """The same with a judge to ask, where it asks one."""
+        return self
+
+    def grade(self, prompt: Prompt, completion: str, earlier: Row | None = None) -> Pending:
+        """Begin to grade; returns at once.
+
+        Args:
+            completion: the part that the benchmark sees.
+            earlier: the row of an earlier attempt, of which only the rest is to be determined.
+        """
+        raise NotImplementedError
+
+    def ungraded(self, row: Row) -> float:
+        """The share of the row's grade that could not be determined; 0 asks nothing again."""
+        return 0.0
+
+    def summarise(self, rows: Sequence[Row]) -> BenchmarkSummary:
+        """The scores of all rows, one a prompt in their order."""
+        raise NotImplementedError
+
+
+def by_question(values: Sequence[tuple[str, float]]) -> dict[str, float]:
+    """The mean of each question's values, by question."""
+    found: dict[str, list[float]] = {}
+    for question, value in values:
+        found.setdefault(question, []).append(value)
+    return {question: sum(each) / len(each) for question, each in found.items()}
+
+
+def fingerprint(questions: Any) -> str:
+    """SHA-256 of JSON-ready questions and answers: the same ids may stand for other ones."""
+    return hashlib.sha256(json.dumps(questions, sort_keys=True).encode()).hexdigest()
+
+
+def evenly(items: Sequence[T], limit: int | None) -> Sequence[T]:
+    """So many items at equal distances, in their order; all if there are no more."""
+    if limit is None or limit >= len(items):
+        return items
+    return [items[n * len(items) // limit] for n in range(limit)]

@@ -1,0 +1,1 @@
+"""Readers of files that hold data: what stands in them, and nothing guessed."""

@@ -1,0 +1,64 @@
+"""The interface of a rubric format: a source of the data, and how its rows are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from rvpo.errors import DataError
+from rvpo.fields import PathText, Section
+from rvpo.files.stored import stored_rows
+from rvpo.rubrics.report import RubricReport
+
+
+class RubricSource(Section):
+    """Rows that bring a rubric each: the criteria that a good answer meets or avoids.
+
+    A subclass is a format in which data sets hold them. It has a `format`, which chooses it, its
+    `columns`, and `read`.
+    """
+
+    columns: ClassVar[tuple[str, ...]]
+    """Those without which a row of the format is none."""
+
+    rubrics: PathText
+    """A .jsonl, .json, .parquet or .csv file, or a Hub dataset id."""
+    format: str
+    """The form of its rows."""
+    split: str = "train"
+    """Split of a Hub dataset; files have one only."""
+    subset: str | None = None
+    """Configuration of a Hub dataset that has several, as its page calls them."""
+
+    def read(self, raw: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], RubricReport]:
+        """Raw rows as rows with `id`, `prompt` and `rubric`, and what was lost on the way.
+
+        A rubric is a list of `Criterion.to_row()`. What else a row has, rewards receive.
+
+        Raises:
+            DataError: a criterion contradicts itself.
+        """
+        raise NotImplementedError
+
+    def rows(self, where: str) -> tuple[list[dict[str, Any]], RubricReport]:
+        """Rows with a column `prompt` and a column `rubric`, and what was lost on the way.
+
+        Args:
+            where: the setting that holds the source, for messages.
+
+        Raises:
+            DataError: the source cannot be read or reached, a criterion contradicts itself, or
+                nothing can be used (the sentence says what was left out, and why).
+        """
+        raw = stored_rows(self.rubrics, self.split, f"{where}.rubrics", subset=self.subset)
+        try:
+            rows, report = self.read(raw)
+        except DataError as error:
+            raise DataError(f"{where}.rubrics: '{self.rubrics}', {error}") from error
+        if raw and not rows:
+            raise DataError(
+                f"{where}.rubrics: nothing in '{self.rubrics}' can be used. {report} Rows of "
+                f"format {self.format} have the columns {' and '.join(self.columns)}; the first "
+                f"one here has {', '.join(raw[0])}. Give other data, or their {where}.format"
+            )
+        return rows, report
