@@ -243,7 +243,7 @@ def policy_class(case: Case, models: Models) -> Any:
             if not case.off_policy:
                 return super()._with_old_logprobs(updates)
             old = super()._scorer(self.run, str(models.old), trainable=False)
-            old.module.choose(self.engine.module.is_lean)
+            old.module.choose(self.engine.module.is_packed)
             return [
                 [replace(b, old_logprobs=score_without_gradient(old, b)) for b in batches]
                 for batches in updates

@@ -134,9 +134,9 @@ def main() -> None:
         shared = seconds(policy, shape, options.repeats)
         alone = ""
         if shape is SHAPES[0]:
-            policy.engine.module.choose(is_lean=False)
+            policy.engine.module.choose(is_packed=False)
             alone = f"{seconds(policy, shape, 1):.1f} s"
-            policy.engine.module.choose(is_lean=True)
+            policy.engine.module.choose(is_packed=True)
         trained = PROMPTS * shape.group * shape.completion
         lines.append(f"| {shape} | {trained:,} | {shared:.1f} s | {alone} |")
         print(lines[-1], flush=True)

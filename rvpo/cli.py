@@ -90,7 +90,9 @@ def new(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new or empty folder.")],
     like: Annotated[
         str,
-        typer.Option("--like", metavar="NAME", help="quickstart, judge, toolrl or healthbench."),
+        typer.Option(
+            "--like", metavar="NAME", help="Template: quickstart, judge, toolrl or healthbench."
+        ),
     ] = "quickstart",
 ) -> None:
     """Write a run to start from: run.yaml and my_rewards.py."""
@@ -112,7 +114,10 @@ def show(config: Config, settings: Settings = None) -> None:
 @app.command()
 def settings(
     section: Annotated[
-        str, typer.Argument(metavar="[SECTION]", help="Such as update.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="[SECTION]", help="Dotted path, such as update.", show_default=False
+        ),
     ] = "",
 ) -> None:
     """Print what every setting is, with its type and default."""
@@ -218,8 +223,8 @@ def compare(
         typer.Option(
             "--vary",
             metavar="section.key=value,value",
-            help="What differs, such as advantage=grpo,gdpo,rvpo or advantage.k=0.5,1,2. Several "
-            "make every combination.",
+            help="Setting that differs, such as advantage=grpo,gdpo,rvpo or advantage.k=0.5,1,2. "
+            "Several make every combination.",
         ),
     ] = None,
     seeds: Annotated[
@@ -227,7 +232,7 @@ def compare(
     ] = 5,
     output: Annotated[
         Path | None,
-        typer.Option("--output", metavar="FOLDER", help="Where the runs go."),
+        typer.Option("--output", metavar="FOLDER", help="Folder of the runs."),
     ] = None,
     jobs: Annotated[
         int | None,
@@ -238,7 +243,7 @@ def compare(
         typer.Option(
             "--satisfied",
             metavar="reward=number",
-            help="From which score on a reward counts as satisfied; 0.5 if it is between 0 and 1.",
+            help="Score from which on a reward is satisfied; 0.5 if its scores are in [0, 1].",
         ),
     ] = None,
     primary: Annotated[
@@ -304,7 +309,7 @@ def evaluate(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", metavar="FOLDER", help="Where the results go."),
+        typer.Option("--output", metavar="FOLDER", help="Folder of the results."),
     ] = None,
 ) -> None:
     """Evaluate models on benchmarks. Given again, it does what is missing only."""
@@ -367,7 +372,7 @@ def doctor() -> None:
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
-    """What a user can cause or meet ends in one sentence; any other error keeps its traceback."""
+    """Turn what a user can cause or meet into one sentence; any other error keeps its traceback."""
     from rvpo.runtime.signals import stopping_at_once
 
     try:

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 Polarity = Literal["positive", "negative"]
-"""Whether a response that meets the criterion is the better ("positive") or the worse one."""
+"""Sign of meeting a criterion: the response is the better (positive) or the worse one
+(negative)."""
 
 CriterionClass = Literal["essential", "important", "optional", "pitfall"]
 
@@ -34,11 +35,11 @@ class Criterion:
     text: str
     polarity: Polarity = "positive"
     label: CriterionClass = "important"
-    """Its class, for weights and curves."""
+    """Class, for weights and curves."""
     points: float = 1.0
-    """Its size in the data set, never negative: the sign is in `polarity`."""
+    """Size in the data set, never negative: the sign is in `polarity`."""
     axis: str = ""
-    """Such as accuracy or completeness, for curves; empty where the data set has none."""
+    """Topic, such as accuracy or completeness, for curves; empty where the data set has none."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str) or not self.text.strip():
@@ -59,7 +60,7 @@ class Criterion:
         return met if self.polarity == "positive" else 1.0 - met
 
     def to_row(self) -> dict[str, Any]:
-        """As a data column holds it; `from_row` reads it back."""
+        """The criterion as a data column holds it; `from_row` reads it back."""
         return asdict(self)
 
     @classmethod

@@ -60,18 +60,18 @@ def _siblings(value: int) -> int:
 
 
 Int = Annotated[int, BeforeValidator(_no_bool), Field(ge=-(2**63), lt=2**63)]
-"""Of 64 bits: what is counted with has to fit arrays and floats."""
+"""Integer of 64 bits: counts have to fit arrays and floats."""
 Float = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
 PositiveInt = Annotated[Int, Field(gt=0)]
 NonNegativeInt = Annotated[Int, Field(ge=0)]
 PositiveFloat = Annotated[Float, Field(gt=0)]
 NonNegativeFloat = Annotated[Float, Field(ge=0)]
 SMALLEST_TEMPERATURE: Final = 1e-4
-"""Of sampling: logits divided by less overflow."""
+"""Lowest temperature of sampling: logits divided by less overflow."""
 Temperature = Annotated[Float, Field(ge=SMALLEST_TEMPERATURE)]
 Fraction = Annotated[Float, Field(ge=0, le=1)]
 Decay = Annotated[Float, Field(ge=0, lt=1)]
-"""Of a moving average."""
+"""Decay of a moving average."""
 GroupSize = Annotated[Int, AfterValidator(_siblings)]
 PathText = Annotated[str, AfterValidator(_possible_text)]
 """A file, a folder or an id to read; whether there is one, who reads it says."""
@@ -88,7 +88,7 @@ def by_name(value: Any) -> Any:
 
 
 CellType = Literal["int", "float", "json"]
-"""What the text of a cell can be read as."""
+"""Types that the text of a cell can be read as."""
 
 
 class Section(BaseModel):

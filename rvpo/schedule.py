@@ -51,5 +51,6 @@ def progress_at(step: int, steps: range) -> float:
 
 
 def is_due(step: int, every: int, last_step: int) -> bool:
-    """Whether to evaluate after so many updates: before the first, after the last, between them."""
+    """True where it is time to evaluate after so many updates: before the first, after the last,
+    between."""
     return step in (0, last_step) or (every > 0 and step % every == 0)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 Sees = Literal["answer", "everything"]
-"""What a reward is shown of a completion: the answer, or thoughts and their markers too."""
+"""Part of a completion that a reward is shown: the answer, or thoughts and their markers too."""
 
 _BRACKETS: Final = (("<", ">"), ("[", "]"), ("◁", "▷"))
 _PLAIN: Final = r"(?:[\w-]+:)?(?:think|thinking|thoughts?)"
@@ -30,7 +30,8 @@ _WIDE: Final = (
     r"inner[_-]?(?:monologue|thoughts?)|chain[_-]of[_-]thoughts?)"
 )
 _MOST_THOUGHTS: Final = 64
-"""In a row: a completion that goes on beginning thoughts has lost itself, and has no answer."""
+"""Most thoughts in a row: a completion that goes on beginning them has lost itself, and has no
+answer."""
 _PREFIXES: Final = {"begin": "end", "start": "end"}
 
 
@@ -55,7 +56,7 @@ _BEGINS_HEADER: Final = re.compile(r"\s*(?:<\|start\|>[^<]*)?<\|channel\|>")
 _ENDS: Final = re.compile(r"<\|(?:end|call|return)\|>")
 _OPENED_CHANNEL: Final = re.compile(r"<\|channel\|>\w*(?:<\|message\|>)?\s*\Z")
 HARMONY: Final = ("<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|constrain|>", "<|call|>")
-"""What such messages are made of."""
+"""Tokens that such messages are made of."""
 _QUOTES: Final = "\"'`"
 
 
@@ -64,7 +65,7 @@ class Parts:
     """A completion, split."""
 
     thought: str
-    """Without its markers; empty where there is none."""
+    """Text of the thoughts without markers; empty where there is none."""
     answer: str
     """All that is no thought; empty where the thought never ended."""
     opened: str = ""
@@ -87,8 +88,8 @@ class Thinking:
 
     @staticmethod
     def of(texts: Iterable[str]) -> Thinking:
-        """With the markers, of words such as "reasoning" too, that stand in a model's template or
-        among its tokens, each with what closes it."""
+        """Splitter by the markers, of words such as "reasoning" too, that stand in a model's
+        template or among its tokens, each with what closes it."""
         every = "\n".join(texts)
         opening = dict.fromkeys(match[0] for match in _MAY_OPEN.finditer(every))
         pairs = ((marker, closing(marker)) for marker in opening)
@@ -107,8 +108,8 @@ class Thinking:
         """Split a completion.
 
         Args:
-            text: as sampled, its markers included.
-            opened: what `opened_by` says of its prompt.
+            text: the sampled one, its markers included.
+            opened: result of `opened_by` for its prompt.
         """
         whole = opened + text
         if _BEGINS_HEADER.match(whole):
@@ -154,11 +155,12 @@ class Thinking:
 
 
 NO_MODEL: Final = Thinking()
-"""For completions of any model."""
+"""Splitter for completions of any model."""
 
 
 def closing(marker: str) -> str:
-    """What closes a thought, by the form of what opens it; of a closing tag, what opens it."""
+    """Marker that closes a thought, by the form of the one that opens it; of a closing tag, the
+    opening one."""
     if marker.startswith("<|") and not marker.endswith("|>"):
         return f"<{marker[2:-1]}|>"
     if marker.startswith("<|"):
@@ -185,10 +187,10 @@ def _until(text: str, opening: str, marker: str) -> tuple[str, bool, str]:
 
 
 def _outermost(text: str, opening: str, closes: str, *, said: bool = True) -> list[tuple[int, int]]:
-    """Where closing markers stand that close the thought itself, and nothing opened inside it.
+    """Places of closing markers that close the thought itself, and nothing opened inside it.
 
     Args:
-        text: behind the opening marker.
+        text: all behind the opening marker.
         opening: the opening marker.
         closes: a pattern of the closing one.
         said: opening markers that are words of a sentence count too.
@@ -218,14 +220,14 @@ def _said(text: str, place: tuple[int, int]) -> bool:
 
 
 def _is_alone(text: str, place: tuple[int, int]) -> bool:
-    """On a line of its own, outside a block of code."""
+    """True where a place is on a line of its own, outside a block of code."""
     start, end = text.rfind("\n", 0, place[0]) + 1, text.find("\n", place[1])
     is_alone = end >= 0 and not (text[start : place[0]] + text[place[1] : end]).strip()
     return is_alone and text.count("```", 0, place[0]) % 2 == 0
 
 
 def _unwrapped(answer: str) -> str:
-    """Without the markers that some models put around it."""
+    """The answer without the markers that some models put around it."""
     if (begins := _BEGINS_ANSWER.match(answer)) is None:
         return answer
     ends = rf"\s*<\|end_{re.escape(begins['what'])}\|>\s*\Z"

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 STANDARD_ARGUMENTS = ("prompts", "completions", "completion_ids")
-"""What every reward function is called with, besides the columns of the data."""
+"""Arguments that every reward function is called with, besides the columns of the data."""
 Message = Mapping[str, Any]
 """One chat turn: `{"role": ..., "content": ...}`, both texts, and whatever else the chat template
 reads of it, such as `tool_calls`."""
 
 
 def is_message(value: Any) -> bool:
-    """Whether a value is a chat turn: a table with a text `role` and a text `content`."""
+    """True where a value is a chat turn: a mapping with a string `role` and a string `content`."""
     return isinstance(value, Mapping) and all(
         isinstance(value.get(name), str) for name in ("role", "content")
     )
@@ -61,10 +61,10 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How completions are drawn."""
+    """Way in which completions are drawn."""
 
     temperature: float
-    """0 takes the likeliest token each time."""
+    """Temperature of sampling; 0 takes the likeliest token each time."""
     max_completion_tokens: int
 
 
@@ -77,26 +77,26 @@ class Sample:
     completion_ids: tuple[int, ...]  # [T], the end-of-turn token included when it was sampled
     logprobs: tuple[float, ...]  # [T], natural log, at the sampling temperature
     text: str
-    """As sampled, with the markers of thoughts and without other special tokens."""
+    """Text as sampled, with the markers of thoughts and without other special tokens."""
     finish_reason: Literal["stop", "length"]
     policy_version: int
-    """Optimizer steps behind the weights that sampled it."""
+    """Optimizer steps that the weights which sampled it had behind them."""
     parts: Parts | None = None
     """The text, split by who sampled it; left out, it is split as that of any model."""
 
     @property
     def answer(self) -> str:
-        """What is no thought; empty where the thought never ended."""
+        """The completion without its thoughts; empty where the thought never ended."""
         return self._split.answer
 
     @property
     def thought(self) -> str:
-        """Without its markers; empty where there is none."""
+        """The thoughts without their markers; empty where there are none."""
         return self._split.thought
 
     def seen(self, sees: Sees) -> str:
-        """What a reward is shown: the answer, or everything, and with it the marker of a thought
-        that the chat template began in the prompt."""
+        """Part that a reward is shown: the answer, or everything, and with it the marker of a
+        thought that the chat template began in the prompt."""
         return self.answer if sees == "answer" else self._split.opened + self.text
 
     @property
@@ -119,20 +119,20 @@ class Failed:
     reason: str
 
 
-Score = float | None | Failed
+RewardScore = float | None | Failed
 """A value, not applicable (None), or failed with a reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """What a judge said about one score, to be read beside it."""
+    """A judge's remark on one score, to be read beside it."""
 
     question: str
     """The criterion, or what else was asked."""
     answer: str
-    """Such as "met" or "7 of 10"."""
+    """The verdict, such as "met" or "7 of 10"."""
     reason: str
-    """In the judge's own words; empty where it gave none."""
+    """Reason in the judge's own words; empty where it gave none."""
 
 
 @dataclass(frozen=True, init=False, eq=False)
@@ -208,7 +208,7 @@ def _problems(
     valid: Tensor,
     prompts: Sequence[str] | None,
 ) -> Iterator[str]:
-    """What is wrong with a reward matrix; only the first problem is sure to be one."""
+    """Problems of a reward matrix; only the first problem is sure to be one."""
     shape = list(values.shape)
     if values.ndim != 2 or values.shape[1] != len(names):
         yield (
@@ -248,11 +248,11 @@ class RolloutScores:
     """The scores that reports show together, by name, such as `Rewards.columns`. They may overlap
     and need not hold everything. Within a group a column belongs to an aspect as a whole."""
     failures: Mapping[tuple[int, int], str] = field(default_factory=dict)
-    """Why scores are missing, by (row, column); none for scores that do not apply."""
+    """Reasons of missing scores, by (row, column); none for scores that do not apply."""
     remarks: Mapping[tuple[int, int], Remark] = field(default_factory=dict)
-    """What judges said, by (row, column)."""
+    """Judges' words, by (row, column)."""
     metrics: Mapping[str, float] = field(default_factory=dict)
-    """What scoring took, ready to be logged."""
+    """Time, tokens and cost of scoring, ready to be logged."""
 
     def __post_init__(self) -> None:
         if any(bool(self.rewards.valid[row, column]) for row, column in self.failures):
@@ -265,7 +265,7 @@ class RolloutScores:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Channels:
-    """What each reward had to say in the advantages of a step."""
+    """Part of each reward in the advantages of a step."""
 
     comparable: Tensor  # [N, M] bool, at least two samples of the group have this score
     constant: Tensor  # [N, M] bool, comparable, and all scores of the group are exactly equal
@@ -275,7 +275,7 @@ class Channels:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Advantages:
-    """What an estimator makes of a reward matrix."""
+    """An estimator's result for a reward matrix."""
 
     values: Tensor  # [N], 0 wherever `trained` is false
     trained: Tensor  # [N] bool; the others leave the loss and its normaliser
@@ -283,4 +283,4 @@ class Advantages:
     metrics: Mapping[str, float]
     """Diagnostics of the step, ready to be logged; those of a reward under its name."""
     channels: Channels | None = None
-    """What each reward had to say; None where an estimator does not tell."""
+    """Part of each reward in the advantages; None where an estimator does not tell."""

@@ -99,7 +99,7 @@ print(Path("run/curves.csv").read_text(), end="")
 
 
 def test_a_tracker_is_a_file_and_a_word(copy: Path) -> None:
-    add(copy, block("python", "class Spreadsheet"), "Tracker")
+    add(copy, block("python", "class Spreadsheet"), "AnyTracker")
     config = run_with(copy, block("yaml", "name: spreadsheet").code)
     assert python(copy, "-c", FOLLOW, str(config)).split() == ["1,0.5,", "2,1.0,", "3,1.5,"]
 

@@ -17,11 +17,11 @@ from rvpo.schedule import Ramp
 from rvpo.types import Advantages, Rewards
 
 Estimator = GRPO | GDPO | RVPO | MeanVariance | HardMin | RawRVPO
-"""What `advantage.name` may choose."""
+"""The estimators that `advantage.name` may choose."""
 
 
 class AdvantageEstimator(Protocol):
-    """What a training loop needs of an estimator, of this package or of anyone's."""
+    """The interface of an estimator, of this package or of anyone's, to a training loop."""
 
     def __call__(self, rewards: Rewards, progress: float = 0.0) -> Advantages:
         """Advantages of a whole step.

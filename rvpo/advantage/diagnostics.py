@@ -61,7 +61,7 @@ def diagnosed(
         scores: its group statistics.
         usable: [N, M] bool.
         trained: [N] bool, R of them true.
-        aggregate: of the R trained rows.
+        aggregate: [R], one value for each trained row.
         advantages: [R], final.
     """
     values = torch.zeros_like(rewards.values[:, 0])
@@ -86,7 +86,7 @@ def metrics_by_aspect(
 
     Args:
         rewards: the matrix of the step.
-        advantages: of these rewards; an estimator that tells nothing of its channels has no
+        advantages: those of these rewards; an estimator that tells nothing of its channels has no
             diagnostics of aspects.
         aspects: [N, M] bool masks by name.
     """
@@ -172,7 +172,7 @@ def _moments(prefix: str, values: Tensor) -> dict[str, float]:
 
 
 def _entropy(contribution: Tensor) -> dict[str, float]:
-    """Of the [R, M] weights, mean over the rows without a negative one."""
+    """Entropy of the [R, M] weights, in nats, mean over the rows without a negative one."""
     proper = contribution[(contribution >= 0).all(dim=1)]
     if not proper.numel():
         return {}

@@ -46,7 +46,7 @@ class GDPO(ZScoreEstimator):
 
 
 def _spread(values: Tensor) -> dict[str, float]:
-    """Whether the step's sums are all the same, but for rounding."""
+    """1 where the step's sums are all the same, but for rounding, else 0; nothing without sums."""
     if not len(values):
         return {}
     return {"frac_reward_zero_std": float(values.max() - values.min() <= _NO_SPREAD)}

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _ROUNDING = 1e-12
-"""Of a mean in float64 over the samples of a step, relative to the largest or to 1."""
+"""Rounding error of a mean in float64 over the samples of a step, relative to the largest or to
+1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

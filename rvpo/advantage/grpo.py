@@ -40,8 +40,8 @@ class GRPO:
     eps: float = 1e-4
     """Added to the standard deviation."""
     scale: Literal["group", "batch", "none"] = "group"
-    """What is divided by: the standard deviation of r in the group, or over all trained samples of
-    the step, both unbiased and with `eps`; or nothing, which is the advantage of Dr. GRPO. TRL's
+    """Divisor: the standard deviation of r in the group, or over all trained samples of the step,
+    both unbiased and with `eps`; or nothing, which is the advantage of Dr. GRPO. TRL's
     `scale_rewards`."""
     missing: Missing = "group_mean"
     """A score that a row lacks and a sibling has. group_mean: it counts as its reward's group mean,
@@ -79,7 +79,7 @@ class GRPO:
         return diagnosed(rewards, scores, usable, trained, aggregate, advantages)
 
     def _scaled(self, total: GroupScores, trained: Tensor) -> Tensor:
-        """[R] of the trained rows; `total` has one channel, r."""
+        """[R] aggregate of the trained rows; `total` has one channel, r."""
         match self.scale:
             case "group":
                 return total.z[trained, 0]

@@ -53,9 +53,9 @@ def aggregate_soft_min(z: Tensor, weights: Tensor, k: float) -> Aggregate:
     """The soft minimum of each row, with its distance from mean and variance where k is finite.
 
     Args:
-        z: [R, M] what is aggregated.
+        z: [R, M] values to aggregate.
         weights: [R, M], 0 where a channel takes no part; each row has one above 0.
-        k: at least 0.
+        k: 0 or more.
     """
     p = shares(weights)
     values = soft_min(z, p, k)
@@ -82,7 +82,7 @@ def soft_min(z: Tensor, p: Tensor, k: float) -> Tensor:
     Args:
         z: [R, M].
         p: [R, M], summing to 1 over each row; channels with p = 0 take no part.
-        k: at least 0.
+        k: 0 or more.
 
     Returns:
         [R], between the lowest z and the mean.
@@ -122,7 +122,7 @@ def soft_min_weights(z: Tensor, p: Tensor, k: float) -> Tensor:
     Args:
         z: [R, M].
         p: [R, M], summing to 1 over each row.
-        k: at least 0; infinity gives the limit, 1 at the minimum, shared by p among ties.
+        k: 0 or more; infinity gives the limit, 1 at the minimum, shared by p among ties.
 
     Returns:
         [R, M], summing to 1 over each row.

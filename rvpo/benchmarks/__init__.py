@@ -19,7 +19,7 @@ AnyBenchmark = GpqaConfig | HealthBenchConfig | BfclConfig
 BENCHMARKS: Final[Mapping[str, type[BenchmarkSection]]] = {
     each.name: each for each in get_args(AnyBenchmark)
 }
-"""What `evaluate.benchmarks` and `rvpo evaluate --benchmark` may name."""
+"""The benchmarks that `evaluate.benchmarks` and `rvpo evaluate --benchmark` may name."""
 
 
 def listed() -> str:

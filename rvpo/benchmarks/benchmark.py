@@ -33,30 +33,30 @@ class Score:
     """One number of a result."""
 
     value: float | None
-    """None where nothing can be said."""
+    """The mean; None where nothing can be said."""
     count: int
-    """Of the responses, or whatever else it is a mean of."""
+    """Responses, or whatever else it is a mean of."""
     interval: tuple[float, float] | None = None
-    """95 %; None for fewer than two questions, or where nothing varies."""
+    """95 % confidence interval; None for fewer than two questions, or where nothing varies."""
     coverage: float | None = None
     """The share of the verdicts below it that are known; None where none can be unknown."""
     possible: tuple[float, float] | None = None
-    """What the unknown verdicts could make of it, the worst and the best."""
+    """Worst and best value that the unknown verdicts leave possible."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkSummary:
-    """What a benchmark says of one model."""
+    """Result of a benchmark for one model."""
 
     scores: Mapping[str, Score]
-    """The first is the one to quote."""
+    """Scores by name; the first is the one to quote."""
     curves: tuple[str, ...] = ()
     """The scores to draw over training."""
     by_question: Mapping[str, float] = field(default_factory=dict)
-    """What each question adds to the first score, which is their mean but for clipping: to compare
+    """Part of each question in the first score, which is their mean but for clipping: to compare
     models question by question."""
     about: Mapping[str, Any] = field(default_factory=dict)
-    """JSON-ready: rates of unreadable answers, and what is missing and why."""
+    """Facts, JSON-ready: rates of unreadable answers, and what is missing and why."""
 
     @property
     def quoted(self) -> str:
@@ -81,9 +81,9 @@ class BenchmarkSection(Section):
     """True where a judge grades its answers."""
 
     limit: PositiveInt | None = None
-    """So many questions, at equal distances over all of them; all if left out."""
+    """Questions to ask, at equal distances over all of them; all if left out."""
     temperature: Annotated[NonNegativeFloat, AfterValidator(_is_none_or_some)] = 0.0
-    """0 takes the likeliest token each time."""
+    """Temperature of sampling; 0 takes the likeliest token each time."""
     max_completion_tokens: PositiveInt = 1024
     """Tokens after which an answer is cut off."""
     batch: PositiveInt = 64
@@ -121,23 +121,23 @@ class Benchmark:
 
     @property
     def name(self) -> str:
-        """That of its settings."""
+        """Name of its settings."""
         return self.config.name
 
     @property
     def sees(self) -> Sees:
-        """What of a completion is graded."""
+        """Part of a completion that is graded."""
         return "answer"
 
     @property
     def judge_questions(self) -> int:
-        """How many questions a judge is asked about one answer to each prompt."""
+        """Number of questions that a judge is asked about one answer to each prompt."""
         return 0
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What scores depend on beside the model, JSON-ready: the questions, and the settings but
-        those that say where they are and how many are asked at once. Scores of different
+        """All that scores depend on beside the model, JSON-ready: the questions, and the settings
+        but those that say where they are and how many are asked at once. Scores of different
         identities are never compared."""
         content = fingerprint([[p.messages, p.columns] for p in self.prompts])
         settings = self.config.model_dump(exclude={"path", "batch"})
@@ -151,7 +151,7 @@ class Benchmark:
         """Begin to grade; returns at once.
 
         Args:
-            completion: what the benchmark sees of it.
+            completion: the part that the benchmark sees.
             earlier: the row of an earlier attempt, of which only the rest is to be determined.
         """
         raise NotImplementedError

@@ -27,7 +27,7 @@ class GraderAnswer(Protocol):
 
     @property
     def failure(self) -> str | None:
-        """Why there is no value."""
+        """Reason that there is no value."""
         ...
 
     @property
@@ -46,5 +46,5 @@ class Grader:
     """A judge that can be asked."""
 
     identity: Mapping[str, Any]
-    """What its answers depend on, JSON-ready; part of what a score is."""
+    """All that its answers depend on, JSON-ready; part of what a score is."""
     ask: Ask = field(repr=False)

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 RESAMPLES: Final = 1_000
-"""As in simple-evals' bootstrap of HealthBench."""
+"""Resamples of the bootstrap, as many as for HealthBench in simple-evals."""
 
 
 def clustered_draws(clusters: Sequence[str]) -> npt.NDArray[np.float64]:
-    """[B, N] how often each item counts in each resample: whole clusters are drawn anew, always
+    """[B, N] counts of each item in each resample: whole clusters are drawn anew, always
     the same ones for the same clusters."""
     names, place = np.unique(np.asarray(clusters), return_inverse=True)
     chance = np.random.default_rng(0)
@@ -35,7 +35,7 @@ def mean_interval(
 
     Args:
         values: [N].
-        clusters: [N], what each belongs to.
+        clusters: [N] the cluster of each value.
         clip: values may lie beyond 0 and 1; each resample's mean is clipped, as the score itself
             is.
     """

@@ -15,7 +15,7 @@ def read_template(setting: str, given: Path | None, own: str, places: Sequence[s
     Args:
         setting: the one that names the file, for messages.
         own: ours, below `rvpo/benchmarks`.
-        places: what it must hold.
+        places: texts that it must hold.
 
     Raises:
         ConfigError: the file cannot be read, or lacks a place.

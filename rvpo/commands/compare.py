@@ -76,7 +76,7 @@ def compare(
 
 
 def _open_names(config: RunConfig) -> tuple[str, ...]:
-    """Of what has parts whose names are known only after training: rubrics and benchmarks."""
+    """Rewards and benchmarks whose parts have names only after training."""
     rubrics = (n for n, r in config.rewards.items() if isinstance(r, RubricRewardConfig))
     return (*rubrics, *config.evaluate.benchmarks.chosen())
 
@@ -103,7 +103,7 @@ def _check_names(
 
 
 def default_output(file: Path) -> Path:
-    """Where the runs go if nothing else is said."""
+    """Default folder for the runs of a comparison."""
     return Path("runs") / f"compare-{file.stem}"
 
 

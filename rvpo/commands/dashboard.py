@@ -16,7 +16,7 @@ def lay_out(config: Path, settings: Sequence[str], entity: str, file: Path | Non
         entity: the user or team of W&B that it is for.
 
     Returns:
-        Where it is: an address, or the file.
+        The place of the workspace: an address, or the file.
 
     Raises:
         ConfigError: the settings are wrong, there is neither an entity nor a file, or W&B's

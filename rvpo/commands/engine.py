@@ -30,8 +30,8 @@ def build_engine(
     """The engine that the settings name, without weights of its own choosing.
 
     Args:
-        model_path: where the model's files are.
-        seed: of the run.
+        model_path: the model's folder or Hub id.
+        seed: the run's.
     """
     return rollout.engine.build(
         EngineInputs(

@@ -39,11 +39,11 @@ class Candidate:
     """A model to evaluate."""
 
     name: str
-    """Of its results' folder."""
+    """Name of the folder of its results."""
     path: str
-    """What transformers and vLLM take."""
+    """Folder or Hub id, as transformers and vLLM take it."""
     step: int | None = None
-    """Of training, where it is known."""
+    """Updates that it was trained for; None where they are not known."""
 
 
 def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:

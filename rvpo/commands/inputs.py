@@ -50,9 +50,9 @@ def read_inputs(
     """Read and check model files, prompts, rewards and benchmarks.
 
     Args:
-        now: what chat templates take for the time.
+        now: the time for chat templates.
         display: told what is left out of the data and, later, of a judge that is waited for.
-        is_main: whether this is rank 0, which has the judge's workers.
+        is_main: True on rank 0, which has the judge's workers.
 
     Raises:
         ConfigError, DataError: whichever is wrong first.

@@ -1,4 +1,5 @@
-"""From a configuration and completions to their verdicts. The policy's model is never loaded."""
+"""Judge completions of a file, or controls, by a configuration. The policy's model is never
+loaded."""
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ from rvpo.trial.response import Response, controls, first_prompts
 from rvpo.trial.summary import TrialSummary
 
 FEW_PROMPTS = 5
-"""Of the data, where there is no file of completions."""
+"""Prompts of the data that are taken where there is no file of completions."""
 PATIENCE = 1.5
 """Longest time for a verdict, in timeouts: for one that runs out and another attempt. Who waits for
 a trial wants to hear of a dead judge sooner than a run that has to outlive its pauses."""
@@ -39,12 +40,12 @@ a trial wants to hear of a dead judge sooner than a run that has to outlive its 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """What is judged, and by what."""
+    """Responses to judge, and the rewards that judge them."""
 
     rewards: tuple[RubricReward, ...]
     responses: tuple[Response, ...]
     repeats: int
-    """How often each question is asked."""
+    """Times that each question is asked."""
 
     @property
     def verdicts(self) -> int:

@@ -25,7 +25,7 @@ def of_training(config: RunConfig) -> Iterator[Need]:
 
 
 def of_plan(config: RunConfig) -> Iterator[Need]:
-    """What reads the model and the data, and asks the judge a question."""
+    """Needs of reading the model and the data, and of asking the judge a question."""
     yield Need("train")
     if any(map(needs_extra, _stored(config.data.train, config.data.held_out))):
         yield Need("data")
@@ -34,7 +34,7 @@ def of_plan(config: RunConfig) -> Iterator[Need]:
 
 
 def of_evaluation(config: EvaluationConfig) -> Iterator[Need]:
-    """A training's, without its trackers."""
+    """Needs of a training, without its trackers."""
     yield Need("train")
     yield from _of_engine(config.rollout)
     if config.benchmarks.needs_judge:
@@ -42,14 +42,14 @@ def of_evaluation(config: EvaluationConfig) -> Iterator[Need]:
 
 
 def of_judge(config: JudgeConfig | None) -> Iterator[Need]:
-    """The client, and vLLM where the run serves the judge itself."""
+    """Needs of the client, and of vLLM where the run serves the judge itself."""
     yield Need("judge")
     if config is not None and config.serve is not None:
         yield Need("cpu", "name judge.endpoints in place of judge.serve")
 
 
 def asks_judge(config: RunConfig) -> bool:
-    """Whether a reward or a benchmark of the run has questions for the judge."""
+    """True where a reward or a benchmark of the run has questions for the judge."""
     rubrics = any(isinstance(reward, RubricRewardConfig) for reward in config.rewards.values())
     return rubrics or config.evaluate.benchmarks.needs_judge
 

@@ -10,7 +10,7 @@ from rvpo.errors import ConfigError, nearest
 from rvpo.report.run_folder import write_text
 
 TEMPLATES = ("quickstart", "judge", "toolrl", "healthbench")
-"""Which runs there are. Each has a `NAME.yaml` beside this file; rewards are the same for all."""
+"""Runs to start from. Each has a `NAME.yaml` beside this file; rewards are the same for all."""
 
 _NEEDS = {
     "toolrl": "its data: git clone https://github.com/qiancheng0/ToolRL, in the folder",

@@ -22,13 +22,13 @@ from rvpo.runtime.extras import installed, require
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What was found."""
+    """The findings about a run before it starts."""
 
     findings: tuple[Finding, ...]
 
     @property
     def can_start(self) -> bool:
-        """Whether nothing is missing."""
+        """True where nothing is missing."""
         return all(finding.state != "missing" for finding in self.findings)
 
 
@@ -43,7 +43,7 @@ def plan(
     Nothing is trained or written. The judge is asked one question at each endpoint.
 
     Args:
-        machine: as `rvpo.plan.machine.examine` reads it.
+        machine: the one that `rvpo.plan.machine.examine` reads.
         gpus: GPUs to plan for, if not those of this machine.
         gpu_memory_gib: memory of each of them.
 
@@ -71,7 +71,8 @@ def plan(
 
 
 def _installed(config: RunConfig, machine: Machine) -> list[Finding]:
-    """What `rvpo doctor` would stop at, and this run needs."""
+    """Findings at which `rvpo doctor` would stop and which this run needs; else that all is
+    there."""
     missing = [f for f in diagnose(machine, config.rollout.engine) if f.state == "missing"]
     return missing or [Finding("packages", "ok", "all there")]
 

@@ -26,9 +26,9 @@ class Setting:
     """The kinds of its section that have it, such as `rvpo` of `advantage`; none where there is but
     one kind."""
     kind: str
-    """What it may be."""
+    """Type, or the values to choose from."""
     default: str
-    """As YAML; `required` where it has none."""
+    """Default in YAML; `required` where there is none."""
     help: str
 
 
@@ -135,7 +135,7 @@ class _Walk:
         return str(next(words, with_required))
 
     def _kind(self, schema: Mapping[str, Any]) -> str:
-        """What a value may be beside a table; empty for a table alone."""
+        """Type of a value beside a table; empty for a table alone."""
         if "$ref" in schema:
             found = self._definitions[schema["$ref"].rpartition("/")[2]]
             return "" if "properties" in found else self._kind(found)

@@ -13,7 +13,7 @@ def shown(file: Path, settings: Sequence[str], encoding: str) -> str:
 
     Args:
         settings: those that replace what the file says, as `section.key=value`.
-        encoding: of where they will be printed.
+        encoding: the output's, such as utf-8.
 
     Raises:
         ConfigError: the file or a setting is wrong.

@@ -66,7 +66,7 @@ def evaluate(
 
     Args:
         file: an evaluation's or a run's; none if the benchmarks need no settings.
-        benchmarks: by name; all that the file has settings for if none is named.
+        benchmarks: names; all that the file has settings for if none is named.
         models: folders, Hub ids or runs; the file's own if none is named.
 
     Returns:

@@ -69,7 +69,7 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
     """Compose the run.
 
     Args:
-        starts: of the run that goes on, as far as they are known; None for a new run.
+        starts: those of the run that goes on, as far as they are known; None for a new run.
     """
     config, folder, ranks, display = run.config, run.folder, run.ranks, run.display
     now = ranks.first(datetime.now())

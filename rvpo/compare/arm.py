@@ -15,7 +15,7 @@ from rvpo.config.yaml_file import load
 from rvpo.errors import ConfigError
 
 OWN = ("output", "seed", "report")
-"""What runs of one comparison differ in beside what varies."""
+"""Settings that differ between runs of one comparison beside those that vary."""
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from rvpo.evaluate.results import RUN, ResultFolder, results_of
 from rvpo.report.run_folder import RunFolder
 
 BySeed = Sequence[Mapping[int, Mapping[str, Counts]]]
-"""By seed and step, `NAME/SCORE` of each benchmark's quoted score."""
+"""Counts of each benchmark's quoted score, by seed, step and `NAME/SCORE`."""
 
 
 def benchmark_counts(arms: Mapping[str, Sequence[RunFolder]]) -> dict[str, BySeed]:
-    """Of every arm; without benchmarks nothing at any step.
+    """Counts of every arm; without benchmarks nothing at any step.
 
     Raises:
         ConfigError: runs were evaluated on other questions, or by other graders: their scores

@@ -29,7 +29,7 @@ class Run:
     file: Path
     """The configuration that all share."""
     settings: tuple[str, ...]
-    """On top of it."""
+    """Settings that replace those of `file`."""
 
     @cached_property
     def config(self) -> RunConfig:
@@ -38,7 +38,7 @@ class Run:
 
     @property
     def folder(self) -> RunFolder:
-        """Where it trains."""
+        """Folder that it trains in."""
         return RunFolder(self.config.output)
 
     @property
@@ -49,12 +49,12 @@ class Run:
 
     @property
     def is_begun(self) -> bool:
-        """Whether there is something to resume."""
+        """True where there is something to resume."""
         return self.folder.config.exists()
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left to do."""
+        """True where nothing is left to do."""
         scored = self.config.data.held_out is None or self.folder.held_out.exists()
         return self.steps_done >= self.config.steps and self.folder.curves.exists() and scored
 
@@ -87,7 +87,7 @@ class Comparison:
     Args:
         file: the configuration that all share.
         settings: `section.key=value` for all of them.
-        output: where the runs' folders go.
+        output: folder of the runs' folders.
     """
 
     file: Path
@@ -144,7 +144,8 @@ class Comparison:
                 )
 
     def unequal_starts(self) -> list[str]:
-        """What the first steps of a seed show not to be shared: none, if all goes well.
+        """Differences between the first steps of a seed's arms, a sentence each; none if all goes
+        well.
 
         Before the first update all arms have the same weights, so with the same sampling seeds
         their first rollouts are the same samples.

@@ -34,7 +34,7 @@ def train_missing(comparison: Comparison, jobs: int, console: Console) -> None:
     """Train every run that is not done, resuming those that were begun.
 
     Args:
-        jobs: how many at once.
+        jobs: number of runs at once.
 
     Raises:
         CheckpointError: a run failed; the others that were under way are finished first.
@@ -68,7 +68,7 @@ def train_missing(comparison: Comparison, jobs: int, console: Console) -> None:
 
 
 def default_jobs(processes: int) -> int:
-    """How many runs fit on this machine at once: one for each set of GPUs; on CPUs, one."""
+    """Runs that fit on this machine at once: one for each set of GPUs; on CPUs, one."""
     import torch
 
     return max(1, torch.cuda.device_count() // processes)

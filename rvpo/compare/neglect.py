@@ -25,15 +25,15 @@ BETTER: Mapping[str, int] = {
 
 @dataclass(frozen=True)
 class Scale:
-    """What makes the rewards of all runs of a comparison comparable, one entry a column."""
+    """Scale that makes the rewards of all runs of a comparison comparable, one entry a column."""
 
     low: Floats
     """The lowest score of any response of any run."""
     high: Floats
     thresholds: Floats
-    """From here on a reward counts as satisfied."""
+    """Score from which on a reward counts as satisfied."""
     high_mean: float
-    """From here on the mean of a response's scaled scores counts as high."""
+    """Value from which on the mean of a response's scaled scores counts as high."""
 
     @classmethod
     def of(
@@ -82,7 +82,7 @@ class Counts:
 
     @property
     def whole(self) -> float:
-        """With every prompt counted once."""
+        """The metric with every prompt counted once."""
         return float(self.value(np.ones((1, len(self.numerator))))[0])
 
     def value(self, draws: Floats) -> Floats:

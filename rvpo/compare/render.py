@@ -17,7 +17,7 @@ TITLES: dict[Stage, str] = {
 
 
 def render(rows: Sequence[MetricRow], stage: Stage, seeds: int) -> Table:
-    """One table a stage."""
+    """Table of a stage."""
     table = make_table(
         ("metric", "first", "second"),
         ("first", "second", "change", "95 % interval", "d", "p"),
@@ -33,7 +33,7 @@ def render(rows: Sequence[MetricRow], stage: Stage, seeds: int) -> Table:
 
 
 def explain(scale: Scale, columns: Sequence[str]) -> str:
-    """What the metrics of neglect rest on."""
+    """State the thresholds on which the metrics of neglect rest."""
     thresholds = ", ".join(
         f"{name} {threshold:.3g}" for name, threshold in zip(columns, scale.thresholds, strict=True)
     )

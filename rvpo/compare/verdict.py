@@ -40,7 +40,7 @@ class MetricRow:
     first: str
     second: str
     first_mean: float | None
-    """Over the seeds; None where a seed has no value, and so for the rest."""
+    """Mean over the seeds; None where a seed has no value, and so for the rest."""
     second_mean: float | None
     difference: float | None
     interval: tuple[float, float] | None
@@ -48,22 +48,22 @@ class MetricRow:
     """Cohen's d_z: the mean of the seeds' differences over their standard deviation. None for
     fewer than two seeds, or where all differ by the same."""
     p_value: float | None
-    """Not corrected; None for fewer than two seeds, or where all differ by the same."""
+    """p-value, not corrected; None for fewer than two seeds, or where all differ by the same."""
     p_holm: float | None
-    """None where `p_value` is, and for metrics that are not primary."""
+    """Holm's p-value; None where `p_value` is, and for metrics that are not primary."""
 
 
-Evaluations = Mapping[str, Sequence[Mapping[int, HeldOutScores]]]
-"""By arm, then by seed, the held-out scores after each step that has some."""
-Counted = Mapping[str, Sequence[Mapping[int, Mapping[str, Counts]]]]
-"""By arm, seed, step and metric."""
+ScoresByArm = Mapping[str, Sequence[Mapping[int, HeldOutScores]]]
+"""Held-out scores by arm, then by seed and step; only steps that have some."""
+CountsByArm = Mapping[str, Sequence[Mapping[int, Mapping[str, Counts]]]]
+"""Counts by arm, seed, step and metric."""
 
 
 def verdict(
-    evaluations: Evaluations,
+    evaluations: ScoresByArm,
     satisfied: Mapping[str, float] | None = None,
     primary: Collection[str] = (),
-    benchmarks: Counted | None = None,
+    benchmarks: CountsByArm | None = None,
 ) -> tuple[list[MetricRow], Scale]:
     """Compare the arms by every reward and metric of neglect, at the end and at the peak.
 
@@ -71,7 +71,7 @@ def verdict(
     The step is chosen once, not in each resample, so a peak's interval leaves that choice out.
 
     Args:
-        evaluations: of all arms, with the same prompts in the same order.
+        evaluations: those of all arms, with the same prompts in the same order.
         satisfied: see `Scale.of`.
         primary: the metrics to test, all if none is named.
         benchmarks: further metrics, of the same arms, seeds and steps.
@@ -105,7 +105,7 @@ def verdict(
 
 
 class _Draws:
-    """Which seeds and prompts each resample of the bootstrap has, the same for all arms and for all
+    """Seeds and prompts of each resample of the bootstrap, the same for all arms and for all
     metrics over as many prompts, and always the same ones."""
 
     def __init__(self, seeds: int) -> None:
@@ -115,7 +115,7 @@ class _Draws:
         self._prompts: dict[int, Floats] = {}
 
     def prompts(self, count: int) -> Floats:
-        """[B, P] how often each of so many prompts was drawn."""
+        """[B, P] draws of each of so many prompts."""
         if count not in self._prompts:
             drawn = np.random.default_rng(1).multinomial(count, [1 / count] * count, RESAMPLES)
             self._prompts[count] = drawn.astype(np.float64)
@@ -135,7 +135,7 @@ def _chosen(stage: Stage, metric: str, run: Mapping[int, Mapping[str, Counts]]) 
 
 
 def _compare(
-    stage: Stage, metric: str, pair: tuple[str, str], counted: Counted, draws: _Draws
+    stage: Stage, metric: str, pair: tuple[str, str], counted: CountsByArm, draws: _Draws
 ) -> MetricRow:
     seeds = draws.seeds.shape[1]
     chosen = [[_chosen(stage, metric, run) for run in counted[arm][:seeds]] for arm in pair]
@@ -181,7 +181,7 @@ def _p_value(differences: Floats) -> float:
 
 
 def _widening(seeds: int) -> float:
-    """What a resample's distance from the mean of the seeds is multiplied by."""
+    """Factor for a resample's distance from the mean of the seeds."""
     if seeds < 2:
         return 1.0
     from scipy import stats
@@ -197,7 +197,7 @@ def _pairs(arms: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _corrected(rows: Sequence[MetricRow], metrics: Collection[str]) -> list[MetricRow]:
-    """With Holm's p-values of these metrics: 1979, sequentially rejective."""
+    """The rows with Holm's p-values of these metrics: 1979, sequentially rejective."""
     tested = sorted(
         (row.p_value, place)
         for place, row in enumerate(rows)
@@ -212,7 +212,7 @@ def _corrected(rows: Sequence[MetricRow], metrics: Collection[str]) -> list[Metr
 
 
 def verdict_json(rows: Sequence[MetricRow], scale: Scale, columns: Sequence[str]) -> dict[str, Any]:
-    """What `verdict.json` holds."""
+    """Content of `verdict.json`."""
     return {
         "test": TEST,
         "interval": INTERVAL,

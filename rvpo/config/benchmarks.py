@@ -26,7 +26,7 @@ else:
 
 
 class BenchmarksConfig(_Named):
-    """Which benchmarks to run, each with its own settings."""
+    """Benchmarks to run, each with its own settings."""
 
     def chosen(self) -> dict[str, AnyBenchmark]:
         """Those that are set, by name."""
@@ -34,16 +34,16 @@ class BenchmarksConfig(_Named):
 
     @property
     def needs_judge(self) -> bool:
-        """Whether any of them asks one."""
+        """True where any of them asks a judge."""
         return any(each.needs_judge for each in self.chosen().values())
 
     def problems(self, judge: JudgeConfig | None, where: str, remedy: str) -> Iterator[str]:
-        """What is wrong with settings that are each allowed, a sentence each.
+        """Problems of settings that are each allowed, a sentence each.
 
         Args:
-            judge: who grades where one of them needs it.
+            judge: the one that grades where one of them needs it.
             where: the setting that these are.
-            remedy: what gives it a judge.
+            remedy: the settings that give it a judge.
         """
         for name, each in self.chosen().items():
             if each.needs_judge and judge is None:

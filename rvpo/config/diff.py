@@ -16,8 +16,9 @@ MAY_CHANGE_ON_RESUME = (
     *("rollout.engine.gpu_memory", "rollout.engine.cpu_kv_cache_gib", "rollout.engine.devices"),
     *("update.micro_batch_tokens", "update.logits_chunk", "update.activation_checkpointing"),
 )
-"""What lengthens a run, watches it or fits it to a machine, and leaves what it computes alone.
-With the loss bnpo, which averages over micro-batches, `update.micro_batch_tokens` does not."""
+"""Settings that lengthen a run, watch it or fit it to a machine, and do not change what it
+computes. With the loss bnpo, which averages over micro-batches, `update.micro_batch_tokens`
+does."""
 
 
 def check_unchanged(config: RunConfig, stored: Path) -> None:

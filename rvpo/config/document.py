@@ -146,7 +146,8 @@ def _read(path: Path, named_by: str) -> Document:
 
 
 def _oddity(path: Path) -> str | None:
-    """Why a path is not opened: reading would wait for ever, or take the memory."""
+    """Reason not to open a path, where reading would wait for ever or take the memory; None
+    without."""
     if path.exists() and not path.is_file() and not path.is_dir():
         return "a pipe or a device"
     if path.is_file() and path.stat().st_size > 4 * LONGEST:
@@ -184,5 +185,5 @@ def _set(document: Document, setting: str) -> Document:
 
 
 def _may_hold_keys(names: Sequence[str]) -> bool:
-    """Whether people might put an API key there, which no message shall repeat."""
+    """True where people might put an API key, which no message shall repeat."""
     return names[0] == "judge" or "arguments" in names or any(map(is_secret_name, names))

@@ -18,21 +18,21 @@ from rvpo.config.sentences import validated
 from rvpo.fields import FilePath, NonNegativeInt, Section
 
 _OF_A_RUN = ("seed", "model", "rollout", "judge", "distributed")
-"""What an evaluation takes from the file of a run, beside `evaluate.benchmarks`."""
+"""Settings that an evaluation takes from the file of a run, beside `evaluate.benchmarks`."""
 
 
 class EvaluationConfig(Section):
     """Everything that scores depend on."""
 
     output: Annotated[FilePath, PlainSerializer(str)] = Path("runs/evaluate")
-    """Where the results go: a folder for each benchmark and model."""
+    """Folder of the results, with one for each benchmark and model."""
     seed: NonNegativeInt = 0
     model: ModelConfig
-    """What to evaluate; `--model` names others in its place."""
+    """Model to evaluate; `--model` names others in its place."""
     rollout: RolloutConfig = RolloutConfig()
-    """Its engine; a benchmark has temperature and length of its own."""
+    """Rollout settings of the engine; a benchmark has temperature and length of its own."""
     judge: JudgeConfig | None = None
-    """Who grades where a benchmark needs it."""
+    """Judge that grades for the benchmarks that need one."""
     benchmarks: BenchmarksConfig
     distributed: DistributedConfig = DistributedConfig()
 

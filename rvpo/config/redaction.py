@@ -13,7 +13,7 @@ SHORTEST_KEY = 8
 _SHORTEST_PART = 6
 """Characters of a key that tell too much of it."""
 _SHORTEST_CODE = 8
-"""The same of its encodings, in which a character of the key takes more."""
+"""Characters of a key's encodings that tell too much: each of the key's takes more there."""
 _PARTLY = re.compile(r"(?<![\w-])[\w-]*(?:[*•…]|\.{3})+[\w-]*")
 _MASK = "[key]"
 
@@ -57,7 +57,7 @@ class Hidden:
         return "".join(_MASK if hidden else "".join(c for c, _ in run) for hidden, run in runs)
 
     def _shows_end(self, text: str) -> bool:
-        """Whether a text with a hidden middle begins or ends as a key does."""
+        """True where a text with a hidden middle begins or ends as a key does."""
         head, *_, tail = re.split(r"[*•….]+", text)
         return any(
             (len(head) > 1 and key.startswith(head)) or (len(tail) > 1 and key.endswith(tail))

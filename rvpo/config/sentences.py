@@ -49,7 +49,7 @@ _MISSING = ("missing", "missing_argument", "missing_keyword_only_argument")
 
 @dataclass(frozen=True, slots=True)
 class _Spot:
-    """Where in the tree a problem lies."""
+    """Place of a problem in the tree."""
 
     path: tuple[str | int, ...]
     kind: Any
@@ -173,7 +173,7 @@ def _choose(given: Any, expected: str) -> str:
 
 
 def _allowed(kind: Any, error: str) -> str:
-    """What a place takes, in words; a union names each of its members."""
+    """Values that a place takes, in words; a union names each of its members."""
     members = _members(kind)
     if len(members) < 2:
         return _SHAPES[error.partition("_")[0]]

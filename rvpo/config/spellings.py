@@ -46,7 +46,7 @@ def with_sections(update: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _taken(settings: dict[str, Any], *names: str) -> dict[str, Any]:
-    """Those of the settings that are there, taken out."""
+    """The settings of these names that are there, taken out."""
     return {name: settings.pop(name) for name in names if name in settings}
 
 

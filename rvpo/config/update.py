@@ -26,44 +26,44 @@ class UpdateConfig(Section):
     lr: NonNegativeFloat = 1e-6
     """Learning rate of AdamW, after warm-up."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """What the learning rate does after warm-up: stays, or falls step by step towards 0."""
+    """Course of the learning rate after warm-up: constant, or falling step by step towards 0."""
     warmup_fraction: Fraction = 0.0
     """Share of the steps over which the learning rate rises, in equal parts, to `lr`."""
     betas: tuple[Decay, Decay] = (0.9, 0.999)
     """Decay of AdamW's two moving averages: of gradients, and of their squares."""
     weight_decay: NonNegativeFloat = 0.0
-    """Of matrices; norms and biases do not decay."""
+    """Weight decay of matrices; norms and biases do not decay."""
     max_grad_norm: PositiveFloat = 1.0
     """Gradients whose norm is larger are scaled down to it."""
     loss: Annotated[
         PolicyLoss, Field(discriminator="name"), BeforeValidator(partial(named, name="dapo"))
     ] = DAPO()
-    """Which ratio is clipped how, and how tokens are averaged. Its name alone, or with its
+    """Policy loss: its ratio and clipping, and its average over tokens. Its name alone, or with its
     settings; `epsilon`, `epsilon_high` and `dual_clip` may also stand beside it."""
     mini_batches: PositiveInt = 1
     """Optimizer updates that share the prompts of a step among them."""
     epochs: PositiveInt = 1
-    """How often each of them is made."""
+    """Passes over the mini-batches of a step."""
     beta: NonNegativeFloat = 0.0
     """Weight of the KL loss to the reference model, the initial policy; 0 loads none."""
     kl: Literal["k1", "k2", "k3", "ratio_k3"] = "k3"
-    """Its estimator, d being log reference less log policy. k3 is e^d - d - 1, of the GRPO paper:
-    it differentiates to the gradient of KL(reference, policy). ratio_k3 is k3 times the probability
-    ratio, of DeepSeek-V3.2 and TRL's default: to that of KL(policy, reference). k2 is d²/2: to the
-    same while samples are on-policy. k1 is -d: to nothing but noise."""
+    """Estimator of the KL, d being log reference less log policy. k3 is e^d - d - 1, of the GRPO
+    paper: it differentiates to the gradient of KL(reference, policy). ratio_k3 is k3 times the
+    probability ratio, of DeepSeek-V3.2 and TRL's default: to that of KL(policy, reference). k2 is
+    d²/2: to the same while samples are on-policy. k1 is -d: to nothing but noise."""
     entropy_bonus: Float = 0.0
     """Weight of the entropy, which is maximised: its mean over all tokens of the optimizer update,
     whatever the loss, as TRL's `entropy_coef`."""
     correction: Annotated[
         AnyCorrection, Field(discriminator="name"), BeforeValidator(partial(named, name="truncate"))
     ] = Truncate()
-    """What is done about samples that the engine drew from a slightly other policy than the one
-    that learns: their importance weights, of tokens or whole samples, are truncated or masked.
+    """Correction for samples that the engine drew from a slightly other policy than the one that
+    learns: their importance weights, of tokens or whole samples, are truncated or masked.
     `token_mask`, with `correction_cap` beside it, is {name: mask, level: token, cap: …}."""
     mask_truncated: bool = False
     """Leave out of the loss the completions that were cut off by their length."""
     left_out: Literal["drop", "count"] = "drop"
-    """What becomes of completions that were cut off, with `mask_truncated`, and of those without a
+    """Treatment of completions that were cut off, with `mask_truncated`, and of those without a
     score. drop: they leave the normaliser of the loss and the metrics of tokens too, so that the
     mean is over what is trained. count is TRL's: what was cut off stays in the number of samples
     that grpo, gspo and dr_grpo divide by, and the others stay in everything with an advantage of 0,
@@ -84,7 +84,7 @@ class UpdateConfig(Section):
         return with_sections(data) if isinstance(data, Mapping) else data
 
     def problems(self) -> Iterator[str]:
-        """What is wrong with settings that are each allowed, a sentence each."""
+        """Problems of settings that are each allowed, a sentence each."""
         problem = self.loss.problem(self.correction)
         if problem is not None:
             yield problem

@@ -11,7 +11,7 @@ from rvpo.errors import ConfigError
 
 
 def is_variable(value: Any) -> bool:
-    """Whether a value stands for an environment variable: a table of `variable`, in capitals."""
+    """True where a value stands for an environment variable: a table of `variable`, in capitals."""
     if not isinstance(value, Mapping) or set(value) != {"variable"}:
         return False
     name = value["variable"]
@@ -44,7 +44,7 @@ def filled(value: Any, where: str) -> Any:
 
 
 def secrets_of(value: Any) -> Iterator[str]:
-    """What the environment holds for the variables that a value names, those that are set."""
+    """Values of the environment variables that a value names, of those that are set."""
     if is_variable(value):
         text = os.environ.get(value["variable"])
         if text:

@@ -41,7 +41,7 @@ def load(text: str) -> Any:
 
 
 def reason(error: yaml.YAMLError) -> str:
-    """What is wrong and where, on one line."""
+    """The problem and its place, on one line."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
         return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem or error.context}"

@@ -13,6 +13,6 @@ from rvpo.corrections.none import NoCorrection
 from rvpo.corrections.truncate import Truncate
 
 AnyCorrection = NoCorrection | Truncate | Mask | MaskAbove
-"""What `update.correction` may choose."""
+"""The corrections that `update.correction` may choose."""
 
 __all__ = ["AnyCorrection", "Correction", "Mask", "MaskAbove", "NoCorrection", "Truncate"]

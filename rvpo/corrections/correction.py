@@ -27,11 +27,11 @@ class Correction(Section):
 
     @property
     def corrected(self) -> Level | None:
-        """Whose weights are corrected; None where nothing is."""
+        """Level of the corrected weights; None where nothing is corrected."""
         return None
 
     def factors(self, w: Tensor) -> Tensor:
-        """[T] what losses are multiplied by, of the importance weights w."""
+        """[T] factors of the losses, from the importance weights w."""
         raise NotImplementedError
 
     def __call__(
@@ -40,9 +40,9 @@ class Correction(Section):
         """[T] factors of the tokens' losses.
 
         Args:
-            old_logprobs: [T] of the trainer's policy before the step.
-            sampled_logprobs: [T] of the engine.
-            sample: [T] which sample a token is of.
+            old_logprobs: [T] the trainer's policy's before the step.
+            sampled_logprobs: [T] the engine's.
+            sample: [T] index of each token's sample.
             count: number of samples.
         """
         if self.corrected is None:
@@ -63,7 +63,7 @@ class Bounded(Correction):
 
     @property
     def corrected(self) -> Level:
-        """`level`."""
+        """Level of the corrected weights."""
         return self.level
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, get_args
 
-Part = Literal["train", "held_out"]
+Split = Literal["train", "held_out"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ _EXAMPLE = (
 _MOST_ROWS = 10_000
 
 
-def problems(count: int, seed: int, part: Part = "train") -> list[dict[str, Any]]:
+def problems(count: int, seed: int, part: Split = "train") -> list[dict[str, Any]]:
     """Word problems of one or two steps with whole positive answers.
 
     No text occurs twice in a list. The parts are disjoint whatever the seeds: which part a
@@ -72,8 +72,8 @@ def problems(count: int, seed: int, part: Part = "train") -> list[dict[str, Any]
     trained on under another name either.
 
     Args:
-        count: how many, from 1 to 10,000.
-        seed: of the choice and the order.
+        count: number of problems, from 1 to 10,000.
+        seed: decides the choice and the order.
         part: a quarter of all sums is `held_out`, the others are `train`.
 
     Returns:
@@ -85,8 +85,8 @@ def problems(count: int, seed: int, part: Part = "train") -> list[dict[str, Any]
     """
     if not 1 <= count <= _MOST_ROWS:
         raise ValueError(f"count must be from 1 to {_MOST_ROWS}, got {count}")
-    if part not in get_args(Part):
-        raise ValueError(f"part must be one of {', '.join(get_args(Part))}, got {part!r}")
+    if part not in get_args(Split):
+        raise ValueError(f"part must be one of {', '.join(get_args(Split))}, got {part!r}")
     chance = random.Random(seed)
     answers: dict[str, int] = {}  # by question
     while len(answers) < count:
@@ -106,6 +106,6 @@ def problems(count: int, seed: int, part: Part = "train") -> list[dict[str, Any]
     ]
 
 
-def _part(problem: str) -> Part:
+def _part(problem: str) -> Split:
     digest = hashlib.sha256(problem.encode()).digest()
     return "held_out" if digest[0] % 4 == 0 else "train"

@@ -6,7 +6,7 @@ import random
 from itertools import product
 from typing import Any, Literal, get_args
 
-Part = Literal["train", "held_out"]
+Split = Literal["train", "held_out"]
 
 _PEOPLE = ("friend", "sister", "brother", "neighbour", "teacher", "colleague", "cousin", "uncle")
 _MOODS = ("sad", "tired", "worried", "angry", "nervous", "lonely", "bored", "ill")
@@ -20,12 +20,12 @@ _REQUESTS = (
 _SYSTEM = {"role": "system", "content": "Answer in one short sentence."}
 
 
-def requests(count: int, seed: int, part: Part = "train") -> list[dict[str, Any]]:
+def requests(count: int, seed: int, part: Split = "train") -> list[dict[str, Any]]:
     """Requests that any chat model has something to say to, with nothing to check it by.
 
     Args:
-        count: how many, from 1 to all of the part.
-        seed: of the choice and the order.
+        count: number of requests, from 1 to all of the part.
+        seed: decides the choice and the order.
         part: a fifth of all requests is `held_out`, the others are `train`.
 
     Returns:
@@ -34,8 +34,8 @@ def requests(count: int, seed: int, part: Part = "train") -> list[dict[str, Any]
     Raises:
         ValueError: `count` or `part` is not one of these.
     """
-    if part not in get_args(Part):
-        raise ValueError(f"part must be one of {', '.join(get_args(Part))}, got {part!r}")
+    if part not in get_args(Split):
+        raise ValueError(f"part must be one of {', '.join(get_args(Split))}, got {part!r}")
     mine = [r for i, r in enumerate(_REQUESTS) if (i % 5 == 0) == (part == "held_out")]
     if not 1 <= count <= len(mine):
         raise ValueError(f"count must be from 1 to {len(mine)}, got {count}")

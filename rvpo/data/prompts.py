@@ -31,7 +31,7 @@ def load_prompts(
     prompt its id; without one the id is the row's number, from 0.
 
     Args:
-        source: where the rows come from.
+        source: origin of the rows.
         system_prompt: put before every prompt that has no system message.
         where: the setting that holds the source, for messages.
         say: told what rubrics hold and what was left out of them.
@@ -72,9 +72,9 @@ class PromptStream:
     run goes on exactly where it stopped. A batch may reach from one epoch into the next.
 
     Args:
-        prompts: at least one.
+        prompts: one or more.
         per_step: P, at least 1.
-        seed: of the order; the same on every machine.
+        seed: decides the order; the same on every machine.
 
     Raises:
         ValueError: there are no prompts or `per_step` is less than 1.
@@ -100,8 +100,8 @@ class PromptStream:
         )
 
     def epochs(self, steps: int) -> float:
-        """How often so many steps have visited all prompts: TRL's `epoch`, where its batches divide
-        the prompts; of others it leaves the rest of each epoch out."""
+        """Epochs over the prompts in so many steps: TRL's `epoch`, where its batches divide the
+        prompts; of others it leaves the rest of each epoch out."""
         return steps * self.per_step / len(self.prompts)
 
 
@@ -114,7 +114,8 @@ def _order(size: int, seed: int, epoch: int) -> Sequence[int]:
 
 
 def named(source: Source) -> str:
-    """Where its rows stand, to be put behind the setting in a message."""
+    """Path of its rows in brackets, to be put behind the setting in a message; empty for a
+    function."""
     match source:
         case FunctionSource():
             return ""

@@ -13,8 +13,8 @@ from rvpo.rubrics.overlap import without_held_out
 from rvpo.runtime.ignore import ignore
 from rvpo.types import Prompt
 
-Load = Callable[[Source, str], tuple[Prompt, ...]]
-"""From a source, and the setting that holds it, to its prompts."""
+ReadSource = Callable[[Source, str], tuple[Prompt, ...]]
+"""Reader of the prompts of a source, given also the setting that holds it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class Splits:
 
     @property
     def every(self) -> tuple[Prompt, ...]:
-        """Both, those of training first."""
+        """All prompts, those of training first."""
         return (*self.train, *self.held_out)
 
     @property
@@ -39,7 +39,7 @@ class Splits:
 
 
 def read_splits(
-    config: RunConfig, say: Callable[[str], None] = ignore, load: Load | None = None
+    config: RunConfig, say: Callable[[str], None] = ignore, load: ReadSource | None = None
 ) -> Splits:
     """Read the prompts of a run.
 
@@ -71,7 +71,7 @@ def read_splits(
 def _not_held_out(
     train: tuple[Prompt, ...], held_out: tuple[Prompt, ...], say: Callable[[str], None]
 ) -> tuple[Prompt, ...]:
-    """Without the questions that rubric data sets have in several splits.
+    """The prompts without the questions that rubric data sets have in several splits.
 
     Raises:
         DataError: no question is left.

@@ -52,7 +52,7 @@ def grader_of(config: JudgeConfig, judge: Judge) -> Grader:
 
 
 def _identity(config: JudgeConfig) -> Mapping[str, Any]:
-    """What the judge's answers depend on; see `Grader.identity`."""
+    """All that the judge's answers depend on; see `Grader.identity`."""
     served = None
     if config.serve is not None:
         served = [config.serve.model, fingerprint(resolve_model(config.serve.model))]

@@ -29,8 +29,8 @@ def draw_curve(
     one, else model by model; bars are 95 % intervals.
 
     Args:
-        summaries: by model, in order.
-        steps: of each model, where it comes from a run.
+        summaries: one for each model, in order.
+        steps: each model's, where it comes from a run.
 
     Raises:
         CheckpointError: the disk is full, or the picture may not be written.

@@ -50,7 +50,7 @@ def show_curve(
 
 
 def _said(value: Any) -> str:
-    """What fits on a line: texts, numbers, and counts by name."""
+    """A value that fits on a line: text, number, or counts by name; empty for any other."""
     if isinstance(value, Mapping):
         is_counts = all(isinstance(each, int | float) for each in value.values())
         return ", ".join(f"{name} {n:,.6g}" for name, n in value.items()) if is_counts else ""

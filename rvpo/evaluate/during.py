@@ -24,8 +24,8 @@ class DuringTraining:
 
     Args:
         every: steps between evaluations.
-        last_step: of the run; evaluated in any case, as step 0 is.
-        seed: of the run.
+        last_step: the run's; evaluated in any case, as step 0 is.
+        seed: the run's.
         say: told what is going on.
     """
 

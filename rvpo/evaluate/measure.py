@@ -17,8 +17,8 @@ from rvpo.runtime.seed import derived_seed
 from rvpo.types import Prompt, Sample
 
 TOO_MANY_FAILED = 0.5
-"""Of a batch's verdicts: if more failed, the judge is not there, and asking on would only waste the
-rest."""
+"""Share of a batch's verdicts: if more failed, the judge is not there, and asking on would only
+waste the rest."""
 
 
 def measure(
@@ -34,8 +34,8 @@ def measure(
     """Evaluate the weights that the engine has; batches that `folder` holds are not done again.
 
     Args:
-        weights: which they are, JSON-ready.
-        seed: of sampling; each batch has one of its own, so that it does not matter where an
+        weights: identity of the weights, JSON-ready.
+        seed: decides sampling; each batch has one of its own, so that it does not matter where an
             evaluation was interrupted.
         say: told what is going on.
 

@@ -22,8 +22,8 @@ from rvpo.report.stored import Number, Pair, Stored, Text, checked, damaged, rea
 from rvpo.types import Prompt
 
 RUN = "run"
-"""Of an identity: what one evaluation may have other than the next and still be compared with it,
-its weights, its seed, and how many questions a batch has."""
+"""Key of an identity for what one evaluation may have other than the next and still be compared
+with it: its weights, its seed, and how many questions a batch has."""
 
 
 _ADVICE = "; bring it back, or move its folder elsewhere and give the same command again"
@@ -46,7 +46,7 @@ class _SummaryFile(Stored):
 
 
 class ResultFolder:
-    """Where everything about one evaluation lives."""
+    """Folder of everything about one evaluation."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -89,7 +89,7 @@ class ResultFolder:
         """The rows of a batch, or None if it is not done.
 
         Args:
-            prompts: of the batch.
+            prompts: the batch's.
 
         Raises:
             CheckpointError: the file is damaged, or holds answers to other prompts.
@@ -129,7 +129,7 @@ class ResultFolder:
         )
 
     def claimed(self) -> Mapping[str, Any]:
-        """What the scores depend on; empty if nothing was begun."""
+        """Identity that the scores depend on; empty if nothing was begun."""
         return _read(self.identity) if self.identity.exists() else {}
 
     def concluded(self) -> BenchmarkSummary | None:
@@ -150,7 +150,7 @@ class ResultFolder:
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """What a benchmark gave after a step of a run."""
+    """Result of a benchmark after a step of a run."""
 
     benchmark: str
     step: int
@@ -159,7 +159,7 @@ class Evaluated:
 
 
 def results_of(run: RunFolder) -> Iterator[Evaluated]:
-    """What a run's benchmarks gave while it trained, each in the order of steps.
+    """Results of a run's benchmarks while it trained, each in the order of steps.
 
     Raises:
         CheckpointError: a file is damaged.

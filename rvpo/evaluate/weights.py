@@ -16,7 +16,7 @@ class SavedWeights:
 
     Args:
         path: a folder or a Hub id.
-        dtype: of the engine.
+        dtype: the engine's.
 
     Raises:
         ConfigError: there is no such model.

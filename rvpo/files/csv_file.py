@@ -23,8 +23,8 @@ def read_csv(
 
     Args:
         where: begins every message.
-        types: of columns whose cells are not to stay text; None where such a cell is empty.
-        delimiter: between cells.
+        types: types of columns whose cells do not stay text; None where such a cell is empty.
+        delimiter: the character between cells.
 
     Raises:
         DataError: the file cannot be read, a row has another number of cells than the header, a

@@ -20,7 +20,8 @@ _READ_HERE = ("csv", "json", "parquet")
 """Kinds of files whose types the `datasets` library would guess, or which it casts."""
 _PATIENCE_S = 3.0
 _IDENTITY = frozenset({"name", "version", "data_dir", "data_files", "description", "features"})
-"""What every subset has. Types that its card declares are not those of the file: not applied."""
+"""Attributes that every subset has. Types that its card declares are not those of the file: not
+applied."""
 
 
 def hub_rows(
@@ -36,7 +37,7 @@ def hub_rows(
         name: the id, or a folder laid out as a dataset of the Hub.
         split: its name, or a part or a sum of some: "train[:100]", "train+test".
         where: the setting that holds the name, for messages.
-        types: of cells of CSV files that are not to stay text, by column.
+        types: type of each column of CSV files that is not to stay text.
         subset: one of the dataset's configurations; its default one if None.
 
     Raises:
@@ -80,7 +81,7 @@ def hub_rows(
 
 @contextmanager
 def _loading(name: str, split: str, where: str) -> Iterator[None]:
-    """Whatever the libraries of the Hub raise, as one sentence."""
+    """Turn whatever the libraries of the Hub raise into one sentence."""
     try:
         yield
     except Exception as error:  # foreign code, which raises anything
@@ -93,8 +94,8 @@ def _loading(name: str, split: str, where: str) -> Iterator[None]:
 
 
 def _builder(name: str, subset: str | None) -> Any:
-    """What knows the files of a subset; where the Hub cannot be reached, of those that were fetched
-    when it could be."""
+    """The library's builder of a subset, which knows its files; where the Hub cannot be reached, of
+    those that were fetched when it could be."""
     from datasets import load_dataset_builder
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -120,12 +121,12 @@ def _builder(name: str, subset: str | None) -> Any:
 
 
 def _kind(builder: Any) -> str:
-    """Of the files, by the library's module for them."""
+    """Format of the files, named as the library's module for it."""
     return type(builder).__module__.rpartition(".")[2]
 
 
 def _delimiter(config: Any, at: str) -> str:
-    """Between the cells of a CSV file.
+    """Delimiter between the cells of a CSV file.
 
     Raises:
         DataError: the dataset's card asks to read its files in a way that is not known here.

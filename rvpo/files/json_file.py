@@ -13,7 +13,7 @@ from rvpo.errors import DataError
 
 _BOM = b"\xef\xbb\xbf"
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
-"""How JSON writes half of a character outside Unicode's first plane; two make a whole one."""
+"""Half of a character outside Unicode's first plane, as JSON writes it; two make a whole one."""
 _JSON = {dict: "an object", list: "a list", str: "a text", bool: "a truth value"}
 
 
@@ -44,7 +44,7 @@ def json_lines(
     """The number of each line, from 1, and the row on it. Blank lines hold none.
 
     Args:
-        lines: of a binary file: text would also break at the other line ends that JSON may hold.
+        lines: a binary file's: text would also break at the other line ends that JSON may hold.
         where: begins every message.
         form: ends every message; what a line should be.
 
@@ -66,7 +66,7 @@ def json_lines(
 
 
 def file_bytes(path: Path, where: str) -> bytes:
-    """What a file holds.
+    """Content of a file.
 
     Raises:
         DataError: it cannot be read.

@@ -33,10 +33,10 @@ def stored_rows(
 
     Args:
         name: the path or the id.
-        split: of a Hub dataset.
+        split: a Hub dataset's.
         where: the setting that holds the name, for messages.
-        types: of cells of a CSV file that are not to stay text, by column.
-        subset: of a Hub dataset.
+        types: type of each column of a CSV file that is not to stay text.
+        subset: a Hub dataset's.
 
     Raises:
         DataError: it does not exist, is of an unknown kind, or cannot be read or reached.
@@ -59,7 +59,7 @@ def stored_rows(
 
 
 def needs_extra(name: str) -> bool:
-    """Whether `stored_rows` would read this with what the extra `data` brings."""
+    """True where `stored_rows` would read this with what the extra `data` brings."""
     kind = Path(name).suffix.lower()
     return kind == ".parquet" or (kind not in _KINDS and is_hub_id(name))
 
@@ -86,7 +86,7 @@ def _file_rows(path: Path, where: str, types: Mapping[str, CellType]) -> list[An
 
 
 def is_there(path: Path, where: str) -> bool:
-    """Whether anything stands at a path.
+    """True where anything stands at a path.
 
     Raises:
         DataError: the system cannot look, as with a name that is too long.

@@ -14,11 +14,11 @@ import secrets
 from typing import Final, Literal
 
 BEAT_S: Final = 2.0
-"""How often a worker says that it lives."""
+"""Time between signs of life of a worker, in seconds."""
 SILENCE_S: Final = 30.0
-"""How long it may say nothing before it counts as lost: machines are busy."""
+"""Longest silence of a worker before it counts as lost, in seconds: machines are busy."""
 PATIENCE_S: Final = 10.0
-"""How long either side waits for the other to prove itself."""
+"""Longest time for either side to prove itself, in seconds."""
 
 _LONGEST: Final = 1024  # bytes of a line from a rank
 _LONGEST_REPLY: Final = 2**16
@@ -28,7 +28,7 @@ Side = Literal["rank", "worker"]
 
 
 class StrangerError(ConnectionError):
-    """Whoever is at the other end does not know the run's token."""
+    """The other end does not know the run's token."""
 
 
 class GivenUpError(Exception):
@@ -84,7 +84,7 @@ async def admit(
 
 
 def proof(token: str, side: Side, port: int, rank_nonce: str, worker_nonce: str) -> str:
-    """What shows that `side` knows the token, in hexadecimal."""
+    """Proof that `side` knows the token, in hexadecimal."""
     return _proof(token, side, port, rank_nonce, worker_nonce)
 
 

@@ -38,7 +38,7 @@ _HINTS: Final = {
 
 
 def hint(failure: str, detail: str) -> str:
-    """What a user can do about a failed answer; empty where that is not known.
+    """Advice on a failed answer; empty where there is none.
 
     Args:
         failure: `Answer.failure`.

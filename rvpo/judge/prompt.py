@@ -22,7 +22,7 @@ PROMPT_VERSION = "2"
 """Changes with every change of what is sent: cached verdicts are filed under it."""
 
 GRADER_SYSTEM: Final = "You are a helpful assistant."
-"""What HealthBench's reference tells its grader before the template (openai/simple-evals)."""
+"""System message before the template, as HealthBench's reference has it (openai/simple-evals)."""
 
 _BLOCKS_KEPT: Final = 128
 """More than most conversations have turns, and few enough to take little memory."""
@@ -68,7 +68,7 @@ Reply with one JSON object and nothing else:
 """
 
 EXAMPLE_REASON: Final = "one or two short sentences"
-"""What stands for the reason in the form that the rules show: as a reason it says nothing."""
+"""Placeholder of the reason in the form that the rules show: as a reason it says nothing."""
 
 _REASON = f'"reason": "{EXAMPLE_REASON}", '
 
@@ -90,7 +90,7 @@ def messages(job: Job, question: Question, reasons: bool) -> list[dict[str, str]
 
     Args:
         job: the conversation and the response.
-        question: what is asked; all questions of a job and kind share everything before it.
+        question: the one to ask; all questions of a job and kind share everything before it.
         reasons: ask for the judge's reason before its verdict.
 
     Returns:

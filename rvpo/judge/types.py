@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
 QuestionKind = Literal["criterion", "rating", "grade"]
-"""Whether a criterion holds of a response, or how good the response is by a whole rubric. A grade
-is a criterion too, asked in the words of a benchmark's own template."""
+"""Kind of a question: whether a criterion holds of a response, or how good the response is by a
+whole rubric. A grade is a criterion too, asked in the words of a benchmark's own template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Job:
     """Asks anew instead of reading the cache for another repeat: part of the cache's key."""
 
     def to_json(self) -> dict[str, Any]:
-        """For the wire; `from_json` reads it back."""
+        """The job for the wire; `from_json` reads it back."""
         return asdict(self)
 
     @classmethod
@@ -49,7 +49,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What it took to answer one question."""
+    """Requests, tokens, cost and time that one answer took."""
 
     cached: bool = False
     """Known before, or asked at the same moment by an equal question: nothing was sent."""
@@ -64,7 +64,7 @@ class Usage:
     cost: float = 0.0
     """Dollars; 0 where no price is set."""
     latency_s: float = 0.0
-    """From the first request to the answer; 0 for a cached one."""
+    """Seconds from the first request to the answer; 0 for a cached one."""
     attempt_failures: Mapping[str, int] = field(default_factory=dict)
     """Attempts that failed, by reason, whether or not a later one succeeded."""
     other_model: bool = False
@@ -73,7 +73,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the judge said to one question, or why there is no answer."""
+    """The judge's answer to one question, or the reason that there is none."""
 
     value: float | None
     """A criterion: 1 met, 0 not met, whether that is good or bad. A rating: 0 worst to 1 best.
@@ -81,17 +81,17 @@ class Answer:
     reason: str = ""
     """The judge's own words."""
     failure: str | None = None
-    """Why there is no value, in a few words that repeat: they are counted."""
+    """Reason that there is no value, in a few words that repeat: they are counted."""
     detail: str = ""
-    """What the server said to that: a line of up to 200 characters, without keys; never counted."""
+    """The server's words to that: a line of up to 200 characters, without keys; never counted."""
     model: str = ""
-    """That gave the verdict, as the server calls it; empty where it is not known."""
+    """Model that gave the verdict, as the server calls it; empty where it is not known."""
     news: tuple[str, ...] = ()
     """Sentences about an endpoint that were not told with an answer before."""
     usage: Usage = Usage()
 
     def to_json(self) -> dict[str, Any]:
-        """For the wire; `from_json` reads it back."""
+        """The answer for the wire; `from_json` reads it back."""
         return asdict(self)
 
     @classmethod

@@ -43,8 +43,8 @@ _THOUGHTS = Thinking.of(
         "<|channel>",
     )
 )
-"""Of a judge whose chat template is not known: also what only a template makes a marker of other
-models, for before an object it can be nothing else."""
+"""Thoughts of a judge whose chat template is not known: also what only a template makes a marker of
+other models, for before an object it can be nothing else."""
 _CHANNEL = re.compile(r"<\|channel\|>\s*(\w*)")
 _MARKER = re.compile(
     r"[<\[◁][/|]?[\w:]{0,20}(?:think|thought|reason|reflection|scratchpad|analysis|inner|channel)",
@@ -120,7 +120,7 @@ def schema(kind: QuestionKind, reasons: bool) -> dict[str, Any]:
     """The JSON schema of a reply, for endpoints that can hold a model to one.
 
     Args:
-        kind: of the question.
+        kind: the question's.
         reasons: the reason is asked for, and comes before the verdict that it leads to.
     """
     verdict: dict[str, Any] = {"type": "boolean"}
@@ -142,7 +142,7 @@ def read(kind: QuestionKind, text: str, *, cut: bool = False) -> tuple[float, st
     """The verdict in a reply, in time linear in its length.
 
     Args:
-        kind: of the question.
+        kind: the question's.
         text: the reply.
         cut: it ended at the token limit, so that only an object and nothing else is whole.
 
@@ -263,7 +263,8 @@ def _unquoted(word: str) -> str:
 
 
 def _without_thought(text: str, key: str) -> str:
-    """What follows the thoughts at the beginning. Markers anywhere else are left to be refused."""
+    """The text behind the thoughts at its beginning. Markers anywhere else are left to be
+    refused."""
     if sum(1 for _ in _MARKER.finditer(text)) > _MOST_MARKERS:
         raise Unreadable("unclear thought")
     channels = _CHANNEL.findall(text)

@@ -18,7 +18,7 @@ from rvpo.losses.sapo import SAPO
 from rvpo.losses.vespo import VESPO
 
 PolicyLoss = DAPO | GRPOLoss | BNPO | DrGRPO | GSPO | LUSPO | CISPO | SAPO | VESPO
-"""What `update.loss` may choose."""
+"""The losses that `update.loss` may choose."""
 
 __all__ = [
     "BNPO",

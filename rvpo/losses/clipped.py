@@ -38,7 +38,7 @@ class Clipped(Loss):
 
     @property
     def largest_rise(self) -> float:
-        """How far above 1 the ratio may rise."""
+        """Largest rise of the ratio above 1."""
         return self.epsilon_high or self.epsilon
 
     def __call__(self, x: LossInputs) -> Surrogate:

@@ -33,7 +33,7 @@ class LossInputs:
 
 @dataclass(frozen=True, slots=True)
 class Surrogate:
-    """Per-token loss and where its clip holds."""
+    """Loss of each token, and the places where its clip holds."""
 
     loss: Tensor  # [T]
     ratio: Tensor  # [T] ρ, without gradient
@@ -45,9 +45,9 @@ class Loss(Section):
     """A policy loss and its settings. A subclass has a `name`, and `__call__` with its equation."""
 
     weighting: ClassVar[Weighting]
-    """How it counts its tokens."""
+    """Weights of its tokens in the mean."""
     clips: ClassVar[Literal["tokens", "samples", "weights", "nothing"]]
-    """What it clips, which decides what is reported: shares of tokens or of samples under
+    """Objects of its clip, which decide what is reported: shares of tokens or of samples under
     `clip_ratio`, of weights under `cispo_clip_ratio`."""
     corrects: ClassVar[bool] = False
     """True where it applies `importance` itself; else losses are multiplied by it."""
@@ -61,7 +61,7 @@ class Loss(Section):
         return token_ratio(x.logprobs, x.old_logprobs)
 
     def problem(self, correction: Correction) -> str | None:
-        """Why it cannot go with a correction, if so."""
+        """Reason that it cannot go with a correction; None where it can."""
         return None
 
 
@@ -79,7 +79,7 @@ def sequence_ratio(
         s_i = exp(mean_t (log π(a_t) − log π_old(a_t)))
 
     Args:
-        sample: [T] which sample a token is of.
+        sample: [T] index of each token's sample.
         lengths: [S].
 
     Source: Zheng et al. 2025, arXiv:2507.18071, eq. 7.

@@ -24,7 +24,8 @@ from rvpo.report.tables import shown
 from rvpo.runtime.terminal import printable
 
 SHOWN_SAMPLES = 24
-"""Of each arm: half of them those whose worst reward is worst, half at regular distances."""
+"""Samples of each arm: half of them those whose worst reward is worst, half at regular
+distances."""
 
 
 class _Row(Stored):
@@ -77,7 +78,7 @@ def page_of(
     """The page as HTML.
 
     Args:
-        paths: what it is of.
+        paths: folders of runs and of comparisons.
 
     Raises:
         CheckpointError: what is read is damaged.
@@ -102,7 +103,7 @@ def page_of(
 
 
 def read_verdicts(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """What the comparisons among the folders found.
+    """Verdicts of the comparisons among the folders.
 
     Raises:
         CheckpointError: a file is damaged.
@@ -167,7 +168,7 @@ def _summary(arm: PageArm) -> dict[str, Any]:
 
 
 def _samples(arm: PageArm) -> list[dict[str, Any]]:
-    """Of the last step of the arm's first run."""
+    """Samples of the last step of the arm's first run."""
     rows = [_readable(arm.name, row) for row in arm.runs[0].samples(1)]
     half = SHOWN_SAMPLES // 2
     if len(rows) <= SHOWN_SAMPLES:

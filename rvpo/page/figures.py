@@ -23,12 +23,12 @@ CORRELATION_STEPS = 10
 
 @dataclass(frozen=True)
 class Theme:
-    """What of a figure depends on the page's colours."""
+    """Colours of a figure that depend on the page's."""
 
     text: str
     grid: str
     black: str
-    """Of the palette's colour that would be lost on a dark page."""
+    """Colour in place of the palette's black, which would be lost on a dark page."""
 
     def rc(self, **others: Any) -> Any:
         """Settings for matplotlib, whose type lists every name there is."""
@@ -77,7 +77,7 @@ def plots(arms: Sequence[PageArm], satisfied: Mapping[str, float]) -> list[Plot]
 
 
 def notes(arms: Sequence[PageArm]) -> list[str]:
-    """What the page leaves out, and why."""
+    """Notes on what the page leaves out, with the reason."""
     columns = {e.columns for arm in arms for run in arm.runs for e in run.held_out.values()}
     if len(columns) < 2:
         return []
@@ -146,7 +146,7 @@ def _panels(title: str, about: str, arms: Sequence[PageArm], metrics: Mapping[st
 
 
 def _held_out(arms: Sequence[PageArm], satisfied: Mapping[str, float]) -> list[Plot]:
-    """Of every reward, and of the metrics of neglect where there is more than one."""
+    """Plots of every reward, and of the metrics of neglect where there is more than one."""
     every = [e for arm in arms for run in arm.runs for e in run.held_out.values()]
     if not every or len({e.columns for e in every}) > 1:
         return []
@@ -174,7 +174,7 @@ def _held_out(arms: Sequence[PageArm], satisfied: Mapping[str, float]) -> list[P
 
 
 def _benchmarks(arms: Sequence[PageArm]) -> list[Plot]:
-    """One for each."""
+    """A plot for each benchmark."""
     names = dict.fromkeys(name for arm in arms for run in arm.runs for name in run.benchmarks)
     plots = []
     for name in names:
@@ -190,12 +190,12 @@ def _benchmarks(arms: Sequence[PageArm]) -> list[Plot]:
     return plots
 
 
-Evaluated = Sequence[Sequence[Mapping[int, Mapping[str, float]]]]
-"""By arm, run, step and metric."""
+ValuesByArm = Sequence[Sequence[Mapping[int, Mapping[str, float]]]]
+"""Values by arm, run, step and metric."""
 
 
 def _evaluated(
-    title: str, caption: str, arms: Sequence[PageArm], found: Evaluated, names: Sequence[str]
+    title: str, caption: str, arms: Sequence[PageArm], found: ValuesByArm, names: Sequence[str]
 ) -> Plot:
     def draw(theme: Theme) -> Figure:
         figure, panels = _grid(len(names))
@@ -363,7 +363,7 @@ def _count(arms: Sequence[PageArm]) -> str:
 
 
 def _runs(arms: Sequence[PageArm]) -> str:
-    """For figures that draw a band where there are several."""
+    """Number of runs, for figures that draw a band where there are several."""
     if {len(arm.runs) for arm in arms} == {1}:
         return _count(arms)
     return f"{_count(arms)}, band: from the lowest to the highest of them"

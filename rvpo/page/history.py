@@ -33,12 +33,12 @@ class RunHistory:
 
     @cached_property
     def metrics(self) -> list[dict[str, float]]:
-        """One mapping a step."""
+        """Metrics, a mapping for each step."""
         return self.folder.read_metrics()
 
     @cached_property
     def held_out(self) -> dict[int, HeldOutScores]:
-        """By step."""
+        """Held-out scores by step."""
         return {
             step: HeldOutScores.read(self.folder.evaluation(step))
             for step in self.folder.evaluated()

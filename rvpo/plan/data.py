@@ -19,7 +19,7 @@ from rvpo.types import Prompt
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Data:
-    """What could be read, and what is to say about it."""
+    """Data that could be read, and the findings about them."""
 
     train: tuple[Prompt, ...]
     held_out: tuple[Prompt, ...]

@@ -26,14 +26,14 @@ from rvpo.plan.shape import ModelShape
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Devices:
-    """What the run is planned for."""
+    """Devices that the run is planned for."""
 
     gpus: int
     """0 for a CPU."""
     memory: float | None
-    """Of a GPU, or of the machine where there is none; in bytes, None if unknown."""
+    """Bytes of a GPU, or of the machine where there is none; None if unknown."""
     given: bool
-    """By options, so that nothing else is known of the machine."""
+    """True where options gave them, so that nothing else is known of the machine."""
 
     @classmethod
     def of(
@@ -41,8 +41,8 @@ class Devices:
     ) -> Devices:
         """
         Args:
-            gpus: how many to plan for, if not those of this machine.
-            gpu_memory_gib: of each of them; alone, it is that of as many as the run needs.
+            gpus: number to plan for, if not those of this machine.
+            gpu_memory_gib: memory of each; alone, it is that of as many as the run needs.
 
         Raises:
             ConfigError: GPUs of unknown memory, or of none that a GPU can have.
@@ -80,7 +80,7 @@ def device_findings(
 
     Args:
         judge: the size of a served judge.
-        prompt_tokens: of the longest prompt.
+        prompt_tokens: those of the longest prompt.
     """
     if not devices.gpus:
         return _on_cpu(config, shape, judge, prompt_tokens, devices)

@@ -17,7 +17,7 @@ from rvpo.rewards.rubric import RubricReward, every_question
 from rvpo.types import Prompt
 
 CHARACTERS = 4
-"""Of a token, in English."""
+"""Characters of a token, in English."""
 _REPLY_TOKENS = 60  # of a verdict with its reason, in JSON
 _BARE_REPLY_TOKENS = 10
 _READ_PROMPTS = 500  # as many are rendered to measure what a call is long
@@ -25,14 +25,14 @@ _READ_PROMPTS = 500  # as many are rendered to measure what a call is long
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What the judge is asked. Tokens are estimates."""
+    """Load of the judge. Tokens are estimates."""
 
     calls: float
-    """A sample's, on average over prompts."""
+    """Calls of a sample, on average over prompts."""
     input_tokens: float
-    """A call's: with a response half as long as it may be."""
+    """Tokens that a call sends: with a response half as long as it may be."""
     output_tokens: float
-    """A call's."""
+    """Tokens that a call receives."""
 
     def cost(self, endpoint: EndpointConfig) -> float | None:
         """Dollars of a call, None where a price is not set."""
@@ -45,7 +45,7 @@ class Load:
 
 
 def load(config: RunConfig, rewards: Sequence[RubricReward], prompts: Sequence[Prompt]) -> Load:
-    """What is asked about a sample of these prompts.
+    """Load of a sample of these prompts.
 
     Raises:
         DataError: a prompt's criteria cannot be read.
@@ -121,7 +121,7 @@ def endpoint_findings(config: RunConfig, asked: Load | None) -> list[Finding]:
     """One real call to each endpoint. The others take over where one fails; all failing is fatal.
 
     Args:
-        asked: what a step will ask, to say how long that takes.
+        asked: load of a step, to say how long that takes.
     """
     assert config.judge is not None
     found = [_called(config, endpoint, asked) for endpoint in config.judge.endpoints]

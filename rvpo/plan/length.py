@@ -19,7 +19,8 @@ _ROUND = 512
 def length_findings(
     config: RunConfig, rewards: Sequence[RubricReward], prompts: Sequence[Prompt]
 ) -> list[Finding]:
-    """What is too long for a served judge, or for a criterion. Nothing where all is well."""
+    """Findings on what is too long for a served judge, or for a criterion. Nothing where all is
+    well."""
     return [*_context(config, rewards, prompts), *_criteria(rewards, prompts)]
 
 

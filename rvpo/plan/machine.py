@@ -45,7 +45,7 @@ State = Literal["ok", "note", "missing"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What was read. Sizes in GiB."""
+    """The machine as it was read. Sizes in GiB."""
 
     python: str
     packages: Mapping[str, str]  # installed distributions by name
@@ -77,7 +77,7 @@ def examine(engine: EngineConfig = _USUAL_ENGINE) -> Machine:
     """Read this machine; nothing is changed, and no key is read beyond its presence.
 
     Args:
-        engine: whose requirements are looked for.
+        engine: the one whose requirements are looked for.
     """
     required = (name for each in engine.requires() for name in each.distributions)
     names = (*CORE, *TRAIN, *OPTIONAL, *required, *DEMO, *NOT_WANTED)
@@ -105,7 +105,7 @@ def diagnose(machine: Machine, engine: EngineConfig = _USUAL_ENGINE) -> list[Fin
     """A run can start unless a finding's state is "missing".
 
     Args:
-        engine: that a run would generate with.
+        engine: the one that a run would generate with.
     """
     findings = [_python(machine)]
     findings += [_package(name, machine, "") for name in CORE]

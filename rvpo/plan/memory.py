@@ -23,20 +23,20 @@ _CONTEXT = 2 * GIB  # CUDA context, NCCL, what the allocator cannot use; on a CP
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a rank works, and on what."""
+    """Place and work of a rank."""
 
     ranks: int
     prompt_tokens: int
-    """Of the longest prompt."""
+    """Tokens of the longest prompt."""
     device: float | None
     """Memory of a GPU in bytes; None on a CPU."""
     judge: float = 0.0
-    """What a served judge takes of the same GPU, in bytes."""
+    """Bytes that a served judge takes of the same GPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryParts:
-    """What one rank holds, in bytes."""
+    """Memory that one rank holds, in bytes."""
 
     weights: float
     gradients: float
@@ -46,32 +46,32 @@ class MemoryParts:
     activations: float
     logits: float
     engine: float
-    """While generating."""
+    """Memory of the engine while generating."""
     resting: float
-    """Of the engine, while the policy is updated."""
+    """Memory of the engine while the policy is updated."""
     judge: float
-    """A judge served on the same device."""
+    """Memory of a judge served on the same device."""
     context: float
 
     @property
     def held(self) -> float:
-        """Always."""
+        """Memory held at all times."""
         shards = self.weights + self.gradients + self.optimizer + self.reference
         return shards + self.judge + self.context
 
     @property
     def update(self) -> float:
-        """At the height of an update."""
+        """Memory at the height of an update."""
         return self.held + self.gathered + self.activations + self.logits + self.resting
 
     @property
     def rollout(self) -> float:
-        """While generating."""
+        """Memory while generating."""
         return self.held + self.engine
 
 
 def memory(config: RunConfig, shape: ModelShape, place: Place) -> MemoryParts:
-    """What one rank needs."""
+    """Memory that one rank needs."""
     update = config.update
     wide = config.model.weight_bytes
     shard = shape.parameters / place.ranks
@@ -131,8 +131,8 @@ def engine_memory(config: RunConfig, shape: ModelShape, device: float | None) ->
 
 
 def host_memory(config: RunConfig, shape: ModelShape, device: float, ranks: int) -> float:
-    """What GPU ranks of one machine keep in its own memory: sleeping engines, and the optimizer if
-    it is offloaded."""
+    """Bytes that GPU ranks of one machine keep in its own memory: sleeping engines, and the
+    optimizer if it is offloaded."""
     engines = ranks * engine_memory(config, shape, device).host
     return engines + (16 * shape.parameters if config.update.offload_optimizer else 0)
 
@@ -172,7 +172,8 @@ def cures(config: RunConfig, shape: ModelShape, place: Place) -> list[str]:
 
 
 def _activations(config: RunConfig, shape: ModelShape, wide: int, row: int) -> float:
-    """Of one row: each layer's input if they are recomputed, else all that its backward needs."""
+    """Bytes of one row: each layer's input if they are recomputed, else all that its backward
+    needs."""
     # Per token: inputs and outputs of the projections in the type that computes, and the two norms
     # in fp32. Attention keeps no scores; a prompt's keys and values it keeps for each completion.
     inside = wide * (6 * shape.hidden + 4 * shape.kv + 4 * shape.intermediate) + 8 * shape.hidden

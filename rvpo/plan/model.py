@@ -26,11 +26,11 @@ _GUESSED_PROMPT = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """What could be read, and what is to say about it."""
+    """Model as far as it could be read, and the findings about it."""
 
     shape: ModelShape | None
     prompt_tokens: int
-    """Of the longest prompt, or the room that there is for one."""
+    """Tokens of the longest prompt, or of the room that there is for one."""
     findings: tuple[Finding, ...]
 
 

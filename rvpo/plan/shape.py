@@ -27,12 +27,12 @@ _QWEN_SHAPES: dict[str, dict[str, Any]] = {
         ("14B", 5120, 13_824, 48, 40, 8, 152_064, False),
     )
 }
-"""As published in their config.json."""
+"""Sizes as published in each config.json."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelShape:
-    """What of a model decides the memory it takes."""
+    """Sizes of a model that decide the memory it takes."""
 
     parameters: int
     largest: int
@@ -72,7 +72,7 @@ def published_shape(path: str) -> ModelShape | None:
 
 
 def is_on_hub(path: str) -> bool:
-    """Whether a model would have to come from the hub.
+    """True where a model would have to come from the hub.
 
     Raises:
         ConfigError: the path is no model at all.

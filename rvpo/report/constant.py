@@ -15,7 +15,7 @@ class ConstantRewards:
     step it sees on.
 
     Args:
-        say: where to name it.
+        say: told the reward's name.
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:

@@ -25,7 +25,8 @@ SHARES = {
     "advantage/weight": "weight in the advantage",
     "advantage/bottleneck": "share of samples\nwhere it is lowest",
 }
-"""Which rewards decide the advantage, by metric: the first one that a run logged is drawn."""
+"""Metrics that tell which rewards decide the advantage: the first one that a run logged is
+drawn."""
 
 
 @plain_texts()

@@ -26,7 +26,7 @@ class Display:
 
     Args:
         total_steps: steps of the whole run, those before a resume included.
-        console: where to print. On a terminal it gets the live panel; output printed meanwhile
+        console: the one to print on. On a terminal it gets the live panel; output printed meanwhile
             to stdout or stderr appears above it.
     """
 
@@ -74,7 +74,7 @@ class Display:
             self._console.print(self._line(), markup=False, highlight=False, soft_wrap=True)
 
     def say_once(self, text: str) -> None:
-        """`say` what was not said so before."""
+        """`say` a sentence that was not said so before."""
         if text not in self._said:
             self._said.add(text)
             self.say(text)
@@ -164,7 +164,7 @@ def sparkline(history: Sequence[float], ascii_only: bool = False) -> str:
 
 
 def _left_out(record: StepRecord) -> str:
-    """What became of groups that the judge's budget refused; empty where it refused none."""
+    """Count of the groups that the judge's budget refused; empty where it refused none."""
     skipped = int(record.metrics.get("judge/skipped_groups", 0))
     groups = len(record.advantages.values) // record.rollout.group_size
     return f"{skipped} of {groups} groups left out: too many missing verdicts" if skipped else ""

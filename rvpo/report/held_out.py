@@ -41,7 +41,7 @@ class _File(Stored):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HeldOutScores:
-    """How well a policy did on each held-out prompt."""
+    """Scores of a policy on each held-out prompt."""
 
     reward_names: tuple[str, ...]
     """Rewards, and the parts of rubrics that are reported: the aspects of the matrix."""
@@ -49,7 +49,7 @@ class HeldOutScores:
     means: Floats  # [P, aspects] mean over a prompt's scores, NaN where no sample has one
     failed: Floats  # [aspects] share of the scores that are unknown because judging failed
     columns: tuple[str, ...]
-    """Of the reward matrix: a rubric has one for each place of a criterion."""
+    """Columns of the reward matrix: a rubric has one for each place of a criterion."""
     values: Floats  # [P, samples, columns] scores as they are, NaN where there is none
 
     @classmethod
@@ -122,7 +122,7 @@ class HeldOutScores:
 
     @classmethod
     def read(cls, path: Path) -> HeldOutScores:
-        """From a file that holds what `to_json` made.
+        """Read a file that holds what `to_json` made.
 
         Raises:
             CheckpointError: it is damaged.
@@ -156,7 +156,7 @@ class RewardChange:
     interval: tuple[float, float] | None
     """95 % percentile bootstrap of the difference; None for fewer than two prompts."""
     p_value: float | None
-    """Of the paired sign-flip permutation test, two-sided."""
+    """p-value of the paired sign-flip permutation test, two-sided."""
     failed_before: float
     """Share of the scores that judging lost, which the means are without."""
     failed_after: float
@@ -174,7 +174,7 @@ def compare(before: HeldOutScores, after: HeldOutScores, seed: int = 0) -> list[
     Args:
         before: scores of the initial policy.
         after: scores of the trained one, on the same prompts by the same rewards.
-        seed: of the resampling.
+        seed: decides the resampling.
 
     Raises:
         ValueError: the two do not pair up.
@@ -224,7 +224,7 @@ def _compare(
 
 
 def _p_value(differences: Floats, seed: int) -> float:
-    """Of the two-sided sign-flip test of the mean of `differences` [P]."""
+    """p-value of the two-sided sign-flip test of the mean of `differences` [P]."""
     if len(differences) < 2 or not differences.any():
         return 1.0  # every sign pattern is as extreme as the observed one
     from scipy import stats  # takes a second, and most commands compare nothing
@@ -242,7 +242,7 @@ def _p_value(differences: Floats, seed: int) -> float:
 
 
 def _interval(differences: Floats, seed: int) -> tuple[float, float] | None:
-    """Where the mean of `differences` [P] lies, with 95 % confidence."""
+    """Confidence interval, 95 %, of the mean of `differences` [P]."""
     if len(differences) < 2:
         return None  # one prompt says nothing of the spread between prompts
     from scipy import stats  # takes a second, and most commands compare nothing
@@ -287,7 +287,7 @@ def _nullable(row: Sequence[float]) -> list[float | None]:
 
 
 def comparisons_json(comparisons: Sequence[RewardChange]) -> dict[str, Any]:
-    """What `held_out.json` holds: each comparison by reward, and the names of test and interval."""
+    """Content of `held_out.json`: each comparison by reward, and the names of test and interval."""
     rewards = {
         row.reward: {k: v for k, v in asdict(row).items() if k != "reward"} for row in comparisons
     }

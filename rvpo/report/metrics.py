@@ -42,7 +42,7 @@ _ADVANTAGES: Mapping[str, str] = {
     "advantage/weight/{reward}": "The reward's share of the aggregate's gradient, mean.",
     "advantage/bottleneck/{reward}": "Share of samples in which the reward has the lowest z-score.",
     "advantage/weight_entropy": "Entropy of those shares, in nats; 0 where one reward decides.",
-    "advantage/variance_penalty": "What the aggregate takes off the mean of the z-scores.",
+    "advantage/variance_penalty": "Part of the mean z-score that the aggregate takes off.",
     "advantage/taylor_residual": "SoftMin less its second-order approximation, mean size.",
     "advantage/taylor_bound": "Bound of that residual.",
     "advantage/dead_group_frac": "Share of groups in which every used reward is constant.",
@@ -50,7 +50,7 @@ _ADVANTAGES: Mapping[str, str] = {
     "rvpo/k": "Sharpness of the SoftMin at this step.",
 }
 _UPDATE: Mapping[str, str] = {
-    "loss": "What the optimizer minimised, mean over the updates of the step.",
+    "loss": "Loss that the optimizer minimised, mean over the updates of the step.",
     "policy_loss": "The same without the entropy bonus, where there is one.",
     "grad_norm": "Norm of the gradient before clipping, mean over the updates.",
     "learning_rate": "Learning rate of the step.",
@@ -71,7 +71,7 @@ _UPDATE: Mapping[str, str] = {
     "sampling/sampling_logp_difference/mean": "Engine's against trainer's log-probability of a "
     "token, mean size.",
     "sampling/sampling_logp_difference/max": "The largest such difference.",
-    "sampling/importance_sampling_ratio/mean": "What the correction multiplies losses by, mean.",
+    "sampling/importance_sampling_ratio/mean": "Factor on the losses from the correction, mean.",
     "sampling/importance_sampling_ratio/max": "The largest of these factors.",
     "sampling/importance_sampling_ratio/min": "The smallest of these factors.",
     "sampling/raw_ratio/mean": "Trainer's against engine's probability of a token, mean ratio.",
@@ -89,7 +89,7 @@ _ROLLOUT: Mapping[str, str] = {
     "policy/version": "Updates done before this one.",
     "policy/staleness_mean": "Updates that the sampling weights were behind, mean over samples.",
     "policy/staleness_max": "The same, of the oldest sample.",
-    "epoch": "How often the prompts have been visited.",
+    "epoch": "Visits to all prompts so far.",
     "timing/{phase}": "Seconds to generate, score, update and sync; `step` is all of them.",
 }
 _JUDGE: Mapping[str, str] = {
@@ -125,7 +125,7 @@ METRICS: Mapping[str, str] = {
     **_UPDATE,
     **_ROLLOUT,
     **{f"judge/{name}": sentence for name, sentence in _JUDGE.items()},
-    **{f"judge/{{judged}}/{name}": f"{text} Of one reward." for name, text in _JUDGE.items()},
+    **{f"judge/{{judged}}/{name}": f"{text} For one reward." for name, text in _JUDGE.items()},
     **_WHOLE_JUDGE,
     **_EVALUATION,
 }

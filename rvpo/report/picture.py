@@ -13,7 +13,7 @@ from rvpo.runtime.terminal import printable
 
 @contextmanager
 def plain_texts() -> Iterator[None]:
-    """While a picture is drawn and saved, no text in it is a formula.
+    """Take no text for a formula while a picture is drawn and saved.
 
     A character that the font lacks is drawn as a box, which nobody need be warned of.
     """

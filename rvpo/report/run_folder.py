@@ -29,7 +29,7 @@ _BEFORE_FIRST_STEP = {
     *("config.yaml", "provenance.json", "metrics.jsonl", "held_out", "benchmarks"),
     "wandb",
 }
-"""What a run has written when it starts its first step. `metrics.jsonl` is empty until then."""
+"""Entries of a run that starts its first step. `metrics.jsonl` is empty until then."""
 
 
 _LOCK = "lock"
@@ -89,14 +89,14 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def steps_in(folder: Path, pattern: str = "step-*") -> dict[Path, int]:
-    """What a folder holds of steps, by their names, such as step-000010.json; nothing else that
-    may lie there."""
+    """Entries of a folder that belong to steps, by their names, such as step-000010.json; nothing
+    else that may lie there."""
     found = {path: _STEP.match(path.name) for path in sorted(folder.glob(pattern))}
     return {path: int(match[1]) for path, match in found.items() if match is not None}
 
 
 def remove(path: Path) -> None:
-    """Whatever it is: a file, a link or a folder."""
+    """Remove a file, a link or a folder."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -104,7 +104,7 @@ def remove(path: Path) -> None:
 
 
 class RunFolder:
-    """Where everything of a run lives.
+    """Folder of everything of a run.
 
     `RunFolder.create` starts one, `RunFolder.open` goes back to one; the bare constructor only
     names the paths, which is all that ranks beside the main one need.
@@ -167,7 +167,7 @@ class RunFolder:
         Args:
             path: the folder; missing parents are made.
             config: the resolved settings, as YAML.
-            provenance: what else the run depends on, such as versions and the git revision.
+            provenance: all else that the run depends on, such as versions and the git revision.
 
         Raises:
             ConfigError: see `require_free`.
@@ -230,11 +230,11 @@ class RunFolder:
                     ) from None
 
     def model_after(self, step: int) -> Path:
-        """Where the model after `step` updates is, if one was saved."""
+        """Folder of the model after `step` updates, if one was saved."""
         return self.models / f"step-{step:06d}"
 
     def benchmark(self, name: str, step: int) -> Path:
-        """Where the results of a benchmark after `step` updates are."""
+        """Folder of the results of a benchmark after `step` updates."""
         return self.benchmarks / name / f"step-{step:06d}"
 
     def benchmarked(self, name: str) -> list[int]:
@@ -243,7 +243,7 @@ class RunFolder:
         return sorted(step for path, step in steps.items() if (path / "summary.json").exists())
 
     def evaluation(self, step: int) -> Path:
-        """Where the held-out scores after `step` updates are."""
+        """File of the held-out scores after `step` updates."""
         return self.evaluations / f"step-{step:06d}.json"
 
     def evaluated(self) -> list[int]:
@@ -251,7 +251,7 @@ class RunFolder:
         return sorted(steps_in(self.evaluations, "step-*.json").values())
 
     def damaged_metrics(self, step: int) -> Path:
-        """Where `metrics.jsonl` is kept that did not hold every step up to `step`."""
+        """File for a `metrics.jsonl` that did not hold every step up to `step`."""
         return self.metrics.with_name(f"metrics.damaged-{step:06d}.jsonl")
 
     def steps_told(self) -> int:

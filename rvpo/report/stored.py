@@ -70,7 +70,7 @@ def read_json(path: Path, advice: str = "") -> Any:
     """The value in a JSON file.
 
     Args:
-        advice: how to go on without it.
+        advice: the way to go on without it.
 
     Raises:
         CheckpointError: the file cannot be read, or is no JSON.
@@ -117,7 +117,7 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
 
 
 def surviving_metrics(path: Path) -> dict[int, dict[str, float]]:
-    """What can still be read of a `metrics.jsonl`, by step; of two lines of a step, the first.
+    """Readable rows of a `metrics.jsonl`, by step; of two lines of a step, the first.
 
     Raises:
         CheckpointError: the file cannot be read at all.

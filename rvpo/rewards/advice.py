@@ -9,7 +9,7 @@ from typing import Final
 from rvpo.judge.hint import hint
 
 _REASONS: Final = 5
-"""As many are explained: the most frequent ones."""
+"""Number of reasons that are explained: the most frequent ones."""
 
 
 def advice(failures: Mapping[str, int], details: Mapping[str, str]) -> list[str]:
@@ -17,7 +17,7 @@ def advice(failures: Mapping[str, int], details: Mapping[str, str]) -> list[str]
 
     Args:
         failures: verdicts lost, by reason.
-        details: what the server said to one of them, by reason.
+        details: the server's words to one of them, by reason.
     """
     lines = []
     for reason, _ in Counter(failures).most_common(_REASONS):
@@ -30,7 +30,7 @@ def advice(failures: Mapping[str, int], details: Mapping[str, str]) -> list[str]
 
 
 def cache_remedy(reason: str) -> str:
-    """What to do where it was not the judge that failed but the file of known verdicts."""
+    """Advice where it was not the judge that failed but the file of known verdicts."""
     if not reason.startswith("cache: "):
         return ""
     if "full" in reason:

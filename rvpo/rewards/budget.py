@@ -27,11 +27,11 @@ def keep_within(
     trained on its samples.
 
     Args:
-        scored: of all ranks.
+        scored: scores of all ranks.
         asked: [N] verdicts that training needs.
-        failed: [N] of these that it cannot use.
+        failed: [N] those of them that it cannot use.
         failures: their reasons.
-        details: what the server said, by reason.
+        details: the server's words, by reason.
 
     Raises:
         RewardError: the step as a whole lost more than the budget allows.

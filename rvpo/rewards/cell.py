@@ -6,23 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rvpo.lazy import torch
-from rvpo.types import Failed, Remark, Rewards, RolloutScores, Score
+from rvpo.types import Failed, Remark, Rewards, RewardScore, RolloutScores
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What a reward says of a sample in one column."""
+    """A sample's score in one column."""
 
-    score: Score
+    score: RewardScore
     share: float = 1.0
-    """Of the reward's weight, among its criteria for this prompt."""
+    """Share of the reward's weight, among its criteria for this prompt, in [0, 1]."""
     aspects: tuple[str, ...] = ()
-    """What the score counts towards in reports."""
+    """Names of what the score counts towards in reports."""
     remark: Remark | None = None
 
 
 EMPTY = Cell(None, share=0.0)
-"""Of a sample whose prompt has fewer criteria than others."""
+"""Cell of a sample whose prompt has fewer criteria than others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Column:
 
     name: str
     weight: float
-    """Of the whole reward."""
+    """Weight of the whole reward."""
     cells: Sequence[Cell]  # [N]
 
 

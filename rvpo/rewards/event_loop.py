@@ -15,7 +15,7 @@ from rvpo.errors import RewardError
 T = TypeVar("T")
 
 _END_S = 5.0
-"""How long tasks that are told to end may take."""
+"""Seconds that tasks may take to end once they are told to."""
 
 
 class EventLoop:

@@ -35,13 +35,13 @@ class Verdicts:
 
     answers: Sequence[Mapping[Question, Answer]]  # [N]
     tallies: Mapping[str, Tally]
-    """By reward; an answer that several rewards use counts for the first."""
+    """Counts of answers by reward; an answer that several rewards use counts for the first."""
     asked: Sequence[int]  # [N] verdicts that training needs
     failed: Sequence[int]  # [N] of these
     failures: Counter[str]
     """Reasons of those in `failed`."""
     waited_s: float
-    """What was left to wait for when everything else was done."""
+    """Seconds of waiting when everything else was done."""
 
     def without_answers(self) -> Verdicts:
         """The counts alone, for other ranks."""
@@ -156,7 +156,7 @@ class Judging:
         return self._asked[prompt.id]
 
     def _needed(self, sample: Sample) -> tuple[Question, ...]:
-        """Without what is only logged: that it is missing misleads no update."""
+        """Questions without those that are only logged: that one is missing misleads no update."""
         prompt = sample.prompt
         if prompt.id not in self._needed_of:
             trained = [reward for reward in self._rewards if reward.name in self._trained]

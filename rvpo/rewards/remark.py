@@ -17,9 +17,9 @@ class CriterionRemark(Remark):
     polarity: Polarity
     label: CriterionClass
     axis: str
-    """Empty where the data set has none."""
+    """Topic; empty where the data set has none."""
     share: float
-    """Of the reward's weight, among the criteria of the prompt."""
+    """Share of the reward's weight, among the criteria of the prompt, in [0, 1]."""
 
     @classmethod
     def of(cls, criterion: Criterion, share: float, verdict: Answer) -> CriterionRemark:

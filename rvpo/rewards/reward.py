@@ -20,12 +20,12 @@ from rvpo.errors import ConfigError, RewardError, nearest
 from rvpo.runtime.deepcopy import own
 from rvpo.schedule import Ramp
 from rvpo.thinking import Sees
-from rvpo.types import STANDARD_ARGUMENTS, Failed, Score
+from rvpo.types import STANDARD_ARGUMENTS, Failed, RewardScore
 
 _TIMES = ("m", "M")
 """Kinds of numpy's numbers that are spans and points of time."""
 _LARGEST = 1e18
-"""Of scores: their squares must stay finite where statistics are taken."""
+"""Largest score: its square must stay finite where statistics are taken."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Reward:
     every column of the data.
 
     Args:
-        name: in reports and metrics.
+        name: the one in reports and metrics.
         function: returns one score for each completion: a number of Python, numpy or torch,
             None or NaN where the reward does not apply, or `Failed` where a score could not be
             determined.
@@ -46,7 +46,7 @@ class Reward:
         arguments: further keyword arguments for the function; `{variable: NAME}` in them is what
             the environment holds, which every call is given and nothing keeps.
         condition: see `Condition`.
-        shown: what it is shown of a completion; left out, what the function's attribute `sees`
+        shown: part of a completion that it is shown; left out, what the function's attribute `sees`
             says, and the answer where there is none.
 
     Raises:
@@ -93,12 +93,12 @@ class Reward:
 
     @property
     def aspects(self) -> tuple[str, ...]:
-        """What reports show of it: itself."""
+        """Names that reports show of it: its own."""
         return (self.name,)
 
     @property
     def sees(self) -> Sees:
-        """What it is shown of a completion."""
+        """Part of a completion that it is shown."""
         sees: Sees = self.shown or getattr(self.function, "sees", None) or "answer"
         return sees
 
@@ -125,7 +125,7 @@ class Reward:
                     f"{', '.join(columns) or 'none'}{meant}"
                 )
 
-    def scores(self, batch: Mapping[str, Any], ids: Sequence[str]) -> list[Score]:
+    def scores(self, batch: Mapping[str, Any], ids: Sequence[str]) -> list[RewardScore]:
         """Score a batch with a sync function.
 
         Args:
@@ -143,7 +143,7 @@ class Reward:
             raise self._raised(error, ids) from error
         return self._checked(returned, ids)
 
-    async def scores_async(self, batch: Mapping[str, Any], ids: Sequence[str]) -> list[Score]:
+    async def scores_async(self, batch: Mapping[str, Any], ids: Sequence[str]) -> list[RewardScore]:
         """`scores` for an async function."""
         try:
             returned = _listed(await self.function(**batch, **self._given()))
@@ -172,7 +172,7 @@ class Reward:
             f"{ids[0]}): {type(error).__name__}: {said} ({Path(at.filename).name}:{at.lineno})"
         )
 
-    def _checked(self, returned: Any, ids: Sequence[str]) -> list[Score]:
+    def _checked(self, returned: Any, ids: Sequence[str]) -> list[RewardScore]:
         if inspect.iscoroutine(returned):
             returned.close()
             raise RewardError(
@@ -191,7 +191,7 @@ class Reward:
             )
         return [self._score(value, prompt) for value, prompt in zip(returned, ids, strict=True)]
 
-    def _score(self, value: Any, prompt: str) -> Score:
+    def _score(self, value: Any, prompt: str) -> RewardScore:
         if isinstance(value, Failed):
             return Failed(self._without_secrets(value.reason))
         if value is None:
@@ -244,7 +244,7 @@ def _number(value: Any) -> float | None:
 
 
 def _text_of(value: object) -> str:
-    """What a value says of itself, if it can."""
+    """A value's own words, if it has any."""
     try:
         return str(value) if isinstance(value, BaseException) else repr(value)
     except Exception:  # code of others, which is only asked for words

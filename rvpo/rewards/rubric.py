@@ -23,7 +23,7 @@ WEIGHINGS: Mapping[Weighing, Callable[[Criterion], float]] = {
     "class": lambda criterion: CLASS_WEIGHTS[criterion.label],
     "points": lambda criterion: criterion.points,
 }
-"""How much a criterion counts against the others of its prompt."""
+"""Weights of a criterion against the others of its prompt."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +36,13 @@ class RubricReward:
     (both: Rubrics as Rewards, arXiv:2507.17746).
 
     Args:
-        name: in reports and metrics.
+        name: the one in reports and metrics.
         form: one of these three.
-        weight: of the whole rubric; its criteria share it.
+        weight: the whole rubric's; its criteria share it.
         condition: see `Condition`.
         fixed: the criteria of every prompt, by name; empty where the data bring them.
-        column: of the data, holding each prompt's criteria.
-        weighing: of criteria against each other.
+        column: the data's, holding each prompt's criteria.
+        weighing: weights of criteria against each other.
         slots: most criteria of a prompt; set by `fitted`.
         groups: classes and axes that occur; set by `fitted`.
     """
@@ -58,7 +58,8 @@ class RubricReward:
     groups: tuple[str, ...] = ()
 
     def fitted(self, prompts: Sequence[Prompt]) -> RubricReward:
-        """With as many columns as these prompts need, and the names of their classes and axes.
+        """The reward with as many columns as these prompts need, and the names of their classes and
+        axes.
 
         Raises:
             DataError: a prompt's criteria cannot be read.
@@ -90,7 +91,7 @@ class RubricReward:
 
     @property
     def aspects(self) -> tuple[str, ...]:
-        """What reports show of it: itself, and its criteria by name, or by class and axis."""
+        """Names that reports show of it: its own, and its criteria's, or their classes and axes."""
         if self.form != "channels":
             return (self.name,)
         parts = self.fixed or self.groups
@@ -118,7 +119,7 @@ class RubricReward:
             ) from error
 
     def questions(self, prompt: Prompt) -> tuple[Question, ...]:
-        """What the judge is asked about each sample of the prompt; nothing without criteria."""
+        """Questions to the judge about each sample of the prompt; nothing without criteria."""
         criteria = self.criteria(prompt)
         if self.form == "implicit":
             return (_rating(criteria),) if criteria else ()

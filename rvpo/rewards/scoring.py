@@ -22,7 +22,7 @@ from rvpo.runtime.deepcopy import own
 from rvpo.runtime.ignore import ignore
 from rvpo.schedule import value_at
 from rvpo.thinking import Sees
-from rvpo.types import Prompt, Rollout, RolloutScores, Sample, Score
+from rvpo.types import Prompt, RewardScore, Rollout, RolloutScores, Sample
 
 if TYPE_CHECKING:
     from rvpo.runtime.ranks import Ranks
@@ -41,7 +41,7 @@ class Scoring:
         rewards: the columns come in their order.
         progress: share of training done, for weights that change.
         notice: hears of it while answers are waited for long.
-        loop: where async functions run; one of its own if left out.
+        loop: runs async functions; one of its own if left out.
         say: hears what the judge's endpoints do that was not asked of them; often the same, for
             each worker finds it out.
     """
@@ -77,7 +77,7 @@ class Scoring:
 
         Args:
             rollout: this rank's samples, those taken before included.
-            ranks: whose samples the matrix is of, every rank calling; this one's alone if left
+            ranks: those of the matrix's samples, every rank calling; this one's alone if left
                 out.
 
         Returns:
@@ -159,7 +159,7 @@ class Scoring:
 
 async def _together(
     rewards: Sequence[Reward], samples: Sequence[Sample], ids: Sequence[str]
-) -> list[list[Score]]:
+) -> list[list[RewardScore]]:
     tasks = [
         asyncio.ensure_future(r.scores_async(_arguments(samples, r.sees), ids)) for r in rewards
     ]
@@ -181,7 +181,7 @@ def _after_condition(
 
 
 def _tallies(parts: Sequence[Verdicts]) -> dict[str, Tally]:
-    """Of all ranks, by reward."""
+    """Counts of answers of all ranks, by reward."""
     names = dict.fromkeys(name for part in parts for name in part.tallies)
     return {
         name: sum((part.tallies.get(name, Tally()) for part in parts), Tally()) for name in names
@@ -199,7 +199,8 @@ def _judge_metrics(parts: Sequence[Verdicts], tallies: Mapping[str, Tally]) -> d
 
 
 def _arguments(samples: Sequence[Sample], sees: Sees) -> dict[str, Any]:
-    """What TRL passes for conversational data: a list over completions under every name.
+    """Arguments as TRL passes them for conversational data: a list over completions under every
+    name.
 
     It is the caller's own, down to the last item of a column.
     """

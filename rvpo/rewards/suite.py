@@ -25,11 +25,11 @@ class RewardSuite:
     """Scores whole rollouts.
 
     Args:
-        rewards: at least one, with distinct names; their columns come in this order.
-        judge: who answers the rubrics among them.
-        budget: how many of its verdicts may fail.
+        rewards: one or more, with distinct names; their columns come in this order.
+        judge: answers the rubrics among them.
+        budget: shares of its verdicts that may fail.
         notice: hears of it while a step waits long for its answers.
-        loop: where the async functions run, in all steps of the run.
+        loop: runs the async functions, in all steps of the run.
         say: hears what the judge's endpoints do that was not asked of them.
 
     Raises:
@@ -60,7 +60,7 @@ class RewardSuite:
         return cls([_build(name, reward) for name, reward in rewards.items()])
 
     def fitted(self, prompts: Sequence[Prompt]) -> RewardSuite:
-        """With columns for the criteria that these prompts bring.
+        """The suite with columns for the criteria that these prompts bring.
 
         Raises:
             RewardError: some reward needs a column that the prompts do not have.
@@ -79,7 +79,7 @@ class RewardSuite:
         """Read the criteria of every prompt.
 
         Args:
-            prompts: in the order of their rows.
+            prompts: those of a source, in the order of their rows.
             where: the setting and the file that they are from, for messages.
 
         Raises:
@@ -96,17 +96,17 @@ class RewardSuite:
     def judged_by(
         self, judge: Judge, budget: BudgetConfig, notice: Notice = ignore, say: Notice = ignore
     ) -> RewardSuite:
-        """With a judge; see the arguments of the class."""
+        """The suite with a judge; see the arguments of the class."""
         return replace(self, judge=judge, budget=budget, notice=notice, say=say)
 
     @property
     def is_judged(self) -> bool:
-        """Whether any reward needs a judge."""
+        """True where any reward needs a judge."""
         return any(isinstance(reward, RubricReward) for reward in self.rewards)
 
     @property
     def aspects(self) -> tuple[str, ...]:
-        """What reports show: each reward, and the parts of rubrics."""
+        """Names that reports show: each reward, and the parts of rubrics."""
         return tuple(aspect for reward in self.rewards for aspect in reward.aspects)
 
     def begin(self, progress: float = 0.0) -> Scoring:

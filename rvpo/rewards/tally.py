@@ -32,7 +32,7 @@ class Tally:
     attempt_failures: Mapping[str, int] = field(default_factory=dict)
     """Attempts lost, by reason, whether or not a later one succeeded."""
     details: Mapping[str, str] = field(default_factory=dict)
-    """What the server said to one of the answers lost, by reason, where it said anything."""
+    """The server's words to one of the answers lost, by reason, where it said anything."""
     other_model: int = 0
     """Verdicts of a model that was not asked for, or that answered not at first."""
     news: tuple[str, ...] = ()

@@ -46,8 +46,8 @@ from rvpo.rewards.completion import Completion, shown, text_of
 from rvpo.rewards.toolrl import HIGHEST, LOWEST, jaccard
 
 Mode = Literal["toolrl", "mended"]
-Call = Mapping[str, Any]
-"""A table with a text `name` and a table `parameters`."""
+ToolCall = Mapping[str, Any]
+"""A mapping with a string `name` and a mapping `parameters`."""
 
 # Whichever opens first: a thought may name the tag of a block, and a value that of a thought.
 _PART = re.compile(
@@ -92,7 +92,7 @@ def correctness(
     mode: Mode = "toolrl",
     **columns: Any,
 ) -> list[float]:
-    """How well the calls of a completion match the wanted ones, from -3 to 3.
+    """Likeness of a completion's calls and the wanted ones, from -3 to 3.
 
     Raises:
         ConfigError: there is no such mode.
@@ -116,7 +116,7 @@ def _mended_format(text: str) -> float:
     return float(form is not None and bool(form["block"] or form["reply"]))
 
 
-def _mended_correctness(text: str, wanted: Sequence[Call] | None) -> float:
+def _mended_correctness(text: str, wanted: Sequence[ToolCall] | None) -> float:
     try:
         predicted = _calls(text)
         if not wanted:
@@ -133,7 +133,7 @@ def _mended_correctness(text: str, wanted: Sequence[Call] | None) -> float:
     return (HIGHEST - LOWEST) * score / (most + surplus) + LOWEST
 
 
-def _calls(text: str) -> list[Call]:
+def _calls(text: str) -> list[ToolCall]:
     """Every call outside of thoughts.
 
     Raises:
@@ -149,13 +149,13 @@ def _calls(text: str) -> list[Call]:
 
 
 def _answers(text: str) -> bool:
-    """Whether there is anything outside of thoughts, and no thought is cut off."""
+    """True where there is anything outside of thoughts, and no thought is cut off."""
     thoughts = [part for part in _PART.finditer(text) if part["block"] is None]
     said = _PART.sub(lambda part: "" if part["block"] is None else part[0], text)
     return bool(said.strip()) and all(thought["end"] for thought in thoughts)
 
 
-def _call(value: Any) -> Call:
+def _call(value: Any) -> ToolCall:
     if (
         not isinstance(value, dict)
         or not isinstance(value.get("name"), str)
@@ -169,11 +169,11 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON")
 
 
-def _names(calls: Sequence[Call]) -> list[str]:
+def _names(calls: Sequence[ToolCall]) -> list[str]:
     return [call["name"] for call in calls]
 
 
-def _gain(wanted: Call, predicted: Call) -> float:
+def _gain(wanted: ToolCall, predicted: ToolCall) -> float:
     """Likeness of two calls: 0 unless they have one name, at most 1 plus the parameters."""
     if wanted["name"] != predicted["name"]:
         return 0.0
@@ -184,7 +184,7 @@ def _gain(wanted: Call, predicted: Call) -> float:
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """As JSON values; Python would take True for 1."""
+    """True where two values are equal as JSON; Python would take True for 1."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, dict) and isinstance(other, dict):
@@ -220,7 +220,7 @@ def _truths(
     return truths
 
 
-def _wanted(truth: str, read: Callable[[str], Sequence[Any]]) -> list[Call] | None:
+def _wanted(truth: str, read: Callable[[str], Sequence[Any]]) -> list[ToolCall] | None:
     """The calls of a ground truth; None if it has no block of them."""
     if "<tool_call>" not in truth:
         return None

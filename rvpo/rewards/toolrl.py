@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 LOWEST, HIGHEST = -3.0, 3.0
-"""Of correctness."""
+"""Bounds of the correctness."""
 
 _THINK = "<think>.*?</think>"
 _CALL = r"\n<tool_call>\n.*?\n</tool_call>"
@@ -40,7 +40,7 @@ def format_score(text: str, truth: str) -> float:
 
 
 def correctness_score(text: str, wanted: Sequence[Mapping[str, Any]] | None) -> float:
-    """How well the calls of a completion match those wanted, from -3 to 3.
+    """Likeness of a completion's calls and those wanted, from -3 to 3.
 
     Args:
         wanted: the calls of the ground truth; None, which has no block of calls, gives 0 for any

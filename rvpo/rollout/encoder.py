@@ -36,7 +36,7 @@ class Encoder:
     stop_ids: tuple[int, ...]
     max_context_tokens: int
     now: datetime = field(default_factory=datetime.now)
-    """What templates that write the date take for it, so that prompts do not change overnight."""
+    """Date for templates that write one, fixed so that prompts do not change overnight."""
 
     @staticmethod
     def from_model(

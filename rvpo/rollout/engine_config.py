@@ -67,7 +67,7 @@ class EngineConfig(Section):
             requirement.check()
 
     def problem(self, *, on_gpu: bool, concurrent: bool, alone: bool) -> str:
-        """Why it cannot work in such a place; empty where it can.
+        """Reason that it cannot work in such a place; empty where it can.
 
         Args:
             on_gpu: its training process is on a GPU.
@@ -100,7 +100,7 @@ class EngineConfig(Section):
 
         Args:
             trainers: training processes on a machine, which have its first GPUs.
-            gpus: of the machine.
+            gpus: number of them on the machine.
         """
         return ""
 

@@ -39,9 +39,9 @@ class EngineMemory:
     """The memory that an engine takes."""
 
     awake: float
-    """While it generates, of the device of its training process."""
+    """Bytes of its training process's device while it generates."""
     resting: float
-    """While the policy learns, of the same device."""
+    """Bytes of the same device while the policy learns."""
     host: float = 0.0
     """Memory of the machine itself, beside a GPU's."""
     about: str

@@ -22,7 +22,7 @@ def read_stops(
     that the chat template writes behind an answer.
 
     Args:
-        config: of the model, as transformers reads it.
+        config: the model's, as transformers reads it.
         say: hears of what is left out, and of what the template adds.
 
     Raises:
@@ -110,7 +110,7 @@ def _end_of_turn(
 
 
 def _behind_an_answer(tokenizer: Any) -> str:
-    """What the template writes behind the assistant's last turn; empty if it will not tell."""
+    """Text that the template writes behind the assistant's last turn; empty if it will not tell."""
     chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": _SENTINEL}]
     try:
         text: str = tokenizer.apply_chat_template(chat, tokenize=False)

@@ -26,7 +26,7 @@ class TransformersConfig(EngineConfig):
     batch_size: PositiveInt = 64
     """Completions generated at once."""
     max_context_tokens: PositiveInt | None = None
-    """Longest prompt plus completion; the model's own limit if left out."""
+    """Tokens of the longest prompt plus completion; the model's own limit if left out."""
 
     def memory(self, load: EngineLoad) -> EngineMemory:
         """A second copy of the weights at all times, and the KV cache of a batch."""
@@ -58,7 +58,7 @@ class TransformersEngine:
 
     Args:
         model: a causal language model with its weights whole (not sharded); taken over.
-        temperature: of sampling; the reported log-probabilities are at this temperature.
+        temperature: used for sampling; the reported log-probabilities are at this temperature.
     """
 
     def __init__(

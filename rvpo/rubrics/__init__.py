@@ -11,6 +11,6 @@ from rvpo.rubrics.rar import RarSource
 from rvpo.rubrics.source import RubricSource
 
 RubricFormat = RarSource | HealthBenchSource
-"""What the `format` of a source with `rubrics` may choose."""
+"""The sources that the `format` beside `rubrics` may choose."""
 
 __all__ = ["HealthBenchSource", "RarSource", "RubricFormat", "RubricSource"]

@@ -65,7 +65,7 @@ def parts(text: str) -> tuple[str, str]:
 
 
 def denied(text: str, rest: str) -> str | None:
-    """What a sentence says is not done or not so, as a deed; None where it denies nothing.
+    """The deed that a sentence says is not done or not so; None where it denies nothing.
 
     Args:
         text: the first of its `parts`.
@@ -92,7 +92,7 @@ def denied(text: str, rest: str) -> str | None:
 
 
 def told_of(text: str, rest: str) -> str | None:
-    """What a sentence about another thing than the response says is done to it, as a deed."""
+    """The deed that a sentence says is done to another thing than the response; None without."""
     undone = _LEFT_UNDONE.match(rest) or _GOES_UNDONE.match(text)
     if undone and GOOD_VERB.match(undone["deed"]):
         return f"omits {undone['thing']}"
@@ -105,7 +105,8 @@ def told_of(text: str, rest: str) -> str | None:
 
 
 def _tells(text: str) -> bool:
-    """Whether a sentence begins with a verb, so that "X is Y" in it is what the response says."""
+    """True where a sentence begins with a verb, so that "X is Y" in it is what the response
+    says."""
     verb = TELLS.match(text) or GOOD_VERB.match(text) or DELIVERS.match(text)
     return verb is not None and not re.match(rf" (?:{_BE}|for|of)\b", text[verb.end() :])
 

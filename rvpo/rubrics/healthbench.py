@@ -36,7 +36,7 @@ class HealthBenchSource(RubricSource):
     format: Literal["healthbench"]
     """HealthBench (prompt, rubrics)."""
     doubtful: Doubtful = "drop"
-    """What becomes of criteria of negative weight whose sign is in doubt: they cost points and are
+    """Treatment of criteria of negative weight whose sign is in doubt: they cost points and are
     worded as what is wanted. `drop` leaves them out, `keep` counts meeting them as bad, `flip` as
     good. The counts are in what the data say."""
 
@@ -56,7 +56,7 @@ def healthbench_rows(
     Args:
         raw: rows with the columns prompt, prompt_id, rubrics, ideal_completions_data, example_tags
             and canary. A list may be written as JSON or as a Python literal.
-        doubtful: what becomes of a criterion that costs points and is worded as what is wanted
+        doubtful: treatment of criteria that cost points and are worded as what is wanted
             ("Should mention X", -6), which would train backwards: "drop" leaves it out, "keep"
             follows the points, "flip" the words. The published score has a reader of its own.
     """

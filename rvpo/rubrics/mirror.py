@@ -1,4 +1,4 @@
-"""Criteria that say what another one of their rubric says the other way round."""
+"""Pairs of criteria of a rubric that negate each other."""
 
 from __future__ import annotations
 

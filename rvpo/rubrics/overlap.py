@@ -25,7 +25,7 @@ def normalized(text: str) -> str:
 
 
 def question(prompt: str | Sequence[Mapping[str, str]]) -> str:
-    """What tells whether two prompts ask the same; a text is equal to it as one user message.
+    """Text by which two prompts are the same question; a text is equal to it as one user message.
 
     Args:
         prompt: text, or chat messages, of which system messages do not count.

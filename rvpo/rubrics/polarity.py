@@ -152,7 +152,7 @@ def polarity(text: str) -> Polarity | None:
 
 
 def is_absence(text: str) -> bool:
-    """Whether a sentence says that something is not there, and nothing bad about that thing."""
+    """True where a sentence says that something is not there, and nothing bad about that thing."""
     text, rest = parts(text)
     if (deed := denied(text, rest)) is not None:
         return _deed(deed) != "bad"
@@ -163,8 +163,8 @@ def is_absence(text: str) -> bool:
 
 
 def is_statement(text: str) -> bool:
-    """Whether a sentence says what the response does, without a word for that it should or not, or
-    that it does so well."""
+    """True where a sentence says what the response does, without a word for that it should or not,
+    or that it does so well."""
     text, rest = parts(text)
     is_asked = _DEMAND.match(rest) or _IMPERATIVE.match(text) or _IF_IT_SHOULD.match(text)
     is_denied = denied(text, rest) is not None or " not " in rest or "n't " in rest
@@ -173,7 +173,7 @@ def is_statement(text: str) -> bool:
 
 
 def names(text: str) -> bool:
-    """Whether a sentence says that the response speaks of something, and of more than that."""
+    """True where a sentence says that the response speaks of something, and of more than that."""
     _, rest = parts(text)
     is_short = BAD_ADVERB.search(rest) or re.search(r" (?:but|except|without)\b", rest)
     is_naming = NAMES.match(rest) or EITHER_WAY.match(rest) or TELLS.match(rest)
@@ -235,7 +235,7 @@ def _demanded(text: str, rest: str) -> Polarity | None:
 
 
 def _deed(phrase: str) -> Quality | None:
-    """How good it would be to do this, or to be this."""
+    """Quality of doing this, or of being this."""
     is_stressed = STRESSED.match(phrase)
     phrase = _without(_FILLER, phrase)
     if _leaves(phrase):
@@ -282,7 +282,7 @@ def _thing(phrase: str) -> Quality | None:
 
 
 def _is_bad_object(phrase: str) -> bool:
-    """Whether what a verb delivers is bad: "an incorrect dose", "surgery without imaging"."""
+    """True where what a verb delivers is bad: "an incorrect dose", "surgery without imaging"."""
     rest = _object(phrase)
     if DWELLS.match(phrase):
         return SUPERFLUOUS.search(_head(rest)) is not None
@@ -298,7 +298,7 @@ def _is_bad_object(phrase: str) -> bool:
 
 
 def _held(thing: str) -> Quality | None:
-    """How good it is that a text holds a thing; None where what is bad may be in the world."""
+    """Quality of a text that holds a thing; None where what is bad may be in the world."""
     head = _head(thing)
     if OF_A_TEXT.search(head):
         return "bad"
@@ -316,7 +316,7 @@ def _leaves(phrase: str) -> bool:
 
 
 def _omission(phrase: str) -> Quality | None:
-    """How good it is to leave something out: as good as the thing is bad."""
+    """Quality of leaving something out: as good as the thing is bad."""
     found = _LEAVING.match(phrase)
     if found is None or not (thing := found["thing"].strip(" .")):
         return "bad"

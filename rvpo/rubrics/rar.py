@@ -19,7 +19,7 @@ from rvpo.errors import DataError
 from rvpo.files.literal import read_list
 from rvpo.rubrics.overlap import normalized, question
 from rvpo.rubrics.report import RubricReport, rubric_statistics
-from rvpo.rubrics.sign import DOUBTFUL_POLARITY, Doubtful, Source, sign
+from rvpo.rubrics.sign import DOUBTFUL_POLARITY, Doubtful, SignSource, sign
 from rvpo.rubrics.source import RubricSource
 
 Domain = Literal["medicine", "science"]
@@ -67,15 +67,15 @@ class _Read:
     """A criterion, and what had to be told by rule."""
 
     criterion: Criterion | None
-    """None where nothing told its sign and such are left out."""
+    """The criterion; None where nothing told its sign and such are left out."""
     mended: tuple[str, ...] = ()
-    told_by: Source | Literal["nothing"] | None = None
-    """What told its polarity; None where that was no question."""
+    told_by: SignSource | Literal["nothing"] | None = None
+    """Source that told its polarity; None where that was no question."""
 
 
 @dataclass
 class _Counts:
-    """What the report is made of, while rows are read."""
+    """Counts for the report, while rows are read."""
 
     dropped_rows: Counter[str] = field(default_factory=Counter)
     dropped_criteria: Counter[str] = field(default_factory=Counter)
@@ -93,9 +93,9 @@ class RarSource(RubricSource):
     domain: Domain
     """The data set, medicine or science; the ids of its rows begin with the word."""
     doubtful: Doubtful = "drop"
-    """What becomes of criteria of negative weight whose sign is in doubt: neither title nor
-    sentence nor the rubric tells whether meeting a pitfall is bad. `drop` leaves them out, `keep`
-    counts meeting them as bad, `flip` as good. The counts are in what the data say."""
+    """Treatment of criteria of negative weight whose sign is in doubt: neither title nor sentence
+    nor the rubric tells whether meeting a pitfall is bad. `drop` leaves them out, `keep` counts
+    meeting them as bad, `flip` as good. The counts are in what the data say."""
 
     def read(self, raw: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], RubricReport]:
         """See `rar_rows`."""
@@ -117,7 +117,7 @@ def rar_rows(
             a `category` (its class, where the description does not begin with one) and a
             `polarity`, which overrides what `rubrics.sign` tells.
         domain: begins the ids.
-        doubtful: what becomes of pitfalls whose sign nothing tells: "drop" leaves them out, "keep"
+        doubtful: treatment of pitfalls whose sign nothing tells: "drop" leaves them out, "keep"
             takes the sign of their weight (negative), "flip" the other one.
 
     Raises:
@@ -213,7 +213,7 @@ def _criterion(item: Any, wanted: Sequence[str], doubtful: Doubtful, where: str)
     if weight is None:
         weight = _TYPICAL_POINTS[label]
         mended.append("weight not readable and taken as usual for the class")
-    told_by: Source | Literal["nothing"] | None = None
+    told_by: SignSource | Literal["nothing"] | None = None
     polarity = _explicit(item.get("polarity"), where)
     if label == "pitfall" or weight < 0:
         title = item.get("title")
@@ -259,7 +259,7 @@ def _class_name(word: str) -> str | None:
 
 
 def _is_slip(word: str, name: str) -> bool:
-    """Whether one letter is missing, added or another, or two neighbours are swapped."""
+    """True where one letter is missing, added or another, or two neighbours are swapped."""
     start = 0
     while start < min(len(word), len(name)) and word[start] == name[start]:
         start += 1

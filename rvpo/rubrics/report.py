@@ -20,7 +20,7 @@ _BECAME: Mapping[Doubtful, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RubricStatistics:
-    """What rows with rubrics hold, the same for every data set. Empty means are 0."""
+    """Statistics of rows with rubrics, the same for every data set. Empty means are 0."""
 
     prompts: int
     criteria: int
@@ -59,20 +59,20 @@ class RubricStatistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RubricReport:
-    """How raw rows became rows with rubrics."""
+    """Account of raw rows that became rows with rubrics."""
 
     read: int
-    """Raw rows."""
+    """Raw rows that were read."""
     dropped_rows: Mapping[str, int]
-    """By reason."""
+    """Rows left out, by reason."""
     dropped_criteria: Mapping[str, int] = field(default_factory=dict)
-    """By reason."""
+    """Criteria left out, by reason."""
     mended: Mapping[str, int] = field(default_factory=dict)
     """Criteria taken in spite of a flaw, by flaw."""
     told_by: Mapping[str, int] = field(default_factory=dict)
     """Pitfalls by what told their sign: column, title, wording, rubric, or nothing."""
     doubtful: Doubtful = "drop"
-    """What became of those that nothing told, and of those that are demands."""
+    """Treatment of those that nothing told, and of those that are demands."""
     demands: int = 0
     """Criteria of points below 0 that are worded as what a good response does."""
     statistics: RubricStatistics

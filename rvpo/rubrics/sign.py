@@ -17,8 +17,8 @@ from rvpo.criterion import Polarity
 from rvpo.rubrics.lexicon import COMPOUND, words
 from rvpo.rubrics.polarity import is_absence, is_statement, names, polarity
 
-Source = Literal["column", "title", "wording", "rubric"]
-"""What told a sign: a column of the data, the title, the sentence, or the other criteria."""
+SignSource = Literal["column", "title", "wording", "rubric"]
+"""Source of a sign: a column of the data, the title, the sentence, or the other criteria."""
 
 Doubtful = Literal["drop", "keep", "flip"]
 
@@ -27,10 +27,10 @@ DOUBTFUL_POLARITY: Mapping[Doubtful, Polarity | None] = {
     "keep": "negative",
     "flip": "positive",
 }
-"""Of an unwanted criterion that may be meant the other way round; None leaves it out."""
+"""Polarity of an unwanted criterion that may be meant the other way round; None leaves it out."""
 
 Heading = Literal["virtue", "diligence", "absence", "omission", "commission", "fault"]
-"""What a title names: something avoided, an omission avoided, something that is not there ("No
+"""Subject of a title: something avoided, an omission avoided, something that is not there ("No
 Surgery" praises, "No Dose" blames), something left out, something done that should not be, or a
 failure that may be either."""
 
@@ -40,7 +40,7 @@ _OF_ABSENCE: Mapping[Heading | None, Polarity] = {
     "commission": "positive",
     "omission": "negative",
 }
-"""What a sentence is worth that says something is absent, under such a title."""
+"""Polarity of a sentence that says something is absent, under such a title."""
 
 _VIRTUE = words(
     "avoid. avoids avoiding doesn't excludes excluding no. non- not. prevents refrain steer "
@@ -102,7 +102,7 @@ class Sign:
     """A polarity, and what told it."""
 
     polarity: Polarity
-    told_by: Source
+    told_by: SignSource
 
 
 def sign(text: str, title: str = "", wanted: Sequence[str] = ()) -> Sign | None:
@@ -124,7 +124,7 @@ def sign(text: str, title: str = "", wanted: Sequence[str] = ()) -> Sign | None:
 
 
 def _by_title(title: str, text: str, told: Polarity | None) -> Polarity | None:
-    """What a sentence is worth under its title, where the two speak of the same."""
+    """Polarity of a sentence by its title, where the two speak of the same."""
     heading = _heading(title)
     is_shared = bool(_terms(title.lower()) & _terms(text.lower()))
     if is_absence(text):
@@ -139,7 +139,7 @@ def _by_title(title: str, text: str, told: Polarity | None) -> Polarity | None:
 
 
 def _heading(title: str) -> Heading | None:
-    """What a title says of the response that it speaks of."""
+    """Subject of a title, by what it says of the response."""
     plain = _TITLE_START.sub("", " ".join(title.lower().replace("\u2019", "'").split()), count=1)
     first, _, _ = plain.partition(" ")
     if avoided := _AVOIDED.match(plain):

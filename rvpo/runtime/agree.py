@@ -30,7 +30,7 @@ def check_share(prompts: int, ranks: Ranks) -> None:
     many as it was told to.
 
     Args:
-        prompts: of each step, over all ranks.
+        prompts: those of each step, over all ranks.
 
     Raises:
         ConfigError: they cannot.
@@ -77,7 +77,7 @@ def check_same(digests: Mapping[str, str], ranks: Ranks) -> None:
     """Refuse ranks that read other settings, data, models, code or packages than rank 0.
 
     Args:
-        digests: of everything that this rank read, by a name that a sentence can hold.
+        digests: those of everything that this rank read, by a name that a sentence can hold.
 
     Raises:
         ConfigError: some did; the sentence names rank, host and what differs.
@@ -112,7 +112,7 @@ def _put_mark(output: Path) -> Path:
 
 
 def _above(output: Path, mark: Path) -> int:
-    """How many folders the mark is above the output folder."""
+    """Number of folders that the mark is above the output folder."""
     path = output.absolute()
     return (path, *path.parents).index(mark.parent)
 

@@ -35,7 +35,7 @@ class Need(NamedTuple):
 
 
 def installed(module: str) -> bool:
-    """Whether a top-level module can be found. It is not imported."""
+    """True where a top-level module can be found. It is not imported."""
     try:
         return find_spec(module) is not None
     except (ImportError, ValueError):  # a finder refuses it; it was put in place without a spec

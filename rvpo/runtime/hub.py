@@ -13,7 +13,7 @@ _ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
 def is_hub_id(text: str) -> bool:
-    """Whether a text has the form of a repository's id, such as openai/healthbench."""
+    """True where a text has the form of a repository's id, such as openai/healthbench."""
     return _ID.fullmatch(text) is not None
 
 
@@ -28,7 +28,7 @@ def go_offline_without_hub() -> None:
 
 
 def hub_answers(patience_s: float) -> bool:
-    """Whether the hub sends any HTTP reply in time."""
+    """True where the hub sends any HTTP reply in time."""
     url = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     answered = threading.Event()
     # A thread, because looking a name up cannot be given a limit.

@@ -22,7 +22,7 @@ class Interrupt:
         return on_stop(self._take)
 
     def requested(self) -> bool:
-        """Whether any rank was asked to stop. A collective: every rank must ask."""
+        """True where any rank was asked to stop. A collective: every rank must ask."""
         return self._ranks.any(self._signalled)
 
     def _take(self, number: int) -> None:

@@ -23,7 +23,7 @@ from rvpo.runtime.signals import on_stop
 from rvpo.runtime.terminal import printable
 
 GRACE_S = 30.0
-"""How long the other ranks may take to end once one has."""
+"""Longest time for the other ranks to end once one has, in seconds."""
 
 _USER_ERROR = 2
 _LOG_BYTES = 8192

@@ -26,7 +26,7 @@ def main_address(ranks: Ranks) -> str:
 
 
 def is_any(host: str) -> bool:
-    """Whether a host stands for every address of its machine."""
+    """True where a host stands for every address of its machine."""
     try:
         return ip_address(host).is_unspecified
     except ValueError:

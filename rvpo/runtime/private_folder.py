@@ -22,7 +22,7 @@ def private_folder(prefix: str) -> Path:
     gone when this process ends, unless that is killed.
 
     Args:
-        prefix: of its name, at most 12 letters.
+        prefix: start of its name, at most 12 letters.
 
     Raises:
         EngineError: there is no place for one.

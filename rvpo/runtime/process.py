@@ -37,7 +37,7 @@ class Child:
         log: takes its standard error.
         stdout: takes its standard output, a PIPE for `first_line`; None for this process's own.
         environment: all of it; this process's own, without its rank, if none is given.
-        hello: what it is told first, on its standard input.
+        hello: first bytes on its standard input.
         shared: file descriptors that it may use as well.
     """
 
@@ -86,7 +86,7 @@ class Child:
             os.kill(self.pid, number)
 
     def wait(self, seconds: float) -> None:
-        """Until it has ended, but no longer than so many seconds."""
+        """Wait until it has ended, but no longer than so many seconds."""
         until = time.monotonic() + seconds
         while self.status() is None and time.monotonic() < until:
             time.sleep(_POLL_S)
@@ -105,7 +105,7 @@ class Child:
         """The line it prints, or what it printed of one before it ended; None if that takes longer.
 
         Args:
-            until: by `time.monotonic`.
+            until: moment of `time.monotonic`.
         """
         pipe, text = self._process.stdout, b""
         assert pipe is not None
@@ -219,7 +219,7 @@ def leashed(command: Sequence[str], folder: Path | None = None) -> tuple[str, ..
     """The command that runs a program which does not listen for the end of its parent.
 
     Args:
-        folder: of the program's own, which is gone with it.
+        folder: the program's own, which is gone with it.
     """
     folders = [] if folder is None else [str(folder)]
     return (*python_module("rvpo.runtime.process_group"), *folders, "--", *command)

@@ -26,7 +26,7 @@ from typing import Final
 from rvpo.runtime.process import end_with_parent
 
 GRACE_S: Final = 5.0
-"""Between SIGTERM and SIGKILL."""
+"""Seconds between SIGTERM and SIGKILL."""
 
 _POLL_S: Final = 0.05
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h

@@ -10,7 +10,8 @@ import torch
 
 
 def random_state() -> dict[str, Any]:
-    """Of Python, NumPy, PyTorch and every visible GPU: tensors and plain values alone."""
+    """Random state of Python, NumPy, PyTorch and every visible GPU: tensors and plain values
+    alone."""
     name, keys, *rest = np.random.get_state()
     return {
         "python": random.getstate(),

@@ -44,7 +44,7 @@ class Ranks:
         """Join the process group that the environment describes, or form a group of one.
 
         Args:
-            patience_minutes: how long ranks wait for one another.
+            patience_minutes: minutes that ranks wait for one another.
 
         Raises:
             RankError: they do not find one another.
@@ -150,11 +150,11 @@ class Ranks:
         return self._reduce(values, dist.ReduceOp.MAX)
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is raised on any rank."""
+        """True where the flag is raised on any rank."""
         return self.max([float(flag)])[0] > 0
 
     def wait(self) -> None:
-        """Until every rank is here."""
+        """Wait until every rank is here."""
         dist.barrier()
 
     def leave(self) -> None:
@@ -217,7 +217,7 @@ def _apart(rank: int, size: int) -> str:
 def _stacked(
     parts: Sequence[Mapping[tuple[int, int], T]], starts: Sequence[int]
 ) -> dict[tuple[int, int], T]:
-    """What is filed by (row, column), with rows counted over all parts."""
+    """Values by (row, column), with rows counted over all parts."""
     return {
         (row + start, column): value
         for part, start in zip(parts, starts, strict=True)
@@ -226,8 +226,8 @@ def _stacked(
 
 
 def _meeting_place(size: int) -> Any:
-    """Where ranks of one machine find one another, which no other user can reach; None where they
-    meet over the network, at MASTER_ADDR."""
+    """Store by which ranks of one machine find one another, which no other user can reach; None
+    where they meet over the network, at MASTER_ADDR."""
     if size == 1:
         return dist.HashStore()  # type: ignore[attr-defined]
     file = os.environ.get(RENDEZVOUS)

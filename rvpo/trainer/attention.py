@@ -37,7 +37,7 @@ class Span:
     prompt: int
     """Tokens of the prompt."""
     completions: tuple[int, ...]
-    """Tokens of each."""
+    """Tokens of each completion."""
 
 
 def register() -> None:
@@ -68,7 +68,7 @@ def shared_prompt_attention(
         key: [1, key heads, S, D].
         value: like `key`.
         attention_mask: ignored.
-        spans: what the row consists of, without gaps.
+        spans: the parts of the row, without gaps.
         sliding_window: tokens that a token sees, itself included; all before it if left out.
 
     Returns:
@@ -98,7 +98,7 @@ def _lengths(spans: Sequence[Span]) -> list[int]:
 
 
 def _similar(lengths: Sequence[int]) -> Iterator[int]:
-    """How many neighbours to take together, so that little of what is padded is padding."""
+    """Numbers of neighbours to take together, so that little of what is padded is padding."""
     start = 0
     while start < len(lengths):
         end = start + 1
@@ -153,7 +153,7 @@ def _attend(
 
 
 def _visible(queries: int, keys: Tensor, window: int | None) -> Tensor:
-    """Which keys a query sees, the last `window` up to itself or all."""
+    """Keys that a query sees, the last `window` up to itself or all."""
     total = keys.shape[2]
     if window is None or total <= window:
         return causal_lower_right(queries, total)

@@ -18,7 +18,7 @@ from rvpo.types import Sample
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedSample:
-    """What the update needs of a sample, light enough to be sent to another rank."""
+    """A sample for the update, light enough to be sent to another rank."""
 
     prompt_id: str
     prompt_ids: tuple[int, ...]
@@ -26,14 +26,14 @@ class TrainedSample:
     sampled_logprobs: Sequence[float]  # [T]
     advantage: float
     group: int = 0
-    """Its group's place in the step; groups of equal prompts stay apart by it."""
+    """Place of its group in the step; groups of equal prompts stay apart by it."""
     is_masked: bool = False
-    """Whether it only counts as a sample and is not computed."""
+    """True where it only counts as a sample and is not computed."""
 
     @staticmethod
     def of(sample: Sample, advantage: float, group: int, is_masked: bool) -> TrainedSample:
-        """As the engine sampled it. A token takes 8 bytes, of Python's own numbers it would be 70:
-        every rank gets the samples of all."""
+        """The sample as the engine drew it. A token takes 8 bytes, of Python's own numbers it would
+        be 70: every rank gets the samples of all."""
         return TrainedSample(
             prompt_id=sample.prompt.id,
             prompt_ids=sample.prompt_ids,
@@ -51,18 +51,18 @@ class TrainedSample:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class SharedPrompt:
     """A prompt and some of its completions, which share it."""
 
     samples: tuple[TrainedSample, ...]
 
     @property
     def tokens(self) -> int:
-        """Its length in a row."""
+        """Tokens that it takes in a row."""
         return len(self.samples[0].prompt_ids) + sum(sample.length for sample in self.samples)
 
 
-Row = Sequence[Part]
+PackedRow = Sequence[SharedPrompt]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,7 +88,7 @@ class MicroBatch:
     update_tokens: int
     """Completion tokens of the whole update, over all ranks and micro-batches."""
     old_logprobs: Tensor | None = None
-    """[T], of the policy before the step; None where it is still the one that learns."""
+    """[T] the policy's before the step; None where it is still the one that learns."""
     counts: bool = True
     """False for a pass that only keeps the ranks together."""
 
@@ -99,18 +99,18 @@ _LEAST_ROOM: Final = 4
 
 def arrange(
     samples: Sequence[TrainedSample], *, tokens: int, ranks: int = 1, is_shared: bool = True
-) -> list[Row]:
+) -> list[PackedRow]:
     """Rows of about equal length, their number a multiple of that of the ranks where it can be.
 
     Args:
-        samples: of all ranks, siblings adjacent, each with at least one completion token.
+        samples: those of all ranks, siblings adjacent, each with at least one completion token.
         tokens: longest row, but for a single sample that is longer, and for a prompt that would
             leave its completions less than a quarter of it: to compute that prompt again for each
             of them would cost far more.
-        is_shared: whether completions share their prompts; each sample has a row of its own if not.
+        is_shared: True where completions share their prompts; else each sample has its own row.
     """
     if not is_shared:
-        return [[Part((sample,))] for sample in samples]
+        return [[SharedPrompt((sample,))] for sample in samples]
     parts = _parts(samples, tokens)
     sizes = [part.tokens for part in parts]
     count = -(-sum(sizes) // tokens)
@@ -118,7 +118,7 @@ def arrange(
 
 
 def micro_batches(
-    rows: Sequence[Row],
+    rows: Sequence[PackedRow],
     weights: Sequence[float],
     device: torch.device,
     rank: int = 0,
@@ -127,7 +127,7 @@ def micro_batches(
     """A rank's part of the rows as tensors, the same number of them on every rank.
 
     Args:
-        weights: of each sample's tokens, in the order of the rows.
+        weights: each sample's, for its tokens, in the order of the rows.
     """
     each = iter(weights)
     weighed = [(row, [next(each) for part in row for _ in part.samples]) for row in rows]
@@ -138,9 +138,9 @@ def micro_batches(
     return mine + [_idle(rows[0], device)] * (wanted - len(mine))
 
 
-def _parts(samples: Sequence[TrainedSample], tokens: int) -> list[Part]:
+def _parts(samples: Sequence[TrainedSample], tokens: int) -> list[SharedPrompt]:
     """Whole groups where they fit, else as many of their completions together as do."""
-    parts: list[Part] = []
+    parts: list[SharedPrompt] = []
     for (_, prompt), group in groupby(samples, key=lambda s: (s.group, s.prompt_ids)):
         siblings = list(group)
         room = max(1, tokens - len(prompt), tokens // _LEAST_ROOM)
@@ -148,7 +148,8 @@ def _parts(samples: Sequence[TrainedSample], tokens: int) -> list[Part]:
         bins = spread([sample.length for sample in siblings], room, count)
         # Of similar length side by side: attention takes those together.
         parts += [
-            Part(tuple(sorted((siblings[i] for i in b), key=lambda s: -s.length))) for b in bins
+            SharedPrompt(tuple(sorted((siblings[i] for i in b), key=lambda s: -s.length)))
+            for b in bins
         ]
     return parts
 
@@ -159,7 +160,7 @@ def spread(sizes: Sequence[int], most: int, count: int, multiple: int = 1) -> li
     Args:
         most: a bin holds no more, but for a single item that is larger.
         count: bins to begin with; more are taken until everything fits.
-        multiple: of which the number of bins is one, as far as there are items.
+        multiple: divisor of the number of bins, as far as there are items.
     """
     order = sorted(range(len(sizes)), key=lambda i: (-sizes[i], i))
     # No two items of more than half a bin share one: with fewer bins nothing can fit.
@@ -184,7 +185,7 @@ def _fill(sizes: Sequence[int], order: Sequence[int], number: int) -> list[list[
 
 
 def _lay_out(
-    row: Row, weights: Sequence[float], update_tokens: int, device: torch.device
+    row: PackedRow, weights: Sequence[float], update_tokens: int, device: torch.device
 ) -> MicroBatch:
     ids: list[int] = []
     positions: list[int] = []
@@ -227,8 +228,10 @@ def _lay_out(
     )
 
 
-def _idle(row: Row, device: torch.device) -> MicroBatch:
+def _idle(row: PackedRow, device: torch.device) -> MicroBatch:
     """Little work that passes through every layer and counts for nothing."""
     samples = [sample for part in row for sample in part.samples]
     shortest = min(samples, key=lambda sample: sample.length)
-    return replace(_lay_out([Part((shortest,))], [0.0], shortest.length, device), counts=False)
+    return replace(
+        _lay_out([SharedPrompt((shortest,))], [0.0], shortest.length, device), counts=False
+    )

@@ -16,9 +16,9 @@ class Checkpoints:
     """`step-000010/` folders, each written under another name and renamed when complete.
 
     Args:
-        folder: where they are; made when the first one is written.
+        folder: theirs; made when the first one is written.
         every: steps between two.
-        keep: how many of the newest stay.
+        keep: number of the newest that stay.
     """
 
     def __init__(self, folder: Path, *, every: int, keep: int, ranks: Ranks) -> None:
@@ -76,7 +76,7 @@ class Checkpoints:
         """The seal of a checkpoint that is as it was written.
 
         Args:
-            before: how to go on without it.
+            before: the way to go on without it.
         """
         try:
             seal = Seal.read(folder)

@@ -25,7 +25,7 @@ from rvpo.report.provenance import PACKAGES, installed_version
 from rvpo.types import Prompt
 
 PROMPTS: Final = "token ids of the prompts"
-"""Of the digests: the one that must stay as it was."""
+"""Name of the one digest that must stay as it was."""
 
 _WHOLE: Final = 1 << 28
 """Larger files of weights are sampled, so that a start never reads a large model twice."""
@@ -36,13 +36,13 @@ _OF_FILES: Final = (bytes, Decimal, date, time, timedelta, complex, UUID)
 
 
 class TokenDigest:
-    """Of the token ids of prompts, in their order."""
+    """Digest of the token ids of prompts, in their order."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
 
     def add(self, ids: Sequence[int]) -> None:
-        """The next prompt."""
+        """Add the next prompt."""
         self._hash.update(array("q", [len(ids), *ids]).tobytes())
 
     def __str__(self) -> str:
@@ -60,8 +60,8 @@ def digests(
 
     Args:
         model_path: the folder or Hub id that the model is read from.
-        prompts: by the setting that they are from.
-        tokens: of these prompts, as the model reads them.
+        prompts: those of each setting that has some, by its name.
+        tokens: digest of these prompts, as the model reads them.
     """
     found = {f"rows of {where}": _of_prompts(rows) for where, rows in prompts.items()}
     found |= {PROMPTS: str(tokens)}
@@ -81,7 +81,7 @@ def digests(
 
 
 def code_digest(module: str) -> str:
-    """Of an imported module's source, and of the modules beside it that it uses.
+    """Digest of an imported module's source, and of the modules beside it that it uses.
 
     Args:
         module: its full name.
@@ -189,7 +189,7 @@ def of_model(path: str, name: str) -> dict[str, str]:
 
     Args:
         path: the folder or Hub id.
-        name: of the model, in the names of the digests.
+        name: the model's, in the names of the digests.
     """
     folder = _folder(path)
     if folder is None:
@@ -209,7 +209,7 @@ def _is_settings(file: Path) -> bool:
 
 
 def _folder(path: str) -> Path | None:
-    """Where the files of a model are: for a Hub id, in the cache of the Hub, if they are there."""
+    """Folder of a model's files: for a Hub id, in the cache of the Hub, if they are there."""
     if Path(path).expanduser().is_dir():
         return Path(path).expanduser()
     from huggingface_hub import try_to_load_from_cache

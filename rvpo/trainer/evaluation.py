@@ -25,8 +25,8 @@ class HeldOut:
 
     Args:
         prompts: none turns every evaluation into nothing.
-        last_step: of the run; evaluated in any case, as step 0 is.
-        seed: of the run.
+        last_step: the run's; evaluated in any case, as step 0 is.
+        seed: the run's.
         say: told what is going on.
     """
 

@@ -18,7 +18,7 @@ from rvpo.trainer.policy import Policy
 
 
 class Keep(Protocol):
-    """Saves what is due."""
+    """The interface of what saves models during training."""
 
     def __call__(
         self, step: int, policy: Policy, scores: Mapping[str, float], *, last: bool
@@ -27,7 +27,7 @@ class Keep(Protocol):
 
         Args:
             step: updates done.
-            scores: of the evaluation after this step, the same on every rank; empty without one.
+            scores: the evaluation's after this step, the same on every rank; empty without one.
             last: no later call will come.
 
         Raises:
@@ -67,7 +67,7 @@ class Keeper:
         """Refuse a metric that no evaluation gives.
 
         Args:
-            scores: of any evaluation; none says nothing.
+            scores: those of any evaluation; none says nothing.
 
         Raises:
             ConfigError: the metric is not among them.
@@ -93,7 +93,7 @@ class Keeper:
 
 
 class Best(Stored):
-    """Which model is in `best/`."""
+    """Record of the model in `best/`."""
 
     metric: Text
     value: Number
@@ -101,7 +101,7 @@ class Best(Stored):
 
 
 def read_best(folder: RunFolder) -> Best | None:
-    """Which model is in `best/`; None if there is none yet.
+    """Record of the model in `best/`; None if there is none yet.
 
     Raises:
         CheckpointError: the file that tells is damaged.

@@ -51,4 +51,4 @@ KL: Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "k3": lambda logprobs, reference, ratio: kl_k3(logprobs, reference),
     "ratio_k3": lambda logprobs, reference, ratio: ratio * kl_k3(logprobs, reference),
 }
-"""What `update.kl` may choose."""
+"""Estimators that `update.kl` may choose."""

@@ -8,7 +8,7 @@ from rvpo.config.update import UpdateConfig
 
 
 def learning_rate(config: UpdateConfig, step: int, total_steps: int) -> float:
-    """Of optimizer update `step` = 0 … total_steps − 1."""
+    """Learning rate of optimizer update `step` = 0 … total_steps − 1."""
     warmup = round(config.warmup_fraction * total_steps)
     if step < warmup:
         return config.lr * (step + 1) / (warmup + 1)

@@ -33,7 +33,7 @@ class LogprobHead(nn.Module):
         """[T] log-probability of each token, and [T] the entropy where it stands, both in fp32.
 
         Args:
-            hidden: [T, H] what the output layer sees where each token is predicted.
+            hidden: [T, H] the output layer's input where each token is predicted.
             tokens: [T].
         """
         apply: Any = _Logprobs.apply

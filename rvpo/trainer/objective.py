@@ -38,7 +38,7 @@ def objective(
     bonus means the same with every loss.
 
     Args:
-        logprobs: [T] of the policy, with gradient.
+        logprobs: [T] the policy's, with gradient.
         entropy: [T], with gradient.
         reference_logprobs: [T], needed where `config.beta` is above 0.
     """

@@ -14,7 +14,7 @@ from deepspeed.runtime.zero.config import ZeroStageEnum
 from rvpo.errors import CheckpointError
 
 ALLOWED = (LossScaler, ZeroStageEnum)
-"""What DeepSpeed writes beside tensors and plain values: both are data and run nothing."""
+"""Types that DeepSpeed writes beside tensors and plain values: both are data and run nothing."""
 
 
 class PlainLoad(TorchCheckpointEngine):  # type: ignore[misc]

@@ -114,7 +114,7 @@ def rehearse_judge(judge: JudgeConfig, say: Callable[[str], None]) -> Usage | No
         say: hears of a judge that is only busy, or gives no verdict that can be read.
 
     Returns:
-        What it took.
+        The judge's usage.
 
     Raises:
         ConfigError: a key is missing, or an endpoint cannot be used.

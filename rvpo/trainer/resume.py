@@ -89,7 +89,7 @@ def _check_checkpoints(folder: RunFolder) -> None:
 
 
 def _steps(numbers: Sequence[int]) -> str:
-    """Such as "step 2" and "steps 2 to 4, 7"."""
+    """Words for steps, such as "step 2" and "steps 2 to 4, 7"."""
     runs = [
         [number for _, number in run]
         for _, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])

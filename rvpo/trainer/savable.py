@@ -15,8 +15,8 @@ def savable(path: str, config: Any, generation: Any) -> tuple[Any, list[str]]:
     `do_sample: false`.
 
     Args:
-        path: of the model, for messages.
-        config: of the model.
+        path: the model's, for messages.
+        config: the model's.
         generation: the model's, None if it has none.
 
     Raises:
@@ -45,7 +45,7 @@ def savable(path: str, config: Any, generation: Any) -> tuple[Any, list[str]]:
 
 
 def _refusal(saved: Any) -> str | None:
-    """Why something cannot be written; None if it can."""
+    """Reason that something cannot be written; None if it can."""
     with TemporaryDirectory(prefix="rvpo-") as folder:
         try:
             saved.save_pretrained(folder)

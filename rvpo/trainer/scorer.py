@@ -15,13 +15,13 @@ from rvpo.trainer.logprobs import LogprobHead, logprobs_of
 class Scorer(nn.Module):
     """Log-probabilities and entropies at completion tokens, by one of two ways.
 
-    Lean: the completions of a prompt share it in one row, and logits exist for a chunk of tokens
-    at a time. Plain, for models that do not fit: a sample a row through the model's own forward
-    pass.
+    Packed: the completions of a prompt share it in one row, and logits exist for a chunk of tokens
+    at a time. Single, for models that cannot be packed: a sample a row through the model's own
+    forward pass.
 
     Args:
-        model: as transformers loads it, with the attention "sdpa".
-        temperature: of sampling.
+        model: the one that transformers loads, with the attention "sdpa".
+        temperature: used for sampling.
         chunk: see `LogprobHead`.
     """
 
@@ -31,18 +31,18 @@ class Scorer(nn.Module):
         self.model = model
         self.head = LogprobHead(model.get_output_embeddings(), temperature, chunk)
         self._temperature = temperature
-        self.is_lean = False
+        self.is_packed = False
 
-    def choose(self, is_lean: bool) -> None:
-        """Take the lean way or the plain one from now on."""
-        self.is_lean = is_lean
-        self.model.set_attn_implementation(SHARED_PROMPT if is_lean else "sdpa")
+    def choose(self, is_packed: bool) -> None:
+        """Score packed rows or single samples from now on."""
+        self.is_packed = is_packed
+        self.model.set_attn_implementation(SHARED_PROMPT if is_packed else "sdpa")
 
     def forward(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
         """[T] log-probabilities in fp32 with gradient, and [T] entropies."""
-        return self._lean(batch) if self.is_lean else self._plain(batch)
+        return self._packed(batch) if self.is_packed else self._single(batch)
 
-    def _lean(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
+    def _packed(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
         hidden = self.model.get_decoder()(
             input_ids=batch.input_ids,
             position_ids=batch.position_ids,
@@ -52,7 +52,7 @@ class Scorer(nn.Module):
         logprobs, entropy = self.head(hidden[0, batch.predecessors], batch.completion_ids)
         return logprobs, entropy
 
-    def _plain(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
+    def _single(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
         logits = self.model(
             input_ids=batch.input_ids,
             position_ids=batch.position_ids,

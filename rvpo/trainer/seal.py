@@ -39,11 +39,11 @@ class Seal(Stored):
     """Updates done."""
     ranks: int = Field(ge=1)
     files: dict[str, FileSeal]
-    """By their paths below the folder, with slashes."""
+    """Seals of files by their paths below the folder, with slashes."""
 
     @classmethod
     def of(cls, folder: Path, step: int, ranks: Ranks) -> Seal:
-        """Of a folder that all ranks have written; called on every rank, each reads its share."""
+        """Seal a folder that all ranks have written; called on every rank, each reads its share."""
         mine = {name: FileSeal.of(folder / name) for name in _share(_names(folder), ranks)}
         files = {name: seal for part in ranks.gather_objects(mine) for name, seal in part.items()}
         return cls(step=step, ranks=ranks.size, files=dict(sorted(files.items())))
@@ -74,7 +74,7 @@ class Seal(Stored):
             (folder / SEAL).write_text(text, encoding="utf-8")
 
     def broken(self, folder: Path, ranks: Ranks) -> str | None:
-        """What of the folder is not as it was written, None if nothing.
+        """The first way in which the folder is not as it was written; None if it is.
 
         Called on every rank; each reads its share of the files and all get the same answer.
         """
@@ -87,7 +87,7 @@ class Seal(Stored):
         return told[0] if told else None
 
     def _fault(self, path: Path, name: str) -> str:
-        """What is wrong with a file; empty if nothing."""
+        """Fault of a file; empty if there is none."""
         known = self.files[name]
         try:
             size = path.stat().st_size

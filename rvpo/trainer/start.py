@@ -1,4 +1,4 @@
-"""When a run was started and gone on with, and what it was made of each time."""
+"""Record of a run's starts and continuations, and of what it was made of each time."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def check_inputs(
     """Tell what a resumed run is made of that it was not made of before.
 
     Args:
-        path: of the run's folder.
+        path: the run's folder.
         say: told what changed, where the run can go on.
 
     Raises:

@@ -23,7 +23,7 @@ class Sampler:
     Args:
         prompts: P of each step, over all ranks.
         group_size: samples of each prompt.
-        seed: of the run.
+        seed: the run's.
         steps: `stop` is the end of the run.
     """
 
@@ -53,14 +53,14 @@ class Sampler:
 
 
 class RolloutStream(Protocol):
-    """What the loop knows of where rollouts come from."""
+    """Source of rollouts, as far as the loop knows it."""
 
     def take(self, step: int) -> tuple[Rollout, Scoring]:
         """The rollout of a step. Steps are taken in order, each once."""
         ...
 
     def epochs(self, steps: int) -> float:
-        """How often so many steps visit all prompts."""
+        """Epochs over the prompts in so many steps."""
         ...
 
     def refresh(self, weights: Weights, version: int) -> None:

@@ -18,14 +18,14 @@ from rvpo.model_files import reading_model
 from rvpo.trainer.savable import savable
 
 GATHER_ELEMENTS = 64_000_000
-"""How many weights are gathered whole at once when they are streamed out."""
+"""Weights that are gathered whole at once when they are streamed out."""
 
 
 def state_bytes(parameters: int, weight_bytes: int) -> int:
     """Disk space of a checkpoint: fp32 master weights and two moments, and the weights.
 
     Args:
-        weight_bytes: of a weight that computes.
+        weight_bytes: bytes of a weight that computes.
     """
     return parameters * (12 + weight_bytes)
 
@@ -109,7 +109,7 @@ def initialize(model: Any, config: RunConfig, *, trainable: bool) -> Any:
 
 
 def deepspeed_settings(update: UpdateConfig, precision: str) -> dict[str, Any]:
-    """What DeepSpeed is told; the micro-batches of a step are counted by the policy."""
+    """Settings of DeepSpeed; the micro-batches of a step are counted by the policy."""
     zero: dict[str, Any] = {"stage": 3}
     if update.offload_optimizer:
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": torch.cuda.is_available()}

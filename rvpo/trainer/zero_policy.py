@@ -21,8 +21,8 @@ from rvpo.runtime.random_state import random_state, set_random_state
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.batch import MicroBatch, TrainedSample, arrange, micro_batches
 from rvpo.trainer.learning_rate import learning_rate
-from rvpo.trainer.misfit import misfit
 from rvpo.trainer.objective import objective
+from rvpo.trainer.packing import packing_fault
 from rvpo.trainer.scorer import Scorer, score_without_gradient
 from rvpo.trainer.statistics import TokenStatistics
 from rvpo.trainer.zero import GatheredWeights, initialize, load_model, state_bytes
@@ -36,7 +36,7 @@ class ZeroPolicy:
 
     Args:
         model_path: folder or Hub id of the initial policy, also the KL reference.
-        say: where to report that the model does not fit the lean way of scoring.
+        say: told where the model cannot be scored in packed rows.
     """
 
     def __init__(
@@ -53,12 +53,13 @@ class ZeroPolicy:
         self.step = 0
         """Steps done, the version of the weights."""
         self.num_tokens = 0
-        """Of all samples so far, each with its prompt, trained or not, as TRL counts them."""
+        """Tokens of all samples so far, each with its prompt, trained or not, as TRL counts
+        them."""
         self.engine: Any = self._scorer(config, model_path, trainable=True)
         self._reference: Any = None
         if config.update.beta > 0:
             self._reference = self._scorer(config, model_path, trainable=False)
-        self._choose_way(say)
+        self._choose_packing(say)
 
     @property
     def model(self) -> Any:
@@ -95,7 +96,7 @@ class ZeroPolicy:
         return self._mini_batches(self._trained(rollout, advantages))
 
     def statistics(self) -> TokenStatistics:
-        """Nothing counted yet."""
+        """Statistics of a step in which nothing is counted yet."""
         return TokenStatistics(self._config)
 
     def accumulate_gradients(
@@ -168,9 +169,9 @@ class ZeroPolicy:
         scorer = Scorer(model, config.rollout.temperature, config.update.logits_chunk)
         return initialize(scorer, config, trainable=trainable)
 
-    def _choose_way(self, say: Callable[[str], None]) -> None:
-        """The lean way of scoring where it gives what the model itself gives."""
-        reason = misfit(self.engine, self._ranks)
+    def _choose_packing(self, say: Callable[[str], None]) -> None:
+        """Score packed rows where they give what the model itself gives."""
+        reason = packing_fault(self.engine, self._ranks)
         for engine in filter(None, (self.engine, self._reference)):
             engine.module.choose(reason is None)
         if reason is not None:
@@ -213,7 +214,7 @@ class ZeroPolicy:
             computed,
             tokens=self._config.micro_batch_tokens,
             ranks=self._ranks.size,
-            is_shared=self.engine.module.is_lean,
+            is_shared=self.engine.module.is_packed,
         )
         places = [(number, s) for number, row in enumerate(rows) for p in row for s in p.samples]
         weights = token_weights(

@@ -15,7 +15,7 @@ from rvpo.judge.verdict import rating
 from rvpo.report.tables import shown
 from rvpo.rewards.advice import advice
 from rvpo.trial.judgement import Judgement, RepeatedVerdict
-from rvpo.trial.page import Cell, Page
+from rvpo.trial.page import Page, PageCell
 from rvpo.trial.response import REFERENCE_COLUMNS
 from rvpo.trial.summary import CriterionRow, TrialSummary
 
@@ -84,7 +84,7 @@ def show_summary(page: Page, summary: TrialSummary, judge: JudgeConfig, repeats:
         page.line(f"{tally.failed:,} of {tally.verdicts:,} verdicts failed: {reasons}", "bold red")
 
 
-def _row(verdict: RepeatedVerdict) -> list[Cell]:
+def _row(verdict: RepeatedVerdict) -> list[PageCell]:
     criterion = verdict.criterion
     text = _short(verdict.question.text, _CRITERION)
     return [
@@ -181,6 +181,6 @@ def _short(text: str, width: int) -> str:
 
 
 def _plain(text: str) -> str:
-    """On one line, and without what would give orders to a terminal."""
+    """Text on one line, and without what would give orders to a terminal."""
     shown = "".join(char if char.isprintable() else " " for char in text)
     return " ".join(shown.split())

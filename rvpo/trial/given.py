@@ -58,7 +58,8 @@ class _Line:
 
     @property
     def answer(self) -> str:
-        """As a run's samples have it beside the completion, or the completion without thought."""
+        """The answer as a run's samples have it beside the completion, or the completion without
+        thought."""
         answer, completion = self.fields.get("answer"), self.completion
         if isinstance(answer, str) and isinstance(self.fields.get("thought"), str):
             return answer

@@ -22,15 +22,15 @@ class RepeatedVerdict:
     reward: str
     question: Question
     criterion: Criterion | None
-    """None where the question is a rating by the whole rubric."""
+    """The criterion asked for; None where the question is a rating by the whole rubric."""
     name: str | None
-    """Of a criterion that every prompt has."""
+    """Name of a criterion that every prompt has; else None."""
     answers: tuple[Answer, ...]  # [R] repeats
 
     @property
     def part(self) -> str | None:
-        """What it counts towards within the reward: the criterion, or its class where prompts
-        have criteria of their own; None of a rating."""
+        """Part of the reward that it counts towards: the criterion, or its class where prompts have
+        criteria of their own; None for a rating."""
         return self.name or (None if self.criterion is None else self.criterion.label)
 
     @property
@@ -68,10 +68,11 @@ class Judgement:
 
     response: Response
     verdicts: tuple[RepeatedVerdict, ...]
-    """By reward, in the order of the criteria. Rewards may share a question and its answers."""
+    """Verdicts by reward, in the order of the criteria. Rewards may share a question and its
+    answers."""
     scores: Mapping[str, float | None]
-    """By reward, as a run has it, criteria weighed: the mean over the repeats that lack no verdict;
-    None without any. No entry where the prompt has no criteria."""
+    """Scores by reward, as a run has them, criteria weighed: the mean over the repeats that lack no
+    verdict; None without any. No entry where the prompt has no criteria."""
     answers: Mapping[Question, tuple[Answer, ...]]
     """[R] to each question, those that rewards share once."""
 
@@ -84,7 +85,7 @@ class Judgement:
     ) -> Judgement:
         """
         Args:
-            answers: [R] of each repeat, to all questions of the rewards.
+            answers: [R] each repeat's, to all questions of the rewards.
         """
         together = {q: tuple(found[q] for found in answers) for q in answers[0]}
         verdicts = [v for r in rewards for v in _verdicts(r, response.prompt, together)]
@@ -116,7 +117,7 @@ def agreement(answers: Iterable[Sequence[Answer]]) -> float | None:
     """Share of the pairs of repeats of a question whose verdicts are equal; None without a pair.
 
     Args:
-        answers: [R] of each question; failed ones are in no pair.
+        answers: [R] each question's; failed ones are in no pair.
     """
     known = [[a.value for a in each if a.value is not None] for each in answers]
     return mean(float(a == b) for values in known for a, b in combinations(values, 2))

@@ -12,14 +12,14 @@ from rich.text import Text
 
 from rvpo.runtime.terminal import printable
 
-Cell = str | Text
+PageCell = str | Text
 
 
 class Page:
     """Tables with colours on a terminal; elsewhere one plain line a row, none of them wrapped.
 
     Args:
-        console: where to print.
+        console: the one to print on.
     """
 
     def __init__(self, console: Console) -> None:
@@ -31,7 +31,7 @@ class Page:
         self._console.print(Text(printable(text), style), highlight=False, soft_wrap=True)
 
     def table(
-        self, headings: Sequence[str], rows: Sequence[Sequence[Cell]], right: Sequence[int] = ()
+        self, headings: Sequence[str], rows: Sequence[Sequence[PageCell]], right: Sequence[int] = ()
     ) -> None:
         """Rows under headings, which plain rows go without where they are all empty.
 

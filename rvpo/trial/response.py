@@ -9,8 +9,8 @@ from typing import Literal
 from rvpo.types import Prompt
 
 Kind = Literal["given", "reference", "empty", "off-topic"]
-"""Of a file; or one whose worth is known without a model: what the data hold as a good answer,
-nothing at all, and something about another prompt."""
+"""Origin of a response: a file, or a control whose worth is known without a model: what the data
+hold as a good answer, nothing at all, and something about another prompt."""
 
 REFERENCE_COLUMNS = ("reference_answer", "ideal_completion", "answer")
 """Columns in which data keep a good answer, the first one first."""

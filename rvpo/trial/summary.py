@@ -29,13 +29,14 @@ class CriterionRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contrast:
-    """How often a reward puts the reference above another response to the same prompt."""
+    """Prompts for which a reward puts the reference above another response, of those that have
+    both."""
 
     reward: str
     other: Kind
     above: int
     prompts: int
-    """Where both have a score."""
+    """Prompts where both have a score."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +50,7 @@ class TrialSummary:
     """Criteria with one score for all responses, which therefore train nothing."""
     agreement: float | None
     tally: Tally
-    """Of answers, those that rewards share once."""
+    """Counts of the answers, those that rewards share once."""
 
     @classmethod
     def of(cls, judgements: Sequence[Judgement], rewards: Sequence[RubricReward]) -> TrialSummary:

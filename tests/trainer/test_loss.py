@@ -21,7 +21,7 @@ from rvpo.losses.cispo import cispo
 from rvpo.losses.clipped import Clipped, clipped
 from rvpo.losses.loss import sequence_ratio, token_ratio
 from rvpo.losses.weighting import token_weights
-from rvpo.trainer.batch import MicroBatch, Row, TrainedSample, arrange, micro_batches
+from rvpo.trainer.batch import MicroBatch, PackedRow, TrainedSample, arrange, micro_batches
 from rvpo.trainer.kl import kl_k1, kl_k2, kl_k3
 from rvpo.trainer.objective import objective
 
@@ -175,7 +175,7 @@ def make_samples(chance: random.Random) -> list[TrainedSample]:
     return samples
 
 
-def laid_out(rows: Sequence[Row], loss: Loss) -> list[MicroBatch]:
+def laid_out(rows: Sequence[PackedRow], loss: Loss) -> list[MicroBatch]:
     places = [(n, s) for n, row in enumerate(rows) for part in row for s in part.samples]
     lengths = [s.length for _, s in places]
     weights = token_weights(loss.weighting, lengths, [n for n, _ in places], LONGEST)

@@ -149,7 +149,7 @@ def test_rows_of_any_length_give_the_gradient_of_the_plain_loop(
     rollout = make_rollout()
     advantages = make_advantages(rollout, untrained=(3, 9))
     policy = make_policy(tiny_model, ranks, tokens)
-    assert policy.engine.module.is_lean
+    assert policy.engine.module.is_packed
     policy.engine.module.choose(is_shared)
     accumulate(policy, rollout, advantages, ranks)
     model = plain_model(tiny_model)
@@ -361,7 +361,7 @@ def write_gradients(model: Path, folder: Path, beta: float) -> None:
     rows = ranks.share(len(rollout.samples))
     mine = Rollout(samples=rollout.samples[rows], group_size=GROUP)
     policy = make_policy(model, ranks, 40, beta=beta)
-    policy.engine.module.choose(is_lean=beta == 0)  # else 11 rows, so one rank has to idle
+    policy.engine.module.choose(is_packed=beta == 0)  # else 11 rows, so one rank has to idle
     metrics = accumulate(policy, mine, ranks.shard(advantages), ranks)
     result = gradients(policy)
     if ranks.is_main:

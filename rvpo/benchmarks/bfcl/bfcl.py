@@ -45,17 +45,20 @@ class BfclConfig(BenchmarkSection):
     name: ClassVar[str] = "bfcl"
 
     version: Version = "v3"
-    """v3 is what RVPO, GDPO and ToolRL report; scores of the two are not comparable."""
+    """Version of the benchmark: RVPO, GDPO and ToolRL report v3. Scores of the two are not
+    comparable."""
     path: InputFile | None = None
     """A wheel of `bfcl-eval` of that version, or its folder; fetched once if left out."""
     categories: tuple[str, ...] = ()
-    """Such as simple_python or live_multiple; all if none is named."""
+    """Categories, such as simple_python or live_multiple; all if none is named."""
     format: Literal["tools", "toolrl"] = "tools"
     """Functions as tools of the model's chat template, or in a system prompt as ToolRL has them."""
     system_prompt: InputFile | None = None
-    """Of `toolrl`: a text with <<tools>> in place of ours, such as that of its training data."""
+    """System prompt of `toolrl`: a text with <<tools>> in place of ours, such as that of its
+    training data."""
     user_prompt: InputFile | None = None
-    """Of `toolrl`: a text with <<request>> in place of ours, for each turn of the user."""
+    """User prompt of `toolrl`: a text with <<request>> in place of ours, for each turn of the
+    user."""
 
     @field_validator("categories")
     @classmethod
@@ -106,7 +109,7 @@ class Bfcl(Benchmark):
     shown: Mapping[str, Tools] = field(repr=False)
     """The functions of each row as its model is shown them."""
     is_published: bool = True
-    """Whether the rows come from the wheel that was released."""
+    """True where the rows come from the wheel that was released."""
     template: str | None = None
     """SHA-256 of ToolRL's texts."""
 

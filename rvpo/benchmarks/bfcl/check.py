@@ -73,7 +73,7 @@ def check(
         calls: those decoded from the answer, each {function: {parameter: value}}. In Java and
             JavaScript every value is a text in the syntax of the language.
         ground_truth: the wanted calls, at least one.
-        language: of the functions.
+        language: the functions'.
         category: tells by its name how many calls are wanted and in what order.
     """
     if not are_calls(calls):
@@ -93,10 +93,10 @@ def check(
 
 
 def check_relevance(calls: Any, category: str) -> CallCheck:
-    """Whether an answer calls functions where it should, and does not where it should not.
+    """Check that an answer calls functions where it should, and does not where it should not.
 
     Args:
-        calls: what was decoded from the answer; None if nothing could be. What is not a list of
+        calls: value decoded from the answer; None if nothing could be. Anything but a list of
             calls counts as no call, so an answer in a broken format passes as irrelevance.
         category: irrelevance or live_irrelevance, where no call is wanted, or live_relevance.
     """
@@ -107,7 +107,7 @@ def check_relevance(calls: Any, category: str) -> CallCheck:
 
 
 def are_calls(value: Any) -> bool:
-    """Whether it is a list, also an empty one, of tables {function: {parameter: value}}."""
+    """True where a value is a list, also an empty one, of {function: {parameter: value}}."""
     return type(value) is list and all(
         type(call) is dict and len(call) == 1 and type(next(iter(call.values()))) is dict
         for call in value

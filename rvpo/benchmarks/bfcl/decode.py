@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-Call = dict[str, Any]
+DecodedCall = dict[str, Any]
 
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
 _BLOCK: Final = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
@@ -33,12 +33,12 @@ _NO_TOOL: Final = "none"
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What a response calls."""
+    """Calls of a response."""
 
-    calls: tuple[Call, ...]
-    """Empty where it calls nothing, or nothing that can be read."""
+    calls: tuple[DecodedCall, ...]
+    """Calls in their order; empty where there are none, or none that can be read."""
     is_well_formed: bool
-    """Whether it is of the form that was asked for, every call of it readable."""
+    """True where it has the form that was asked for, every call of it readable."""
 
 
 def decode_tools(text: str, own_name: Callable[[str], str]) -> Decoded:
@@ -50,7 +50,7 @@ def decode_tools(text: str, own_name: Callable[[str], str]) -> Decoded:
     never ends, or words with a call among them that stands where none is read.
 
     Args:
-        own_name: of a function, by the name that the model was shown.
+        own_name: gives a function's name for the one that the model was shown.
     """
     thought, ended, answer = text.partition("</think>")
     if not ended and text.lstrip().startswith("<think>"):
@@ -66,7 +66,7 @@ def decode_tools(text: str, own_name: Callable[[str], str]) -> Decoded:
 
 
 def _values(text: str) -> list[Any] | str:
-    """What stands where calls do, None for what is no JSON; the text itself if nothing does."""
+    """Values that stand in the place of calls, None for what is no JSON; else the text itself."""
     whole = _parsed(text) if text.startswith(("{", "[")) else None
     if whole is not None:
         return [whole]
@@ -103,7 +103,7 @@ def decode_toolrl(text: str) -> Decoded:
     return Decoded(tuple(wanted), is_well_formed)
 
 
-def _toolrl_call(line: str) -> Call | None:
+def _toolrl_call(line: str) -> DecodedCall | None:
     value = _parsed(line)
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         return None
@@ -117,7 +117,7 @@ def _parsed(text: str) -> Any:
         return None
 
 
-def _calls(value: Any) -> Sequence[Call | None]:
+def _calls(value: Any) -> Sequence[DecodedCall | None]:
     """The calls of a JSON value; None for what is no call."""
     if isinstance(value, list):
         return [call for each in value for call in _calls(each)]

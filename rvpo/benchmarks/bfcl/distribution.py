@@ -23,7 +23,7 @@ from rvpo.runtime.process import python_module
 
 Version = Literal["v3", "v4"]
 SETTING = "benchmarks.bfcl.path"
-"""Where users give a wheel of their own."""
+"""Setting by which users give a wheel of their own."""
 
 _DATA = "bfcl_eval/data"
 _UNREADABLE = (
@@ -62,11 +62,11 @@ class Wheel:
     version: Version
     path: Path
     sha256: str | None
-    """Of the wheel; None for a folder."""
+    """SHA-256 of the wheel in hexadecimal; None for a folder."""
 
     @property
     def is_pinned(self) -> bool:
-        """Whether it is, to the byte, the release that scores of this version stand for."""
+        """True where it is, to the byte, the release that scores of this version stand for."""
         return self.sha256 == PINS[self.version].sha256
 
     def text(self, name: str) -> str:
@@ -95,7 +95,7 @@ def find(version: Version, given: Path | None = None, setting: str = SETTING) ->
     """The wheel of a version: the given one, that in the cache, or one fetched into the cache.
 
     Args:
-        version: of BFCL.
+        version: BFCL's.
         given: a wheel, or the folder that one was unpacked into.
         setting: the one that holds `given`, for messages.
 

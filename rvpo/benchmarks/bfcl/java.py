@@ -52,7 +52,7 @@ def convert(text: str, declared: str, inner: str | None = None) -> Any:
     """A value of a declared type; the text itself where it is none.
 
     Args:
-        text: in Java's syntax.
+        text: a value in Java's syntax.
         declared: one of `TYPES`.
         inner: the type of the entries of an Array or ArrayList; None where it is not known.
 

@@ -49,7 +49,7 @@ def convert(text: str, declared: str, inner: str | None = None) -> Any:
     """A value of a declared type; the text itself where it is none.
 
     Args:
-        text: in JavaScript's syntax.
+        text: a value in JavaScript's syntax.
         declared: one of `TYPES`.
         inner: the type of the entries of an array; None where it is not known.
 
@@ -104,7 +104,7 @@ def _arrays(text: str) -> list[list[Any]]:
 
 
 def _end_of_arrays(text: str) -> int | None:
-    """Where an array of arrays that begins the text ends; None if none does.
+    """End of an array of arrays that begins the text; None where there is none.
 
     The end that a regular expression with lazy inner arrays finds first. Such an expression takes
     time exponential in the inner arrays of a text that is cut off; here a position is tried once.
@@ -130,7 +130,8 @@ def _end_of_arrays(text: str) -> int | None:
 
 
 def _ends_of_inner(text: str, start: int) -> Iterator[int]:
-    """Where an inner array may end, nearest first: behind every bracket on its first line."""
+    """Positions at which an inner array may end, nearest first: behind every bracket on its first
+    line."""
     line_end = text.find("\n", start)
     bracket = start - 1
     while (bracket := text.find("]", bracket + 1, line_end if line_end >= 0 else None)) >= 0:

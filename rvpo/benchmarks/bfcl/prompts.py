@@ -31,9 +31,9 @@ class ToolRl:
     """The two texts around a question."""
 
     system: str
-    """Holds <<tools>>."""
+    """System message; holds <<tools>>."""
     user: str
-    """Of one turn of the user; holds <<request>>."""
+    """Turn of the user; holds <<request>>."""
 
     @staticmethod
     def of(system: Path | None, user: Path | None) -> ToolRl:
@@ -50,7 +50,7 @@ class ToolRl:
 
     @property
     def sha256(self) -> str:
-        """Of both."""
+        """SHA-256 of both templates, in hexadecimal."""
         return hashlib.sha256(json.dumps([self.system, self.user]).encode()).hexdigest()
 
     def prompt(self, row: BfclRow) -> Prompt:

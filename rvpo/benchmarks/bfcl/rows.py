@@ -59,7 +59,7 @@ class BfclRow:
 
 
 def name_of(category: str, version: Version) -> str:
-    """What a version calls a category, in its file names and to its checker."""
+    """Name of a category in a version, in its file names and for its checker."""
     return _V3_NAMES.get(category, category) if version == "v3" else category
 
 
@@ -115,7 +115,7 @@ class _File:
     name: str
 
     def rows(self) -> dict[str, dict[str, Any]]:
-        """By id."""
+        """Rows by their ids."""
         rows: dict[str, dict[str, Any]] = {}
         # Not splitlines: a string may hold a line separator of Unicode.
         for number, line in enumerate(self.wheel.text(self.name).split("\n"), start=1):

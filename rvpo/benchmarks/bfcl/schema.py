@@ -36,7 +36,7 @@ _TYPES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What a chat template takes as `tools`, and whose names they are."""
+    """Functions in the form that a chat template takes as `tools`, with their names."""
 
     definitions: tuple[Mapping[str, Any], ...]
     """Each {"type": "function", "function": {"name", "description", "parameters"}}."""
@@ -98,7 +98,7 @@ def _tool(function: Mapping[str, Any], language: Language) -> Mapping[str, Any]:
 
 
 def _as_text(schema: Mapping[str, Any], language: str) -> dict[str, Any]:
-    """A parameter of Java or JavaScript, which is given as a text in its syntax."""
+    """A parameter of Java or JavaScript, which is given as a string in its syntax."""
     declared = schema["type"]
     text = {**schema, "type": "string"}
     described = schema["description"]
@@ -116,7 +116,7 @@ def _as_text(schema: Mapping[str, Any], language: str) -> dict[str, Any]:
 
 
 def _property(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The schema of a parameter, or of an entry of a table."""
+    """The schema of a parameter, or of an entry of a mapping."""
     converted = _typed(schema)
     if schema.get("type") == "float":
         converted["format"] = "float"
@@ -126,7 +126,7 @@ def _property(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _typed(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """With the types of JSON Schema, all the way down."""
+    """The schema with the types of JSON Schema, all the way down."""
     kind = _TYPES.get(schema.get("type", "string"), "string")
     converted = {**schema, "type": kind}
     if kind not in ("array", "object"):

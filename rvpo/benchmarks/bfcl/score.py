@@ -91,14 +91,15 @@ class OfficialScore:
 
     value: float | None
     missing: tuple[str, ...] = ()
-    """Why there is no value: what was not run, or not on all rows."""
+    """Reasons that there is no value: parts that were not run, or not on all rows."""
     rows: int = 0
-    """Below the value."""
+    """Number of rows behind the value."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Mean:
-    """Of categories and other scores, all alike unless weights are given or rows are counted."""
+    """Mean of categories and other scores, all alike unless weights are given or rows are
+    counted."""
 
     parts: tuple[str, ...]
     weights: tuple[float, ...] | None = None
@@ -141,8 +142,8 @@ def scores(version: Version, tallies: Mapping[str, CategoryTally]) -> dict[str, 
     """Every score of a version, by the names above.
 
     Args:
-        version: of BFCL.
-        tallies: by category. Those that are left out, or hold fewer rows than the category has,
+        version: BFCL's.
+        tallies: one a category. Those that are left out, or hold fewer rows than the category has,
             leave the scores that need them without a value.
 
     Raises:

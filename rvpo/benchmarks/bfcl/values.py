@@ -33,7 +33,7 @@ class Declared:
 
     kind: type[Any]
     inner: type[Any] | None
-    """Of the entries of a list; None for everything else."""
+    """Type of the entries of a list; None for everything else."""
 
 
 def check_value(
@@ -88,7 +88,7 @@ def _type_of_first(accepted: Iterable[Any]) -> type | None:
 
 
 def _has_entries(value: Sequence[Any], accepted: Any, inner: type) -> bool:
-    """Whether every entry has the declared type, or that of the first entry accepted."""
+    """True where every entry has the declared type, or that of the first entry accepted."""
     if type(accepted) is not list:
         return True
     example = _type_of_first(accepted)
@@ -96,14 +96,14 @@ def _has_entries(value: Sequence[Any], accepted: Any, inner: type) -> bool:
 
 
 def _entries(accepted: Any) -> Sequence[Any]:
-    """The entries of an accepted list; of a text its characters."""
+    """The entries of an accepted list; of a string its characters."""
     if type(accepted) is not list and type(accepted) is not str:
         raise Crash(f"{reprlib.repr(accepted)} is accepted where a list is compared")
     return accepted
 
 
 def _accepts_table(value: Any, accepted: Iterable[Any]) -> bool:
-    """Whether a table is one of the accepted, each {key: accepted values}."""
+    """True where a mapping is one of the accepted, each {key: accepted values}."""
     for table in accepted:
         if table == "":
             continue
@@ -118,7 +118,7 @@ def _accepts_table(value: Any, accepted: Iterable[Any]) -> bool:
 
 
 def _accepts_tables(value: Sequence[Any], accepted: Iterable[Any]) -> bool:
-    """Whether a list of tables is one of the accepted, table by table."""
+    """True where a list of mappings is one of the accepted, one by one."""
     for tables in accepted:
         entries = _entries(tables)
         if len(entries) == len(value) and all(

@@ -23,7 +23,7 @@ Reason = Literal[
 
 @dataclass(frozen=True, slots=True)
 class CallCheck:
-    """Whether an answer is right, and if not, why."""
+    """Outcome of a check of an answer: valid, or the reason that it is not."""
 
     valid: bool
     reason: Reason | None = None

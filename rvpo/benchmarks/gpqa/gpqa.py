@@ -38,11 +38,11 @@ class GpqaConfig(BenchmarkSection):
     path: str
     """gpqa_diamond.csv, or another file with its columns."""
     repeats: PositiveInt = 4
-    """How often each question is asked, each time with its options in another order."""
+    """Times that each question is asked, each time with its options in another order."""
     seed: NonNegativeInt = 0
-    """Orders the options. It is not that of a run: all runs sit the same exam."""
+    """Seed of the order of the options. It is not that of a run: all runs sit the same exam."""
     extractor: Literal["simple_evals", "robust"] = "simple_evals"
-    """Which reading of the answer gives `accuracy`; both are reported."""
+    """Reading of the answer that gives `accuracy`; both are reported."""
 
     def read(self, say: Callable[[str], None]) -> Gpqa:
         """See `BenchmarkSection.read`."""

@@ -67,7 +67,7 @@ def read_questions(path: str) -> list[GpqaQuestion]:
 
 
 def order(seed: int, question: str, repeat: int) -> tuple[int, ...]:
-    """Which option stands at each place, the right one being 0.
+    """The option at each place, the right one being 0.
 
     It depends on seed, question and repeat alone: not on the other questions, nor on their order.
     """

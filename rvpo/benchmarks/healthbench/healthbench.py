@@ -31,7 +31,7 @@ from rvpo.fields import InputFile, PositiveInt
 from rvpo.types import Prompt
 
 _USAGE: Final = ("requests", "input_tokens", "output_tokens", "cost")
-"""What the verdicts that are kept took, the cost in dollars; those of the cache took nothing."""
+"""Names of what the kept verdicts took, the cost in USD; those of the cache took nothing."""
 
 
 class HealthBenchConfig(BenchmarkSection):
@@ -100,7 +100,7 @@ class HealthBench(Benchmark):
 
     @property
     def grader(self) -> Mapping[str, Any]:
-        """What verdicts depend on."""
+        """All that verdicts depend on."""
         return {**self._asked.identity, "template": self.template.sha256}
 
     def with_judge(self, judge: Grader) -> HealthBench:

@@ -25,11 +25,11 @@ class Item:
 
     criterion: str
     points: float
-    """Above 0 something to do, below 0 something to avoid."""
+    """Points for meeting it: above 0 something to do, below 0 something to avoid."""
     tags: tuple[str, ...]
 
     def __str__(self) -> str:
-        """As graders read it: the points in brackets first."""
+        """The item as graders read it: the points in brackets first."""
         points = int(self.points) if self.points == int(self.points) else self.points
         return f"[{points}] {self.criterion}"
 

@@ -23,7 +23,7 @@ from rvpo.benchmarks.statistics import clustered_draws, mean_interval
 from rvpo.lazy import numpy as np
 
 Verdict = bool | None
-"""Whether a criterion is met; None where it is not known."""
+"""True where a criterion is met, False where it is not; None where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def _within(graded: Sequence[Graded], tag: str) -> Iterator[Graded]:
 
 
 def _resolved(graded: Graded, good: bool) -> Graded:
-    """With the best or the worst in place of what is not known."""
+    """The graded answer with the best or the worst in place of what is not known."""
     met = tuple(
         (item.points > 0) == good if is_met is None else is_met
         for item, is_met in zip(graded.record.items, graded.met, strict=True)

@@ -33,7 +33,7 @@ class Template:
 
     @property
     def sha256(self) -> str:
-        """Kept with every score."""
+        """SHA-256 of the text in hexadecimal, kept with every score."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
     def filled(self, messages: Sequence[Message], response: str, item: str) -> str:

@@ -16,13 +16,13 @@ from rvpo.judge.types import Job
 
 @dataclass(frozen=True, slots=True)
 class JudgeAddresses:
-    """Where the judge workers of a run listen, and the word that lets a rank in.
+    """Addresses of a run's judge workers, and the word that lets a rank in.
 
     Plain data: ranks hand it to one another as an object or as JSON.
     """
 
     workers: tuple[tuple[str, int], ...]
-    """(host, port) of each."""
+    """(host, port) of each worker."""
     token: str = field(repr=False)
 
     def at(self, host: str) -> JudgeAddresses:
@@ -37,8 +37,8 @@ class JudgeClient:
     dies or falls silent, its unanswered jobs are sent again as soon as it is back.
 
     Args:
-        patience_s: how long a worker may be out of reach before its jobs fail.
-        silence_s: how long it may say nothing, not even that it lives, before it counts as lost.
+        patience_s: seconds that a worker may be out of reach before its jobs fail.
+        silence_s: seconds without a word of it, not even that it lives, before it counts as lost.
     """
 
     def __init__(

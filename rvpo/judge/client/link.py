@@ -39,8 +39,8 @@ class Link:
     """The connection to one worker, and all it has not answered. Lives on the client's thread.
 
     Args:
-        patience_s: how long the worker may be out of reach before its jobs fail.
-        silence_s: how long it may say nothing before it is tried on another connection.
+        patience_s: seconds that the worker may be out of reach before its jobs fail.
+        silence_s: seconds without a word of it before it is tried on another connection.
     """
 
     def __init__(
@@ -205,7 +205,7 @@ class Link:
             request.future.set_result(answers)
 
     async def _start_over(self) -> None:
-        """After a loss: everything unanswered is unsent again."""
+        """Recover from a loss: everything unanswered is unsent again."""
         if self._silences >= _MOST_SILENCES:
             self._fail_all(
                 f"does not answer: it was silent for {self._silence_s:g} s, {self._silences} times "

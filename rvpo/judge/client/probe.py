@@ -11,7 +11,7 @@ from rvpo.config.judge import JudgeConfig
 from rvpo.judge.types import Answer, Job, Judge, Question, Usage
 
 PATIENCE_S: Final = 20.0
-"""How long one attempt may take."""
+"""Longest time of one attempt, in seconds."""
 
 _QUESTION: Final = Job(
     conversation=(("user", "What is 2 + 2? Answer with one number."),),
@@ -24,7 +24,7 @@ def probe(judge: JudgeConfig) -> Answer:
     """Ask one question as the run would ask it, but with little patience and unremembered.
 
     Args:
-        judge: with endpoints.
+        judge: one that names endpoints.
 
     Returns:
         The verdict, which is 1 of a judge that can tell, or why there is none.
@@ -58,7 +58,7 @@ class Counted:
     """A judge whose next answer counts what was spent before it.
 
     Args:
-        judge: that answers.
+        judge: the one that answers.
     """
 
     def __init__(self, judge: Judge) -> None:
@@ -96,8 +96,8 @@ class Counted:
 
 
 def _both(usage: Usage, spent: Usage) -> Usage:
-    """What both took; whether it was cached and how long it took stay the first's, if it was
-    asked at all."""
+    """Usage of both; whether it was cached and how long it took stay the first's, if it was asked
+    at all."""
     return replace(
         usage,
         requests=usage.requests + spent.requests,

@@ -65,7 +65,7 @@ class JudgeServer:
 
         Args:
             model_path: a model folder or a Hub id, as `resolve_model` returns it.
-            program: what serves; takes vLLM's options.
+            program: command that serves; takes vLLM's options.
         """
         return cls([*program, *_options(config, model_path, on_gpu)], config)
 
@@ -73,7 +73,7 @@ class JudgeServer:
         """Wait until the server answers.
 
         Args:
-            timeout_s: from now on.
+            timeout_s: seconds from this call on.
 
         Raises:
             EngineError: it ended, or did not answer in time; with its last words.
@@ -93,7 +93,7 @@ class JudgeServer:
             time.sleep(_POLL_S)
 
     def end_of(self) -> str | None:
-        """Why it answers no more; None as long as it runs."""
+        """Reason that it answers no more; None as long as it runs."""
         if self._process.status() is None:
             return None
         return (
@@ -102,7 +102,7 @@ class JudgeServer:
         )
 
     def endpoint(self) -> EndpointConfig:
-        """Where and under which name the model is served."""
+        """Endpoint that serves the model, with its name there."""
         return EndpointConfig(
             url="http://localhost/v1",
             socket=self._socket,
@@ -134,7 +134,7 @@ def fingerprint(model_path: str) -> str:
     """A name for the weights that are served, to file cached verdicts under.
 
     Returns:
-        For a folder, a hash over names, sizes and times of change of its files: another one after
+        A hash over names, sizes and times of change of a folder's files: another one after
         any change, without reading gigabytes. Anything else, a Hub id, as it is.
     """
     folder = Path(model_path)
@@ -174,7 +174,7 @@ def _environment(config: ServeConfig, folder: Path) -> dict[str, str]:
 
 
 def _reason(lines: Sequence[str]) -> str:
-    """What a log says of the end: its last exception that names a cause, or its last line."""
+    """Cause of the end by a log: its last exception that names one, or its last line."""
     bare = [_PREFIX.sub("", line) for line in lines]
     raised = [match[1] or match[2] for match in map(_EXCEPTION.search, bare) if match]
     causes = [text for text in raised if _GENERAL not in text] or raised

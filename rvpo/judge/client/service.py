@@ -24,7 +24,7 @@ class JudgeService:
     what takes long, `connect` waits for it, and from then on it answers.
 
     Args:
-        is_main: whether this is rank 0.
+        is_main: True on rank 0.
     """
 
     counted: Counted
@@ -42,7 +42,7 @@ class JudgeService:
         """Have a served judge come up, which takes half a minute, and return at once.
 
         Args:
-            on_gpu: where a served judge runs.
+            on_gpu: True where a served judge runs on a GPU.
 
         Raises:
             ConfigError: there is no such model to serve, or an endpoint cannot be used.
@@ -63,7 +63,7 @@ class JudgeService:
         """Wait for the judge, and open this rank's line to its workers. Every rank must call.
 
         Args:
-            ranks: of the run; this process alone if left out.
+            ranks: those of the run; this process alone if left out.
 
         Raises:
             EngineError: the served judge does not come up.

@@ -20,9 +20,10 @@ from rvpo.runtime.port import LOOPBACK, hold_port
 from rvpo.runtime.process import PIPE, Child, Log, end_all, python_module
 
 START_S: Final = 60.0
-"""How long a worker may take to listen: most of it is Python importing, on a busy machine."""
+"""Longest time until a worker listens, in seconds: most of it is Python importing, on a busy
+machine."""
 GRACE_S: Final = 5.0
-"""How long workers may take to end in order."""
+"""Longest time for workers to end in order, in seconds."""
 MOST_DEATHS: Final = 5
 DEATHS_WITHIN_S: Final = 60.0
 """A worker that dies so often in so short a time is not started again."""
@@ -62,9 +63,9 @@ class JudgeWorkers:
         """Start `config.workers` processes and wait until they listen.
 
         Args:
-            host: what they listen on.
-            program: what runs as a worker.
-            judge_end: why the judge will never answer again, once it is so.
+            host: address that they listen on.
+            program: command that runs as a worker.
+            judge_end: reason that the judge will never answer again, once it is so.
 
         Raises:
             ConfigError: `host` is no address of this machine.

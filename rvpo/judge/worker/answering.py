@@ -36,16 +36,17 @@ class Answering:
         return ""
 
     def is_other(self, name: str) -> bool:
-        """Whether a name is not that of the model asked for, or not that of the first reply."""
+        """True where a name is not that of the model asked for, or not that of the first reply."""
         return bool(name) and (name != self._first or not is_version(name, self._asked))
 
     def answers_as(self, name: str) -> bool:
-        """Whether verdicts of a model are those that would be given now, as far as is known."""
+        """True where verdicts of a model are those that would be given now, as far as is known."""
         return name == self._last if self._last else is_version(name, self._asked)
 
 
 def is_version(name: str, asked: str) -> bool:
-    """Whether a name is the one asked for, but for folders before it and a date or number after."""
+    """True where a name is the one asked for, but for folders before it and a date or number
+    after."""
     name, asked = (text.rpartition("/")[2].casefold() for text in (name, asked))
     asked = _LATEST.sub("", asked)
     if not name.startswith(asked):

@@ -35,7 +35,7 @@ _RECENT: Final = 200
 
 @dataclass(slots=True, eq=False)
 class _Asking:
-    """How far one question has got."""
+    """Progress of one question."""
 
     request: Request
     started: float
@@ -87,7 +87,7 @@ class Asker:
     an endpoint to be broken, or to refuse schemas.
 
     Args:
-        config: with endpoints.
+        config: one that names endpoints.
         share: (index, count) of this worker among those that divide the endpoints' limits.
 
     Raises:
@@ -159,7 +159,7 @@ class Asker:
         return flight, False
 
     def _answers_as(self, model: str) -> bool:
-        """Whether a verdict that a model gave is one that would be given now."""
+        """True where a verdict that a model gave is one that would be given now."""
         return not model or any(e.answering.answers_as(model) for e in self._endpoints)
 
     def _forget(self, key: bytes, flight: _Flight) -> None:
@@ -206,7 +206,8 @@ class Asker:
             return replace(_lost(failure, asking.usage(loop.time())), news=asking.news)
 
     async def _recover(self, asking: _Asking, error: CallFailed) -> bool:
-        """After a failure, do what helps before another attempt. Returns whether one may follow."""
+        """Do what helps after a failure and before another attempt. Returns whether one may
+        follow."""
         if error.remedy in ("retry", "resample"):
             asking.attempts += 1
         if error.remedy == "none" or asking.attempts >= self._config.attempts:
@@ -324,7 +325,7 @@ class Asker:
             raise CallFailed(reason, "resample", endpoint.detail(reply.text)) from None
 
     def _usual_latency(self) -> float | None:
-        """What a call is slow beyond; None where that is not asked for or not known."""
+        """Seconds beyond which a call is slow; None where that is not asked for or not known."""
         quantile = self._config.hedge_quantile
         if quantile is None or len(self._latencies) < HEDGE_SAMPLES:
             return None

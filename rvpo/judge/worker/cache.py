@@ -15,11 +15,11 @@ from typing import Any, Final
 from rvpo.errors import ConfigError
 
 _GATHER_S: Final = 0.003
-"""How long verdicts are gathered for one transaction."""
+"""Seconds for which verdicts are gathered for one transaction."""
 _BUSY_S: Final = 1.0
-"""How long SQLite waits for another process's transaction before we look whether to go on."""
+"""Seconds that SQLite waits for another process's transaction before we look whether to go on."""
 _PATIENCE_S: Final = 30.0
-"""How long one transaction may be kept waiting altogether."""
+"""Seconds that one transaction may be kept waiting altogether."""
 
 _SETUP: Final = """
     PRAGMA journal_mode = WAL;
@@ -39,7 +39,7 @@ class Cache:
     a thread of its own, a transaction every few milliseconds.
 
     Args:
-        path: of the file, made if missing.
+        path: the file, made if missing.
 
     Raises:
         ConfigError: it cannot be made or opened, or is no cache.
@@ -67,7 +67,7 @@ class Cache:
         """The (value, reason) known for a key. A damaged entry is none, and will be replaced.
 
         Args:
-            is_trusted: whether verdicts of a model count, given its name; empty where unknown.
+            is_trusted: True for a model whose verdicts count, given its name; empty where unknown.
 
         Raises:
             CacheError: the file cannot be read.
@@ -81,10 +81,11 @@ class Cache:
         return None if row is None else _verdict(row[0], is_trusted)
 
     async def put(self, key: bytes, value: float, reason: str, model: str = "") -> None:
-        """Return when the verdict is in the file, where the end of this process cannot lose it.
+        """Write a verdict, and return when it is in the file, where the end of this process cannot
+        lose it.
 
         Args:
-            model: that gave it, as it calls itself; empty where it does not.
+            model: the one that gave it, as it calls itself; empty where it does not.
 
         Raises:
             CacheError: the file cannot be written.

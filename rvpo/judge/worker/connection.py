@@ -20,10 +20,10 @@ from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
 
 LISTEN_S: Final = 0.01
-"""How long a new connection is listened to, or as long as it took to open where that is more: what
-a server sends on its own comes this soon, and without a question it answers none."""
+"""Seconds for which a new connection is listened to, or as long as it took to open where that is
+more: what a server sends on its own comes this soon, and without a question it answers none."""
 CLOSE_S: Final = 0.25
-"""How long a server that does not close after its reply is waited for."""
+"""Seconds of waiting for a server that does not close after its reply."""
 LONGEST_REPLY: Final = 2**20
 """Bytes of a reply that are read."""
 
@@ -112,8 +112,8 @@ class _Held:
 
 
 def open_session(socket: Path | None = None) -> aiohttp.ClientSession:
-    """For calls with timeouts of their own, each over a new connection: over the network, or all
-    to one Unix socket."""
+    """Session for calls with timeouts of their own, each over a new connection: over the network,
+    or all to one Unix socket."""
     listening = aiohttp.TraceConfig()
     listening.on_connection_create_start.append(_note)
     listening.on_connection_create_end.append(_listen)

@@ -23,14 +23,14 @@ class Denials:
 
     def __init__(self) -> None:
         self.answered = False
-        """Whether any question ever was."""
+        """True where any question ever was."""
         self._in_a_row = 0
         self._different: set[int] = set()
         self._last: Failure | None = None
 
     @property
     def suspects(self) -> bool:
-        """Whether nothing but denials came so far: then one call at a time can tell more."""
+        """True where nothing but denials came so far: then one call at a time can tell more."""
         return self._last is not None and not self.answered
 
     def answer(self) -> None:
@@ -47,7 +47,7 @@ class Denials:
         self._last = failure
 
     def conclude(self, in_flight: int) -> Failure | None:
-        """Why the endpoint will never answer; None as long as it may.
+        """Reason that the endpoint will never answer; None as long as it may.
 
         Args:
             in_flight: calls that have not come back.

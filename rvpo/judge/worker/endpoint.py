@@ -49,7 +49,7 @@ class Permit:
     endpoint: Endpoint
     started: float
     reserved: int
-    """Tokens."""
+    """Tokens set aside for the call."""
     used: int | None = None
     """Tokens of the reply, once known."""
 
@@ -60,7 +60,7 @@ class Endpoint:
     Args:
         config: its address and limits.
         model: the judge's name where the endpoint has none of its own.
-        name: how messages call it, such as `judge.endpoints[0]`.
+        name: its name in messages, such as `judge.endpoints[0]`.
         share: (index, count) of this worker among those that divide the limits.
 
     Raises:
@@ -74,11 +74,11 @@ class Endpoint:
         self.model = config.model or model
         self.concurrency = share_of(config.concurrency, *share)
         self.form = Form()
-        """How it is to be asked."""
+        """Form in which it is to be asked."""
         self.answering = Answering(self.model)
-        """Which model answers."""
+        """Record of the models that answer."""
         self.broken: Failure | None = None
-        """Why it will never answer."""
+        """Reason that it will never answer; None as long as it may."""
         self.socket = config.socket
         """The Unix socket that it listens on; None on the network."""
         self._config = config
@@ -109,7 +109,8 @@ class Endpoint:
         return self._window.load
 
     def ready_at(self, now: float, tokens: int) -> float:
-        """When it may be asked, as far as is known: infinity while that depends on other calls."""
+        """Moment from which it may be asked, as far as is known: infinity while that depends on
+        other calls."""
         alone = self._denials.suspects and self._window.in_flight
         if self.broken is not None or alone or not self._window.has_room:
             return math.inf
@@ -149,7 +150,7 @@ class Endpoint:
         """Send one request and read the whole reply, within `timeout_s`.
 
         Args:
-            tried: how the body asks.
+            tried: form of the body.
 
         Raises:
             CallFailed: there is no completion.
@@ -222,7 +223,7 @@ class Endpoint:
         return tuple(news)
 
     def without_key(self, text: str) -> str:
-        """What the server wrote, with the API key taken out where it repeats it or a part."""
+        """The server's words, with the API key taken out where they repeat it or a part."""
         return self._hidden.out_of(text)
 
     def detail(self, text: str) -> str:
@@ -302,7 +303,8 @@ def all_endpoints(config: JudgeConfig, share: tuple[int, int]) -> tuple[Endpoint
 
 
 async def _beginning(content: aiohttp.StreamReader) -> bytes:
-    """As much of a refusal's body as comes soon: the status counts, whatever follows it."""
+    """Beginning of a refusal's body, as much as comes soon: the status counts, whatever follows
+    it."""
     chunks: list[bytes] = []
     with suppress(TimeoutError, aiohttp.ClientError, OSError):
         async with asyncio.timeout(_REFUSAL_S):
@@ -322,7 +324,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """Of a Retry-After header, in either of its forms; None where it says nothing."""
+    """Seconds of a Retry-After header, in either of its forms; None where it says nothing."""
     if retry_after is None:
         return None
     if re.fullmatch(r"\s*\d{1,9}(\.\d*)?\s*", retry_after):
@@ -351,7 +353,7 @@ def _is_key(text: str) -> bool:
 
 
 def _is_of_request(status: int) -> bool:
-    """Whether a status says that something in the request is not liked."""
+    """True where a status says that something in the request is not liked."""
     mistaken = 400 <= status < 500 and status not in _DENIALS | _OF_SIZE | BAD_MINUTES
     return mistaken or status == 501
 

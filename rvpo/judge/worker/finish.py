@@ -41,20 +41,20 @@ class Finish:
     """The end of a completion."""
 
     reason: str
-    """In a few words that repeat; empty where it is an answer's."""
+    """Reason of the end in a few words that repeat; empty where it is an answer's."""
     cut: bool = False
-    """At the token limit."""
+    """True where the end is the token limit."""
     failed: bool = False
-    """By a fault of the server, which may pass."""
+    """True where the end is a fault of the server, which may pass."""
 
     @property
     def completed(self) -> bool:
-        """Whether it is the end of an answer, whole or cut."""
+        """True where it is the end of an answer, whole or cut."""
         return not self.reason
 
     @classmethod
     def read(cls, reply: Mapping[str, Any], choice: Mapping[str, Any]) -> Self:
-        """Of a reply and its only choice."""
+        """Read the end from a reply and its only choice."""
         if any(_filters(reply)):
             return cls("filtered")
         said = choice.get("finish_reason")
@@ -81,7 +81,7 @@ def _word(said: Any) -> str:
 
 
 def _filters(reply: Mapping[str, Any]) -> Iterator[bool]:
-    """Whether each filter that a reply tells of took something away."""
+    """Filters that a reply tells of, each True where it took something away."""
     left: list[Any] = [reply]
     for _ in range(_MOST_PARTS):
         if not left:

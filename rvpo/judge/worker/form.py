@@ -14,11 +14,11 @@ any more."""
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """How one call asks."""
+    """Form of one call."""
 
     with_schema: bool
     decides: bool = False
-    """Whether its end tells if it is the schema that is refused."""
+    """True where its end tells if it is the schema that is refused."""
 
 
 class Form:
@@ -45,7 +45,7 @@ class Form:
         self._trying = False
 
     def begin(self) -> Try:
-        """How the next call shall ask. Its `end` must follow."""
+        """Form of the next call. Its `end` must follow."""
         if self.plain:
             return Try(False)
         if self._accepted or self._refusals < FEW:
@@ -73,10 +73,10 @@ class Form:
         """A call was refused without a word on why.
 
         Args:
-            retried: whether it would be made again anyway, as what fails for a minute is.
+            retried: True where it would be made again anyway, as what fails for a minute is.
 
         Returns:
-            Whether another call, in another form, may be answered.
+            True where another call, in another form, may be answered.
         """
         if self._accepted:
             return False

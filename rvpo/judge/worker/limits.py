@@ -1,4 +1,4 @@
-"""When an endpoint may be asked: rates per minute, a window of calls in flight, and a breaker.
+"""Limits of an endpoint: rates per minute, a window of calls in flight, and a breaker.
 
 Nothing here waits or reads a clock. Times are seconds of one monotonic clock, given by the caller,
 and a moment that depends on calls still in flight is infinity.
@@ -13,12 +13,12 @@ from typing import Final
 WINDOW_S: Final = 61.0
 """A minute, and a second for what lies between our clock and the server's."""
 BURST_S: Final = 1.0
-"""How much of a minute's allowance may go out at once."""
+"""Seconds of a minute's allowance that may go out at once."""
 MOST_FAILURES: Final = 10
 """Failures in a row that open the breaker."""
 FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 10.0
-"""Between trials of a server that failed, doubling from the first to the longest."""
+"""Pauses between trials of a server that failed, doubling from the first to the longest."""
 
 
 def share_of(limit: int, index: int, count: int) -> int:
@@ -27,7 +27,7 @@ def share_of(limit: int, index: int, count: int) -> int:
 
 
 class Pace:
-    """At most `limit` units in any minute, spread evenly.
+    """Pace of at most `limit` units in any minute, spread evenly.
 
     A unit counts from its reservation until a minute after it was settled. So the limit holds
     whether the server counts a call when it arrives or when it is answered.
@@ -43,7 +43,7 @@ class Pace:
         self._paid_at = -math.inf  # when an even flow will have let through the units so far
 
     def ready_at(self, now: float, units: int) -> float:
-        """When `units` more may go out; not after `now` if they may at once."""
+        """Moment from which `units` more may go out; not after `now` if they may at once."""
         while self._settled and self._settled[0][0] <= now:
             self._counted -= self._settled.popleft()[1]
         moment = self._paid_at - BURST_S
@@ -71,7 +71,8 @@ class Pace:
 
 
 class Window:
-    """How many calls may be in flight: more while all goes well, half when the server says stop.
+    """Number of calls that may be in flight: more while all goes well, half when the server says
+    stop.
 
     Additive increase, multiplicative decrease, as TCP does (Chiu and Jain, 1989).
     """
@@ -92,11 +93,11 @@ class Window:
         return self.in_flight / self._size
 
     def grow(self) -> None:
-        """After a success: one more per round trip of a full window."""
+        """Widen the window after a success: by one per round trip of a full window."""
         self._size = min(float(self._most), self._size + 1 / self._size)
 
     def halve(self, now: float, started: float) -> bool:
-        """After a call that began at `started` was refused.
+        """Narrow the window after a call that began at `started` was refused.
 
         Returns:
             False if the window was halved since that call began: one overload is told to every

@@ -98,7 +98,7 @@ class Worker:
     """Takes up the jobs of all connections in turn, as many as the endpoints keep up with.
 
     Args:
-        asker: that answers them.
+        asker: the one that answers them.
         token: the word that lets clients in.
     """
 

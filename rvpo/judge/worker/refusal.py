@@ -67,12 +67,12 @@ _MISTAKEN: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a call has no usable reply."""
+    """Reason that a call has no usable reply."""
 
     reason: str
-    """In a few words that repeat: they are counted."""
+    """Reason in a few words that repeat: they are counted."""
     detail: str = ""
-    """What the server said, as `Answer.detail`."""
+    """The server's words, as `Answer.detail`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +88,11 @@ class Refusal:
     busy: int | None = None
     """The status of a bad minute that its codes or words mean."""
     vague: int | None = None
-    """The same, as far as they only hint at it."""
+    """The status of a bad minute that they only hint at."""
 
     @classmethod
     def read(cls, body: bytes) -> Self:
-        """Of a body of any kind, also one that is not whole."""
+        """Read a body of any kind, also one that is not whole."""
         try:
             value = json.loads(body)
         except (ValueError, RecursionError):
@@ -112,17 +112,18 @@ class Refusal:
 
     @property
     def names_schema(self) -> bool:
-        """Whether it speaks of the form that the reply was asked to have."""
+        """True where it speaks of the form that the reply was asked to have."""
         return _SCHEMA.search(self.message) is not None
 
     @property
     def status(self) -> int | None:
-        """That it means by itself, in a reply of success; None where it says nothing of one."""
+        """Status that it means by itself, in a reply of success; None where it says nothing of
+        one."""
         stated = sorted(self.numbers, key=lambda number: number not in BAD_MINUTES)
         return next((code for code in (self.busy, *stated, self.vague) if code is not None), None)
 
     def status_beside(self, status: int) -> int:
-        """What it means in a reply of another status: a bad minute is one whatever that says."""
+        """Status that it means in a reply of another: a bad minute is one whatever that says."""
         stated = self.numbers if self.busy is None else (self.busy, *self.numbers)
         meant = [code for code in stated if code in BAD_MINUTES]
         if status < 400 or status in _OF_SIZE or not meant:
@@ -153,7 +154,7 @@ def _text(value: Any) -> str:
 
 
 def _leaves(value: Any) -> Iterator[tuple[str, str | int]]:
-    """What a server said of a call, each text and number with the name of its place."""
+    """Texts and numbers that a server said of a call, each with the name of its place."""
     left = [("error", value)]
     for _ in range(_MOST_LEAVES):
         if not left:

@@ -14,9 +14,8 @@ from rvpo.judge.worker.refusal import Failure, Refusal
 _MOST_TOKENS: Final = 10**9  # of a call: a server that counts more counts wrong
 
 Remedy = Literal["wait", "retry", "switch", "plain", "again", "resample", "none"]
-"""What may help after a failure: the endpoint's own pause, trying later, another endpoint,
-asking without a schema, asking as the endpoint now prefers, another sample of the same model, or
-nothing."""
+"""Remedy after a failure: the endpoint's own pause, trying later, another endpoint, asking without
+a schema, asking as the endpoint now prefers, another sample of the same model, or nothing."""
 
 
 class CallFailed(Exception):
@@ -44,17 +43,17 @@ class NotCompleted(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What came back from one call."""
+    """Reply to one call."""
 
     text: str
     cut: bool
-    """Whether it ended at the token limit."""
+    """True where it ended at the token limit."""
     model: str
-    """That wrote it, as the server calls it; empty where it does not say."""
+    """Model that wrote it, as the server calls it; empty where it does not say."""
     input_tokens: int
     output_tokens: int
     cost: float
-    """Dollars."""
+    """US dollars."""
 
 
 def read_reply(body: bytes, prices: EndpointConfig, detail: Callable[[str], str]) -> Reply:

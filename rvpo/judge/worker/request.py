@@ -24,11 +24,11 @@ class Request:
 
     kind: QuestionKind
     messages: str
-    """JSON."""
+    """The chat as JSON."""
     key: bytes
     """SHA-256 of all that the verdict depends on."""
     tokens: int
-    """At most so many are expected, the longest reply included."""
+    """Largest number of tokens expected, the longest reply included."""
 
 
 class Renderer:
@@ -61,7 +61,7 @@ class Renderer:
         Args:
             model: the judge's name at the endpoint.
             with_schema: ask for a reply held to the schema.
-            resamples: how many replies were unreadable before; changes seed and temperature.
+            resamples: number of unreadable replies before; changes seed and temperature.
         """
         options = {"model": model, **self._sampling}
         if resamples:
@@ -72,7 +72,7 @@ class Renderer:
         return f'{json.dumps(options)[:-1]}, "messages": {request.messages}}}'.encode()
 
     def _identity(self, kind: QuestionKind) -> list[Any]:
-        """What a verdict depends on besides the messages and the repeat."""
+        """All that a verdict depends on besides the messages and the repeat."""
         config = self._config
         models = sorted({endpoint.model or config.model or "" for endpoint in config.endpoints})
         form = self._formats[kind] if config.structured else None
@@ -80,7 +80,7 @@ class Renderer:
 
 
 def _changed(options: dict[str, Any], resamples: int) -> dict[str, Any]:
-    """What is other about another sample, whatever the settings ask for; null stays null."""
+    """Options that differ for another sample, whatever the settings ask for; null stays null."""
     temperature, seed = options["temperature"], options.get("seed", 0)
     changed: dict[str, Any] = {}
     if isinstance(temperature, int | float):

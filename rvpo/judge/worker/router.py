@@ -13,8 +13,8 @@ from rvpo.judge.worker.endpoint import Endpoint, Permit
 from rvpo.judge.worker.refusal import Failure
 
 STRANGER_PATIENCE_S: Final = 60.0
-"""How long a judge that was never reached may stay so: after that its address is wrong, not its
-day bad."""
+"""Seconds for which a judge may stay unreached from the start: after that its address is wrong, not
+its day bad."""
 
 _UNREACHED: Final = frozenset(("connection", "unknown host", "tls"))
 
@@ -38,9 +38,9 @@ class Router:
     """Hands out permits in the order of asking, those who ask again before those who ask first.
 
     Args:
-        endpoints: that share the load; calls avoid one that just failed them where another is
+        endpoints: those that share the load; calls avoid one that just failed them where another is
             ready.
-        patience_s: when nothing has been heard of any endpoint for this long, calls that wait to
+        patience_s: seconds without a word of any endpoint, after which calls that wait to
             be made fail at once, except those by which that would change.
         stranger_patience_s: the same, where it is shorter, as long as no endpoint could ever be
             reached; then all calls that wait fail.

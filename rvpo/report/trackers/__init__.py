@@ -1,7 +1,7 @@
 """Trackers of a run's curves: each one file, each its own section of the settings.
 
 A new one is a file with a section that has a `name`, `check` and `open`, and its class in
-`Tracker` below.
+`AnyTracker` below.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from rvpo.report.trackers.tracker import TrackedRun
 from rvpo.report.trackers.trackio import Trackio
 from rvpo.report.trackers.wandb import Wandb
 
-Tracker = Wandb | TensorBoard | Trackio
-"""What `report.trackers` may list."""
+AnyTracker = Wandb | TensorBoard | Trackio
+"""The trackers that `report.trackers` may list."""
 
-__all__ = ["TensorBoard", "TrackedRun", "Tracker", "Trackio", "Wandb"]
+__all__ = ["AnyTracker", "TensorBoard", "TrackedRun", "Trackio", "Wandb"]

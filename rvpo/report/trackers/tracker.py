@@ -21,7 +21,7 @@ class TrackedRun:
     group: str | None
     """The comparison that the run belongs to."""
     arm: str | None
-    """What distinguishes the run from others of its group."""
+    """Name that distinguishes the run from others of its group."""
     config: Mapping[str, Any]
     """The resolved settings, JSON-ready."""
     say: Callable[[str], None]
@@ -47,7 +47,7 @@ def require(name: str, package: str) -> None:
 
     Args:
         name: the tracker, as the settings call it.
-        package: what it imports. The extra of the tracker's name brings it; where there is none,
+        package: the one it imports. The extra of the tracker's name brings it; where there is none,
             the distribution of that name does.
 
     Raises:

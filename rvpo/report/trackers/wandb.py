@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import wandb
 
 SUMMARIES = {"rewards/*": "last,max", "timing/*": "mean"}
-"""What W&B keeps of a metric beside its curve: a reward's peak matters as much as its end."""
+"""Summaries of a metric that W&B keeps beside its curve: a reward's peak matters as much as its
+end."""
 TABLE_ROWS = 64
 
 

@@ -31,8 +31,8 @@ class VllmEngine:
     """One vLLM engine for this rank.
 
     Args:
-        placement: where it runs.
-        temperature: of sampling; the reported log-probabilities are at this temperature.
+        placement: its process, GPU and transport.
+        temperature: used for sampling; the reported log-probabilities are at this temperature.
 
     Raises:
         ConfigError: vLLM is not installed.
@@ -117,8 +117,8 @@ class VllmEngine:
         )
 
     def _forget_prefixes(self) -> None:
-        """What is cached was computed by other weights, or beside other prompts, where sums round
-        differently: a rollout shall not depend on those before it."""
+        """Forget what is cached: it was computed by other weights, or beside other prompts, where
+        sums round differently, and a rollout shall not depend on those before it."""
         if not self._ask(self._llm.reset_prefix_cache, "generating"):
             raise EngineError("vLLM did not reset its prefix cache before a rollout")
 
@@ -207,7 +207,7 @@ class VllmEngine:
 
 
 def _version(prompt: Prompt, completion: Any) -> int:
-    """Of the weights that made a completion, by the engine's own account."""
+    """Version of the weights that made a completion, by the engine's own account."""
     versions = {span.version for span in completion.weight_versions}
     if len(versions) != 1:
         raise EngineError(

@@ -57,8 +57,8 @@ def place(
 
     Args:
         concurrent: it generates while the policy learns.
-        gpus: of this machine, if not those that torch sees.
-        environment: of this process.
+        gpus: number of them on this machine, if not those that torch sees.
+        environment: this process's.
 
     Raises:
         ConfigError: the engine has a `problem` here, or its `devices` are not GPUs that this

@@ -35,7 +35,7 @@ class VllmConfig(EngineConfig):
     cpu_kv_cache_gib: PositiveInt = 1
     """Memory for the KV cache on a CPU, in GiB."""
     max_context_tokens: PositiveInt | None = None
-    """Longest prompt plus completion; the model's own limit if left out."""
+    """Tokens of the longest prompt plus completion; the model's own limit if left out."""
     transport: (
         Annotated[AnyTransport, Field(discriminator="name"), BeforeValidator(by_name)] | None
     ) = None

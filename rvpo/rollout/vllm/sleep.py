@@ -9,12 +9,12 @@ _PARTS: Final[tuple[Part, ...]] = ("weights", "kv_cache")
 
 
 class Sleep:
-    """Which parts of a vLLM engine are asleep. They wake one by one, so that new weights can come
+    """Sleep of a vLLM engine, part by part. The parts wake one by one, so that new weights can come
     while the cache still takes no room; vLLM keeps the old ones in the machine's own memory.
 
     Args:
         llm: a vLLM `LLM`.
-        ever: whether it sleeps at all.
+        ever: False where it never sleeps.
     """
 
     def __init__(self, llm: Any, *, ever: bool) -> None:

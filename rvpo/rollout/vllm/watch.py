@@ -13,14 +13,14 @@ T = TypeVar("T")
 
 POLL_S: Final = 0.5
 ANSWER_S: Final = 600.0
-"""How long an engine in a process of its own may take for one call."""
+"""Longest time of one call to an engine in a process of its own, in seconds."""
 
 
 def answer(call: Callable[[], T], doing: str, seconds: float = ANSWER_S) -> T:
-    """What a call to a vLLM process returns.
+    """Result of a call to a vLLM process.
 
     Args:
-        doing: what the engine is asked for, as in "taking new weights".
+        doing: the engine's task, as in "taking new weights".
 
     Raises:
         EngineError: the call failed, or took longer than `seconds`.

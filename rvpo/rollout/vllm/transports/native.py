@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 class Native:
-    """By vLLM's weight transfer: CUDA IPC on one GPU, NCCL between two, in buckets of 1 GiB, or of
-    the largest weight.
+    """Transport by vLLM's weight transfer: CUDA IPC on one GPU, NCCL between two, in buckets of
+    1 GiB, or of the largest weight.
 
     Each rank sends to its own engine alone, as the only trainer that this engine knows.
 
@@ -51,7 +51,7 @@ class Native:
             WeightTransferTrainerFactory,
         )
 
-        class Source(WeightSource):
+        class NewestWeights(WeightSource):
             """The newest weights."""
 
             weights: Weights
@@ -66,7 +66,7 @@ class Native:
             largest = max(dtype.itemsize * prod(shape) for _, dtype, shape in weights.layout())
             bucket = max(largest, self._info.packed_buffer_size_bytes)
             self._info = replace(self._info, packed_buffer_size_bytes=bucket)
-        self._source = Source()
+        self._source = NewestWeights()
         self._sender = WeightTransferTrainerFactory.trainer_init(
             self._info, client=self._calls, source=self._source
         )

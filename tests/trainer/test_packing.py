@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from rvpo.trainer.attention import Span, shared_prompt_attention
-from rvpo.trainer.misfit import _structure
+from rvpo.trainer.packing import _structure
 
 
 class Model(nn.Module):

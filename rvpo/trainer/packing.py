@@ -1,4 +1,4 @@
-"""A trial of the lean way to score a model, before it is trusted."""
+"""A trial of packed rows with a model, before its log-probabilities there are trusted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 import torch
 
 from rvpo.runtime.ranks import Ranks
-from rvpo.trainer.batch import MicroBatch, Row, TrainedSample, arrange, micro_batches
+from rvpo.trainer.batch import MicroBatch, PackedRow, TrainedSample, arrange, micro_batches
 from rvpo.trainer.scorer import score_without_gradient
 
 _TOLERANCE: Final = {torch.float32: 1e-3, torch.bfloat16: 0.15}
@@ -17,8 +17,9 @@ _TOLERANCE: Final = {torch.float32: 1e-3, torch.bfloat16: 0.15}
 here, 0.46 with wrong positions and 1.5 where completions see one another."""
 
 
-def misfit(engine: Any, ranks: Ranks) -> str | None:
-    """Why the lean way gives other log-probabilities than the model itself; None where it does not.
+def packing_fault(engine: Any, ranks: Ranks) -> str | None:
+    """Reason that packed rows give other log-probabilities than the model itself; None where they
+    do not.
 
     Args:
         engine: a DeepSpeed engine around a `Scorer`. Every rank must call.
@@ -30,24 +31,25 @@ def misfit(engine: Any, ranks: Ranks) -> str | None:
     (row,) = arrange(samples, tokens=2**20)
     alone = arrange([s for part in row for s in part.samples], tokens=1, is_shared=False)
     engine.module.choose(False)
-    plain = torch.cat([score_without_gradient(engine, batch) for batch in _tensors(alone, ranks)])
+    single = torch.cat([score_without_gradient(engine, batch) for batch in _tensors(alone, ranks)])
     engine.module.choose(True)
     reason = ""
     try:
-        lean = torch.cat(
+        packed = torch.cat(
             [score_without_gradient(engine, batch) for batch in _tensors([row], ranks)]
         )
     except (TypeError, ValueError, AttributeError, NotImplementedError) as error:
         reason = f"{type(error).__name__}: {error}"
     else:
-        difference = float((lean - plain).abs().mean())
+        difference = float((packed - single).abs().mean())
         if not difference <= _TOLERANCE[next(engine.module.parameters()).dtype]:
             reason = f"its log-probabilities would be off by {difference:.2g} in the mean"
     return next(filter(None, ranks.gather_objects(reason)), None)
 
 
 def _structure(model: Any) -> str | None:
-    """What the numbers of a model with small weights would not show."""
+    """Reason in a model's structure, which numbers with small weights would not show; None
+    without."""
     config = model.config.get_text_config()
     for name in ("final_logit_softcapping", "logits_scaling", "logit_scale"):
         if getattr(config, name, None) not in (None, 1.0):
@@ -82,6 +84,6 @@ def _samples(vocabulary: int) -> list[TrainedSample]:
     ]
 
 
-def _tensors(rows: Sequence[Row], ranks: Ranks) -> list[MicroBatch]:
+def _tensors(rows: Sequence[PackedRow], ranks: Ranks) -> list[MicroBatch]:
     weights = [0.0 for row in rows for part in row for _ in part.samples]
     return micro_batches(rows, weights, ranks.device)
