@@ -6,6 +6,12 @@ Each message says where, what was given, what is allowed and what to do instead.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
+
+USER_ERROR: Final = 2
+"""Exit code of a command that ended in such a sentence."""
+INTERRUPTED: Final = 130
+"""Exit code of a command that was asked to stop, as shells have it for Ctrl-C."""
 
 
 class RvpoError(Exception):

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from rvpo import __version__
 from rvpo.benchmarks import listed
-from rvpo.cli import app, one_sentence
+from rvpo.cli import app
+from rvpo.commands.ending import one_sentence
 from rvpo.config.run import load_config
 from rvpo.errors import EngineError
 

@@ -342,6 +342,8 @@ for move in (0.0, 0.5):
     sender.send([(name, each.data) for name, each in policy.named_parameters()])
     print(process.model.model.norm.weight.tolist() == policy.model.norm.weight.tolist())
 print(sorted(each.name for each in Path(engine.transport.path).iterdir()))
+unnamed = engine.model_copy(update={"transport": None})
+print(place(unnamed, Ranks(rank=0, size=1, device=torch.device("cpu")), concurrent=True).transport.name)
 """
 
 
@@ -349,4 +351,4 @@ def test_a_transport_is_a_file_and_a_word(copy: Path, tiny_model: Path) -> None:
     add(copy, block("python", "class Folder"), "AnyTransport")
     config = run_with(copy, block("yaml", "name: folder").code)
     sent = python(copy, "-c", SEND, str(config), str(tiny_model))
-    assert sent == "True\nTrue\n['added.yaml', 'rvpo']\n"
+    assert sent == "True\nTrue\n['added.yaml', 'rvpo']\nshared\n"

@@ -6,19 +6,16 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from rvpo.compare.comparison import Comparison, Run
-from rvpo.errors import CheckpointError
+from rvpo.errors import USER_ERROR, CheckpointError
 from rvpo.runtime.environment import LIFELINE, child_environment
 from rvpo.runtime.process import FOREVER_S, Child, Log, end_all, python_module
 
 POLL_S = 0.5
-
-_USER_ERROR: Final = 2
 
 
 @dataclass(frozen=True)
@@ -101,7 +98,7 @@ def _share(run: Run, jobs: int, place: int) -> dict[str, str]:
 
 def _told(job: _Job) -> str:
     lines = job.log.lines()
-    if job.child.status() == _USER_ERROR and lines:
+    if job.child.status() == USER_ERROR and lines:
         last = lines[-1].removeprefix("rvpo: ")
     else:
         last = job.child.last_words()

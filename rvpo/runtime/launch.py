@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 
+from rvpo.errors import USER_ERROR
 from rvpo.runtime.environment import (
     LIFELINE,
     REASON,
@@ -25,7 +26,6 @@ from rvpo.runtime.terminal import printable
 GRACE_S = 30.0
 """Longest time for the other ranks to end once one has, in seconds."""
 
-_USER_ERROR = 2
 _LOG_BYTES = 8192
 # Where ranks on one machine speak to one another, unless the user says otherwise.
 _LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo"} if os.path.exists("/sys/class/net/lo") else {}
@@ -80,7 +80,7 @@ def launch(
         sentence = next(filter(None, (reason.text(_LOG_BYTES) for reason in reasons)), None)
         if sentence is not None:  # the cause, whichever rank it brought down first
             print(printable(sentence), file=sys.stderr)
-            return _USER_ERROR
+            return USER_ERROR
         status = ranks[failed].status() or 0
         _tell(failed, ranks[failed], logs[failed].text(_LOG_BYTES))
         return status if status > 0 else 128 - status

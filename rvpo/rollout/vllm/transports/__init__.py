@@ -16,14 +16,17 @@ from rvpo.rollout.vllm.transports.shared import Shared
 from rvpo.rollout.vllm.transports.transport import WeightSender, WeightTransport
 
 AnyTransport = Handed | Ipc | Nccl | Shared
-"""The choices of `rollout.engine.transport`; without a choice, the first that leads to the engine's
-site is taken."""
+"""The choices of `rollout.engine.transport`; see `usual_transport` where a run chooses none."""
 
 
 def usual_transport(site: Site) -> AnyTransport:
-    """The first of them that leads to a site, with its usual settings."""
-    transports: list[AnyTransport] = [kind() for kind in get_args(AnyTransport)]
-    return next(each for each in transports if each.reaches(site))
+    """The first of them that leads to a site and has no setting that must be given."""
+    kinds: list[type[AnyTransport]] = [
+        kind
+        for kind in get_args(AnyTransport)
+        if not any(setting.is_required() for setting in kind.model_fields.values())
+    ]
+    return next(each for kind in kinds if (each := kind()).reaches(site))
 
 
 __all__ = [
