@@ -11,7 +11,7 @@ from typer.core import TyperCommand, TyperOption
 
 from rvpo import __version__
 from rvpo.commands.ending import one_sentence
-from rvpo.runtime.terminal import printable, take_any_text
+from rvpo.runtime.terminal import encoding_of, printable, take_any_text
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -105,7 +105,7 @@ def show(config: Config, settings: Settings = None) -> None:
     with one_sentence():
         from rvpo.commands.show import shown
 
-        typer.echo(shown(config, settings or [], sys.stdout.encoding), nl=False)
+        typer.echo(shown(config, settings or [], encoding_of(sys.stdout)), nl=False)
 
 
 @app.command()

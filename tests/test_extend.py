@@ -342,8 +342,8 @@ for move in (0.0, 0.5):
     sender.send([(name, each.data) for name, each in policy.named_parameters()])
     print(process.model.model.norm.weight.tolist() == policy.model.norm.weight.tolist())
 print(sorted(each.name for each in Path(engine.transport.path).iterdir()))
-unnamed = engine.model_copy(update={"transport": None})
-print(place(unnamed, Ranks(rank=0, size=1, device=torch.device("cpu")), concurrent=True).transport.name)
+unnamed, alone = engine.model_copy(update={"transport": None}), torch.device("cpu")
+print(place(unnamed, Ranks(rank=0, size=1, device=alone), concurrent=True).transport.name)
 """
 
 

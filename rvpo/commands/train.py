@@ -51,9 +51,12 @@ def run(config: RunConfig, resume: bool) -> None:
     try:
         with ranks.patience(patience):
             display.phase("reading model, prompts and rewards")
-            check_share(config.rollout.prompts_per_step, ranks)
+            with ranks.together():
+                check_share(config.rollout.prompts_per_step, ranks)
             check_folder(config.output, ranks)
-            folder, starts = open_run(config) if resume else (_free_folder(config), None)
+            resume = ranks.first(resume)  # a disk may show other ranks less
+            with ranks.together():
+                folder, starts = open_run(config) if resume else (_free_folder(config), None)
             context = RunContext(config=config, folder=folder, ranks=ranks, display=display)
             _run(context, starts, console)
     except KeyboardInterrupt:
@@ -83,8 +86,9 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         if starts is not None:
             check_inputs(folder.path, starts, inputs.digests, display.say)
         rehearse(run, inputs)
-        if inputs.judge is not None:  # on its way up while everything else starts
-            inputs.judge.start(on_gpu=ranks.device.type == "cuda")
+        with ranks.together():
+            if inputs.judge is not None:  # on its way up while everything else starts
+                inputs.judge.start(on_gpu=ranks.device.type == "cuda")
         display.phase("sharding the model with DeepSpeed ZeRO-3")
         policy = ZeroPolicy(config, inputs.model_path, ranks, display.say)
         display.phase(f"starting {config.rollout.engine.name}")
@@ -166,13 +170,13 @@ def _enter(
         Steps done.
     """
     config = run.config
-    if run.ranks.is_main:
-        stack.enter_context(run.folder.locked())
-        if resume:
-            write_text(run.folder.config, dump_config(config))
-        else:
-            RunFolder.create(config.output, dump_config(config), provenance())
-    run.ranks.wait()
+    with run.ranks.together():
+        if run.ranks.is_main:
+            stack.enter_context(run.folder.locked())
+            if resume:
+                write_text(run.folder.config, dump_config(config))
+            else:
+                RunFolder.create(config.output, dump_config(config), provenance())
     checkpoints.check_space(policy)
     start = checkpoints.restore(policy) if resume else 0
     if start > config.steps:

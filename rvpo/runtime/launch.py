@@ -145,7 +145,7 @@ def _tell(rank: int, child: Child, log: str) -> None:
     if (child.status() or 0) < 0:
         name = child.ending()
         memory = "; the machine may have run out of memory" if name == "SIGKILL" else ""
-        again = "continue with --resume from the last checkpoint"
+        again = "start again: --resume goes on from the last checkpoint, if there is one"
         print(f"rvpo: rank {rank} was ended by {name}{memory}; {again}", file=sys.stderr)
     else:
         print(f"rank {rank} failed:", printable(log), sep="\n", file=sys.stderr)

@@ -6,7 +6,7 @@ import os
 import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import chain
@@ -19,6 +19,7 @@ from rvpo.errors import LostRankError, RankError, RvpoError
 from rvpo.runtime.environment import RENDEZVOUS, is_rank, rank_environment
 from rvpo.runtime.interface import interface_to
 from rvpo.runtime.port import free_port
+from rvpo.runtime.signals import ending_at_once
 from rvpo.types import Advantages, Rewards, RolloutScores
 
 T = TypeVar("T")
@@ -60,12 +61,15 @@ class Ranks:
         # Gloo takes the address of the machine's name, which often is its loopback.
         if (interface := interface_to(os.environ["MASTER_ADDR"])) is not None:
             os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
+        # Ranks of other machines may not come for long; our own launcher's do at once.
+        is_far = size > 1 and RENDEZVOUS not in os.environ
         try:
-            if (store := _meeting_place(size)) is not None and not dist.is_initialized():
-                dist.init_process_group(
-                    backend, store=store, rank=rank, world_size=size, timeout=timeout
-                )
-            state = PartialState(cpu=not on_gpu, backend=backend, timeout=timeout)
+            with ending_at_once() if is_far else nullcontext():
+                if (store := _meeting_place(size)) is not None and not dist.is_initialized():
+                    dist.init_process_group(
+                        backend, store=store, rank=rank, world_size=size, timeout=timeout
+                    )
+                state = PartialState(cpu=not on_gpu, backend=backend, timeout=timeout)
         except RuntimeError as error:
             if not re.search(f"{_SILENT}|{_LOST}|timed out", str(error)):
                 raise
@@ -175,14 +179,15 @@ class Ranks:
             if re.search(_LOST, str(error)):
                 raise LostRankError(
                     f"rank {self.rank} on {socket.gethostname()} lost another rank, which ended or "
-                    "cannot be reached any more; look at what it said, then continue with --resume"
+                    "cannot be reached any more; look at what it said, then start again: --resume "
+                    "goes on from the last checkpoint"
                 ) from error
             if not re.search(_SILENT, str(error)):
                 raise
             raise RankError(
                 f"rank {self.rank} waited {minutes:g} minutes for another rank, which hangs or is "
                 "far slower; look at its machine, or raise distributed.patience_minutes, then "
-                "continue with --resume"
+                "start again: --resume goes on from the last checkpoint"
             ) from error
 
     def _reduce(self, values: Sequence[float], op: dist.ReduceOp.RedOpType) -> list[float]:

@@ -62,3 +62,17 @@ def stopping_at_once() -> Iterator[None]:
     # Python's own handler of SIGINT stays: asyncio ends its tasks in order where it finds that one.
     with on_stop(stop, [number for number in stop_signals() if number != signal.SIGINT]):
         yield
+
+
+@contextmanager
+def ending_at_once() -> Iterator[None]:
+    """Let every signal to stop end this process, as before any handler: for calls that do not come
+    back to Python, which would run none, and where nothing has been begun."""
+    before = {number: signal.getsignal(number) or signal.SIG_DFL for number in stop_signals()}
+    for number in before:
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from io import TextIOWrapper
-from typing import Final
+from typing import Final, TextIO
 
 _ORDERS: Final = re.compile(
     # Control characters but tab and line break; line breaks and directions of Unicode; halves of
@@ -17,6 +17,11 @@ _ORDERS: Final = re.compile(
 def printable(text: str) -> str:
     """The text with every character escaped that would move, colour or turn what is shown."""
     return _ORDERS.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def encoding_of(stream: TextIO | None) -> str:
+    """The encoding of an output; UTF-8 where it was closed before Python started."""
+    return "utf-8" if stream is None else stream.encoding
 
 
 def take_any_text() -> None:

@@ -63,7 +63,7 @@ def test_a_killed_rank_ends_the_run_and_leaves_its_checkpoint(
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGKILL, output
     assert "rank 1 was ended by SIGKILL" in output
-    assert "continue with --resume" in output
+    assert "--resume goes on from the last checkpoint" in output
     steps = count_steps(tmp_path / "run") + 1
     train(config, "--resume", f"steps={steps}")
     assert count_steps(tmp_path / "run") == steps

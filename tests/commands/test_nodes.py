@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,13 +40,18 @@ PATIENCE_S = 240
 
 @contextmanager
 def started(
-    folders: Sequence[Path], *arguments: str, meet: str = LOOPBACK, far: str | None = None
+    folders: Sequence[Path],
+    *arguments: str,
+    meet: str = LOOPBACK,
+    far: str | None = None,
+    others: int = 0,
 ) -> Iterator[list[subprocess.Popen[str]]]:
     """A rank in each folder, as torchrun would start it; none is left behind.
 
     Args:
         meet: the address of rank 0.
         far: the network namespace of the other ranks.
+        others: ranks that are waited for and never come.
     """
     there = [] if far is None else ["ip", "netns", "exec", far]
     port = str(free_port())
@@ -57,7 +64,7 @@ def started(
             ],
             cwd=folder,
             env=kept
-            | {"RANK": str(rank), "LOCAL_RANK": "0", "WORLD_SIZE": str(len(folders))}
+            | {"RANK": str(rank), "LOCAL_RANK": "0", "WORLD_SIZE": str(len(folders) + others)}
             | {"LOCAL_WORLD_SIZE": "1", "MASTER_ADDR": meet, "MASTER_PORT": port}
             | {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), str(folder)])},
             stdout=subprocess.PIPE,
@@ -178,6 +185,30 @@ def test_prompts_that_the_ranks_cannot_share_are_refused(
     for code, said in run_nodes(nodes(), "rollout.prompts_per_step=3"):
         assert code == 2
         assert "cannot be shared equally by the 2 ranks" in said.splitlines()[-1]
+
+
+def test_what_one_node_alone_is_told_to_do_is_refused_by_name(
+    nodes: Callable[..., list[Path]],
+) -> None:
+    folders = nodes()
+    settings = yaml.safe_load((folders[1] / "config.yaml").read_text())
+    settings["rollout"]["prompts_per_step"] = 3
+    (folders[1] / "config.yaml").write_text(yaml.safe_dump(settings))
+    for code, said in run_nodes(folders):
+        assert code == 2
+        assert "3 prompts cannot be shared equally" in said.splitlines()[-1]
+
+
+def test_a_node_whose_others_never_come_can_be_stopped(
+    nodes: Callable[..., list[Path]],
+) -> None:
+    first, _ = nodes()
+    with started([first], others=1) as (alone,):
+        time.sleep(20)  # long enough to be waiting for the other
+        assert alone.poll() is None
+        alone.terminate()
+        alone.wait(10)
+    assert alone.returncode in (-signal.SIGTERM, 130)
 
 
 def test_a_restarted_launcher_begins_a_run_or_goes_on(

@@ -145,8 +145,8 @@ def test_a_killed_rank_is_named(
     body = "os.kill(os.getpid(), signal.SIGKILL) if rank == 1 else time.sleep(60)"
     assert launch([], 2, program(tmp_path, marks, body)) == 128 + signal.SIGKILL
     assert capfd.readouterr().err == (
-        "rvpo: rank 1 was ended by SIGKILL; the machine may have run out of memory; continue with "
-        "--resume from the last checkpoint\n"
+        "rvpo: rank 1 was ended by SIGKILL; the machine may have run out of memory; start again: "
+        "--resume goes on from the last checkpoint, if there is one\n"
     )
 
 
