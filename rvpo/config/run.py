@@ -6,6 +6,7 @@ Every field's docstring is its help. Derived numbers are properties, never field
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -15,6 +16,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     Tag,
+    field_validator,
     model_validator,
 )
 
@@ -25,7 +27,7 @@ from rvpo.config.judge import JudgeConfig
 from rvpo.config.rewards import RewardConfig, RewardName, RubricRewardConfig
 from rvpo.config.secret import without_secrets
 from rvpo.config.sentences import validated
-from rvpo.config.spellings import estimator
+from rvpo.config.spellings import estimator, named
 from rvpo.config.update import UpdateConfig
 from rvpo.errors import nearest
 from rvpo.fields import (
@@ -145,17 +147,14 @@ class DataConfig(Section):
     """System message for every prompt that brings none of its own."""
 
 
-def _vllm_if_unnamed(value: Any) -> Any:
-    return {"name": "vllm", **value} if isinstance(value, dict) else value
-
-
 class RolloutConfig(Section):
     engine: Annotated[
         AnyEngine,
         Field(discriminator="name"),
-        BeforeValidator(_vllm_if_unnamed),
+        BeforeValidator(partial(named, name="vllm")),
     ] = VllmConfig()
-    """vLLM unless another name is given."""
+    """Engine that samples, vLLM unless another name is given: its name alone, or with its
+    settings."""
     prompts_per_step: PositiveInt = 32
     """Prompts of a step, P, over all ranks."""
     samples_per_prompt: GroupSize = 8
@@ -203,14 +202,27 @@ class ReportConfig(Section):
     trackers: tuple[
         Annotated[AnyTracker, Field(discriminator="name"), BeforeValidator(by_name)], ...
     ] = (Wandb(),)
-    """Trackers that get the curves, beside the run folder: wandb, tensorboard, trackio, or none.
-    Each by its name alone, or with its settings."""
+    """Trackers that get the curves, beside the run folder: one or a list of them, [] for none. Each
+    by its name alone, or with its settings."""
     project: str = "rvpo"
     """The project that trackers file the run under."""
     group: str | None = None
     """The comparison that a run belongs to; W&B's and Trackio's group."""
     arm: str | None = None
     """Name that distinguishes a run from others of its group; W&B's job type."""
+
+    @field_validator("trackers", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str | Mapping) else value
+
+    @field_validator("trackers")
+    @classmethod
+    def _differ(cls, trackers: tuple[AnyTracker, ...]) -> tuple[AnyTracker, ...]:
+        names = [tracker.name for tracker in trackers]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"names {twice} twice; name each tracker once")
+        return trackers
 
     @model_validator(mode="before")
     @classmethod

@@ -178,7 +178,7 @@ def _allowed(kind: Any, error: str) -> str:
     if len(members) < 2:
         return _SHAPES[error.partition("_")[0]]
     if all("name" in _fields(m) for m in members):
-        return f"a table with a name ({', '.join(_tags(kind))})"
+        return f"a name or a table with one ({', '.join(_tags(kind))})"
     words = [
         f"a table of {' and '.join(_fields(m))}" if _fields(m) else _SHAPES.get(m.__name__, "")
         for m in members

@@ -8,11 +8,19 @@ GRPO's words `neutral` and `sum` for missing scores.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
+from rvpo.losses import PolicyLoss
+
 _USUAL_EPSILON = 0.2
+_TWO_SIDED = {
+    kind.model_fields["name"].default
+    for kind in get_args(PolicyLoss)
+    if "epsilon_high" in kind.model_fields
+}
+"""Losses whose upper distance may differ from the lower one."""
 _LEVELS = ("token", "sequence")
 _SWITCH = TypeAdapter(bool)
 _MISSING = {"neutral": "group_mean", "sum": "zero"}
@@ -53,13 +61,15 @@ def _taken(settings: dict[str, Any], *names: str) -> dict[str, Any]:
 def _loss(loss: Any, beside: dict[str, Any]) -> Any:
     if not isinstance(loss, Mapping) or not beside:
         return loss
-    if loss.get("name") == "cispo":
+    is_cispo = loss.get("name") == "cispo"
+    _refuse_twice("loss", beside, loss, {"epsilon_high": "cap"} if is_cispo else {})
+    if is_cispo:
         if beside.get("epsilon") == _USUAL_EPSILON:
             del beside["epsilon"]
         if beside.get("epsilon_high") is not None:
             beside["cap"] = beside.pop("epsilon_high")
         beside = {key: value for key, value in beside.items() if value is not None}
-    elif "epsilon" in beside:
+    elif "epsilon" in beside and loss.get("name") in _TWO_SIDED:
         beside.setdefault("epsilon_high", None)  # as large as epsilon
     return beside | dict(loss)
 
@@ -69,12 +79,30 @@ def _correction(correction: Any, bounds: dict[str, Any]) -> Any:
     section = {"name": name, "level": level} if level in _LEVELS else named(correction, "truncate")
     if not isinstance(section, Mapping) or section.get("name") == "none":
         return section
-    given = {
-        name.removeprefix("correction_"): bound
-        for name, bound in bounds.items()
-        if bound is not None
-    }
-    return given | dict(section)
+    within = {name: name.removeprefix("correction_") for name in bounds}
+    given = {name: bound for name, bound in bounds.items() if bound is not None}
+    _refuse_twice("correction", given, section, within)
+    return {within[name]: bound for name, bound in given.items()} | dict(section)
+
+
+def _refuse_twice(
+    section: str, beside: Mapping[str, Any], inside: Mapping[str, Any], names: Mapping[str, str]
+) -> None:
+    """Refuse a setting that stands beside its section and within, with two values.
+
+    Args:
+        names: those that are called otherwise within, by their name beside.
+
+    Raises:
+        ValueError: says which one to leave.
+    """
+    for name, value in beside.items():
+        own = names.get(name, name)
+        if own in inside and inside[own] != value:
+            raise ValueError(
+                f"{name}: {value} is given, and {section}.{own}: {inside[own]} too; write "
+                f"update.{section}.{own} alone"
+            )
 
 
 def estimator(value: Any) -> Any:
@@ -90,7 +118,12 @@ def estimator(value: Any) -> Any:
     found = dict(value)
     name = found.get("name")
     if name == "grpo" and (by_deviation := _flag(found, "scale_by_std")) is not None:
-        found.setdefault("scale", "group" if by_deviation else "none")
+        scale = "group" if by_deviation else "none"
+        if found.setdefault("scale", scale) != scale:
+            raise ValueError(
+                f"scale_by_std: {str(by_deviation).lower()} means scale: {scale}, and scale: "
+                f"{found['scale']} is given too; leave scale_by_std out"
+            )
     if isinstance(found.get("missing"), str):
         found["missing"] = _MISSING.get(found["missing"], found["missing"])
     if _flag(found, "require_all") and found.setdefault("missing", "skip_sample") != "skip_sample":

@@ -162,9 +162,27 @@ def test_every_problem_is_reported_at_once(file: Path) -> None:
         ("rollout.staleness=2", "rollout.staleness: 2 is not available; choose from 0, 1"),
         ("update.betas=[0.9,1.0]", "update.betas[1]: must be less than 1, got 1.0"),
         (
-            "rollout.engine=vllm",
-            "rollout.engine: must be a table with a name (vllm, transformers), got 'vllm'; "
-            "write {name: vllm}",
+            "rollout.engine=3",
+            "rollout.engine: must be a name or a table with one (vllm, transformers), got 3",
+        ),
+        (
+            "report.trackers=[wandb,wandb]",
+            "report.trackers: names wandb twice; name each tracker once",
+        ),
+        (
+            "update={loss: {name: gspo, epsilon: 1e-4}, epsilon: 0.1}",
+            "update: epsilon: 0.1 is given, and loss.epsilon: 0.0001 too; write "
+            "update.loss.epsilon alone",
+        ),
+        (
+            "update={correction: {name: mask, cap: 5}, correction_cap: 7}",
+            "update: correction_cap: 7 is given, and correction.cap: 5 too; write "
+            "update.correction.cap alone",
+        ),
+        (
+            "advantage={name: grpo, scale_by_std: true, scale: none}",
+            "advantage: scale_by_std: true means scale: group, and scale: none is given too; "
+            "leave scale_by_std out",
         ),
         (
             "advantage={k: 1}",
@@ -405,3 +423,17 @@ def test_every_shipped_experiment_loads(path: Path) -> None:
 @pytest.mark.parametrize("path", set(EVERY) - set(EXPERIMENTS), ids=lambda path: path.name)
 def test_every_shipped_evaluation_loads(path: Path) -> None:
     assert load_evaluation(path, [], None, []).benchmarks.chosen()
+
+
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [
+        ("rollout.engine=transformers", "rollout.engine={name: transformers}"),
+        ("report.trackers=tensorboard", "report.trackers=[{name: tensorboard}]"),
+        ("update.loss=gspo", "update.loss={name: gspo}"),
+        ("update.correction=none", "update.correction={name: none}"),
+        ("advantage=gdpo", "advantage={name: gdpo}"),
+    ],
+)
+def test_a_name_alone_stands_for_its_section(file: Path, short: str, long: str) -> None:
+    assert load_config(file, [short]) == load_config(file, [long])
