@@ -174,9 +174,11 @@ def _set(document: Document, setting: str) -> Document:
         if inner is not None and not isinstance(inner, dict):
             where = ".".join(names[:depth])
             given = "" if _may_hold_keys(names) else f" ({inner!r})"
+            is_name = isinstance(inner, str) and inner.isidentifier()
+            whole = f"{{name: {inner}, {names[depth]}: ...}}" if is_name and given else "..."
             raise ConfigError(
                 f"{path}: '{where}' is a value{given}, not a section; "
-                f"set it as a whole, {where}=..."
+                f"set it as a whole, {where}={whole}"
             )
         section[name] = dict(inner or {})
         section = section[name]

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 
-from rvpo.errors import USER_ERROR
+from rvpo.errors import INTERRUPTED, USER_ERROR
 from rvpo.runtime.environment import (
     LIFELINE,
     REASON,
@@ -44,7 +44,7 @@ def launch(
     terminated. Nothing is left running on return.
 
     Returns:
-        The exit status: 0, that of the rank that failed first, or 128 + the signal's number.
+        The exit status: 0, that of the rank that failed first, or INTERRUPTED after a signal.
     """
     with ExitStack() as stack:
         logs, reasons = (
@@ -73,8 +73,8 @@ def launch(
         failed = _wait(ranks, asked)
         if failed is None:
             return 0
-        if asked:
-            return 128 + asked[0]
+        if asked or ranks[failed].status() == INTERRUPTED:
+            return INTERRUPTED
         if sys.stderr.isatty():
             sys.stderr.write("\x1b[?25h")  # a progress display that was cut off hid the cursor
         sentence = next(filter(None, (reason.text(_LOG_BYTES) for reason in reasons)), None)

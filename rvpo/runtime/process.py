@@ -18,9 +18,12 @@ from typing import IO, Final
 from weakref import WeakSet
 
 from rvpo.runtime.environment import LIFELINE, child_environment
+from rvpo.runtime.signals import was_taken
 
 PIPE: Final = subprocess.PIPE
 FOREVER_S: Final = float("inf")
+UNHEARD_S: Final = 60.0
+"""Longest time in which a process whose parent is gone may not hear of it, in seconds."""
 
 _POLL_S: Final = 0.02
 _lifelines: Final[WeakSet[IO[bytes]]] = WeakSet()
@@ -170,6 +173,8 @@ def end_with_parent() -> None:
         while os.read(lifeline, 4096):
             pass
         os.kill(os.getpid(), signal.SIGTERM)
+        if not was_taken(UNHEARD_S):  # it waits for another that is gone too
+            os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=hold, name="lifeline", daemon=True).start()
 

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import Final
+
+_taken: Final = threading.Event()
+
+
+def was_taken(seconds: float) -> bool:
+    """True where a handler of `on_stop` has run, or does within so many seconds: none does as long
+    as the main thread is in a call that does not come back to Python."""
+    return _taken.wait(seconds)
 
 
 def stop_signals() -> tuple[signal.Signals, ...]:
@@ -35,6 +45,7 @@ def on_stop(
 
     def take(number: int, frame: FrameType | None) -> None:
         if os.getpid() == owner:
+            _taken.set()
             act(number)
         else:
             signal.signal(number, before[signal.Signals(number)])

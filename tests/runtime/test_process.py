@@ -168,3 +168,35 @@ def test_a_log_may_be_a_file_of_a_name(tmp_path: Path) -> None:
         assert log.lines()[-1] == "last"
         assert len(log.text(100)) == 99  # without the line break at its end
     assert path.stat().st_size == 100_006
+
+
+# Stands in a call of C that no signal ends, as collectives do where another rank hangs.
+STUCK = """
+import ctypes, os, sys
+from rvpo.runtime import process
+from rvpo.runtime.signals import stopping_at_once
+process.UNHEARD_S = 0.5
+process.end_with_parent()
+print(os.getpid(), flush=True)
+libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
+with stopping_at_once():
+    while True:
+        libc.pthread_mutex_lock(mutex)
+"""
+PARENT_OF_STUCK = f"""
+import os, signal, time
+from rvpo.runtime.environment import LIFELINE, child_environment
+from rvpo.runtime.process import PIPE, Child, Log
+environment = child_environment() | {{LIFELINE: "stdin"}}
+child = Child(({sys.executable!r}, "-c", {STUCK!r}), Log(), stdout=PIPE, environment=environment)
+print(child.first_line(time.monotonic() + 20).decode(), flush=True)
+time.sleep(1)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_child_that_cannot_hear_does_not_outlive_its_parent_either() -> None:
+    parent = subprocess.run(python(PARENT_OF_STUCK), cwd=ROOT, capture_output=True, text=True)
+    assert parent.returncode == -signal.SIGKILL, parent.stderr
+    stuck = int(parent.stdout)
+    wait_until(lambda: not alive(stuck))
