@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -177,3 +179,18 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         if heading:
             headings = re.findall(r"^#+ (.+)$", text_of(target), re.MULTILINE)
             assert heading in map(slug, headings), link
+
+
+def test_files_that_pages_show_pass_the_checks_that_a_change_must_pass() -> None:
+    shown = [each for each in blocks("python") if each.file is not None]
+    assert len(shown) > 8
+    for each in shown:
+        for command in (["check"], ["format", "--check"]):
+            place = ["--stdin-filename", str(ROOT / str(each.file)), "-"]
+            done = subprocess.run(
+                [sys.executable, "-m", "ruff", *command, *place],
+                input=each.code,
+                capture_output=True,
+                text=True,
+            )
+            assert done.returncode == 0, f"{each}: {done.stdout}{done.stderr}"

@@ -65,5 +65,6 @@ def _stored(*sources: Source | None) -> Iterator[str]:
 
 
 def _of_engine(config: RolloutConfig) -> Iterator[Need]:
-    if config.engine.name == "vllm":
-        yield Need("cpu", "set rollout.engine.name=transformers")
+    for requirement in config.engine.requires():
+        if requirement.extra_cpu is not None:
+            yield Need(requirement.extra_cpu, "set rollout.engine.name=transformers")

@@ -2,7 +2,7 @@
 
 ρ is the probability ratio π / π_old of a token, or of its whole sample; A the advantage of the
 token's sample. What a step minimises is the sum of a loss's values times the weights of the tokens
-in `trainer.weighting`.
+in `losses.weighting`.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from rvpo.report.stored import read_metrics, surviving_metrics
 
 _BEFORE_FIRST_STEP = {
     *("config.yaml", "provenance.json", "metrics.jsonl", "held_out", "benchmarks"),
-    "wandb",
+    *("wandb", "trackio"),
 }
 """Entries of a run that starts its first step. `metrics.jsonl` is empty until then."""
 

@@ -90,7 +90,27 @@ print(json.dumps({"rows": rows, "config": config, "said": said}, default=str))
 """
 
 
-def in_trackio(folder: RunFolder, *parts: tuple[int, int]) -> dict[str, Any]:
+_READ_TWO_RUNS = """
+import json, sys
+from pathlib import Path
+sys.path[:0] = sys.argv[3:]
+from test_trackers import follow
+from trackio.sqlite_storage import SQLiteStorage
+from rvpo.report.run_folder import RunFolder
+from rvpo.report.trackers import Trackio
+for arm in ("grpo", "rvpo"):
+    folder = RunFolder.create(Path(sys.argv[1]) / arm / "seed-0", "", {})
+    for part in json.loads(sys.argv[2]):
+        follow(Trackio(), folder, range(*part))
+runs = SQLiteStorage.get_run_records("rvpo")
+rows = [len(SQLiteStorage.get_logs("rvpo", run_id=run["id"])) for run in runs]
+print(json.dumps({"names": [run["name"] for run in runs], "rows": rows}))
+"""
+
+
+def in_trackio(
+    folder: RunFolder, *parts: tuple[int, int], program: str = _READ_TRACKIO
+) -> dict[str, Any]:
     """What Trackio has after a run of those parts; a process of its own, for it reads TRACKIO_DIR
     when it is imported."""
     import json
@@ -98,7 +118,7 @@ def in_trackio(folder: RunFolder, *parts: tuple[int, int]) -> dict[str, Any]:
 
     where = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
     done = subprocess.run(
-        [sys.executable, "-c", _READ_TRACKIO, str(folder.path), json.dumps(parts), *where],
+        [sys.executable, "-c", program, str(folder.path), json.dumps(parts), *where],
         env={
             **os.environ,
             "TRACKIO_DIR": str(folder.path / "trackio"),
@@ -125,6 +145,13 @@ def test_trackio_has_every_finite_metric_of_every_step_once(folder: RunFolder):
     assert points == expected(range(1, 8))
     assert found["config"]["advantage"] == {"name": "rvpo", "k": 1.0}
     assert found["said"] == [["Trackio has this run: trackio show --project rvpo"]] * 2
+
+
+def test_folders_of_one_name_are_runs_of_their_own_in_trackio(folder: RunFolder):
+    found = in_trackio(folder, (1, 4), (3, 6), program=_READ_TWO_RUNS)
+    assert found["rows"] == [5, 5]
+    assert len(set(found["names"])) == 2
+    assert all("seed-0-" in name for name in found["names"])
 
 
 def test_trackers_are_listed_by_name_or_with_their_settings():

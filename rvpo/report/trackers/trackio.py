@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 from collections.abc import Iterator
 from typing import Literal
 
 from rvpo.fields import Section
 from rvpo.report.record import Report, StepRecord, finite
+from rvpo.report.run_folder import write_text
 from rvpo.report.trackers.tracker import TrackedRun, require
 
 
@@ -23,7 +25,7 @@ class Trackio(Section):
         require(self.name, "trackio")
 
     def open(self, run: TrackedRun) -> Report:
-        """The run of that name in the project, gone on with where it exists."""
+        """The run of this folder in the project, gone on with where it exists."""
         return TrackioReport(run)
 
 
@@ -37,13 +39,14 @@ class TrackioReport:
         import trackio
 
         config = {"arm": run.arm, **run.config}
+        name, is_new = _run_name(run)
         with _silence():
             self._run = trackio.init(
                 project=run.project,
-                name=run.name,
+                name=name,
                 group=run.group,
                 config=config,
-                resume="allow",
+                resume="never" if is_new else "allow",
                 embed=False,
                 auto_log_gpu=False,
                 auto_log_cpu=False,
@@ -61,6 +64,20 @@ class TrackioReport:
 
         with _silence():
             trackio.finish()  # type: ignore[no-untyped-call]
+
+
+def _run_name(run: TrackedRun) -> tuple[str, bool]:
+    """The name of the run in Trackio, and True where it has just been drawn.
+
+    Trackio knows a run by its name alone, and folders of many runs have one name, such as those of
+    a comparison's seeds. So a part of it is drawn, once, and kept in the folder.
+    """
+    path = run.folder.path / "trackio" / "run_name"
+    is_new = not path.exists()
+    if is_new:
+        parts = filter(None, (run.arm, run.name, secrets.token_hex(2)))
+        write_text(path, "-".join(parts))
+    return path.read_text(encoding="utf-8"), is_new
 
 
 def _last_step(project: str, run_id: str) -> int:
