@@ -18,6 +18,7 @@ from rich.console import Console
 from rvpo.commands.inputs import read_inputs
 from rvpo.config.run import load_config
 from rvpo.report.display import Display
+from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.rehearsal import rehearse_rewards, rehearse_saving
 
 REPEATS = 5
@@ -26,7 +27,7 @@ REPEATS = 5
 def main(file: str, settings: list[str]) -> None:
     config = load_config(Path(file), settings)
     started = time.perf_counter()
-    inputs = read_inputs(config, datetime.now(), Display(config.steps, Console()))
+    inputs = read_inputs(config, datetime.now(), Display(config.steps, Console()), Ranks.alone())
     reading = time.perf_counter() - started
     seconds = []
     for _ in range(REPEATS):

@@ -141,10 +141,10 @@ def _judge(
     config: EvaluationConfig, ranks: Ranks, stack: ExitStack, console: Console
 ) -> JudgeService:
     assert config.judge is not None  # the settings were checked
-    judge = stack.enter_context(closing(JudgeService(config.judge, ranks.is_main)))
-    judge.start(on_gpu=ranks.device.type == "cuda")
+    judge = stack.enter_context(closing(JudgeService(config.judge, ranks)))
+    judge.start()
     console.print("waiting for the judge")
-    judge.connect(ranks)
+    judge.connect()
     return judge
 
 

@@ -17,6 +17,7 @@ from rvpo.model_files import resolve_model
 from rvpo.report.display import Display
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.encoder import Encoder
+from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.digest import TokenDigest, digests
 
 
@@ -45,14 +46,14 @@ def read_inputs(
     config: RunConfig,
     now: datetime,
     display: Display,
-    is_main: bool = True,
+    ranks: Ranks,
 ) -> Inputs:
     """Read and check model files, prompts, rewards and benchmarks.
 
     Args:
         now: the time for chat templates.
         display: told what is left out of the data and, later, of a judge that is waited for.
-        is_main: True on rank 0, which has the judge's workers.
+        ranks: those of the run, of which the first has the judge's workers.
 
     Raises:
         ConfigError, DataError: whichever is wrong first.
@@ -62,7 +63,7 @@ def read_inputs(
     for where, of_place in prompts.by_place.items():
         score.check_criteria(of_place, where)
     score = score.fitted(prompts.every)
-    judge = _judge(config, score, is_main)
+    judge = _judge(config, score, ranks)
     if judge is not None:
         score = score.judged_by(judge.counted, judge.config.budget, display.phase, display.say_once)
     model_path = resolve_model(config.model.path)
@@ -85,6 +86,6 @@ def read_inputs(
     )
 
 
-def _judge(config: RunConfig, score: RewardSuite, is_main: bool) -> JudgeService | None:
+def _judge(config: RunConfig, score: RewardSuite, ranks: Ranks) -> JudgeService | None:
     asked = score.is_judged or config.evaluate.benchmarks.needs_judge
-    return JudgeService(config.judge, is_main) if config.judge is not None and asked else None
+    return JudgeService(config.judge, ranks) if config.judge is not None and asked else None

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import torch
 from rich.console import Console
 
 from rvpo.commands.needs import of_judge
@@ -24,6 +23,7 @@ from rvpo.judge.types import Answer, Job, Judge
 from rvpo.rewards.rubric import RubricReward, every_question
 from rvpo.rewards.suite import RewardSuite
 from rvpo.runtime.extras import require
+from rvpo.runtime.ranks import Ranks
 from rvpo.trial.display import show_judgement, show_summary
 from rvpo.trial.given import read_responses
 from rvpo.trial.judgement import Judgement
@@ -150,8 +150,8 @@ def try_rubrics(
     judgements = []
     with ExitStack() as stack:
         lines = stack.enter_context(_writing(json_file))
-        service = stack.enter_context(closing(JudgeService(judge)))
-        service.start(on_gpu=torch.cuda.is_available())
+        service = stack.enter_context(closing(JudgeService(judge, Ranks.alone())))
+        service.start()
         name = judge.model or (judge.serve and judge.serve.model)
         with page.phase(f"starting the judge, {name}"):
             service.connect()

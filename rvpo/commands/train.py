@@ -80,7 +80,7 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         date = starts[0].date if starts else now
         with ranks.together():
             check_engine(config.rollout, ranks)
-            inputs = read_inputs(config, date, display, ranks.is_main)
+            inputs = read_inputs(config, date, display, ranks)
         stack.callback(inputs.close)
         check_same({"settings": digest(dump_config(config)), **inputs.digests}, ranks)
         if starts is not None:
@@ -88,7 +88,7 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         rehearse(run, inputs)
         with ranks.together():
             if inputs.judge is not None:  # on its way up while everything else starts
-                inputs.judge.start(on_gpu=ranks.device.type == "cuda")
+                inputs.judge.start()
         display.phase("sharding the model with DeepSpeed ZeRO-3")
         policy = ZeroPolicy(config, inputs.model_path, ranks, display.say)
         display.phase(f"starting {config.rollout.engine.name}")
@@ -98,7 +98,7 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         stack.callback(engine.close)
         if inputs.judge is not None:
             display.phase("waiting for the judge")
-            inputs.judge.connect(ranks)
+            inputs.judge.connect()
         keep = keeper_of(run, inputs, policy)
         start = _enter(run, starts is not None, keep.checkpoints, policy, stack)
         if ranks.is_main:

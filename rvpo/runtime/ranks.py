@@ -76,6 +76,12 @@ class Ranks:
             raise RankError(_apart(rank, size)) from error
         return Ranks(rank=state.process_index, size=state.num_processes, device=state.device)
 
+    @staticmethod
+    def alone() -> Ranks:
+        """This process by itself, in no group, with a GPU where there is one."""
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return Ranks(rank=0, size=1, device=device)
+
     @property
     def is_main(self) -> bool:
         return self.rank == 0

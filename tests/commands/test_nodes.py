@@ -244,6 +244,17 @@ def test_every_node_reaches_the_judge_without_a_setting(
     assert {value is None for row in rows for value in row["scores"].values()} == {False}
 
 
+def test_a_judge_that_only_its_own_machine_reaches_is_refused(
+    nodes: Callable[..., list[Path]], network: dict[str, str], tmp_path: Path
+) -> None:
+    with FakeEndpoint(truth=truth) as endpoint:
+        folders = nodes(**judged(endpoint, tmp_path / "cache", host="127.0.0.1"))
+        for code, said in run_nodes(folders, **network):
+            assert code == 2
+            assert "judge.host: 127.0.0.1 is reached from this machine alone" in said
+            assert "Traceback" not in said
+
+
 def test_nodes_with_a_network_between_them_give_what_one_machine_gives(
     nodes: Callable[..., list[Path]], network: dict[str, str], tiny_model: Path, tmp_path: Path
 ) -> None:

@@ -23,6 +23,7 @@ from rvpo.errors import CheckpointError, ConfigError, DataError
 from rvpo.report.display import Display
 from rvpo.report.provenance import provenance
 from rvpo.report.run_folder import RunFolder
+from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.digest import PROMPTS, _of_prompts
 from rvpo.trainer.resume import at_home, open_run, rewind
 from rvpo.trainer.start import Start, add_start, check_inputs, read_starts
@@ -70,7 +71,7 @@ def config(world: Path, **sections: Any) -> RunConfig:
 
 def read(world: Path, now: datetime = DAY) -> dict[str, str]:
     forget()
-    return dict(read_inputs(config(world), now, QUIET).digests)
+    return dict(read_inputs(config(world), now, QUIET, Ranks.alone()).digests)
 
 
 def begun(world: Path) -> RunFolder:
@@ -249,7 +250,7 @@ def test_prompts_with_a_date_stay_as_on_the_first_day(world: Path) -> None:
     overnight = datetime(2024, 3, 1, 0, 0, 30)
     assert read(world, overnight)[PROMPTS] != read(world)[PROMPTS]
     date = read_starts(folder)[0].date
-    assert read_inputs(config(world), date, QUIET).encoder.now == DAY
+    assert read_inputs(config(world), date, QUIET, Ranks.alone()).encoder.now == DAY
     assert told(folder, read(world, date)) == ""
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from concurrent.futures import Future
 from contextlib import ExitStack
 
-from rvpo.config.judge import JudgeConfig
+from rvpo.config.judge import JudgeConfig, is_this_machine
+from rvpo.errors import ConfigError
 from rvpo.judge.client.client import JudgeAddresses, JudgeClient
 from rvpo.judge.client.probe import Counted
 from rvpo.judge.client.server import JudgeServer, fingerprint
@@ -24,70 +25,75 @@ class JudgeService:
     what takes long, `connect` waits for it, and from then on it answers.
 
     Args:
-        is_main: True on rank 0.
+        ranks: those of the run, or this process alone.
     """
 
     counted: Counted
     """The same judge, whose next answer also counts what a rehearsal took."""
 
-    def __init__(self, config: JudgeConfig, is_main: bool = True) -> None:
+    def __init__(self, config: JudgeConfig, ranks: Ranks) -> None:
         self.counted = Counted(self)
         self.config = config
-        self._is_main = is_main
+        self._ranks = ranks
+        self._reached = LOOPBACK
         self._open = ExitStack()
         self._server: JudgeServer | None = None
         self._client: JudgeClient | None = None
 
-    def start(self, *, on_gpu: bool) -> None:
-        """Have a served judge come up, which takes half a minute, and return at once.
-
-        Args:
-            on_gpu: True where a served judge runs on a GPU.
+    def start(self) -> None:
+        """Have a served judge come up, which takes half a minute, and return at once. Every rank
+        must call.
 
         Raises:
-            ConfigError: there is no such model to serve, or an endpoint cannot be used.
+            ConfigError: there is no such model to serve, an endpoint cannot be used, or the other
+                machines could not reach the workers.
         """
-        if not self._is_main:
+        self._reached = main_address(self._ranks)
+        if not self._ranks.is_main:
             return
-        from rvpo.judge.worker.endpoint import all_endpoints  # with aiohttp
+        from rvpo.judge.worker.endpoint import all_endpoints
 
+        self._check_host()
         config = self.config
         # Workers would find out too, after minutes of loading models. The last has least.
         all_endpoints(config, (config.workers - 1, config.workers))
         if config.serve is not None:
             self._model_path = resolve_model(config.serve.model, "judge.serve.model")
+            on_gpu = self._ranks.device.type == "cuda"
             self._server = JudgeServer.start(config.serve, self._model_path, on_gpu=on_gpu)
             self._open.callback(self._server.close)
 
-    def connect(self, ranks: Ranks | None = None) -> None:
+    def connect(self) -> None:
         """Wait for the judge, and open this rank's line to its workers. Every rank must call.
-
-        Args:
-            ranks: those of the run; this process alone if left out.
 
         Raises:
             EngineError: the served judge does not come up.
             RewardError: a worker does not start.
             RankError: either of these, on the other ranks.
         """
-        if ranks is None:
-            addresses: JudgeAddresses | None = self._start_workers(LOOPBACK)
-        else:
-            reached = main_address(ranks)
-            with ranks.together():
-                own = self._start_workers(reached) if self._is_main else None
-            addresses = ranks.first(own)
+        with self._ranks.together():
+            own = self._start_workers() if self._ranks.is_main else None
+        addresses = self._ranks.first(own)
         assert addresses is not None
         self._client = JudgeClient(addresses)
         self._open.callback(self._client.close)
 
-    def _start_workers(self, reached: str) -> JudgeAddresses:
+    def _start_workers(self) -> JudgeAddresses:
         config = self._with_endpoints()
-        host = config.host or reached
+        host = config.host or self._reached
         judge_end = (lambda: None) if self._server is None else self._server.end_of
         workers = JudgeWorkers.start(config, host, judge_end=judge_end)
         self._open.callback(workers.close)
-        return workers.addresses.at(config.address or (reached if is_any(host) else host))
+        return workers.addresses.at(config.address or (self._reached if is_any(host) else host))
+
+    def _check_host(self) -> None:
+        host = self.config.host
+        is_far = self._reached != LOOPBACK and self.config.address is None
+        if is_far and host is not None and is_this_machine(host):
+            raise ConfigError(
+                f"judge.host: {host} is reached from this machine alone, and there are ranks on "
+                f"others; leave it out, or give an address that they reach, such as {self._reached}"
+            )
 
     def submit(self, job: Job) -> Future[tuple[Answer, ...]]:
         """See `JudgeClient.submit`.
