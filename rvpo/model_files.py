@@ -41,6 +41,10 @@ def reading_model(path: str, setting: str = "model.path") -> Iterator[None]:
     try:
         yield
     except Exception as error:  # at a broken file the loaders raise anything, also `Exception`
+        from rvpo.runtime.ranks import is_of_ranks
+
+        if is_of_ranks(error):  # of a model that several load together, one of them is gone
+            raise
         reason = (str(error).strip().splitlines() or [""])[0]
         raise ConfigError(
             f"{setting}: cannot read a causal language model with its tokenizer from {path!r} "

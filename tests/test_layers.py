@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from pathlib import Path
 from typing import Any
+
+from tests.syntax import parsed
 
 ROOT = Path(__file__).parents[1]
 
@@ -40,3 +43,15 @@ def test_every_module_has_a_layer() -> None:
     }
     assert names - {"__init__", "__main__"} == {name for layer in shown() for name in layer}
     assert contract()["exhaustive"]
+
+
+def test_no_module_reaches_another_through_the_top_of_the_package() -> None:
+    """The contract cannot see it: the top is for everybody."""
+    names = {
+        name.name
+        for path in (ROOT / "rvpo").rglob("*.py")
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.ImportFrom) and node.module == "rvpo" and not node.level
+        for name in node.names
+    }
+    assert names == {"__version__"}

@@ -51,7 +51,7 @@ class BenchmarkSummary:
     scores: Mapping[str, Score]
     """Scores by name; the first is the one to quote."""
     curves: tuple[str, ...] = ()
-    """The scores to draw over training."""
+    """The scores to draw over training; the one to quote if none is named."""
     by_question: Mapping[str, float] = field(default_factory=dict)
     """Part of each question in the first score, which is their mean but for clipping: to compare
     models question by question."""

@@ -67,7 +67,7 @@ def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
             benchmarks = read_benchmarks(config.benchmarks, console.print)
             encoder = encoder_of(config.model, config.rollout, candidates[0].path)
             for benchmark in benchmarks:
-                check_lengths(benchmark, encoder)
+                check_lengths(benchmark, encoder, "benchmarks")
             check_same(_read(config, benchmarks, candidates), ranks)
             if config.benchmarks.needs_judge:
                 judge = _judge(config, ranks, stack, console)

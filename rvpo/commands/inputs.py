@@ -73,7 +73,7 @@ def read_inputs(
     encoder.check_lengths(prompts.every, config.rollout.max_completion_tokens, seen=tokens.add)
     benchmarks = read_benchmarks(config.evaluate.benchmarks, display.say)
     for benchmark in benchmarks:
-        check_lengths(benchmark, encoder)
+        check_lengths(benchmark, encoder, "evaluate.benchmarks")
     named = {"data.train": prompts.train, "data.held_out": prompts.held_out}
     return Inputs(
         model_path=model_path,

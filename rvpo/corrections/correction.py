@@ -28,7 +28,7 @@ class Correction(Section):
     @property
     def corrected(self) -> Level | None:
         """Level of the corrected weights; None where nothing is corrected."""
-        return None
+        return "token"
 
     def factors(self, w: Tensor) -> Tensor:
         """[T] factors of the losses, from the importance weights w."""

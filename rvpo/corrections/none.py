@@ -11,3 +11,8 @@ class NoCorrection(Correction):
     """Every loss as it is."""
 
     name: Literal["none"] = "none"
+
+    @property
+    def corrected(self) -> None:
+        """No weights."""
+        return None

@@ -77,13 +77,18 @@ def measure(
     return summary
 
 
-def check_lengths(benchmark: Benchmark, encoder: Encoder) -> None:
+def check_lengths(benchmark: Benchmark, encoder: Encoder, section: str) -> None:
     """Refuse questions that leave no room for an answer.
+
+    Args:
+        section: the one of the settings that has the benchmark's, such as evaluate.benchmarks.
 
     Raises:
         DataError: with the longest of them.
     """
-    encoder.check_lengths(benchmark.prompts, benchmark.config.sampling.max_completion_tokens)
+    setting = f"{section}.{benchmark.name}.max_completion_tokens"
+    tokens = benchmark.config.sampling.max_completion_tokens
+    encoder.check_lengths(benchmark.prompts, tokens, setting=setting)
 
 
 def _generate(

@@ -44,9 +44,9 @@ class Surrogate:
 class Loss(Section):
     """A policy loss and its settings. A subclass has a `name`, and `__call__` with its equation."""
 
-    weighting: ClassVar[Weighting]
+    weighting: ClassVar[Weighting] = "token_mean"
     """Weights of its tokens in the mean."""
-    clips: ClassVar[Literal["tokens", "samples", "weights", "nothing"]]
+    clips: ClassVar[Literal["tokens", "samples", "weights", "nothing"]] = "nothing"
     """Objects of its clip, which decide what is reported: shares of tokens or of samples under
     `clip_ratio`, of weights under `cispo_clip_ratio`."""
     corrects: ClassVar[bool] = False

@@ -186,7 +186,8 @@ def _benchmarks(arms: Sequence[PageArm]) -> list[Plot]:
             "of whole evaluations, after each step at which there was one; not smoothed; "
             f"{_runs(arms)}"
         )
-        plots.append(_evaluated(f"Benchmark {name}", caption, arms, found, list(scores)))
+        if scores:
+            plots.append(_evaluated(f"Benchmark {name}", caption, arms, found, list(scores)))
     return plots
 
 

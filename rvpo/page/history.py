@@ -50,7 +50,8 @@ class RunHistory:
         found: dict[str, dict[int, dict[str, float]]] = {}
         for each in results_of(self.folder):
             known = each.summary.metrics
-            drawn = {name: known[name] for name in each.summary.curves if name in known}
+            wanted = each.summary.curves or (each.summary.quoted,)
+            drawn = {name: known[name] for name in wanted if name in known}
             found.setdefault(each.benchmark, {})[each.step] = drawn
         return found
 

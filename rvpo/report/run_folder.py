@@ -95,6 +95,10 @@ def steps_in(folder: Path, pattern: str = "step-*") -> dict[Path, int]:
     return {path: int(match[1]) for path, match in found.items() if match is not None}
 
 
+def _holds(folder: Path) -> bool:
+    return not folder.is_dir() or any(folder.iterdir())
+
+
 def remove(path: Path) -> None:
     """Remove a file, a link or a folder."""
     if path.is_dir() and not path.is_symlink():
@@ -138,7 +142,8 @@ class RunFolder:
             raise ConfigError(f"{self.path} is a file; write elsewhere: output=runs/NAME")
         if not self.path.exists():
             self._require_place()
-        names = {path.name for path in self.path.glob("*")} - {_LOCK}
+        held = (path for path in self.path.glob("*") if path != self.checkpoints or _holds(path))
+        names = {path.name for path in held} - {_LOCK}
         if not names or (self.provenance.name in names and names <= _BEFORE_FIRST_STEP):
             return
         if self.config.name in names:

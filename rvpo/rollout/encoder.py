@@ -196,11 +196,13 @@ class Encoder:
         prompts: Sequence[Prompt],
         max_completion_tokens: int,
         seen: Callable[[Sequence[int]], object] = len,
+        setting: str = "rollout.max_completion_tokens",
     ) -> None:
         """Refuse prompts that leave no room for a full completion.
 
         Args:
             seen: told the token ids of each prompt, in order.
+            setting: the one that `max_completion_tokens` is from, for messages.
 
         Raises:
             DataError: with the longest offender and the number of offenders.
@@ -216,6 +218,5 @@ class Encoder:
             raise DataError(
                 f"{len(long)} of {len(prompts)} prompts are too long: prompt {name!r} has {tokens} "
                 f"tokens and max_completion_tokens={max_completion_tokens} more do not fit in the "
-                f"context of {self.max_context_tokens}; shorten or drop them, or lower "
-                "rollout.max_completion_tokens"
+                f"context of {self.max_context_tokens}; shorten or drop them, or lower {setting}"
             )

@@ -71,7 +71,7 @@ class Ranks:
                     )
                 state = PartialState(cpu=not on_gpu, backend=backend, timeout=timeout)
         except RuntimeError as error:
-            if not re.search(f"{_SILENT}|{_LOST}|timed out", str(error)):
+            if not (is_of_ranks(error) and re.search(f"{_SILENT}|{_LOST}|timed out", str(error))):
                 raise
             raise RankError(_apart(rank, size)) from error
         return Ranks(rank=state.process_index, size=state.num_processes, device=state.device)
@@ -182,6 +182,8 @@ class Ranks:
         try:
             yield
         except RuntimeError as error:
+            if not is_of_ranks(error):
+                raise
             if re.search(_LOST, str(error)):
                 raise LostRankError(
                     f"rank {self.rank} on {socket.gethostname()} lost another rank, which ended or "
@@ -212,6 +214,14 @@ def _stacked_rewards(parts: Sequence[Rewards]) -> Rewards:
         weights=torch.cat([part.weights for part in parts]),
         valid=torch.cat([part.valid for part in parts]),
         prompts=tuple(chain(*known)) if len(known) == len(parts) else None,
+    )
+
+
+def is_of_ranks(error: BaseException) -> bool:
+    """True for what torch and Gloo raise where ranks do not meet: rewards, endpoints and disks
+    speak of refused connections and broken pipes too."""
+    return isinstance(error, dist.DistError) or (
+        type(error) is RuntimeError and "/gloo/" in str(error)
     )
 
 

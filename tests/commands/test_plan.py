@@ -400,13 +400,20 @@ def test_benchmarks_are_read_and_counted(tiny_model: Path, tmp_path: Path) -> No
         "Question,Correct Answer,Incorrect Answer 1,Incorrect Answer 2,Incorrect Answer 3\n"
         "One and one?,2,3,4,5\n"
     )
-    gpqa = {"path": str(path), "repeats": 3}
+    gpqa = {"path": str(path), "repeats": 3, "max_completion_tokens": 32}
     evaluate = {"every": 2, "benchmarks": {"gpqa": gpqa}}
     config = tiny_config(tiny_model, evaluate=evaluate, output=str(tmp_path / "run"))
     found = {finding.part: finding for finding in plan(config, CPU).findings}
     evaluations = config.steps // 2 + 1 + (config.steps % 2)
     said = f"3 answers at each of {evaluations} evaluations"
     assert found["evaluate.benchmarks.gpqa"].found == said
+    long = tiny_config(
+        tiny_model, evaluate={"benchmarks": {"gpqa": gpqa | {"max_completion_tokens": 9000}}}
+    )
+    found = {finding.part: finding for finding in plan(long, CPU).findings}
+    told = found["evaluate.benchmarks.gpqa"]
+    assert told.state == "missing"
+    assert told.found.endswith("or lower evaluate.benchmarks.gpqa.max_completion_tokens")
     path.unlink()
     planned = plan(config, CPU)
     found = {finding.part: finding for finding in planned.findings}

@@ -69,6 +69,7 @@ def test_a_new_run_keeps_its_settings_and_their_provenance(folder: RunFolder):
 
 def test_a_run_that_never_did_a_step_may_be_replaced(folder: RunFolder):
     folder.rewind(0)
+    folder.checkpoints.mkdir()
     with folder.locked():
         pass
     RunFolder.create(folder.path, "steps: 5\n", {})

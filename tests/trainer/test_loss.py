@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from rvpo.config.update import UpdateConfig
 from rvpo.corrections import Mask, MaskAbove, Truncate
+from rvpo.corrections.correction import Correction
 from rvpo.losses import CISPO, SAPO, VESPO, Loss
 from rvpo.losses.cispo import cispo
 from rvpo.losses.clipped import Clipped, clipped
@@ -345,3 +346,18 @@ def test_a_ratio_beyond_measure_has_a_gradient_of_zero_and_no_nan() -> None:
     assert torch.isfinite(surrogate.loss).all()
     assert new.grad is not None
     assert new.grad.tolist() == [0, 0, 0]
+
+
+class Halves(Correction):
+    """A correction with nothing but an equation."""
+
+    name: Literal["halves"] = "halves"
+
+    def factors(self, w: torch.Tensor) -> torch.Tensor:
+        return w / 2
+
+
+def test_a_correction_needs_no_more_than_its_equation() -> None:
+    w = torch.tensor([1.0, 4.0])
+    found = Halves()(w.log(), torch.zeros(2), torch.tensor([0, 0]), 1)
+    assert found.tolist() == pytest.approx([0.5, 2.0])

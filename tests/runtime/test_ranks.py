@@ -1,0 +1,39 @@
+"""The words of ranks that do not meet, and those of others that merely sound so."""
+
+from __future__ import annotations
+
+import pytest
+
+from rvpo.errors import EngineError, LostRankError, RankError, RewardError
+from rvpo.runtime.ranks import Ranks
+
+GLOO = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553]"
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        (f"{GLOO} Connection closed by peer [10.0.0.2]:1234", LostRankError),
+        (f"{GLOO} Read error [10.0.0.2]:1234: Connection reset by peer", LostRankError),
+        (f"{GLOO} Timed out waiting 60000ms for recv operation to complete", RankError),
+    ],
+)
+def test_a_rank_that_is_gone_or_silent_is_a_sentence(words: str, kind: type[Exception]) -> None:
+    with pytest.raises(kind), Ranks.alone().patience(1):
+        raise RuntimeError(words)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("db: Connection refused"),
+        RuntimeError("out of memory"),
+        RewardError("reward 'sql' raised: Connection reset by peer"),
+        EngineError("the disk said: Broken pipe"),
+        RankError(f"rank 1 on b: {GLOO} Connection closed by peer"),
+    ],
+)
+def test_what_others_say_of_connections_is_no_word_of_ranks(error: Exception) -> None:
+    with pytest.raises(type(error)) as raised, Ranks.alone().patience(1):
+        raise error
+    assert raised.value is error
