@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,6 +25,8 @@ def one_sentence() -> Iterator[None]:
         from rvpo.config.secret import masked  # what was given may be a key in the wrong place
 
         _say(masked(str(error)), is_cause=not isinstance(error, LostRankError))
+        if isinstance(error, LostRankError):
+            _exit_at_once()
         raise typer.Exit(USER_ERROR) from None
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
@@ -35,6 +39,14 @@ def one_sentence() -> Iterator[None]:
             "anything else with the same command"
         )
         raise typer.Exit(USER_ERROR) from None
+
+
+def _exit_at_once() -> None:
+    """End without Python's usual tidying, in which a thread of Gloo's that still waits for a lost
+    rank aborts the process."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.flush()
+    os._exit(USER_ERROR)
 
 
 def _say(sentence: str, is_cause: bool = True) -> None:
