@@ -131,9 +131,10 @@ def metrics(
     ] = "",
 ) -> None:
     """Print what every metric is."""
-    from rvpo.report.metrics import render
+    with one_sentence():
+        from rvpo.report.metrics import render
 
-    typer.echo(render(part))
+        typer.echo(render(part))
 
 
 @app.command()

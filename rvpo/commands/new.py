@@ -36,7 +36,9 @@ def write_run(folder: Path, like: str) -> list[str]:
         close = nearest(like, list(TEMPLATES))
         meant = f"did you mean {close}? There are" if close else "there are"
         raise ConfigError(f"--like: no run is called '{like}'; {meant} {', '.join(TEMPLATES)}")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is a file; name a new folder")
+    if folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"{folder} is not empty; name a new folder")
     texts = resources.files("rvpo.commands") / "templates"
     for name, source in (("run.yaml", f"{like}.yaml"), ("my_rewards.py", "my_rewards.py")):

@@ -227,12 +227,19 @@ class ReportConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _wandb_alone(cls, data: Any) -> Any:
-        """`wandb: true` and `wandb: false`, a shorter way to say with or without it."""
+        """`wandb: true` and `wandb: false`: the trackers that are named, with or without it."""
         if not isinstance(data, dict) or not isinstance(data.get("wandb"), bool):
             return data
         data = dict(data)
-        wanted = ["wandb"] if data.pop("wandb") else []
-        return {"trackers": wanted, **data}
+        wanted, listed = data.pop("wandb"), data.get("trackers", [])
+        listed = listed if isinstance(listed, list | tuple) else [listed]
+        others = [each for each in listed if _name_of(each) != "wandb"]
+        kept = [each for each in listed if _name_of(each) == "wandb"] or ["wandb"]
+        return data | {"trackers": [*others, *(kept if wanted else [])]}
+
+
+def _name_of(tracker: Any) -> Any:
+    return tracker.get("name") if isinstance(tracker, Mapping) else tracker
 
 
 class RunConfig(Section):

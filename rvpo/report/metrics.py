@@ -12,6 +12,8 @@ import re
 from collections.abc import Mapping
 from functools import cache
 
+from rvpo.errors import ConfigError
+
 _SCORES: Mapping[str, str] = {
     "rewards/{reward}/mean": "Mean score over the samples that have one.",
     "rewards/{reward}/std": "Standard deviation of the scores over the batch, ddof 1.",
@@ -142,8 +144,15 @@ def entry_of(name: str) -> str | None:
 
 
 def render(part: str = "") -> str:
-    """A paragraph for each metric whose name has `part` in it."""
-    found = {name: sentence for name, sentence in METRICS.items() if part in name}
+    """A paragraph for each metric whose name has `part` in it, or that a run writes by that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    entry = entry_of(part)
+    found = {n: sentence for n, sentence in METRICS.items() if part in n or n == entry}
+    if not found:
+        raise ConfigError(f"no metric has {part!r} in its name; `rvpo metrics` lists all of them")
     return "\n".join(f"{name}\n    {sentence}" for name, sentence in found.items())
 
 

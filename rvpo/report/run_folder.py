@@ -53,7 +53,7 @@ def writing(path: Path) -> Iterator[None]:
             ) from error
         raise CheckpointError(
             f"{path} cannot be written ({error.strerror}); "
-            "mend that, or write elsewhere: output=runs/NAME"
+            "mend that, or write elsewhere, a run with output=runs/NAME"
         ) from error
 
 

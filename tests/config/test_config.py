@@ -437,3 +437,20 @@ def test_every_shipped_evaluation_loads(path: Path) -> None:
 )
 def test_a_name_alone_stands_for_its_section(file: Path, short: str, long: str) -> None:
     assert load_config(file, [short]) == load_config(file, [long])
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        (["report.wandb=false"], []),
+        (["report.wandb=true"], ["wandb"]),
+        (["report.trackers=[wandb,tensorboard]", "report.wandb=false"], ["tensorboard"]),
+        (["report.trackers=[tensorboard]", "report.wandb=true"], ["tensorboard", "wandb"]),
+        (["report.trackers=[{name: wandb, table_every: 3}]", "report.wandb=true"], ["wandb"]),
+        (["report.trackers=wandb", "report.wandb=false"], []),
+    ],
+)
+def test_wandb_alone_is_switched_by_its_switch(
+    file: Path, settings: list[str], names: list[str]
+) -> None:
+    assert [each.name for each in load_config(file, settings).report.trackers] == names
