@@ -71,7 +71,7 @@ def train(
     resume_if_any: Annotated[
         bool,
         typer.Option(
-            "--resume-if-any", help="The same where there is a run, else begin: for restarts."
+            "--resume-if-any", help="--resume where there is a run, else begin one: for restarts."
         ),
     ] = False,
 ) -> None:

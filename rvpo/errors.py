@@ -51,8 +51,9 @@ class CheckpointError(RvpoError, RuntimeError):
 
 
 def nearest(name: str, names: Sequence[str]) -> str | None:
-    """The valid name that a misspelt one most likely means, or None."""
+    """The valid name that a misspelt one most likely means, or None; case does not matter."""
     import difflib  # `rvpo --help` does without
 
-    close = difflib.get_close_matches(name, names, n=1)
-    return close[0] if close else None
+    known = {each.lower(): each for each in reversed(names)}
+    close = difflib.get_close_matches(name.lower(), list(known), n=1)
+    return known[close[0]] if close else None

@@ -33,6 +33,8 @@ from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.seed import derived_seed
 from rvpo.trainer.digest import of_model
 
+_AGAIN = "give the same command again, which does what is missing"
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -58,16 +60,17 @@ def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
     """
     ranks = Ranks.join(config.distributed.patience_minutes)
     console = PlainConsole(quiet=not ranks.is_main)
-    candidates = find_models(models)
-    check_engine(config.rollout, ranks)
     found: dict[str, dict[str, BenchmarkSummary]] = {}
     try:
-        with ranks.patience(config.distributed.patience_minutes), ExitStack() as stack:
+        with ranks.patience(config.distributed.patience_minutes, _AGAIN), ExitStack() as stack:
             check_folder(config.output, ranks)
-            benchmarks = read_benchmarks(config.benchmarks, console.print)
-            encoder = encoder_of(config.model, config.rollout, candidates[0].path)
-            for benchmark in benchmarks:
-                check_lengths(benchmark, encoder, "benchmarks")
+            with ranks.together():
+                check_engine(config.rollout, ranks)
+                candidates = find_models(models)
+                benchmarks = read_benchmarks(config.benchmarks, console.print)
+                encoder = encoder_of(config.model, config.rollout, candidates[0].path)
+                for benchmark in benchmarks:
+                    check_lengths(benchmark, encoder, "benchmarks")
             check_same(_read(config, benchmarks, candidates), ranks)
             if config.benchmarks.needs_judge:
                 judge = _judge(config, ranks, stack, console)
@@ -142,7 +145,8 @@ def _judge(
 ) -> JudgeService:
     assert config.judge is not None  # the settings were checked
     judge = stack.enter_context(closing(JudgeService(config.judge, ranks)))
-    judge.start()
+    with ranks.together():
+        judge.start()
     console.print("waiting for the judge")
     judge.connect()
     return judge

@@ -99,9 +99,7 @@ class _Walk:
             yield Setting(
                 path=path,
                 variants=(variant,) if variant else (),
-                kind=" or ".join(
-                    filter(None, (words or "table" * bool(sections), self._kind(schema)))
-                ),
+                kind=self._kinds(schema, words or "table" * bool(sections)),
                 default=default,
                 help=" ".join(text.split()),
             )
@@ -134,6 +132,13 @@ class _Walk:
         with_required = "with " + str((section.get("required") or [section["title"]])[0])
         return str(next(words, with_required))
 
+    def _kinds(self, schema: Mapping[str, Any], sections: str) -> str:
+        """Types of a value, sections among them or in a list."""
+        kind = self._kind(schema)
+        if _LIST in kind:
+            return kind.replace(_LIST, f"list of {'tables' if sections == 'table' else sections}")
+        return " or ".join(filter(None, (sections, kind)))
+
     def _kind(self, schema: Mapping[str, Any]) -> str:
         """Type of a value beside a table; empty for a table alone."""
         if "$ref" in schema:
@@ -146,7 +151,8 @@ class _Walk:
             return " | ".join(map(str, schema.get("enum", [schema.get("const")])))
         match schema.get("type"):
             case "array":
-                return f"list of {self._kind(schema.get('items', {})) or 'them'}"
+                kind = self._kind(schema.get("items", {}))
+                return f"list of {kind}" if kind else _LIST
             case "object":
                 return "table"
             case "null":
@@ -154,6 +160,9 @@ class _Walk:
             case kind:
                 names = {"integer": "whole number", "boolean": "true | false", "string": "text"}
                 return names.get(str(kind), str(kind or "anything"))
+
+
+_LIST = "list of sections"
 
 
 def _named(default: Any) -> Any:

@@ -45,7 +45,7 @@ class Condition:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     reward: str
-    """Name of the reward l; its own scores count, whatever its condition."""
+    """Name of the other reward; its own scores count, whatever its condition."""
     at_least: float = 1.0
     """Threshold t, in the units of that reward's scores."""
 

@@ -187,8 +187,8 @@ class CheckpointConfig(Section):
     models_every: NonNegativeInt = 0
     """Steps between models saved for transformers and vLLM, all of which stay; 0 saves the last."""
     best: str | None = None
-    """A metric of evaluation such as eval/rewards/correct/mean or eval/bfcl/overall: the model that
-    had most of it is kept beside the last one."""
+    """A metric of evaluation such as eval/rewards/correct/mean or eval/bfcl/accuracy: the model
+    that had most of it is kept beside the last one."""
 
 
 class DistributedConfig(Section):

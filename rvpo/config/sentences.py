@@ -142,6 +142,8 @@ def _unknown(spot: _Spot, root: type[BaseModel]) -> str:
         )
         if "name" not in _fields(spot.section):  # its word alone is no table
             return text
+        if "[" in table:  # a place in a list cannot be written alone
+            return text
         return f"{text}. To replace the whole table write {table}={{name: {mine}}}"
     guess = nearest(name, allowed) or next(_homes(root, name), None)
     if guess is None:

@@ -24,6 +24,7 @@ from typing import IO, Any
 from rvpo.errors import CheckpointError, ConfigError
 from rvpo.report.record import StepRecord, finite, sample_rows
 from rvpo.report.stored import read_metrics, surviving_metrics
+from rvpo.runtime.environment import MEETING_MARK
 
 _BEFORE_FIRST_STEP = {
     *("config.yaml", "provenance.json", "metrics.jsonl", "held_out", "benchmarks"),
@@ -143,7 +144,7 @@ class RunFolder:
         if not self.path.exists():
             self._require_place()
         held = (path for path in self.path.glob("*") if path != self.checkpoints or _holds(path))
-        names = {path.name for path in held} - {_LOCK}
+        names = {path.name for path in held if not path.name.startswith(MEETING_MARK)} - {_LOCK}
         if not names or (self.provenance.name in names and names <= _BEFORE_FIRST_STEP):
             return
         if self.config.name in names:

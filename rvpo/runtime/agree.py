@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Final
 
 from rvpo.errors import ConfigError, RankError
+from rvpo.runtime.environment import MEETING_MARK
 from rvpo.runtime.ranks import Ranks
 
 PATIENCE_S: Final = 10.0
 """Longest time for a file to be seen through a network's disk."""
-_MARK: Final = ".rvpo-meeting-"
 
 
 def check_share(prompts: int, ranks: Ranks) -> None:
@@ -102,7 +102,7 @@ def _put_mark(output: Path) -> Path:
     path = output.absolute()
     folder = next(each for each in (path, *path.parents) if each.is_dir())
     try:
-        number, name = tempfile.mkstemp(prefix=_MARK, dir=folder)
+        number, name = tempfile.mkstemp(prefix=MEETING_MARK, dir=folder)
     except OSError as error:
         raise RankError(
             f"output: {folder} cannot be written ({error.strerror}); write elsewhere: output=FOLDER"

@@ -12,6 +12,9 @@ REASON: Final = "RVPO_REASON_FD"
 RENDEZVOUS: Final = "RVPO_RENDEZVOUS"
 """The file in which the ranks of a launcher find one another."""
 
+MEETING_MARK: Final = ".rvpo-meeting-"
+"""Start of the names of files by which ranks see that they share a folder."""
+
 RANK_VARIABLES: Final = (
     *("RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK"),
     *("WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE"),

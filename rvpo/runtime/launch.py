@@ -148,4 +148,5 @@ def _tell(rank: int, child: Child, log: str) -> None:
         again = "start again: --resume goes on from the last checkpoint, if there is one"
         print(f"rvpo: rank {rank} was ended by {name}{memory}; {again}", file=sys.stderr)
     else:
-        print(f"rank {rank} failed:", printable(log), sep="\n", file=sys.stderr)
+        said = printable(log) or f"it said nothing; {child.ending()}"
+        print(f"rank {rank} failed:", said, sep="\n", file=sys.stderr)

@@ -33,9 +33,11 @@ def is_any(host: str) -> bool:
         return False
 
 
-def _network() -> tuple[str, int]:
-    """Equal for processes that have one loopback; containers of a machine have one each."""
-    return socket.gethostname(), Path("/proc/self/ns/net").stat().st_ino
+def _network() -> tuple[str, str, int]:
+    """Equal for processes that have one loopback; containers of a machine have one each, and
+    machines of one name have none in common."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+    return socket.gethostname(), boot, Path("/proc/self/ns/net").stat().st_ino
 
 
 def _resolved(host: str) -> str:

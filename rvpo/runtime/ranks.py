@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import chain
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 # Gloo's words for a rank that says nothing, and for one that is gone; NCCL ends the process.
 _SILENT: Final = "Timed out waiting|timeout caused pair closure"
+_RESUME: Final = "start again: --resume goes on from the last checkpoint"
 _LOST: Final = (
     "Connection reset by peer|Connection closed by peer|connectFullMesh failed|Broken pipe"
     "|Connection refused|No route to host"
@@ -54,6 +55,7 @@ class Ranks:
 
         if not is_rank():
             os.environ |= rank_environment(0, 1, free_port())
+        _require_place()
         on_gpu = torch.cuda.is_available()
         backend = "nccl" if on_gpu else "gloo"
         timeout = timedelta(minutes=patience_minutes)
@@ -126,7 +128,7 @@ class Ranks:
             return [value]
         parts: list[T | None] = [None] * self.size
         dist.all_gather_object(parts, value)
-        return [part for part in parts if part is not None]
+        return cast(list[T], parts)
 
     def first(self, value: T) -> T:
         """Rank 0's value, on every rank."""
@@ -173,8 +175,12 @@ class Ranks:
             dist.destroy_process_group()
 
     @contextmanager
-    def patience(self, minutes: float) -> Iterator[None]:
+    def patience(self, minutes: float, again: str = _RESUME) -> Iterator[None]:
         """Say what it means when a rank does not come to where the others meet.
+
+        Args:
+            minutes: those given to `join`.
+            again: the way to go on with the work.
 
         Raises:
             RankError: it did not within the time given to `join`.
@@ -187,15 +193,14 @@ class Ranks:
             if re.search(_LOST, str(error)):
                 raise LostRankError(
                     f"rank {self.rank} on {socket.gethostname()} lost another rank, which ended or "
-                    "cannot be reached any more; look at what it said, then start again: --resume "
-                    "goes on from the last checkpoint"
+                    f"cannot be reached any more; look at what it said, then {again}"
                 ) from error
             if not re.search(_SILENT, str(error)):
                 raise
             raise RankError(
                 f"rank {self.rank} waited {minutes:g} minutes for another rank, which hangs or is "
                 "far slower; look at its machine, or raise distributed.patience_minutes, then "
-                "start again: --resume goes on from the last checkpoint"
+                f"{again}"
             ) from error
 
     def _reduce(self, values: Sequence[float], op: dist.ReduceOp.RedOpType) -> list[float]:
@@ -215,6 +220,21 @@ def _stacked_rewards(parts: Sequence[Rewards]) -> Rewards:
         valid=torch.cat([part.valid for part in parts]),
         prompts=tuple(chain(*known)) if len(known) == len(parts) else None,
     )
+
+
+def _require_place() -> None:
+    """Refuse a launcher that says only a part of a rank's place.
+
+    Raises:
+        RankError: a variable is missing.
+    """
+    wanted = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+    missing = [name for name in wanted if name not in os.environ]
+    if missing:
+        raise RankError(
+            f"RANK is {os.environ['RANK']}, so this is one rank of a run, and {', '.join(missing)} "
+            "is not set; have the launcher set all of these, as torchrun does, or unset RANK"
+        )
 
 
 def is_of_ranks(error: BaseException) -> bool:

@@ -159,6 +159,11 @@ def test_every_problem_is_reported_at_once(file: Path) -> None:
             "rollout.engine.name: 'vlm' is not available; did you mean 'vllm'? "
             "Choose from vllm, transformers",
         ),
+        (
+            "update.loss.name=GSPO",
+            "update.loss.name: 'GSPO' is not available; did you mean 'gspo'? Choose from dapo, "
+            "grpo, bnpo, dr_grpo, gspo, luspo, cispo, sapo, vespo",
+        ),
         ("rollout.staleness=2", "rollout.staleness: 2 is not available; choose from 0, 1"),
         ("update.betas=[0.9,1.0]", "update.betas[1]: must be less than 1, got 1.0"),
         (

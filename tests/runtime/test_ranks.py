@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rvpo.errors import EngineError, LostRankError, RankError, RewardError
+from rvpo.runtime.environment import rank_environment
 from rvpo.runtime.ranks import Ranks
 
 GLOO = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553]"
@@ -37,3 +38,14 @@ def test_what_others_say_of_connections_is_no_word_of_ranks(error: Exception) ->
     with pytest.raises(type(error)) as raised, Ranks.alone().patience(1):
         raise error
     assert raised.value is error
+
+
+@pytest.mark.parametrize("missing", ["WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"])
+def test_a_launcher_that_tells_half_of_a_place_is_refused(
+    missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (rank_environment(0, 1, 1)).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv(missing)
+    with pytest.raises(RankError, match=f"{missing} is not set"):
+        Ranks.join()
