@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import sys
+import sysconfig
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -41,6 +43,8 @@ _GIB = 2**30
 _SPARE_DISK_GIB = 5
 _SPARE_MEMORY_GIB = 6
 _LONGEST_BUILD_S = 300
+_DRIVER = "580"
+"""NVIDIA's first driver for CUDA 13, which torch of PyPI is built for."""
 
 State = Literal["ok", "note", "missing"]
 
@@ -57,6 +61,10 @@ class Machine:
     cores: int
     native_bf16: bool
     compiler: str | None  # path of a C++ compiler
+    headers: bool = True  # Python's own, for what is compiled against it
+    gpu_nodes: int = 0  # GPUs that the kernel shows, be they usable or not
+    driver: str | None = None  # version of NVIDIA's driver
+    cuda: str | None = None  # version that torch is built for
     disk: float  # free in the current folder
     memory: float | None  # available; None where the system does not say
     wandb: str  # see `rvpo.report.trackers.wandb.upload`
@@ -95,6 +103,10 @@ def examine(engine: EngineConfig = _USUAL_ENGINE) -> Machine:
         cores=len(os.sched_getaffinity(0)),
         native_bf16=native_bf16,
         compiler=next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None),
+        headers=(Path(sysconfig.get_path("include")) / "Python.h").exists(),
+        gpu_nodes=len(list(Path("/dev").glob("nvidia[0-9]*"))),
+        driver=_driver(),
+        cuda=_cuda() if "torch" in packages and broken is None else None,
         disk=shutil.disk_usage(Path.cwd()).free / _GIB,
         memory=_available_memory(),
         wandb=_wandb(),
@@ -210,8 +222,20 @@ def _foreign_wheels(machine: Machine) -> Finding:
 
 
 def _device(machine: Machine) -> Finding:
-    found = ", ".join(machine.devices) or f"CPU, {machine.cores} cores"
-    return Finding("device", "ok", found)
+    if machine.devices:
+        return Finding("device", "ok", ", ".join(machine.devices))
+    found = f"CPU, {machine.cores} cores"
+    gpu_build = "vllm" in machine.packages or machine.cuda is not None
+    if machine.broken is not None or not (machine.gpu_nodes or "vllm" in machine.packages):
+        return Finding("device", "ok", found)
+    seen = f"{machine.gpu_nodes} GPUs that torch cannot use" if machine.gpu_nodes else "no GPU"
+    driver = f"driver {machine.driver or 'none'}, torch for CUDA {machine.cuda or 'none'}"
+    if not gpu_build:
+        return Finding("device", "note", f"{found}; {seen} ({driver})", _install("gpu", machine))
+    remedy = f"a driver for CUDA {machine.cuda}, such as {_DRIVER} or newer; nvidia-smi tells"
+    if not machine.gpu_nodes:
+        remedy = f"a machine with a GPU, or {_install('cpu', machine)} in an environment of its own"
+    return Finding("device", "missing", f"{seen} ({driver})", remedy)
 
 
 def _required(requirement: Requirement, machine: Machine) -> Finding:
@@ -249,12 +273,15 @@ def _precision(machine: Machine) -> Finding:
 
 
 def _compiler(machine: Machine) -> Finding:
-    if machine.compiler is not None:
-        return Finding("compiler", "ok", machine.compiler)
-    install = "sudo apt-get install -y g++"
-    if _on_gpu(machine):
-        return Finding("compiler", "note", "no C++ compiler; needed to offload", install)
-    return Finding("compiler", "missing", "no C++ compiler; vLLM compiles models on a CPU", install)
+    who = "Triton compiles kernels on a GPU" if _on_gpu(machine) else "vLLM compiles on a CPU"
+    if machine.compiler is None:
+        install = "sudo apt-get install -y g++"
+        return Finding("compiler", "missing", f"no C++ compiler; {who}", install)
+    if _on_gpu(machine) and not machine.headers:
+        version = ".".join(machine.python.split(".")[:2])
+        install = f"sudo apt-get install -y python{version}-dev"
+        return Finding("compiler", "missing", f"no Python.h; {who}", install)
+    return Finding("compiler", "ok", machine.compiler)
 
 
 def _builds(machine: Machine) -> list[Finding]:
@@ -327,6 +354,18 @@ def _torch_devices() -> tuple[tuple[str, ...], tuple[float, ...], bool, str | No
     memory = tuple(device.total_memory / _GIB for device in about)
     names = tuple(f"{d.name} ({size:.0f} GiB)" for d, size in zip(about, memory, strict=True))
     return names, memory, torch.cuda.is_bf16_supported(including_emulation=False), None
+
+
+def _cuda() -> str | None:
+    import torch
+
+    return torch.version.cuda
+
+
+def _driver() -> str | None:
+    about = Path("/proc/driver/nvidia/version")
+    found = re.search(r"\s(\d+\.[\d.]+)\s", about.read_text() if about.exists() else "")
+    return found[1] if found else None
 
 
 def _build_locks(environment: Mapping[str, str]) -> tuple[str, ...]:

@@ -235,6 +235,13 @@ def _require_place() -> None:
             f"RANK is {os.environ['RANK']}, so this is one rank of a run, and {', '.join(missing)} "
             "is not set; have the launcher set all of these, as torchrun does, or unset RANK"
         )
+    number, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if gpus and number >= gpus:
+        raise RankError(
+            f"this is rank {number} of {socket.gethostname()}, counted from 0, and torch sees "
+            f"{gpus} GPUs there; start no more ranks than GPUs on a machine: "
+            f"distributed.processes={gpus}, or --nproc-per-node {gpus}"
+        )
 
 
 def is_of_ranks(error: BaseException) -> bool:

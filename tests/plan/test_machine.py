@@ -158,10 +158,36 @@ def test_a_torch_that_does_not_import_stops_a_run() -> None:
     assert "libgomp.so.1" in finding.found
 
 
-@pytest.mark.parametrize(("machine", "state"), [(CPU, "missing"), (GPU, "note")])
-def test_a_compiler_is_needed_on_a_cpu(machine: Machine, state: str) -> None:
+@pytest.mark.parametrize("machine", [CPU, GPU], ids=["cpu", "gpu"])
+def test_a_compiler_is_needed_everywhere(machine: Machine) -> None:
     (finding,) = troubles(replace(machine, compiler=None))
-    assert (finding.part, finding.state) == ("compiler", state)
+    assert (finding.part, finding.state) == ("compiler", "missing")
+
+
+def test_what_compiles_for_gpus_needs_the_headers_of_python() -> None:
+    (finding,) = troubles(replace(GPU, headers=False))
+    assert (finding.part, finding.state) == ("compiler", "missing")
+    assert "python3.11-dev" in finding.remedy
+    assert troubles(replace(CPU, headers=False)) == []
+
+
+@pytest.mark.parametrize(
+    ("nodes", "found"),
+    [
+        (8, "8 GPUs that torch cannot use (driver 550.54.15, torch for CUDA 13.0)"),
+        (0, "no GPU (driver 550.54.15, torch for CUDA 13.0)"),
+    ],
+)
+def test_a_build_for_gpus_that_finds_none_stops_a_run(nodes: int, found: str) -> None:
+    machine = replace(GPU, devices=(), gpu_nodes=nodes, driver="550.54.15", cuda="13.0")
+    (finding,) = [each for each in diagnose(machine) if each.part == "device"]
+    assert (finding.state, finding.found) == ("missing", found)
+
+
+def test_gpus_that_a_build_for_cpus_leaves_idle_are_noted() -> None:
+    (finding,) = troubles(replace(CPU, gpu_nodes=2, driver="580.1"))
+    assert (finding.part, finding.state) == ("device", "note")
+    assert "'.[gpu]'" in finding.remedy
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from rvpo.errors import EngineError, LostRankError, RankError, RewardError
 from rvpo.runtime.environment import rank_environment
@@ -48,4 +49,12 @@ def test_a_launcher_that_tells_half_of_a_place_is_refused(
         monkeypatch.setenv(name, value)
     monkeypatch.delenv(missing)
     with pytest.raises(RankError, match=f"{missing} is not set"):
+        Ranks.join()
+
+
+def test_more_ranks_than_gpus_of_a_machine_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in rank_environment(2, 3, 1).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(RankError, match="torch sees 2 GPUs there; start no more ranks than GPUs"):
         Ranks.join()

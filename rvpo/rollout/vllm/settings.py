@@ -11,7 +11,7 @@ from rvpo.rollout.engine_config import EngineConfig, EngineInputs
 from rvpo.rollout.memory import EngineLoad, EngineMemory
 from rvpo.rollout.requirement import Requirement
 from rvpo.rollout.vllm.memory import vllm_memory
-from rvpo.rollout.vllm.requirement import VLLM
+from rvpo.rollout.vllm.requirement import VLLM, is_built_for_gpus
 from rvpo.rollout.vllm.site import Site
 from rvpo.rollout.vllm.transports import AnyTransport, usual_transport
 
@@ -49,7 +49,12 @@ class VllmConfig(EngineConfig):
         return (VLLM,)
 
     def problem(self, *, on_gpu: bool, concurrent: bool, alone: bool) -> str:
-        """`devices` need GPUs, and `transport` has to lead to the engine."""
+        """A build for GPUs needs one, as `devices` do; `transport` has to lead to the engine."""
+        if not on_gpu and is_built_for_gpus():
+            return (
+                "rollout.engine.name: vllm here is the build for GPUs, and torch can use none; "
+                "`rvpo doctor` says why, or set rollout.engine.name=transformers"
+            )
         if self.devices and not on_gpu:
             return "rollout.engine.devices: this machine has no GPU; leave it out here"
         site = self.site(on_gpu=on_gpu, concurrent=concurrent, alone=alone)
