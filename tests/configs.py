@@ -31,7 +31,7 @@ def tiny_settings(
         "advantage": {"name": "rvpo"},
         "update": {"lr": 1e-3},
         "checkpoint": {"every": 2},
-        "report": {"wandb": False},
+        "report": {"trackers": []},
     }
     for name, value in sections.items():
         settings[name] = settings.get(name, {}) | value if isinstance(value, dict) else value

@@ -227,15 +227,22 @@ class ReportConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _wandb_alone(cls, data: Any) -> Any:
-        """`wandb: true` and `wandb: false`: the trackers that are named, with or without it."""
+        """`wandb: true` and `wandb: false`, a shorter way to say with or without it."""
         if not isinstance(data, dict) or not isinstance(data.get("wandb"), bool):
             return data
         data = dict(data)
-        wanted, listed = data.pop("wandb"), data.get("trackers", [])
-        listed = listed if isinstance(listed, list | tuple) else [listed]
-        others = [each for each in listed if _name_of(each) != "wandb"]
-        kept = [each for each in listed if _name_of(each) == "wandb"] or ["wandb"]
-        return data | {"trackers": [*others, *(kept if wanted else [])]}
+        wanted = data.pop("wandb")
+        if "trackers" not in data:
+            return {"trackers": ["wandb"] if wanted else [], **data}
+        listed = data["trackers"]
+        names = [_name_of(each) for each in (listed if isinstance(listed, list) else [listed])]
+        if wanted != ("wandb" in names):
+            raise ValueError(
+                f"wandb: {str(wanted).lower()} is given, and trackers "
+                f"{'without' if wanted else 'with'} it; leave wandb out, and list in trackers "
+                "what is wanted, [] for none"
+            )
+        return data
 
 
 def _name_of(tracker: Any) -> Any:

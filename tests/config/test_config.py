@@ -449,13 +449,25 @@ def test_a_name_alone_stands_for_its_section(file: Path, short: str, long: str) 
     [
         (["report.wandb=false"], []),
         (["report.wandb=true"], ["wandb"]),
-        (["report.trackers=[wandb,tensorboard]", "report.wandb=false"], ["tensorboard"]),
-        (["report.trackers=[tensorboard]", "report.wandb=true"], ["tensorboard", "wandb"]),
+        (["report.trackers=[tensorboard]", "report.wandb=false"], ["tensorboard"]),
         (["report.trackers=[{name: wandb, table_every: 3}]", "report.wandb=true"], ["wandb"]),
-        (["report.trackers=wandb", "report.wandb=false"], []),
     ],
 )
 def test_wandb_alone_is_switched_by_its_switch(
     file: Path, settings: list[str], names: list[str]
 ) -> None:
     assert [each.name for each in load_config(file, settings).report.trackers] == names
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["report.trackers=[wandb,tensorboard]", "report.wandb=false"],
+        ["report.trackers=wandb", "report.wandb=false"],
+        ["report.trackers=[tensorboard]", "report.wandb=true"],
+        ["report.trackers=[]", "report.wandb=true"],
+    ],
+)
+def test_a_switch_against_the_list_is_refused(file: Path, settings: list[str]) -> None:
+    (said,) = problems(file, *settings)
+    assert said.endswith("leave wandb out, and list in trackers what is wanted, [] for none")

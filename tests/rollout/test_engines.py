@@ -254,7 +254,7 @@ def test_a_rollout_takes_no_prefix_from_those_before_it(tiny_model: Path, ranks:
 
     def cached() -> list[int]:
         """[3] tokens of each prompt that were not computed."""
-        engine._enqueue(prompts, 1, None)
+        engine._enqueue(prompts, 1, None, [None] * 3)
         return [output.num_cached_tokens for _, output in sorted(engine._finished())]
 
     rollout = engine.generate(prompts, 1, seed=1)
