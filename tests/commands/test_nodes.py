@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -204,7 +205,9 @@ def test_a_node_whose_others_never_come_can_be_stopped(
 ) -> None:
     first, _ = nodes()
     with started([first], others=1) as (alone,):
-        time.sleep(20)  # long enough to be waiting for the other
+        process = psutil.Process(alone.pid)
+        wait_until(lambda: "LISTEN" in {c.status for c in process.net_connections()}, PATIENCE_S)
+        time.sleep(1)  # it has opened the place to meet, and waits there
         assert alone.poll() is None
         alone.terminate()
         alone.wait(10)
