@@ -25,6 +25,7 @@ from rvpo.types import Advantages, Rewards, RolloutScores
 T = TypeVar("T")
 
 # Gloo's words for a rank that says nothing, and for one that is gone; NCCL ends the process.
+_GLOO: Final = "/gloo/|^Application timeout caused pair closure"
 _SILENT: Final = "Timed out waiting|timeout caused pair closure"
 _RESUME: Final = "start again: --resume goes on from the last checkpoint"
 _LOST: Final = (
@@ -248,7 +249,7 @@ def is_of_ranks(error: BaseException) -> bool:
     """True for what torch and Gloo raise where ranks do not meet: rewards, endpoints and disks
     speak of refused connections and broken pipes too."""
     return isinstance(error, dist.DistError) or (
-        type(error) is RuntimeError and "/gloo/" in str(error)
+        type(error) is RuntimeError and re.search(_GLOO, str(error)) is not None
     )
 
 

@@ -305,7 +305,7 @@ def test_a_key_is_nowhere_but_in_the_environment_and_on_the_wire(
             deadline_s=10,
             budget={"step": 0.5},
         )
-        config = write_config(tiny_model, tmp_path, report={"wandb": True}, **sections)
+        config = write_config(tiny_model, tmp_path, report={"trackers": ["wandb"]}, **sections)
         with started(config) as process:
             wait_until(lambda: len(endpoint.seen.arrivals) > 10, PATIENCE_S)
             commands = [words for _, words in descendants(process.pid)]

@@ -374,7 +374,7 @@ def test_nothing_that_a_run_keeps_or_says_holds_the_key_of_a_function(
     arguments = {"api_key": {"variable": "RVPO_TEST_SECRET"}}
     function = {"function": "tests.config.test_secrets:told", "arguments": arguments}
     rewards = {"told": function, "vowels": {"function": "tests.toy:vowels"}}
-    config = write_config(tiny_model, tmp_path, rewards=rewards, report={"wandb": True})
+    config = write_config(tiny_model, tmp_path, rewards=rewards, report={"trackers": ["wandb"]})
     output = train(config)
     kept = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert {"config.yaml", "provenance.json", "metrics.jsonl"} <= {path.name for path in kept}

@@ -17,6 +17,7 @@ GLOO = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553]"
     [
         (f"{GLOO} Connection closed by peer [10.0.0.2]:1234", LostRankError),
         (f"{GLOO} Read error [10.0.0.2]:1234: Connection reset by peer", LostRankError),
+        ("Application timeout caused pair closure", RankError),
         (f"{GLOO} Timed out waiting 60000ms for recv operation to complete", RankError),
     ],
 )
