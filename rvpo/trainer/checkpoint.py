@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rvpo.errors import CheckpointError
 from rvpo.report.run_folder import remove, steps_in, writing
-from rvpo.runtime.ranks import Ranks
+from rvpo.runtime.ranks import Ranks, is_of_ranks
 from rvpo.trainer.policy import Policy
 from rvpo.trainer.seal import Seal
 
@@ -67,6 +67,8 @@ class Checkpoints:
         except CheckpointError as error:
             raise CheckpointError(f"{error}{before}") from error
         except Exception as error:  # PyTorch and DeepSpeed raise anything at a foreign file
+            if is_of_ranks(error):  # the checkpoint is as good as it was
+                raise
             raise CheckpointError(
                 f"{newest} cannot be loaded ({type(error).__name__}: {error}){before}"
             ) from error

@@ -105,6 +105,22 @@ def resealed(folder: Path, ranks: Ranks) -> None:
     Seal.of(folder, step, ranks).write(folder)
 
 
+def test_a_rank_that_is_lost_while_one_is_loaded_says_nothing_of_the_checkpoint(
+    tmp_path: Path, ranks: Ranks
+) -> None:
+    saved(tmp_path, ranks, 1)
+    lost = RuntimeError("[/x/gloo/transport/tcp/pair.cc:553] Connection closed by peer")
+
+    class Alone(Plain):
+        def load(self, folder: Path) -> None:
+            raise lost
+
+    policy: Any = Alone()
+    with pytest.raises(RuntimeError) as raised:
+        checkpoints(tmp_path, ranks).restore(policy)
+    assert raised.value is lost
+
+
 def test_nothing_planted_in_a_checkpoint_runs(
     tiny_model: Path, tmp_path: Path, ranks: Ranks
 ) -> None:

@@ -42,6 +42,10 @@ def answer(call: Callable[[], T], doing: str, seconds: float = ANSWER_S) -> T:
             "machine is far too busy; continue with --resume"
         ) from error
     except Exception as error:
+        from rvpo.runtime.ranks import is_of_ranks  # torch with it, which settings do without
+
+        if is_of_ranks(error):  # in gathering the weights, which is no matter of the engine
+            raise
         raise engine_failed(doing, error) from error
 
 

@@ -27,6 +27,17 @@ def test_whatever_a_call_raises_is_a_sentence() -> None:
         answer(fails, "counting")
 
 
+def test_a_rank_that_is_lost_while_weights_are_gathered_is_no_fault_of_the_engine() -> None:
+    lost = RuntimeError("[/x/gloo/transport/tcp/pair.cc:553] Connection closed by peer")
+
+    def fails() -> None:
+        raise lost
+
+    with pytest.raises(RuntimeError) as raised:
+        answer(fails, "taking new weights")
+    assert raised.value is lost
+
+
 def test_a_call_that_hangs_ends_at_its_deadline() -> None:
     go_on = threading.Event()
     with pytest.raises(EngineError, match="did not answer within 0 s while counting"):
