@@ -102,7 +102,10 @@ def test_a_judge_with_a_bad_day_does_not_stop_the_run(
     with FakeEndpoint(script=lambda body: reply()) as endpoint:
         spent = rehearse_judge(judge(endpoint.url, deadline_s=1.0), said.append)
     assert spent is not None
-    assert spent.requests == len(endpoint.seen.arrivals) >= 1
+    arrived = len(endpoint.seen.arrivals)
+    # The deadline may end the last one on its way.
+    assert spent.requests - spent.attempt_failures.get("timeout", 0) <= arrived <= spent.requests
+    assert arrived >= 1
     assert "the run goes on" in said[0]
 
 

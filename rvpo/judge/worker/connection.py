@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Final, cast
 
 import aiohttp
@@ -111,32 +110,45 @@ class _Held:
         self._connection.close()
 
 
+class _Listening(aiohttp.BaseConnector):
+    """A connector that listens to each new connection before it hands it on."""
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        connection = await super().connect(req, traces, timeout)
+        opening_s = loop.time() - started
+        try:
+            await asyncio.sleep(max(LISTEN_S, opening_s))
+        except asyncio.CancelledError:
+            connection.close()  # nobody else has it yet
+            raise
+        return connection
+
+
+class _ListeningTCP(_Listening, aiohttp.TCPConnector):
+    """Over the network."""
+
+
+class _ListeningUnix(_Listening, aiohttp.UnixConnector):
+    """Over one Unix socket."""
+
+
 def open_session(socket: Path | None = None) -> aiohttp.ClientSession:
     """Session for calls with timeouts of their own, each over a new connection: over the network,
     or all to one Unix socket."""
-    listening = aiohttp.TraceConfig()
-    listening.on_connection_create_start.append(_note)
-    listening.on_connection_create_end.append(_listen)
     return aiohttp.ClientSession(
         connector=(
-            aiohttp.TCPConnector(limit=0, force_close=True)
+            _ListeningTCP(limit=0, force_close=True)
             if socket is None
-            else aiohttp.UnixConnector(str(socket), limit=0, force_close=True)
+            else _ListeningUnix(str(socket), limit=0, force_close=True)
         ),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
         cookie_jar=aiohttp.DummyCookieJar(),
         response_class=OnlyReply,
-        trace_configs=[listening],
     )
-
-
-async def _note(session: aiohttp.ClientSession, context: SimpleNamespace, params: Any) -> None:
-    context.started = asyncio.get_running_loop().time()
-
-
-async def _listen(session: aiohttp.ClientSession, context: SimpleNamespace, params: Any) -> None:
-    opening_s = asyncio.get_running_loop().time() - context.started
-    await asyncio.sleep(max(LISTEN_S, opening_s))
 
 
 async def _read(content: aiohttp.StreamReader) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from rvpo.judge.types import Answer
+from rvpo.judge.worker.connection import open_session
 from tests.judge.raw import Behaviour, RawServer, Wire, http, reply
 from tests.judge.server import criterion, is_met
 from tests.judge.worker.test_asker import ask, config, job
@@ -93,3 +94,26 @@ def test_a_reply_is_whole_when_its_connection_ends() -> None:
     answers = judged(until_the_end)
     assert [answer.failure for answer in answers] == [None] * COUNT
     assert wrong(answers) == []
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_a_call_that_is_given_up_while_it_is_listened_to_closes_its_connection(turns: int) -> None:
+    async def given_up() -> bytes:
+        opened: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
+        server = await asyncio.start_server(
+            lambda reader, writer: opened.put_nowait((reader, writer)), "127.0.0.1", 0
+        )
+        host, port = server.sockets[0].getsockname()
+        async with server, open_session() as session:
+            call = asyncio.ensure_future(session.post(f"http://{host}:{port}/", json={}))
+            reader, writer = await opened.get()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            call.cancel()
+            # The end of the connection, while the session is still open, and no question before it.
+            heard = await asyncio.wait_for(reader.read(), 20)
+            writer.close()
+            await writer.wait_closed()
+        return heard
+
+    assert asyncio.run(given_up()) == b""
