@@ -108,6 +108,17 @@ class EngineConfig(Section):
         """The memory of the engine of one training process."""
         raise NotImplementedError
 
+    def with_share(self, share: float) -> EngineConfig | None:
+        """Itself with another share of a GPU's memory, `rollout.engine.gpu_memory`.
+
+        Args:
+            share: more than 0, less than 1.
+
+        Returns:
+            None where it takes as much as it needs.
+        """
+        return None
+
     def build(self, inputs: EngineInputs) -> RolloutEngine:
         """The engine of one training process, which waits for its first weights.
 

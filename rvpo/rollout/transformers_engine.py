@@ -30,8 +30,7 @@ class TransformersConfig(EngineConfig):
 
     def memory(self, load: EngineLoad) -> EngineMemory:
         """A second copy of the weights at all times, and the KV cache of a batch."""
-        longest = self.max_context_tokens or load.completion_tokens
-        cache = load.token * longest * self.batch_size
+        cache = load.token * load.sample_tokens * self.batch_size
         return EngineMemory(awake=load.weights + cache, resting=load.weights, about="its own copy")
 
     def build(self, inputs: EngineInputs) -> RolloutEngine:

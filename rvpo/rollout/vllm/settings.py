@@ -113,6 +113,10 @@ class VllmConfig(EngineConfig):
         """See `rvpo.rollout.vllm.memory`."""
         return vllm_memory(self, load)
 
+    def with_share(self, share: float) -> VllmConfig:
+        """See `EngineConfig.with_share`."""
+        return self.model_copy(update={"gpu_memory": share})
+
     def build(self, inputs: EngineInputs) -> RolloutEngine:
         """vLLM's engine of this rank."""
         from rvpo.rollout.vllm.engine import VllmEngine
