@@ -11,14 +11,12 @@ from dataclasses import dataclass
 
 from rvpo.config.run import RunConfig
 from rvpo.plan.shape import ModelShape
+from rvpo.plan.sharding import Sharding
 from rvpo.rollout.memory import EngineLoad, EngineMemory
 from rvpo.trainer.zero import GATHER_ELEMENTS, state_bytes
 
 GIB = 2**30
 
-_LIVE_ELEMENTS = 1_000_000_000  # DeepSpeed's stage3_max_live_parameters
-_REDUCE_ELEMENTS = 500_000_000  # its reduce_bucket_size
-_STEP_ELEMENTS = 1_000_000_000  # its sub_group_size
 _LOGIT_BYTES = 16  # logits as computed, in fp32, the copies that softmax and gradient need
 _CUDA = 0.75 * GIB  # CUDA's context, with the libraries of its kernels
 _NCCL = 1 * GIB  # NCCL's buffers, where there are several ranks
@@ -125,17 +123,19 @@ def memory(config: RunConfig, shape: ModelShape, place: Place) -> MemoryParts:
     wide = config.model.weight_bytes
     shard = shape.parameters / place.ranks
     offloaded = update.offload_optimizer and place.device is not None
-    live = min(shape.parameters, _LIVE_ELEMENTS)
+    sharding = Sharding.of(update)
+    live = min(shape.parameters, sharding.live)
     # A buffer of this size is made for any model; on a CPU what is not used of it takes nothing.
-    reduced = _REDUCE_ELEMENTS if place.device else min(shape.parameters, _REDUCE_ELEMENTS)
+    reduced = sharding.reduced if place.device else min(shape.parameters, sharding.reduced)
     row = longest_row(config, place)
     engine = engine_memory(config, shape, place)
     # fp32 weights are themselves what the optimizer moves.
     state = 0 if offloaded else (8 + (4 if wide < 4 else 0)) * shard
     gradients = 0 if offloaded else 4 * shard  # summed in fp32, as micro-batches come
+    weights = wide * _weights(shape, sharding, place)
     return MemoryParts(
-        weights=wide * shard,
-        reference=wide * shard if update.beta > 0 else 0,
+        weights=weights,
+        reference=weights if update.beta > 0 else 0,
         optimizer=state,
         gradients=gradients,
         buffers=wide * reduced,
@@ -147,7 +147,7 @@ def memory(config: RunConfig, shape: ModelShape, place: Place) -> MemoryParts:
         # The gradient of the output layer is summed over the chunks in fp32.
         logits=_LOGIT_BYTES * min(update.logits_chunk, row) * shape.vocabulary
         + (4 + wide) * shape.vocabulary * shape.hidden,
-        flattened=0 if offloaded else 4 * min(shard, _STEP_ELEMENTS),
+        flattened=0 if offloaded else 4 * min(shard, sharding.step),
         # As gathered, as handed over, and as the engine copies them.
         sent=3 * wide * max(min(shape.parameters, GATHER_ELEMENTS), shape.largest),
         engine=engine.awake,
@@ -157,6 +157,13 @@ def memory(config: RunConfig, shape: ModelShape, place: Place) -> MemoryParts:
         context=_context(place) + engine.context,
         reserve=_RESERVE * place.device if place.device else 0,
     )
+
+
+def _weights(shape: ModelShape, sharding: Sharding, place: Place) -> float:
+    """Elements of a model's weights that a rank keeps on its device."""
+    again = shape.parameters / sharding.ranks if sharding.ranks > 1 else 0
+    away = sharding.on_host and place.device is not None
+    return again + (0 if away else shape.parameters / place.ranks)
 
 
 def moves(config: RunConfig, place: Place) -> bool:
@@ -181,6 +188,7 @@ def engine_load(config: RunConfig, shape: ModelShape, place: Place) -> EngineLoa
     """The sizes that the engine of one rank is to hold."""
     wide, rollout = config.model.weight_bytes, config.rollout
     return EngineLoad(
+        width=wide,
         weights=wide * shape.parameters,
         token=2 * wide * shape.layers * shape.kv,
         # What goes into the feed-forward part and comes out of it, and the two halves inside.
@@ -218,9 +226,12 @@ def host_memory(config: RunConfig, shape: ModelShape, place: Place, ranks: int) 
         # Master weights and moments; gradients twice, as summed and as the optimizer reads them.
         sums, read = 4 * shard, 4 * shard
         in_turn = config.rollout.staleness == 0 and not config.rollout.engine.own_gpus()
-        each += 12 * shard + (sums + read if in_turn else pinned(sums) + pinned_parts(read))
+        rounded = pinned(sums) + pinned_parts(read, 4 * Sharding.of(update).step)
+        each += 12 * shard + (sums + read if in_turn else rounded)
     elif moves(config, place):
         each += (12 if config.model.weight_bytes < 4 else 8) * shard
+    if Sharding.of(update).on_host:
+        each += config.model.weight_bytes * shard * (2 if update.beta > 0 else 1)
     return ranks * each
 
 
@@ -230,10 +241,10 @@ def pinned(size: float) -> int:
     return 1 << (int(size) - 1).bit_length() if size > 1 else int(size)
 
 
-def pinned_parts(size: float) -> int:
-    """The same of a tensor of fp32 that DeepSpeed keeps in parts of `sub_group_size`."""
-    whole, rest = divmod(int(size), 4 * _STEP_ELEMENTS)
-    return whole * pinned(4 * _STEP_ELEMENTS) + pinned(rest)
+def pinned_parts(size: float, part: int) -> int:
+    """The same of what is kept in parts of so many bytes."""
+    whole, rest = divmod(int(size), part)
+    return whole * pinned(part) + pinned(rest)
 
 
 def checkpoint_bytes(config: RunConfig, shape: ModelShape) -> int:

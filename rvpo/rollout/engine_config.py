@@ -6,8 +6,9 @@ without torch: an engine is imported when it is built.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rvpo.errors import ConfigError
 from rvpo.fields import Section
@@ -85,6 +86,10 @@ class EngineConfig(Section):
         on_gpu, alone = ranks.device.type == "cuda", ranks.size == 1
         if problem := self.problem(on_gpu=on_gpu, concurrent=concurrent, alone=alone):
             raise ConfigError(problem)
+
+    def passed_on(self, ranks: Ranks, *, concurrent: bool) -> Mapping[str, Any]:
+        """Options that go to a library as they are, by its names."""
+        return {}
 
     def own_gpus(self) -> tuple[int, ...]:
         """Numbers of the GPUs of each machine on which nothing else works."""

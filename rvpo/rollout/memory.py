@@ -9,6 +9,8 @@ from dataclasses import dataclass
 class EngineLoad:
     """The sizes that an engine is to hold, and the device that it has for them."""
 
+    width: int = 2
+    """A number in the type that computes."""
     weights: int
     """All weights of the model, in the type that computes."""
     token: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -113,7 +113,7 @@ def deepspeed_settings(update: UpdateConfig, precision: str) -> dict[str, Any]:
     zero: dict[str, Any] = {"stage": 3}
     if update.offload_optimizer:
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
-    return {
+    ours = {
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
         "managed_gradient_accumulation": False,
@@ -126,6 +126,20 @@ def deepspeed_settings(update: UpdateConfig, precision: str) -> dict[str, Any]:
         "data_types": {"grad_accum_dtype": "fp32"},
         "steps_per_print": 2**31,
     }
+    return _laid_over(ours, update.deepspeed)
+
+
+def _laid_over(ours: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with those given in their place, table by table; null takes nothing's place."""
+    merged = dict(ours)
+    for name, value in given.items():
+        if isinstance(value, Mapping):
+            merged[name] = _laid_over(ours.get(name, {}), value)
+        elif value is not None:
+            merged[name] = value
+        else:
+            merged.pop(name, None)
+    return merged
 
 
 class GatheredWeights:

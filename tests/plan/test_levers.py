@@ -129,7 +129,7 @@ def words(given: dict[str, Any], place: Place = PLACE) -> list[str]:
             ],
         ),
         (
-            sections({"gpu_memory": 0.45, "max_context_tokens": None}),
+            sections({"gpu_memory": 0.44, "max_context_tokens": None}),
             PLACE,
             ["rollout.engine.max_context_tokens=3584", "rollout.engine.gpu_memory=0.85"],
         ),
@@ -183,20 +183,20 @@ def decoding(given: dict[str, Any]) -> Finding:
 def test_starved_generation_is_told_with_the_setting_that_feeds_it() -> None:
     starved = decoding(sections())
     assert starved.state == "note"
-    assert starved.found.startswith("14 samples at once of 3,584 tokens, prompt and completion")
+    assert starved.found.startswith("15 samples at once of 3,584 tokens, prompt and completion")
     assert "a rollout has 192. Generation is starved: a step reads 27.5 GiB" in starved.found
-    assert starved.remedy == "rollout.engine.gpu_memory=0.85: 56 at once"
+    assert starved.remedy == "rollout.engine.gpu_memory=0.85: 57 at once"
     fed = decoding(sections({"gpu_memory": 0.85}))
     assert (fed.state, fed.remedy) == ("ok", "")
     beside = decoding(sections(offload_while_generating=False))
     assert beside.remedy == (
-        "update.offload_while_generating=true and rollout.engine.gpu_memory=0.85: 56 at once"
+        "update.offload_while_generating=true and rollout.engine.gpu_memory=0.85: 57 at once"
     )
 
 
 def test_samples_of_full_length_are_told_where_they_are_longer() -> None:
     long = decoding(sections({"gpu_memory": 0.85, "max_context_tokens": 16_384}))
     assert long.found == (
-        "56 samples at once of 3,584 tokens, prompt and completion (12 of the full context, "
+        "57 samples at once of 3,584 tokens, prompt and completion (12 of the full context, "
         "16,384); a rollout has 192"
     )

@@ -60,11 +60,11 @@ class Sums(NamedTuple):
 
 
 TABLE = {
-    "3B": Sums(11.4, 68.0, 15.3, 13.3, 68.0, 20.8, 1_604_409, 447),
-    "7B": Sums(22.0, 70.2, 30.1, 25.1, 70.2, 34.3, 861_935, 240),
-    "14B": Sums(38.7, 73.5, 53.4, 43.1, 73.5, 54.8, 180_411, 50),
-    "32B": Sums(80.5, 81.9, 112.1, 85.0, 81.9, 98.8, -7158, 0),
-    "72B": Sums(173.5, 100.5, 242.3, 180.6, 100.5, 200.9, -251_013, 0),
+    "3B": Sums(11.4, 68.0, 15.3, 13.3, 68.0, 20.8, 1_629_205, 256),
+    "7B": Sums(22.0, 70.2, 30.1, 25.1, 70.2, 34.3, 881_244, 245),
+    "14B": Sums(38.7, 73.5, 53.4, 43.1, 73.5, 54.8, 185_147, 51),
+    "32B": Sums(80.5, 81.9, 112.1, 85.0, 81.9, 98.8, -1014, 0),
+    "72B": Sums(173.5, 100.5, 242.3, 180.6, 100.5, 200.9, -245_349, 0),
 }
 
 
@@ -126,11 +126,11 @@ def by_hand(model: Published) -> Sums:
     lasting = 2 * shard + 2 * shard + 1.75 * GIB + 0.02 * GPU
     # fp32 master weights, two moments, fp32 gradients, and DeepSpeed's buffer of 5e8 bf16.
     moving = 4 * shard + 8 * shard + 4 * shard + 2 * 500_000_000
-    # vLLM: the whole model, one forward pass of 16,384 tokens, graphs; it sleeps in as much.
+    # vLLM: the whole model, one forward pass of 8192 tokens, graphs; it sleeps in as much.
     share, graphs = 0.8 * GPU, 1 * GIB
-    # Of 1024 sequences the sampler has logits in bf16, in fp32, and their log-probabilities.
-    forward = 16_384 * 2 * 3 * (model.hidden + model.inside)
-    forward = max(forward, 1024 * (2 + 4 + 4) * model.vocabulary)
+    # Of 256 sequences the sampler has logits in bf16, in fp32, and their log-probabilities.
+    forward = 8192 * 2 * 3 * (model.hidden + model.inside)
+    forward = max(forward, 256 * (2 + 4 + 4) * model.vocabulary)
     room = share - 2 * whole - forward - graphs
     tokens = int(room // (2 * 2 * model.layers * kv))
     # A row of 8192: each layer's input, and the inside of the one that is recomputed.
@@ -150,7 +150,7 @@ def by_hand(model: Published) -> Sums:
         rollout=(lasting + share) / GIB,
         update=(lasting + moving + graphs + max(gathered + row + logits, step)) / GIB,
         tokens=tokens,
-        at_once=max(0, min(1024, tokens // (1024 + 2560))),
+        at_once=max(0, min(256, tokens // (1024 + 2560))),
     )
 
 

@@ -13,6 +13,7 @@ import torch
 from rvpo.errors import ConfigError, EngineError
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, Weights
+from rvpo.rollout.vllm.options import passed_on
 from rvpo.rollout.vllm.placement import Placement
 from rvpo.rollout.vllm.requirement import VLLM
 from rvpo.rollout.vllm.settings import VllmConfig
@@ -80,6 +81,7 @@ class VllmEngine:
         options = _options(config, encoder.max_context_tokens, placement.site.sleeps)
         options |= {"model": model_path, "dtype": dtype, "seed": seed}
         options |= {"trust_remote_code": trust_remote_code} | placement.transport.options()
+        options |= passed_on(config.options, placement.site)
         try:
             with placement.environment():
                 self._llm: Any = LLM(**options)

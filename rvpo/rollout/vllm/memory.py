@@ -7,9 +7,12 @@ tokens as it takes at once, and the CUDA graphs of its decode steps.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 from rvpo.rollout.memory import EngineLoad, EngineMemory, KvCache
+from rvpo.rollout.vllm.options import passed_on
 
 if TYPE_CHECKING:
     from rvpo.rollout.vllm.settings import VllmConfig
@@ -23,57 +26,64 @@ _BATCH: Final = (16_384, 1024)  # its tokens and sequences at once on those
 _SMALL_BATCH: Final = (8192, 256)
 
 
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """The parts of the memory that vLLM may take of a GPU, in bytes."""
+
+    weights: float
+    forward: float
+    """The peak of a forward pass: activations of its tokens, or the sampler's logits."""
+    graphs: float
+    cache: float
+    """All that is left; negative where the others have no room."""
+
+    def __str__(self) -> str:
+        parts = (
+            (self.weights, "weights"),
+            (self.forward, "a forward pass"),
+            (self.graphs, "CUDA graphs"),
+            (self.cache, "KV cache"),
+        )
+        return ", ".join(f"{max(0.0, size) / _GIB:.1f} {name}" for size, name in parts)
+
+
 def vllm_memory(engine: VllmConfig, load: EngineLoad) -> EngineMemory:
     """The memory of the engine of one training process."""
     if load.device is None:
-        taken = load.weights + engine.cpu_kv_cache_gib * _GIB  # it does not sleep on a CPU
-        return EngineMemory(
-            awake=taken, resting=taken, about="vLLM, always awake", cache=_cache(engine, load)
-        )
+        room = engine.cpu_kv_cache_gib * _GIB
+        taken = load.weights + room  # it does not sleep on a CPU
+        cache = _cache(engine, load, room, _SMALL_BATCH[1])
+        return EngineMemory(awake=taken, resting=taken, about="vLLM, always awake", cache=cache)
     site = engine.site(on_gpu=True, concurrent=load.concurrent, alone=False)
-    share = 0.0 if site.gpu == "own" else engine.gpu_memory * load.device
+    options = passed_on(engine.options, site)
+    tokens, sequences = batch(options, load.device)
+    weights, graphs = load.weights, 0 if options.get("enforce_eager") else _GRAPHS
+    forward = max(tokens * load.activations, sequences * load.logits)
+    room = engine.gpu_memory * load.device
+    parts = _Share(weights, forward, graphs, room - weights - forward - graphs)
+    here = 0.0 if site.gpu == "own" else room
     return EngineMemory(
-        awake=share,
+        awake=here,
         # It throws its weights away before it sleeps: new ones come before it generates again.
-        resting=_ASLEEP if site.sleeps else share,
-        loading=load.weights + _GRAPHS if site.sleeps else None,
+        resting=_ASLEEP if site.sleeps else here,
+        loading=weights + graphs if site.sleeps else None,
         host=_ASLEEP if site.sleeps else 0.0,
         context=_CONTEXT if site.gpu == "shared" and not site.in_process else 0.0,
-        about=_about(engine, load, load.device, sleeps=site.sleeps),
-        cache=_cache(engine, load),
+        about=f"vLLM {'while it is awake' if site.sleeps else 'always awake'}: {parts}",
+        cache=_cache(engine, load, parts.cache, sequences),
     )
 
 
-def batch(device: float) -> tuple[int, int]:
-    """Tokens, and sequences, of one forward pass at most: vLLM's choice for a GPU of such a size
-    (`get_batch_defaults`; it halves the first, and takes a quarter of the second, on A100s)."""
-    return _BATCH if device >= _LARGE else _SMALL_BATCH
+def batch(options: Mapping[str, Any], device: float) -> tuple[int, int]:
+    """Tokens, and sequences, of one forward pass at most: those given, or vLLM's choice for a GPU
+    of such a size (`get_batch_defaults`, which takes less on A100s)."""
+    tokens, sequences = _BATCH if device >= _LARGE else _SMALL_BATCH
+    tokens = options.get("max_num_batched_tokens", tokens)
+    return tokens, options.get("max_num_seqs", min(sequences, tokens))
 
 
-def profiled(load: EngineLoad, device: float) -> int:
-    """The peak of a forward pass: activations of its tokens, or the sampler's logits."""
-    tokens, sequences = batch(device)
-    return max(tokens * load.activations, sequences * load.logits)
-
-
-def _cache(engine: VllmConfig, load: EngineLoad) -> KvCache:
-    if load.device is None:
-        size: float = engine.cpu_kv_cache_gib * _GIB
-        most = _SMALL_BATCH[1]
-    else:
-        size = engine.gpu_memory * load.device - load.weights
-        size -= profiled(load, load.device) + _GRAPHS
-        most = batch(load.device)[1]
+def _cache(engine: VllmConfig, load: EngineLoad, size: float, most: int) -> KvCache:
+    kind = engine.options.get("kv_cache_dtype") or ""
+    token = load.token // load.width if kind.startswith("fp8") else load.token  # a byte a number
     longest = engine.max_context_tokens or load.context_tokens or load.sample_tokens
-    return KvCache(size=size, tokens=int(size // load.token), longest=longest, most=most)
-
-
-def _about(engine: VllmConfig, load: EngineLoad, device: float, *, sleeps: bool) -> str:
-    parts = (
-        (load.weights, "weights"),
-        (profiled(load, device), "a forward pass"),
-        (_GRAPHS, "CUDA graphs"),
-        (_cache(engine, load).size, "KV cache"),
-    )
-    told = ", ".join(f"{max(0.0, size) / _GIB:.1f} {name}" for size, name in parts)
-    return f"vLLM {'while it is awake' if sleeps else 'always awake'}: {told}"
+    return KvCache(size=size, tokens=int(size // token), longest=longest, most=most)
