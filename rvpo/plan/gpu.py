@@ -101,7 +101,7 @@ def _peaks(config: RunConfig, shape: ModelShape, place: Place) -> Iterator[Findi
 
 _MOMENTS = {
     "start": "when the engine has started",
-    "resume": "while a checkpoint is read, which the engine sleeps through",
+    "resume": "while a checkpoint is read",
     "sync": "while the engine takes new weights",
     "rollout": "while it generates",
     "update": "in the backward pass of the longest row",
@@ -127,5 +127,6 @@ def _lacking(config: RunConfig, shape: ModelShape, place: Place) -> str:
     peaks = memory(config, shape, place).peaks
     name = max(peaks, key=peaks.__getitem__)
     if peaks[name] > place.device:
-        return f"its {name} takes {peaks[name] / GIB:.1f} GiB of a GPU's {place.device / GIB:.1f}"
+        taken = f"{peaks[name] / GIB:.1f} GiB of a GPU's {place.device / GIB:.1f}"
+        return f"it takes {taken} {_MOMENTS[name]}"
     return "the engine's share of a GPU holds the weights and no sequence of full length"

@@ -156,7 +156,9 @@ def test_what_does_not_fit_is_one_sentence_with_its_remedy() -> None:
     assert [f.part for f in found if f.state == "missing"] == [
         *("start peak", "rollout peak", "memory")
     ]
-    assert verdict(found).found == "does not fit: its start takes 85.4 GiB of a GPU's 79.1"
+    assert verdict(found).found == (
+        "does not fit: it takes 85.4 GiB of a GPU's 79.1 when the engine has started"
+    )
     assert verdict(found).remedy == "rollout.engine.gpu_memory=0.85; it fits, by the same sums"
 
 
