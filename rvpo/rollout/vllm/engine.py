@@ -55,7 +55,6 @@ class VllmEngine:
         self._encoder = encoder
         self._in_process = placement.site.in_process
         self._on_gpu = placement.site.gpu != "none"
-        self._has_weights = False
         # Where its processes speak to one another, and take objects that run code when read.
         sockets = None if self._in_process else private_folder("rvpo-engine-")
         _prepare_environment(config, sockets)
@@ -85,8 +84,8 @@ class VllmEngine:
                 self._llm: Any = LLM(**options)
         except (RuntimeError, ValueError, OSError) as error:
             raise EngineError(f"vLLM did not start on {model_path!r}: {error}") from error
-        self._sleep = Sleep(self._llm, ever=placement.site.sleeps)
-        self._transport = placement.transport.open(self._llm, Path(model_path))
+        sender = placement.transport.open(self._llm, Path(model_path))
+        self._sleep = Sleep(self._llm, sender, ever=placement.site.sleeps)
         self._watch = None if self._in_process else Watch(self._llm.llm_engine.engine_core)
 
     def generate(
@@ -99,9 +98,7 @@ class VllmEngine:
     ) -> Rollout:
         """See `RolloutEngine.generate`. On CPUs `seed` counts only where the engine runs in
         process: vLLM takes a seed for each request on GPUs alone."""
-        if not self._has_weights:
-            raise EngineError("vLLM was asked to generate before it was given weights")
-        self._sleep.end("weights", "kv_cache")
+        self._sleep.end()
         rows = [prompt for prompt in prompts for _ in range(samples_per_prompt)]
         samples: dict[int, Sample] = {}
         self._forget_prefixes()
@@ -167,12 +164,10 @@ class VllmEngine:
     def load_weights(self, weights: Weights, version: int) -> None:
         """See `RolloutEngine.load_weights`. The engine marks each token with the version of the
         weights that made it, and samples have it from there."""
-        self._sleep.end("weights")
-        self._transport.send(weights)
+        self._sleep.receive(weights)
         self._ask(
             lambda: self._llm.llm_engine.set_weight_version(str(version)), "taking new weights"
         )
-        self._has_weights = True
 
     def close(self) -> None:
         """See `RolloutEngine.close`. In process, vLLM ends the process group with itself, the
