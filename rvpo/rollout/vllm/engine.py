@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import torch
 
@@ -25,6 +25,8 @@ from rvpo.runtime.vllm_environment import vllm_environment
 from rvpo.types import Prompt, Rollout, Sample, Sampling
 
 T = TypeVar("T")
+
+_QUANTISED: Final = ("quantization", "quantization_config")
 
 
 class VllmEngine:
@@ -79,6 +81,8 @@ class VllmEngine:
         options = _options(config, encoder.max_context_tokens, placement.site.sleeps)
         options |= {"model": model_path, "dtype": dtype, "seed": seed}
         options |= {"trust_remote_code": trust_remote_code} | placement.transport.options()
+        if has_scales(options):
+            options.pop("load_format", None)
         try:
             with placement.environment():
                 self._llm: Any = LLM(**options)
@@ -233,6 +237,12 @@ def _options(config: VllmConfig, max_context_tokens: int, sleeps: bool) -> dict[
     if sleeps:
         options |= {"enable_sleep_mode": True, "distributed_executor_backend": "external_launcher"}
     return options
+
+
+def has_scales(options: Mapping[str, Any]) -> bool:
+    """True where vLLM computes with numbers of fewer bits than the trainer. Their scales are in
+    checkpoints or at 1; nobody sends them, and an engine that starts without reading draws them."""
+    return any(options.get(name) not in (None, "auto") for name in ("kv_cache_dtype", *_QUANTISED))
 
 
 def _prepare_environment(config: VllmConfig, sockets: Path | None) -> None:
