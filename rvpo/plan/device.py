@@ -19,7 +19,6 @@ from rvpo.plan.memory import (
     host_memory,
     memory,
     model_bytes,
-    moves,
 )
 from rvpo.plan.shape import ModelShape
 
@@ -139,11 +138,12 @@ def _on_cpu(
     ranks, parts = place.ranks, memory(config, shape, place)
     served = config.judge.serve if config.judge else None
     taken = 2.0 * judge.parameters + served.cpu_kv_cache_gib * GIB if judge and served else 0.0
-    peak = ranks * max(parts.update, parts.rollout) + taken
+    peak = ranks * parts.peak + taken
     shards = ranks * (parts.weights + parts.gradients + parts.optimizer + parts.reference)
+    update = parts.buffers + parts.gathered + parts.activations + parts.logits
     found = (
         f"about {peak / GIB:.1f} GiB: {shards / GIB:.1f} for weights, gradients and optimizer, "
-        f"{ranks * (parts.gathered + parts.activations + parts.logits) / GIB:.1f} for the update, "
+        f"{ranks * update / GIB:.1f} for the update, "
         f"{ranks * parts.engine / GIB:.1f} to generate"
     )
     if taken:
@@ -206,7 +206,7 @@ def _host(
 ) -> Finding:
     needed = host_memory(config, shape, place, place.ranks) / GIB
     found = f"{needed:.1f} GiB beside the GPUs, on one machine"
-    if moves(config, place) and needed:
+    if config.offloads(on_gpu=True) and needed:
         found += ", pinned, for the optimizer while generating"
     if devices.given or machine.memory is None:
         return Finding("host memory", "ok", found)
@@ -214,6 +214,6 @@ def _host(
     if needed <= machine.memory:
         return Finding("host memory", "ok", found)
     remedy = "more memory, or fewer processes a machine"
-    if moves(config, place):
+    if config.offloads(on_gpu=True):
         remedy += ", or update.offload_while_generating=false"
     return Finding("host memory", "missing", found, remedy)

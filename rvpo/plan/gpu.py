@@ -14,7 +14,6 @@ from rvpo.plan.memory import (
     engine_memory,
     longest_row,
     memory,
-    moves,
     rollout_samples,
 )
 from rvpo.plan.shape import ModelShape
@@ -61,8 +60,8 @@ def cache_findings(config: RunConfig, shape: ModelShape, place: Place) -> list[F
 def _parts(config: RunConfig, shape: ModelShape, place: Place) -> Iterator[Finding]:
     parts, update = memory(config, shape, place), config.update
     offloaded = "in host memory" if update.offload_optimizer else ""
-    moved = ", in host memory while generating" if moves(config, place) else ""
-    given_up = ", given up while generating" if moves(config, place) else ""
+    moved = ", in host memory while generating" if config.offloads(on_gpu=True) else ""
+    given_up = ", given up while generating" if config.offloads(on_gpu=True) else ""
     kept = "recomputed" if update.activation_checkpointing else "kept"
     master = "fp32 weights and two moments" if config.model.weight_bytes < 4 else "two moments"
     for name, size, about in (

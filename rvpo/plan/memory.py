@@ -108,7 +108,11 @@ class MemoryParts:
     def peaks(self) -> dict[str, float]:
         """The memory of every moment, by its name."""
         return {
-            name: getattr(self, name) for name in ("start", "resume", "sync", "rollout", "update")
+            "start": self.start,
+            "resume": self.resume,
+            "sync": self.sync,
+            "rollout": self.rollout,
+            "update": self.update,
         }
 
     @property
@@ -122,7 +126,8 @@ def memory(config: RunConfig, shape: ModelShape, place: Place) -> MemoryParts:
     update = config.update
     wide = config.model.weight_bytes
     shard = shape.parameters / place.ranks
-    offloaded = update.offload_optimizer and place.device is not None
+    on_gpu = place.device is not None
+    offloaded = update.offload_optimizer and on_gpu
     sharding = Sharding.of(update)
     live = min(shape.parameters, sharding.live)
     # A buffer of this size is made for any model; on a CPU what is not used of it takes nothing.
@@ -139,7 +144,7 @@ def memory(config: RunConfig, shape: ModelShape, place: Place) -> MemoryParts:
         optimizer=state,
         gradients=gradients,
         buffers=wide * reduced,
-        moved=state + gradients + wide * reduced if moves(config, place) else 0,
+        moved=state + gradients + wide * reduced if config.offloads(on_gpu=on_gpu) else 0,
         read=0 if offloaded else 8 * shard,
         # Of what is reduced another copy is made, sorted by the ranks that it goes to.
         gathered=wide * (live + shape.largest + reduced),
@@ -164,12 +169,6 @@ def _weights(shape: ModelShape, sharding: Sharding, place: Place) -> float:
     again = shape.parameters / sharding.ranks if sharding.ranks > 1 else 0
     away = sharding.on_host and place.device is not None
     return again + (0 if away else shape.parameters / place.ranks)
-
-
-def moves(config: RunConfig, place: Place) -> bool:
-    """True where the state of the optimizer makes room for an engine that generates."""
-    in_turn = config.rollout.staleness == 0 and not config.rollout.engine.own_gpus()
-    return place.device is not None and in_turn and config.update.offload_while_generating
 
 
 def longest_row(config: RunConfig, place: Place) -> int:
@@ -225,10 +224,12 @@ def host_memory(config: RunConfig, shape: ModelShape, place: Place, ranks: int) 
     if update.offload_optimizer:
         # Master weights and moments; gradients twice, as summed and as the optimizer reads them.
         sums, read = 4 * shard, 4 * shard
-        in_turn = config.rollout.staleness == 0 and not config.rollout.engine.own_gpus()
+        in_turn = config.rollout.engine.takes_turns(
+            on_gpu=True, concurrent=config.rollout.staleness > 0
+        )
         rounded = pinned(sums) + pinned_parts(read, 4 * Sharding.of(update).step)
         each += 12 * shard + (sums + read if in_turn else rounded)
-    elif moves(config, place):
+    elif config.offloads(on_gpu=True):
         each += (12 if config.model.weight_bytes < 4 else 8) * shard
     if Sharding.of(update).on_host:
         each += config.model.weight_bytes * shard * (2 if update.beta > 0 else 1)

@@ -91,6 +91,15 @@ class EngineConfig(Section):
         """Options that go to a library as they are, by its names."""
         return {}
 
+    def takes_turns(self, *, on_gpu: bool, concurrent: bool) -> bool:
+        """True where it generates on the GPU of its training process while that does not learn.
+
+        Args:
+            on_gpu: its training process is on a GPU.
+            concurrent: it generates while the policy learns.
+        """
+        return on_gpu and not concurrent and not self.own_gpus()
+
     def own_gpus(self) -> tuple[int, ...]:
         """Numbers of the GPUs of each machine on which nothing else works."""
         return ()

@@ -50,9 +50,9 @@ class _Share:
 def vllm_memory(engine: VllmConfig, load: EngineLoad) -> EngineMemory:
     """The memory of the engine of one training process."""
     if load.device is None:
-        room = engine.cpu_kv_cache_gib * _GIB
-        taken = load.weights + room  # it does not sleep on a CPU
-        cache = _cache(engine, load, room, _SMALL_BATCH[1])
+        kept = engine.cpu_kv_cache_gib * _GIB
+        taken = load.weights + kept  # it does not sleep on a CPU
+        cache = _cache(engine, load, kept, _SMALL_BATCH[1])
         return EngineMemory(awake=taken, resting=taken, about="vLLM, always awake", cache=cache)
     site = engine.site(on_gpu=True, concurrent=load.concurrent, alone=False)
     options = passed_on(engine.options, site)
