@@ -39,6 +39,7 @@ def cache_findings(config: RunConfig, shape: ModelShape, place: Place) -> list[F
         found += f", and not for a sequence of full length, {cache.longest:,}"
         return [Finding("KV cache", "missing", found)]
     way, length = Way(config, place), engine_load(config, shape, place).sample_tokens
+    length = min(length, cache.longest)
     found += f", {max(0.0, cache.size) / GIB:.1f} GiB"
     at_once = f"{way.at_once(shape):,} samples at once of {length:,} tokens, prompt and completion"
     if cache.longest != length:

@@ -15,7 +15,9 @@ from rvpo.rollout import EngineConfig
 
 _SHARES: Final = tuple(n / 20 for n in range(19, 0, -1))
 _MOST: Final = 3
-"""Changes that are tried together, and ways that are told."""
+"""Changes that are tried together."""
+_TOLD: Final = 2
+"""Ways by settings that are told."""
 _MORE: Final = 8
 """Times as many GPUs, at most."""
 
@@ -70,7 +72,8 @@ class Way:
         cache = engine_memory(self.config, shape, self.place).cache
         if cache is None:
             return rollout_samples(self.config, self.place)
-        return cache.at_once(engine_load(self.config, shape, self.place).sample_tokens)
+        length = engine_load(self.config, shape, self.place).sample_tokens
+        return cache.at_once(min(length, cache.longest))
 
     def starves(self, shape: ModelShape) -> bool:
         """True where samples wait for room, while each step of those that do not reads more weights
@@ -81,15 +84,28 @@ class Way:
         return cache is not None and waiting and cache.size < weights
 
 
+Lever = Callable[[Way], Iterator[Way]]
+
+
 def ways_to_fit(config: RunConfig, shape: ModelShape, place: Place) -> list[Way]:
-    """The fewest changes that make everything fit, in at most three ways; other GPUs only where
-    nothing else helps, and none where those do not."""
+    """The fewest changes that make everything fit: in at most two ways by settings, and with more
+    GPUs where that saves a setting. Larger GPUs are tried where nothing else helps; no way is left
+    where those do not help either."""
     start = Way(config, place)
-    for last in ((), (_cards,)):
-        for count in range(1 - len(last), _MOST + 1 - len(last)):
-            found = (_first(start, (*last, *some), shape) for some in combinations(_LEVERS, count))
-            if ways := [way for way in found if way is not None]:
-                return ways[::-1][:_MOST]
+    ways = _fewest(start, (), shape)[:_TOLD]
+    more = _fewest(start, (_ranks,), shape)[:1]
+    ways += [way for way in more if not ways or len(way.words) <= len(ways[0].words)]
+    return (
+        ways or _fewest(start, (_cards,), shape)[:1] or _fewest(start, (_cards, _ranks), shape)[:1]
+    )
+
+
+def _fewest(start: Way, always: tuple[Lever, ...], shape: ModelShape) -> list[Way]:
+    """The ways that need the fewest settings beside some levers, the cheapest first."""
+    for count in range(0 if always else 1, _MOST + 1 - len(always)):
+        found = (_first(start, (*always, *more), shape) for more in combinations(_SETTINGS, count))
+        if ways := [way for way in found if way is not None]:
+            return ways[::-1]
     return []
 
 
@@ -106,9 +122,6 @@ def way_to_room(config: RunConfig, shape: ModelShape, place: Place) -> Way | Non
             return way
         best = way
     return best
-
-
-Lever = Callable[[Way], Iterator[Way]]
 
 
 def _first(way: Way, levers: tuple[Lever, ...], shape: ModelShape) -> Way | None:
@@ -175,7 +188,7 @@ def _cards(way: Way) -> Iterator[Way]:
             yield Way(way.config, place, (*way.words, f"GPUs sold as {sold} GB"))
 
 
-_LEVERS: Final[tuple[Lever, ...]] = (
-    *(_ranks, _offloading, _rows, _recomputing, _moving, _share, _context),
+_SETTINGS: Final[tuple[Lever, ...]] = (
+    *(_offloading, _rows, _recomputing, _moving, _share, _context),
 )
 """Costliest first, so that of several together the costlier one changes least."""
