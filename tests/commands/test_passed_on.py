@@ -16,7 +16,7 @@ CPU, GPU = (Ranks(rank=0, size=1, device=torch.device(kind)) for kind in ("cpu",
 
 def said(engine: dict[str, Any], ranks: Ranks, **update: Any) -> list[str]:
     config = tiny_config(Path("model"), rollout={"engine": engine}, update=update)
-    return list(passed_on(config, ranks))
+    return list(passed_on(config.rollout, ranks, config.update.deepspeed))
 
 
 def test_a_run_without_options_says_nothing() -> None:
