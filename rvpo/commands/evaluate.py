@@ -13,6 +13,7 @@ from rich.console import Console
 
 from rvpo.benchmarks.benchmark import Benchmark, BenchmarkSummary
 from rvpo.commands.engine import build_engine, check_engine
+from rvpo.commands.passed_on import passed_on
 from rvpo.config.evaluation import EvaluationConfig
 from rvpo.data.encoder import encoder_of
 from rvpo.evaluate.build import judged_by, read_benchmarks
@@ -66,6 +67,8 @@ def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
             check_folder(config.output, ranks)
             with ranks.together():
                 check_engine(config.rollout, ranks)
+                for line in passed_on(config.rollout, ranks):
+                    console.print(line, markup=False, highlight=False, soft_wrap=True)
                 candidates = find_models(models)
                 benchmarks = read_benchmarks(config.benchmarks, console.print)
                 encoder = encoder_of(config.model, config.rollout, candidates[0].path)
@@ -171,6 +174,7 @@ def _measure(
     ranks: Ranks,
     console: Console,
 ) -> BenchmarkSummary:
+    options = config.rollout.engine.model_dump().get("options")
     return measure(
         benchmark,
         engine,
@@ -180,6 +184,7 @@ def _measure(
             "model": candidate.path,
             "files": fingerprint(candidate.path),
             "precision": config.model.precision,
+            **({"engine options": options} if options else {}),
         },
         seed=derived_seed(config.seed, "benchmark", benchmark.name),
         say=console.print,

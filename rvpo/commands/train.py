@@ -83,7 +83,7 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         with ranks.together():
             check_engine(config.rollout, ranks)
             check_deepspeed(config, ranks)
-            for line in passed_on(config, ranks):
+            for line in passed_on(config.rollout, ranks, config.update.deepspeed):
                 display.say(line)
             inputs = read_inputs(config, date, display, ranks)
         stack.callback(inputs.close)

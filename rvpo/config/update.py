@@ -99,3 +99,10 @@ class UpdateConfig(Section):
         problem = self.loss.problem(self.correction)
         if problem is not None:
             yield problem
+        group = self.deepspeed.get("zero_optimization", {}).get("zero_hpz_partition_size") or 1
+        if group > 1 and self.beta > 0:
+            yield (
+                "update.deepspeed: zero_hpz_partition_size is for one model, and with update.beta "
+                f"{self.beta:g} there is a reference model too, for which DeepSpeed cannot form "
+                "its groups again; set update.beta=0, or leave it out"
+            )

@@ -27,6 +27,7 @@ from rvpo.trainer.offload import Offload
 from rvpo.trainer.packing import packing_fault
 from rvpo.trainer.scorer import Scorer, score_without_gradient
 from rvpo.trainer.statistics import TokenStatistics
+from rvpo.trainer.throughput import FORWARD, TRAINED, Stopwatch
 from rvpo.trainer.zero import GatheredWeights, initialize, load_model, state_bytes
 from rvpo.types import Advantages, Rollout
 
@@ -69,6 +70,7 @@ class ZeroPolicy:
         if offloads:
             self._at_hand = Offload(self.engine).at_hand
         self._choose_packing(say)
+        self._stopwatch = Stopwatch(self.model, ranks.device)
 
     @property
     def model(self) -> Any:
@@ -96,11 +98,13 @@ class ZeroPolicy:
         norms = []
         updates = self._mini_batches(samples)
         with self._at_hand():
+            self._stopwatch.begin()
             for batches in self._with_old_logprobs(updates):
                 self.accumulate_gradients(batches, statistics)
                 norms.append(self._move(batches))
+            work = self._stopwatch.end(*self._work(updates), self._ranks)
         measured = statistics.metrics(self._ranks, len(norms))
-        return metrics | measured | {"grad_norm": fmean(norms)}
+        return metrics | measured | {"grad_norm": fmean(norms)} | work
 
     def mini_batches(self, rollout: Rollout, advantages: Advantages) -> list[list[MicroBatch]]:
         """This rank's micro-batches of each optimizer update that a step makes."""
@@ -249,6 +253,14 @@ class ZeroPolicy:
             for batches in updates
         ]
         return known * self._config.epochs
+
+    def _work(self, updates: Sequence[Sequence[MicroBatch]]) -> tuple[int, float]:
+        """Tokens that this rank computes in a step, and the operations of each; see `Work`."""
+        epochs = self._config.epochs
+        once = sum(b.input_ids.numel() for batches in updates for b in batches if b.counts)
+        old = FORWARD if len(updates) * epochs > 1 else 0
+        reference = FORWARD if self._reference is not None else 0
+        return once * epochs, TRAINED + reference + old / epochs
 
     def _move(self, batches: Sequence[MicroBatch]) -> float:
         """One optimizer update; the norm of its gradient before clipping."""

@@ -13,17 +13,19 @@ import torch
 from rvpo.errors import ConfigError, EngineError
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, Weights
+from rvpo.rollout.vllm.cache_use import CacheUse
 from rvpo.rollout.vllm.options import passed_on
 from rvpo.rollout.vllm.placement import Placement
 from rvpo.rollout.vllm.requirement import VLLM
 from rvpo.rollout.vllm.settings import VllmConfig
 from rvpo.rollout.vllm.sleep import Sleep
 from rvpo.rollout.vllm.watch import Watch, answer, engine_failed
+from rvpo.runtime.device_memory import MemoryPeak
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.private_folder import private_folder
 from rvpo.runtime.seed import derived_seed
 from rvpo.runtime.vllm_environment import vllm_environment
-from rvpo.types import Prompt, Rollout, Sample, Sampling
+from rvpo.types import Generation, Prompt, Rollout, Sample, Sampling
 
 T = TypeVar("T")
 
@@ -58,6 +60,7 @@ class VllmEngine:
         self._encoder = encoder
         self._in_process = placement.site.in_process
         self._on_gpu = placement.site.gpu != "none"
+        self._memory = MemoryPeak(torch.device("cuda" if self._on_gpu else "cpu"))
         # Where its processes speak to one another, and take objects that run code when read.
         sockets = None if self._in_process else private_folder("rvpo-engine-")
         _prepare_environment(config, sockets)
@@ -107,17 +110,34 @@ class VllmEngine:
         self._sleep.end()
         rows = [prompt for prompt in prompts for _ in range(samples_per_prompt)]
         samples: dict[int, Sample] = {}
+        cache = CacheUse(self._scheduler)
+        self._memory.begin()
         self._forget_prefixes()
         with self._seeded(seed):
             seeds = request_seeds(seed, len(rows), on_gpu=self._on_gpu)
             self._enqueue(prompts, samples_per_prompt, sampling, seeds)
-            for row, output in self._finished():
+            for row, output in self._finished(cache):
                 samples[row] = self._sample(rows[row], output.prompt_token_ids, output.outputs[0])
                 on_sample(row, samples[row])
+        memory = self._memory.end() if self._in_process else None  # while it is still awake
         self._sleep.begin()
         return Rollout(
-            samples=tuple(samples[row] for row in range(len(rows))), group_size=samples_per_prompt
+            samples=tuple(samples[row] for row in range(len(rows))),
+            group_size=samples_per_prompt,
+            generation=Generation(
+                cache_usage=cache.highest,
+                cache_tokens=self._llm.llm_engine.vllm_config.cache_config.kv_cache_size_tokens,
+                preemptions=cache.preemptions,
+                memory=memory,
+            ),
         )
+
+    @property
+    def _scheduler(self) -> Any | None:
+        """vLLM's, where it is in this process."""
+        if not self._in_process:
+            return None
+        return self._llm.llm_engine.engine_core.engine_core.scheduler
 
     def _forget_prefixes(self) -> None:
         """Forget what is cached: it was computed by other weights, or beside other prompts, where
@@ -155,7 +175,7 @@ class VllmEngine:
                 request.seed = seeds[row]
                 self._llm.llm_engine.add_request(str(row), {"prompt_token_ids": ids}, request)
 
-    def _finished(self) -> Iterator[tuple[int, Any]]:
+    def _finished(self, cache: CacheUse) -> Iterator[tuple[int, Any]]:
         """Run the engine; each request's row and output as it finishes."""
         engine = self._llm.llm_engine
         while engine.has_unfinished_requests():
@@ -163,6 +183,7 @@ class VllmEngine:
                 outputs = engine.step()
             except self._death as error:
                 raise engine_failed("generating", error) from error
+            cache.look()
             for output in outputs:
                 if output.finished:
                     yield int(output.request_id), output
