@@ -16,6 +16,7 @@ from rvpo.rollout.engine import OnSample, Weights
 from rvpo.rollout.vllm.placement import Placement
 from rvpo.rollout.vllm.requirement import VLLM
 from rvpo.rollout.vllm.settings import VllmConfig
+from rvpo.rollout.vllm.site import Site
 from rvpo.rollout.vllm.sleep import Sleep
 from rvpo.rollout.vllm.watch import Watch, answer, engine_failed
 from rvpo.runtime.ignore import ignore
@@ -78,7 +79,7 @@ class VllmEngine:
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
         options = _options(config, encoder.max_context_tokens, placement.site.sleeps)
-        options |= {"model": model_path, "dtype": dtype, "seed": seed}
+        options |= _group(placement.site) | {"model": model_path, "dtype": dtype, "seed": seed}
         options |= {"trust_remote_code": trust_remote_code} | placement.transport.options()
         try:
             with placement.environment():
@@ -236,8 +237,21 @@ def _options(config: VllmConfig, max_context_tokens: int, sleeps: bool) -> dict[
         return options | {"enforce_eager": True}
     options |= {"gpu_memory_utilization": config.gpu_memory}
     if sleeps:
-        options |= {"enable_sleep_mode": True, "distributed_executor_backend": "external_launcher"}
+        options |= {"enable_sleep_mode": True}
     return options
+
+
+def _group(site: Site) -> dict[str, Any]:
+    """The option for an engine that finds the group of its trainer's process. On GPUs it is one of
+    that group, and beside other ranks it has to be; alone on a CPU it makes one of its own."""
+    if site.in_process and (site.gpu != "none" or _has_others()):
+        return {"distributed_executor_backend": "external_launcher"}
+    return {}
+
+
+def _has_others() -> bool:
+    """True where the group of this process has other ranks."""
+    return torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1
 
 
 def _prepare_environment(config: VllmConfig, sockets: Path | None) -> None:

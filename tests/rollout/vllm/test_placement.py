@@ -32,6 +32,12 @@ def test_on_cpus_an_engine_is_in_process_only_where_it_is_alone_with_one_trainer
     assert place(vllm(), rank(), concurrent=True) == BESIDE
 
 
+def test_a_transport_within_a_process_leads_into_those_of_several_ranks_on_cpus() -> None:
+    assert place(vllm(transport="handed"), rank(1, 2), concurrent=False) == IN_PROCESS
+    with pytest.raises(ConfigError, match="write transport: shared, or leave it out"):
+        place(vllm(transport="handed"), rank(1, 2), concurrent=True)
+
+
 def test_a_shared_gpu_is_slept_on_unless_rollouts_are_made_ahead() -> None:
     on_gpu = rank(2, 4, "cuda:2")
     in_turn = place(vllm(), on_gpu, concurrent=False)
