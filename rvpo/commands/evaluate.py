@@ -144,10 +144,10 @@ def _judge(
     config: EvaluationConfig, ranks: Ranks, stack: ExitStack, console: Console
 ) -> JudgeService:
     assert config.judge is not None  # the settings were checked
-    judge = stack.enter_context(closing(JudgeService(config.judge, ranks)))
-    with ranks.together():
-        judge.start()
     console.print("waiting for the judge")
+    with ranks.together():
+        judge = stack.enter_context(closing(JudgeService(config.judge, ranks)))
+        judge.start()
     judge.connect()
     return judge
 

@@ -79,7 +79,11 @@ class VllmEngine:
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
         options = _options(config, encoder.max_context_tokens, placement.site.sleeps)
-        options |= _group(placement.site) | {"model": model_path, "dtype": dtype, "seed": seed}
+        options |= group_options(placement.site, _ranks()) | {
+            "model": model_path,
+            "dtype": dtype,
+            "seed": seed,
+        }
         options |= {"trust_remote_code": trust_remote_code} | placement.transport.options()
         try:
             with placement.environment():
@@ -241,17 +245,20 @@ def _options(config: VllmConfig, max_context_tokens: int, sleeps: bool) -> dict[
     return options
 
 
-def _group(site: Site) -> dict[str, Any]:
-    """The option for an engine that finds the group of its trainer's process. On GPUs it is one of
-    that group, and beside other ranks it has to be; alone on a CPU it makes one of its own."""
-    if site.in_process and (site.gpu != "none" or _has_others()):
+def group_options(site: Site, ranks: int) -> dict[str, Any]:
+    """The option for an engine that is one of its trainer's process group: every one in process on
+    a GPU, and beside other ranks. Alone on a CPU it makes a group of its own.
+
+    Args:
+        ranks: size of the trainer's group.
+    """
+    if site.in_process and (site.gpu != "none" or ranks > 1):
         return {"distributed_executor_backend": "external_launcher"}
     return {}
 
 
-def _has_others() -> bool:
-    """True where the group of this process has other ranks."""
-    return torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1
+def _ranks() -> int:
+    return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
 
 
 def _prepare_environment(config: VllmConfig, sockets: Path | None) -> None:
