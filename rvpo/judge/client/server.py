@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import http.client
 import re
-import shutil
 import socket
 import time
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from rvpo.config.judge import EndpointConfig, ServeConfig
 from rvpo.errors import EngineError
 from rvpo.runtime.environment import child_environment
 from rvpo.runtime.gpus import VISIBLE
-from rvpo.runtime.private_folder import private_folder
+from rvpo.runtime.private_folder import private_folder, remove_folder
 from rvpo.runtime.process import Child, Log, end_all, leashed, python_module
 from rvpo.runtime.vllm_environment import vllm_environment
 
@@ -118,7 +117,7 @@ class JudgeServer:
     def close(self) -> None:
         """End the server and all its processes, within seconds. A second call does nothing."""
         end_all([self._process], _END_S)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        remove_folder(self._folder)
         self._log.close()
 
     def _healthy(self) -> bool:
