@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from rvpo.config.judge import ServeConfig
 from rvpo.config.run import RunConfig
 from rvpo.errors import ConfigError
 from rvpo.plan.machine import Finding, Machine, State
@@ -58,6 +59,8 @@ class Devices:
                 "--gpus: this machine has none to take the memory of; give --gpu-memory GIB too"
             )
         needed = config.rollout.engine.gpus_needed(config.distributed.processes)
+        if config.judge is not None and config.judge.serve is not None:
+            needed = max(needed, config.judge.serve.gpus_needed)
         count = gpus
         if count is None:
             count = len(sizes) or (needed if gpu_memory_gib else 0)
@@ -90,14 +93,14 @@ def device_findings(
         ranks=min(config.distributed.processes, devices.gpus),
         prompt_tokens=prompt_tokens,
         device=devices.memory,
-        judge=served.gpu_memory * devices.memory if served else 0.0,
+        judge=0.0 if served is None or served.devices else _share(served, judge, devices.memory),
     )
     return [
         _count(config, devices),
         *_parts(config, shape, place),
         *_peaks(config, shape, place, devices.memory),
         *_engine(config, shape, devices.memory),
-        *_served(judge, place.judge),
+        *_served(config, judge, devices),
         _host(config, shape, devices, machine),
     ]
 
@@ -227,8 +230,23 @@ def _engine(config: RunConfig, shape: ModelShape, device: float) -> Iterator[Fin
         yield Finding(room.part, "ok" if room.fits else "missing", room.found, room.remedy)
 
 
-def _served(judge: ModelShape | None, share: float) -> Iterator[Finding]:
-    needed = 2 * judge.parameters if judge is not None else 0
+def _served(config: RunConfig, judge: ModelShape | None, devices: Devices) -> Iterator[Finding]:
+    served = config.judge.serve if config.judge else None
+    if served is None:
+        return
+    assert devices.memory is not None
+    processes = config.distributed.processes
+    apart = all(processes <= number < devices.gpus for number in served.devices)
+    if not apart or served.gpus > devices.gpus:
+        on = f"GPUs {list(served.devices)}" if served.devices else f"{served.gpus} GPUs"
+        yield Finding(
+            "served judge",
+            "missing",
+            f"it is to have {on} of {devices.gpus}, of which the first {processes} train",
+            "judge.serve.devices that are there and do not train, or none, to share",
+        )
+    share = _share(served, judge, devices.memory)
+    needed = 2 * judge.parameters / served.gpus if judge is not None else 0
     if needed > share:
         yield Finding(
             "served judge",
@@ -236,6 +254,18 @@ def _served(judge: ModelShape | None, share: float) -> Iterator[Finding]:
             f"its share of {share / GIB:.1f} GiB does not hold its {needed / GIB:.1f} GiB",
             "raise judge.serve.gpu_memory, or serve a smaller judge",
         )
+    elif share > devices.memory:
+        yield Finding(
+            "served judge",
+            "missing",
+            f"it takes {share / GIB:.1f} GiB of a GPU's {devices.memory / GIB:.1f}",
+            "lower judge.serve.kv_cache_gib, or serve a smaller judge",
+        )
+
+
+def _share(served: ServeConfig, judge: ModelShape | None, device: float) -> float:
+    """Bytes that a served judge takes of each of its GPUs."""
+    return served.share(device, 2 * judge.parameters if judge is not None else 0)
 
 
 def _host(config: RunConfig, shape: ModelShape, devices: Devices, machine: Machine) -> Finding:
