@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rvpo.config.judge import ServeConfig
 from rvpo.config.run import RunConfig
 from rvpo.errors import ConfigError
 from rvpo.plan.machine import Finding, Machine, State
@@ -22,6 +21,7 @@ from rvpo.plan.memory import (
     memory,
     model_bytes,
 )
+from rvpo.plan.served import served_findings, share_of_trainers
 from rvpo.plan.shape import ModelShape
 
 
@@ -88,19 +88,18 @@ def device_findings(
     if not devices.gpus:
         return _on_cpu(config, shape, judge, prompt_tokens, devices)
     assert devices.memory is not None
-    served = config.judge.serve if config.judge else None
     place = Place(
         ranks=min(config.distributed.processes, devices.gpus),
         prompt_tokens=prompt_tokens,
         device=devices.memory,
-        judge=0.0 if served is None or served.devices else _share(served, judge, devices.memory),
+        judge=share_of_trainers(config, judge, devices.memory),
     )
     return [
         _count(config, devices),
         *_parts(config, shape, place),
         *_peaks(config, shape, place, devices.memory),
         *_engine(config, shape, devices.memory),
-        *_served(config, judge, devices),
+        *served_findings(config, judge, devices.gpus, devices.memory),
         _host(config, shape, devices, machine),
     ]
 
@@ -228,44 +227,6 @@ def _peaks(
 def _engine(config: RunConfig, shape: ModelShape, device: float) -> Iterator[Finding]:
     for room in engine_memory(config, shape, device).rooms:
         yield Finding(room.part, "ok" if room.fits else "missing", room.found, room.remedy)
-
-
-def _served(config: RunConfig, judge: ModelShape | None, devices: Devices) -> Iterator[Finding]:
-    served = config.judge.serve if config.judge else None
-    if served is None:
-        return
-    assert devices.memory is not None
-    processes = config.distributed.processes
-    apart = all(processes <= number < devices.gpus for number in served.devices)
-    if not apart or served.gpus > devices.gpus:
-        on = f"GPUs {list(served.devices)}" if served.devices else f"{served.gpus} GPUs"
-        yield Finding(
-            "served judge",
-            "missing",
-            f"it is to have {on} of {devices.gpus}, of which the first {processes} train",
-            "judge.serve.devices that are there and do not train, or none, to share",
-        )
-    share = _share(served, judge, devices.memory)
-    needed = 2 * judge.parameters / served.gpus if judge is not None else 0
-    if needed > share:
-        yield Finding(
-            "served judge",
-            "missing",
-            f"its share of {share / GIB:.1f} GiB does not hold its {needed / GIB:.1f} GiB",
-            "raise judge.serve.gpu_memory, or serve a smaller judge",
-        )
-    elif share > devices.memory:
-        yield Finding(
-            "served judge",
-            "missing",
-            f"it takes {share / GIB:.1f} GiB of a GPU's {devices.memory / GIB:.1f}",
-            "lower judge.serve.kv_cache_gib, or serve a smaller judge",
-        )
-
-
-def _share(served: ServeConfig, judge: ModelShape | None, device: float) -> float:
-    """Bytes that a served judge takes of each of its GPUs."""
-    return served.share(device, 2 * judge.parameters if judge is not None else 0)
 
 
 def _host(config: RunConfig, shape: ModelShape, devices: Devices, machine: Machine) -> Finding:
