@@ -91,7 +91,8 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
             with ranks.together():  # on its way up while everything else starts, or before it
                 inputs.judge.start()
         display.phase("sharding the model with DeepSpeed ZeRO-3")
-        policy = ZeroPolicy(config, inputs.model_path, ranks, display.say)
+        offloads = config.offloads(on_gpu=ranks.device.type == "cuda")
+        policy = ZeroPolicy(config, inputs.model_path, ranks, display.say, offloads=offloads)
         display.phase(f"starting {config.rollout.engine.name}")
         engine = build_engine(
             config.model, config.rollout, inputs.model_path, inputs.encoder, config.seed, ranks

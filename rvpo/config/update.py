@@ -77,6 +77,10 @@ class UpdateConfig(Section):
     """Recompute activations in the backward pass: less memory, more time."""
     offload_optimizer: bool = False
     """Keep the optimizer state in CPU memory while training on a GPU."""
+    offload_while_generating: bool = True
+    """Keep the optimizer state and the gradients in CPU memory while an engine generates on the
+    GPU that trains, so that it may take most of that: raise its `gpu_memory`. Otherwise, and on a
+    CPU, nothing moves."""
 
     @model_validator(mode="before")
     @classmethod

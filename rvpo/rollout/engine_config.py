@@ -86,6 +86,15 @@ class EngineConfig(Section):
         if problem := self.problem(on_gpu=on_gpu, concurrent=concurrent, alone=alone):
             raise ConfigError(problem)
 
+    def takes_turns(self, *, on_gpu: bool, concurrent: bool) -> bool:
+        """True where it generates on the GPU of its training process while that does not learn.
+
+        Args:
+            on_gpu: its training process is on a GPU.
+            concurrent: it generates while the policy learns.
+        """
+        return on_gpu and not concurrent and not self.own_gpus()
+
     def own_gpus(self) -> tuple[int, ...]:
         """Numbers of the GPUs of each machine on which nothing else works."""
         return ()

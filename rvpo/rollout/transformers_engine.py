@@ -12,6 +12,7 @@ from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, RolloutEngine
 from rvpo.rollout.engine_config import EngineConfig, EngineInputs
 from rvpo.rollout.memory import EngineLoad, EngineMemory
+from rvpo.rollout.named_weights import named_weights
 from rvpo.runtime.ignore import ignore
 from rvpo.types import Prompt, Rollout, Sample, Sampling
 
@@ -107,7 +108,7 @@ class TransformersEngine:
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]], version: int) -> None:
         """See `RolloutEngine.load_weights`."""
-        own = dict(self._model.named_parameters(remove_duplicate=False))
+        own = dict(named_weights(self._model))
         missing = set(own)
         for name, tensor in weights:
             if name not in own:

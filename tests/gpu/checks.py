@@ -61,6 +61,10 @@ def questions(count: int) -> list[Prompt]:
     return [make_prompt(f"q/{n}", f"What is {n} plus {n + 3}? Explain.") for n in range(count)]
 
 
+def policy_of(config: RunConfig, ranks: Ranks) -> ZeroPolicy:
+    return ZeroPolicy(config, config.model.path, ranks, offloads=config.offloads(on_gpu=True))
+
+
 def engine_of(config: RunConfig, ranks: Ranks) -> RolloutEngine:
     encoder = encoder_of(config.model, config.rollout, config.model.path)
     return build_engine(
@@ -98,7 +102,7 @@ def versions(policy: ZeroPolicy, engine: RolloutEngine, count: int) -> list[Foun
 def in_process(folder: Path) -> Found:
     """An engine in the trainer's process, that sleeps between rollouts; two versions of seeds."""
     ranks, config = Ranks.join(), demo()
-    policy = ZeroPolicy(config, config.model.path, ranks)
+    policy = policy_of(config, ranks)
     before = used()
     engine = engine_of(config, ranks)
     started = used()
@@ -121,7 +125,7 @@ def in_process(folder: Path) -> Found:
 def ipc(folder: Path) -> Found:
     """An engine in a process of its own on the trainer's card: weights by CUDA IPC."""
     ranks, config = Ranks.join(), demo(staleness=1)
-    policy = ZeroPolicy(config, config.model.path, ranks)
+    policy = policy_of(config, ranks)
     engine = engine_of(config, ranks)
     found = versions(policy, engine, 2)
     engine.close()
@@ -240,7 +244,7 @@ def three_billion(folder: Path) -> Found:
     planned = planned_of(config)
     if not planned["fits"]:
         return {"planned": planned}
-    policy = ZeroPolicy(config, config.model.path, ranks)
+    policy = policy_of(config, ranks)
     engine: Any = engine_of(config, ranks)
     cache = engine._llm.llm_engine.vllm_config.cache_config
     tokens = cache.num_gpu_blocks * cache.block_size

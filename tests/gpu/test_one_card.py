@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
+from rvpo.runtime.environment import allocator_environment
 from tests.commands.test_train import RANK_VARIABLES, count_steps, metrics
 from tests.gpu.results import Results
 from tests.processes import kill_all
@@ -33,6 +34,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("gpu")
 
 
+def environment() -> dict[str, str]:
+    """That of a run in this process's place, whose engine takes turns with training."""
+    found = {name: value for name, value in os.environ.items() if name not in RANK_VARIABLES}
+    return found | allocator_environment(found)
+
+
 def run(results: Results, check: str, *command: str) -> str:
     """What a program of its own prints; what it fails with is a row of the table."""
     done = subprocess.run(
@@ -42,7 +49,7 @@ def run(results: Results, check: str, *command: str) -> str:
         stderr=subprocess.STDOUT,
         text=True,
         timeout=LONGEST_S,
-        env={name: value for name, value in os.environ.items() if name not in RANK_VARIABLES},
+        env=environment(),
     )
     if done.returncode:
         results.add(check, f"failed with {done.returncode}: {done.stdout[-1500:]}")
@@ -141,8 +148,9 @@ def test_the_quickstart_runs_is_killed_and_goes_on(results: Results, folder: Pat
     config = settings(results, folder, "quickstart", steps=5, checkpoint={"every": 1})
     output = folder / "quickstart"
     command = [sys.executable, "-m", "rvpo", "train", "--config", str(config)]
-    env = {name: value for name, value in os.environ.items() if name not in RANK_VARIABLES}
-    with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL
+    ) as process:
         until = time.monotonic() + LONGEST_S
         while count_steps(output) < 2 and process.poll() is None and time.monotonic() < until:
             time.sleep(0.05)
