@@ -34,10 +34,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("gpu")
 
 
-def environment() -> dict[str, str]:
-    """That of a run in this process's place, whose engine takes turns with training."""
+def environment(check: str = "") -> dict[str, str]:
+    """That of a run in this process's place; of a check as `rvpo train` makes it for itself, where
+    an engine takes turns with training."""
     found = {name: value for name, value in os.environ.items() if name not in RANK_VARIABLES}
-    return found | allocator_environment(found)
+    in_turn = check in ("in_process", "three_billion")
+    return found | (allocator_environment(found) if in_turn else {})
 
 
 def run(results: Results, check: str, *command: str) -> str:
@@ -49,7 +51,7 @@ def run(results: Results, check: str, *command: str) -> str:
         stderr=subprocess.STDOUT,
         text=True,
         timeout=LONGEST_S,
-        env=environment(),
+        env=environment(check),
     )
     if done.returncode:
         results.add(check, f"failed with {done.returncode}: {done.stdout[-1500:]}")
