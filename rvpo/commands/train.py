@@ -91,8 +91,9 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         if starts is not None:
             check_inputs(folder.path, starts, inputs.digests, display.say)
         rehearse(run, inputs)
-        with ranks.together():
-            if inputs.judge is not None:  # on its way up while everything else starts
+        if inputs.judge is not None:
+            display.phase("starting the judge")
+            with ranks.together():  # on its way up while everything else starts, or before it
                 inputs.judge.start()
         display.phase("sharding the model with DeepSpeed ZeRO-3")
         offloads = config.offloads(on_gpu=ranks.device.type == "cuda")

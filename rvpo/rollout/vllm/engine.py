@@ -18,6 +18,7 @@ from rvpo.rollout.vllm.options import passed_on
 from rvpo.rollout.vllm.placement import Placement
 from rvpo.rollout.vllm.requirement import VLLM
 from rvpo.rollout.vllm.settings import VllmConfig
+from rvpo.rollout.vllm.site import Site
 from rvpo.rollout.vllm.sleep import Sleep
 from rvpo.rollout.vllm.watch import Watch, answer, engine_failed
 from rvpo.runtime.device_memory import MemoryPeak
@@ -83,6 +84,7 @@ class VllmEngine:
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
         options = _options(config, encoder.max_context_tokens, placement.site.sleeps)
+        options |= group_options(placement.site, _ranks())
         options |= {"model": model_path, "dtype": dtype, "seed": seed}
         options |= {"trust_remote_code": trust_remote_code} | placement.transport.options()
         options |= passed_on(config.options, placement.site)
@@ -258,8 +260,24 @@ def _options(config: VllmConfig, max_context_tokens: int, sleeps: bool) -> dict[
         return options | {"enforce_eager": True}
     options |= {"gpu_memory_utilization": config.gpu_memory}
     if sleeps:
-        options |= {"enable_sleep_mode": True, "distributed_executor_backend": "external_launcher"}
+        options |= {"enable_sleep_mode": True}
     return options
+
+
+def group_options(site: Site, ranks: int) -> dict[str, Any]:
+    """The option for an engine that is one of its trainer's process group: every one in process on
+    a GPU, and beside other ranks. Alone on a CPU it makes a group of its own.
+
+    Args:
+        ranks: size of the trainer's group.
+    """
+    if site.in_process and (site.gpu != "none" or ranks > 1):
+        return {"distributed_executor_backend": "external_launcher"}
+    return {}
+
+
+def _ranks() -> int:
+    return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
 
 
 def has_scales(options: Mapping[str, Any]) -> bool:
