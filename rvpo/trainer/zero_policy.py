@@ -19,8 +19,10 @@ from rvpo.losses.weighting import token_weights
 from rvpo.report.run_folder import writing
 from rvpo.runtime.random_state import random_state, set_random_state
 from rvpo.runtime.ranks import Ranks
+from rvpo.runtime.shortage import needing_memory
 from rvpo.trainer.batch import MicroBatch, TrainedSample, arrange, micro_batches
 from rvpo.trainer.learning_rate import learning_rate
+from rvpo.trainer.lighter import lighter_states, lighter_updates
 from rvpo.trainer.objective import objective
 from rvpo.trainer.packing import packing_fault
 from rvpo.trainer.scorer import Scorer, score_without_gradient
@@ -55,11 +57,15 @@ class ZeroPolicy:
         self.num_tokens = 0
         """Tokens of all samples so far, each with its prompt, trained or not, as TRL counts
         them."""
-        self.engine: Any = self._scorer(config, model_path, trainable=True)
-        self._reference: Any = None
-        if config.update.beta > 0:
-            self._reference = self._scorer(config, model_path, trainable=False)
-        self._choose_packing(say)
+        on_gpu = ranks.device.type == "cuda"
+        self._lighter = list(lighter_updates(config.update, on_gpu=on_gpu))
+        states = list(lighter_states(config.update, on_gpu=on_gpu))
+        with needing_memory("while the model was loaded and sharded", states):
+            self.engine: Any = self._scorer(config, model_path, trainable=True)
+            self._reference: Any = None
+            if config.update.beta > 0:
+                self._reference = self._scorer(config, model_path, trainable=False)
+            self._choose_packing(say)
 
     @property
     def model(self) -> Any:
@@ -85,9 +91,10 @@ class ZeroPolicy:
             group["lr"] = rate
         statistics = self.statistics()
         norms = []
-        for batches in self._with_old_logprobs(self._mini_batches(samples)):
-            self.accumulate_gradients(batches, statistics)
-            norms.append(self._move(batches))
+        with needing_memory("in the policy update", self._lighter):
+            for batches in self._with_old_logprobs(self._mini_batches(samples)):
+                self.accumulate_gradients(batches, statistics)
+                norms.append(self._move(batches))
         measured = statistics.metrics(self._ranks, len(norms))
         return metrics | measured | {"grad_norm": fmean(norms)}
 

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
-from rvpo.errors import UpdateError
+from rvpo.errors import ShortageError, UpdateError
 from rvpo.runtime.port import free_port
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.scorer import score_without_gradient
@@ -383,6 +383,27 @@ def test_a_loss_that_is_not_finite_moves_nothing_and_names_the_samples(
         policy.update(rollout, advantages)
     after = dict(policy.weights())
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_an_update_that_runs_out_of_memory_names_its_settings(
+    tiny_model: Path, ranks: Ranks
+) -> None:
+    policy = make_policy(tiny_model, ranks, tokens=300)
+    layer = policy.model.get_input_embeddings()
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    layer.register_forward_pre_hook(full)
+    rollout = make_rollout()
+    with pytest.raises(ShortageError) as raised:
+        policy.update(rollout, make_advantages(rollout))
+    assert str(raised.value) == (
+        "memory ran out in the policy update (CUDA out of memory. Tried to allocate 2.00 GiB.); "
+        "lower update.micro_batch_tokens, which is 300, or set update.activation_checkpointing="
+        "true, or take a smaller model; then go on with --resume, or start again where there is "
+        "no checkpoint"
+    )
 
 
 def test_a_step_without_trained_samples_moves_nothing(tiny_model: Path, ranks: Ranks) -> None:
