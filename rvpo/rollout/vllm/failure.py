@@ -18,8 +18,8 @@ def not_started(model: str, error: Exception, config: VllmConfig, *, on_gpu: boo
     """The sentence about an engine that did not start.
 
     Args:
-        error: the one that vLLM raised. Of an engine in a process of its own it holds no reason: that one
-            is in the log, which is this process's standard error.
+        error: the one that vLLM raised. Of an engine in a process of its own it holds no reason:
+            that is in the log, which is this process's standard error.
     """
     is_elsewhere = "See root cause above" in str(error)
     said = "\n".join([str(error), *([own_words()] if is_elsewhere else [])])
