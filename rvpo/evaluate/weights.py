@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from rvpo.model_files import reading_model
+from rvpo.rollout.engine import Weights
+from rvpo.rollout.saved_form import saved_form
 
 
 class SavedWeights:
@@ -33,6 +35,10 @@ class SavedWeights:
     def layout(self) -> Sequence[tuple[str, torch.dtype, tuple[int, ...]]]:
         """See `Weights.layout`."""
         return [(name, weight.dtype, tuple(weight.shape)) for name, weight in self]
+
+    def as_saved(self) -> Weights:
+        """See `Weights.as_saved`."""
+        return saved_form(self, self._model)
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         for name, weight in self._model.named_parameters(remove_duplicate=False):

@@ -15,6 +15,8 @@ from rvpo.config.run import RunConfig
 from rvpo.config.update import UpdateConfig
 from rvpo.errors import ConfigError
 from rvpo.model_files import reading_model
+from rvpo.rollout.engine import Weights
+from rvpo.rollout.saved_form import saved_form
 from rvpo.trainer.savable import savable
 
 GATHER_ELEMENTS = 64_000_000
@@ -131,10 +133,18 @@ def deepspeed_settings(update: UpdateConfig, precision: str) -> dict[str, Any]:
 class GatheredWeights:
     """A sharded model's weights, gathered a bucket at a time, in the same order on all ranks.
     Implements `Weights`. Tied weights come under each of their names because vLLM re-packs the
-    output layer on a CPU and would keep the old one."""
+    output layer on a CPU and would keep the old one.
 
-    def __init__(self, module: torch.nn.Module) -> None:
+    Args:
+        module: a model of transformers'.
+    """
+
+    def __init__(self, module: Any) -> None:
         self._module = module
+
+    def as_saved(self) -> Weights:
+        """See `Weights.as_saved`."""
+        return saved_form(self, self._module)
 
     def layout(self) -> list[tuple[str, torch.dtype, tuple[int, ...]]]:
         """See `Weights.layout`."""

@@ -183,7 +183,7 @@ class VllmEngine:
         weights that made it, and samples have it from there."""
         with needing_memory("while vLLM took new weights", self._lighter):
             self._sleep.end("weights")
-            self._transport.send(weights)
+            self._transport.send(weights.as_saved())
             self._ask(
                 lambda: self._llm.llm_engine.set_weight_version(str(version)), "taking new weights"
             )
