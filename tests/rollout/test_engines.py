@@ -10,8 +10,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from rvpo.errors import ConfigError, DataError, EngineError
-from rvpo.rollout import TransformersConfig, VllmConfig
 from rvpo.evaluate.weights import SavedWeights
+from rvpo.rollout import TransformersConfig, VllmConfig
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.rollout.transformers_engine import TransformersEngine
