@@ -88,7 +88,9 @@ def memory(config: RunConfig, shape: ModelShape, place: Place) -> MemoryParts:
         gathered=wide * (live + shape.largest + _REDUCE_ELEMENTS + GATHER_ELEMENTS),
         activations=_activations(config, shape, wide, row),
         # The gradient of the output layer is summed over the chunks in fp32.
-        logits=_LOGIT_BYTES * min(update.logits_chunk, row) * shape.vocabulary
+        logits=_LOGIT_BYTES
+        * min(update.chunk(on_gpu=place.device is not None), row)
+        * shape.vocabulary
         + (4 + wide) * shape.vocabulary * shape.hidden,
         engine=engine.awake,
         resting=engine.resting,

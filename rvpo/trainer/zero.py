@@ -201,7 +201,7 @@ def _optimizer(model: Any, config: UpdateConfig) -> torch.optim.Optimizer:
         _decayed_or_not(model, config.weight_decay),
         lr=config.lr,
         betas=config.betas,
-        fused=not config.offload_optimizer,
+        fused=True,  # on CPUs too, where an offloaded state is
     )
 
 

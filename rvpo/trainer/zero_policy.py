@@ -173,7 +173,8 @@ class ZeroPolicy:
         model = load_model(config, model_path)
         if trainable and config.update.activation_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
-        scorer = Scorer(model, config.rollout.temperature, config.update.logits_chunk)
+        chunk = config.update.chunk(on_gpu=self._ranks.device.type == "cuda")
+        scorer = Scorer(model, config.rollout.temperature, chunk)
         return initialize(scorer, config, trainable=trainable)
 
     def _choose_packing(self, say: Callable[[str], None]) -> None:

@@ -224,6 +224,24 @@ def test_updates_are_those_of_adamw_with_kl_clipping_and_schedule(
     assert change < 1e-2
 
 
+def test_an_offloaded_optimizer_goes_on_with_the_same_updates_by_the_fused_kernel(
+    tiny_model: Path, tmp_path: Path, ranks: Ranks
+) -> None:
+    rollout = make_rollout()
+    settings = {"weight_decay": 0.1, "lr": 1e-2}
+    plain = make_policy(tiny_model, ranks, **settings)
+    plain.update(rollout, make_advantages(rollout))
+    plain.save(tmp_path / "checkpoint")
+    offloaded = make_policy(tiny_model, ranks, offload_optimizer=True, **settings)
+    assert offloaded.engine.optimizer.optimizer.defaults["fused"]
+    offloaded.load(tmp_path / "checkpoint")
+    for policy in (plain, offloaded):
+        policy.update(rollout, make_advantages(rollout))
+    expected = dict(plain.weights())
+    for name, tensor in offloaded.weights():
+        torch.testing.assert_close(tensor, expected[name], atol=1e-5, rtol=1e-4)
+
+
 def test_the_entropy_reported_is_that_of_the_policy(tiny_model: Path, ranks: Ranks) -> None:
     policy, rollout = make_policy(tiny_model, ranks), make_rollout()
     entropy = accumulate(policy, rollout, make_advantages(rollout), ranks)["entropy"]
