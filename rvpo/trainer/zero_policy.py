@@ -20,11 +20,12 @@ from rvpo.report.run_folder import writing
 from rvpo.runtime.random_state import random_state, set_random_state
 from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.shortage import needing_memory
+from rvpo.trainer.attention_kernel import attention_kernels, head_of
 from rvpo.trainer.batch import MicroBatch, TrainedSample, arrange, micro_batches
 from rvpo.trainer.learning_rate import learning_rate
 from rvpo.trainer.lighter import lighter_states, lighter_updates
 from rvpo.trainer.objective import objective
-from rvpo.trainer.packing import packing_fault
+from rvpo.trainer.packing import try_packing, yardstick
 from rvpo.trainer.scorer import Scorer, score_without_gradient
 from rvpo.trainer.statistics import TokenStatistics
 from rvpo.trainer.zero import GatheredWeights, initialize, load_model, state_bytes
@@ -179,11 +180,28 @@ class ZeroPolicy:
 
     def _choose_packing(self, say: Callable[[str], None]) -> None:
         """Score packed rows where they give what the model itself gives."""
-        reason = packing_fault(self.engine, self._ranks)
+        expected = yardstick(self.engine, self._ranks)
+        trial = try_packing(self.engine, self._ranks, expected)
         for engine in filter(None, (self.engine, self._reference)):
-            engine.module.choose(reason is None)
-        if reason is not None:
-            say(f"model.path: completions cannot share their prompts in the update ({reason})")
+            engine.module.choose(trial.fault is None)
+        if trial.fault is not None:
+            say(
+                "model.path: completions cannot share their prompts in the update "
+                f"({trial.fault}; rounding alone moves them by {expected.rounding:.2g})"
+            )
+            return
+        say(
+            "update: completions share their prompts, with log-probabilities that differ by "
+            f"{trial.distance:.2g} in the mean where rounding alone moves them by "
+            f"{expected.rounding:.2g}; {self._attention()}"
+        )
+
+    def _attention(self) -> str:
+        head = head_of(self.model.config.get_text_config())
+        dtype = next(self.model.parameters()).dtype
+        if head is None:
+            return "attention by kernels of its own"
+        return f"attention by {attention_kernels(head, dtype, self._ranks.device)}"
 
     def _trained(self, rollout: Rollout, advantages: Advantages) -> list[TrainedSample]:
         """The samples of all ranks that the update learns from, or that count beside those."""
