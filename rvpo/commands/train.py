@@ -28,6 +28,7 @@ from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.checkpoint import Checkpoints
 from rvpo.trainer.evaluation import Evaluations, HeldOut
 from rvpo.trainer.keep import Keeper
+from rvpo.trainer.kernels import check_kernels
 from rvpo.trainer.loop import train
 from rvpo.trainer.resume import open_run, rewind
 from rvpo.trainer.start import Start, add_start, check_inputs
@@ -80,6 +81,7 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         date = starts[0].date if starts else now
         with ranks.together():
             check_engine(config.rollout, ranks)
+            check_kernels(config.update, on_gpu=ranks.device.type == "cuda")
             inputs = read_inputs(config, date, display, ranks)
         stack.callback(inputs.close)
         check_same({"settings": digest(dump_config(config)), **inputs.digests}, ranks)

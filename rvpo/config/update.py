@@ -74,6 +74,10 @@ class UpdateConfig(Section):
     logits_chunk: PositiveInt | None = None
     """Tokens whose logits over the vocabulary exist at the same time; if left out, 2048 on GPUs,
     which sum the gradient of the output layer once a chunk, and 512 on CPUs."""
+    kernels: Literal["auto", "plain", "liger"] = "auto"
+    """Kernels of a model's norms, gated layers and rotary positions: liger's, transformers' own
+    (plain), or on GPUs liger's where liger-kernel is installed. They are tried against the plain
+    ones at the start, and left where they give something else, which is said."""
     activation_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
     offload_optimizer: bool = False

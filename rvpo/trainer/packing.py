@@ -72,6 +72,12 @@ def yardstick(engine: Any, ranks: Ranks) -> Yardstick:
     )
 
 
+def score_alone(engine: Any, ranks: Ranks) -> Tensor:
+    """[T] log-probabilities of a yardstick's samples, by the model's own forward pass."""
+    engine.module.choose(False)
+    return _scored(engine, _tensors(_rows_of_one(_samples(_vocabulary(engine))), ranks))
+
+
 def try_packing(engine: Any, ranks: Ranks, expected: Yardstick) -> PackingTrial:
     """Score the samples of a yardstick in a packed row; `engine` as there."""
     structure = _structure(engine.module.model)

@@ -22,6 +22,7 @@ from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.shortage import needing_memory
 from rvpo.trainer.attention_kernel import attention_kernels, head_of
 from rvpo.trainer.batch import MicroBatch, TrainedSample, arrange, micro_batches
+from rvpo.trainer.kernels import choose_kernels
 from rvpo.trainer.learning_rate import learning_rate
 from rvpo.trainer.lighter import lighter_states, lighter_updates
 from rvpo.trainer.objective import objective
@@ -180,20 +181,22 @@ class ZeroPolicy:
 
     def _choose_packing(self, say: Callable[[str], None]) -> None:
         """Score packed rows where they give what the model itself gives."""
+        engines = [each for each in (self.engine, self._reference) if each is not None]
         expected = yardstick(self.engine, self._ranks)
+        kernels = choose_kernels(self._config, engines, self._ranks, expected)
         trial = try_packing(self.engine, self._ranks, expected)
-        for engine in filter(None, (self.engine, self._reference)):
+        for engine in engines:
             engine.module.choose(trial.fault is None)
         if trial.fault is not None:
             say(
                 "model.path: completions cannot share their prompts in the update "
-                f"({trial.fault}; rounding alone moves them by {expected.rounding:.2g})"
+                f"({trial.fault}; rounding alone moves them by {expected.rounding:.2g}); {kernels}"
             )
             return
         say(
             "update: completions share their prompts, with log-probabilities that differ by "
             f"{trial.distance:.2g} in the mean where rounding alone moves them by "
-            f"{expected.rounding:.2g}; {self._attention()}"
+            f"{expected.rounding:.2g}; {kernels}, {self._attention()}"
         )
 
     def _attention(self) -> str:
