@@ -30,7 +30,7 @@ class Head:
 
 
 USUAL: Final = Head(size=128, queries=32, keys=8)
-"""That of most models of 7B to 32B parameters."""
+"""The heads of most models of 7B to 32B parameters."""
 
 
 def head_of(config: Any) -> Head | None:
@@ -57,7 +57,7 @@ def attention_kernels(head: Head, dtype: torch.dtype, device: torch.device) -> s
 
 
 def _kernel(head: Head, dtype: torch.dtype, device: torch.device, queries: int) -> str:
-    """That of queries at the end of 16 keys."""
+    """The kernel of queries at the end of 16 keys."""
 
     def empty(heads: int, length: int) -> torch.Tensor:
         return torch.empty(1, heads, length, head.size, dtype=dtype, device=device)

@@ -72,7 +72,7 @@ def choose_kernels(
 
     Args:
         engines: DeepSpeed engines around a `Scorer`, the trained one first. Every rank must call.
-        expected: that of the trained one, measured without kernels.
+        expected: the trained one's, measured without kernels.
         installed: True where `patch` can be imported on a device that it is for; found out if left
             out.
 
