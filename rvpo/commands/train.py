@@ -30,6 +30,7 @@ from rvpo.trainer.checkpoint import Checkpoints
 from rvpo.trainer.deepspeed_check import check_deepspeed
 from rvpo.trainer.evaluation import Evaluations, HeldOut
 from rvpo.trainer.keep import Keeper
+from rvpo.trainer.kernels import check_kernels
 from rvpo.trainer.loop import train
 from rvpo.trainer.resume import open_run, rewind
 from rvpo.trainer.start import Start, add_start, check_inputs
@@ -83,6 +84,7 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         with ranks.together():
             check_engine(config.rollout, ranks)
             check_deepspeed(config, ranks)
+            check_kernels(config.update, on_gpu=ranks.device.type == "cuda")
             for line in passed_on(config.rollout, ranks, config.update.deepspeed):
                 display.say(line)
             inputs = read_inputs(config, date, display, ranks)
