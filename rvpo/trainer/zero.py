@@ -91,8 +91,6 @@ def initialize(model: Any, config: RunConfig, *, trainable: bool) -> Any:
     """A DeepSpeed engine around the model, with an optimizer if it is to be trained."""
     import deepspeed
 
-    from rvpo.trainer.plain_load import PlainLoad
-
     settings = deepspeed_settings(config.update, config.model.precision)
     optimizer = None
     if trainable:
@@ -104,7 +102,6 @@ def initialize(model: Any, config: RunConfig, *, trainable: bool) -> Any:
         engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=settings)
     if engine.zero_optimization_stage() != 3:
         raise AssertionError("DeepSpeed did not shard the model")
-    engine.checkpoint_engine = PlainLoad(engine._config)
     return engine
 
 
