@@ -16,7 +16,7 @@ from rvpo.commands.farewell import farewell
 from rvpo.commands.inputs import Inputs, read_inputs
 from rvpo.commands.rehearse import rehearse
 from rvpo.config.run import RunConfig, dump_config
-from rvpo.errors import CheckpointError, ConfigError
+from rvpo.errors import CheckpointError, ConfigError, RankError
 from rvpo.report.display import Display
 from rvpo.report.provenance import provenance
 from rvpo.report.run_folder import RunFolder, write_text
@@ -109,9 +109,10 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         display.phase("saving the model")
         try:
             keep.export(folder.model)
-        except CheckpointError:  # curves and table are not lost with the model
+        except (CheckpointError, RankError):  # curves and table are not lost with the model
             display.close()
             conclude(run, inputs, held_out, console)
+            ranks.wait()  # a rank that ended now would end the one that draws
             raise
     conclude(run, inputs, held_out, console)
     console.print(f"model   {folder.model}", markup=False, highlight=False)
