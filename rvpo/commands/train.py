@@ -173,7 +173,7 @@ def _enter(
     config = run.config
     with run.ranks.together():
         if run.ranks.is_main:
-            stack.enter_context(run.folder.locked())
+            stack.enter_context(run.folder.locked(run.display.say))
             if resume:
                 write_text(run.folder.config, dump_config(config))
             else:

@@ -134,7 +134,7 @@ class Draft:
 
     @property
     def _written(self) -> Path:
-        """What transformers writes with each shard."""
+        """Folder that transformers writes into, with each shard."""
         return self._partial / "written"
 
     def begin(self) -> None:

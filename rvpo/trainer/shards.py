@@ -31,7 +31,7 @@ WEIGHTS: Final = "fp32"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Extent:
     """Place of a weight's pieces, the same in every rank's shard."""
 
     group: int
@@ -41,13 +41,13 @@ class Place:
     """Elements of the whole weight."""
 
 
-def places(groups: Sequence[Sizes], ranks: int) -> dict[str, Place]:
+def extents(groups: Sequence[Sizes], ranks: int) -> dict[str, Extent]:
     """Place of every weight where so many ranks have the sub-groups."""
     found = {}
     for number, sizes in enumerate(groups):
         start = 0
         for name, size in sizes.items():
-            found[name] = Place(number, start, size)
+            found[name] = Extent(number, start, size)
             start += piece(size, ranks)
     return found
 
@@ -90,11 +90,11 @@ class Shards:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.ranks: int = self.model(0)["dp_world_size"]
-        self._places = places(sizes_of(self.model(0)["param_shapes"]), self.ranks)
+        self._extents = extents(sizes_of(self.model(0)["param_shapes"]), self.ranks)
         self._optimizer = cache(self._read_optimizer)
 
     def model(self, rank: int) -> dict[str, Any]:
-        """What a rank saved beside the optimizer's state."""
+        """Everything that a rank saved beside the optimizer's state."""
         content: dict[str, Any] = load_plain(
             self._folder / f"zero_pp_rank_{rank}_mp_rank_00_model_states.pt"
         )
@@ -110,7 +110,7 @@ class Shards:
         Raises:
             CheckpointError: these are not the weights that were saved.
         """
-        saved = {name: place.size for name, place in self._places.items()}
+        saved = {name: extent.size for name, extent in self._extents.items()}
         asked = {name: size for sizes in wanted for name, size in sizes.items()}
         if other := sorted(dict(saved.items() ^ asked.items())):
             raise CheckpointError(
@@ -120,11 +120,11 @@ class Shards:
         return [self._group(sizes, rank, ranks) for sizes in wanted]
 
     def _group(self, sizes: Sizes, rank: int, ranks: int) -> dict[str, Any]:
-        example = self._flat(0, self._places[next(iter(sizes))].group)
+        example = self._flat(0, self._extents[next(iter(sizes))].group)
         length = sum(piece(size, ranks) for size in sizes.values())
         made = {name: torch.zeros(length, dtype=flat.dtype) for name, flat in _flats(example)}
-        for name, here in places([sizes], ranks).items():
-            there = self._places[name]
+        for name, here in extents([sizes], ranks).items():
+            there = self._extents[name]
             for old, source, target in overlaps(here.size, self.ranks, rank, ranks):
                 for key, flat in _flats(self._flat(old, there.group)):
                     made[key][here.start :][target] = flat[there.start :][source]

@@ -304,7 +304,8 @@ def test_two_launched_ranks_give_the_rewards_of_their_shares(
     assert "step-000005 was written by 2 ranks and is shared out anew among 1" in output
     assert [row["step"] for row in metrics(run)] == [1, 2, 3, 4, 5, 6]
     seen = Counter(row["prompt_id"] for row in samples(run))
-    assert len(seen) == 12 and set(seen.values()) == {4}  # every prompt once, with its samples
+    assert len(seen) == 12
+    assert set(seen.values()) == {4}  # every prompt once, with its samples
 
 
 def refusals(model: Path) -> Sequence[Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack
+from pathlib import Path
 
 from rvpo.config.judge import JudgeConfig, is_this_machine
 from rvpo.errors import ConfigError
@@ -13,6 +15,8 @@ from rvpo.judge.client.server import JudgeServer, fingerprint
 from rvpo.judge.client.workers import JudgeWorkers
 from rvpo.judge.types import Answer, Job
 from rvpo.model_files import resolve_model
+from rvpo.runtime.ignore import ignore
+from rvpo.runtime.mount import MOUNTS, network_disk
 from rvpo.runtime.network import is_any, main_address
 from rvpo.runtime.port import LOOPBACK
 from rvpo.runtime.ranks import Ranks
@@ -26,15 +30,25 @@ class JudgeService:
 
     Args:
         ranks: those of the run, or this process alone.
+        say: told where the cache is on a disk that slows it down.
+        mounts: see `network_disk`.
     """
 
     counted: Counted
     """The same judge, whose next answer also counts what a rehearsal took."""
 
-    def __init__(self, config: JudgeConfig, ranks: Ranks) -> None:
+    def __init__(
+        self,
+        config: JudgeConfig,
+        ranks: Ranks,
+        say: Callable[[str], None] = ignore,
+        mounts: Path = MOUNTS,
+    ) -> None:
         self.counted = Counted(self)
         self.config = config
         self._ranks = ranks
+        self._say = say
+        self._mounts = mounts
         self._reached = LOOPBACK
         self._open = ExitStack()
         self._server: JudgeServer | None = None
@@ -54,6 +68,7 @@ class JudgeService:
         from rvpo.judge.worker.endpoint import all_endpoints
 
         self._check_host()
+        self._tell_of_cache()
         config = self.config
         # Workers would find out too, after minutes of loading models. The last has least.
         all_endpoints(config, (config.workers - 1, config.workers))
@@ -93,6 +108,16 @@ class JudgeService:
             raise ConfigError(
                 f"judge.host: {host} is reached from this machine alone, and there are ranks on "
                 f"others; leave it out, or give an address that they reach, such as {self._reached}"
+            )
+
+    def _tell_of_cache(self) -> None:
+        path = self.config.cache
+        kind = None if path is None else network_disk(path, self._mounts)
+        if kind is not None:
+            self._say(
+                f"judge.cache: {path} is on a disk that machines share ({kind}), where SQLite "
+                "cannot keep its fast journal; a slower one is used, and a path on a disk of this "
+                "machine makes answers faster"
             )
 
     def submit(self, job: Job) -> Future[tuple[Answer, ...]]:
