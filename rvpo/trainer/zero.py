@@ -95,7 +95,6 @@ def initialize(model: Any, config: RunConfig, *, trainable: bool) -> Any:
     import deepspeed
 
     from rvpo.trainer.moments import allocate_moments
-    from rvpo.trainer.plain_load import PlainLoad
 
     settings = deepspeed_settings(config.update, config.model.precision)
     optimizer = None
@@ -108,7 +107,6 @@ def initialize(model: Any, config: RunConfig, *, trainable: bool) -> Any:
         engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=settings)
     if engine.zero_optimization_stage() != 3:
         raise AssertionError("DeepSpeed did not shard the model")
-    engine.checkpoint_engine = PlainLoad(engine._config)
     if trainable:
         allocate_moments(engine.optimizer)
     return engine

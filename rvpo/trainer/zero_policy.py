@@ -18,8 +18,9 @@ from rvpo.config.run import RunConfig
 from rvpo.errors import CheckpointError, UpdateError
 from rvpo.losses.weighting import token_weights
 from rvpo.report.run_folder import writing
-from rvpo.runtime.random_state import random_state, set_random_state
+from rvpo.runtime.random_state import random_state, seed_random_state, set_random_state
 from rvpo.runtime.ranks import Ranks
+from rvpo.runtime.seed import derived_seed
 from rvpo.runtime.shortage import needing_memory
 from rvpo.trainer.attention_kernel import attention_kernels, head_of
 from rvpo.trainer.batch import MicroBatch, TrainedSample, arrange, micro_batches
@@ -30,6 +31,7 @@ from rvpo.trainer.objective import objective
 from rvpo.trainer.offload import Offload
 from rvpo.trainer.packing import try_packing, yardstick
 from rvpo.trainer.scorer import Scorer, score_without_gradient
+from rvpo.trainer.shards import Shards, restore
 from rvpo.trainer.statistics import TokenStatistics
 from rvpo.trainer.throughput import FORWARD, TRAINED, Stopwatch
 from rvpo.trainer.zero import GatheredWeights, initialize, load_model, state_bytes
@@ -43,7 +45,8 @@ class ZeroPolicy:
 
     Args:
         model_path: folder or Hub id of the initial policy, also the KL reference.
-        say: told where the model cannot be scored in packed rows.
+        say: told where the model cannot be scored in packed rows, and where a checkpoint of another
+            number of ranks is shared out.
         offloads: the optimizer's state is in the machine's own memory between updates.
     """
 
@@ -59,7 +62,9 @@ class ZeroPolicy:
         self._config = config.update
         self._rollout = config.rollout
         self._total_steps = config.steps
+        self._seed = config.seed
         self._ranks = ranks
+        self._say = say
         self.step = 0
         """Steps done, the version of the weights."""
         self.num_tokens = 0
@@ -180,11 +185,22 @@ class ZeroPolicy:
 
     def load(self, folder: Path) -> None:
         """See `Policy.load`."""
-        with self._at_hand():
-            _, state = self.engine.load_checkpoint(str(folder), tag=_TAG)
+        shards = Shards(folder / _TAG)
+        rank, ranks = self._ranks.rank, self._ranks.size
+        with needing_memory("while a checkpoint was read", self._lighter), self._at_hand():
+            restore(self.engine, shards, rank, ranks)
+        state = shards.model(rank % shards.ranks)
         self.step = state["step"]
         self.num_tokens = state["num_tokens"]
-        set_random_state(state["random_state"])
+        if shards.ranks == ranks:
+            set_random_state(state["random_state"])
+            return
+        # Nobody may draw what another rank draws too.
+        seed_random_state(derived_seed(self._seed, self.step, rank, ranks))
+        self._say(
+            f"{folder} was written by {shards.ranks} ranks and is shared out anew among {ranks}: "
+            "from here on samples are drawn with other seeds"
+        )
 
     def _scorer(self, config: RunConfig, model_path: str, *, trainable: bool) -> Any:
         model = load_model(config, model_path)

@@ -30,7 +30,7 @@ GROUP = 8
 TEMPERATURE = 0.7
 
 
-def make_rollout(seed: int = 0) -> Rollout:
+def make_rollout(seed: int = 0, prompts: int = PROMPTS, group: int = GROUP) -> Rollout:
     """Samples of random tokens and uneven lengths, as if drawn by a slightly different policy."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -38,9 +38,9 @@ def make_rollout(seed: int = 0) -> Rollout:
         return int(torch.randint(low, high, (1,), generator=generator))
 
     samples = []
-    for p in range(PROMPTS):
+    for p in range(prompts):
         prompt_ids = tuple(draw(0, 256) for _ in range(draw(5, 12)))
-        for _ in range(GROUP):
+        for _ in range(group):
             ids = tuple(draw(0, 258) for _ in range(draw(1, 9)))
             samples.append(
                 Sample(
@@ -53,7 +53,7 @@ def make_rollout(seed: int = 0) -> Rollout:
                     policy_version=0,
                 )
             )
-    return Rollout(samples=tuple(samples), group_size=GROUP)
+    return Rollout(samples=tuple(samples), group_size=group)
 
 
 def make_advantages(rollout: Rollout, untrained: tuple[int, ...] = ()) -> Advantages:
