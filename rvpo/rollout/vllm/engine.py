@@ -63,7 +63,8 @@ class VllmEngine:
         self._encoder = encoder
         self._in_process = placement.site.in_process
         self._on_gpu = placement.site.gpu != "none"
-        self._memory = MemoryPeak(torch.device("cuda" if self._on_gpu else "cpu"))
+        # Elsewhere its memory is not this process's, which may be measuring an update meanwhile.
+        self._memory = MemoryPeak(torch.device("cuda" if placement.site.sleeps else "cpu"))
         self._lighter = list(lighter(config, on_gpu=self._on_gpu))
         # Where its processes speak to one another, and take objects that run code when read.
         sockets = None if self._in_process else private_folder("rvpo-engine-")
@@ -135,7 +136,7 @@ class VllmEngine:
             for row, output in self._finished(cache):
                 samples[row] = self._sample(rows[row], output.prompt_token_ids, output.outputs[0])
                 on_sample(row, samples[row])
-        memory = self._memory.end() if self._in_process else None  # while it is still awake
+        memory = self._memory.end()  # while it is still awake
         self._sleep.begin()
         return Rollout(
             samples=tuple(samples[row] for row in range(len(rows))),
