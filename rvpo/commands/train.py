@@ -89,15 +89,15 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         with ranks.together():
             if inputs.judge is not None:  # on its way up while everything else starts
                 inputs.judge.start()
-        display.phase("sharding the model with DeepSpeed ZeRO-3")
+        run.phase("sharding the model with DeepSpeed ZeRO-3")
         policy = ZeroPolicy(config, inputs.model_path, ranks, display.say)
-        display.phase(f"starting {config.rollout.engine.name}")
+        run.phase(f"starting {config.rollout.engine.name}")
         engine = build_engine(
             config.model, config.rollout, inputs.model_path, inputs.encoder, config.seed, ranks
         )
         stack.callback(engine.close)
         if inputs.judge is not None:
-            display.phase("waiting for the judge")
+            run.phase("waiting for the judge")
             inputs.judge.connect()
         keep = keeper_of(run, inputs, policy)
         start = _enter(run, starts is not None, keep.checkpoints, policy, stack)
@@ -106,7 +106,7 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
             add_start(folder, Start(date=now, step=start, inputs=dict(inputs.digests)))
         held_out = held_out_of(run, inputs, engine)
         _loop(run, inputs, policy, engine, keep, held_out, range(start, config.steps))
-        display.phase("saving the model")
+        run.phase("saving the model")
         try:
             keep.export(folder.model)
         except CheckpointError:  # curves and table are not lost with the model
