@@ -12,7 +12,7 @@ import torch.distributed as dist
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rvpo.runtime.pulse import ALIVE_TIMES, Pulse, Beat, Vigil
+from rvpo.runtime.pulse import ALIVE_TIMES, Beat, Pulse, Vigil
 
 PATIENCE_S = 1200.0
 OWN = Beat("a", 1, 5, "updating, step 3", 1.0, False)
