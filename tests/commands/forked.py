@@ -98,7 +98,7 @@ class Forker:
         return ForkedRank(self, self.ask({"start": order}), output)
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Fork ranks until the standard input ends."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -120,6 +120,7 @@ def main() -> None:
     for pid in there:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
+    os._exit(0)  # libraries that were imported for others have nothing to tidy up
 
 
 def _start(order: Mapping[str, Any], there: set[int]) -> int:

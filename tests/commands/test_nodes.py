@@ -25,8 +25,6 @@ from tests.commands.test_train import (
     count_steps,
     metrics,
     samples,
-    train,
-    write_config,
 )
 from tests.commands.test_train_judged import STEPS, judged, truth
 from tests.configs import tiny_settings
@@ -109,12 +107,15 @@ def network() -> Iterator[dict[str, str]]:
     if os.geteuid() or shutil.which("ip") is None:
         pytest.skip("network namespaces need root and the program ip")
     name, near = f"rvpo-{os.getpid()}", f"rvpo{os.getpid() % 100000}"
+    # Of four addresses each, so that test runs beside one another do not share any.
+    third, fourth = divmod(4 * (os.getpid() % 2**14), 256)
+    here, there = f"10.77.{third}.{fourth + 1}", f"10.77.{third}.{fourth + 2}"
     commands = [
         f"ip netns add {name}",
         f"ip link add {near} type veth peer name far netns {name}",
-        f"ip addr add 10.77.61.1/30 dev {near}",
+        f"ip addr add {here}/30 dev {near}",
         f"ip link set {near} up",
-        f"ip -n {name} addr add 10.77.61.2/30 dev far",
+        f"ip -n {name} addr add {there}/30 dev far",
         f"ip -n {name} link set far up",
         f"ip -n {name} link set lo up",
     ]
@@ -123,7 +124,7 @@ def network() -> Iterator[dict[str, str]]:
             done = subprocess.run(command.split(), capture_output=True, text=True)
             if done.returncode:
                 pytest.skip(f"there are no network namespaces here: {done.stderr}")
-        yield {"meet": "10.77.61.1", "far": name}
+        yield {"meet": here, "far": name}
     finally:
         subprocess.run(["ip", "netns", "delete", name], capture_output=True)
 
@@ -271,15 +272,16 @@ def test_a_judge_that_only_its_own_machine_reaches_is_refused(
 
 
 def test_nodes_with_a_network_between_them_give_what_one_machine_gives(
-    nodes: Nodes, run_nodes: Runs, network: dict[str, str], tiny_model: Path, tmp_path: Path
+    nodes: Nodes, run_nodes: Runs, network: dict[str, str], tmp_path: Path
 ) -> None:
     folders = nodes()
-    assert [code for code, _ in run_nodes(folders, **network)] == [0, 0]
-    here = {"train": {"path": str(folders[0] / "rows.jsonl")}}
-    train(write_config(tiny_model, tmp_path, data=here, distributed={"processes": NODES}))
-    assert metrics(tmp_path / "shared" / "run") == metrics(tmp_path / "run")
+    here = tmp_path / "here"
+    for found in (run_nodes(folders, **network), run_nodes(folders, f"output={here}")):
+        assert [code for code, _ in found] == [0, 0], found
+    there = tmp_path / "shared" / "run"
+    assert len(metrics(there)) == 4
+    assert metrics(there) == metrics(here)
     first, second = (
-        (folder / "model" / "model.safetensors").read_bytes()
-        for folder in (tmp_path / "shared" / "run", tmp_path / "run")
+        (folder / "model" / "model.safetensors").read_bytes() for folder in (there, here)
     )
     assert first == second
