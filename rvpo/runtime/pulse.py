@@ -1,12 +1,13 @@
 """Signs of life: each rank writes what it does, and reads who says nothing or lags behind.
 
 A collective that waits for ever ends in gloo's or NCCL's words at best, which name nobody; those of
-NCCL end the process. So a thread beside it watches, and speaks first.
+NCCL end the process. So threads beside it watch, and speak first.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import sys
@@ -127,7 +128,7 @@ class Vigil:
 
 
 class Pulse:
-    """This rank's signs and its watch over the others, in a thread that takes no part in the work.
+    """This rank's signs and its watch over the others, in threads that take no part in the work.
 
     Args:
         store: common to all ranks.
@@ -155,9 +156,14 @@ class Pulse:
         self._beat = self._meetings = 0
         self._doing, self._since = "starting", time.monotonic()
         self._news, self._stop = threading.Event(), threading.Event()
+        self._seen: dict[int, Beat] = {}
+        self._seen_at = -math.inf
         self._say()
-        self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
-        self._thread.start()
+        # Two, for a store whose machine is out of reach may keep a thread for ever.
+        self._talk = threading.Thread(target=self._exchange, name="pulse", daemon=True)
+        self._look = threading.Thread(target=self._watch_over, name="pulse watch", daemon=True)
+        self._talk.start()
+        self._look.start()
 
     def doing(self, what: str) -> None:
         """Note what this rank begins to do."""
@@ -172,23 +178,28 @@ class Pulse:
         """Leave the others a last sign, and end the thread."""
         self._stop.set()
         self._news.set()
-        self._thread.join(_STOP_S)
-        if not self._thread.is_alive():
+        self._look.join(_STOP_S)
+        self._talk.join(_STOP_S)
+        if not self._talk.is_alive():
             self._say()
 
-    def _run(self) -> None:
-        last = time.monotonic()
-        while True:
+    def _exchange(self) -> None:
+        while not self._stop.is_set():
+            self._say()
+            with suppress(dist.DistError):
+                self._seen = self._read()
+                self._seen_at = time.monotonic()
             self._news.wait(self.interval_s)
             self._news.clear()
-            if self._stop.is_set():
-                return
-            self._say()
+
+    def _watch_over(self) -> None:
+        last = time.monotonic()
+        while not self._stop.wait(self.interval_s):
             now = time.monotonic()
+            is_old = now - self._seen_at > 2 * self.interval_s + _ANSWER_S
             # A process that was asleep, as its whole machine may have been, has not waited.
-            reason = self._watch.look(
-                self._sign(), self._read(), min(now - last, 2 * self.interval_s + 2 * _ANSWER_S)
-            )
+            elapsed_s = min(now - last, 2 * self.interval_s)
+            reason = self._watch.look(self._sign(), None if is_old else self._seen, elapsed_s)
             last = now
             if reason is not None and not self._stop.is_set():
                 self._give_up(reason)
@@ -204,13 +215,10 @@ class Pulse:
         with suppress(dist.DistError):  # rank 0 is gone, which `Vigil` will say if it lasts
             self._store.set(_key(self._rank), json.dumps(asdict(self._sign())))
 
-    def _read(self) -> dict[int, Beat] | None:
+    def _read(self) -> dict[int, Beat]:
         others = [rank for rank in range(self._size) if rank != self._rank]
-        try:
-            there = [rank for rank in others if self._store.check([_key(rank)])]
-            texts = self._store.multi_get([_key(rank) for rank in there]) if there else []
-        except dist.DistError:
-            return None
+        there = [rank for rank in others if self._store.check([_key(rank)])]
+        texts = self._store.multi_get([_key(rank) for rank in there]) if there else []
         return {rank: Beat(**json.loads(text)) for rank, text in zip(there, texts, strict=True)}
 
 

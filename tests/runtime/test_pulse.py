@@ -115,7 +115,47 @@ def test_a_pulse_says_what_its_rank_does_and_gives_up_a_silent_one_once() -> Non
     assert (last["doing"], last["meetings"], last["has_ended"]) == ("loading the model", 1, True)
     assert len(reasons) == 1
     assert "for rank 1, which never said anything" in reasons[0]
-    assert "pulse" not in {thread.name for thread in threading.enumerate()}
+    assert not [each.name for each in threading.enumerate() if each.name.startswith("pulse")]
+
+
+class Unreachable:
+    """A store on a machine that stopped answering."""
+
+    def __init__(self) -> None:
+        self.answers = threading.Event()
+
+    def clone(self) -> Unreachable:
+        return self
+
+    def set_timeout(self, timeout: timedelta) -> None:
+        pass
+
+    def set(self, key: str, value: str) -> None:
+        pass
+
+    def check(self, keys: list[str]) -> bool:
+        self.answers.wait()
+        raise dist.DistNetworkError("gone")  # type: ignore[attr-defined]
+
+
+def test_a_store_that_never_answers_keeps_nobody_from_giving_up_its_rank(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("rvpo.runtime.pulse._ANSWER_S", 0.1)
+    store = Unreachable()
+    reasons: list[str] = []
+    told = threading.Event()
+
+    def give_up(reason: str) -> None:
+        reasons.append(reason)
+        told.set()
+
+    pulse = Pulse(store, 1, 3, timedelta(seconds=0.1), give_up)
+    assert told.wait(60)
+    store.answers.set()
+    pulse.stop()
+    assert "for rank 0, which never said anything" in reasons[0]
+    assert "rank 2" not in reasons[0]
 
 
 @pytest.mark.parametrize(("minutes", "seconds"), [(20, 20), (60, 20), (1, 1), (0.01, 0.5)])
