@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 import time
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
 
@@ -35,7 +36,7 @@ def meeting_store(rank: int, size: int, patience: timedelta) -> Any:
         return dist.HashStore()  # type: ignore[attr-defined]
     if (file := os.environ.get(RENDEZVOUS)) is not None:
         return dist.FileStore(file, size)  # type: ignore[attr-defined]
-    store, _, _ = next(rendezvous("env://", timeout=patience))  # type: ignore[no-untyped-call]
+    store, _, _ = next(rendezvous("env://", timeout=patience))
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return store  # rank 0's process holds it, so it ended with the start before
     return _open(store, size, patience) if rank == 0 else _find(store, rank, size, patience)
@@ -44,7 +45,7 @@ def meeting_store(rank: int, size: int, patience: timedelta) -> Any:
 def _open(kept: Any, size: int, patience: timedelta) -> Any:
     # After a restart rank 0 may be on another machine than the kept store.
     address = address_to(os.environ["MASTER_ADDR"]) or os.environ["MASTER_ADDR"]
-    store = dist.TCPStore(
+    store = dist.TCPStore(  # type: ignore[attr-defined]
         address, 0, size, is_master=True, timeout=patience, wait_for_workers=False
     )
     mark = secrets.token_hex(8)
@@ -60,12 +61,16 @@ def _find(kept: Any, rank: int, size: int, patience: timedelta) -> Any:
         mark, port, address = kept.get(_PLACE).decode().split()
         # What an earlier rank 0 wrote leads nowhere, to a stranger, or to a store at which this
         # rank's predecessor has been: each ticket is taken once.
-        if _answers(address, int(port)):
-            store = dist.TCPStore(address, int(port), size, is_master=False, timeout=patience)
-            if store.delete_key(_ticket(mark, rank)):
-                return _met_at(address, int(port), store)
+        with suppress(dist.DistError):  # it ends while it is asked
+            if _answers(address, int(port)):
+                store = dist.TCPStore(  # type: ignore[attr-defined]
+                    address, int(port), size, is_master=False, timeout=timedelta(seconds=_ANSWER_S)
+                )
+                if store.delete_key(_ticket(mark, rank)):
+                    store.set_timeout(patience)
+                    return _met_at(address, int(port), store)
         time.sleep(_AGAIN_S)
-    raise dist.DistNetworkError("timed out: rank 0 opened no store")  # type: ignore[attr-defined]
+    raise dist.DistNetworkError("timed out: rank 0 opened no store")
 
 
 def _met_at(address: str, port: int, store: Any) -> Any:
