@@ -18,3 +18,8 @@ class RunContext:
     folder: RunFolder
     ranks: Ranks
     display: Display
+
+    def phase(self, text: str) -> None:
+        """Say what is going on outside of steps: on the terminal, and to the other ranks."""
+        self.display.phase(text)
+        self.ranks.doing(text)

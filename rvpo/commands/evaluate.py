@@ -90,8 +90,10 @@ def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
             )
             stack.callback(engine.close)
             for number, candidate in enumerate(candidates):
+                ranks.doing(f"loading {candidate.path}")
                 _load(engine, candidate, number, config)
                 for benchmark in benchmarks:
+                    ranks.doing(f"evaluating {candidate.path} on {benchmark.name}")
                     summary = _measure(config, benchmark, candidate, engine, ranks, console)
                     found.setdefault(benchmark.name, {})[candidate.name] = summary
                     folder = config.output / benchmark.name / candidate.name

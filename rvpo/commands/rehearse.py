@@ -18,7 +18,7 @@ def rehearse(run: RunContext, inputs: Inputs) -> None:
     Raises:
         RvpoError: of whichever fails first; a RankError on the other ranks.
     """
-    run.display.phase("rehearsing rewards and saving")
+    run.phase("rehearsing rewards and saving")
     with run.ranks.together():
         if run.ranks.is_main:
             _rehearse(run, inputs)
@@ -31,5 +31,5 @@ def _rehearse(run: RunContext, inputs: Inputs) -> None:
     for prompts in filter(None, (inputs.prompts.train, inputs.prompts.held_out)):
         rehearse_rewards(config, inputs.score, prompts, inputs.encoder)
     if inputs.judge is not None:
-        run.display.phase("asking the judge a first question")
+        run.phase("asking the judge a first question")
         inputs.judge.counted.count(rehearse_judge(inputs.judge.config, say))

@@ -94,19 +94,19 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
             check_inputs(folder.path, starts, inputs.digests, display.say)
         rehearse(run, inputs)
         if inputs.judge is not None:
-            display.phase("starting the judge")
+            run.phase("starting the judge")
             with ranks.together():  # on its way up while everything else starts, or before it
                 inputs.judge.start()
-        display.phase("sharding the model with DeepSpeed ZeRO-3")
+        run.phase("sharding the model with DeepSpeed ZeRO-3")
         offloads = config.offloads(on_gpu=ranks.device.type == "cuda")
         policy = ZeroPolicy(config, inputs.model_path, ranks, display.say, offloads=offloads)
-        display.phase(f"starting {config.rollout.engine.name}")
+        run.phase(f"starting {config.rollout.engine.name}")
         engine = build_engine(
             config.model, config.rollout, inputs.model_path, inputs.encoder, config.seed, ranks
         )
         stack.callback(engine.close)
         if inputs.judge is not None:
-            display.phase("waiting for the judge")
+            run.phase("waiting for the judge")
             inputs.judge.connect()
         keep = keeper_of(run, inputs, policy)
         start = _enter(run, starts is not None, keep.checkpoints, policy, stack)
@@ -115,7 +115,7 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
             add_start(folder, Start(date=now, step=start, inputs=dict(inputs.digests)))
         held_out = held_out_of(run, inputs, engine)
         _loop(run, inputs, policy, engine, keep, held_out, range(start, config.steps))
-        display.phase("saving the model")
+        run.phase("saving the model")
         try:
             keep.export(folder.model)
         except (CheckpointError, RankError):  # curves and table are not lost with the model

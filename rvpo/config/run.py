@@ -194,8 +194,9 @@ class CheckpointConfig(Section):
 class DistributedConfig(Section):
     processes: PositiveInt = 1
     """Ranks to launch on this machine. Under torchrun, its ranks are taken instead."""
-    patience_minutes: PositiveFloat = 60.0
-    """Minutes that a rank waits for another before the run ends."""
+    patience_minutes: PositiveFloat = 20.0
+    """Minutes that a rank waits for another that says nothing before the run ends; for one that is
+    alive and late it waits three times as long."""
 
 
 class ReportConfig(Section):

@@ -18,16 +18,27 @@ def interface_to(host: str) -> str | None:
     Returns:
         None where it is the loopback, or cannot be told.
     """
+    own = address_to(host)
+    if own is None:
+        return None
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        names = [name for _, name in socket.if_nameindex()]
+        return next((name for name in names if _address(probe, name) == own), None)
+
+
+def address_to(host: str) -> str | None:
+    """The own address that a connection to a host would come from.
+
+    Returns:
+        None where it is the loopback, or cannot be told.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect((host, 9))  # sends nothing
         except OSError:
             return None
-        own = probe.getsockname()[0]
-        if ip_address(own).is_loopback:
-            return None
-        names = [name for _, name in socket.if_nameindex()]
-        return next((name for name in names if _address(probe, name) == own), None)
+        own: str = probe.getsockname()[0]
+        return None if ip_address(own).is_loopback else own
 
 
 def _address(any_socket: socket.socket, name: str) -> str:

@@ -7,19 +7,22 @@ import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import chain
-from typing import Any, Final, TypeVar, cast
+from typing import Final, TypeVar, cast
 
 import torch
 import torch.distributed as dist
+from torch.distributed import distributed_c10d as c10d
 
 from rvpo.errors import LostRankError, RankError, RvpoError
 from rvpo.runtime.environment import RENDEZVOUS, is_rank, rank_environment
 from rvpo.runtime.interface import interface_to
+from rvpo.runtime.meeting import meeting_store
 from rvpo.runtime.nccl import nccl_error
 from rvpo.runtime.port import free_port
+from rvpo.runtime.pulse import ALIVE_TIMES, Pulse
 from rvpo.runtime.signals import ending_at_once
 from rvpo.types import Advantages, Rewards, RolloutScores
 
@@ -29,6 +32,7 @@ T = TypeVar("T")
 _GLOO: Final = "/gloo/|^Application timeout caused pair closure"
 _SILENT: Final = "Timed out waiting|timeout caused pair closure"
 _RESUME: Final = "start again: --resume goes on from the last checkpoint"
+_LATE: Final = "timed out|wait timeout"
 _LOST: Final = (
     "Connection reset by peer|Connection closed by peer|connectFullMesh failed|Broken pipe"
     "|Connection refused|No route to host"
@@ -42,13 +46,16 @@ class Ranks:
     rank: int
     size: int
     device: torch.device
+    pulse: Pulse | None = field(default=None, repr=False, compare=False)
+    """Signs of life; None where there are no others."""
 
     @staticmethod
-    def join(patience_minutes: float = 60.0) -> Ranks:
+    def join(patience_minutes: float = 20.0) -> Ranks:
         """Join the process group that the environment describes, or form a group of one.
 
         Args:
-            patience_minutes: minutes that ranks wait for one another.
+            patience_minutes: minutes that ranks wait for one another, and `ALIVE_TIMES` as many
+                for one that shows that it lives.
 
         Raises:
             RankError: they do not find one another.
@@ -60,27 +67,33 @@ class Ranks:
         _require_place()
         on_gpu = torch.cuda.is_available()
         backend = "nccl" if on_gpu else "gloo"
-        timeout = timedelta(minutes=patience_minutes)
+        patience = timedelta(minutes=patience_minutes)
+        timeout = _at_most(patience)
         rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-        # Gloo takes the address of the machine's name, which often is its loopback.
-        if (interface := interface_to(os.environ["MASTER_ADDR"])) is not None:
-            os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
+        pulse: Pulse | None = None
         # Ranks of other machines may not come for long; our own launcher's do at once.
         is_far = size > 1 and RENDEZVOUS not in os.environ
         try:
             with ending_at_once() if is_far else nullcontext():
-                if (store := _meeting_place(size)) is not None and not dist.is_initialized():
+                if not dist.is_initialized():
+                    store = meeting_store(rank, size, patience)
+                    # Gloo takes the address of the machine's name, which often is its loopback.
+                    if (interface := interface_to(os.environ["MASTER_ADDR"])) is not None:
+                        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
+                    pulse = Pulse(store, rank, size, patience) if size > 1 else None
                     dist.init_process_group(
                         backend, store=store, rank=rank, world_size=size, timeout=timeout
                     )
                 state = PartialState(cpu=not on_gpu, backend=backend, timeout=timeout)
         except RuntimeError as error:
+            if pulse is not None:
+                pulse.stop()
             if is_of_ranks(error) and (known := nccl_error(str(error))) is not None:
                 raise known from error
-            if not (is_of_ranks(error) and re.search(f"{_SILENT}|{_LOST}|timed out", str(error))):
+            if not (is_of_ranks(error) and re.search(f"{_SILENT}|{_LOST}|{_LATE}", str(error))):
                 raise
             raise RankError(_apart(rank, size)) from error
-        return Ranks(rank=state.process_index, size=state.num_processes, device=state.device)
+        return Ranks(state.process_index, state.num_processes, state.device, pulse)
 
     @staticmethod
     def alone() -> Ranks:
@@ -131,6 +144,7 @@ class Ranks:
         if self.size == 1:
             return [value]
         parts: list[T | None] = [None] * self.size
+        self._meet()
         dist.all_gather_object(parts, value)
         return cast(list[T], parts)
 
@@ -171,10 +185,22 @@ class Ranks:
 
     def wait(self) -> None:
         """Wait until every rank is here."""
+        self._meet()
         dist.barrier()
+
+    def doing(self, what: str) -> None:
+        """Note what this rank begins to do, for the others that may wait for it.
+
+        Args:
+            what: a phase such as "updating, step 12".
+        """
+        if self.pulse is not None:
+            self.pulse.doing(what)
 
     def leave(self) -> None:
         """Leave the process group."""
+        if self.pulse is not None:
+            self.pulse.stop()
         if dist.is_initialized():
             dist.destroy_process_group()
 
@@ -205,13 +231,18 @@ class Ranks:
             if not re.search(_SILENT, str(error)):
                 raise
             raise RankError(
-                f"rank {self.rank} waited {minutes:g} minutes for another rank, which hangs or is "
-                "far slower; look at its machine, or raise distributed.patience_minutes, then "
-                f"{again}"
+                f"rank {self.rank} on {socket.gethostname()} waited {ALIVE_TIMES * minutes:g} "
+                "minutes in one exchange with other ranks, all of which are alive; one of them "
+                f"hangs or is far slower; raise distributed.patience_minutes, or {again}"
             ) from error
+
+    def _meet(self) -> None:
+        if self.pulse is not None:
+            self.pulse.meet()
 
     def _reduce(self, values: Sequence[float], op: dist.ReduceOp.RedOpType) -> list[float]:
         tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
+        self._meet()
         dist.all_reduce(tensor, op=op)
         result: list[float] = tensor.tolist()
         return result
@@ -280,10 +311,13 @@ def _stacked(
     }
 
 
-def _meeting_place(size: int) -> Any:
-    """Store by which ranks of one machine find one another, which no other user can reach; None
-    where they meet over the network, at MASTER_ADDR."""
-    if size == 1:
-        return dist.HashStore()  # type: ignore[attr-defined]
-    file = os.environ.get(RENDEZVOUS)
-    return None if file is None else dist.FileStore(file, size)  # type: ignore[attr-defined]
+def _at_most(patience: timedelta) -> timedelta:
+    """Time of one exchange after which gloo and NCCL end it: `Pulse` speaks before them.
+
+    It is that of groups which libraries form, too: torch's own is 10 minutes for NCCL, and there is
+    no public way to another.
+    """
+    longest = ALIVE_TIMES * patience + timedelta(minutes=2)
+    c10d.default_pg_timeout = longest
+    c10d.default_pg_nccl_timeout = longest  # type: ignore[attr-defined]
+    return longest

@@ -44,19 +44,24 @@ def train(
         clock = Clock()
         progress = progress_at(step, steps)
 
+        ranks.doing(f"sampling, step {step + 1}")
         rollout, scoring = stream.take(step)  # N / ranks samples
         clock.lap("generate")
 
+        ranks.doing(f"scoring, step {step + 1}")
         scored = scoring.collect(rollout, ranks)  # [N, M]
         advantages = estimate(scored.rewards, progress)  # [N]
         clock.lap("score")
 
+        ranks.doing(f"updating, step {step + 1}")
         update = policy.update(rollout, ranks.shard(advantages))
         clock.lap("update")
 
+        ranks.doing(f"loading new weights, step {step + 1}")
         stream.refresh(policy.weights(), version=step + 1)
         clock.lap("sync")
 
+        ranks.doing(f"evaluating and saving, step {step + 1}")
         scores = evaluate(step + 1)
         report(
             StepRecord(

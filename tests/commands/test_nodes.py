@@ -7,25 +7,24 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import torch.distributed as dist
 import yaml
 
 from rvpo.runtime.port import LOOPBACK, free_port
+from tests.commands.forked import ForkedRank, Forker
 from tests.commands.test_train import (
     RANK_VARIABLES,
     count_steps,
     metrics,
     samples,
-    train,
-    write_config,
 )
 from tests.commands.test_train_judged import STEPS, judged, truth
 from tests.configs import tiny_settings
@@ -38,57 +37,68 @@ NODES = 2
 PATIENCE_S = 240
 """For what takes seconds where nothing else runs."""
 
+Started = Callable[..., list[ForkedRank]]
+Runs = Callable[..., list[tuple[int, str]]]
+Nodes = Callable[..., list[Path]]
 
-@contextmanager
-def started(
-    folders: Sequence[Path],
-    *arguments: str,
-    meet: str = LOOPBACK,
-    far: str | None = None,
-    others: int = 0,
-) -> Iterator[list[subprocess.Popen[str]]]:
+
+@pytest.fixture(scope="module")
+def forker() -> Iterator[Forker]:
+    with Forker() as forker:
+        yield forker
+
+
+@pytest.fixture
+def started(forker: Forker) -> Iterator[Started]:
     """A rank in each folder, as torchrun would start it; none is left behind.
 
-    Args:
-        meet: the address of rank 0.
-        far: the network namespace of the other ranks.
-        others: ranks that are waited for and never come.
+    `meet` is the address of rank 0, `far` the network namespace of the other ranks, `others` the
+    ranks that are waited for and never come. `environments` are what torchrun, or a test, has each
+    of them know beyond.
     """
-    there = [] if far is None else ["ip", "netns", "exec", far]
-    port = str(free_port())
-    kept = {name: value for name, value in os.environ.items() if name not in RANK_VARIABLES}
-    ranks = [
-        subprocess.Popen(
-            [
-                *(there if rank else []),
-                *(sys.executable, "-m", "rvpo", "train", "--config", "config.yaml", *arguments),
-            ],
-            cwd=folder,
-            env=kept
-            | {"RANK": str(rank), "LOCAL_RANK": "0", "WORLD_SIZE": str(len(folders) + others)}
-            | {"LOCAL_WORLD_SIZE": "1", "MASTER_ADDR": meet, "MASTER_PORT": port}
-            | {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), str(folder)])},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank, folder in enumerate(folders)
-    ]
-    try:
-        yield ranks
-    finally:
-        for rank in ranks:
-            rank.kill()
-            rank.wait()
-            if rank.stdout is not None:
-                rank.stdout.close()
+    every: list[ForkedRank] = []
+
+    def start(
+        folders: Sequence[Path],
+        *arguments: str,
+        meet: str = LOOPBACK,
+        far: str | None = None,
+        others: int = 0,
+        environments: Sequence[Mapping[str, str]] = ({}, {}),
+    ) -> list[ForkedRank]:
+        port = str(free_port())
+        kept = {name: value for name, value in os.environ.items() if name not in RANK_VARIABLES}
+        ranks = [
+            forker.start(
+                ["train", "--config", "config.yaml", *arguments],
+                folder,
+                kept
+                | {"RANK": str(rank), "LOCAL_RANK": "0", "WORLD_SIZE": str(len(folders) + others)}
+                | {"LOCAL_WORLD_SIZE": "1", "MASTER_ADDR": meet, "MASTER_PORT": port}
+                | {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), str(folder)])}
+                | environment,
+                far if rank else None,
+            )
+            for rank, (folder, environment) in enumerate(zip(folders, environments, strict=False))
+        ]
+        every.extend(ranks)
+        return ranks
+
+    yield start
+    for rank in every:
+        rank.send(signal.SIGKILL)
+        rank.wait(PATIENCE_S)
 
 
-def run_nodes(folders: Sequence[Path], *arguments: str, **network: str) -> list[tuple[int, str]]:
-    """Exit status and last words of each."""
-    with started(folders, *arguments, **network) as ranks:
-        said = [rank.communicate(timeout=PATIENCE_S)[0] for rank in ranks]
-        return [(rank.returncode, text) for rank, text in zip(ranks, said, strict=True)]
+@pytest.fixture
+def run_nodes(started: Started) -> Runs:
+    """Exit status and last words of each rank of a run that ends by itself."""
+
+    def run(folders: Sequence[Path], *arguments: str, **more: Any) -> list[tuple[int, str]]:
+        ranks = started(folders, *arguments, **more)
+        return [(rank.wait(PATIENCE_S), rank.text()) for rank in ranks]
+
+    return run
 
 
 @pytest.fixture
@@ -97,12 +107,15 @@ def network() -> Iterator[dict[str, str]]:
     if os.geteuid() or shutil.which("ip") is None:
         pytest.skip("network namespaces need root and the program ip")
     name, near = f"rvpo-{os.getpid()}", f"rvpo{os.getpid() % 100000}"
+    # Of four addresses each, so that test runs beside one another do not share any.
+    third, fourth = divmod(4 * (os.getpid() % 2**14), 256)
+    here, there = f"10.77.{third}.{fourth + 1}", f"10.77.{third}.{fourth + 2}"
     commands = [
         f"ip netns add {name}",
         f"ip link add {near} type veth peer name far netns {name}",
-        f"ip addr add 10.77.61.1/30 dev {near}",
+        f"ip addr add {here}/30 dev {near}",
         f"ip link set {near} up",
-        f"ip -n {name} addr add 10.77.61.2/30 dev far",
+        f"ip -n {name} addr add {there}/30 dev far",
         f"ip -n {name} link set far up",
         f"ip -n {name} link set lo up",
     ]
@@ -111,13 +124,13 @@ def network() -> Iterator[dict[str, str]]:
             done = subprocess.run(command.split(), capture_output=True, text=True)
             if done.returncode:
                 pytest.skip(f"there are no network namespaces here: {done.stderr}")
-        yield {"meet": "10.77.61.1", "far": name}
+        yield {"meet": here, "far": name}
     finally:
         subprocess.run(["ip", "netns", "delete", name], capture_output=True)
 
 
 @pytest.fixture
-def nodes(tiny_model: Path, tmp_path: Path) -> Callable[..., list[Path]]:
+def nodes(tiny_model: Path, tmp_path: Path) -> Nodes:
     """Two nodes that share a disk, each with a working folder of its own."""
 
     def make(**sections: Any) -> list[Path]:
@@ -135,7 +148,8 @@ def nodes(tiny_model: Path, tmp_path: Path) -> Callable[..., list[Path]]:
 
 
 def test_nodes_without_a_common_folder_are_refused_and_nothing_is_written(
-    nodes: Callable[..., list[Path]],
+    nodes: Nodes,
+    run_nodes: Runs,
 ) -> None:
     folders = nodes()
     for folder in folders:
@@ -150,38 +164,35 @@ def test_nodes_without_a_common_folder_are_refused_and_nothing_is_written(
     assert [sorted(folder.iterdir()) for folder in folders] == before
 
 
-def other_rows(folder: Path) -> str:
+def other_rows_and_settings(folder: Path) -> Sequence[str]:
     text = (folder / "rows.jsonl").read_text()
     (folder / "rows.jsonl").write_text(text.replace("word 3", "word three"))
-    return "rows of data.train"
-
-
-def other_settings(folder: Path) -> str:
     settings = yaml.safe_load((folder / "config.yaml").read_text())
     (folder / "config.yaml").write_text(yaml.safe_dump(settings | {"seed": 99}))
-    return "settings"
+    return "rank 1 on", "rows of data.train", "settings"
 
 
-def no_rows(folder: Path) -> str:
+def no_rows(folder: Path) -> Sequence[str]:
     (folder / "rows.jsonl").unlink()
-    return "rows.jsonl"
+    return ("rows.jsonl",)
 
 
-@pytest.mark.parametrize("change", [other_rows, other_settings, no_rows])
+@pytest.mark.parametrize("change", [other_rows_and_settings, no_rows])
 def test_nodes_with_other_inputs_are_refused_by_name(
-    nodes: Callable[..., list[Path]], tmp_path: Path, change: Callable[[Path], str]
+    nodes: Nodes, run_nodes: Runs, tmp_path: Path, change: Callable[[Path], Sequence[str]]
 ) -> None:
     folders = nodes()
     named = change(folders[1])
     for code, said in run_nodes(folders):
         assert code == 2
-        assert named in said.splitlines()[-1]
+        assert [name for name in named if name not in said.splitlines()[-1]] == []
         assert "Traceback" not in said
     assert not (tmp_path / "shared").exists()
 
 
 def test_prompts_that_the_ranks_cannot_share_are_refused(
-    nodes: Callable[..., list[Path]],
+    nodes: Nodes,
+    run_nodes: Runs,
 ) -> None:
     for code, said in run_nodes(nodes(), "rollout.prompts_per_step=3"):
         assert code == 2
@@ -189,7 +200,8 @@ def test_prompts_that_the_ranks_cannot_share_are_refused(
 
 
 def test_what_one_node_alone_is_told_to_do_is_refused_by_name(
-    nodes: Callable[..., list[Path]],
+    nodes: Nodes,
+    run_nodes: Runs,
 ) -> None:
     folders = nodes()
     settings = yaml.safe_load((folders[1] / "config.yaml").read_text())
@@ -200,44 +212,45 @@ def test_what_one_node_alone_is_told_to_do_is_refused_by_name(
         assert "3 prompts cannot be shared equally" in said.splitlines()[-1]
 
 
-def test_a_node_whose_others_never_come_can_be_stopped(
-    nodes: Callable[..., list[Path]],
-) -> None:
+def test_a_node_whose_others_never_come_can_be_stopped(nodes: Nodes, started: Started) -> None:
     first, _ = nodes()
-    with started([first], others=1) as (alone,):
-        process = psutil.Process(alone.pid)
-        wait_until(lambda: "LISTEN" in {c.status for c in process.net_connections()}, PATIENCE_S)
-        time.sleep(1)  # it has opened the place to meet, and waits there
-        assert alone.poll() is None
-        alone.terminate()
-        alone.wait(10)
-    assert alone.returncode in (-signal.SIGTERM, 130)
+    (alone,) = started([first], others=1)
+    process = psutil.Process(alone.pid)
+    wait_until(lambda: "LISTEN" in {c.status for c in process.net_connections()}, PATIENCE_S)
+    time.sleep(1)  # it has opened the place to meet, and waits there
+    assert alone.poll() is None
+    alone.send(signal.SIGTERM)
+    assert alone.wait(PATIENCE_S) in (-signal.SIGTERM, 130)
 
 
-def test_a_restarted_launcher_begins_a_run_or_goes_on(
-    nodes: Callable[..., list[Path]], tmp_path: Path
+def test_a_node_that_dies_ends_the_others_and_a_restart_goes_on_with_every_prompt_once(
+    nodes: Nodes, started: Started, run_nodes: Runs, tmp_path: Path
 ) -> None:
-    folders = nodes()
-    for steps in (2, 3):
-        found = run_nodes(folders, "--resume-if-any", f"steps={steps}")
-        assert [code for code, _ in found] == [0, 0], found
-        assert count_steps(tmp_path / "shared" / "run") == steps
-
-
-def test_a_node_that_dies_ends_the_others_in_one_sentence(
-    nodes: Callable[..., list[Path]], tmp_path: Path
-) -> None:
-    with started(nodes(), "steps=100000") as (first, second):
-        wait_until(lambda: count_steps(tmp_path / "shared" / "run") >= 2, PATIENCE_S)
-        second.kill()
-        said = first.communicate(timeout=PATIENCE_S)[0]
-    assert first.returncode == 2
-    assert "lost another rank" in said.splitlines()[-1]
-    assert "Traceback" not in said
+    folders = nodes(
+        rewards={"late": {"function": "tests.commands.dying:at_the_third_step"}},
+        checkpoint={"every": 1},
+    )
+    # As torchrun's agent does, this store outlives the ranks that meet in it.
+    kept = dist.TCPStore(LOOPBACK, 0, NODES, is_master=True, wait_for_workers=False)
+    place = {"TORCHELASTIC_USE_AGENT_STORE": "True", "MASTER_PORT": str(kept.port)}
+    run = tmp_path / "shared" / "run"
+    first, second = started(
+        folders, "--resume-if-any", environments=[place, place | {"RVPO_TEST_DIES": "1"}]
+    )
+    assert second.wait(PATIENCE_S) == -signal.SIGKILL
+    assert first.wait(PATIENCE_S) == 2
+    assert "lost another rank" in first.text().splitlines()[-1]
+    assert "Traceback" not in first.text()
+    assert count_steps(run) == 2
+    found = run_nodes(folders, "--resume-if-any", environments=[place, place])
+    assert [code for code, _ in found] == [0, 0], found
+    assert count_steps(run) == 4
+    prompts = Counter(row["prompt_id"] for row in samples(run))
+    assert prompts == dict.fromkeys(map(str, range(8)), 4)
 
 
 def test_every_node_reaches_the_judge_without_a_setting(
-    nodes: Callable[..., list[Path]], network: dict[str, str], tmp_path: Path
+    nodes: Nodes, run_nodes: Runs, network: dict[str, str], tmp_path: Path
 ) -> None:
     with FakeEndpoint(truth=truth) as endpoint:
         found = run_nodes(nodes(**judged(endpoint, tmp_path / "cache")), **network)
@@ -248,7 +261,7 @@ def test_every_node_reaches_the_judge_without_a_setting(
 
 
 def test_a_judge_that_only_its_own_machine_reaches_is_refused(
-    nodes: Callable[..., list[Path]], network: dict[str, str], tmp_path: Path
+    nodes: Nodes, run_nodes: Runs, network: dict[str, str], tmp_path: Path
 ) -> None:
     with FakeEndpoint(truth=truth) as endpoint:
         folders = nodes(**judged(endpoint, tmp_path / "cache", host="127.0.0.1"))
@@ -259,15 +272,16 @@ def test_a_judge_that_only_its_own_machine_reaches_is_refused(
 
 
 def test_nodes_with_a_network_between_them_give_what_one_machine_gives(
-    nodes: Callable[..., list[Path]], network: dict[str, str], tiny_model: Path, tmp_path: Path
+    nodes: Nodes, run_nodes: Runs, network: dict[str, str], tmp_path: Path
 ) -> None:
     folders = nodes()
-    assert [code for code, _ in run_nodes(folders, **network)] == [0, 0]
-    here = {"train": {"path": str(folders[0] / "rows.jsonl")}}
-    train(write_config(tiny_model, tmp_path, data=here, distributed={"processes": NODES}))
-    assert metrics(tmp_path / "shared" / "run") == metrics(tmp_path / "run")
+    here = tmp_path / "here"
+    for found in (run_nodes(folders, **network), run_nodes(folders, f"output={here}")):
+        assert [code for code, _ in found] == [0, 0], found
+    there = tmp_path / "shared" / "run"
+    assert len(metrics(there)) == 4
+    assert metrics(there) == metrics(here)
     first, second = (
-        (folder / "model" / "model.safetensors").read_bytes()
-        for folder in (tmp_path / "shared" / "run", tmp_path / "run")
+        (folder / "model" / "model.safetensors").read_bytes() for folder in (there, here)
     )
     assert first == second
