@@ -24,6 +24,7 @@ import torch
 import yaml
 
 from tests.configs import tiny_settings
+from tests.fakes import timeless
 from tests.processes import ranks_of
 
 pytestmark = pytest.mark.slow
@@ -58,9 +59,9 @@ def train(config: Path, *arguments: str, code: int = 0) -> str:
 
 
 def metrics(run: Path) -> list[dict[str, float]]:
-    """What `metrics.jsonl` holds, without the seconds."""
+    """What `metrics.jsonl` holds, without what depends on seconds."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if "tim" not in name} for line in lines]
+    return [timeless(line) for line in lines]
 
 
 def samples(run: Path) -> list[Any]:
