@@ -167,7 +167,7 @@ def _judge(
     assert config.judge is not None  # the settings were checked
     console.print("waiting for the judge")
     with ranks.together():
-        judge = stack.enter_context(closing(JudgeService(config.judge, ranks)))
+        judge = stack.enter_context(closing(JudgeService(config.judge, ranks, console.print)))
         judge.start()
     judge.connect()
     return judge

@@ -17,6 +17,7 @@ from rvpo.runtime.environment import (
     child_environment,
     rank_environment,
 )
+from rvpo.runtime.nccl import nccl_error
 from rvpo.runtime.port import free_port
 from rvpo.runtime.private_folder import lock_of, private_folder, remove_folder
 from rvpo.runtime.process import Child, Log, python_module
@@ -83,6 +84,11 @@ def launch(
             print(printable(sentence), file=sys.stderr)
             return USER_ERROR
         status = ranks[failed].status() or 0
+        # NCCL's watchdog ends a process from a thread of its own: nothing in Python hears of it.
+        known = nccl_error(logs[failed].text()) if status == -signal.SIGABRT else None
+        if known is not None:
+            print(printable(f"rvpo: {known}"), file=sys.stderr)
+            return USER_ERROR
         _tell(failed, ranks[failed], logs[failed].text(_LOG_BYTES))
         return status if status > 0 else 128 - status
 

@@ -224,6 +224,16 @@ class Log:
         self.file.close()
 
 
+def own_words(size: int = 65536) -> str:
+    """The last `size` bytes that this process, and those it started, wrote to its standard error;
+    nothing where that is no file that can be read, as a launched rank's is."""
+    try:
+        end = os.fstat(2).st_size
+        return os.pread(2, size, max(0, end - size)).decode(errors="replace")
+    except OSError:  # a terminal, a pipe, or a file that is open for writing alone
+        return ""
+
+
 def python_module(name: str) -> tuple[str, ...]:
     """The command that runs an installed module, as `python -m` does.
 

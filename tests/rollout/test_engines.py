@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from rvpo.errors import ConfigError, DataError, EngineError
+from rvpo.evaluate.weights import SavedWeights
 from rvpo.rollout import TransformersConfig, VllmConfig
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
@@ -365,8 +366,8 @@ def test_a_tokenizer_without_a_chat_template_is_refused(tiny_model: Path, tmp_pa
 def sampled_by_vllm(model: Path, precision: str) -> Rollout:
     engine = make_vllm_engine(model, precision)
     UNTIL_EXIT.append(engine)  # closing one would end the process group of the other tests
-    plain = AutoModelForCausalLM.from_pretrained(model, dtype=DTYPES[precision])
-    engine.load_weights(plain.named_parameters(remove_duplicate=False), version=0)
+    weights = SavedWeights(str(model), DTYPES[precision], trust_remote_code=False)
+    engine.load_weights(weights, version=0)
     return engine.generate([make_prompt("p", "abc")], 6, seed=1)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack
+from pathlib import Path
 
 from rvpo.config.judge import JudgeConfig, is_this_machine
 from rvpo.errors import ConfigError
@@ -15,6 +16,8 @@ from rvpo.judge.client.server import JudgeServer, fingerprint
 from rvpo.judge.client.workers import JudgeWorkers
 from rvpo.judge.types import Answer, Job
 from rvpo.model_files import resolve_model
+from rvpo.runtime.ignore import ignore
+from rvpo.runtime.mount import MOUNTS, network_disk
 from rvpo.runtime.network import is_any, main_address
 from rvpo.runtime.port import LOOPBACK
 from rvpo.runtime.ranks import Ranks
@@ -28,6 +31,8 @@ class JudgeService:
 
     Args:
         ranks: those of the run, or this process alone.
+        say: told where the cache is on a disk that slows it down.
+        mounts: see `network_disk`.
         serve: starts the server of a judge that is served here.
 
     Raises:
@@ -41,11 +46,15 @@ class JudgeService:
         self,
         config: JudgeConfig,
         ranks: Ranks,
+        say: Callable[[str], None] = ignore,
+        mounts: Path = MOUNTS,
         serve: Callable[..., JudgeServer] = JudgeServer.start,
     ) -> None:
         self.counted = Counted(self)
         self.config = config
         self._ranks = ranks
+        self._say = say
+        self._mounts = mounts
         self._reached = LOOPBACK
         self._open = ExitStack()
         self._serve = serve
@@ -73,6 +82,7 @@ class JudgeService:
         from rvpo.judge.worker.endpoint import all_endpoints
 
         self._check_host()
+        self._tell_of_cache()
         config = self.config
         # Workers would find out too, after minutes of loading models. The last has least.
         all_endpoints(config, (config.workers - 1, config.workers))
@@ -116,6 +126,16 @@ class JudgeService:
             raise ConfigError(
                 f"judge.host: {host} is reached from this machine alone, and there are ranks on "
                 f"others; leave it out, or give an address that they reach, such as {self._reached}"
+            )
+
+    def _tell_of_cache(self) -> None:
+        path = self.config.cache
+        kind = None if path is None else network_disk(path, self._mounts)
+        if kind is not None:
+            self._say(
+                f"judge.cache: {path} is on a disk that machines share ({kind}), where SQLite "
+                "cannot keep its fast journal; a slower one is used, and a path on a disk of this "
+                "machine makes answers faster"
             )
 
     def submit(self, job: Job) -> Future[tuple[Answer, ...]]:

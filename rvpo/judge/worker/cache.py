@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rvpo.errors import ConfigError
+from rvpo.runtime.mount import MOUNTS, network_disk
 
 _GATHER_S: Final = 0.003
 """Seconds for which verdicts are gathered for one transaction."""
@@ -22,7 +23,6 @@ _PATIENCE_S: Final = 30.0
 """Seconds that one transaction may be kept waiting altogether."""
 
 _SETUP: Final = """
-    PRAGMA journal_mode = WAL;
     PRAGMA synchronous = NORMAL;
     CREATE TABLE IF NOT EXISTS verdicts (key BLOB PRIMARY KEY, verdict TEXT NOT NULL) WITHOUT ROWID;
 """
@@ -36,19 +36,22 @@ class Cache:
     """A table from what a judge saw to what it said, in SQLite.
 
     Reading takes microseconds and waits for nobody, so it happens in the event loop; writing has
-    a thread of its own, a transaction every few milliseconds.
+    a thread of its own, a transaction every few milliseconds. On a disk that other machines share,
+    reading waits for a transaction: SQLite's write-ahead log needs memory that all who use the
+    file share (sqlite.org/wal.html).
 
     Args:
         path: the file, made if missing.
+        mounts: see `network_disk`.
 
     Raises:
         ConfigError: it cannot be made or opened, or is no cache.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, mounts: Path = MOUNTS) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _set_up(path)
+            _set_up(path, "WAL" if network_disk(path, mounts) is None else "DELETE")
         except (OSError, sqlite3.Error) as error:
             raise ConfigError(
                 f"judge.cache: {path} cannot be used as a cache ({error}); give another path, "
@@ -160,16 +163,16 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _set_up(path: Path) -> None:
+def _set_up(path: Path, journal: str) -> None:
     until = time.monotonic() + _PATIENCE_S
     with closing(_connect(path)) as connection:
         while True:
             try:
-                connection.executescript(_SETUP)
+                connection.executescript(f"PRAGMA journal_mode = {journal};{_SETUP}")
                 connection.execute("SELECT key, verdict FROM verdicts LIMIT 1").fetchone()
                 return
             except sqlite3.OperationalError as error:
-                # Workers start together, and the change to WAL does not wait for its turn.
+                # Workers start together, and a change of the journal does not wait for its turn.
                 if not _is_busy(error) or time.monotonic() > until:
                     raise
                 time.sleep(0.01)

@@ -14,6 +14,7 @@ from rvpo.errors import ConfigError, EngineError
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, Weights
 from rvpo.rollout.vllm.cache_use import CacheUse
+from rvpo.rollout.vllm.failure import lighter, not_started
 from rvpo.rollout.vllm.options import passed_on
 from rvpo.rollout.vllm.placement import Placement
 from rvpo.rollout.vllm.requirement import VLLM
@@ -25,6 +26,7 @@ from rvpo.runtime.device_memory import MemoryPeak
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.private_folder import private_folder
 from rvpo.runtime.seed import derived_seed
+from rvpo.runtime.shortage import needing_memory
 from rvpo.runtime.vllm_environment import vllm_environment
 from rvpo.types import Generation, Prompt, Rollout, Sample, Sampling
 
@@ -62,6 +64,7 @@ class VllmEngine:
         self._in_process = placement.site.in_process
         self._on_gpu = placement.site.gpu != "none"
         self._memory = MemoryPeak(torch.device("cuda" if self._on_gpu else "cpu"))
+        self._lighter = list(lighter(config, on_gpu=self._on_gpu))
         # Where its processes speak to one another, and take objects that run code when read.
         sockets = None if self._in_process else private_folder("rvpo-engine-")
         _prepare_environment(config, sockets)
@@ -93,8 +96,8 @@ class VllmEngine:
         try:
             with placement.environment():
                 self._llm: Any = LLM(**options)
-        except (RuntimeError, ValueError, OSError) as error:
-            raise EngineError(f"vLLM did not start on {model_path!r}: {error}") from error
+        except (RuntimeError, ValueError, OSError, AssertionError, MemoryError) as error:
+            raise not_started(model_path, error, config, on_gpu=self._on_gpu) from error
         sender = placement.transport.open(self._llm, Path(model_path))
         self._sleep = Sleep(self._llm, sender, ever=placement.site.sleeps)
         self._watch = None if self._in_process else Watch(self._llm.llm_engine.engine_core)
@@ -109,6 +112,17 @@ class VllmEngine:
     ) -> Rollout:
         """See `RolloutEngine.generate`. On CPUs `seed` counts only where the engine runs in
         process: vLLM takes a seed for each request on GPUs alone."""
+        with needing_memory("while vLLM generated", self._lighter):
+            return self._generate(prompts, samples_per_prompt, seed, on_sample, sampling)
+
+    def _generate(
+        self,
+        prompts: Sequence[Prompt],
+        samples_per_prompt: int,
+        seed: int,
+        on_sample: OnSample,
+        sampling: Sampling | None,
+    ) -> Rollout:
         self._sleep.end()
         rows = [prompt for prompt in prompts for _ in range(samples_per_prompt)]
         samples: dict[int, Sample] = {}
@@ -193,10 +207,11 @@ class VllmEngine:
     def load_weights(self, weights: Weights, version: int) -> None:
         """See `RolloutEngine.load_weights`. The engine marks each token with the version of the
         weights that made it, and samples have it from there."""
-        self._sleep.receive(weights)
-        self._ask(
-            lambda: self._llm.llm_engine.set_weight_version(str(version)), "taking new weights"
-        )
+        with needing_memory("while vLLM took new weights", self._lighter):
+            self._sleep.receive(weights.as_saved())
+            self._ask(
+                lambda: self._llm.llm_engine.set_weight_version(str(version)), "taking new weights"
+            )
 
     def close(self) -> None:
         """See `RolloutEngine.close`. In process, vLLM ends the process group with itself, the
