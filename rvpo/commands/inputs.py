@@ -69,6 +69,10 @@ def read_inputs(
     model_path = resolve_model(config.model.path)
     encoder = encoder_of(config.model, config.rollout, model_path, display.say)
     encoder, tokens = replace(encoder, now=now), TokenDigest()
+    if encoder.is_dated:
+        display.say(
+            f"today in the model's chat template: {now:%Y-%m-%d}, as long as this run lasts"
+        )
     encoder.check_fields(prompts.every, display.say)
     encoder.check_lengths(prompts.every, config.rollout.max_completion_tokens, seen=tokens.add)
     benchmarks = read_benchmarks(config.evaluate.benchmarks, display.say)

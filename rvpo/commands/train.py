@@ -14,6 +14,7 @@ from rvpo.commands.context import RunContext
 from rvpo.commands.engine import build_engine, check_engine
 from rvpo.commands.farewell import farewell
 from rvpo.commands.inputs import Inputs, read_inputs
+from rvpo.commands.passed_on import passed_on
 from rvpo.commands.rehearse import rehearse
 from rvpo.config.run import RunConfig, dump_config
 from rvpo.errors import CheckpointError, ConfigError
@@ -26,6 +27,7 @@ from rvpo.runtime.console import PlainConsole
 from rvpo.runtime.interrupt import Interrupt
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.checkpoint import Checkpoints
+from rvpo.trainer.deepspeed_check import check_deepspeed
 from rvpo.trainer.evaluation import Evaluations, HeldOut
 from rvpo.trainer.keep import Keeper
 from rvpo.trainer.kernels import check_kernels
@@ -81,18 +83,23 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         date = starts[0].date if starts else now
         with ranks.together():
             check_engine(config.rollout, ranks)
+            check_deepspeed(config, ranks)
             check_kernels(config.update, on_gpu=ranks.device.type == "cuda")
+            for line in passed_on(config.rollout, ranks, config.update.deepspeed):
+                display.say(line)
             inputs = read_inputs(config, date, display, ranks)
         stack.callback(inputs.close)
         check_same({"settings": digest(dump_config(config)), **inputs.digests}, ranks)
         if starts is not None:
             check_inputs(folder.path, starts, inputs.digests, display.say)
         rehearse(run, inputs)
-        with ranks.together():
-            if inputs.judge is not None:  # on its way up while everything else starts
+        if inputs.judge is not None:
+            display.phase("starting the judge")
+            with ranks.together():  # on its way up while everything else starts, or before it
                 inputs.judge.start()
         display.phase("sharding the model with DeepSpeed ZeRO-3")
-        policy = ZeroPolicy(config, inputs.model_path, ranks, display.say)
+        offloads = config.offloads(on_gpu=ranks.device.type == "cuda")
+        policy = ZeroPolicy(config, inputs.model_path, ranks, display.say, offloads=offloads)
         display.phase(f"starting {config.rollout.engine.name}")
         engine = build_engine(
             config.model, config.rollout, inputs.model_path, inputs.encoder, config.seed, ranks

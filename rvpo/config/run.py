@@ -276,6 +276,16 @@ class RunConfig(Section):
 
     _no_secrets = model_validator(mode="before")(without_secrets)
 
+    def offloads(self, *, on_gpu: bool) -> bool:
+        """True where the optimizer's state makes room for the engine while that generates.
+
+        Args:
+            on_gpu: the training processes are on GPUs.
+        """
+        concurrent = self.rollout.staleness > 0
+        turns = self.rollout.engine.takes_turns(on_gpu=on_gpu, concurrent=concurrent)
+        return turns and self.update.offload_while_generating
+
     @model_validator(mode="after")
     def _agrees(self) -> Self:
         problems = list(self._disagreements())
@@ -319,6 +329,8 @@ class RunConfig(Section):
             )
 
     def _judge_problems(self) -> Iterator[str]:
+        if self.judge is not None and self.judge.serve is not None:
+            yield from self.judge.serve.problems(self.rollout.engine.own_gpus())
         yield from self.evaluate.benchmarks.problems(
             self.judge, "evaluate.benchmarks", "add judge: {serve: MODEL}"
         )

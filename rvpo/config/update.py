@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from rvpo.config.deepspeed import DEEPSPEED_OPTIONS
 from rvpo.config.spellings import named, with_sections
 from rvpo.corrections import AnyCorrection, Truncate
 from rvpo.fields import (
@@ -82,6 +83,16 @@ class UpdateConfig(Section):
     """Recompute activations in the backward pass: less memory, more time."""
     offload_optimizer: bool = False
     """Keep the optimizer state in CPU memory while training on a GPU."""
+    offload_while_generating: bool = True
+    """Keep the optimizer state and the gradients in CPU memory while an engine generates on the
+    GPU that trains, so that it may take most of that: raise its `gpu_memory`. Otherwise, and on a
+    CPU, nothing moves."""
+    deepspeed: Annotated[dict[str, Any], AfterValidator(DEEPSPEED_OPTIONS.checked)] = Field(
+        default_factory=dict
+    )
+    """Settings of DeepSpeed's own, by its names, laid over rvpo's, such as {zero_optimization:
+    {zero_hpz_partition_size: 8}}; null leaves one to DeepSpeed. Not those that rvpo decides: these
+    are refused with the reason."""
 
     @model_validator(mode="before")
     @classmethod
@@ -97,3 +108,10 @@ class UpdateConfig(Section):
         problem = self.loss.problem(self.correction)
         if problem is not None:
             yield problem
+        group = self.deepspeed.get("zero_optimization", {}).get("zero_hpz_partition_size") or 1
+        if group > 1 and self.beta > 0:
+            yield (
+                "update.deepspeed: zero_hpz_partition_size is for one model, and with update.beta "
+                f"{self.beta:g} there is a reference model too, for which DeepSpeed cannot form "
+                "its groups again; set update.beta=0, or leave it out"
+            )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rvpo.model_files import reading_model
 from rvpo.rollout.engine import Weights
+from rvpo.rollout.named_weights import named_weights
 from rvpo.rollout.saved_form import saved_form
 
 
@@ -41,5 +42,5 @@ class SavedWeights:
         return saved_form(self, self._model)
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
-        for name, weight in self._model.named_parameters(remove_duplicate=False):
+        for name, weight in named_weights(self._model):
             yield name, weight.detach()

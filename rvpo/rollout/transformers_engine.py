@@ -12,8 +12,10 @@ from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, RolloutEngine
 from rvpo.rollout.engine_config import EngineConfig, EngineInputs
 from rvpo.rollout.memory import EngineLoad, EngineMemory
+from rvpo.rollout.named_weights import named_weights
+from rvpo.runtime.device_memory import MemoryPeak
 from rvpo.runtime.ignore import ignore
-from rvpo.types import Prompt, Rollout, Sample, Sampling
+from rvpo.types import Generation, Prompt, Rollout, Sample, Sampling
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,8 +32,7 @@ class TransformersConfig(EngineConfig):
 
     def memory(self, load: EngineLoad) -> EngineMemory:
         """A second copy of the weights at all times, and the KV cache of a batch."""
-        longest = self.max_context_tokens or load.completion_tokens
-        cache = load.token * longest * self.batch_size
+        cache = load.token * load.sample_tokens * self.batch_size
         return EngineMemory(awake=load.weights + cache, resting=load.weights, about="its own copy")
 
     def build(self, inputs: EngineInputs) -> RolloutEngine:
@@ -94,6 +95,8 @@ class TransformersEngine:
             raise EngineError("the engine was asked to generate before it was given weights")
         rows = [prompt for prompt in prompts for _ in range(samples_per_prompt)]
         samples: list[Sample] = []
+        memory = MemoryPeak(self._model.device)
+        memory.begin()
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             for start in range(0, len(rows), self._batch_size):
@@ -103,11 +106,15 @@ class TransformersEngine:
                 for row, sample in enumerate(batch, start):
                     on_sample(row, sample)
                 samples += batch
-        return Rollout(samples=tuple(samples), group_size=samples_per_prompt)
+        return Rollout(
+            samples=tuple(samples),
+            group_size=samples_per_prompt,
+            generation=Generation(memory=memory.end()),
+        )
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]], version: int) -> None:
         """See `RolloutEngine.load_weights`."""
-        own = dict(self._model.named_parameters(remove_duplicate=False))
+        own = dict(named_weights(self._model))
         missing = set(own)
         for name, tensor in weights:
             if name not in own:

@@ -80,7 +80,7 @@ class Child:
             with suppress(ChildProcessError):  # reaped elsewhere
                 # Until it is reaped, no other process can have its number.
                 if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-                    self._kill_group()
+                    self._kill_session()
         return self._process.poll()
 
     def ask(self, number: signal.Signals = signal.SIGTERM) -> None:
@@ -98,7 +98,7 @@ class Child:
         """Wait until it has ended, and kill it after a while. A second call does nothing."""
         self.wait(patience_s)
         if self.status() is None:
-            self._kill_group()
+            self._kill_session()
             self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
@@ -136,9 +136,22 @@ class Child:
         """Its end in words, and the last line in its log."""
         return ", ".join(filter(None, (self.ending(), *self._log.lines()[-1:])))
 
-    def _kill_group(self) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+    def _kill_session(self) -> None:
+        for group in {self.pid, *_groups(self.pid)}:
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+
+
+def _groups(session: int) -> set[int]:
+    """The process groups of a session, such as that of a command whose leash was killed, by Linux's
+    account; none elsewhere."""
+    found = set()
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it ended meanwhile
+            fields = file.read_bytes().rpartition(b")")[2].split()
+            if int(fields[3]) == session:
+                found.add(int(fields[2]))
+    return found
 
 
 def end_all(children: Sequence[Child], patience_s: float) -> None:

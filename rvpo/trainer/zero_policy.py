@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -26,9 +27,11 @@ from rvpo.trainer.kernels import choose_kernels
 from rvpo.trainer.learning_rate import learning_rate
 from rvpo.trainer.lighter import lighter_states, lighter_updates
 from rvpo.trainer.objective import objective
+from rvpo.trainer.offload import Offload
 from rvpo.trainer.packing import try_packing, yardstick
 from rvpo.trainer.scorer import Scorer, score_without_gradient
 from rvpo.trainer.statistics import TokenStatistics
+from rvpo.trainer.throughput import FORWARD, TRAINED, Stopwatch
 from rvpo.trainer.zero import GatheredWeights, initialize, load_model, state_bytes
 from rvpo.types import Advantages, Rollout
 
@@ -41,6 +44,7 @@ class ZeroPolicy:
     Args:
         model_path: folder or Hub id of the initial policy, also the KL reference.
         say: told where the model cannot be scored in packed rows.
+        offloads: the optimizer's state is in the machine's own memory between updates.
     """
 
     def __init__(
@@ -49,6 +53,8 @@ class ZeroPolicy:
         model_path: str,
         ranks: Ranks,
         say: Callable[[str], None] = lambda text: None,
+        *,
+        offloads: bool = False,
     ) -> None:
         self._config = config.update
         self._rollout = config.rollout
@@ -67,7 +73,12 @@ class ZeroPolicy:
             self._reference: Any = None
             if config.update.beta > 0:
                 self._reference = self._scorer(config, model_path, trainable=False)
+            self._at_hand: Callable[[], AbstractContextManager[None]] = nullcontext
+            """Has the optimizer's state where it is used meanwhile."""
+            if offloads:
+                self._at_hand = Offload(self.engine).at_hand
             self._choose_packing(say)
+        self._stopwatch = Stopwatch(self.model, ranks.device)
 
     @property
     def model(self) -> Any:
@@ -93,12 +104,15 @@ class ZeroPolicy:
             group["lr"] = rate
         statistics = self.statistics()
         norms = []
-        with needing_memory("in the policy update", self._lighter):
-            for batches in self._with_old_logprobs(self._mini_batches(samples)):
+        updates = self._mini_batches(samples)
+        with needing_memory("in the policy update", self._lighter), self._at_hand():
+            self._stopwatch.begin()
+            for batches in self._with_old_logprobs(updates):
                 self.accumulate_gradients(batches, statistics)
                 norms.append(self._move(batches))
+            work = self._stopwatch.end(*self._work(updates), self._ranks)
         measured = statistics.metrics(self._ranks, len(norms))
-        return metrics | measured | {"grad_norm": fmean(norms)}
+        return metrics | measured | {"grad_norm": fmean(norms)} | work
 
     def mini_batches(self, rollout: Rollout, advantages: Advantages) -> list[list[MicroBatch]]:
         """This rank's micro-batches of each optimizer update that a step makes."""
@@ -166,7 +180,8 @@ class ZeroPolicy:
 
     def load(self, folder: Path) -> None:
         """See `Policy.load`."""
-        _, state = self.engine.load_checkpoint(str(folder), tag=_TAG)
+        with self._at_hand():
+            _, state = self.engine.load_checkpoint(str(folder), tag=_TAG)
         self.step = state["step"]
         self.num_tokens = state["num_tokens"]
         set_random_state(state["random_state"])
@@ -266,6 +281,14 @@ class ZeroPolicy:
             for batches in updates
         ]
         return known * self._config.epochs
+
+    def _work(self, updates: Sequence[Sequence[MicroBatch]]) -> tuple[int, float]:
+        """Tokens that this rank computes in a step, and the operations of each; see `Work`."""
+        epochs = self._config.epochs
+        once = sum(b.input_ids.numel() for batches in updates for b in batches if b.counts)
+        old = FORWARD if len(updates) * epochs > 1 else 0
+        reference = FORWARD if self._reference is not None else 0
+        return once * epochs, TRAINED + reference + old / epochs
 
     def _move(self, batches: Sequence[MicroBatch]) -> float:
         """One optimizer update; the norm of its gradient before clipping."""

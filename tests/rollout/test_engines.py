@@ -15,9 +15,11 @@ from rvpo.rollout import TransformersConfig, VllmConfig
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.rollout.transformers_engine import TransformersEngine
+from rvpo.rollout.vllm.arguments import check_arguments
 from rvpo.rollout.vllm.engine import VllmEngine
 from rvpo.rollout.vllm.placement import Placement
 from rvpo.rollout.vllm.site import Site
+from rvpo.rollout.vllm.sleep import Sleep
 from rvpo.rollout.vllm.transports import usual_transport
 from rvpo.rollout.vllm.transports.native import Native
 from rvpo.runtime.ranks import Ranks
@@ -175,6 +177,33 @@ def test_an_engine_agrees_with_the_trainer_after_each_weight_sync(
     assert texts[0] != texts[1]
 
 
+@pytest.mark.parametrize("kind", FP32)
+def test_an_engine_tells_of_its_cache_what_this_process_can_see(
+    kind: str, engines: Callable[[str], RolloutEngine], tiny_model: Path, ranks: Ranks
+) -> None:
+    engine = engines(kind)
+    engine.load_weights(make_policy(tiny_model, ranks).weights(), 0)
+    told = engine.generate(make_prompts(), 4, seed=5).generation
+    assert (told.cache_tokens is not None) == kind.startswith("vllm")
+    assert told.preemptions == (0 if kind == "vllm fp32" else None)
+    assert (told.cache_usage is not None) == (kind == "vllm fp32")
+    assert 0 < (told.cache_usage or 0.5) < 1
+    assert (told.cache_tokens or 10_000) > 1_000
+    assert (told.memory is not None) == (torch.cuda.is_available() and kind in IN_PROCESS)
+
+
+def test_vllm_itself_looks_at_values_of_its_options() -> None:
+    check_arguments({"max_num_seqs": 8, "kv_cache_dtype": "fp8", "compilation_config": {"mode": 0}})
+    for options, said in [
+        ({"kv_cache_dtype": "fp9"}, "vLLM knows no 'fp9'; did you mean fp8"),
+        ({"attention_backend": "FLASH_ATN"}, "did you mean FLASH_ATTN"),
+        ({"compilation_config": {"levl": 3}}, "vLLM refuses CompilationConfig.levl"),
+    ]:
+        with pytest.raises(ConfigError) as caught:
+            check_arguments(options)
+        assert said in str(caught.value)
+
+
 @pytest.mark.parametrize("kind", ["transformers fp32", "vllm fp32"])
 def test_without_a_learning_rate_every_ratio_stays_one_and_the_kl_zero(
     kind: str, engines: Callable[[str], RolloutEngine], tiny_model: Path, ranks: Ranks
@@ -285,7 +314,7 @@ def test_vllms_own_weight_transfer_brings_every_weight_and_version(
         logprobs_mode="processed_logprobs",
     )
     UNTIL_EXIT.extend([llm, engine._llm])
-    engine._llm, engine._transport = llm, Native(llm, make_info())
+    engine._llm, engine._sleep = llm, Sleep(llm, Native(llm, make_info()), ever=False)
     policy = make_policy(tiny_model, ranks)
     for version in (3, 4):
         engine.load_weights(policy.weights(), version)

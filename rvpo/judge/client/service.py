@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack
 
 from rvpo.config.judge import JudgeConfig, is_this_machine
 from rvpo.errors import ConfigError
 from rvpo.judge.client.client import JudgeAddresses, JudgeClient
+from rvpo.judge.client.gpus import judge_gpus
 from rvpo.judge.client.probe import Counted
 from rvpo.judge.client.server import JudgeServer, fingerprint
 from rvpo.judge.client.workers import JudgeWorkers
@@ -26,27 +28,44 @@ class JudgeService:
 
     Args:
         ranks: those of the run, or this process alone.
+        serve: starts the server of a judge that is served here.
+
+    Raises:
+        ConfigError: a served judge has `devices` that are not there, or that training has.
     """
 
     counted: Counted
     """The same judge, whose next answer also counts what a rehearsal took."""
 
-    def __init__(self, config: JudgeConfig, ranks: Ranks) -> None:
+    def __init__(
+        self,
+        config: JudgeConfig,
+        ranks: Ranks,
+        serve: Callable[..., JudgeServer] = JudgeServer.start,
+    ) -> None:
         self.counted = Counted(self)
         self.config = config
         self._ranks = ranks
         self._reached = LOOPBACK
         self._open = ExitStack()
+        self._serve = serve
         self._server: JudgeServer | None = None
+        self._gpus: str | None = None
+        if config.serve is not None and ranks.is_main:
+            self._gpus = judge_gpus(config.serve, ranks)
         self._client: JudgeClient | None = None
 
     def start(self) -> None:
         """Have a served judge come up, which takes half a minute, and return at once. Every rank
         must call.
 
+        A judge on a GPU that others use too is up on return, and they must wait until then: vLLM
+        measures by what is free there before and after, and would take their share for its own.
+
         Raises:
             ConfigError: there is no such model to serve, an endpoint cannot be used, or the other
                 machines could not reach the workers.
+            EngineError: a served judge does not come up, on such a GPU.
         """
         self._reached = main_address(self._ranks)
         if not self._ranks.is_main:
@@ -60,8 +79,12 @@ class JudgeService:
         if config.serve is not None:
             self._model_path = resolve_model(config.serve.model, "judge.serve.model")
             on_gpu = self._ranks.device.type == "cuda"
-            self._server = JudgeServer.start(config.serve, self._model_path, on_gpu=on_gpu)
+            self._server = self._serve(
+                config.serve, self._model_path, on_gpu=on_gpu, visible=self._gpus
+            )
             self._open.callback(self._server.close)
+            if on_gpu and not config.serve.devices:
+                self._server.ready()
 
     def connect(self) -> None:
         """Wait for the judge, and open this rank's line to its workers. Every rank must call.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rvpo.errors import EngineError, RvpoError
 from rvpo.rollout.vllm.site import Site
-from rvpo.rollout.vllm.transports.transport import WeightSender, WeightTransport
+from rvpo.rollout.vllm.transports.transport import UNREAD, WeightSender, WeightTransport
 from rvpo.runtime.shortage import words_of_shortage
 
 if TYPE_CHECKING:
@@ -22,6 +22,10 @@ class Handed(WeightTransport):
     def reaches(self, site: Site) -> bool:
         """An engine in process."""
         return site.in_process
+
+    def options(self) -> dict[str, Any]:
+        """No weights are read."""
+        return dict(UNREAD)
 
     def open(self, llm: Any, model: Path) -> WeightSender:
         """See `WeightTransport.open`."""
