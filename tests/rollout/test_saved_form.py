@@ -37,7 +37,7 @@ from tests.rollout.test_engines import (
 from tests.tiny import save_tiny_model
 
 SHAPE = {
-    "hidden_size": 32,
+    "hidden_size": 64,
     "intermediate_size": 32,
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
@@ -56,7 +56,7 @@ def save_moe(kind: str, folder: Path) -> Path:
     about = SHAPE | {"vocab_size": len(tokenizer), "eos_token_id": tokenizer.eos_token_id}
     config: PretrainedConfig
     if kind == "qwen3_moe":
-        config = Qwen3MoeConfig(**about, num_experts=4, moe_intermediate_size=32, head_dim=16)
+        config = Qwen3MoeConfig(**about, num_experts=4, moe_intermediate_size=32, head_dim=32)
     else:
         config = MixtralConfig(**about, num_local_experts=4)
     torch.manual_seed(0)
