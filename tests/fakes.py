@@ -25,6 +25,12 @@ from rvpo.types import (
 )
 
 
+def timeless(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Metrics that depend on neither seconds nor the memory of a device."""
+    measured = ("timing/", "tokens_per_second/", "mfu/", "memory/")
+    return {name: value for name, value in metrics.items() if not name.startswith(measured)}
+
+
 def make_prompt(id: str = "sum/0", content: str = "What is 1 + 2?", **columns: Any) -> Prompt:
     return Prompt(id=id, messages=({"role": "user", "content": content},), columns=columns)
 

@@ -19,11 +19,11 @@ from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.offload import Offload
 from rvpo.trainer.zero_policy import ZeroPolicy
 from tests.configs import tiny_config
+from tests.fakes import timeless
 from tests.trainer.test_update import make_advantages, make_rollout
 
 ROLLOUT = make_rollout()
 PRECISIONS = ("fp32", "bf16")
-MEASURED = ("tokens_per_second/", "mfu", "memory/", "timing/")
 
 
 def make_policy(model: Path, ranks: Ranks, precision: str, *, offloads: bool) -> ZeroPolicy:
@@ -35,11 +35,7 @@ def make_policy(model: Path, ranks: Ranks, precision: str, *, offloads: bool) ->
 
 def learn(policy: ZeroPolicy, updates: int) -> list[dict[str, float]]:
     """The metrics of each update, but for those of time and memory."""
-    found = [policy.update(ROLLOUT, make_advantages(ROLLOUT)) for _ in range(updates)]
-    return [
-        {name: value for name, value in metrics.items() if not name.startswith(MEASURED)}
-        for metrics in found
-    ]
+    return [timeless(policy.update(ROLLOUT, make_advantages(ROLLOUT))) for _ in range(updates)]
 
 
 def weights(policy: ZeroPolicy) -> dict[str, Tensor]:

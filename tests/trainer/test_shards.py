@@ -28,6 +28,7 @@ from rvpo.trainer.shards import Shards, Sizes, piece
 from rvpo.trainer.zero_policy import ZeroPolicy
 from rvpo.types import Rollout
 from tests.configs import tiny_config
+from tests.fakes import timeless
 from tests.trainer.test_update import make_advantages, make_rollout, relative_difference
 
 KINDS = ("fp32", "exp_avg", "exp_avg_sq")
@@ -187,7 +188,7 @@ def go_on(model: Path, folder: Path, precision: str, case: Case, ranks: Ranks) -
     for step in range(case.step, STEPS):
         rollout = make_rollout(step, prompts=4, group=4)
         mine = Rollout(samples=rollout.samples[ranks.share(16)], group_size=4)
-        rows.append(policy.update(mine, ranks.shard(make_advantages(rollout))))
+        rows.append(timeless(policy.update(mine, ranks.shard(make_advantages(rollout)))))
         checkpoints.after(step + 1, policy, last=False)
     names = {name for name, _ in policy.model.named_parameters()}  # tied ones once
     weights = {name: weight for name, weight in policy.weights() if name in names}
