@@ -23,6 +23,7 @@ from transformers.core_model_loading import Concatenate, WeightConverter
 from rvpo.errors import EngineError
 from rvpo.evaluate.weights import SavedWeights
 from rvpo.rollout.saved_form import saved_form
+from rvpo.rollout.vllm.failure import refuse_experts
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.export import export_model
 from tests.rollout.test_engines import (
@@ -96,7 +97,11 @@ def test_experts_are_handed_over_as_a_checkpoint_has_them(
 
 def test_a_saved_model_is_handed_over_as_its_files_have_it(tmp_path: Path) -> None:
     folder = save_moe("qwen3_moe", tmp_path)
-    weights = SavedWeights(str(folder), torch.float32, trust_remote_code=False).as_saved()
+    own = SavedWeights(str(folder), torch.float32, trust_remote_code=False)
+    weights = own.as_saved()
+    refuse_experts(own, own)
+    with pytest.raises(EngineError, match="vLLM is not known to take new weights of a mixture"):
+        refuse_experts(own, weights)
     files = load_file(folder / "model.safetensors")
     handed = dict(weights)
     assert set(handed) == set(files)

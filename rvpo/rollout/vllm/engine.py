@@ -14,7 +14,7 @@ from rvpo.errors import ConfigError, EngineError
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, Weights
 from rvpo.rollout.vllm.cache_use import CacheUse
-from rvpo.rollout.vllm.failure import lighter, not_started
+from rvpo.rollout.vllm.failure import lighter, not_started, refuse_experts
 from rvpo.rollout.vllm.options import passed_on
 from rvpo.rollout.vllm.placement import Placement
 from rvpo.rollout.vllm.requirement import VLLM
@@ -209,7 +209,9 @@ class VllmEngine:
         """See `RolloutEngine.load_weights`. The engine marks each token with the version of the
         weights that made it, and samples have it from there."""
         with needing_memory("while vLLM took new weights", self._lighter):
-            self._sleep.receive(weights.as_saved())
+            saved = weights.as_saved()
+            refuse_experts(weights, saved)
+            self._sleep.receive(saved)
             self._ask(
                 lambda: self._llm.llm_engine.set_weight_version(str(version)), "taking new weights"
             )

@@ -11,6 +11,7 @@ from rvpo.runtime.process import own_words
 from rvpo.runtime.shortage import shortage_line, words_of_shortage
 
 if TYPE_CHECKING:
+    from rvpo.rollout.engine import Weights
     from rvpo.rollout.vllm.settings import VllmConfig
 
 
@@ -51,6 +52,21 @@ def not_started(model: str, error: Exception, config: VllmConfig, *, on_gpu: boo
     if words is not None:
         return ShortageError(f"{begin}memory ran out ({words}); {', or '.join(lighter(config))}")
     return EngineError(f"{begin}{str(error) or type(error).__name__}")
+
+
+def refuse_experts(weights: Weights, saved: Weights) -> None:
+    """Refuse a mixture of experts, whose fused weights are saved as several each: vLLM repacks
+    experts for its kernels, and after new ones its log-probabilities on CPUs were off by 2 nats.
+
+    Raises:
+        EngineError: it is one.
+    """
+    if len(saved.layout()) > len(weights.layout()):
+        raise EngineError(
+            "rollout.engine.name: vLLM is not known to take new weights of a mixture of experts "
+            "right, and samples of other weights would be trained on; set "
+            "rollout.engine.name=transformers"
+        )
 
 
 def lighter(config: VllmConfig, *, on_gpu: bool = True) -> Iterator[str]:
