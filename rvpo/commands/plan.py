@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from rvpo.commands.needs import of_plan
 from rvpo.config.run import RunConfig
+from rvpo.data.visited import visited
 from rvpo.errors import RvpoError
 from rvpo.plan.benchmarks import benchmark_findings
 from rvpo.plan.data import Data, read_data
@@ -57,7 +58,7 @@ def plan(
     data = read_data(config)
     findings += data.findings
     findings += benchmark_findings(config)
-    model = read_model(config, (*data.train, *data.held_out))
+    model = read_model(config, visited(config, data.prompts).every)
     findings += model.findings
     findings += rehearsal_findings(config, data)
     judge, judged = _judge(config, data)
@@ -105,7 +106,7 @@ def _judge(config: RunConfig, data: Data) -> tuple[ModelShape | None, list[Findi
     elif data.train:
         asked = load(config, data.rubrics, data.train)
         findings += load_findings(config, asked, len(data.held_out))
-        findings += length_findings(config, data.rubrics, (*data.train, *data.held_out))
+        findings += length_findings(config, data.rubrics, data.prompts.every)
     else:
         findings.append(Finding("judge calls", "note", "unknown without the prompts"))
     served = config.judge.serve
