@@ -144,7 +144,7 @@ def _judge(
     config: EvaluationConfig, ranks: Ranks, stack: ExitStack, console: Console
 ) -> JudgeService:
     assert config.judge is not None  # the settings were checked
-    judge = stack.enter_context(closing(JudgeService(config.judge, ranks)))
+    judge = stack.enter_context(closing(JudgeService(config.judge, ranks, console.print)))
     with ranks.together():
         judge.start()
     console.print("waiting for the judge")

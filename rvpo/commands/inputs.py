@@ -64,7 +64,7 @@ def read_inputs(
     for where, of_place in prompts.by_place.items():
         score.check_criteria(of_place, where)
     score = score.fitted(prompts.every)
-    judge = _judge(config, score, ranks)
+    judge = _judge(config, score, ranks, display)
     if judge is not None:
         score = score.judged_by(judge.counted, judge.config.budget, display.phase, display.say_once)
     model_path = resolve_model(config.model.path)
@@ -88,6 +88,10 @@ def read_inputs(
     )
 
 
-def _judge(config: RunConfig, score: RewardSuite, ranks: Ranks) -> JudgeService | None:
+def _judge(
+    config: RunConfig, score: RewardSuite, ranks: Ranks, display: Display
+) -> JudgeService | None:
     asked = score.is_judged or config.evaluate.benchmarks.needs_judge
-    return JudgeService(config.judge, ranks) if config.judge is not None and asked else None
+    if config.judge is None or not asked:
+        return None
+    return JudgeService(config.judge, ranks, display.say)

@@ -150,7 +150,7 @@ def try_rubrics(
     judgements = []
     with ExitStack() as stack:
         lines = stack.enter_context(_writing(json_file))
-        service = stack.enter_context(closing(JudgeService(judge, Ranks.alone())))
+        service = stack.enter_context(closing(JudgeService(judge, Ranks.alone(), console.print)))
         service.start()
         name = judge.model or (judge.serve and judge.serve.model)
         with page.phase(f"starting the judge, {name}"):

@@ -35,6 +35,7 @@ from rvpo.fields import (
     FilePath,
     GroupSize,
     ImportPath,
+    NonNegativeFloat,
     NonNegativeInt,
     PathText,
     PositiveFloat,
@@ -198,6 +199,27 @@ class DistributedConfig(Section):
     """Minutes that a rank waits for another before the run ends."""
 
 
+class SampleFilesConfig(Section):
+    """The files that hold every sample of a run."""
+
+    gzip_mb: NonNegativeFloat = 1.0
+    """Megabytes from which the samples of a step are written as .jsonl.gz, each rank's for
+    itself: a third of the bytes. `zcat -f` reads both kinds, and so does everything here."""
+    keep: PositiveInt | None = None
+    """Newest steps whose samples stay; all if left out."""
+    every: NonNegativeInt = 0
+    """Distance of steps that keep their samples although they are older; 0 for none of them."""
+
+    @model_validator(mode="after")
+    def _every_needs_keep(self) -> Self:
+        if self.every and self.keep is None:
+            raise ValueError(
+                "every: says what stays of the steps before the newest `keep`, and without `keep` "
+                "all of them stay; give both, such as {keep: 20, every: 50}"
+            )
+        return self
+
+
 class ReportConfig(Section):
     trackers: tuple[
         Annotated[AnyTracker, Field(discriminator="name"), BeforeValidator(by_name)], ...
@@ -210,6 +232,8 @@ class ReportConfig(Section):
     """The comparison that a run belongs to; W&B's and Trackio's group."""
     arm: str | None = None
     """Name that distinguishes a run from others of its group; W&B's job type."""
+    samples: SampleFilesConfig = SampleFilesConfig()
+    """The files of all samples."""
 
     @field_validator("trackers", mode="before")
     @classmethod

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,13 +12,11 @@ from rvpo.plan.machine import Finding, Machine, State
 from rvpo.plan.memory import (
     GIB,
     Place,
-    checkpoint_bytes,
     cures,
     engine_memory,
     host_memory,
     longest_row,
     memory,
-    model_bytes,
 )
 from rvpo.plan.shape import ModelShape
 
@@ -100,27 +97,6 @@ def device_findings(
         *_served(judge, place.judge),
         _host(config, shape, devices, machine),
     ]
-
-
-def disk_findings(config: RunConfig, shape: ModelShape) -> list[Finding]:
-    """Checkpoints and the saved model, as a run will insist on them."""
-    one, saved = checkpoint_bytes(config, shape), model_bytes(config, shape)
-    needed = (config.checkpoint.keep + 1) * one + saved
-    folder = config.output.absolute()
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    found = (
-        f"{one / 1e9:,.1f} GB a checkpoint, {config.checkpoint.keep} kept while the next is "
-        f"written, {saved / 1e9:,.1f} GB for the model: {needed / 1e9:,.1f} GB, of "
-        f"{free / 1e9:,.1f} free"
-    )
-    if free >= needed:
-        return [Finding("disk", "ok", found)]
-    remedy = "output=FOLDER on a larger disk"
-    if config.checkpoint.keep > 1:
-        remedy += ", or checkpoint.keep=1"
-    return [Finding("disk", "missing", found, remedy)]
 
 
 def _on_cpu(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack
 
@@ -13,6 +14,7 @@ from rvpo.judge.client.server import JudgeServer, fingerprint
 from rvpo.judge.client.workers import JudgeWorkers
 from rvpo.judge.types import Answer, Job
 from rvpo.model_files import resolve_model
+from rvpo.runtime.ignore import ignore
 from rvpo.runtime.network import is_any, main_address
 from rvpo.runtime.port import LOOPBACK
 from rvpo.runtime.ranks import Ranks
@@ -26,15 +28,19 @@ class JudgeService:
 
     Args:
         ranks: those of the run, or this process alone.
+        say: told of verdicts that are dropped from the cache.
     """
 
     counted: Counted
     """The same judge, whose next answer also counts what a rehearsal took."""
 
-    def __init__(self, config: JudgeConfig, ranks: Ranks) -> None:
+    def __init__(
+        self, config: JudgeConfig, ranks: Ranks, say: Callable[[str], None] = ignore
+    ) -> None:
         self.counted = Counted(self)
         self.config = config
         self._ranks = ranks
+        self._say = say
         self._reached = LOOPBACK
         self._open = ExitStack()
         self._server: JudgeServer | None = None
@@ -54,6 +60,7 @@ class JudgeService:
         from rvpo.judge.worker.endpoint import all_endpoints
 
         self._check_host()
+        self._shrink_cache()
         config = self.config
         # Workers would find out too, after minutes of loading models. The last has least.
         all_endpoints(config, (config.workers - 1, config.workers))
@@ -93,6 +100,18 @@ class JudgeService:
             raise ConfigError(
                 f"judge.host: {host} is reached from this machine alone, and there are ranks on "
                 f"others; leave it out, or give an address that they reach, such as {self._reached}"
+            )
+
+    def _shrink_cache(self) -> None:
+        path, most = self.config.cache, self.config.cache_gb
+        if path is None or most is None or not path.exists():
+            return
+        from rvpo.judge.worker.cache import shrink
+
+        if dropped := shrink(path, round(1e9 * most)):
+            self._say(
+                f"judge.cache: dropped {dropped:,} verdicts of {path}, which held more than the "
+                f"{most:g} GB of judge.cache_gb"
             )
 
     def submit(self, job: Job) -> Future[tuple[Answer, ...]]:
