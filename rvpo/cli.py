@@ -147,7 +147,12 @@ def plan(
     ] = None,
     gpu_memory: Annotated[
         float | None,
-        typer.Option("--gpu-memory", metavar="GIB", min=1, help="Memory of each of them, in GiB."),
+        typer.Option(
+            "--gpu-memory",
+            metavar="GIB",
+            min=1,
+            help="Memory of each of them in GiB, or the size that it is sold by, such as 80.",
+        ),
     ] = None,
 ) -> None:
     """Check all that a run needs without training: data, model, judge, cost, memory and disk."""

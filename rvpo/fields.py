@@ -6,13 +6,17 @@ Light on purpose: a judge worker reads its settings without importing torch.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
+from rvpo.errors import nearest
 from rvpo.runtime.terminal import printable
 
+_SHOWN: Final = 12
 _LONGEST_NAME: Final = 255
 _LONGEST_PATH: Final = 3800
 """Bytes. Linux takes 4,096, and a run's own files go below its folder."""
@@ -95,3 +99,81 @@ class Section(BaseModel):
     """A frozen part of the tree."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+@dataclass(frozen=True, slots=True)
+class OptionKind:
+    """Values that an option of another library may have."""
+
+    words: str
+    """The values, in words that follow "must be"."""
+    accepts: Callable[[Any], bool]
+
+
+FLAG: Final = OptionKind("true or false", lambda value: isinstance(value, bool))
+COUNT: Final = OptionKind("a whole number above 0", lambda value: type(value) is int and value > 0)
+WHOLE: Final = OptionKind("a whole number from 0 on", lambda v: type(v) is int and v >= 0)
+NUMBER: Final = OptionKind(
+    "a number from 0 on", lambda value: type(value) in (int, float) and 0 <= value < float("inf")
+)
+TEXT: Final = OptionKind("text", lambda value: isinstance(value, str) and value != "")
+TABLE: Final = OptionKind("a table", lambda value: isinstance(value, dict))
+LIST: Final = OptionKind("a list", lambda value: isinstance(value, list))
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOn:
+    """Options of another library that go to it as they are given. A table among them holds options
+    again, named with a dot: `outer.inner`.
+
+    Args:
+        library: its name in sentences.
+        allowed: each option that may be given, by name.
+        refused: reason why another one may not, by name; it follows a colon.
+    """
+
+    library: str
+    allowed: Mapping[str, OptionKind]
+    refused: Mapping[str, str]
+
+    def checked(self, given: dict[str, Any]) -> dict[str, Any]:
+        """The options as they are.
+
+        Raises:
+            ValueError: one is unknown, refused, or of another kind; a line for each.
+        """
+        if problems := list(self._problems(given, "")):
+            raise ValueError("\n".join(problems))
+        return given
+
+    def _problems(self, given: Mapping[str, Any], outer: str) -> Iterator[str]:
+        for key, value in given.items():
+            name = f"{outer}{key}"
+            kind = self.allowed.get(name)
+            if name in self.refused:
+                yield f"{name} cannot be given here: {self.refused[name]}"
+            elif kind is None:
+                yield self._unknown(name)
+            elif not kind.accepts(value) and (value is not None or self._holds_others(name)):
+                yield f"{name} must be {kind.words}, got {value!r:.60}"
+            elif self._holds_others(name):
+                yield from self._problems(value, f"{name}.")
+
+    def _holds_others(self, name: str) -> bool:
+        return any(other.startswith(f"{name}.") for other in self.allowed)
+
+    def _unknown(self, name: str) -> str:
+        close = nearest(name, [*self.allowed, *self.refused])
+        some = ", ".join(list(self.allowed)[:_SHOWN])
+        meant = f"did you mean {close}?" if close else f"there are {some} and others of its names"
+        return f"{name} is no option of {self.library} that rvpo knows; {meant}"
+
+
+def by_reason(groups: Mapping[str, str]) -> dict[str, str]:
+    """The reason for each name, from reasons and the names that each is for, between blanks."""
+    return {name: reason for reason, names in groups.items() for name in names.split()}
+
+
+def by_kind(groups: tuple[tuple[OptionKind, str], ...]) -> dict[str, OptionKind]:
+    """The kind of each name, from kinds and the names of each, between blanks."""
+    return {name: kind for kind, names in groups for name in names.split()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rvpo.commands.context import RunContext
 from rvpo.commands.inputs import Inputs
-from rvpo.config.run import SampleFilesConfig
+from rvpo.config.sample_files import SampleFilesConfig
 from rvpo.data.prompts import PromptStream
 from rvpo.evaluate.during import DuringTraining
 from rvpo.report.constant import ConstantRewards

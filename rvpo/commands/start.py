@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rvpo.commands.farewell import farewell_before_ranks
-from rvpo.runtime.environment import LIFELINE, is_rank
+from rvpo.runtime.environment import LIFELINE, allocator_environment, is_rank
 from rvpo.runtime.extras import require
 from rvpo.runtime.launch import launch
 from rvpo.runtime.logging import quiet_libraries
@@ -50,6 +50,8 @@ def train(file: Path, settings: Sequence[str], resume: bool, if_any: bool = Fals
         again = ["train", "--config", str(file), *(["--resume"] if resume else []), "--", *settings]
         return launch(again, processes)
 
+    if config.rollout.engine.takes_turns(on_gpu=True, concurrent=config.rollout.staleness > 0):
+        os.environ.update(allocator_environment(os.environ))
     with farewell_before_ranks(config.output if resume else None):
         from rvpo.commands.train import run
     run(config, resume)

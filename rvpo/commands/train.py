@@ -14,6 +14,7 @@ from rvpo.commands.context import RunContext
 from rvpo.commands.engine import build_engine, check_engine
 from rvpo.commands.farewell import farewell
 from rvpo.commands.inputs import Inputs, read_inputs
+from rvpo.commands.passed_on import passed_on
 from rvpo.commands.rehearse import rehearse
 from rvpo.config.run import RunConfig, dump_config
 from rvpo.errors import CheckpointError, ConfigError
@@ -26,6 +27,7 @@ from rvpo.runtime.console import PlainConsole
 from rvpo.runtime.interrupt import Interrupt
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.checkpoint import Checkpoints
+from rvpo.trainer.deepspeed_check import check_deepspeed
 from rvpo.trainer.evaluation import Evaluations, HeldOut
 from rvpo.trainer.keep import Keeper
 from rvpo.trainer.loop import train
@@ -80,6 +82,9 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         date = starts[0].date if starts else now
         with ranks.together():
             check_engine(config.rollout, ranks)
+            check_deepspeed(config, ranks)
+            for line in passed_on(config, ranks):
+                display.say(line)
             inputs = read_inputs(config, date, display, ranks)
         stack.callback(inputs.close)
         check_same({"settings": digest(dump_config(config)), **inputs.digests}, ranks)
@@ -90,7 +95,8 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
             if inputs.judge is not None:  # on its way up while everything else starts
                 inputs.judge.start()
         display.phase("sharding the model with DeepSpeed ZeRO-3")
-        policy = ZeroPolicy(config, inputs.model_path, ranks, display.say)
+        offloads = config.offloads(on_gpu=ranks.device.type == "cuda")
+        policy = ZeroPolicy(config, inputs.model_path, ranks, display.say, offloads=offloads)
         display.phase(f"starting {config.rollout.engine.name}")
         engine = build_engine(
             config.model, config.rollout, inputs.model_path, inputs.encoder, config.seed, ranks

@@ -15,6 +15,7 @@ MAY_CHANGE_ON_RESUME = (
     "distributed.patience_minutes",
     *("rollout.engine.gpu_memory", "rollout.engine.cpu_kv_cache_gib", "rollout.engine.devices"),
     *("update.micro_batch_tokens", "update.logits_chunk", "update.activation_checkpointing"),
+    "update.offload_while_generating",
 )
 """Settings that lengthen a run, watch it or fit it to a machine, and do not change what it
 computes. With the loss bnpo, which averages over micro-batches, `update.micro_batch_tokens`

@@ -25,6 +25,7 @@ from rvpo.config import document
 from rvpo.config.benchmarks import BenchmarksConfig
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.rewards import RewardConfig, RewardName, RubricRewardConfig
+from rvpo.config.sample_files import SampleFilesConfig
 from rvpo.config.secret import without_secrets
 from rvpo.config.sentences import validated
 from rvpo.config.spellings import estimator, named
@@ -35,7 +36,6 @@ from rvpo.fields import (
     FilePath,
     GroupSize,
     ImportPath,
-    NonNegativeFloat,
     NonNegativeInt,
     PathText,
     PositiveFloat,
@@ -199,27 +199,6 @@ class DistributedConfig(Section):
     """Minutes that a rank waits for another before the run ends."""
 
 
-class SampleFilesConfig(Section):
-    """The files that hold every sample of a run."""
-
-    gzip_mb: NonNegativeFloat = 1.0
-    """Megabytes from which the samples of a step are written as .jsonl.gz, each rank's for
-    itself: a third of the bytes. `zcat -f` reads both kinds, and so does everything here."""
-    keep: PositiveInt | None = None
-    """Newest steps whose samples stay; all if left out."""
-    every: NonNegativeInt = 0
-    """Distance of steps that keep their samples although they are older; 0 for none of them."""
-
-    @model_validator(mode="after")
-    def _every_needs_keep(self) -> Self:
-        if self.every and self.keep is None:
-            raise ValueError(
-                "every: says what stays of the steps before the newest `keep`, and without `keep` "
-                "all of them stay; give both, such as {keep: 20, every: 50}"
-            )
-        return self
-
-
 class ReportConfig(Section):
     trackers: tuple[
         Annotated[AnyTracker, Field(discriminator="name"), BeforeValidator(by_name)], ...
@@ -299,6 +278,16 @@ class RunConfig(Section):
     report: ReportConfig = ReportConfig()
 
     _no_secrets = model_validator(mode="before")(without_secrets)
+
+    def offloads(self, *, on_gpu: bool) -> bool:
+        """True where the optimizer's state makes room for the engine while that generates.
+
+        Args:
+            on_gpu: the training processes are on GPUs.
+        """
+        concurrent = self.rollout.staleness > 0
+        turns = self.rollout.engine.takes_turns(on_gpu=on_gpu, concurrent=concurrent)
+        return turns and self.update.offload_while_generating
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from rvpo.config.deepspeed import DEEPSPEED_OPTIONS
 from rvpo.config.spellings import named, with_sections
 from rvpo.corrections import AnyCorrection, Truncate
 from rvpo.fields import (
@@ -77,6 +78,16 @@ class UpdateConfig(Section):
     """Recompute activations in the backward pass: less memory, more time."""
     offload_optimizer: bool = False
     """Keep the optimizer state in CPU memory while training on a GPU."""
+    offload_while_generating: bool = True
+    """Keep the optimizer state and the gradients in CPU memory while an engine generates on the
+    GPU that trains, so that it may take most of that: raise its `gpu_memory`. Otherwise, and on a
+    CPU, nothing moves."""
+    deepspeed: Annotated[dict[str, Any], AfterValidator(DEEPSPEED_OPTIONS.checked)] = Field(
+        default_factory=dict
+    )
+    """Settings of DeepSpeed's own, by its names, laid over rvpo's, such as {zero_optimization:
+    {zero_hpz_partition_size: 8}}; null leaves one to DeepSpeed. Not those that rvpo decides: these
+    are refused with the reason."""
 
     @model_validator(mode="before")
     @classmethod

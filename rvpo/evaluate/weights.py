@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rvpo.model_files import reading_model
+from rvpo.rollout.named_weights import named_weights
 
 
 class SavedWeights:
@@ -35,5 +36,5 @@ class SavedWeights:
         return [(name, weight.dtype, tuple(weight.shape)) for name, weight in self]
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
-        for name, weight in self._model.named_parameters(remove_duplicate=False):
+        for name, weight in named_weights(self._model):
             yield name, weight.detach()

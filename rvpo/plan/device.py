@@ -8,14 +8,13 @@ from dataclasses import dataclass
 
 from rvpo.config.run import RunConfig
 from rvpo.errors import ConfigError
+from rvpo.plan.card import usable
+from rvpo.plan.gpu import cache_findings, gpu_findings
 from rvpo.plan.machine import Finding, Machine, State
 from rvpo.plan.memory import (
     GIB,
     Place,
-    cures,
-    engine_memory,
     host_memory,
-    longest_row,
     memory,
 )
 from rvpo.plan.shape import ModelShape
@@ -31,6 +30,8 @@ class Devices:
     """Bytes of a GPU, or of the machine where there is none; None if unknown."""
     given: bool
     """True where options gave them, so that nothing else is known of the machine."""
+    sold: float | None = None
+    """GB by which a GPU was given that has fewer GiB; None where it was measured or given so."""
 
     @classmethod
     def of(
@@ -39,7 +40,8 @@ class Devices:
         """
         Args:
             gpus: number to plan for, if not those of this machine.
-            gpu_memory_gib: memory of each; alone, it is that of as many as the run needs.
+            gpu_memory_gib: memory of each, or the size that it is sold by; alone, it is that of as
+                many as the run needs.
 
         Raises:
             ConfigError: GPUs of unknown memory, or of none that a GPU can have.
@@ -61,8 +63,11 @@ class Devices:
         if not count:
             found = machine.memory
             return cls(gpus=0, memory=None if found is None else found * GIB, given=given)
-        size = gpu_memory_gib if gpu_memory_gib is not None else min(sizes)
-        return cls(gpus=count, memory=size * GIB, given=given)
+        if gpu_memory_gib is None:
+            return cls(gpus=count, memory=min(sizes) * GIB, given=given)
+        size = usable(gpu_memory_gib)
+        sold = gpu_memory_gib if size < gpu_memory_gib else None
+        return cls(gpus=count, memory=size * GIB, given=given, sold=sold)
 
 
 def device_findings(
@@ -80,7 +85,9 @@ def device_findings(
         prompt_tokens: those of the longest prompt.
     """
     if not devices.gpus:
-        return _on_cpu(config, shape, judge, prompt_tokens, devices)
+        on_cpu = Place(ranks=config.distributed.processes, prompt_tokens=prompt_tokens, device=None)
+        found = _on_cpu(config, shape, judge, on_cpu, devices)
+        return [found, *cache_findings(config, shape, on_cpu)]
     assert devices.memory is not None
     served = config.judge.serve if config.judge else None
     place = Place(
@@ -91,11 +98,9 @@ def device_findings(
     )
     return [
         _count(config, devices),
-        *_parts(config, shape, place),
-        *_peaks(config, shape, place, devices.memory),
-        *_engine(config, shape, devices.memory),
+        *gpu_findings(config, shape, place),
         *_served(judge, place.judge),
-        _host(config, shape, devices, machine),
+        _host(config, shape, devices, place, machine),
     ]
 
 
@@ -103,29 +108,29 @@ def _on_cpu(
     config: RunConfig,
     shape: ModelShape,
     judge: ModelShape | None,
-    prompt_tokens: int,
+    place: Place,
     devices: Devices,
-) -> list[Finding]:
-    ranks = config.distributed.processes
-    parts = memory(config, shape, Place(ranks=ranks, prompt_tokens=prompt_tokens, device=None))
+) -> Finding:
+    ranks, parts = place.ranks, memory(config, shape, place)
     served = config.judge.serve if config.judge else None
     taken = 2.0 * judge.parameters + served.cpu_kv_cache_gib * GIB if judge and served else 0.0
-    peak = ranks * max(parts.update, parts.rollout) + taken
+    peak = ranks * parts.peak + taken
     shards = ranks * (parts.weights + parts.gradients + parts.optimizer + parts.reference)
+    update = parts.buffers + parts.gathered + parts.activations + parts.logits
     found = (
         f"about {peak / GIB:.1f} GiB: {shards / GIB:.1f} for weights, gradients and optimizer, "
-        f"{ranks * (parts.gathered + parts.activations + parts.logits) / GIB:.1f} for the update, "
+        f"{ranks * update / GIB:.1f} for the update, "
         f"{ranks * parts.engine / GIB:.1f} to generate"
     )
     if taken:
         found += f", {taken / GIB:.1f} for the judge"
     if devices.memory is None:
-        return [Finding("memory", "note", f"{found}; how much there is is unknown")]
+        return Finding("memory", "note", f"{found}; how much there is is unknown")
     state: State = "ok" if peak <= devices.memory else "missing"
     remedy = (
         "" if state == "ok" else "a smaller model, or GPUs: --gpus N --gpu-memory GIB plans them"
     )
-    return [Finding("memory", state, f"{found}; {devices.memory / GIB:.1f} available", remedy)]
+    return Finding("memory", state, f"{found}; {devices.memory / GIB:.1f} available", remedy)
 
 
 def _count(config: RunConfig, devices: Devices) -> Finding:
@@ -133,9 +138,9 @@ def _count(config: RunConfig, devices: Devices) -> Finding:
     processes = config.distributed.processes
     if config.rollout.engine.own_gpus():
         return _apart(config, devices)
-    size = f"{devices.memory / GIB:.0f} GiB"
+    size = f"{devices.memory / GIB:.1f} GiB"
     each = f"of {size}" if devices.gpus == 1 else f"of {size} each"
-    found = f"{devices.gpus} GPU{'s' if devices.gpus > 1 else ''} {each}"
+    found = f"{devices.gpus} GPU{'s' if devices.gpus > 1 else ''} {each}{_sold(devices)}"
     if devices.gpus < processes:
         return Finding(
             "GPUs",
@@ -149,58 +154,16 @@ def _count(config: RunConfig, devices: Devices) -> Finding:
     return Finding("GPUs", "ok", found)
 
 
+def _sold(devices: Devices) -> str:
+    return "" if devices.sold is None else f", as torch finds of those sold as {devices.sold:g} GB"
+
+
 def _apart(config: RunConfig, devices: Devices) -> Finding:
     processes, engine = config.distributed.processes, config.rollout.engine
     found = f"{devices.gpus}, {processes} to train on and {list(engine.own_gpus())} for engines"
+    found += _sold(devices)
     remedy = engine.gpu_remedy(processes, devices.gpus)
     return Finding("GPUs", "missing" if remedy else "ok", found, remedy)
-
-
-def _parts(config: RunConfig, shape: ModelShape, place: Place) -> Iterator[Finding]:
-    parts = memory(config, shape, place)
-    update = config.update
-    offloaded = "offloaded to the CPU" if update.offload_optimizer else ""
-    kept = "recomputed" if update.activation_checkpointing else "kept"
-    for name, size, about in (
-        ("weights", parts.weights, f"{config.model.precision}, in {place.ranks} shards"),
-        ("gradients", parts.gradients, offloaded or "fp32, sharded"),
-        ("optimizer", parts.optimizer, offloaded or "fp32 weights and two moments, sharded"),
-        ("reference", parts.reference, "weights of the initial policy, sharded"),
-        ("gathered", parts.gathered, "weights gathered whole, gradients to be reduced"),
-        (
-            "activations",
-            parts.activations,
-            f"{kept}, of a row of {longest_row(config, place):,} tokens",
-        ),
-        (
-            "logits",
-            parts.logits,
-            f"over {shape.vocabulary:,} tokens, of {update.logits_chunk} places at a time",
-        ),
-        ("engine", parts.engine, engine_memory(config, shape, place.device).about),
-        ("judge", parts.judge, "served on the same GPU"),
-        ("context", parts.context, "CUDA, NCCL, what cannot be used"),
-    ):
-        if size or about == offloaded:
-            yield Finding(f"  {name}", "ok", f"{size / GIB:.1f} GiB: {about}")
-
-
-def _peaks(
-    config: RunConfig, shape: ModelShape, place: Place, available: float
-) -> Iterator[Finding]:
-    parts = memory(config, shape, place)
-    fits = max(parts.update, parts.rollout) <= available
-    remedy = "" if fits else "; or ".join(cures(config, shape, place))
-    for name, size in (("update", parts.update), ("rollout", parts.rollout)):
-        state: State = "ok" if size <= available else "missing"
-        found = f"{size / GIB:.1f} GiB a GPU at most, of {available / GIB:.1f}"
-        help = remedy or "larger GPUs, or a smaller model"
-        yield Finding(f"{name} peak", state, found, help if state == "missing" else "")
-
-
-def _engine(config: RunConfig, shape: ModelShape, device: float) -> Iterator[Finding]:
-    for room in engine_memory(config, shape, device).rooms:
-        yield Finding(room.part, "ok" if room.fits else "missing", room.found, room.remedy)
 
 
 def _served(judge: ModelShape | None, share: float) -> Iterator[Finding]:
@@ -214,14 +177,19 @@ def _served(judge: ModelShape | None, share: float) -> Iterator[Finding]:
         )
 
 
-def _host(config: RunConfig, shape: ModelShape, devices: Devices, machine: Machine) -> Finding:
-    assert devices.memory is not None
-    ranks = min(config.distributed.processes, devices.gpus)
-    needed = host_memory(config, shape, devices.memory, ranks) / GIB
+def _host(
+    config: RunConfig, shape: ModelShape, devices: Devices, place: Place, machine: Machine
+) -> Finding:
+    needed = host_memory(config, shape, place, place.ranks) / GIB
     found = f"{needed:.1f} GiB beside the GPUs, on one machine"
+    if config.offloads(on_gpu=True) and needed:
+        found += ", pinned, for the optimizer while generating"
     if devices.given or machine.memory is None:
         return Finding("host memory", "ok", found)
     found += f"; {machine.memory:.1f} available"
     if needed <= machine.memory:
         return Finding("host memory", "ok", found)
-    return Finding("host memory", "missing", found, "more memory, or fewer processes a machine")
+    remedy = "more memory, or fewer processes a machine"
+    if config.offloads(on_gpu=True):
+        remedy += ", or update.offload_while_generating=false"
+    return Finding("host memory", "missing", found, remedy)

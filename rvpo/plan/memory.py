@@ -1,24 +1,27 @@
 """The memory of a rank, by part, from the shape of the model and the settings alone.
 
-An estimate of the two moments that take most: generating, when the engine is awake, and the
-backward pass of the largest micro-batch, when it sleeps. Sizes are in bytes unless they say GiB.
+An estimate of the moments that take most: when the engine has started, while a checkpoint is read,
+while the engine takes new weights, while it generates, and in the update, at the backward pass of
+the largest micro-batch or when the optimizer moves. Sizes are in bytes unless they say GiB.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from rvpo.config.run import RunConfig
 from rvpo.plan.shape import ModelShape
+from rvpo.plan.sharding import Sharding
 from rvpo.rollout.memory import EngineLoad, EngineMemory
 from rvpo.trainer.zero import GATHER_ELEMENTS, state_bytes
 
 GIB = 2**30
 
-_LIVE_ELEMENTS = 1_000_000_000  # DeepSpeed's stage3_max_live_parameters
-_REDUCE_ELEMENTS = 500_000_000  # its reduce_bucket_size
 _LOGIT_BYTES = 16  # logits as computed, in fp32, the copies that softmax and gradient need
-_CONTEXT = 2 * GIB  # CUDA context, NCCL, what the allocator cannot use; on a CPU, the libraries
+_CUDA = 0.75 * GIB  # CUDA's context, with the libraries of its kernels
+_NCCL = 1 * GIB  # NCCL's buffers, where there are several ranks
+_LIBRARIES = 2 * GIB  # of a process on a CPU
+_RESERVE = 0.02  # share of a GPU's memory in gaps that an allocator cannot use
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,35 +42,83 @@ class MemoryParts:
     """Memory that one rank holds, in bytes."""
 
     weights: float
-    gradients: float
-    optimizer: float
     reference: float
+    optimizer: float
+    """The fp32 weights that the optimizer moves, and its two moments."""
+    gradients: float
+    buffers: float
+    """Gradients on their way to the rank that sums them."""
+    moved: float
+    """Part of optimizer, gradients and buffers that is on the GPU only in the update and while a
+    checkpoint is read, and makes room for the engine otherwise."""
+    read: float
+    """A second copy of the moments while a checkpoint is read."""
     gathered: float
     activations: float
     logits: float
+    flattened: float
+    """A second copy of gradients while the optimizer moves."""
+    sent: float
+    """Weights on their way to the engine."""
     engine: float
     """Memory of the engine while generating."""
+    loading: float
+    """Memory of the engine while it takes new weights."""
     resting: float
     """Memory of the engine while the policy is updated."""
     judge: float
     """Memory of a judge served on the same device."""
     context: float
+    reserve: float
+    """Memory that nothing can use."""
 
     @property
     def held(self) -> float:
-        """Memory held at all times."""
-        shards = self.weights + self.gradients + self.optimizer + self.reference
-        return shards + self.judge + self.context
+        """Memory held at all times but for what is `moved`."""
+        state = self.weights + self.reference + self.optimizer + self.gradients + self.buffers
+        return state + self.judge + self.context + self.reserve
 
     @property
-    def update(self) -> float:
-        """Memory at the height of an update."""
-        return self.held + self.gathered + self.activations + self.logits + self.resting
+    def start(self) -> float:
+        """Memory when the engine has started, and has not slept yet."""
+        return self.held - self.moved + self.engine
+
+    @property
+    def resume(self) -> float:
+        """Memory while a checkpoint is read."""
+        return self.held + self.read + self.resting
+
+    @property
+    def sync(self) -> float:
+        """Memory while the engine takes new weights."""
+        return self.held - self.moved + self.loading + self.sent
 
     @property
     def rollout(self) -> float:
         """Memory while generating."""
-        return self.held + self.engine
+        return self.held - self.moved + self.engine
+
+    @property
+    def update(self) -> float:
+        """Memory at the height of an update."""
+        backward = self.gathered + self.activations + self.logits
+        return self.held + max(backward, self.flattened) + self.resting
+
+    @property
+    def peaks(self) -> dict[str, float]:
+        """The memory of every moment, by its name."""
+        return {
+            "start": self.start,
+            "resume": self.resume,
+            "sync": self.sync,
+            "rollout": self.rollout,
+            "update": self.update,
+        }
+
+    @property
+    def peak(self) -> float:
+        """The memory of the moment that takes most."""
+        return max(self.peaks.values())
 
 
 def memory(config: RunConfig, shape: ModelShape, place: Place) -> MemoryParts:
@@ -75,26 +126,49 @@ def memory(config: RunConfig, shape: ModelShape, place: Place) -> MemoryParts:
     update = config.update
     wide = config.model.weight_bytes
     shard = shape.parameters / place.ranks
-    offloaded = update.offload_optimizer and place.device is not None
-    live = min(shape.parameters, _LIVE_ELEMENTS)
+    on_gpu = place.device is not None
+    offloaded = update.offload_optimizer and on_gpu
+    sharding = Sharding.of(update)
+    live = min(shape.parameters, sharding.live)
+    # A buffer of this size is made for any model; on a CPU what is not used of it takes nothing.
+    reduced = sharding.reduced if place.device else min(shape.parameters, sharding.reduced)
     row = longest_row(config, place)
-    engine = engine_memory(config, shape, place.device)
+    engine = engine_memory(config, shape, place)
+    # fp32 weights are themselves what the optimizer moves.
+    state = 0 if offloaded else (8 + (4 if wide < 4 else 0)) * shard
+    gradients = 0 if offloaded else 4 * shard  # summed in fp32, as micro-batches come
+    weights = wide * _weights(shape, sharding, place)
     return MemoryParts(
-        weights=wide * shard,
-        # Gradients are summed in fp32; with the optimizer they move to the CPU.
-        gradients=0 if offloaded else 4 * shard,
-        optimizer=0 if offloaded else 12 * shard,
-        reference=wide * shard if update.beta > 0 else 0,
-        gathered=wide * (live + shape.largest + _REDUCE_ELEMENTS + GATHER_ELEMENTS),
+        weights=weights,
+        reference=weights if update.beta > 0 else 0,
+        optimizer=state,
+        gradients=gradients,
+        buffers=wide * reduced,
+        moved=state + gradients + wide * reduced if config.offloads(on_gpu=on_gpu) else 0,
+        read=0 if offloaded else 8 * shard,
+        # Of what is reduced another copy is made, sorted by the ranks that it goes to.
+        gathered=wide * (live + shape.largest + reduced),
         activations=_activations(config, shape, wide, row),
         # The gradient of the output layer is summed over the chunks in fp32.
         logits=_LOGIT_BYTES * min(update.logits_chunk, row) * shape.vocabulary
         + (4 + wide) * shape.vocabulary * shape.hidden,
+        flattened=0 if offloaded else 4 * min(shard, sharding.step),
+        # As gathered, as handed over, and as the engine copies them.
+        sent=3 * wide * max(min(shape.parameters, GATHER_ELEMENTS), shape.largest),
         engine=engine.awake,
+        loading=engine.awake if engine.loading is None else engine.loading,
         resting=engine.resting,
         judge=place.judge,
-        context=_CONTEXT,
+        context=_context(place) + engine.context,
+        reserve=_RESERVE * place.device if place.device else 0,
     )
+
+
+def _weights(shape: ModelShape, sharding: Sharding, place: Place) -> float:
+    """Elements of a model's weights that a rank keeps on its device."""
+    again = shape.parameters / sharding.ranks if sharding.ranks > 1 else 0
+    away = sharding.on_host and place.device is not None
+    return again + (0 if away else shape.parameters / place.ranks)
 
 
 def longest_row(config: RunConfig, place: Place) -> int:
@@ -109,32 +183,69 @@ def longest_row(config: RunConfig, place: Place) -> int:
     return max(sample, long, min(rows, step))
 
 
-def engine_load(config: RunConfig, shape: ModelShape, device: float | None) -> EngineLoad:
-    """The sizes that the engine of one rank is to hold.
-
-    Args:
-        device: memory of a GPU in bytes; None on a CPU.
-    """
+def engine_load(config: RunConfig, shape: ModelShape, place: Place) -> EngineLoad:
+    """The sizes that the engine of one rank is to hold."""
     wide, rollout = config.model.weight_bytes, config.rollout
     return EngineLoad(
+        width=wide,
         weights=wide * shape.parameters,
         token=2 * wide * shape.layers * shape.kv,
+        # What goes into the feed-forward part and comes out of it, and the two halves inside.
+        activations=wide * 3 * (shape.hidden + shape.intermediate),
+        logits=(wide + 8) * shape.vocabulary,
+        prompt_tokens=place.prompt_tokens,
         completion_tokens=rollout.max_completion_tokens,
-        device=device,
+        context_tokens=shape.context,
+        device=place.device,
         concurrent=rollout.staleness > 0,
     )
 
 
-def engine_memory(config: RunConfig, shape: ModelShape, device: float | None) -> EngineMemory:
+def engine_memory(config: RunConfig, shape: ModelShape, place: Place) -> EngineMemory:
     """The memory of one rank's engine, by its own account."""
-    return config.rollout.engine.memory(engine_load(config, shape, device))
+    return config.rollout.engine.memory(engine_load(config, shape, place))
 
 
-def host_memory(config: RunConfig, shape: ModelShape, device: float, ranks: int) -> float:
-    """Bytes that GPU ranks of one machine keep in its own memory: sleeping engines, and the
-    optimizer if it is offloaded."""
-    engines = ranks * engine_memory(config, shape, device).host
-    return engines + (16 * shape.parameters if config.update.offload_optimizer else 0)
+def rollout_samples(config: RunConfig, place: Place) -> int:
+    """Samples that the engine of one rank makes in a step."""
+    rollout = config.rollout
+    return rollout.prompts_per_step * rollout.samples_per_prompt // place.ranks
+
+
+def host_memory(config: RunConfig, shape: ModelShape, place: Place, ranks: int) -> float:
+    """Bytes that GPU ranks of one machine keep in its own memory: engines, and the optimizer where
+    it is offloaded.
+
+    Args:
+        ranks: those on the machine, of `place.ranks` over all.
+    """
+    shard, update = shape.parameters / place.ranks, config.update
+    each = engine_memory(config, shape, place).host
+    if update.offload_optimizer:
+        # Master weights and moments; gradients twice, as summed and as the optimizer reads them.
+        sums, read = 4 * shard, 4 * shard
+        in_turn = config.rollout.engine.takes_turns(
+            on_gpu=True, concurrent=config.rollout.staleness > 0
+        )
+        rounded = pinned(sums) + pinned_parts(read, 4 * Sharding.of(update).step)
+        each += 12 * shard + (sums + read if in_turn else rounded)
+    elif config.offloads(on_gpu=True):
+        each += (12 if config.model.weight_bytes < 4 else 8) * shard
+    if Sharding.of(update).on_host:
+        each += config.model.weight_bytes * shard * (2 if update.beta > 0 else 1)
+    return ranks * each
+
+
+def pinned(size: float) -> int:
+    """Bytes of a block of pinned memory, which torch rounds up to a power of two if it is not told
+    otherwise, as a rank is that takes turns with its engine."""
+    return 1 << (int(size) - 1).bit_length() if size > 1 else int(size)
+
+
+def pinned_parts(size: float, part: int) -> int:
+    """The same of what is kept in parts of so many bytes."""
+    whole, rest = divmod(int(size), part)
+    return whole * pinned(part) + pinned(rest)
 
 
 def checkpoint_bytes(config: RunConfig, shape: ModelShape) -> int:
@@ -147,28 +258,11 @@ def model_bytes(config: RunConfig, shape: ModelShape) -> int:
     return shape.parameters * config.model.weight_bytes
 
 
-def cures(config: RunConfig, shape: ModelShape, place: Place) -> list[str]:
-    """Settings that, each alone, would make both peaks fit."""
-
-    def fits(changed: RunConfig, ranks: int) -> bool:
-        parts = memory(changed, shape, replace(place, ranks=ranks))
-        assert place.device is not None
-        return max(parts.update, parts.rollout) <= place.device
-
-    def with_update(**values: object) -> RunConfig:
-        return config.model_copy(update={"update": config.update.model_copy(update=values)})
-
-    shortest = place.prompt_tokens + config.rollout.max_completion_tokens
-    variants = {
-        f"update.micro_batch_tokens={shortest}": with_update(micro_batch_tokens=shortest),
-        "update.activation_checkpointing=true": with_update(activation_checkpointing=True),
-        "update.offload_optimizer=true": with_update(offload_optimizer=True),
-    }
-    found = [setting for setting, changed in variants.items() if fits(changed, place.ranks)]
-    prompts = config.rollout.prompts_per_step
-    counts = (n for n in range(place.ranks + 1, prompts + 1) if prompts % n == 0)
-    enough = next((n for n in counts if fits(config, n)), None)
-    return found + ([f"{enough} such GPUs, distributed.processes={enough}"] if enough else [])
+def _context(place: Place) -> float:
+    if place.device is None:
+        return _LIBRARIES
+    judge = _CUDA if place.judge else 0  # a process of its own
+    return _CUDA + judge + (_NCCL if place.ranks > 1 else 0)
 
 
 def _activations(config: RunConfig, shape: ModelShape, wide: int, row: int) -> float:

@@ -44,6 +44,8 @@ class ModelShape:
     kv: int
     """Elements of a token's keys in one layer, all heads together; of its values too."""
     vocabulary: int
+    context: int
+    """Tokens of the longest prompt plus completion that it allows; 0 if it does not say."""
 
 
 def read_shape(
@@ -99,4 +101,5 @@ def _shape(config: Any) -> ModelShape:
         intermediate=getattr(text, "intermediate_size", None) or 4 * text.hidden_size,
         kv=kv_heads * head,
         vocabulary=text.vocab_size,
+        context=getattr(text, "max_position_embeddings", None) or 0,
     )

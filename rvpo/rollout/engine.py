@@ -62,6 +62,10 @@ class RolloutEngine(Protocol):
     def load_weights(self, weights: Weights, version: int) -> None:
         """Replace all weights.
 
+        Args:
+            weights: they stay as they are until the next ones come, for an engine that forgets them
+                between two rollouts walks through them again, on every rank.
+
         Raises:
             EngineError: the engine has other weights, or failed, or did not answer in time.
         """

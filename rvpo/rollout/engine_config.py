@@ -6,8 +6,9 @@ without torch: an engine is imported when it is built.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rvpo.errors import ConfigError
 from rvpo.fields import Section
@@ -86,6 +87,19 @@ class EngineConfig(Section):
         if problem := self.problem(on_gpu=on_gpu, concurrent=concurrent, alone=alone):
             raise ConfigError(problem)
 
+    def passed_on(self, ranks: Ranks, *, concurrent: bool) -> Mapping[str, Any]:
+        """Options that go to a library as they are, by its names."""
+        return {}
+
+    def takes_turns(self, *, on_gpu: bool, concurrent: bool) -> bool:
+        """True where it generates on the GPU of its training process while that does not learn.
+
+        Args:
+            on_gpu: its training process is on a GPU.
+            concurrent: it generates while the policy learns.
+        """
+        return on_gpu and not concurrent and not self.own_gpus()
+
     def own_gpus(self) -> tuple[int, ...]:
         """Numbers of the GPUs of each machine on which nothing else works."""
         return ()
@@ -107,6 +121,17 @@ class EngineConfig(Section):
     def memory(self, load: EngineLoad) -> EngineMemory:
         """The memory of the engine of one training process."""
         raise NotImplementedError
+
+    def with_share(self, share: float) -> EngineConfig | None:
+        """Itself with another share of a GPU's memory, `rollout.engine.gpu_memory`.
+
+        Args:
+            share: more than 0, less than 1.
+
+        Returns:
+            None where it takes as much as it needs.
+        """
+        return None
 
     def build(self, inputs: EngineInputs) -> RolloutEngine:
         """The engine of one training process, which waits for its first weights.

@@ -12,6 +12,7 @@ from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, RolloutEngine
 from rvpo.rollout.engine_config import EngineConfig, EngineInputs
 from rvpo.rollout.memory import EngineLoad, EngineMemory
+from rvpo.rollout.named_weights import named_weights
 from rvpo.runtime.ignore import ignore
 from rvpo.types import Prompt, Rollout, Sample, Sampling
 
@@ -30,8 +31,7 @@ class TransformersConfig(EngineConfig):
 
     def memory(self, load: EngineLoad) -> EngineMemory:
         """A second copy of the weights at all times, and the KV cache of a batch."""
-        longest = self.max_context_tokens or load.completion_tokens
-        cache = load.token * longest * self.batch_size
+        cache = load.token * load.sample_tokens * self.batch_size
         return EngineMemory(awake=load.weights + cache, resting=load.weights, about="its own copy")
 
     def build(self, inputs: EngineInputs) -> RolloutEngine:
@@ -107,7 +107,7 @@ class TransformersEngine:
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]], version: int) -> None:
         """See `RolloutEngine.load_weights`."""
-        own = dict(self._model.named_parameters(remove_duplicate=False))
+        own = dict(named_weights(self._model))
         missing = set(own)
         for name, tensor in weights:
             if name not in own:

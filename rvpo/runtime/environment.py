@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Final
 
 LIFELINE: Final = "RVPO_LIFELINE"
@@ -24,6 +25,21 @@ RANK_VARIABLES: Final = (
 """All of them: torch's, torchrun's and those of `rvpo.runtime.launch`."""
 
 
+_ALLOCATOR: Final = "PYTORCH_ALLOC_CONF"
+_ALLOCATORS: Final = (_ALLOCATOR, "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF")
+# Segments that grow leave no gaps where what one phase of a step freed is too small for another's.
+# Page-locked memory above 64 MB is taken as it is asked for, not as the next power of two.
+_ONE_GPU_IN_TURN: Final = "expandable_segments:True,pinned_max_round_threshold_mb:64"
+
+
+def allocator_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables for a process that trains and generates in turn on one GPU, of which torch reads
+    the memory allocator's settings at its start; none where the user has set them."""
+    if any(name in environment for name in _ALLOCATORS):
+        return {}
+    return {_ALLOCATOR: _ONE_GPU_IN_TURN}
+
+
 def rank_environment(rank: int, processes: int, port: int) -> dict[str, str]:
     """The place of one of so many processes on this machine, which meet at a port on loopback."""
     return {
@@ -42,5 +58,12 @@ def is_rank() -> bool:
 
 
 def child_environment() -> dict[str, str]:
-    """This process's environment without what makes a process a rank of a run."""
-    return {name: value for name, value in os.environ.items() if name not in RANK_VARIABLES}
+    """This process's environment without what makes a process a rank of a run, and without the
+    settings of `allocator_environment`: memory of segments that grow cannot be shared with another
+    process."""
+    ours = {_ALLOCATOR: _ONE_GPU_IN_TURN}.items()
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in RANK_VARIABLES and (name, value) not in ours
+    }

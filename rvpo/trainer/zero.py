@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from rvpo.config.run import RunConfig
 from rvpo.config.update import UpdateConfig
 from rvpo.errors import ConfigError
 from rvpo.model_files import reading_model
+from rvpo.rollout.named_weights import named_weights
 from rvpo.trainer.savable import savable
 
 GATHER_ELEMENTS = 64_000_000
@@ -91,6 +92,7 @@ def initialize(model: Any, config: RunConfig, *, trainable: bool) -> Any:
     """A DeepSpeed engine around the model, with an optimizer if it is to be trained."""
     import deepspeed
 
+    from rvpo.trainer.moments import allocate_moments
     from rvpo.trainer.plain_load import PlainLoad
 
     settings = deepspeed_settings(config.update, config.model.precision)
@@ -105,6 +107,8 @@ def initialize(model: Any, config: RunConfig, *, trainable: bool) -> Any:
     if engine.zero_optimization_stage() != 3:
         raise AssertionError("DeepSpeed did not shard the model")
     engine.checkpoint_engine = PlainLoad(engine._config)
+    if trainable:
+        allocate_moments(engine.optimizer)
     return engine
 
 
@@ -113,7 +117,7 @@ def deepspeed_settings(update: UpdateConfig, precision: str) -> dict[str, Any]:
     zero: dict[str, Any] = {"stage": 3}
     if update.offload_optimizer:
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
-    return {
+    ours = {
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
         "managed_gradient_accumulation": False,
@@ -126,6 +130,20 @@ def deepspeed_settings(update: UpdateConfig, precision: str) -> dict[str, Any]:
         "data_types": {"grad_accum_dtype": "fp32"},
         "steps_per_print": 2**31,
     }
+    return _laid_over(ours, update.deepspeed)
+
+
+def _laid_over(ours: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with those given in their place, table by table; null takes nothing's place."""
+    merged = dict(ours)
+    for name, value in given.items():
+        if isinstance(value, Mapping):
+            merged[name] = _laid_over(ours.get(name, {}), value)
+        elif value is not None:
+            merged[name] = value
+        else:
+            merged.pop(name, None)
+    return merged
 
 
 class GatheredWeights:
@@ -138,7 +156,7 @@ class GatheredWeights:
 
     def layout(self) -> list[tuple[str, torch.dtype, tuple[int, ...]]]:
         """See `Weights.layout`."""
-        return [(name, p.dtype, tuple(p.ds_shape)) for name, p in _parameters(self._module)]
+        return [(name, t.dtype, _whole(t)) for name, t in named_weights(self._module)]
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         """See `Weights.__iter__`."""
@@ -149,6 +167,8 @@ class GatheredWeights:
                 # Copies, because engines keep what they get for longer than the gather lasts.
                 weights = [(name, parameter.data.clone()) for name, parameter in bucket]
             yield from weights
+        for name, constant in _constants(self._module):
+            yield name, constant.clone()
 
 
 @contextmanager
@@ -170,7 +190,7 @@ def _compiler_off() -> Iterator[None]:
 def _buckets(module: torch.nn.Module) -> Iterator[list[tuple[str, Any]]]:
     bucket: list[tuple[str, Any]] = []
     filled = 0
-    for name, parameter in _parameters(module):
+    for name, parameter in _sharded(module):
         size = parameter.ds_numel
         if bucket and filled + size > GATHER_ELEMENTS:
             yield bucket
@@ -181,9 +201,19 @@ def _buckets(module: torch.nn.Module) -> Iterator[list[tuple[str, Any]]]:
         yield bucket
 
 
-def _parameters(module: torch.nn.Module) -> Iterator[tuple[str, Any]]:
-    """A sharded weight looks empty; what it is whole is in its `ds_` attributes."""
-    return module.named_parameters(remove_duplicate=False)
+def _sharded(module: torch.nn.Module) -> Iterator[tuple[str, Any]]:
+    """The weights that are sharded. One looks empty; what it is whole is in its `ds_`
+    attributes."""
+    return ((name, t) for name, t in named_weights(module) if hasattr(t, "ds_shape"))
+
+
+def _constants(module: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """The weights that every rank has whole, which are no parameters."""
+    return ((name, t) for name, t in named_weights(module) if not hasattr(t, "ds_shape"))
+
+
+def _whole(weight: Any) -> tuple[int, ...]:
+    return tuple(getattr(weight, "ds_shape", weight.shape))
 
 
 def _optimizer(model: Any, config: UpdateConfig) -> torch.optim.Optimizer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -22,6 +23,7 @@ from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.batch import MicroBatch, TrainedSample, arrange, micro_batches
 from rvpo.trainer.learning_rate import learning_rate
 from rvpo.trainer.objective import objective
+from rvpo.trainer.offload import Offload
 from rvpo.trainer.packing import packing_fault
 from rvpo.trainer.scorer import Scorer, score_without_gradient
 from rvpo.trainer.statistics import TokenStatistics
@@ -37,6 +39,7 @@ class ZeroPolicy:
     Args:
         model_path: folder or Hub id of the initial policy, also the KL reference.
         say: told where the model cannot be scored in packed rows.
+        offloads: the optimizer's state is in the machine's own memory between updates.
     """
 
     def __init__(
@@ -45,6 +48,8 @@ class ZeroPolicy:
         model_path: str,
         ranks: Ranks,
         say: Callable[[str], None] = lambda text: None,
+        *,
+        offloads: bool = False,
     ) -> None:
         self._config = config.update
         self._rollout = config.rollout
@@ -59,6 +64,10 @@ class ZeroPolicy:
         self._reference: Any = None
         if config.update.beta > 0:
             self._reference = self._scorer(config, model_path, trainable=False)
+        self._at_hand: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Has the optimizer's state where it is used meanwhile."""
+        if offloads:
+            self._at_hand = Offload(self.engine).at_hand
         self._choose_packing(say)
 
     @property
@@ -85,9 +94,11 @@ class ZeroPolicy:
             group["lr"] = rate
         statistics = self.statistics()
         norms = []
-        for batches in self._with_old_logprobs(self._mini_batches(samples)):
-            self.accumulate_gradients(batches, statistics)
-            norms.append(self._move(batches))
+        updates = self._mini_batches(samples)
+        with self._at_hand():
+            for batches in self._with_old_logprobs(updates):
+                self.accumulate_gradients(batches, statistics)
+                norms.append(self._move(batches))
         measured = statistics.metrics(self._ranks, len(norms))
         return metrics | measured | {"grad_norm": fmean(norms)}
 
@@ -157,7 +168,8 @@ class ZeroPolicy:
 
     def load(self, folder: Path) -> None:
         """See `Policy.load`."""
-        _, state = self.engine.load_checkpoint(str(folder), tag=_TAG)
+        with self._at_hand():
+            _, state = self.engine.load_checkpoint(str(folder), tag=_TAG)
         self.step = state["step"]
         self.num_tokens = state["num_tokens"]
         set_random_state(state["random_state"])

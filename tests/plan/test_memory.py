@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rvpo.config.run import RunConfig
+from rvpo.config.run import ModelConfig, RunConfig
 from rvpo.errors import ConfigError
 from rvpo.plan.memory import (
     GIB,
+    MemoryParts,
     Place,
     checkpoint_bytes,
-    cures,
-    engine_load,
     engine_memory,
     host_memory,
     memory,
+    pinned,
+    pinned_parts,
 )
 from rvpo.plan.shape import ModelShape, is_on_hub, published_shape, read_shape
-from rvpo.rollout import VllmConfig
-from rvpo.rollout.vllm.memory import enough_share, kv_tokens
+from rvpo.rollout.memory import KvCache
 from tests.configs import tiny_config
 
 GPU = 80 * GIB
 PLACE = Place(ranks=8, prompt_tokens=500, device=GPU)
 
 
+@cache
 def shape(name: str = "Qwen/Qwen2.5-7B-Instruct") -> ModelShape:
     found = published_shape(name)
     assert found is not None
@@ -100,11 +102,42 @@ def test_no_reference_is_held_without_a_kl_loss() -> None:
 
 
 def test_an_offloaded_optimizer_is_on_the_host() -> None:
-    offloaded = config(offload_optimizer=True)
+    offloaded, on_gpus = config(offload_optimizer=True), config(offload_while_generating=False)
     parts = memory(offloaded, shape(), PLACE)
-    assert parts.optimizer == parts.gradients == 0
-    moved = host_memory(offloaded, shape(), GPU, 8) - host_memory(config(), shape(), GPU, 8)
-    assert moved == 16 * shape().parameters
+    assert parts.optimizer == parts.gradients == parts.read == parts.flattened == 0
+    engines = host_memory(on_gpus, shape(), PLACE, 8)
+    assert engines == 8 * GIB
+    # DeepSpeed keeps gradients twice.
+    assert host_memory(offloaded, shape(), PLACE, 8) - engines == 20 * shape().parameters
+    # Beside an engine that works meanwhile, they take the next power of two.
+    ahead = host_memory(staleness(offloaded), shape(), PLACE, 8)
+    assert ahead == 12 * shape().parameters + 8 * 2 * 2**32
+
+
+def test_the_optimizer_makes_room_for_an_engine_that_generates_in_turn() -> None:
+    stays, moves = (memory(config(offload_while_generating=m), shape(), PLACE) for m in (0, 1))
+    room = moves.optimizer + moves.gradients + moves.buffers
+    for moment in ("start", "sync", "rollout"):
+        assert stays.peaks[moment] - moves.peaks[moment] == pytest.approx(room)
+    for moment in ("resume", "update"):
+        assert stays.peaks[moment] == moves.peaks[moment]
+    waiting = host_memory(config(), shape(), PLACE, 8) - 8 * GIB
+    assert waiting == 12 * shape().parameters  # master weights and two moments
+    for other in (config({"devices": list(range(8, 16))}), staleness(config())):
+        assert memory(other, shape(), PLACE).moved == 0
+
+
+def test_pinned_memory_is_rounded_up_to_a_power_of_two_part_by_part() -> None:
+    assert [pinned(size) for size in (0, 1, 2, 3, 4, 5, 2**20 + 1)] == [0, 1, 2, 4, 4, 8, 2**21]
+    assert pinned_parts(9, 4) == 4 + 4 + 1
+    assert pinned_parts(9 * 10**9, 4 * 10**9) == 2 * 2**32 + 2**30
+
+
+def test_fp32_weights_are_their_own_master_weights() -> None:
+    whole = config().model_copy(update={"model": ModelConfig(path="unused", precision="fp32")})
+    parts = memory(whole, shape(), PLACE)
+    held = (parts.weights, parts.gradients, parts.optimizer)
+    assert [8 * part / shape().parameters for part in held] == [4, 4, 8]
 
 
 def test_recomputing_and_smaller_rows_save_activations() -> None:
@@ -125,11 +158,15 @@ def test_vllm_sleeps_while_the_policy_is_updated() -> None:
 
 
 def test_an_engine_that_works_meanwhile_does_not_sleep() -> None:
-    ahead = config()
-    ahead = ahead.model_copy(update={"rollout": ahead.rollout.model_copy(update={"staleness": 1})})
+    ahead = staleness(config())
     parts = memory(ahead, shape(), PLACE)
-    assert parts.engine == parts.resting == 40 * GIB
-    assert host_memory(ahead, shape(), GPU, 8) == 0
+    assert parts.engine == parts.resting == parts.loading == 40 * GIB
+    assert parts.context > memory(config(), shape(), PLACE).context  # its process has one too
+    assert host_memory(ahead, shape(), PLACE, 8) == 0
+
+
+def staleness(run: RunConfig) -> RunConfig:
+    return run.model_copy(update={"rollout": run.rollout.model_copy(update={"staleness": 1})})
 
 
 def test_engines_on_gpus_of_their_own_take_nothing_from_training() -> None:
@@ -139,49 +176,71 @@ def test_engines_on_gpus_of_their_own_take_nothing_from_training() -> None:
 
 def test_a_judge_on_the_same_gpu_counts_at_all_times() -> None:
     alone, beside = (memory(config(), shape(), replace(PLACE, judge=j)) for j in (0.0, 8 * GIB))
-    assert beside.update - alone.update == beside.rollout - alone.rollout == 8 * GIB
+    own = 0.75 * GIB  # CUDA's context of its process
+    assert beside.update - alone.update == beside.rollout - alone.rollout == 8 * GIB + own
 
 
-def engine_of(run: RunConfig) -> VllmConfig:
-    assert isinstance(run.rollout.engine, VllmConfig)
-    return run.rollout.engine
+def cache_of(run: RunConfig, device: float) -> KvCache:
+    found = engine_memory(run, shape(), replace(PLACE, device=device)).cache
+    assert found is not None
+    return found
 
 
-def fits(run: RunConfig, device: float) -> bool:
-    (room,) = engine_memory(run, shape(), device).rooms
-    return room.fits
+def test_the_kv_cache_has_what_weights_a_forward_pass_and_graphs_leave() -> None:
+    found = cache_of(config(), GPU)
+    forward = 8192 * 2 * 3 * (3584 + 18_944)
+    assert found.size == 40 * GIB - 2 * shape().parameters - forward - GIB
+    assert found.tokens == found.size // (2 * 2 * 28 * 512)
+    assert found.fits
+    assert not cache_of(config(), 24 * GIB).fits
 
 
-def test_the_kv_cache_has_what_the_weights_leave() -> None:
-    tokens = kv_tokens(engine_of(config()), engine_load(config(), shape(), GPU))
-    taken = 2 * 2 * 28 * 512 * tokens + 2 * shape().parameters
-    assert 37 * GIB < taken < 39 * GIB
-    assert fits(config(), 80 * GIB)
-    assert not fits(config(), 24 * GIB)
+def test_vllm_refuses_a_context_that_has_no_room_be_it_the_models_own() -> None:
+    own = {"max_context_tokens": None, "gpu_memory": 0.22}
+    assert cache_of(config(own), GPU).longest == 32_768
+    assert not cache_of(config(own), GPU).fits
+    assert cache_of(config(own | {"max_context_tokens": 2048}), GPU).fits
 
 
-def test_the_share_that_vllm_needs_is_just_enough() -> None:
-    small = 24 * GIB
-    share = enough_share(engine_of(config()), engine_load(config(), shape(), small), small)
-    assert fits(config({"gpu_memory": share + 0.001}), small)
-    assert not fits(config({"gpu_memory": share - 0.001}), small)
+def test_as_many_sequences_are_generated_at_once_as_have_room_and_vllm_takes() -> None:
+    found = KvCache(size=GIB, tokens=10_000, longest=4000, most=12)
+    assert [found.at_once(tokens) for tokens in (4000, 1000, 10, 20_000)] == [2, 10, 12, 0]
+    assert KvCache(size=-1.0, tokens=-5, longest=1, most=12).at_once(1) == 0
+    # By itself vLLM takes more at once on a large GPU, and rvpo less beside a trainer.
+    assert [cache_of(config(), GPU).most, cache_of(staleness(config()), GPU).most] == [256, 1024]
+    assert cache_of(staleness(config()), 48 * GIB).most == 256
 
 
-def test_what_is_said_to_cure_does() -> None:
-    tight = Place(ranks=2, prompt_tokens=500, device=80 * GIB)
-    broken = config()
-    assert memory(broken, shape(), tight).rollout > 80 * GIB
-    found = cures(broken, shape(), tight)
-    assert found == [
-        "update.offload_optimizer=true",
-        "4 such GPUs, distributed.processes=4",
-    ]
-    for changed, place in (
-        (config(offload_optimizer=True), tight),
-        (broken, replace(tight, ranks=4)),
-    ):
-        parts = memory(changed, shape(), place)
-        assert max(parts.update, parts.rollout) <= 80 * GIB
+def test_options_of_vllm_are_counted() -> None:
+    usual = cache_of(config(), GPU)
+
+    def size_with(**options: Any) -> KvCache:
+        return cache_of(config({"options": options}), GPU)
+
+    assert size_with(enforce_eager=True).size - usual.size == GIB
+    assert size_with(max_num_batched_tokens=16_384).size < usual.size
+    assert size_with(max_num_seqs=32).most == 32
+    halved = size_with(kv_cache_dtype="fp8")
+    assert (halved.size, halved.tokens // 2) == (usual.size, usual.tokens)
+
+
+def test_settings_of_deepspeed_are_counted() -> None:
+    usual = memory(config(beta=0.1), shape(), PLACE)
+
+    def parts_with(**zero: Any) -> MemoryParts:
+        given = config(beta=0.1, deepspeed={"zero_optimization": zero})
+        return memory(given, shape(), PLACE)
+
+    assert parts_with(reduce_bucket_size=2e8).buffers == 4e8
+    assert usual.gathered - parts_with(stage3_max_live_parameters=1e8).gathered == 2 * 9e8
+    assert parts_with(sub_group_size=1e8).flattened == 4e8
+    assert parts_with(sub_group_size=None, reduce_bucket_size=None) == usual
+    twice = parts_with(zero_hpz_partition_size=8)
+    assert (twice.weights, twice.reference) == (2 * usual.weights, 2 * usual.reference)
+    away = config(beta=0.1, deepspeed={"zero_optimization": {"offload_param": {"device": "cpu"}}})
+    assert memory(away, shape(), PLACE).weights == memory(away, shape(), PLACE).reference == 0
+    moved = host_memory(away, shape(), PLACE, 8) - host_memory(config(), shape(), PLACE, 8)
+    assert moved == 2 * 2 * shape().parameters
 
 
 def test_a_checkpoint_is_what_the_policy_will_say_it_is() -> None:

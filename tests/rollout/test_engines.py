@@ -17,6 +17,7 @@ from rvpo.rollout.transformers_engine import TransformersEngine
 from rvpo.rollout.vllm.engine import VllmEngine
 from rvpo.rollout.vllm.placement import Placement
 from rvpo.rollout.vllm.site import Site
+from rvpo.rollout.vllm.sleep import Sleep
 from rvpo.rollout.vllm.transports import usual_transport
 from rvpo.rollout.vllm.transports.native import Native
 from rvpo.runtime.ranks import Ranks
@@ -284,7 +285,7 @@ def test_vllms_own_weight_transfer_brings_every_weight_and_version(
         logprobs_mode="processed_logprobs",
     )
     UNTIL_EXIT.extend([llm, engine._llm])
-    engine._llm, engine._transport = llm, Native(llm, make_info())
+    engine._llm, engine._sleep = llm, Sleep(llm, Native(llm, make_info()), ever=False)
     policy = make_policy(tiny_model, ranks)
     for version in (3, 4):
         engine.load_weights(policy.weights(), version)

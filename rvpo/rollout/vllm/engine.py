@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import torch
 
 from rvpo.errors import ConfigError, EngineError
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, Weights
+from rvpo.rollout.vllm.options import passed_on
 from rvpo.rollout.vllm.placement import Placement
 from rvpo.rollout.vllm.requirement import VLLM
 from rvpo.rollout.vllm.settings import VllmConfig
@@ -25,6 +26,8 @@ from rvpo.runtime.vllm_environment import vllm_environment
 from rvpo.types import Prompt, Rollout, Sample, Sampling
 
 T = TypeVar("T")
+
+_QUANTISED: Final = ("quantization", "quantization_config")
 
 
 class VllmEngine:
@@ -55,7 +58,6 @@ class VllmEngine:
         self._encoder = encoder
         self._in_process = placement.site.in_process
         self._on_gpu = placement.site.gpu != "none"
-        self._has_weights = False
         # Where its processes speak to one another, and take objects that run code when read.
         sockets = None if self._in_process else private_folder("rvpo-engine-")
         _prepare_environment(config, sockets)
@@ -80,13 +82,16 @@ class VllmEngine:
         options = _options(config, encoder.max_context_tokens, placement.site.sleeps)
         options |= {"model": model_path, "dtype": dtype, "seed": seed}
         options |= {"trust_remote_code": trust_remote_code} | placement.transport.options()
+        options |= passed_on(config.options, placement.site)
+        if has_scales(options):
+            options.pop("load_format", None)
         try:
             with placement.environment():
                 self._llm: Any = LLM(**options)
         except (RuntimeError, ValueError, OSError) as error:
             raise EngineError(f"vLLM did not start on {model_path!r}: {error}") from error
-        self._sleep = Sleep(self._llm, ever=placement.site.sleeps)
-        self._transport = placement.transport.open(self._llm, Path(model_path))
+        sender = placement.transport.open(self._llm, Path(model_path))
+        self._sleep = Sleep(self._llm, sender, ever=placement.site.sleeps)
         self._watch = None if self._in_process else Watch(self._llm.llm_engine.engine_core)
 
     def generate(
@@ -99,9 +104,7 @@ class VllmEngine:
     ) -> Rollout:
         """See `RolloutEngine.generate`. On CPUs `seed` counts only where the engine runs in
         process: vLLM takes a seed for each request on GPUs alone."""
-        if not self._has_weights:
-            raise EngineError("vLLM was asked to generate before it was given weights")
-        self._sleep.end("weights", "kv_cache")
+        self._sleep.end()
         rows = [prompt for prompt in prompts for _ in range(samples_per_prompt)]
         samples: dict[int, Sample] = {}
         self._forget_prefixes()
@@ -167,12 +170,10 @@ class VllmEngine:
     def load_weights(self, weights: Weights, version: int) -> None:
         """See `RolloutEngine.load_weights`. The engine marks each token with the version of the
         weights that made it, and samples have it from there."""
-        self._sleep.end("weights")
-        self._transport.send(weights)
+        self._sleep.receive(weights)
         self._ask(
             lambda: self._llm.llm_engine.set_weight_version(str(version)), "taking new weights"
         )
-        self._has_weights = True
 
     def close(self) -> None:
         """See `RolloutEngine.close`. In process, vLLM ends the process group with itself, the
@@ -238,6 +239,12 @@ def _options(config: VllmConfig, max_context_tokens: int, sleeps: bool) -> dict[
     if sleeps:
         options |= {"enable_sleep_mode": True, "distributed_executor_backend": "external_launcher"}
     return options
+
+
+def has_scales(options: Mapping[str, Any]) -> bool:
+    """True where vLLM computes with numbers of fewer bits than the trainer. Their scales are in
+    checkpoints or at 1; nobody sends them, and an engine that starts without reading draws them."""
+    return any(options.get(name) not in (None, "auto") for name in ("kv_cache_dtype", *_QUANTISED))
 
 
 def _prepare_environment(config: VllmConfig, sockets: Path | None) -> None:

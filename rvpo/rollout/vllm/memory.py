@@ -1,68 +1,89 @@
-"""The memory of vLLM: on a GPU the share that it is given, on a CPU its weights and KV cache."""
+"""The memory of vLLM: on a GPU the share that it is given, on a CPU its weights and KV cache.
+
+Of its share vLLM gives the KV cache what is left when it has measured everything else at its start
+(`determine_available_memory` of its GPU worker): weights, the peak of one forward pass over as many
+tokens as it takes at once, and the CUDA graphs of its decode steps.
+"""
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
-from rvpo.rollout.memory import EngineLoad, EngineMemory, Room
+from rvpo.rollout.memory import EngineLoad, EngineMemory, KvCache
+from rvpo.rollout.vllm.options import passed_on
 
 if TYPE_CHECKING:
     from rvpo.rollout.vllm.settings import VllmConfig
 
 _GIB: Final = 2**30
-_ASLEEP: Final = 1 * _GIB  # what vLLM keeps on a GPU while it sleeps
-_PROFILED: Final = 1.5 * _GIB  # what vLLM sets aside for its own activations
+_GRAPHS: Final = 1 * _GIB  # of CUDA, a hundred for up to 512 sequences
+_ASLEEP: Final = 1 * _GIB  # at most, what stays while it sleeps, and what waits in host memory
+_CONTEXT: Final = 0.75 * _GIB  # CUDA's, of a process of its own
+_LARGE: Final = 70 * _GIB  # vLLM takes such GPUs for those of a data centre
+_BATCH: Final = (16_384, 1024)  # its tokens and sequences at once on those
+_SMALL_BATCH: Final = (8192, 256)
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """The parts of the memory that vLLM may take of a GPU, in bytes."""
+
+    weights: float
+    forward: float
+    """The peak of a forward pass: activations of its tokens, or the sampler's logits."""
+    graphs: float
+    cache: float
+    """All that is left; negative where the others have no room."""
+
+    def __str__(self) -> str:
+        parts = (
+            (self.weights, "weights"),
+            (self.forward, "a forward pass"),
+            (self.graphs, "CUDA graphs"),
+            (self.cache, "KV cache"),
+        )
+        return ", ".join(f"{max(0.0, size) / _GIB:.1f} {name}" for size, name in parts)
 
 
 def vllm_memory(engine: VllmConfig, load: EngineLoad) -> EngineMemory:
     """The memory of the engine of one training process."""
     if load.device is None:
-        taken = load.weights + engine.cpu_kv_cache_gib * _GIB  # it does not sleep on a CPU
-        return EngineMemory(awake=taken, resting=taken, about="vLLM, always awake")
+        kept = engine.cpu_kv_cache_gib * _GIB
+        taken = load.weights + kept  # it does not sleep on a CPU
+        cache = _cache(engine, load, kept, _SMALL_BATCH[1])
+        return EngineMemory(awake=taken, resting=taken, about="vLLM, always awake", cache=cache)
     site = engine.site(on_gpu=True, concurrent=load.concurrent, alone=False)
-    share = 0.0 if site.gpu == "own" else engine.gpu_memory * load.device
+    options = passed_on(engine.options, site)
+    tokens, sequences = batch(options, load.device)
+    weights, graphs = load.weights, 0 if options.get("enforce_eager") else _GRAPHS
+    forward = max(tokens * load.activations, sequences * load.logits)
+    room = engine.gpu_memory * load.device
+    parts = _Share(weights, forward, graphs, room - weights - forward - graphs)
+    here = 0.0 if site.gpu == "own" else room
     return EngineMemory(
-        awake=share,
-        resting=_ASLEEP if site.sleeps else share,
-        host=load.weights if site.sleeps else 0.0,
-        about="vLLM while it is awake" if site.sleeps else "vLLM, always awake",
-        rooms=(_cache(engine, load, load.device),),
+        awake=here,
+        # It throws its weights away before it sleeps: new ones come before it generates again.
+        resting=_ASLEEP if site.sleeps else here,
+        loading=weights + graphs if site.sleeps else None,
+        host=_ASLEEP if site.sleeps else 0.0,
+        context=_CONTEXT if site.gpu == "shared" and not site.in_process else 0.0,
+        about=f"vLLM {'while it is awake' if site.sleeps else 'always awake'}: {parts}",
+        cache=_cache(engine, load, parts.cache, sequences),
     )
 
 
-def kv_tokens(engine: VllmConfig, load: EngineLoad) -> int:
-    """Tokens for which vLLM's share of the memory has room beside the weights; may be negative."""
-    if load.device is None:
-        room: float = engine.cpu_kv_cache_gib * _GIB
-    else:
-        room = engine.gpu_memory * load.device - load.weights - _PROFILED
-    return int(room // load.token)
+def batch(options: Mapping[str, Any], device: float) -> tuple[int, int]:
+    """Tokens, and sequences, of one forward pass at most: those given, or vLLM's choice for a GPU
+    of such a size (`get_batch_defaults`, which takes less on A100s)."""
+    tokens, sequences = _BATCH if device >= _LARGE else _SMALL_BATCH
+    tokens = options.get("max_num_batched_tokens", tokens)
+    return tokens, options.get("max_num_seqs", min(sequences, tokens))
 
 
-def enough_share(engine: VllmConfig, load: EngineLoad, device: float) -> float:
-    """The share of a GPU that vLLM needs for the weights and one sequence of full length."""
-    lacking = _longest(engine, load) - kv_tokens(engine, load)
-    return engine.gpu_memory + load.token * lacking / device
-
-
-def _longest(engine: VllmConfig, load: EngineLoad) -> int:
-    return engine.max_context_tokens or load.completion_tokens
-
-
-def _cache(engine: VllmConfig, load: EngineLoad, device: float) -> Room:
-    tokens, longest = kv_tokens(engine, load), _longest(engine, load)
-    if tokens >= longest:
-        found = (
-            f"room for {tokens:,} tokens, {tokens // longest:,} sequences of full length at once"
-        )
-        return Room(part="KV cache", fits=True, found=found)
-    share, whole = engine.gpu_memory * device / _GIB, load.weights / _GIB
-    enough = math.ceil(20 * enough_share(engine, load, device)) / 20
-    return Room(
-        part="KV cache",
-        fits=False,
-        found=f"vLLM's share of {share:.1f} GiB does not hold the model, {whole:.1f} GiB, and one "
-        "sequence",
-        remedy=f"rollout.engine.gpu_memory={enough:.2f}" if enough < 1 else "larger GPUs",
-    )
+def _cache(engine: VllmConfig, load: EngineLoad, size: float, most: int) -> KvCache:
+    kind = engine.options.get("kv_cache_dtype") or ""
+    token = load.token // load.width if kind.startswith("fp8") else load.token  # a byte a number
+    longest = engine.max_context_tokens or load.context_tokens or load.sample_tokens
+    return KvCache(size=size, tokens=int(size // token), longest=longest, most=most)

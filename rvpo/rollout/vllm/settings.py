@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from rvpo.fields import Float, NonNegativeInt, PositiveInt, by_name
 from rvpo.rollout.engine_config import EngineConfig, EngineInputs
 from rvpo.rollout.memory import EngineLoad, EngineMemory
 from rvpo.rollout.requirement import Requirement
 from rvpo.rollout.vllm.memory import vllm_memory
+from rvpo.rollout.vllm.options import VLLM_OPTIONS, passed_on
 from rvpo.rollout.vllm.requirement import VLLM, is_built_for_gpus
 from rvpo.rollout.vllm.site import Site
 from rvpo.rollout.vllm.transports import AnyTransport, usual_transport
@@ -41,6 +43,12 @@ class VllmConfig(EngineConfig):
     ) = None
     """The way of new weights to the engine, by its name alone or with its settings; the usual one
     for the place of the engine if left out."""
+    options: Annotated[dict[str, Any], AfterValidator(VLLM_OPTIONS.checked)] = Field(
+        default_factory=dict
+    )
+    """Arguments of vLLM's own, by its names, such as {max_num_seqs: 128, kv_cache_dtype: fp8};
+    null leaves one to vLLM. Not those that rvpo decides, or that would part the engine from the
+    model that learns: these are refused with the reason."""
 
     concurrent: ClassVar[bool] = True
 
@@ -67,9 +75,17 @@ class VllmConfig(EngineConfig):
 
     def check_place(self, ranks: Ranks, *, concurrent: bool) -> None:
         """See `EngineConfig.check_place`; `devices` must be there, apart from the trainers'."""
+        from rvpo.rollout.vllm.arguments import check_arguments
         from rvpo.rollout.vllm.placement import place
 
         place(self, ranks, concurrent=concurrent)
+        check_arguments(self.options)
+
+    def passed_on(self, ranks: Ranks, *, concurrent: bool) -> Mapping[str, Any]:
+        """`options`, and rvpo's own defaults beside a trainer."""
+        on_gpu, alone = ranks.device.type == "cuda", ranks.size == 1
+        site = self.site(on_gpu=on_gpu, concurrent=concurrent, alone=alone)
+        return passed_on(self.options, site)
 
     def own_gpus(self) -> tuple[int, ...]:
         """`devices`."""
@@ -112,6 +128,10 @@ class VllmConfig(EngineConfig):
     def memory(self, load: EngineLoad) -> EngineMemory:
         """See `rvpo.rollout.vllm.memory`."""
         return vllm_memory(self, load)
+
+    def with_share(self, share: float) -> VllmConfig:
+        """See `EngineConfig.with_share`."""
+        return self.model_copy(update={"gpu_memory": share})
 
     def build(self, inputs: EngineInputs) -> RolloutEngine:
         """vLLM's engine of this rank."""

@@ -2,35 +2,69 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from rvpo.errors import EngineError
+from rvpo.rollout.vllm.transports import WeightSender
+
+if TYPE_CHECKING:
+    from rvpo.rollout.engine import Weights
 
 Part = Literal["weights", "kv_cache"]
 _PARTS: Final[tuple[Part, ...]] = ("weights", "kv_cache")
+_FORGET: Final = 2
+"""vLLM's level of sleep in which the weights are gone. At level 1 it copies them to the machine's
+own memory and back, which takes as long as to gather them anew, and room there."""
 
 
 class Sleep:
-    """Sleep of a vLLM engine, part by part. The parts wake one by one, so that new weights can come
-    while the cache still takes no room; vLLM keeps the old ones in the machine's own memory.
+    """Sleep of a vLLM engine, in which it forgets its weights; it begins with one. The parts wake
+    one by one, so that weights come while the cache still takes no room. Where a second rollout has
+    the same weights as the one before it, they are sent again.
 
     Args:
-        llm: a vLLM `LLM`.
+        llm: a vLLM `LLM` that has just started.
+        sender: the way of weights into it.
         ever: False where it never sleeps.
     """
 
-    def __init__(self, llm: Any, *, ever: bool) -> None:
+    def __init__(self, llm: Any, sender: WeightSender, *, ever: bool) -> None:
         self._llm = llm
+        self._sender = sender
         self._ever = ever
         self._asleep: set[Part] = set()
+        self._weights: Weights | None = None
+        self.begin()
 
     def begin(self) -> None:
         """Put everything to sleep."""
         if self._ever:
-            self._llm.sleep(level=1)
+            self._llm.sleep(level=_FORGET)
             self._asleep = set(_PARTS)
 
-    def end(self, *parts: Part) -> None:
-        """Wake these parts, as far as they are asleep."""
-        for part in parts:
-            if part in self._asleep:
-                self._llm.wake_up(tags=[part])
-                self._asleep.discard(part)
+    def receive(self, weights: Weights) -> None:
+        """Replace all weights; the cache sleeps on, if it does.
+
+        Raises:
+            EngineError: the engine failed.
+        """
+        self._wake("weights")
+        self._sender.send(weights)
+        self._weights = weights
+
+    def end(self) -> None:
+        """Wake everything, with the weights that were received last.
+
+        Raises:
+            EngineError: none were.
+        """
+        if self._weights is None:
+            raise EngineError("vLLM was asked to generate before it was given weights")
+        if "weights" in self._asleep:
+            self.receive(self._weights)
+        self._wake("kv_cache")
+
+    def _wake(self, part: Part) -> None:
+        if part in self._asleep:
+            self._llm.wake_up(tags=[part])
+            self._asleep.discard(part)

@@ -79,8 +79,14 @@ def test_an_engine_started_meanwhile_sees_its_gpu_and_no_ranks(
 
 
 def test_vllm_is_told_of_a_backend_only_where_it_moves_weights_itself() -> None:
-    assert Handed().options() == Shared().options() == {}
-    assert Nccl().options() == {"weight_transfer_config": {"backend": "nccl"}}
+    assert "weight_transfer_config" not in Handed().options() | Shared().options()
+    assert Nccl().options()["weight_transfer_config"] == {"backend": "nccl"}
+
+
+def test_no_weights_are_read_from_a_disk_where_tensors_are_sent() -> None:
+    assert {each.options()["load_format"] for each in (Handed(), Nccl())} == {"dummy"}
+    # What reads a checkpoint in shared memory must be able to read.
+    assert Shared().options() == {}
 
 
 SITES = [

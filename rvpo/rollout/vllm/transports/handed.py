@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rvpo.rollout.vllm.site import Site
-from rvpo.rollout.vllm.transports.transport import WeightSender, WeightTransport
+from rvpo.rollout.vllm.transports.transport import UNREAD, WeightSender, WeightTransport
 
 if TYPE_CHECKING:
     from rvpo.rollout.engine import Weights
@@ -20,6 +20,10 @@ class Handed(WeightTransport):
     def reaches(self, site: Site) -> bool:
         """An engine in process."""
         return site.in_process
+
+    def options(self) -> dict[str, Any]:
+        """No weights are read."""
+        return dict(UNREAD)
 
     def open(self, llm: Any, model: Path) -> WeightSender:
         """See `WeightTransport.open`."""

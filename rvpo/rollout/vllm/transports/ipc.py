@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from rvpo.rollout.vllm.site import Site
 from rvpo.rollout.vllm.transports.native import Native
-from rvpo.rollout.vllm.transports.transport import WeightSender, WeightTransport
+from rvpo.rollout.vllm.transports.transport import UNREAD, WeightSender, WeightTransport
 
 
 class Ipc(WeightTransport):
@@ -21,10 +21,10 @@ class Ipc(WeightTransport):
         return site.gpu == "shared" and not site.in_process
 
     def options(self) -> dict[str, Any]:
-        """vLLM's name of the backend."""
+        """vLLM's name of the backend; no weights are read."""
         # Handles of GPU memory go from this process to the engine that it started as pickles.
         os.environ["VLLM_ALLOW_INSECURE_SERIALIZATION"] = "1"
-        return {"weight_transfer_config": {"backend": self.name}}
+        return {**UNREAD, "weight_transfer_config": {"backend": self.name}}
 
     def open(self, llm: Any, model: Path) -> WeightSender:
         """See `WeightTransport.open`."""

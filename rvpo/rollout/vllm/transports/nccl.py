@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from rvpo.rollout.vllm.site import Site
 from rvpo.rollout.vllm.transports.native import Native
-from rvpo.rollout.vllm.transports.transport import WeightSender, WeightTransport
+from rvpo.rollout.vllm.transports.transport import UNREAD, WeightSender, WeightTransport
 
 
 class Nccl(WeightTransport):
@@ -20,8 +20,8 @@ class Nccl(WeightTransport):
         return site.gpu == "own"
 
     def options(self) -> dict[str, Any]:
-        """vLLM's name of the backend."""
-        return {"weight_transfer_config": {"backend": self.name}}
+        """vLLM's name of the backend; no weights are read."""
+        return {**UNREAD, "weight_transfer_config": {"backend": self.name}}
 
     def open(self, llm: Any, model: Path) -> WeightSender:
         """See `WeightTransport.open`."""

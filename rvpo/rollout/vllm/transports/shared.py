@@ -25,7 +25,7 @@ _FOLDER: Final = "rvpo-weights-"
 
 class Shared(WeightTransport):
     """A checkpoint in shared memory, to another process of this machine: vLLM hands tensors over
-    between processes on GPUs only."""
+    between processes on GPUs only. A vLLM that started without reading weights reads none later."""
 
     name: Literal["shared"] = "shared"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from rvpo.fields import Section
 from rvpo.rollout.vllm.site import Site
@@ -11,6 +11,11 @@ from rvpo.rollout.vllm.watch import answer
 
 if TYPE_CHECKING:
     from rvpo.rollout.engine import Weights
+
+
+UNREAD: Final = {"load_format": "dummy"}
+"""Options with which vLLM reads no weights from a disk: all of them are sent before they are
+used."""
 
 
 class WeightSender(Protocol):
