@@ -168,6 +168,7 @@ class Policy:
         import torch
         from transformers import AutoModelForCausalLM
 
+        from rvpo.evaluate.weights import SavedWeights
         from rvpo.model_files import resolve_model
         from rvpo.rollout import TransformersConfig, VllmConfig
         from rvpo.rollout.encoder import Encoder
@@ -200,9 +201,8 @@ class Policy:
                 temperature=case.temperature,
                 max_completion_tokens=case.max_tokens,
             )
-        self.engine.load_weights(
-            ((n, w.data) for n, w in model.named_parameters(remove_duplicate=False)), version=0
-        )
+        weights = SavedWeights(path, torch.bfloat16, trust_remote_code=False)
+        self.engine.load_weights(weights, version=0)
 
 
 # --- one measurement ------------------------------------------------------------------------------

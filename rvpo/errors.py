@@ -46,6 +46,10 @@ class LostRankError(RankError):
     """A rank that ended in the middle of the others' work: why, is for that rank to say."""
 
 
+class ShortageError(RvpoError, RuntimeError):
+    """Memory of a GPU or of the machine that ran out."""
+
+
 class CheckpointError(RvpoError, RuntimeError):
     """A run folder or checkpoint that cannot be written or read."""
 

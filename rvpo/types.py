@@ -105,11 +105,27 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """Numbers of how one rank's engine generated a rollout; None where nobody tells."""
+
+    seconds: float | None = None
+    cache_usage: float | None = None
+    """Largest share of the KV cache in use."""
+    cache_tokens: int | None = None
+    """Tokens that the KV cache has room for."""
+    preemptions: int | None = None
+    """Times that a sample gave up its place in the KV cache, and was computed again."""
+    memory: int | None = None
+    """Bytes of the engine's GPU taken at most, by all that is on it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
     """The samples one rank generated in one step, whole groups only."""
 
     samples: tuple[Sample, ...]  # [N], siblings adjacent
     group_size: int
+    generation: Generation = field(default=Generation(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

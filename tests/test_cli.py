@@ -115,6 +115,22 @@ def test_an_interrupt_ends_with_status_130() -> None:
     assert ended.value.exit_code == 130
 
 
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")],
+)
+def test_memory_that_runs_out_anywhere_is_one_sentence(
+    error: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit) as ended, one_sentence():
+        raise error
+    assert ended.value.exit_code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("rvpo: memory ran out (")
+    assert "rollout.engine.gpu_memory" in said
+    assert said.count("\n") == 1
+
+
 def test_a_full_disk_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(typer.Exit) as ended, one_sentence():
         raise OSError(errno.ENOSPC, "No space left on device", "runs/a/metrics.jsonl")

@@ -7,10 +7,19 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import typer
 
 from rvpo.errors import INTERRUPTED, USER_ERROR, LostRankError, RvpoError
+from rvpo.runtime.shortage import needing_memory
+
+_CURES: Final = (
+    "lower rollout.engine.gpu_memory or update.micro_batch_tokens, or set "
+    "update.activation_checkpointing=true and update.offload_optimizer=true; `rvpo plan` shows "
+    "what takes how much",
+)
+"""Ways out where nobody closer to the work knows a better one."""
 
 
 @contextmanager
@@ -19,7 +28,7 @@ def one_sentence() -> Iterator[None]:
     from rvpo.runtime.signals import stopping_at_once
 
     try:
-        with stopping_at_once():
+        with stopping_at_once(), needing_memory("", _CURES):
             yield
     except RvpoError as error:
         from rvpo.config.secret import masked  # what was given may be a key in the wrong place

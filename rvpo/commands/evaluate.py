@@ -6,17 +6,19 @@ import json
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 
 from rvpo.benchmarks.benchmark import Benchmark, BenchmarkSummary
 from rvpo.commands.engine import build_engine, check_engine
+from rvpo.commands.passed_on import passed_on
 from rvpo.config.evaluation import EvaluationConfig
 from rvpo.data.encoder import encoder_of
 from rvpo.evaluate.build import judged_by, read_benchmarks
 from rvpo.evaluate.curve import draw_curve
+from rvpo.evaluate.date import date_of, keep_date
 from rvpo.evaluate.display import show, show_curve
 from rvpo.evaluate.measure import check_lengths, measure
 from rvpo.evaluate.results import ResultFolder
@@ -26,6 +28,7 @@ from rvpo.judge.client.service import JudgeService
 from rvpo.model_files import resolve_model
 from rvpo.report.run_folder import steps_in
 from rvpo.report.stored import read_metrics
+from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.runtime.agree import check_folder, check_same, digest
 from rvpo.runtime.console import PlainConsole
@@ -66,12 +69,19 @@ def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
             check_folder(config.output, ranks)
             with ranks.together():
                 check_engine(config.rollout, ranks)
+                for line in passed_on(config.rollout, ranks):
+                    console.print(line, markup=False, highlight=False, soft_wrap=True)
                 candidates = find_models(models)
                 benchmarks = read_benchmarks(config.benchmarks, console.print)
                 encoder = encoder_of(config.model, config.rollout, candidates[0].path)
+                date = date_of(config.output, encoder.now) if encoder.is_dated else encoder.now
+            encoder = replace(encoder, now=ranks.first(date))
+            with ranks.together():
                 for benchmark in benchmarks:
                     check_lengths(benchmark, encoder, "benchmarks")
             check_same(_read(config, benchmarks, candidates), ranks)
+            if encoder.is_dated:
+                _keep_date(config, encoder, ranks, console)
             if config.benchmarks.needs_judge:
                 judge = _judge(config, ranks, stack, console)
                 benchmarks = judged_by(benchmarks, judge.config, judge)
@@ -140,14 +150,25 @@ def _read(
     return found
 
 
+def _keep_date(config: EvaluationConfig, encoder: Encoder, ranks: Ranks, console: Console) -> None:
+    console.print(
+        f"today in the model's chat template: {encoder.now:%Y-%m-%d}, for all of {config.output}",
+        markup=False,
+        highlight=False,
+    )
+    with ranks.together():
+        if ranks.is_main:
+            keep_date(config.output, encoder.now)
+
+
 def _judge(
     config: EvaluationConfig, ranks: Ranks, stack: ExitStack, console: Console
 ) -> JudgeService:
     assert config.judge is not None  # the settings were checked
-    judge = stack.enter_context(closing(JudgeService(config.judge, ranks, console.print)))
-    with ranks.together():
-        judge.start()
     console.print("waiting for the judge")
+    with ranks.together():
+        judge = stack.enter_context(closing(JudgeService(config.judge, ranks, console.print)))
+        judge.start()
     judge.connect()
     return judge
 
@@ -171,6 +192,7 @@ def _measure(
     ranks: Ranks,
     console: Console,
 ) -> BenchmarkSummary:
+    options = config.rollout.engine.model_dump().get("options")
     return measure(
         benchmark,
         engine,
@@ -180,6 +202,7 @@ def _measure(
             "model": candidate.path,
             "files": fingerprint(candidate.path),
             "precision": config.model.precision,
+            **({"engine options": options} if options else {}),
         },
         seed=derived_seed(config.seed, "benchmark", benchmark.name),
         say=console.print,

@@ -71,6 +71,10 @@ def read_inputs(
     encoder = encoder_of(config.model, config.rollout, model_path, display.say)
     seen = visited(config, prompts)
     encoder, tokens = replace(encoder, now=now), TokenDigest(seen.fixed)
+    if encoder.is_dated:
+        display.say(
+            f"today in the model's chat template: {now:%Y-%m-%d}, as long as this run lasts"
+        )
     encoder.check_fields(seen.every, display.say)
     encoder.check_lengths(seen.every, config.rollout.max_completion_tokens, seen=tokens.add)
     benchmarks = read_benchmarks(config.evaluate.benchmarks, display.say)

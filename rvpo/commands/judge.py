@@ -151,9 +151,9 @@ def try_rubrics(
     with ExitStack() as stack:
         lines = stack.enter_context(_writing(json_file))
         service = stack.enter_context(closing(JudgeService(judge, Ranks.alone(), console.print)))
-        service.start()
         name = judge.model or (judge.serve and judge.serve.model)
         with page.phase(f"starting the judge, {name}"):
+            service.start()
             service.connect()
         with page.phase(_announcement(trial)):
             for judgement in trial.judged_by(service):

@@ -6,18 +6,23 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rvpo.config.run import RunConfig
+from rvpo.config.run import RolloutConfig
 from rvpo.runtime.ranks import Ranks
 
 
-def passed_on(config: RunConfig, ranks: Ranks) -> Iterator[str]:
-    """A line for each library that is given options, with all of them."""
-    engine = config.rollout.engine
-    to_engine = engine.passed_on(ranks, concurrent=config.rollout.staleness > 0)
+def passed_on(
+    rollout: RolloutConfig, ranks: Ranks, deepspeed: Mapping[str, Any] | None = None
+) -> Iterator[str]:
+    """A line for each library that is given options, with all of them.
+
+    Args:
+        deepspeed: `update.deepspeed` of a run.
+    """
+    to_engine = rollout.engine.passed_on(ranks, concurrent=rollout.staleness > 0)
     if to_engine:
-        yield f"{engine.name} is given {_listed(to_engine)}"
-    if config.update.deepspeed:
-        yield f"DeepSpeed is given {_listed(config.update.deepspeed)}"
+        yield f"{rollout.engine.name} is given {_listed(to_engine)}"
+    if deepspeed:
+        yield f"DeepSpeed is given {_listed(deepspeed)}"
 
 
 def _listed(options: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from rvpo.commands.inputs import Inputs, read_inputs
 from rvpo.commands.passed_on import passed_on
 from rvpo.commands.rehearse import rehearse
 from rvpo.config.run import RunConfig, dump_config
-from rvpo.errors import CheckpointError, ConfigError
+from rvpo.errors import CheckpointError, ConfigError, RankError
 from rvpo.report.display import Display
 from rvpo.report.provenance import provenance
 from rvpo.report.run_folder import RunFolder, write_text
@@ -30,6 +30,7 @@ from rvpo.trainer.checkpoint import Checkpoints
 from rvpo.trainer.deepspeed_check import check_deepspeed
 from rvpo.trainer.evaluation import Evaluations, HeldOut
 from rvpo.trainer.keep import Keeper
+from rvpo.trainer.kernels import check_kernels
 from rvpo.trainer.loop import train
 from rvpo.trainer.resume import open_run, rewind
 from rvpo.trainer.start import Start, add_start, check_inputs
@@ -83,7 +84,8 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         with ranks.together():
             check_engine(config.rollout, ranks)
             check_deepspeed(config, ranks)
-            for line in passed_on(config, ranks):
+            check_kernels(config.update, on_gpu=ranks.device.type == "cuda")
+            for line in passed_on(config.rollout, ranks, config.update.deepspeed):
                 display.say(line)
             inputs = read_inputs(config, date, display, ranks)
         stack.callback(inputs.close)
@@ -91,8 +93,9 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         if starts is not None:
             check_inputs(folder.path, starts, inputs.digests, display.say)
         rehearse(run, inputs)
-        with ranks.together():
-            if inputs.judge is not None:  # on its way up while everything else starts
+        if inputs.judge is not None:
+            display.phase("starting the judge")
+            with ranks.together():  # on its way up while everything else starts, or before it
                 inputs.judge.start()
         display.phase("sharding the model with DeepSpeed ZeRO-3")
         offloads = config.offloads(on_gpu=ranks.device.type == "cuda")
@@ -115,9 +118,10 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         display.phase("saving the model")
         try:
             keep.export(folder.model)
-        except CheckpointError:  # curves and table are not lost with the model
+        except (CheckpointError, RankError):  # curves and table are not lost with the model
             display.close()
             conclude(run, inputs, held_out, console)
+            ranks.wait()  # a rank that ended now would end the one that draws
             raise
     conclude(run, inputs, held_out, console)
     console.print(f"model   {folder.model}", markup=False, highlight=False)
@@ -178,7 +182,7 @@ def _enter(
     config = run.config
     with run.ranks.together():
         if run.ranks.is_main:
-            stack.enter_context(run.folder.locked())
+            stack.enter_context(run.folder.locked(run.display.say))
             if resume:
                 write_text(run.folder.config, dump_config(config))
             else:

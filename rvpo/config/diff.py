@@ -12,14 +12,15 @@ from rvpo.errors import ConfigError
 
 MAY_CHANGE_ON_RESUME = (
     *("output", "steps", "checkpoint", "report", "evaluate.every"),
-    "distributed.patience_minutes",
+    *("distributed.processes", "distributed.patience_minutes"),
     *("rollout.engine.gpu_memory", "rollout.engine.cpu_kv_cache_gib", "rollout.engine.devices"),
     *("update.micro_batch_tokens", "update.logits_chunk", "update.activation_checkpointing"),
     "update.offload_while_generating",
+    *("update.offload_optimizer", "update.kernels"),
 )
 """Settings that lengthen a run, watch it or fit it to a machine, and do not change what it
-computes. With the loss bnpo, which averages over micro-batches, `update.micro_batch_tokens`
-does."""
+computes: another number of processes draws samples with other seeds. With the loss bnpo, which
+averages over micro-batches, `update.micro_batch_tokens` does."""
 
 
 def check_unchanged(config: RunConfig, stored: Path) -> None:

@@ -48,6 +48,8 @@ class EvaluationConfig(Section):
     def _problems(self) -> Iterator[str]:
         if not self.benchmarks.chosen():
             yield f"benchmarks: none is named; give --benchmark {listed()}"
+        if self.judge is not None and self.judge.serve is not None:
+            yield from self.judge.serve.problems(self.rollout.engine.own_gpus())
         yield from self.benchmarks.problems(
             self.judge,
             "benchmarks",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -16,12 +17,15 @@ from rvpo.fields import (
     Float,
     Fraction,
     NonNegativeFloat,
+    NonNegativeInt,
     PathText,
     PositiveFloat,
     PositiveInt,
     Section,
 )
 
+_BESIDE_GIB = 2.5
+"""Memory of a vLLM server on a GPU beside weights and KV cache: activations, graphs, CUDA."""
 _SECRET_PARAMETER = re.compile("key|token|secret|sig|passw|pwd|auth|credential|^code$")
 
 
@@ -140,12 +144,64 @@ class ServeConfig(Section):
     """Tokens of the longest judge prompt plus reply."""
     concurrency: PositiveInt = 64
     """Requests in flight at once."""
+    devices: tuple[NonNegativeInt, ...] = ()
+    """GPUs of rank 0's machine for the judge alone, and not the first ones, which training has.
+    None: it shares those."""
+    tensor_parallel: PositiveInt | None = None
+    """Number of GPUs over which its layers are divided; all `devices`, or one, if left out."""
     gpu_memory: Annotated[Float, Field(gt=0, lt=1)] = 0.3
-    """Share of the GPU's memory."""
+    """Share of the memory of each of its GPUs."""
+    kv_cache_gib: PositiveFloat | None = None
+    """Memory for the KV cache on each of its GPUs, in GiB, which vLLM then takes beside the weights
+    without measuring; what `gpu_memory` leaves if left out."""
     cpu_kv_cache_gib: PositiveInt = 1
     """Memory for the KV cache on a CPU, in GiB."""
     trust_remote_code: bool = False
     """Run Python code that comes with the model. Only for sources you trust."""
+
+    @model_validator(mode="after")
+    def _gpus_agree(self) -> Self:
+        if len(set(self.devices)) < len(self.devices):
+            raise ValueError(f"devices: {list(self.devices)} must be different GPUs")
+        if self.devices and self.gpus != len(self.devices):
+            raise ValueError(
+                f"tensor_parallel: {self.gpus} must be the number of devices, {len(self.devices)}; "
+                "leave it out, or name as many devices"
+            )
+        return self
+
+    @property
+    def gpus(self) -> int:
+        """Number of its GPUs, where it is served on any."""
+        return self.tensor_parallel or len(self.devices) or 1
+
+    @property
+    def gpus_needed(self) -> int:
+        """GPUs that rank 0's machine must have for it."""
+        return max([self.gpus, *(number + 1 for number in self.devices)])
+
+    def problems(self, others: Sequence[int]) -> Iterator[str]:
+        """Sentences about `devices` that somebody else has.
+
+        Args:
+            others: GPUs of the rollout engines alone.
+        """
+        if both := sorted(set(self.devices) & set(others)):
+            yield (
+                f"judge.serve.devices: {both} belong to rollout.engine too; give each GPUs of its "
+                "own"
+            )
+
+    def share(self, device: float, weights: float) -> float:
+        """Bytes that it takes of each of its GPUs.
+
+        Args:
+            device: bytes of a GPU.
+            weights: bytes of all its weights in bf16.
+        """
+        if self.kv_cache_gib is None:
+            return self.gpu_memory * device
+        return weights / self.gpus + (self.kv_cache_gib + _BESIDE_GIB) * 2**30
 
 
 class BudgetConfig(Section):

@@ -332,6 +332,8 @@ class RunConfig(Section):
             )
 
     def _judge_problems(self) -> Iterator[str]:
+        if self.judge is not None and self.judge.serve is not None:
+            yield from self.judge.serve.problems(self.rollout.engine.own_gpus())
         yield from self.evaluate.benchmarks.problems(
             self.judge, "evaluate.benchmarks", "add judge: {serve: MODEL}"
         )

@@ -72,8 +72,13 @@ class UpdateConfig(Section):
     micro_batch_tokens: PositiveInt = 2048
     """Longest row of one forward and backward pass: prompts, each once, and completions, which have
     a quarter of it even beside a longer prompt."""
-    logits_chunk: PositiveInt = 512
-    """Tokens whose logits over the vocabulary exist at the same time."""
+    logits_chunk: PositiveInt | None = None
+    """Tokens whose logits over the vocabulary exist at the same time; if left out, 2048 on GPUs,
+    which sum the gradient of the output layer once a chunk, and 512 on CPUs."""
+    kernels: Literal["auto", "plain", "liger"] = "auto"
+    """Kernels of a model's norms, gated layers and rotary positions: liger's, transformers' own
+    (plain), or on GPUs liger's where liger-kernel is installed. They are tried against the plain
+    ones at the start, and left where they give something else, which is said."""
     activation_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
     offload_optimizer: bool = False
@@ -94,8 +99,19 @@ class UpdateConfig(Section):
     def _in_sections(cls, data: Any) -> Any:
         return with_sections(data) if isinstance(data, Mapping) else data
 
+    def chunk(self, *, on_gpu: bool) -> int:
+        """`logits_chunk` of a device."""
+        return self.logits_chunk or (2048 if on_gpu else 512)
+
     def problems(self) -> Iterator[str]:
         """Problems of settings that are each allowed, a sentence each."""
         problem = self.loss.problem(self.correction)
         if problem is not None:
             yield problem
+        group = self.deepspeed.get("zero_optimization", {}).get("zero_hpz_partition_size") or 1
+        if group > 1 and self.beta > 0:
+            yield (
+                "update.deepspeed: zero_hpz_partition_size is for one model, and with update.beta "
+                f"{self.beta:g} there is a reference model too, for which DeepSpeed cannot form "
+                "its groups again; set update.beta=0, or leave it out"
+            )

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from rvpo.model_files import reading_model
+from rvpo.rollout.engine import Weights
 from rvpo.rollout.named_weights import named_weights
+from rvpo.rollout.saved_form import saved_form
 
 
 class SavedWeights:
@@ -34,6 +36,10 @@ class SavedWeights:
     def layout(self) -> Sequence[tuple[str, torch.dtype, tuple[int, ...]]]:
         """See `Weights.layout`."""
         return [(name, weight.dtype, tuple(weight.shape)) for name, weight in self]
+
+    def as_saved(self) -> Weights:
+        """See `Weights.as_saved`."""
+        return saved_form(self, self._model)
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         for name, weight in named_weights(self._model):

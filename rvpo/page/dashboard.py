@@ -64,6 +64,15 @@ _SECTIONS = {
         "cost": "judge/cost",
     },
     "Timing": {phase: f"timing/{phase}" for phase in PHASES} | {"step": STEP_TIME},
+    "Throughput": {
+        "tokens generated a second": "tokens_per_second/generate",
+        "tokens updated a second": "tokens_per_second/update",
+        "share of peak arithmetic": "mfu/update",
+        "KV cache in use": "kv_cache/usage_max",
+        "preemptions": "kv_cache/preemptions",
+        "GiB while generating": "memory/generate_gib",
+        "GiB in the update": "memory/update_gib",
+    },
 }
 
 

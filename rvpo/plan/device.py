@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rvpo.config.run import RunConfig
@@ -17,6 +16,7 @@ from rvpo.plan.memory import (
     host_memory,
     memory,
 )
+from rvpo.plan.served import served_findings, share_of_trainers
 from rvpo.plan.shape import ModelShape
 
 
@@ -57,6 +57,8 @@ class Devices:
                 "--gpus: this machine has none to take the memory of; give --gpu-memory GIB too"
             )
         needed = config.rollout.engine.gpus_needed(config.distributed.processes)
+        if config.judge is not None and config.judge.serve is not None:
+            needed = max(needed, config.judge.serve.gpus_needed)
         count = gpus
         if count is None:
             count = len(sizes) or (needed if gpu_memory_gib else 0)
@@ -89,17 +91,16 @@ def device_findings(
         found = _on_cpu(config, shape, judge, on_cpu, devices)
         return [found, *cache_findings(config, shape, on_cpu)]
     assert devices.memory is not None
-    served = config.judge.serve if config.judge else None
     place = Place(
         ranks=min(config.distributed.processes, devices.gpus),
         prompt_tokens=prompt_tokens,
         device=devices.memory,
-        judge=served.gpu_memory * devices.memory if served else 0.0,
+        judge=share_of_trainers(config, judge, devices.memory),
     )
     return [
         _count(config, devices),
         *gpu_findings(config, shape, place),
-        *_served(judge, place.judge),
+        *served_findings(config, judge, devices.gpus, devices.memory),
         _host(config, shape, devices, place, machine),
     ]
 
@@ -164,17 +165,6 @@ def _apart(config: RunConfig, devices: Devices) -> Finding:
     found += _sold(devices)
     remedy = engine.gpu_remedy(processes, devices.gpus)
     return Finding("GPUs", "missing" if remedy else "ok", found, remedy)
-
-
-def _served(judge: ModelShape | None, share: float) -> Iterator[Finding]:
-    needed = 2 * judge.parameters if judge is not None else 0
-    if needed > share:
-        yield Finding(
-            "served judge",
-            "missing",
-            f"its share of {share / GIB:.1f} GiB does not hold its {needed / GIB:.1f} GiB",
-            "raise judge.serve.gpu_memory, or serve a smaller judge",
-        )
 
 
 def _host(

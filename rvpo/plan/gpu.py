@@ -83,7 +83,7 @@ def _parts(config: RunConfig, shape: ModelShape, place: Place) -> Iterator[Findi
         (
             "logits",
             parts.logits,
-            f"over {shape.vocabulary:,} tokens, of {update.logits_chunk} places at a time",
+            f"over {shape.vocabulary:,} tokens, of {update.chunk(on_gpu=True)} places at a time",
         ),
         ("engine", parts.engine, engine_memory(config, shape, place).about),
     ):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import shutil
 import sys
 import sysconfig
@@ -20,6 +19,7 @@ from typing import Literal
 from rvpo.config.run import RolloutConfig
 from rvpo.errors import ConfigError
 from rvpo.model_files import INSTALL_DEMO
+from rvpo.plan.accelerator import attention, cuda_version, driver_version, torch_devices
 from rvpo.report.provenance import installed_version
 from rvpo.rollout import EngineConfig
 from rvpo.rollout.requirement import Requirement
@@ -68,6 +68,7 @@ class Machine:
     disk: float  # free in the current folder
     memory: float | None  # available; None where the system does not say
     wandb: str  # see `rvpo.report.trackers.wandb.upload`
+    attention: str | None = None  # torch's kernels for it, None where nobody can tell
     build_locks: tuple[str, ...] = ()  # of extensions that something has been building for long
     is_checkout: bool = True  # rvpo runs from its checkout, which states the tested versions
 
@@ -92,7 +93,7 @@ def examine(engine: EngineConfig = _USUAL_ENGINE) -> Machine:
     required = (name for each in engine.requires() for name in each.distributions)
     names = (*CORE, *TRAIN, *OPTIONAL, *required, *DEMO, *NOT_WANTED)
     packages = {n: v for n in names if (v := installed_version(n)) is not None}
-    found = _torch_devices() if "torch" in packages else ((), (), False, None)
+    found = torch_devices() if "torch" in packages else ((), (), False, None)
     devices, device_memory, native_bf16, broken = found
     return Machine(
         python=platform.python_version(),
@@ -105,11 +106,12 @@ def examine(engine: EngineConfig = _USUAL_ENGINE) -> Machine:
         compiler=next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None),
         headers=(Path(sysconfig.get_path("include")) / "Python.h").exists(),
         gpu_nodes=len(list(Path("/dev").glob("nvidia[0-9]*"))),
-        driver=_driver(),
-        cuda=_cuda() if "torch" in packages and broken is None else None,
+        driver=driver_version(),
+        cuda=cuda_version() if "torch" in packages and broken is None else None,
         disk=shutil.disk_usage(Path.cwd()).free / _GIB,
         memory=_available_memory(),
         wandb=_wandb(),
+        attention=attention() if "torch" in packages and broken is None else None,
         build_locks=_build_locks(os.environ),
         is_checkout=(Path(__file__).parents[2] / "constraints.txt").exists(),
     )
@@ -132,6 +134,7 @@ def diagnose(machine: Machine, engine: EngineConfig = _USUAL_ENGINE) -> list[Fin
     findings += [
         _update(machine),
         _precision(machine),
+        *_attention_finding(machine),
         _compiler(machine),
         *_builds(machine),
         _demo(machine),
@@ -272,6 +275,15 @@ def _precision(machine: Machine) -> Finding:
     )
 
 
+def _attention_finding(machine: Machine) -> list[Finding]:
+    if machine.attention is None:
+        return []
+    slow = "math" in machine.attention
+    found = f"{machine.attention}, in bf16"
+    remedy = "all scores of a row are in memory at once: lower update.micro_batch_tokens"
+    return [Finding("attention", "note" if slow else "ok", found, remedy if slow else "")]
+
+
 def _compiler(machine: Machine) -> Finding:
     who = "Triton compiles kernels on a GPU" if _on_gpu(machine) else "vLLM compiles on a CPU"
     if machine.compiler is None:
@@ -336,36 +348,6 @@ def _reporting(machine: Machine) -> Finding:
             return Finding("wandb", "ok", f"{mode}: no run is uploaded")
         case trouble:
             return Finding("wandb", "note", trouble)
-
-
-def _torch_devices() -> tuple[tuple[str, ...], tuple[float, ...], bool, str | None]:
-    try:
-        import torch
-    except (ImportError, OSError) as error:  # OSError: a shared library that does not load
-        return (), (), False, str(error).splitlines()[0]
-    if not torch.cuda.is_available():
-        flags = (
-            Path("/proc/cpuinfo").read_text(encoding="utf-8")
-            if Path("/proc/cpuinfo").exists()
-            else ""
-        )
-        return (), (), "avx512_bf16" in flags or "amx_bf16" in flags, None
-    about = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
-    memory = tuple(device.total_memory / _GIB for device in about)
-    names = tuple(f"{d.name} ({size:.0f} GiB)" for d, size in zip(about, memory, strict=True))
-    return names, memory, torch.cuda.is_bf16_supported(including_emulation=False), None
-
-
-def _cuda() -> str | None:
-    import torch
-
-    return torch.version.cuda
-
-
-def _driver() -> str | None:
-    about = Path("/proc/driver/nvidia/version")
-    found = re.search(r"\s(\d+\.[\d.]+)\s", about.read_text() if about.exists() else "")
-    return found[1] if found else None
 
 
 def _build_locks(environment: Mapping[str, str]) -> tuple[str, ...]:

@@ -150,7 +150,9 @@ def memory(config: RunConfig, shape: ModelShape, place: Place) -> MemoryParts:
         gathered=wide * (live + shape.largest + reduced),
         activations=_activations(config, shape, wide, row),
         # The gradient of the output layer is summed over the chunks in fp32.
-        logits=_LOGIT_BYTES * min(update.logits_chunk, row) * shape.vocabulary
+        logits=_LOGIT_BYTES
+        * min(update.chunk(on_gpu=place.device is not None), row)
+        * shape.vocabulary
         + (4 + wide) * shape.vocabulary * shape.hidden,
         flattened=0 if offloaded else 4 * min(shard, sharding.step),
         # As gathered, as handed over, and as the engine copies them.

@@ -93,6 +93,21 @@ _ROLLOUT: Mapping[str, str] = {
     "policy/staleness_max": "The same, of the oldest sample.",
     "epoch": "Visits to all prompts so far.",
     "timing/{phase}": "Seconds to generate, score, update and sync; `step` is all of them.",
+    "tokens_per_second/generate": "Tokens of completions, over the slowest rank's seconds of "
+    "generation.",
+    "tokens_per_second/update": "Tokens of prompts and completions in the rows of the update, once "
+    "for each epoch, over its seconds.",
+    "mfu/update": "Share of the GPUs' peak bf16 arithmetic that the update used: 6 operations a "
+    "parameter and token, 2 for a pass of the reference or the old policy, none for recomputed "
+    "activations and attention. Only where the peak of each card is known.",
+    "kv_cache/usage_max": "Largest share of vLLM's KV cache in use, of any rank; this and "
+    "preemptions only where engines are in the training processes.",
+    "kv_cache/preemptions": "Times that a sample gave up its place there and was computed again, "
+    "of all ranks: more room, or a smaller rollout.engine.options.max_num_seqs, saves that time.",
+    "kv_cache/tokens": "Tokens that there is room for, of the rank with the least.",
+    "memory/generate_gib": "Memory of a GPU taken at most while generating, of any rank, by all "
+    "that is on it.",
+    "memory/update_gib": "The same in the update.",
 }
 _JUDGE: Mapping[str, str] = {
     "verdicts": "Verdicts asked for.",

@@ -11,20 +11,21 @@ flushed line a step, so a kill can tear its last line and nothing else.
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from rvpo.errors import CheckpointError, ConfigError
+from rvpo.report.lock import LOCK, FolderLock
 from rvpo.report.record import StepRecord, finite
 from rvpo.report.stored import read_metrics, surviving_metrics
 from rvpo.runtime.environment import MEETING_MARK
+from rvpo.runtime.ignore import ignore
 
 _BEFORE_FIRST_STEP = {
     *("config.yaml", "provenance.json", "metrics.jsonl", "held_out", "benchmarks"),
@@ -32,8 +33,6 @@ _BEFORE_FIRST_STEP = {
 }
 """Entries of a run that starts its first step. `metrics.jsonl` is empty until then."""
 
-
-_LOCK = "lock"
 _STEP = re.compile(r"step-([0-9]{6,9})(?=\.(?!partial|tmp)|$)")
 
 
@@ -156,7 +155,7 @@ class RunFolder:
         if not self.path.exists():
             self._require_place()
         held = (path for path in self.path.glob("*") if path != self.checkpoints or _holds(path))
-        names = {path.name for path in held if not path.name.startswith(MEETING_MARK)} - {_LOCK}
+        names = {path.name for path in held if not path.name.startswith(MEETING_MARK)} - {LOCK}
         if not names or (self.provenance.name in names and names <= _BEFORE_FIRST_STEP):
             return
         if self.config.name in names:
@@ -195,7 +194,7 @@ class RunFolder:
         folder.require_free()
         with writing(path):
             for leftover in path.glob("*"):  # at most of a run without a step
-                if leftover.name != _LOCK:  # which a process holds, and none may hold another
+                if leftover.name != LOCK:  # which a process holds, and none may hold another
                     remove(leftover)
         write_text(folder.config, config)
         write_json(folder.provenance, dict(provenance))
@@ -217,35 +216,28 @@ class RunFolder:
         return folder
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, say: Callable[[str], None] = ignore) -> Iterator[None]:
         """Keep every other process from training in this folder, which is made if it is not there;
         the kernel lets go at exit.
+
+        Args:
+            say: told where a process on another machine may still have it.
 
         Raises:
             ConfigError: another process is training here.
             CheckpointError: the folder may not be written.
         """
-        with self._lock():
+        with writing(self.path / LOCK):
+            lock = FolderLock.take(self.path)
+        if lock.left_by is not None:
+            say(
+                f"{self.path} was not let go of in order by process {lock.left_by}; if that still "
+                "trains, stop it, for some network disks do not keep two machines apart"
+            )
+        try:
             yield
-
-    def _lock(self) -> IO[str]:
-        """The lock file, open and held."""
-        path = self.path / _LOCK
-        with writing(path):
-            while True:
-                self.path.mkdir(parents=True, exist_ok=True)
-                file = path.open("w")
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                        return file
-                    file.close()  # somebody removed the folder in between
-                except BlockingIOError:
-                    file.close()
-                    raise ConfigError(
-                        f"{self.path} is being trained by another process; wait for it, stop it, "
-                        "or write elsewhere: output=runs/NAME"
-                    ) from None
+        finally:
+            lock.release()
 
     def model_after(self, step: int) -> Path:
         """Folder of the model after `step` updates, if one was saved."""

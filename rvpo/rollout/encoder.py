@@ -84,6 +84,11 @@ class Encoder:
             )
         return Encoder(tokenizer, stop_ids, max_context_tokens or limit)
 
+    @property
+    def is_dated(self) -> bool:
+        """True where the chat template may write today's date, which then is `now`."""
+        return "strftime_now" in str(self.tokenizer.chat_template)
+
     def encode(self, prompt: Prompt) -> tuple[int, ...]:
         """[T] token ids of the conversation, ready for the assistant's turn.
 

@@ -17,8 +17,8 @@ OnSample = Callable[[int, Sample], None]
 
 
 class Weights(Protocol):
-    """All weights of a policy, whole, under all their checkpoint names: a tied weight comes under
-    each."""
+    """All weights of a policy, whole, under all the names that transformers' model has for them: a
+    tied weight comes under each."""
 
     def layout(self) -> Sequence[tuple[str, torch.dtype, tuple[int, ...]]]:
         """Name, type and shape of what iteration will give, in its order."""
@@ -26,6 +26,10 @@ class Weights(Protocol):
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         """Copies, a few gathered at a time. Every rank must walk through all of them."""
+        ...
+
+    def as_saved(self) -> Weights:
+        """The same under the names and in the form of a checkpoint; see `rollout.saved_form`."""
         ...
 
 

@@ -13,8 +13,9 @@ from rvpo.rollout.engine import OnSample, RolloutEngine
 from rvpo.rollout.engine_config import EngineConfig, EngineInputs
 from rvpo.rollout.memory import EngineLoad, EngineMemory
 from rvpo.rollout.named_weights import named_weights
+from rvpo.runtime.device_memory import MemoryPeak
 from rvpo.runtime.ignore import ignore
-from rvpo.types import Prompt, Rollout, Sample, Sampling
+from rvpo.types import Generation, Prompt, Rollout, Sample, Sampling
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -94,6 +95,8 @@ class TransformersEngine:
             raise EngineError("the engine was asked to generate before it was given weights")
         rows = [prompt for prompt in prompts for _ in range(samples_per_prompt)]
         samples: list[Sample] = []
+        memory = MemoryPeak(self._model.device)
+        memory.begin()
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             for start in range(0, len(rows), self._batch_size):
@@ -103,7 +106,11 @@ class TransformersEngine:
                 for row, sample in enumerate(batch, start):
                     on_sample(row, sample)
                 samples += batch
-        return Rollout(samples=tuple(samples), group_size=samples_per_prompt)
+        return Rollout(
+            samples=tuple(samples),
+            group_size=samples_per_prompt,
+            generation=Generation(memory=memory.end()),
+        )
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]], version: int) -> None:
         """See `RolloutEngine.load_weights`."""

@@ -11,7 +11,7 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -38,7 +38,8 @@ def check_share(prompts: int, ranks: Ranks) -> None:
     if prompts % ranks.size:
         raise ConfigError(
             f"rollout.prompts_per_step: {prompts} prompts cannot be shared equally by the "
-            f"{ranks.size} ranks that were started; make it a multiple of {ranks.size}"
+            f"{ranks.size} ranks that were started; make it a multiple of {ranks.size}, or start "
+            f"{_or([n for n in range(1, ranks.size) if prompts % n == 0])} of them"
         )
 
 
@@ -96,6 +97,10 @@ def check_same(digests: Mapping[str, str], ranks: Ranks) -> None:
 def digest(text: str) -> str:
     """SHA-256, as `check_same` compares it."""
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+
+
+def _or(numbers: Sequence[int]) -> str:
+    return " or ".join(filter(None, (", ".join(map(str, numbers[:-1])), str(numbers[-1]))))
 
 
 def _put_mark(output: Path) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
@@ -18,7 +17,9 @@ from rvpo.runtime.environment import (
     child_environment,
     rank_environment,
 )
+from rvpo.runtime.nccl import nccl_error
 from rvpo.runtime.port import free_port
+from rvpo.runtime.private_folder import lock_of, private_folder, remove_folder
 from rvpo.runtime.process import Child, Log, python_module
 from rvpo.runtime.signals import on_stop
 from rvpo.runtime.terminal import printable
@@ -56,9 +57,10 @@ def launch(
         stack.callback(_kill, ranks)
         asked: list[int] = []
         stack.enter_context(on_stop(asked.append))
-        # Of mode 0700: a port would be open to every user, and to the network.
-        meeting = stack.enter_context(tempfile.TemporaryDirectory(prefix="rvpo-ranks-"))
-        common = _common(processes, os.path.join(meeting, "ranks"))
+        # A port would be open to every user, and to the network.
+        meeting = private_folder("rvpo-ranks-")
+        stack.callback(remove_folder, meeting)
+        common = _common(processes, str(meeting / "ranks"))
         port = free_port()
         for rank, (log, reason) in enumerate(zip(logs, reasons, strict=True)):
             note = reason.file.fileno()
@@ -69,7 +71,7 @@ def launch(
                     log,
                     stdout=log.file if rank else None,
                     environment=common | place | {REASON: str(note)},
-                    shared=[note],
+                    shared=[note, lock_of(meeting)],  # which they may outlive a killed launcher in
                 )
             )
         failed = _wait(ranks, asked, logs)
@@ -84,6 +86,11 @@ def launch(
             print(printable(sentence), file=sys.stderr)
             return USER_ERROR
         status = ranks[failed].status() or 0
+        # NCCL's watchdog ends a process from a thread of its own: nothing in Python hears of it.
+        known = nccl_error(logs[failed].text()) if status == -signal.SIGABRT else None
+        if known is not None:
+            print(printable(f"rvpo: {known}"), file=sys.stderr)
+            return USER_ERROR
         _tell(failed, ranks[failed], logs[failed].text(_LOG_BYTES))
         return status if status > 0 else 128 - status
 

@@ -83,7 +83,7 @@ class Child:
             with suppress(ChildProcessError):  # reaped elsewhere
                 # Until it is reaped, no other process can have its number.
                 if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-                    self._kill_group()
+                    self._kill_session()
         return self._process.poll()
 
     def ask(self, number: signal.Signals = signal.SIGTERM) -> None:
@@ -101,7 +101,7 @@ class Child:
         """Wait until it has ended, and kill it after a while. A second call does nothing."""
         self.wait(patience_s)
         if self.status() is None:
-            self._kill_group()
+            self._kill_session()
             self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
@@ -139,11 +139,24 @@ class Child:
         """Its end in words, and the last line in its log."""
         return ", ".join(filter(None, (self.ending(), *self._log.lines()[-1:])))
 
-    def _kill_group(self) -> None:
+    def _kill_session(self) -> None:
         held = held_only_by(self.pid)
-        with suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+        for group in {self.pid, *_groups(self.pid)}:
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
         remove(held)
+
+
+def _groups(session: int) -> set[int]:
+    """The process groups of a session, such as that of a command whose leash was killed, by Linux's
+    account; none elsewhere."""
+    found = set()
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it ended meanwhile
+            fields = file.read_bytes().rpartition(b")")[2].split()
+            if int(fields[3]) == session:
+                found.add(int(fields[2]))
+    return found
 
 
 def end_all(children: Sequence[Child], patience_s: float) -> None:
@@ -218,6 +231,16 @@ class Log:
 
     def close(self) -> None:
         self.file.close()
+
+
+def own_words(size: int = 65536) -> str:
+    """The last `size` bytes that this process, and those it started, wrote to its standard error;
+    nothing where that is no file that can be read, as a launched rank's is."""
+    try:
+        end = os.fstat(2).st_size
+        return os.pread(2, size, max(0, end - size)).decode(errors="replace")
+    except OSError:  # a terminal, a pipe, or a file that is open for writing alone
+        return ""
 
 
 def python_module(name: str) -> tuple[str, ...]:

@@ -5,8 +5,8 @@
 The command runs in a process group of its own. The whole group is ended when the leash's standard
 input closes, which it does however its owner dies, when the leash is terminated, and when the
 command ends by itself and leaves others behind. Where the leash itself is killed, the kernel sends
-SIGTERM to the command (on Linux). SIGINT is left to the owner. A folder that is named is the
-command's own, and gone with it.
+SIGTERM to the command, and its owner ends all that it started (on Linux). SIGINT is left to the
+owner. A folder that is named is the command's own, and gone with it.
 """
 
 from __future__ import annotations

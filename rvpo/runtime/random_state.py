@@ -28,3 +28,10 @@ def set_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
     if state["cuda"]:
         torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def seed_random_state(seed: int) -> None:
+    """Begin anew from a seed below 2^31: Python, NumPy, PyTorch and every visible GPU."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)

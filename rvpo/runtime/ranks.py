@@ -18,6 +18,7 @@ import torch.distributed as dist
 from rvpo.errors import LostRankError, RankError, RvpoError
 from rvpo.runtime.environment import RENDEZVOUS, is_rank, rank_environment
 from rvpo.runtime.interface import interface_to
+from rvpo.runtime.nccl import nccl_error
 from rvpo.runtime.port import free_port
 from rvpo.runtime.signals import ending_at_once
 from rvpo.types import Advantages, Rewards, RolloutScores
@@ -74,6 +75,8 @@ class Ranks:
                     )
                 state = PartialState(cpu=not on_gpu, backend=backend, timeout=timeout)
         except RuntimeError as error:
+            if is_of_ranks(error) and (known := nccl_error(str(error))) is not None:
+                raise known from error
             if not (is_of_ranks(error) and re.search(f"{_SILENT}|{_LOST}|timed out", str(error))):
                 raise
             raise RankError(_apart(rank, size)) from error
@@ -191,6 +194,9 @@ class Ranks:
         except RuntimeError as error:
             if not is_of_ranks(error):
                 raise
+            if (known := nccl_error(str(error), again)) is not None:
+                here = f"rank {self.rank} on {socket.gethostname()}"
+                raise type(known)(f"{here}: {known}") from error
             if re.search(_LOST, str(error)):
                 raise LostRankError(
                     f"rank {self.rank} on {socket.gethostname()} lost another rank, which ended or "

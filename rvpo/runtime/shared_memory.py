@@ -1,7 +1,7 @@
 """Shared memory of Python's that processes leave behind when they are killed.
 
-`multiprocessing` has a tracker that removes what nobody closed. Where a whole group of processes is
-killed, the tracker dies with it, and the segments stay until the machine starts anew.
+`multiprocessing` has a tracker that removes what nobody closed. Where a whole session of processes
+is killed, the tracker dies with it, and the segments stay until the machine starts anew.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _FRESH_S: Final = 60.0
 """Age up to which a segment may have been made by one process and not yet opened by another."""
 
 
-def held_only_by(group: int) -> frozenset[Path]:
-    """Segments that processes of a group map and no others do."""
+def held_only_by(session: int) -> frozenset[Path]:
+    """Segments that processes of a session map and no others do."""
     mine, others = set[Path](), set[Path]()
     for process in _processes():
-        (mine if _group(process) == group else others).update(_mapped(process))
+        (mine if _session(process) == session else others).update(_mapped(process))
     return frozenset(mine - others)
 
 
@@ -58,10 +58,10 @@ def _processes() -> list[Path]:
     return [path for path in Path("/proc").glob("[0-9]*") if path.name.isdigit()]
 
 
-def _group(process: Path) -> int | None:
+def _session(process: Path) -> int | None:
     with suppress(OSError, ValueError, IndexError):
         # The name of the program, in brackets, may hold anything.
-        return int((process / "stat").read_text(errors="replace").rpartition(")")[2].split()[2])
+        return int((process / "stat").read_text(errors="replace").rpartition(")")[2].split()[3])
     return None
 
 

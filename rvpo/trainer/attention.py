@@ -16,7 +16,8 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor
-from torch.nn.attention.bias import causal_lower_right
+from torch.backends.cuda import SDPAParams, can_use_flash_attention
+from torch.nn.attention.bias import CausalBias, causal_lower_right
 from torch.nn.functional import pad, scaled_dot_product_attention
 
 SHARED_PROMPT: Final = "rvpo_shared_prompt"
@@ -141,15 +142,31 @@ def _attend(
     window: int | None,
 ) -> Tensor:
     """Causal attention of queries that end where the keys do."""
+    mask = _visible(query.shape[2], key, window)
+    key, value = _spread(query, key, value, is_masked=not isinstance(mask, CausalBias))
     return scaled_dot_product_attention(
         query,
         key,
         value,
-        attn_mask=_visible(query.shape[2], key, window),
+        attn_mask=mask,
         dropout_p=dropout,
         scale=scaling,
         enable_gqa=query.shape[1] != key.shape[1],
     )
+
+
+def _spread(query: Tensor, key: Tensor, value: Tensor, *, is_masked: bool) -> tuple[Tensor, Tensor]:
+    """Keys and values, of a head for each query's where the kernel does not take groups of them: on
+    GPUs only flash does, which wants half precision and no mask. Without a kernel every score of
+    the row would be in memory at once."""
+    groups = query.shape[1] // key.shape[1]
+    if groups == 1 or not query.is_cuda:
+        return key, value
+    if not is_masked and can_use_flash_attention(
+        SDPAParams(query, key, value, None, 0.0, True, True)
+    ):
+        return key, value
+    return key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
 
 
 def _visible(queries: int, keys: Tensor, window: int | None) -> Tensor:
@@ -157,8 +174,9 @@ def _visible(queries: int, keys: Tensor, window: int | None) -> Tensor:
     total = keys.shape[2]
     if window is None or total <= window:
         return causal_lower_right(queries, total)
-    behind = torch.arange(total - queries, total)[:, None] - torch.arange(total)
-    return ((behind >= 0) & (behind < window)).to(keys.device)
+    places = torch.arange(total, device=keys.device)
+    behind = places[total - queries :, None] - places
+    return (behind >= 0) & (behind < window)
 
 
 def _no_mask(*_: Any, **__: Any) -> None:

@@ -49,7 +49,7 @@ class Checkpoints:
         """Continue from the newest complete checkpoint; returns its step, 0 if there is none.
 
         Raises:
-            CheckpointError: it was written by another number of ranks, or is not what was written.
+            CheckpointError: it is not what was written.
         """
         complete = self._complete()
         if not complete:
@@ -57,11 +57,6 @@ class Checkpoints:
         newest = complete[-1]
         before = f"; move it elsewhere to go on from {complete[-2]}" if complete[1:] else ""
         seal = self._intact(newest, before)
-        if seal.ranks != self._ranks.size:
-            raise CheckpointError(
-                f"{newest} was written by {seal.ranks} ranks and this run has "
-                f"{self._ranks.size}; resume with distributed.processes={seal.ranks}"
-            )
         try:
             policy.load(newest)
         except CheckpointError as error:

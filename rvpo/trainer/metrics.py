@@ -7,6 +7,7 @@ from statistics import fmean
 from rvpo.advantage.diagnostics import metrics_by_aspect
 from rvpo.rewards.metrics import reward_metrics
 from rvpo.runtime.ranks import Ranks
+from rvpo.trainer.throughput import generation_metrics
 from rvpo.types import Advantages, Rollout, RolloutScores
 
 
@@ -23,12 +24,14 @@ def step_metrics(
 
 
 def completion_metrics(step: int, rollout: Rollout, ranks: Ranks) -> dict[str, float]:
-    """Lengths in tokens, how many were cut off, and how old the weights were that made them."""
+    """Lengths in tokens, how many were cut off, how old the weights were that made them, and how
+    fast that was."""
     mine = [
         (len(sample.completion_ids), sample.finish_reason == "length", sample.policy_version)
         for sample in rollout.samples
     ]
-    rows = [row for part in ranks.gather_objects(mine) for row in part]
+    parts = ranks.gather_objects((mine, rollout.generation))
+    rows = [row for part, _ in parts for row in part]
     lengths = [length for length, _, _ in rows]
     terminated = [length for length, cut, _ in rows if not cut]
     staleness = [step - version for _, _, version in rows]
@@ -47,4 +50,4 @@ def completion_metrics(step: int, rollout: Rollout, ranks: Ranks) -> dict[str, f
             "completions/min_terminated_length": min(terminated),
             "completions/max_terminated_length": max(terminated),
         }
-    return metrics
+    return metrics | generation_metrics([made for _, made in parts], sum(lengths))

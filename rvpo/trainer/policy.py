@@ -38,5 +38,5 @@ class Policy(Protocol):
         ...
 
     def load(self, folder: Path) -> None:
-        """Continue from what `save` wrote."""
+        """Continue from what `save` wrote, on any number of ranks."""
         ...

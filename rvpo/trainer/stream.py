@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from rvpo.data.prompts import PromptStream
@@ -43,13 +44,15 @@ class Sampler:
         """
         scoring = self.score.begin(progress_at(step, self.steps))
         batch = self.prompts.at(step)
+        start = time.perf_counter()
         rollout = self.engine.generate(
             batch[self.ranks.share(len(batch))],
             self.group_size,
             derived_seed(self.seed, step, self.ranks.rank),
             on_sample=scoring.take,
         )
-        return rollout, scoring
+        timed = replace(rollout.generation, seconds=time.perf_counter() - start)
+        return replace(rollout, generation=timed), scoring
 
 
 class RolloutStream(Protocol):

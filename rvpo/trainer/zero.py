@@ -15,7 +15,9 @@ from rvpo.config.run import RunConfig
 from rvpo.config.update import UpdateConfig
 from rvpo.errors import ConfigError
 from rvpo.model_files import reading_model
+from rvpo.rollout.engine import Weights
 from rvpo.rollout.named_weights import named_weights
+from rvpo.rollout.saved_form import saved_form
 from rvpo.trainer.savable import savable
 
 GATHER_ELEMENTS = 64_000_000
@@ -93,7 +95,6 @@ def initialize(model: Any, config: RunConfig, *, trainable: bool) -> Any:
     import deepspeed
 
     from rvpo.trainer.moments import allocate_moments
-    from rvpo.trainer.plain_load import PlainLoad
 
     settings = deepspeed_settings(config.update, config.model.precision)
     optimizer = None
@@ -106,7 +107,6 @@ def initialize(model: Any, config: RunConfig, *, trainable: bool) -> Any:
         engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=settings)
     if engine.zero_optimization_stage() != 3:
         raise AssertionError("DeepSpeed did not shard the model")
-    engine.checkpoint_engine = PlainLoad(engine._config)
     if trainable:
         allocate_moments(engine.optimizer)
     return engine
@@ -149,10 +149,18 @@ def _laid_over(ours: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]
 class GatheredWeights:
     """A sharded model's weights, gathered a bucket at a time, in the same order on all ranks.
     Implements `Weights`. Tied weights come under each of their names because vLLM re-packs the
-    output layer on a CPU and would keep the old one."""
+    output layer on a CPU and would keep the old one.
 
-    def __init__(self, module: torch.nn.Module) -> None:
+    Args:
+        module: a model of transformers'.
+    """
+
+    def __init__(self, module: Any) -> None:
         self._module = module
+
+    def as_saved(self) -> Weights:
+        """See `Weights.as_saved`."""
+        return saved_form(self, self._module)
 
     def layout(self) -> list[tuple[str, torch.dtype, tuple[int, ...]]]:
         """See `Weights.layout`."""
@@ -221,7 +229,7 @@ def _optimizer(model: Any, config: UpdateConfig) -> torch.optim.Optimizer:
         _decayed_or_not(model, config.weight_decay),
         lr=config.lr,
         betas=config.betas,
-        fused=not config.offload_optimizer,
+        fused=True,  # on CPUs too, where an offloaded state is
     )
 
 

@@ -18,15 +18,22 @@ from rvpo.config.run import RunConfig
 from rvpo.errors import CheckpointError, UpdateError
 from rvpo.losses.weighting import token_weights
 from rvpo.report.run_folder import writing
-from rvpo.runtime.random_state import random_state, set_random_state
+from rvpo.runtime.random_state import random_state, seed_random_state, set_random_state
 from rvpo.runtime.ranks import Ranks
+from rvpo.runtime.seed import derived_seed
+from rvpo.runtime.shortage import needing_memory
+from rvpo.trainer.attention_kernel import attention_kernels, head_of
 from rvpo.trainer.batch import MicroBatch, TrainedSample, arrange, micro_batches
+from rvpo.trainer.kernels import choose_kernels
 from rvpo.trainer.learning_rate import learning_rate
+from rvpo.trainer.lighter import lighter_states, lighter_updates
 from rvpo.trainer.objective import objective
 from rvpo.trainer.offload import Offload
-from rvpo.trainer.packing import packing_fault
+from rvpo.trainer.packing import try_packing, yardstick
 from rvpo.trainer.scorer import Scorer, score_without_gradient
+from rvpo.trainer.shards import Shards, restore
 from rvpo.trainer.statistics import TokenStatistics
+from rvpo.trainer.throughput import FORWARD, TRAINED, Stopwatch
 from rvpo.trainer.zero import GatheredWeights, initialize, load_model, state_bytes
 from rvpo.types import Advantages, Rollout
 
@@ -38,7 +45,8 @@ class ZeroPolicy:
 
     Args:
         model_path: folder or Hub id of the initial policy, also the KL reference.
-        say: told where the model cannot be scored in packed rows.
+        say: told where the model cannot be scored in packed rows, and where a checkpoint of another
+            number of ranks is shared out.
         offloads: the optimizer's state is in the machine's own memory between updates.
     """
 
@@ -54,21 +62,28 @@ class ZeroPolicy:
         self._config = config.update
         self._rollout = config.rollout
         self._total_steps = config.steps
+        self._seed = config.seed
         self._ranks = ranks
+        self._say = say
         self.step = 0
         """Steps done, the version of the weights."""
         self.num_tokens = 0
         """Tokens of all samples so far, each with its prompt, trained or not, as TRL counts
         them."""
-        self.engine: Any = self._scorer(config, model_path, trainable=True)
-        self._reference: Any = None
-        if config.update.beta > 0:
-            self._reference = self._scorer(config, model_path, trainable=False)
-        self._at_hand: Callable[[], AbstractContextManager[None]] = nullcontext
-        """Has the optimizer's state where it is used meanwhile."""
-        if offloads:
-            self._at_hand = Offload(self.engine).at_hand
-        self._choose_packing(say)
+        on_gpu = ranks.device.type == "cuda"
+        self._lighter = list(lighter_updates(config.update, on_gpu=on_gpu))
+        states = list(lighter_states(config.update, on_gpu=on_gpu))
+        with needing_memory("while the model was loaded and sharded", states):
+            self.engine: Any = self._scorer(config, model_path, trainable=True)
+            self._reference: Any = None
+            if config.update.beta > 0:
+                self._reference = self._scorer(config, model_path, trainable=False)
+            self._at_hand: Callable[[], AbstractContextManager[None]] = nullcontext
+            """Has the optimizer's state where it is used meanwhile."""
+            if offloads:
+                self._at_hand = Offload(self.engine).at_hand
+            self._choose_packing(say)
+        self._stopwatch = Stopwatch(self.model, ranks.device)
 
     @property
     def model(self) -> Any:
@@ -95,12 +110,14 @@ class ZeroPolicy:
         statistics = self.statistics()
         norms = []
         updates = self._mini_batches(samples)
-        with self._at_hand():
+        with needing_memory("in the policy update", self._lighter), self._at_hand():
+            self._stopwatch.begin()
             for batches in self._with_old_logprobs(updates):
                 self.accumulate_gradients(batches, statistics)
                 norms.append(self._move(batches))
+            work = self._stopwatch.end(*self._work(updates), self._ranks)
         measured = statistics.metrics(self._ranks, len(norms))
-        return metrics | measured | {"grad_norm": fmean(norms)}
+        return metrics | measured | {"grad_norm": fmean(norms)} | work
 
     def mini_batches(self, rollout: Rollout, advantages: Advantages) -> list[list[MicroBatch]]:
         """This rank's micro-batches of each optimizer update that a step makes."""
@@ -168,26 +185,57 @@ class ZeroPolicy:
 
     def load(self, folder: Path) -> None:
         """See `Policy.load`."""
-        with self._at_hand():
-            _, state = self.engine.load_checkpoint(str(folder), tag=_TAG)
+        shards = Shards(folder / _TAG)
+        rank, ranks = self._ranks.rank, self._ranks.size
+        with needing_memory("while a checkpoint was read", self._lighter), self._at_hand():
+            restore(self.engine, shards, rank, ranks)
+        state = shards.model(rank % shards.ranks)
         self.step = state["step"]
         self.num_tokens = state["num_tokens"]
-        set_random_state(state["random_state"])
+        if shards.ranks == ranks:
+            set_random_state(state["random_state"])
+            return
+        # Nobody may draw what another rank draws too.
+        seed_random_state(derived_seed(self._seed, self.step, rank, ranks))
+        self._say(
+            f"{folder} was written by {shards.ranks} ranks and is shared out anew among {ranks}: "
+            "from here on samples are drawn with other seeds"
+        )
 
     def _scorer(self, config: RunConfig, model_path: str, *, trainable: bool) -> Any:
         model = load_model(config, model_path)
         if trainable and config.update.activation_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
-        scorer = Scorer(model, config.rollout.temperature, config.update.logits_chunk)
+        chunk = config.update.chunk(on_gpu=self._ranks.device.type == "cuda")
+        scorer = Scorer(model, config.rollout.temperature, chunk)
         return initialize(scorer, config, trainable=trainable)
 
     def _choose_packing(self, say: Callable[[str], None]) -> None:
         """Score packed rows where they give what the model itself gives."""
-        reason = packing_fault(self.engine, self._ranks)
-        for engine in filter(None, (self.engine, self._reference)):
-            engine.module.choose(reason is None)
-        if reason is not None:
-            say(f"model.path: completions cannot share their prompts in the update ({reason})")
+        engines = [each for each in (self.engine, self._reference) if each is not None]
+        expected = yardstick(self.engine, self._ranks)
+        kernels = choose_kernels(self._config, engines, self._ranks, expected)
+        trial = try_packing(self.engine, self._ranks, expected)
+        for engine in engines:
+            engine.module.choose(trial.fault is None)
+        if trial.fault is not None:
+            say(
+                "model.path: completions cannot share their prompts in the update "
+                f"({trial.fault}; rounding alone moves them by {expected.rounding:.2g}); {kernels}"
+            )
+            return
+        say(
+            "update: completions share their prompts, with log-probabilities that differ by "
+            f"{trial.distance:.2g} in the mean where rounding alone moves them by "
+            f"{expected.rounding:.2g}; {kernels}, {self._attention()}"
+        )
+
+    def _attention(self) -> str:
+        head = head_of(self.model.config.get_text_config())
+        dtype = next(self.model.parameters()).dtype
+        if head is None:
+            return "attention by kernels of its own"
+        return f"attention by {attention_kernels(head, dtype, self._ranks.device)}"
 
     def _trained(self, rollout: Rollout, advantages: Advantages) -> list[TrainedSample]:
         """The samples of all ranks that the update learns from, or that count beside those."""
@@ -249,6 +297,14 @@ class ZeroPolicy:
             for batches in updates
         ]
         return known * self._config.epochs
+
+    def _work(self, updates: Sequence[Sequence[MicroBatch]]) -> tuple[int, float]:
+        """Tokens that this rank computes in a step, and the operations of each; see `Work`."""
+        epochs = self._config.epochs
+        once = sum(b.input_ids.numel() for batches in updates for b in batches if b.counts)
+        old = FORWARD if len(updates) * epochs > 1 else 0
+        reference = FORWARD if self._reference is not None else 0
+        return once * epochs, TRAINED + reference + old / epochs
 
     def _move(self, batches: Sequence[MicroBatch]) -> float:
         """One optimizer update; the norm of its gradient before clipping."""

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -252,6 +253,18 @@ def test_prompts_with_a_date_stay_as_on_the_first_day(world: Path) -> None:
     date = read_starts(folder)[0].date
     assert read_inputs(config(world), date, QUIET, Ranks.alone()).encoder.now == DAY
     assert told(folder, read(world, date)) == ""
+
+
+def test_the_date_of_the_prompts_is_shown_where_a_template_writes_one(world: Path) -> None:
+    def shown() -> str:
+        console = Console(record=True, quiet=False, width=200, file=StringIO())
+        read_inputs(config(world), DAY, Display(1, console), Ranks.alone())
+        return console.export_text()
+
+    assert "2024" not in shown()
+    path = world / "model" / "chat_template.jinja"
+    path.write_text("{{ strftime_now('%d %B %Y') }}" + path.read_text())
+    assert "chat template: 2024-02-29, as long as this run lasts" in shown()
 
 
 def test_a_folder_that_does_not_tell_is_told_of(world: Path) -> None:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import termios
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -299,8 +300,12 @@ def test_two_launched_ranks_give_the_rewards_of_their_shares(
     assert "kl" in rows[0]
     train(config, "--resume", "steps=5", "update.logits_chunk=64")
     assert count_steps(run) == 5
-    output = train(config, "--resume", "distributed.processes=1", code=2)
-    assert "other settings in distributed.processes" in output
+    output = train(config, "--resume", "steps=6", "distributed.processes=1")
+    assert "step-000005 was written by 2 ranks and is shared out anew among 1" in output
+    assert [row["step"] for row in metrics(run)] == [1, 2, 3, 4, 5, 6]
+    seen = Counter(row["prompt_id"] for row in samples(run))
+    assert len(seen) == 12
+    assert set(seen.values()) == {4}  # every prompt once, with its samples
 
 
 def refusals(model: Path) -> Sequence[Any]:

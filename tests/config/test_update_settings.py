@@ -107,3 +107,10 @@ def test_a_resumed_run_may_change_its_rows_but_where_the_loss_averages_over_them
 def test_an_older_word_for_the_scale_of_grpo_still_works(by_std: bool, scale: str) -> None:
     older = tiny_config(Path("model"), advantage={"name": "grpo", "scale_by_std": by_std})
     assert older.advantage == GRPO(scale=scale)  # type: ignore[arg-type]
+
+
+def test_logits_exist_for_more_tokens_at_a_time_on_gpus_unless_it_is_said() -> None:
+    usual = UpdateConfig()
+    assert (usual.chunk(on_gpu=False), usual.chunk(on_gpu=True)) == (512, 2048)
+    chosen = UpdateConfig(logits_chunk=64)
+    assert (chosen.chunk(on_gpu=False), chosen.chunk(on_gpu=True)) == (64, 64)

@@ -234,3 +234,12 @@ def test_no_key_is_ever_printed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_exit_status_says_whether_a_run_could_start() -> None:
     can_start = all(finding.state != "missing" for finding in diagnose(examine()))
     assert CliRunner().invoke(app, ["doctor"]).exit_code == (0 if can_start else 1)
+
+
+@pytest.mark.parametrize(
+    ("kernels", "state"),
+    [("flash", "ok"), ("flash, beside prompts efficient", "ok"), ("math", "note")],
+)
+def test_the_kernels_of_attention_are_named(kernels: str, state: str) -> None:
+    (found,) = [f for f in diagnose(replace(CPU, attention=kernels)) if f.part == "attention"]
+    assert (found.state, found.found) == (state, f"{kernels}, in bf16")

@@ -7,6 +7,8 @@ import gzip
 import json
 import math
 import multiprocessing
+import os
+import socket
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -103,6 +105,30 @@ def test_one_process_at_a_time_trains_in_a_folder(folder: RunFolder):
         pass
     with folder.locked():
         pass
+
+
+def test_who_holds_a_folder_is_named_and_forgotten_at_its_end(folder: RunFolder) -> None:
+    own = f"{os.getpid()} on {socket.gethostname()}"
+    with folder.locked(), pytest.raises(ConfigError) as error, folder.locked():
+        pass
+    assert f"another process; it is {own}; wait for it" in str(error.value)
+    assert (folder.path / "lock").read_text() == ""
+
+
+def test_a_folder_that_another_machine_left_behind_is_told_of(folder: RunFolder) -> None:
+    told: list[str] = []
+    for left in (f"12 on {socket.gethostname()}", "", "\x00" * 400, "12 on a b", "12 on x;y"):
+        (folder.path / "lock").write_text(left)
+        with folder.locked(told.append):
+            pass
+    assert told == []
+    (folder.path / "lock").write_text("12 on node-3.example\n")
+    with folder.locked(told.append):
+        pass
+    with folder.locked(told.append):
+        pass
+    (said,) = told
+    assert said.startswith(f"{folder.path} was not let go of in order by process 12 on node-3.ex")
 
 
 def start_at_once(path: Path, number: int, ready: Any, done: Any, told: Any) -> None:

@@ -10,10 +10,12 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from rvpo.errors import ConfigError, DataError, EngineError
+from rvpo.evaluate.weights import SavedWeights
 from rvpo.rollout import TransformersConfig, VllmConfig
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.rollout.transformers_engine import TransformersEngine
+from rvpo.rollout.vllm.arguments import check_arguments
 from rvpo.rollout.vllm.engine import VllmEngine
 from rvpo.rollout.vllm.placement import Placement
 from rvpo.rollout.vllm.site import Site
@@ -173,6 +175,33 @@ def test_an_engine_agrees_with_the_trainer_after_each_weight_sync(
     # The samples of version 1 come from other weights, so the stale trainer would disagree.
     assert trainer_difference(make_policy(tiny_model, ranks), rollout) > 0.1
     assert texts[0] != texts[1]
+
+
+@pytest.mark.parametrize("kind", FP32)
+def test_an_engine_tells_of_its_cache_what_this_process_can_see(
+    kind: str, engines: Callable[[str], RolloutEngine], tiny_model: Path, ranks: Ranks
+) -> None:
+    engine = engines(kind)
+    engine.load_weights(make_policy(tiny_model, ranks).weights(), 0)
+    told = engine.generate(make_prompts(), 4, seed=5).generation
+    assert (told.cache_tokens is not None) == kind.startswith("vllm")
+    assert told.preemptions == (0 if kind == "vllm fp32" else None)
+    assert (told.cache_usage is not None) == (kind == "vllm fp32")
+    assert 0 < (told.cache_usage or 0.5) < 1
+    assert (told.cache_tokens or 10_000) > 1_000
+    assert (told.memory is not None) == (torch.cuda.is_available() and kind in IN_PROCESS)
+
+
+def test_vllm_itself_looks_at_values_of_its_options() -> None:
+    check_arguments({"max_num_seqs": 8, "kv_cache_dtype": "fp8", "compilation_config": {"mode": 0}})
+    for options, said in [
+        ({"kv_cache_dtype": "fp9"}, "vLLM knows no 'fp9'; did you mean fp8"),
+        ({"attention_backend": "FLASH_ATN"}, "did you mean FLASH_ATTN"),
+        ({"compilation_config": {"levl": 3}}, "vLLM refuses CompilationConfig.levl"),
+    ]:
+        with pytest.raises(ConfigError) as caught:
+            check_arguments(options)
+        assert said in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["transformers fp32", "vllm fp32"])
@@ -337,8 +366,8 @@ def test_a_tokenizer_without_a_chat_template_is_refused(tiny_model: Path, tmp_pa
 def sampled_by_vllm(model: Path, precision: str) -> Rollout:
     engine = make_vllm_engine(model, precision)
     UNTIL_EXIT.append(engine)  # closing one would end the process group of the other tests
-    plain = AutoModelForCausalLM.from_pretrained(model, dtype=DTYPES[precision])
-    engine.load_weights(plain.named_parameters(remove_duplicate=False), version=0)
+    weights = SavedWeights(str(model), DTYPES[precision], trust_remote_code=False)
+    engine.load_weights(weights, version=0)
     return engine.generate([make_prompt("p", "abc")], 6, seed=1)
 
 

@@ -269,3 +269,55 @@ def test_a_caller_s_thread_setting_is_kept(
     share = max(1, len(os.sched_getaffinity(0)) // 2)
     body = f"assert os.environ['OMP_NUM_THREADS'] == '{share}'"
     assert launch([], 2, program(tmp_path, marks, body)) == 0
+
+
+WATCHDOG = (
+    "[rank1]:[E626 06:24:44.903881913 ProcessGroupNCCL.cpp:616] [Rank 1] Watchdog caught "
+    "collective operation timeout: WorkNCCL(SeqNum=808, OpType=ALLREDUCE, NumelIn=9801523, "
+    "NumelOut=9801523, Timeout(ms)=1200000) ran for 1200020 milliseconds before timing out."
+)
+STUCK = (
+    "[rank1]:[F ProcessGroupNCCL.cpp:1169] [PG 0 Rank 1] ProcessGroupNCCL's watchdog got stuck for "
+    "480 seconds without making progress in monitoring enqueued collectives."
+)
+DUPLICATE = (
+    "terminate called after throwing an instance of 'c10::DistBackendError'\\n  what():  NCCL "
+    "error in: NCCLUtils.cpp:93, invalid usage\\nLast error:\\n"
+    "Duplicate GPU detected : rank 1 and rank 0 both on CUDA device ac000"
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (WATCHDOG, "NCCL waited 20 minutes for another rank"),
+        (STUCK, "NCCL waited 8 minutes for another rank"),
+        (DUPLICATE, "two ranks have the same GPU (Duplicate GPU detected : rank 1"),
+    ],
+)
+def test_a_process_that_nccl_ends_leaves_one_sentence(
+    words: str, told: str, tmp_path: Path, marks: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    body = f"""
+    if rank == 1:
+        print("{words}", file=sys.stderr)
+        print("frame #0: c10::Error::Error + 0x80\\n" * 200, file=sys.stderr, flush=True)
+        os.abort()
+    time.sleep(60)
+    """
+    assert launch([], 2, program(tmp_path, marks, body)) == 2
+    error = capfd.readouterr().err
+    assert error.startswith(f"rvpo: {told}")
+    assert error.count("\n") == 1
+
+
+def test_an_abort_of_another_kind_is_told_as_the_signal_it_is(
+    tmp_path: Path, marks: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    note = "ProcessGroupNCCL.cpp:1496] Warning: destroy_process_group() was not called"
+    body = f"""
+    print("{note}", file=sys.stderr, flush=True)
+    os.abort()
+    """
+    assert launch([], 1, program(tmp_path, marks, body)) == 128 + signal.SIGABRT
+    assert capfd.readouterr().err.startswith("rvpo: rank 0 was ended by SIGABRT")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,8 +17,9 @@ from rvpo.config.run import dump_config
 from rvpo.errors import EngineError
 from rvpo.judge.worker.cache import Cache
 from rvpo.report.run_folder import RunFolder, write_json, write_text
-from rvpo.runtime.private_folder import private_folder
+from rvpo.runtime.private_folder import private_folder, remove_folder
 from tests.configs import tiny_config
+from tests.judge.processes import ROOT, wait_until
 
 NOBODY = 65534
 
@@ -107,3 +111,64 @@ def test_a_temporary_folder_too_long_for_sockets_is_left(
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(EngineError, match="set TMPDIR to a short one"):
         private_folder("rvpo-test-")
+
+
+HOLDER = """
+import os, subprocess, sys
+from rvpo.runtime.private_folder import lock_of, private_folder
+folder = private_folder("rvpo-test-")
+code = "import sys; print('up', flush=True); sys.stdin.read()"
+keep = [lock_of(folder)] if sys.argv[1] == "shared" else []
+subprocess.Popen([sys.executable, "-c", code], pass_fds=keep)
+print(folder, flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize("kept", ["alone", "shared"])
+def test_a_folder_of_killed_processes_is_gone_with_the_next_one(
+    kept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="t", dir="/tmp") as short:
+        monkeypatch.setenv("TMPDIR", short)
+        monkeypatch.setattr(tempfile, "tempdir", short)
+        holder = subprocess.Popen(
+            [sys.executable, "-c", HOLDER, kept],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert holder.stdout is not None
+        assert holder.stdin is not None
+        with holder.stdout as stdout, holder.stdin:
+            told = {stdout.readline().strip(), stdout.readline().strip()}
+            (left,) = (Path(each) for each in told if each != "up")
+            holder.wait()
+            assert left.exists()
+            mine = private_folder("rvpo-test-")
+            # A process that was given the lock still works there.
+            assert left.exists() == (kept == "shared")
+        wait_until(lambda: not is_held(left))
+        other = private_folder("rvpo-test-")
+        assert not left.exists()
+        assert mine.exists()
+        for folder in (mine, other):
+            remove_folder(folder)
+            remove_folder(folder)
+            assert not folder.exists()
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process holds a folder, which may be gone."""
+    try:
+        held = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(held)
+    return False

@@ -74,6 +74,18 @@ def test_children_that_do_not_listen_are_killed_and_share_one_patience(log: Log)
     assert [child.status() for child in children] == [-signal.SIGKILL] * 3
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the sessions of Linux")
+def test_nothing_that_a_command_started_outlives_its_killed_leash(log: Log) -> None:
+    leash = Child(leashed(python(FAMILY + SLEEP)), log, stdout=PIPE)
+    family = [int(word) for word in (leash.first_line(soon()) or b"").split()]
+    assert all(map(alive, family))
+    leash.ask(signal.SIGKILL)
+    leash.wait(20)
+    assert leash.ending() == "SIGKILL"
+    wait_until(lambda: not any(map(alive, family)))
+    leash.end(0)
+
+
 @pytest.mark.parametrize("end", ["", SLEEP], ids=["ends", "is killed"])
 def test_nothing_that_a_child_started_outlives_it(end: str, log: Log) -> None:
     child = Child(python(FAMILY + end), log, stdout=PIPE)

@@ -59,3 +59,43 @@ def test_more_ranks_than_gpus_of_a_machine_are_refused(monkeypatch: pytest.Monke
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(RankError, match="torch sees 2 GPUs there; start no more ranks than GPUs"):
         Ranks.join()
+
+
+NCCL = "NCCL error in: /pytorch/torch/csrc/distributed/c10d/NCCLUtils.cpp:93, {}, NCCL version 2.28"
+INVALID = NCCL.format("invalid usage (run with NCCL_DEBUG=WARN for details)")
+SYSTEM = NCCL.format("unhandled system error (run with NCCL_DEBUG=INFO for details)")
+REMOTE = NCCL.format("remote process exited or there was a network error")
+DUPLICATE = "Duplicate GPU detected : rank 1 and rank 0 both on CUDA device ac000"
+SEGMENT = "Error while creating shared memory segment /dev/shm/nccl-LeXlEJ (size 9637888)"
+
+
+@pytest.mark.parametrize("kind", [torch.distributed.DistBackendError, torch.distributed.DistError])
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (f"{INVALID}\nncclInvalidUsage: invalid.\nLast error:\n{DUPLICATE}", "distributed.process"),
+        (f"{SYSTEM}\nncclSystemError: System call failed.\nLast error:\n{SEGMENT}", "--shm-size"),
+        (f"{SYSTEM}\nncclSystemError: a socket\nLast error:\n", "NCCL_SOCKET_IFNAME=eth0"),
+        (NCCL.format("internal error - please report this issue"), "NCCL_DEBUG=WARN"),
+    ],
+)
+def test_what_nccl_raises_is_a_sentence_that_names_the_remedy(
+    words: str, told: str, kind: type[Exception]
+) -> None:
+    with pytest.raises(RankError, match=told) as raised, Ranks.alone().patience(1, "again"):
+        raise kind(words)
+    assert "\n" not in str(raised.value)
+    assert not isinstance(raised.value, LostRankError)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"{REMOTE}\nncclRemoteError: A call failed possibly due to a network error",
+        f"{SYSTEM}\nLast error:\nsocketProgress: Connection closed by remote peer b<40541>",
+        f"{SYSTEM}\nLast error:\nNet : Call to recv from 10.0.0.2<5835> failed : Broken pipe",
+    ],
+)
+def test_a_rank_that_nccl_lost_is_no_cause(words: str) -> None:
+    with pytest.raises(LostRankError, match="look at what it said"), Ranks.alone().patience(1):
+        raise torch.distributed.DistBackendError(words)

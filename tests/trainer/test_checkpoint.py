@@ -246,13 +246,6 @@ def test_what_else_lies_among_checkpoints_is_none(tmp_path: Path, ranks: Ranks) 
     assert restored(tmp_path, ranks) == 2
 
 
-def test_another_number_of_ranks_is_named(tmp_path: Path, ranks: Ranks) -> None:
-    newest = saved(tmp_path, ranks, 1)
-    seal = Seal.read(newest).model_copy(update={"ranks": 2})
-    seal.write(newest)
-    assert "resume with distributed.processes=2" in refusal(tmp_path, ranks)
-
-
 def test_a_disk_that_fills_while_saving_keeps_the_checkpoint_before(
     tmp_path: Path, ranks: Ranks
 ) -> None:

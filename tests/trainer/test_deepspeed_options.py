@@ -149,6 +149,13 @@ def test_groups_of_ranks_that_hold_the_weights_are_equal() -> None:
         check({"zero_optimization": {"zero_hpz_partition_size": 4}}, ranks=6)
 
 
+def test_deepspeed_forms_such_groups_for_one_model_only() -> None:
+    options = {"zero_optimization": {"zero_hpz_partition_size": 2}}
+    tiny_config(Path("model"), update={"deepspeed": options, "beta": 0.0})
+    with pytest.raises(ValueError, match=r"update\.deepspeed: .*set update\.beta=0"):
+        tiny_config(Path("model"), update={"deepspeed": options, "beta": 0.1})
+
+
 def test_a_run_goes_on_with_the_same_options_only() -> None:
     bare = tiny_config(Path("model"))
     other = tiny_config(Path("model"), update={"deepspeed": {"steps_per_print": 1}})

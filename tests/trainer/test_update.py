@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
-from rvpo.errors import UpdateError
+from rvpo.errors import ShortageError, UpdateError
 from rvpo.runtime.port import free_port
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.scorer import score_without_gradient
@@ -30,7 +30,7 @@ GROUP = 8
 TEMPERATURE = 0.7
 
 
-def make_rollout(seed: int = 0) -> Rollout:
+def make_rollout(seed: int = 0, prompts: int = PROMPTS, group: int = GROUP) -> Rollout:
     """Samples of random tokens and uneven lengths, as if drawn by a slightly different policy."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -38,9 +38,9 @@ def make_rollout(seed: int = 0) -> Rollout:
         return int(torch.randint(low, high, (1,), generator=generator))
 
     samples = []
-    for p in range(PROMPTS):
+    for p in range(prompts):
         prompt_ids = tuple(draw(0, 256) for _ in range(draw(5, 12)))
-        for _ in range(GROUP):
+        for _ in range(group):
             ids = tuple(draw(0, 258) for _ in range(draw(1, 9)))
             samples.append(
                 Sample(
@@ -53,7 +53,7 @@ def make_rollout(seed: int = 0) -> Rollout:
                     policy_version=0,
                 )
             )
-    return Rollout(samples=tuple(samples), group_size=GROUP)
+    return Rollout(samples=tuple(samples), group_size=group)
 
 
 def make_advantages(rollout: Rollout, untrained: tuple[int, ...] = ()) -> Advantages:
@@ -224,6 +224,24 @@ def test_updates_are_those_of_adamw_with_kl_clipping_and_schedule(
     assert change < 1e-2
 
 
+def test_an_offloaded_optimizer_goes_on_with_the_same_updates_by_the_fused_kernel(
+    tiny_model: Path, tmp_path: Path, ranks: Ranks
+) -> None:
+    rollout = make_rollout()
+    settings = {"weight_decay": 0.1, "lr": 1e-2}
+    plain = make_policy(tiny_model, ranks, **settings)
+    plain.update(rollout, make_advantages(rollout))
+    plain.save(tmp_path / "checkpoint")
+    offloaded = make_policy(tiny_model, ranks, offload_optimizer=True, **settings)
+    assert offloaded.engine.optimizer.optimizer.defaults["fused"]
+    offloaded.load(tmp_path / "checkpoint")
+    for policy in (plain, offloaded):
+        policy.update(rollout, make_advantages(rollout))
+    expected = dict(plain.weights())
+    for name, tensor in offloaded.weights():
+        torch.testing.assert_close(tensor, expected[name], atol=1e-5, rtol=1e-4)
+
+
 def test_the_entropy_reported_is_that_of_the_policy(tiny_model: Path, ranks: Ranks) -> None:
     policy, rollout = make_policy(tiny_model, ranks), make_rollout()
     entropy = accumulate(policy, rollout, make_advantages(rollout), ranks)["entropy"]
@@ -383,6 +401,27 @@ def test_a_loss_that_is_not_finite_moves_nothing_and_names_the_samples(
         policy.update(rollout, advantages)
     after = dict(policy.weights())
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_an_update_that_runs_out_of_memory_names_its_settings(
+    tiny_model: Path, ranks: Ranks
+) -> None:
+    policy = make_policy(tiny_model, ranks, tokens=300)
+    layer = policy.model.get_input_embeddings()
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    layer.register_forward_pre_hook(full)
+    rollout = make_rollout()
+    with pytest.raises(ShortageError) as raised:
+        policy.update(rollout, make_advantages(rollout))
+    assert str(raised.value) == (
+        "memory ran out in the policy update (CUDA out of memory. Tried to allocate 2.00 GiB.); "
+        "lower update.micro_batch_tokens, which is 300, or set update.activation_checkpointing="
+        "true, or take a smaller model; then go on with --resume, or start again where there is "
+        "no checkpoint"
+    )
 
 
 def test_a_step_without_trained_samples_moves_nothing(tiny_model: Path, ranks: Ranks) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import http.client
 import re
-import shutil
 import socket
 import time
 from collections.abc import Sequence
@@ -19,7 +18,8 @@ from typing import Final
 from rvpo.config.judge import EndpointConfig, ServeConfig
 from rvpo.errors import EngineError
 from rvpo.runtime.environment import child_environment
-from rvpo.runtime.private_folder import private_folder
+from rvpo.runtime.gpus import VISIBLE
+from rvpo.runtime.private_folder import private_folder, remove_folder
 from rvpo.runtime.process import Child, Log, end_all, leashed, python_module
 from rvpo.runtime.vllm_environment import vllm_environment
 
@@ -40,7 +40,9 @@ _GENERAL: Final = "Engine core initialization failed"  # what vLLM says after th
 class JudgeServer:
     """A model served on loopback. It ends with this process, however that ends."""
 
-    def __init__(self, command: Sequence[str], config: ServeConfig) -> None:
+    def __init__(
+        self, command: Sequence[str], config: ServeConfig, visible: str | None = None
+    ) -> None:
         self._config = config
         self._folder = private_folder("rvpo-judge-")
         self._socket = self._folder / _SOCKET
@@ -49,7 +51,7 @@ class JudgeServer:
             leashed([*command, "--uds", str(self._socket)], self._folder),
             self._log,
             stdout=self._log.file,
-            environment=_environment(config, self._folder),
+            environment=_environment(config, self._folder, visible),
         )
 
     @classmethod
@@ -59,15 +61,17 @@ class JudgeServer:
         model_path: str,
         *,
         on_gpu: bool,
+        visible: str | None = None,
         program: Sequence[str] = _PROGRAM,
     ) -> JudgeServer:
         """Start the server and return at once; it takes half a minute and more to come up.
 
         Args:
             model_path: a model folder or a Hub id, as `resolve_model` returns it.
+            visible: its GPUs, as CUDA names them; those of this process if left out.
             program: command that serves; takes vLLM's options.
         """
-        return cls([*program, *_options(config, model_path, on_gpu)], config)
+        return cls([*program, *serve_options(config, model_path, on_gpu=on_gpu)], config, visible)
 
     def ready(self, timeout_s: float = 600.0) -> None:
         """Wait until the server answers.
@@ -113,7 +117,7 @@ class JudgeServer:
     def close(self) -> None:
         """End the server and all its processes, within seconds. A second call does nothing."""
         end_all([self._process], _END_S)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        remove_folder(self._folder)
         self._log.close()
 
     def _healthy(self) -> bool:
@@ -148,7 +152,8 @@ def fingerprint(model_path: str) -> str:
     return digest.hexdigest()
 
 
-def _options(config: ServeConfig, model_path: str, on_gpu: bool) -> list[str]:
+def serve_options(config: ServeConfig, model_path: str, *, on_gpu: bool) -> list[str]:
+    """The options of the server, as vLLM spells them."""
     options = ["--model", model_path, "--served-model-name", config.model]
     options += ["--max-model-len", str(config.max_context_tokens), "--dtype", "bfloat16"]
     # Sampling as asked for in each request, whatever the model's folder recommends.
@@ -158,18 +163,24 @@ def _options(config: ServeConfig, model_path: str, on_gpu: bool) -> list[str]:
     if config.trust_remote_code:
         options += ["--trust-remote-code"]
     if on_gpu:
+        # Before anything else, and even where the cache is given, vLLM wants this share to be free.
         options += ["--gpu-memory-utilization", str(config.gpu_memory)]
+        options += ["--tensor-parallel-size", str(config.gpus)]
+        if config.kv_cache_gib is not None:
+            options += ["--kv-cache-memory-bytes", str(int(config.kv_cache_gib * 2**30))]
     else:
         # The default block of 128 tokens would leave up to 127 of a shared prefix uncached.
         options += ["--enforce-eager", "--block-size", "32"]
     return options
 
 
-def _environment(config: ServeConfig, folder: Path) -> dict[str, str]:
+def _environment(config: ServeConfig, folder: Path, visible: str | None) -> dict[str, str]:
     # What the trainer's engine in this process runs with is not for the server, and neither is the
     # key of another server.
     others = ("VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_API_KEY")
     given = {name: value for name, value in child_environment().items() if name not in others}
+    if visible is not None:
+        given[VISIBLE] = visible
     return vllm_environment(given, config.cpu_kv_cache_gib, folder)
 
 

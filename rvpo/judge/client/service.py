@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack
+from pathlib import Path
 
 from rvpo.config.judge import JudgeConfig, is_this_machine
 from rvpo.errors import ConfigError
 from rvpo.judge.client.client import JudgeAddresses, JudgeClient
+from rvpo.judge.client.gpus import judge_gpus
 from rvpo.judge.client.probe import Counted
 from rvpo.judge.client.server import JudgeServer, fingerprint
 from rvpo.judge.client.workers import JudgeWorkers
 from rvpo.judge.types import Answer, Job
 from rvpo.model_files import resolve_model
 from rvpo.runtime.ignore import ignore
+from rvpo.runtime.mount import MOUNTS, network_disk
 from rvpo.runtime.network import is_any, main_address
 from rvpo.runtime.port import LOOPBACK
 from rvpo.runtime.ranks import Ranks
@@ -28,31 +31,50 @@ class JudgeService:
 
     Args:
         ranks: those of the run, or this process alone.
-        say: told of verdicts that are dropped from the cache.
+        say: told where the cache is on a disk that slows it down, and of verdicts dropped from it.
+        mounts: see `network_disk`.
+        serve: starts the server of a judge that is served here.
+
+    Raises:
+        ConfigError: a served judge has `devices` that are not there, or that training has.
     """
 
     counted: Counted
     """The same judge, whose next answer also counts what a rehearsal took."""
 
     def __init__(
-        self, config: JudgeConfig, ranks: Ranks, say: Callable[[str], None] = ignore
+        self,
+        config: JudgeConfig,
+        ranks: Ranks,
+        say: Callable[[str], None] = ignore,
+        mounts: Path = MOUNTS,
+        serve: Callable[..., JudgeServer] = JudgeServer.start,
     ) -> None:
         self.counted = Counted(self)
         self.config = config
         self._ranks = ranks
         self._say = say
+        self._mounts = mounts
         self._reached = LOOPBACK
         self._open = ExitStack()
+        self._serve = serve
         self._server: JudgeServer | None = None
+        self._gpus: str | None = None
+        if config.serve is not None and ranks.is_main:
+            self._gpus = judge_gpus(config.serve, ranks)
         self._client: JudgeClient | None = None
 
     def start(self) -> None:
         """Have a served judge come up, which takes half a minute, and return at once. Every rank
         must call.
 
+        A judge on a GPU that others use too is up on return, and they must wait until then: vLLM
+        measures by what is free there before and after, and would take their share for its own.
+
         Raises:
             ConfigError: there is no such model to serve, an endpoint cannot be used, or the other
                 machines could not reach the workers.
+            EngineError: a served judge does not come up, on such a GPU.
         """
         self._reached = main_address(self._ranks)
         if not self._ranks.is_main:
@@ -60,6 +82,7 @@ class JudgeService:
         from rvpo.judge.worker.endpoint import all_endpoints
 
         self._check_host()
+        self._tell_of_cache()
         self._shrink_cache()
         config = self.config
         # Workers would find out too, after minutes of loading models. The last has least.
@@ -67,8 +90,12 @@ class JudgeService:
         if config.serve is not None:
             self._model_path = resolve_model(config.serve.model, "judge.serve.model")
             on_gpu = self._ranks.device.type == "cuda"
-            self._server = JudgeServer.start(config.serve, self._model_path, on_gpu=on_gpu)
+            self._server = self._serve(
+                config.serve, self._model_path, on_gpu=on_gpu, visible=self._gpus
+            )
             self._open.callback(self._server.close)
+            if on_gpu and not config.serve.devices:
+                self._server.ready()
 
     def connect(self) -> None:
         """Wait for the judge, and open this rank's line to its workers. Every rank must call.
@@ -108,10 +135,20 @@ class JudgeService:
             return
         from rvpo.judge.worker.cache import shrink
 
-        if dropped := shrink(path, round(1e9 * most)):
+        if dropped := shrink(path, round(1e9 * most), self._mounts):
             self._say(
                 f"judge.cache: dropped {dropped:,} verdicts of {path}, which held more than the "
                 f"{most:g} GB of judge.cache_gb"
+            )
+
+    def _tell_of_cache(self) -> None:
+        path = self.config.cache
+        kind = None if path is None else network_disk(path, self._mounts)
+        if kind is not None:
+            self._say(
+                f"judge.cache: {path} is on a disk that machines share ({kind}), where SQLite "
+                "cannot keep its fast journal; a slower one is used, and a path on a disk of this "
+                "machine makes answers faster"
             )
 
     def submit(self, job: Job) -> Future[tuple[Answer, ...]]:

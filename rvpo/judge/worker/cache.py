@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rvpo.errors import ConfigError
+from rvpo.runtime.mount import MOUNTS, network_disk
 
 _GATHER_S: Final = 0.003
 """Seconds for which verdicts are gathered for one transaction."""
@@ -23,7 +24,6 @@ _PATIENCE_S: Final = 30.0
 """Seconds that one transaction may be kept waiting altogether."""
 
 _SETUP: Final = """
-    PRAGMA journal_mode = WAL;
     PRAGMA synchronous = NORMAL;
     CREATE TABLE IF NOT EXISTS verdicts (key BLOB PRIMARY KEY, verdict TEXT NOT NULL) WITHOUT ROWID;
 """
@@ -37,19 +37,22 @@ class Cache:
     """A table from what a judge saw to what it said, in SQLite.
 
     Reading takes microseconds and waits for nobody, so it happens in the event loop; writing has
-    a thread of its own, a transaction every few milliseconds.
+    a thread of its own, a transaction every few milliseconds. On a disk that other machines share,
+    reading waits for a transaction: SQLite's write-ahead log needs memory that all who use the
+    file share (sqlite.org/wal.html).
 
     Args:
         path: the file, made if missing.
+        mounts: see `network_disk`.
 
     Raises:
         ConfigError: it cannot be made or opened, or is no cache.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, mounts: Path = MOUNTS) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _set_up(path)
+            _set_up(path, _journal(path, mounts))
         except (OSError, sqlite3.Error) as error:
             raise ConfigError(
                 f"judge.cache: {path} cannot be used as a cache ({error}); give another path, "
@@ -139,11 +142,14 @@ class Cache:
                     raise
 
 
-def shrink(path: Path, most: int) -> int:
+def shrink(path: Path, most: int, mounts: Path = MOUNTS) -> int:
     """Drop verdicts until those that are left take no more than nine tenths of so many bytes.
 
     Keys are digests, so that a stretch of them is a sample of all. The file does not get smaller:
     its free pages are filled again.
+
+    Args:
+        mounts: see `network_disk`.
 
     Returns:
         The number of verdicts dropped; 0 where they take no more than `most` bytes.
@@ -152,7 +158,7 @@ def shrink(path: Path, most: int) -> int:
         ConfigError: the file cannot be changed, or is no cache.
     """
     try:
-        _set_up(path)
+        _set_up(path, _journal(path, mounts))
         with closing(_connect(path, _PATIENCE_S)) as connection:
             if _used(connection) <= most:
                 return 0
@@ -204,16 +210,21 @@ def _connect(path: Path, patience_s: float = _BUSY_S) -> sqlite3.Connection:
     return connection
 
 
-def _set_up(path: Path) -> None:
+def _journal(path: Path, mounts: Path) -> str:
+    """SQLite's fast journal, or the one that a disk shared by machines can keep."""
+    return "WAL" if network_disk(path, mounts) is None else "DELETE"
+
+
+def _set_up(path: Path, journal: str) -> None:
     until = time.monotonic() + _PATIENCE_S
     with closing(_connect(path)) as connection:
         while True:
             try:
-                connection.executescript(_SETUP)
+                connection.executescript(f"PRAGMA journal_mode = {journal};{_SETUP}")
                 connection.execute("SELECT key, verdict FROM verdicts LIMIT 1").fetchone()
                 return
             except sqlite3.OperationalError as error:
-                # Workers start together, and the change to WAL does not wait for its turn.
+                # Workers start together, and a change of the journal does not wait for its turn.
                 if not _is_busy(error) or time.monotonic() > until:
                     raise
                 time.sleep(0.01)

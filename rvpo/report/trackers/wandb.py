@@ -17,7 +17,14 @@ from rvpo.report.trackers.tracker import TrackedRun, require
 if TYPE_CHECKING:
     import wandb
 
-SUMMARIES = {"rewards/*": "last,max", "timing/*": "mean"}
+SUMMARIES = {
+    "rewards/*": "last,max",
+    "timing/*": "mean",
+    "tokens_per_second/*": "mean",
+    "mfu/*": "mean",
+    "memory/*": "max",
+    "kv_cache/*": "max",
+}
 """Summaries of a metric that W&B keeps beside its curve: a reward's peak matters as much as its
 end."""
 TABLE_ROWS = 64

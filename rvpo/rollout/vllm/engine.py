@@ -13,17 +13,22 @@ import torch
 from rvpo.errors import ConfigError, EngineError
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, Weights
+from rvpo.rollout.vllm.cache_use import CacheUse
+from rvpo.rollout.vllm.failure import lighter, not_started
 from rvpo.rollout.vllm.options import passed_on
 from rvpo.rollout.vllm.placement import Placement
 from rvpo.rollout.vllm.requirement import VLLM
 from rvpo.rollout.vllm.settings import VllmConfig
+from rvpo.rollout.vllm.site import Site
 from rvpo.rollout.vllm.sleep import Sleep
 from rvpo.rollout.vllm.watch import Watch, answer, engine_failed
+from rvpo.runtime.device_memory import MemoryPeak
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.private_folder import private_folder
 from rvpo.runtime.seed import derived_seed
+from rvpo.runtime.shortage import needing_memory
 from rvpo.runtime.vllm_environment import vllm_environment
-from rvpo.types import Prompt, Rollout, Sample, Sampling
+from rvpo.types import Generation, Prompt, Rollout, Sample, Sampling
 
 T = TypeVar("T")
 
@@ -58,6 +63,8 @@ class VllmEngine:
         self._encoder = encoder
         self._in_process = placement.site.in_process
         self._on_gpu = placement.site.gpu != "none"
+        self._memory = MemoryPeak(torch.device("cuda" if self._on_gpu else "cpu"))
+        self._lighter = list(lighter(config, on_gpu=self._on_gpu))
         # Where its processes speak to one another, and take objects that run code when read.
         sockets = None if self._in_process else private_folder("rvpo-engine-")
         _prepare_environment(config, sockets)
@@ -80,6 +87,7 @@ class VllmEngine:
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
         options = _options(config, encoder.max_context_tokens, placement.site.sleeps)
+        options |= group_options(placement.site, _ranks())
         options |= {"model": model_path, "dtype": dtype, "seed": seed}
         options |= {"trust_remote_code": trust_remote_code} | placement.transport.options()
         options |= passed_on(config.options, placement.site)
@@ -88,8 +96,8 @@ class VllmEngine:
         try:
             with placement.environment():
                 self._llm: Any = LLM(**options)
-        except (RuntimeError, ValueError, OSError) as error:
-            raise EngineError(f"vLLM did not start on {model_path!r}: {error}") from error
+        except (RuntimeError, ValueError, OSError, AssertionError, MemoryError) as error:
+            raise not_started(model_path, error, config, on_gpu=self._on_gpu) from error
         sender = placement.transport.open(self._llm, Path(model_path))
         self._sleep = Sleep(self._llm, sender, ever=placement.site.sleeps)
         self._watch = None if self._in_process else Watch(self._llm.llm_engine.engine_core)
@@ -104,20 +112,48 @@ class VllmEngine:
     ) -> Rollout:
         """See `RolloutEngine.generate`. On CPUs `seed` counts only where the engine runs in
         process: vLLM takes a seed for each request on GPUs alone."""
+        with needing_memory("while vLLM generated", self._lighter):
+            return self._generate(prompts, samples_per_prompt, seed, on_sample, sampling)
+
+    def _generate(
+        self,
+        prompts: Sequence[Prompt],
+        samples_per_prompt: int,
+        seed: int,
+        on_sample: OnSample,
+        sampling: Sampling | None,
+    ) -> Rollout:
         self._sleep.end()
         rows = [prompt for prompt in prompts for _ in range(samples_per_prompt)]
         samples: dict[int, Sample] = {}
+        cache = CacheUse(self._scheduler)
+        self._memory.begin()
         self._forget_prefixes()
         with self._seeded(seed):
             seeds = request_seeds(seed, len(rows), on_gpu=self._on_gpu)
             self._enqueue(prompts, samples_per_prompt, sampling, seeds)
-            for row, output in self._finished():
+            for row, output in self._finished(cache):
                 samples[row] = self._sample(rows[row], output.prompt_token_ids, output.outputs[0])
                 on_sample(row, samples[row])
+        memory = self._memory.end() if self._in_process else None  # while it is still awake
         self._sleep.begin()
         return Rollout(
-            samples=tuple(samples[row] for row in range(len(rows))), group_size=samples_per_prompt
+            samples=tuple(samples[row] for row in range(len(rows))),
+            group_size=samples_per_prompt,
+            generation=Generation(
+                cache_usage=cache.highest,
+                cache_tokens=self._llm.llm_engine.vllm_config.cache_config.kv_cache_size_tokens,
+                preemptions=cache.preemptions,
+                memory=memory,
+            ),
         )
+
+    @property
+    def _scheduler(self) -> Any | None:
+        """vLLM's, where it is in this process."""
+        if not self._in_process:
+            return None
+        return self._llm.llm_engine.engine_core.engine_core.scheduler
 
     def _forget_prefixes(self) -> None:
         """Forget what is cached: it was computed by other weights, or beside other prompts, where
@@ -155,7 +191,7 @@ class VllmEngine:
                 request.seed = seeds[row]
                 self._llm.llm_engine.add_request(str(row), {"prompt_token_ids": ids}, request)
 
-    def _finished(self) -> Iterator[tuple[int, Any]]:
+    def _finished(self, cache: CacheUse) -> Iterator[tuple[int, Any]]:
         """Run the engine; each request's row and output as it finishes."""
         engine = self._llm.llm_engine
         while engine.has_unfinished_requests():
@@ -163,6 +199,7 @@ class VllmEngine:
                 outputs = engine.step()
             except self._death as error:
                 raise engine_failed("generating", error) from error
+            cache.look()
             for output in outputs:
                 if output.finished:
                     yield int(output.request_id), output
@@ -170,10 +207,11 @@ class VllmEngine:
     def load_weights(self, weights: Weights, version: int) -> None:
         """See `RolloutEngine.load_weights`. The engine marks each token with the version of the
         weights that made it, and samples have it from there."""
-        self._sleep.receive(weights)
-        self._ask(
-            lambda: self._llm.llm_engine.set_weight_version(str(version)), "taking new weights"
-        )
+        with needing_memory("while vLLM took new weights", self._lighter):
+            self._sleep.receive(weights.as_saved())
+            self._ask(
+                lambda: self._llm.llm_engine.set_weight_version(str(version)), "taking new weights"
+            )
 
     def close(self) -> None:
         """See `RolloutEngine.close`. In process, vLLM ends the process group with itself, the
@@ -237,8 +275,24 @@ def _options(config: VllmConfig, max_context_tokens: int, sleeps: bool) -> dict[
         return options | {"enforce_eager": True}
     options |= {"gpu_memory_utilization": config.gpu_memory}
     if sleeps:
-        options |= {"enable_sleep_mode": True, "distributed_executor_backend": "external_launcher"}
+        options |= {"enable_sleep_mode": True}
     return options
+
+
+def group_options(site: Site, ranks: int) -> dict[str, Any]:
+    """The option for an engine that is one of its trainer's process group: every one in process on
+    a GPU, and beside other ranks. Alone on a CPU it makes a group of its own.
+
+    Args:
+        ranks: size of the trainer's group.
+    """
+    if site.in_process and (site.gpu != "none" or ranks > 1):
+        return {"distributed_executor_backend": "external_launcher"}
+    return {}
+
+
+def _ranks() -> int:
+    return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
 
 
 def has_scales(options: Mapping[str, Any]) -> bool:

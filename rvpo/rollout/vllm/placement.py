@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
 
 import torch
 
@@ -15,9 +14,8 @@ from rvpo.rollout.vllm.settings import VllmConfig
 from rvpo.rollout.vllm.site import Site
 from rvpo.rollout.vllm.transports import AnyTransport, usual_transport
 from rvpo.runtime.environment import RANK_VARIABLES
+from rvpo.runtime.gpus import VISIBLE, named
 from rvpo.runtime.ranks import Ranks
-
-_GPUS: Final = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass(frozen=True)
@@ -33,15 +31,15 @@ class Placement:
     def environment(self) -> Iterator[None]:
         """Let an engine started meanwhile form a group of its own, not join the trainer's, and see
         its own GPU alone."""
-        names = () if self.site.in_process else (*RANK_VARIABLES, _GPUS)
+        names = () if self.site.in_process else (*RANK_VARIABLES, VISIBLE)
         saved = {name: os.environ.pop(name) for name in names if name in os.environ}
         if self.visible is not None:
-            os.environ[_GPUS] = self.visible
+            os.environ[VISIBLE] = self.visible
         try:
             yield
         finally:
             if self.visible is not None:
-                del os.environ[_GPUS]
+                del os.environ[VISIBLE]
             os.environ.update(saved)
 
 
@@ -73,9 +71,9 @@ def place(
     if site.gpu == "own":
         count = torch.cuda.device_count() if gpus is None else gpus
         _check(engine, count, int(environment.get("LOCAL_WORLD_SIZE", "1")))
-        visible = _visible(engine.devices[ranks.device.index or 0], environment)
+        visible = named([engine.devices[ranks.device.index or 0]], environment)
     elif site.gpu == "shared" and not site.in_process:
-        visible = _visible(ranks.device.index or 0, environment)
+        visible = named([ranks.device.index or 0], environment)
     return Placement(site, engine.transport or usual_transport(site), visible)
 
 
@@ -86,9 +84,3 @@ def _check(engine: VllmConfig, count: int, trainers: int) -> None:
             f"this machine's {count}, one for each training process, and not the first {trainers}, "
             f"on which it trains; write for example {list(range(trainers, 2 * trainers))}"
         )
-
-
-def _visible(gpu: int, environment: Mapping[str, str]) -> str:
-    """The GPU as CUDA names it outside this process, which may see only some."""
-    seen = environment.get(_GPUS)
-    return seen.split(",")[gpu].strip() if seen else str(gpu)

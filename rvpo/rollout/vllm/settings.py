@@ -109,10 +109,11 @@ class VllmConfig(EngineConfig):
     def site(self, *, on_gpu: bool, concurrent: bool, alone: bool) -> Site:
         """The site of the engine of a training process.
 
-        On CPUs: in process where there is one rank and rollouts are made in turn, else in a process
-        of its own, for vLLM and the trainer would fight over the process group, or over the
-        interpreter. On GPUs: in process, asleep while the policy learns; in a process of its own
-        where the next rollout is made meanwhile; on a GPU of its own where `devices` names one.
+        On CPUs: in process where rollouts are made in turn, by one rank or by several whose
+        `transport` leads there; else in a process of its own, for an engine that ends takes the
+        trainer's process group along, and one that works meanwhile its interpreter. On GPUs: in
+        process, asleep while the policy learns; in a process of its own where the next rollout is
+        made meanwhile; on a GPU of its own where `devices` names one.
 
         Args:
             on_gpu: the training process is on a GPU.
@@ -120,7 +121,9 @@ class VllmConfig(EngineConfig):
             alone: there is one training process.
         """
         if not on_gpu:
-            return Site("none", in_process=alone and not concurrent)
+            inside = Site("none", in_process=True)
+            asked = self.transport is not None and self.transport.reaches(inside)
+            return inside if (alone or asked) and not concurrent else Site("none", in_process=False)
         if self.devices:
             return Site("own", in_process=False)
         return Site("shared", in_process=not concurrent)

@@ -185,6 +185,14 @@ def test_the_server_knows_no_ranks(note: Path, monkeypatch: pytest.MonkeyPatch) 
     assert environ["VLLM_CPU_KVCACHE_SPACE"] == "3"
 
 
+def test_the_server_sees_the_gpus_that_it_is_given(note: Path) -> None:
+    config = ServeConfig(model="demo", devices=(6, 7))
+    server = JudgeServer.start(config, "/m", on_gpu=True, visible="4,5", program=PROGRAM)
+    with closing(server):
+        server.ready(20)
+        assert json.loads(note.read_text())["environ"]["CUDA_VISIBLE_DEVICES"] == "4,5"
+
+
 def test_foreign_code_runs_only_where_it_is_allowed(note: Path) -> None:
     for allowed in (True, False):
         with closing(start(trust_remote_code=allowed)) as server:

@@ -54,6 +54,27 @@ def test_what_was_put_is_known_to_whoever_opens_the_file_next(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
+    ("kind", "journal"), [("nfs4", "delete"), ("fuse.sshfs", "delete"), ("ext4", "wal")]
+)
+def test_a_disk_that_machines_share_gets_the_journal_that_they_can_share(
+    tmp_path: Path, kind: str, journal: str
+) -> None:
+    path, mounts = tmp_path / "cache.sqlite", tmp_path / "mounts"
+    mounts.write_text(f"22 1 0:21 / / rw - {kind} server:/export rw\n")
+
+    async def run(*mounts: Path) -> None:
+        cache = Cache(path, *mounts)
+        await cache.put(b"a", 1.0, "")
+        assert cache.get(b"a") == (1.0, "")
+        await cache.close()
+
+    asyncio.run(run())  # a file from a disk of one machine
+    asyncio.run(run(mounts))
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == (journal,)
+
+
+@pytest.mark.parametrize(
     "entry",
     [
         "",

@@ -9,6 +9,7 @@ import torch
 
 from rvpo.errors import ConfigError
 from rvpo.rollout import VllmConfig
+from rvpo.rollout.vllm.engine import group_options
 from rvpo.rollout.vllm.placement import Placement, place
 from rvpo.rollout.vllm.site import Site
 from rvpo.rollout.vllm.transports import AnyTransport, Handed, Ipc, Nccl, Shared, usual_transport
@@ -30,6 +31,20 @@ def test_on_cpus_an_engine_is_in_process_only_where_it_is_alone_with_one_trainer
     assert place(vllm(), rank(), concurrent=False) == IN_PROCESS
     assert place(vllm(), rank(size=2), concurrent=False) == BESIDE
     assert place(vllm(), rank(), concurrent=True) == BESIDE
+
+
+def test_a_transport_within_a_process_leads_into_those_of_several_ranks_on_cpus() -> None:
+    assert place(vllm(transport="handed"), rank(1, 2), concurrent=False) == IN_PROCESS
+    with pytest.raises(ConfigError, match="write transport: shared, or leave it out"):
+        place(vllm(transport="handed"), rank(1, 2), concurrent=True)
+
+
+def test_an_engine_in_process_is_of_its_trainers_group_on_gpus_and_beside_other_ranks() -> None:
+    of_group = {"distributed_executor_backend": "external_launcher"}
+    assert group_options(Site("shared", in_process=True), 1) == of_group
+    assert group_options(Site("none", in_process=True), 2) == of_group
+    assert group_options(Site("none", in_process=True), 1) == {}
+    assert group_options(Site("own", in_process=False), 2) == {}
 
 
 def test_a_shared_gpu_is_slept_on_unless_rollouts_are_made_ahead() -> None:

@@ -47,6 +47,9 @@ class Some:
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         return iter(())
 
+    def as_saved(self) -> Some:
+        return self
+
 
 def make(*, ever: bool = True) -> tuple[FakeLlm, Sleep]:
     llm = FakeLlm()

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from rvpo.errors import EngineError
 from rvpo.rollout.vllm.transports import native, shared
+from rvpo.rollout.vllm.transports.handed import HandedSender
 from rvpo.rollout.vllm.transports.shared import SharedMemory
 
 
@@ -27,6 +28,9 @@ class Some:
 
     def layout(self) -> list[tuple[str, torch.dtype, tuple[int, ...]]]:
         return [("a", torch.float32, (self._elements,)), ("b", torch.float32, (1,))]
+
+    def as_saved(self) -> Some:
+        return self
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         yield from [("a", torch.ones(4)), ("b", torch.zeros(1))]
@@ -81,3 +85,39 @@ def test_a_transfer_that_ends_in_time_ends_nothing() -> None:
     with native._or_end(0.05):
         pass
     time.sleep(0.1)
+
+
+class Raising:
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def collective_rpc(self, method: str, kwargs: dict[str, Any]) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("The size of tensor a (64) must match the size of tensor b (32)"),
+        ValueError("There is no module or parameter named 'model.experts'"),
+        KeyError("layers.0.mlp.experts.gate_up_proj"),
+    ],
+)
+def test_a_model_whose_weights_vllm_does_not_take_is_a_sentence(error: Exception) -> None:
+    with pytest.raises(EngineError, match=r"does not take .*rollout\.engine\.name=transformers"):
+        HandedSender(Raising(error)).send(Some())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        EngineError("said already"),
+        RuntimeError("CUDA out of memory. Tried to allocate 1.00 GiB."),
+        torch.distributed.DistBackendError("NCCL error in: NCCLUtils.cpp:93, internal error"),
+        RuntimeError("[/pytorch/third_party/gloo/gloo/pair.cc:1] Connection closed by peer"),
+    ],
+)
+def test_what_fails_while_weights_are_gathered_is_told_by_others(error: Exception) -> None:
+    with pytest.raises(type(error)) as raised:
+        HandedSender(Raising(error)).send(Some())
+    assert raised.value is error
