@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from rvpo.commands.context import RunContext
 from rvpo.commands.inputs import Inputs
+from rvpo.config.sample_files import SampleFilesConfig
 from rvpo.data.prompts import PromptStream
 from rvpo.evaluate.during import DuringTraining
 from rvpo.report.constant import ConstantRewards
 from rvpo.report.record import Report, Reports
-from rvpo.report.run_folder import MetricsFile, SampleFiles
+from rvpo.report.run_folder import MetricsFile
+from rvpo.report.sample_files import Keeping, SampleFiles
 from rvpo.report.trackers import TrackedRun
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.trainer.checkpoint import Checkpoints
@@ -81,8 +83,15 @@ def keeper_of(run: RunContext, inputs: Inputs, policy: ZeroPolicy) -> Keeper:
 def report_of(run: RunContext) -> Report:
     """The readers of every step: files, trackers and the terminal, on the main rank."""
     folder, display, settings = run.folder, run.display, run.config.report
+    keeping = _keeping(settings.samples)
     if not run.ranks.is_main:
-        return SampleFiles(folder, run.ranks.rank)
+        return SampleFiles(folder, run.ranks.rank, keeping)
+    if keeping.newest is not None:
+        others = f", of each {keeping.every}th before them" if keeping.every else ""
+        display.say(
+            f"report.samples: samples of the newest {keeping.newest} steps{others} and of the "
+            f"first stay; those of other steps are removed from {folder.samples} on the way"
+        )
     tracked = TrackedRun(
         folder=folder,
         project=settings.project,
@@ -92,9 +101,13 @@ def report_of(run: RunContext) -> Report:
         say=display.say,
     )
     return Reports(
-        SampleFiles(folder, 0),
+        SampleFiles(folder, 0, keeping),
         MetricsFile(folder),
         *(tracker.open(tracked) for tracker in settings.trackers),
         display,
         ConstantRewards(display.say),
     )
+
+
+def _keeping(settings: SampleFilesConfig) -> Keeping:
+    return Keeping(1e6 * settings.gzip_mb, settings.keep, settings.every)

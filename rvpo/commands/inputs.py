@@ -10,6 +10,7 @@ from rvpo.benchmarks.benchmark import Benchmark
 from rvpo.config.run import RunConfig
 from rvpo.data.encoder import encoder_of
 from rvpo.data.splits import Splits, read_splits
+from rvpo.data.visited import visited
 from rvpo.evaluate.build import judged_by, read_benchmarks
 from rvpo.evaluate.measure import check_lengths
 from rvpo.judge.client.service import JudgeService
@@ -68,13 +69,14 @@ def read_inputs(
         score = score.judged_by(judge.counted, judge.config.budget, display.phase, display.say_once)
     model_path = resolve_model(config.model.path)
     encoder = encoder_of(config.model, config.rollout, model_path, display.say)
-    encoder, tokens = replace(encoder, now=now), TokenDigest()
+    seen = visited(config, prompts)
+    encoder, tokens = replace(encoder, now=now), TokenDigest(seen.fixed)
     if encoder.is_dated:
         display.say(
             f"today in the model's chat template: {now:%Y-%m-%d}, as long as this run lasts"
         )
-    encoder.check_fields(prompts.every, display.say)
-    encoder.check_lengths(prompts.every, config.rollout.max_completion_tokens, seen=tokens.add)
+    encoder.check_fields(seen.every, display.say)
+    encoder.check_lengths(seen.every, config.rollout.max_completion_tokens, seen=tokens.add)
     benchmarks = read_benchmarks(config.evaluate.benchmarks, display.say)
     for benchmark in benchmarks:
         check_lengths(benchmark, encoder, "evaluate.benchmarks")

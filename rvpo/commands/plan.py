@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from rvpo.commands.needs import of_plan
 from rvpo.config.run import RunConfig
+from rvpo.data.visited import visited
 from rvpo.errors import RvpoError
 from rvpo.plan.benchmarks import benchmark_findings
 from rvpo.plan.data import Data, read_data
-from rvpo.plan.device import Devices, device_findings, disk_findings
-from rvpo.plan.judging import endpoint_findings, load, load_findings
+from rvpo.plan.device import Devices, device_findings
+from rvpo.plan.disk import disk_findings
+from rvpo.plan.judging import Load, endpoint_findings, load, load_findings
 from rvpo.plan.length import length_findings
 from rvpo.plan.machine import Finding, Machine, diagnose
 from rvpo.plan.model import describe, read_model
@@ -57,16 +59,16 @@ def plan(
     data = read_data(config)
     findings += data.findings
     findings += benchmark_findings(config)
-    model = read_model(config, (*data.train, *data.held_out))
+    model = read_model(config, visited(config, data.prompts).every)
     findings += model.findings
     findings += rehearsal_findings(config, data)
-    judge, judged = _judge(config, data)
+    judge, asked, judged = _judge(config, data)
     findings += judged
     if model.shape is None:
         unknown = Finding("memory", "note", "unknown without the size of the model")
         return Plan((*findings, unknown))
     findings += device_findings(config, model.shape, judge, model.prompt_tokens, devices, machine)
-    findings += disk_findings(config, model.shape)
+    findings += disk_findings(config, model.shape, model.prompt_tokens, asked)
     return Plan(tuple(findings))
 
 
@@ -94,10 +96,10 @@ def _output(config: RunConfig) -> list[Finding]:
     return [Finding("output", "ok", str(config.output))]
 
 
-def _judge(config: RunConfig, data: Data) -> tuple[ModelShape | None, list[Finding]]:
-    """The size of a served judge, and what is to say about judging."""
+def _judge(config: RunConfig, data: Data) -> tuple[ModelShape | None, Load | None, list[Finding]]:
+    """The size of a served judge, its load as far as it is known, and what is to say about it."""
     if config.judge is None or not (data.rubrics or config.evaluate.benchmarks.needs_judge):
-        return None, []
+        return None, None, []
     findings: list[Finding] = []
     asked = None
     if not data.rubrics:
@@ -105,12 +107,12 @@ def _judge(config: RunConfig, data: Data) -> tuple[ModelShape | None, list[Findi
     elif data.train:
         asked = load(config, data.rubrics, data.train)
         findings += load_findings(config, asked, len(data.held_out))
-        findings += length_findings(config, data.rubrics, (*data.train, *data.held_out))
+        findings += length_findings(config, data.rubrics, data.prompts.every)
     else:
         findings.append(Finding("judge calls", "note", "unknown without the prompts"))
     served = config.judge.serve
     if served is None:
-        return None, [*findings, *endpoint_findings(config, asked)]
+        return None, asked, [*findings, *endpoint_findings(config, asked)]
     shape, finding = describe(served.model, "judge", served.trust_remote_code)
     findings.append(finding)
     if not installed("vllm"):
@@ -121,4 +123,4 @@ def _judge(config: RunConfig, data: Data) -> tuple[ModelShape | None, list[Findi
         )
     elif finding.state != "missing":
         findings.append(Finding("judge", "note", "not asked: the run starts it, and waits for it"))
-    return shape, findings
+    return shape, asked, findings

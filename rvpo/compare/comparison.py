@@ -16,7 +16,7 @@ from rvpo.config.run import RunConfig, load_config
 from rvpo.errors import CheckpointError, ConfigError
 from rvpo.report.held_out import HeldOutScores
 from rvpo.report.run_folder import RunFolder
-from rvpo.report.stored import read_samples
+from rvpo.report.sample_files import samples_of
 from rvpo.schedule import is_due
 
 
@@ -185,7 +185,5 @@ def _check_stored(run: Run) -> None:
 
 
 def _first_rollout(run: Run) -> list[tuple[Any, Any]]:
-    rows = []
-    for path in sorted(run.folder.samples.glob("step-000001.rank-*.jsonl")):
-        rows += read_samples(path)
+    rows = samples_of(run.folder, 1)
     return [(row["prompt_id"], row["completion"]) for row in rows]

@@ -260,6 +260,9 @@ class JudgeConfig(Section):
         Path("runs/judge_cache.sqlite")
     )
     """File of all verdicts so far, shared by runs; null keeps none."""
+    cache_gb: PositiveFloat | None = None
+    """Gigabytes that the verdicts in `cache` may take when a run starts: of more, some are dropped,
+    whichever. The file keeps its size and fills the room again. No limit if left out."""
     workers: PositiveInt = 1
     """Processes that ask; one makes well over a thousand calls a second."""
     host: Annotated[str, AfterValidator(_host)] | None = None

@@ -25,6 +25,7 @@ from rvpo.config import document
 from rvpo.config.benchmarks import BenchmarksConfig
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.rewards import RewardConfig, RewardName, RubricRewardConfig
+from rvpo.config.sample_files import SampleFilesConfig
 from rvpo.config.secret import without_secrets
 from rvpo.config.sentences import validated
 from rvpo.config.spellings import estimator, named
@@ -211,6 +212,8 @@ class ReportConfig(Section):
     """The comparison that a run belongs to; W&B's and Trackio's group."""
     arm: str | None = None
     """Name that distinguishes a run from others of its group; W&B's job type."""
+    samples: SampleFilesConfig = SampleFilesConfig()
+    """The files of all samples."""
 
     @field_validator("trackers", mode="before")
     @classmethod

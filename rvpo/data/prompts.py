@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from rvpo.config.run import DatasetSource, FunctionSource, Source
 from rvpo.data.messages import check_turn, read_messages, read_tools, shown, with_system
+from rvpo.data.packed import Picked, Prompts
 from rvpo.data.rows import function_rows
 from rvpo.errors import DataError, nearest
-from rvpo.files.stored import stored_rows
+from rvpo.files.stored import each_row
 from rvpo.rubrics import RubricSource
 from rvpo.types import STANDARD_ARGUMENTS, Prompt
 
@@ -22,7 +24,7 @@ def load_prompts(
     system_prompt: str | None,
     where: str,
     say: Callable[[str], None] | None = None,
-) -> tuple[Prompt, ...]:
+) -> Prompts:
     """Every prompt of a source, in its order.
 
     A row's prompt column is a string, which becomes one user message, or a list of chat
@@ -41,27 +43,22 @@ def load_prompts(
         ConfigError: the source is a function that does not import.
     """
     column = "prompt"
+    rows: Iterable[Any]
     match source:
         case FunctionSource():
             rows, column = function_rows(source, where), source.prompt_column
         case DatasetSource():
-            rows = stored_rows(
-                source.path, source.split, f"{where}.path", source.types, source.subset
-            )
+            rows = each_row(source.path, source.split, f"{where}.path", source.types, source.subset)
             column = source.prompt_column
         case RubricSource():
             rows, report = source.rows(where)
             if say is not None:
                 say(f"{where}: {report}")
-    if not rows:
+    read = _Reader(column, system_prompt, where, f"{where}{named(source)}")
+    prompts = Prompts.of(read(rows), packed=isinstance(source, DatasetSource))
+    if not prompts:
         raise DataError(f"{where}: there are no rows; give at least one")
-    prompts = tuple(
-        _prompt(index, row, column, system_prompt, where, source) for index, row in enumerate(rows)
-    )
-    _check_ids(prompts, f"{where}{named(source)}")
-    names = dict.fromkeys(name for prompt in prompts for name in prompt.columns)
-    # Every batch shows the rewards the same columns, whichever rows are in it.
-    return tuple(replace(p, columns={n: p.columns.get(n) for n in names}) for p in prompts)
+    return prompts
 
 
 @dataclass(frozen=True)
@@ -99,6 +96,10 @@ class PromptStream:
             for n in range(first, first + self.per_step)
         )
 
+    def first(self, count: int) -> Sequence[Prompt]:
+        """The prompts of the first epoch in the order in which they are visited, at most all."""
+        return Picked(self.prompts, _order(len(self.prompts), self.seed, 0)[:count])
+
     def epochs(self, steps: int) -> float:
         """Epochs over the prompts in so many steps: TRL's `epoch`, where its batches divide the
         prompts; of others it leaves the rest of each epoch out."""
@@ -107,7 +108,7 @@ class PromptStream:
 
 @lru_cache(maxsize=2)  # a step begins in one epoch and may end in the next
 def _order(size: int, seed: int, epoch: int) -> Sequence[int]:
-    order = list(range(size))
+    order = array("q", range(size))
     # Seeded by text, which Python hashes with SHA-512: every process gets the same order.
     random.Random(f"{seed}/{epoch}").shuffle(order)
     return order
@@ -125,50 +126,61 @@ def named(source: Source) -> str:
             return f" ('{source.rubrics}')"
 
 
-def _prompt(
-    index: int,
-    row: Any,
-    prompt_column: str,
-    system_prompt: str | None,
-    setting: str,
-    source: Source,
-) -> Prompt:
-    where = f"{setting}{named(source)}"
-    if not isinstance(row, Mapping):
-        raise DataError(f"{where}: row {index} is a {type(row).__name__}; rows must be dicts")
-    if prompt_column not in row:
-        guess = nearest(prompt_column, [str(name) for name in row])
-        meant = f"; did you mean '{guess}'?" if guess else ""
-        raise DataError(
-            f"{setting}.prompt_column{named(source)}: row {index} has no column "
-            f"'{prompt_column}', it has {', '.join(map(str, row)) or 'none'}{meant}"
+@dataclass(frozen=True)
+class _Reader:
+    """Rows of a source to prompts."""
+
+    column: str
+    """Name of the one that holds the prompt."""
+    system_prompt: str | None
+    setting: str
+    source: str
+    """The setting and the path of its rows, for messages."""
+
+    def __call__(self, rows: Iterable[Any]) -> Iterator[Prompt]:
+        seen: set[str] = set()
+        for index, row in enumerate(rows):
+            prompt = self._prompt(index, row)
+            if prompt.id in seen:
+                raise DataError(
+                    f"{self.source}: two rows have the id '{prompt.id}'; make ids unique"
+                )
+            seen.add(prompt.id)
+            yield prompt
+
+    def _prompt(self, index: int, row: Any) -> Prompt:
+        where = f"{self.source}: row {index}"
+        self._check(row, where)
+        place = f"{where}, '{self.column}'"
+        messages = read_messages(row[self.column], place)
+        check_turn(messages, place)
+        return Prompt(
+            id=_id(row.get("id", index), where),
+            messages=with_system(messages, self.system_prompt),
+            columns={name: value for name, value in row.items() if name != self.column},
+            tools=read_tools(row.get("tools"), f"{where}, 'tools'"),
         )
-    reserved = [name for name in STANDARD_ARGUMENTS if name in row and name != prompt_column]
-    if reserved:
-        raise DataError(
-            f"{where}: row {index}, column '{reserved[0]}' has a name that reward functions "
-            "know as something else; rename the column"
-        )
-    place = f"{where}: row {index}, '{prompt_column}'"
-    messages = read_messages(row[prompt_column], place)
-    check_turn(messages, place)
-    return Prompt(
-        id=_id(row.get("id", index), f"{where}: row {index}"),
-        messages=with_system(messages, system_prompt),
-        columns={name: value for name, value in row.items() if name != prompt_column},
-        tools=read_tools(row.get("tools"), f"{where}: row {index}, 'tools'"),
-    )
+
+    def _check(self, row: Any, where: str) -> None:
+        if not isinstance(row, Mapping):
+            raise DataError(f"{where} is a {type(row).__name__}; rows must be dicts")
+        if self.column not in row:
+            guess = nearest(self.column, [str(name) for name in row])
+            meant = f"; did you mean '{guess}'?" if guess else ""
+            at = where.removeprefix(self.setting)
+            raise DataError(
+                f"{self.setting}.prompt_column{at} has no column '{self.column}', it has "
+                f"{', '.join(map(str, row)) or 'none'}{meant}"
+            )
+        for name in STANDARD_ARGUMENTS:
+            if name in row and name != self.column:
+                raise DataError(
+                    f"{where}, column '{name}' has a name that reward functions know as something "
+                    "else; rename the column"
+                )
 
 
 def _id(value: Any, where: str) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise DataError(f"{where}: the id is {shown(value)}; give text or a whole number")
     return str(value)
-
-
-def _check_ids(prompts: Sequence[Prompt], where: str) -> None:
-    seen: set[str] = set()
-    for prompt in prompts:
-        if prompt.id in seen:
-            raise DataError(f"{where}: two rows have the id '{prompt.id}'; make ids unique")
-        seen.add(prompt.id)

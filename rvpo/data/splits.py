@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rvpo.config.run import RunConfig, Source
+from rvpo.data.packed import Joined, Prompts
 from rvpo.data.prompts import load_prompts, named
 from rvpo.errors import DataError
 from rvpo.rubrics import RubricSource
@@ -13,7 +14,7 @@ from rvpo.rubrics.overlap import without_held_out
 from rvpo.runtime.ignore import ignore
 from rvpo.types import Prompt
 
-ReadSource = Callable[[Source, str], tuple[Prompt, ...]]
+ReadSource = Callable[[Source, str], Sequence[Prompt]]
 """Reader of the prompts of a source, given also the setting that holds it."""
 
 
@@ -21,19 +22,19 @@ ReadSource = Callable[[Source, str], tuple[Prompt, ...]]
 class Splits:
     """The prompts of a run."""
 
-    train: tuple[Prompt, ...]
-    held_out: tuple[Prompt, ...]
+    train: Sequence[Prompt]
+    held_out: Sequence[Prompt]
     """Those that are scored; none where nothing is held out."""
     places: tuple[str, ...]
     """Settings and files that `train` and `held_out` are from, for messages."""
 
     @property
-    def every(self) -> tuple[Prompt, ...]:
+    def every(self) -> Sequence[Prompt]:
         """All prompts, those of training first."""
-        return (*self.train, *self.held_out)
+        return Joined((self.train, self.held_out))
 
     @property
-    def by_place(self) -> dict[str, tuple[Prompt, ...]]:
+    def by_place(self) -> dict[str, Sequence[Prompt]]:
         """The prompts of each source, by the setting and the file that they are from."""
         return dict(zip(self.places, (self.train, self.held_out), strict=False))
 
@@ -52,12 +53,12 @@ def read_splits(
     """
     data = config.data
 
-    def of_run(source: Source, where: str) -> tuple[Prompt, ...]:
+    def of_run(source: Source, where: str) -> Prompts:
         return load_prompts(source, data.system_prompt, where, say)
 
     load = of_run if load is None else load
     train = load(data.train, "data.train")
-    held_out: tuple[Prompt, ...] = ()
+    held_out: Sequence[Prompt] = ()
     places = [f"data.train{named(data.train)}"]
     if data.held_out is not None:
         places.append(f"data.held_out{named(data.held_out)}")
@@ -69,8 +70,8 @@ def read_splits(
 
 
 def _not_held_out(
-    train: tuple[Prompt, ...], held_out: tuple[Prompt, ...], say: Callable[[str], None]
-) -> tuple[Prompt, ...]:
+    train: Sequence[Prompt], held_out: Sequence[Prompt], say: Callable[[str], None]
+) -> Sequence[Prompt]:
     """The prompts without the questions that rubric data sets have in several splits.
 
     Raises:

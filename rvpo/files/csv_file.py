@@ -18,8 +18,8 @@ _WHOLE = re.compile(r"\s*[+-]?[0-9]+\s*")
 
 def read_csv(
     path: Path, where: str, types: Mapping[str, CellType], delimiter: str = ","
-) -> list[dict[str, Any]]:
-    """The rows of a file with a header.
+) -> Iterator[dict[str, Any]]:
+    """Each row of a file with a header.
 
     Args:
         where: begins every message.
@@ -32,7 +32,6 @@ def read_csv(
     """
     # Python's own limit of 128 KiB is less than a long document in a cell.
     csv.field_size_limit(sys.maxsize)
-    rows = []
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = _lines(csv.reader(file, strict=True, delimiter=delimiter), where)
@@ -46,14 +45,13 @@ def read_csv(
                         "cell that holds a comma or a line end in double quotes"
                     )
                 named = zip(header, cells, strict=True)
-                rows.append({n: _cell(c, types.get(n), f"{at}, '{n}'") for n, c in named})
+                yield {n: _cell(c, types.get(n), f"{at}, '{n}'") for n, c in named}
     except UnicodeDecodeError as error:
         raise DataError(
             f"{where} cannot be read (it is not text in UTF-8: {error.reason})"
         ) from None
     except OSError as error:
         raise DataError(f"{where} cannot be read ({error.strerror})") from error
-    return rows
 
 
 def _lines(reader: Any, where: str) -> Iterator[tuple[int, list[str]]]:

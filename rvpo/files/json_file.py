@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 _JSON = {dict: "an object", list: "a list", str: "a text", bool: "a truth value"}
 
 
-def read_json(path: Path, where: str) -> list[dict[str, Any]]:
-    """The rows of a file of JSON lines, or of one that holds a list of rows or a single row.
+def read_json(path: Path, where: str) -> Iterator[dict[str, Any]]:
+    """Each row of a file of JSON lines, or of one that holds a list of rows or a single row.
 
     Args:
         where: begins every message.
@@ -26,16 +26,18 @@ def read_json(path: Path, where: str) -> list[dict[str, Any]]:
     Raises:
         DataError: the file or a line of it cannot be read, or is no row.
     """
-    raw = file_bytes(path, where).removeprefix(_BOM)
-    begins = raw.lstrip()[:1]
+    begins = _begins(path, where)
     # Tools that write a row over several lines do not call the file .jsonl.
     if begins == b"[" or (begins == b"{" and path.suffix.lower() != ".jsonl"):
         try:
-            return _document(raw, where)
+            yield from _document(file_bytes(path, where).removeprefix(_BOM), where)
+            return
         except _NoDocument as error:
             if begins == b"[":
                 raise DataError(f"{where}: is not a list of rows in JSON ({error})") from None
-    return [row for _, row in json_lines(io.BytesIO(raw), where)]
+    with _reading(where), path.open("rb") as file:
+        for _, row in json_lines(file, where):
+            yield row
 
 
 def json_lines(
@@ -71,8 +73,21 @@ def file_bytes(path: Path, where: str) -> bytes:
     Raises:
         DataError: it cannot be read.
     """
-    try:
+    with _reading(where):
         return path.read_bytes()
+
+
+def _begins(path: Path, where: str) -> bytes:
+    """First character of a file that is no white space."""
+    with _reading(where), path.open("rb") as file:
+        file.seek(len(_BOM) if file.read(len(_BOM)) == _BOM else 0)
+        return next((text[:1] for line in file if (text := line.lstrip())), b"")
+
+
+@contextmanager
+def _reading(where: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise DataError(f"{where} cannot be read ({error.strerror})") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ from rvpo.errors import DataError
 from rvpo.runtime.extras import Need, require
 
 
-def read_parquet(path: Path, where: str) -> list[dict[str, Any]]:
-    """The rows of a file, as Python's own values.
+def read_parquet(path: Path, where: str) -> Iterator[dict[str, Any]]:
+    """Each row of a file, as Python's own values.
 
     A timestamp is a `datetime` here, a date a `date`, a decimal a `Decimal` and bytes are
     `bytes`, for the file says that they are; text stays text, and what it says is JSON is what
@@ -28,12 +29,11 @@ def read_parquet(path: Path, where: str) -> list[dict[str, Any]]:
     import pyarrow as pa  # type: ignore[import-untyped]
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-    rows: list[dict[str, Any]] = []
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=1024):
                 batch.validate(full=True)
-                rows += _decoded(batch.to_pylist(maps_as_pydicts="strict"), batch.schema)
+                yield from _decoded(batch.to_pylist(maps_as_pydicts="strict"), batch.schema)
     # Dates beyond Python's calendar overflow; a zone that it does not know is a KeyError; JSON can
     # be nested too deep.
     except (
@@ -46,7 +46,6 @@ def read_parquet(path: Path, where: str) -> list[dict[str, Any]]:
     ) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(f"{where} cannot be read ({reason})") from error
-    return rows
 
 
 def _decoded(rows: list[dict[str, Any]], schema: Any) -> list[dict[str, Any]]:

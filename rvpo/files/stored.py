@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +41,24 @@ def stored_rows(
     Raises:
         DataError: it does not exist, is of an unknown kind, or cannot be read or reached.
     """
+    return list(each_row(name, split, where, types, subset))
+
+
+def each_row(
+    name: str,
+    split: str,
+    where: str,
+    types: Mapping[str, CellType] | None = None,
+    subset: str | None = None,
+) -> Iterator[Any]:
+    """The rows of `stored_rows` one after the other, a file's never all at once."""
     path = Path(name).expanduser()
     kind = path.suffix.lower()
     if kind in _KINDS:
         if types and kind != ".csv":
             raise DataError(f"{where}: '{name}' has types of its own; `types` are for .csv files")
-        return _file_rows(path, where, types or {})
+        yield from _file_rows(path, where, types or {})
+        return
     known = ", ".join(_KINDS)
     if is_there(path, where):
         what = "is a folder; give one" if path.is_dir() else "is of an unknown kind; give a"
@@ -55,7 +67,7 @@ def stored_rows(
         raise DataError(
             f"{where}: there is no file '{name}'; give a file in {known} or a Hub dataset id"
         )
-    return hub_rows(name, split, where, types, subset)
+    yield from hub_rows(name, split, where, types, subset)
 
 
 def needs_extra(name: str) -> bool:
@@ -64,7 +76,7 @@ def needs_extra(name: str) -> bool:
     return kind == ".parquet" or (kind not in _KINDS and is_hub_id(name))
 
 
-def _file_rows(path: Path, where: str, types: Mapping[str, CellType]) -> list[Any]:
+def _file_rows(path: Path, where: str, types: Mapping[str, CellType]) -> Iterable[Any]:
     if not is_there(path, where):
         sources = [address for folder, address in _CLONES.items() if folder in path.parts]
         others = f", or get it with: git clone {sources[0]}" if sources else ""

@@ -14,8 +14,9 @@ from typing import Any
 import matplotlib
 from jinja2 import Environment, StrictUndefined
 
-from rvpo.page.figures import THEMES, Plot, Theme, notes, plots
+from rvpo.page.figures import notes, plots
 from rvpo.page.history import PageArm, read_arms
+from rvpo.page.panels import THEMES, Plot, Theme
 from rvpo.report.picture import plain_texts
 from rvpo.report.record import STEP_TIME
 from rvpo.report.run_folder import write_text, writing

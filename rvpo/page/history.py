@@ -15,8 +15,8 @@ from rvpo.config.run import RunConfig, load_config
 from rvpo.errors import ConfigError
 from rvpo.evaluate.results import results_of
 from rvpo.report.held_out import HeldOutScores
-from rvpo.report.run_folder import RunFolder, steps_in
-from rvpo.report.stored import read_samples
+from rvpo.report.run_folder import RunFolder
+from rvpo.report.sample_files import sample_files, samples_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -57,11 +57,9 @@ class RunHistory:
 
     def samples(self, steps: int) -> Iterator[Mapping[str, Any]]:
         """The samples of the last steps, in order."""
-        files = steps_in(self.folder.samples, "step-*.jsonl")
-        last = sorted(set(files.values()))[-steps:]
-        for path, step in files.items():
-            if step in last:
-                yield from read_samples(path)
+        last = sorted(set(sample_files(self.folder).values()))[-steps:]
+        for step in last:
+            yield from samples_of(self.folder, step)
 
 
 @dataclass(frozen=True)

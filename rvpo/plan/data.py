@@ -21,18 +21,27 @@ from rvpo.types import Prompt
 class Data:
     """Data that could be read, and the findings about them."""
 
-    train: tuple[Prompt, ...]
-    held_out: tuple[Prompt, ...]
+    prompts: Splits
     rubrics: tuple[RubricReward, ...]
     """Rewards that ask the judge."""
     findings: tuple[Finding, ...]
+
+    @property
+    def train(self) -> Sequence[Prompt]:
+        """Prompts to train on."""
+        return self.prompts.train
+
+    @property
+    def held_out(self) -> Sequence[Prompt]:
+        """Prompts that are scored."""
+        return self.prompts.held_out
 
 
 def read_data(config: RunConfig) -> Data:
     """Read prompts and rewards; what fails becomes a finding."""
     findings: list[Finding] = []
 
-    def load(source: Source, where: str) -> tuple[Prompt, ...]:
+    def load(source: Source, where: str) -> Sequence[Prompt]:
         return _prompts(config, source, where, findings)
 
     def say(text: str) -> None:
@@ -59,8 +68,7 @@ def read_data(config: RunConfig) -> Data:
         findings.append(Finding("rewards", "missing", str(error)))
         rubrics = []
     return Data(
-        train=splits.train,
-        held_out=splits.held_out,
+        prompts=splits,
         rubrics=tuple(rubrics),
         findings=tuple(findings),
     )
@@ -68,7 +76,7 @@ def read_data(config: RunConfig) -> Data:
 
 def _prompts(
     config: RunConfig, source: Source, where: str, findings: list[Finding]
-) -> tuple[Prompt, ...]:
+) -> Sequence[Prompt]:
     said: list[str] = []
     try:
         prompts = load_prompts(source, config.data.system_prompt, where, said.append)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from dataclasses import dataclass
 
 from rvpo.config.run import RunConfig
@@ -14,10 +13,8 @@ from rvpo.plan.machine import Finding, Machine, State
 from rvpo.plan.memory import (
     GIB,
     Place,
-    checkpoint_bytes,
     host_memory,
     memory,
-    model_bytes,
 )
 from rvpo.plan.served import served_findings, share_of_trainers
 from rvpo.plan.shape import ModelShape
@@ -106,27 +103,6 @@ def device_findings(
         *served_findings(config, judge, devices.gpus, devices.memory),
         _host(config, shape, devices, place, machine),
     ]
-
-
-def disk_findings(config: RunConfig, shape: ModelShape) -> list[Finding]:
-    """Checkpoints and the saved model, as a run will insist on them."""
-    one, saved = checkpoint_bytes(config, shape), model_bytes(config, shape)
-    needed = (config.checkpoint.keep + 1) * one + saved
-    folder = config.output.absolute()
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    found = (
-        f"{one / 1e9:,.1f} GB a checkpoint, {config.checkpoint.keep} kept while the next is "
-        f"written, {saved / 1e9:,.1f} GB for the model: {needed / 1e9:,.1f} GB, of "
-        f"{free / 1e9:,.1f} free"
-    )
-    if free >= needed:
-        return [Finding("disk", "ok", found)]
-    remedy = "output=FOLDER on a larger disk"
-    if config.checkpoint.keep > 1:
-        remedy += ", or checkpoint.keep=1"
-    return [Finding("disk", "missing", found, remedy)]
 
 
 def _on_cpu(

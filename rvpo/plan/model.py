@@ -85,10 +85,9 @@ def _lengths(config: RunConfig, prompts: Sequence[Prompt]) -> tuple[int, list[Fi
         encoder = encoder_of(config.model, config.rollout, path, said.append)
         if not prompts:
             return 0, []
-        lengths = [len(encoder.encode(prompt)) for prompt in prompts]
+        lengths: list[int] = []
         completion = config.rollout.max_completion_tokens
-        if max(lengths) + completion > encoder.max_context_tokens:
-            encoder.check_lengths(prompts, completion)
+        encoder.check_lengths(prompts, completion, lambda ids: lengths.append(len(ids)))
     except RvpoError as error:
         return 0, [Finding("prompts", "missing", str(error))]
     found = (

@@ -19,7 +19,7 @@ def rehearsal_findings(config: RunConfig, data: Data) -> list[Finding]:
         path = resolve_model(config.model.path)
         encoder = encoder_of(config.model, config.rollout, path)
         suite = RewardSuite.from_config(config.rewards)
-        suite = suite.fitted((*data.train, *data.held_out)) if data.train else suite
+        suite = suite.fitted(data.prompts.every) if data.train else suite
     except RvpoError:
         return []
     said: list[str] = []

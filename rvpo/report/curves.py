@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +22,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 """Okabe and Ito's palette, told apart with any colour vision; its yellow is too pale for lines."""
 
 Floats = npt.NDArray[np.float64]
+
+_LINE_INCHES, _LETTER_INCHES = 0.22, 0.09
+"""Height of a line of the legend, and about the width of a letter of it."""
 
 SHARES = {
     "advantage/weight": "weight in the advantage",
@@ -56,14 +61,23 @@ def draw_curves(
     share = next((s for s in SHARES if any(f"{s}/{name}" in logged for name in reward_names)), None)
     window = min(25, max(1, len(history) // 6))
 
-    figure = Figure(figsize=(9, 6.5 if share else 4.2), dpi=150, layout="constrained")
+    height = 6.5 if share else 4.2
+    columns = math.ceil(len(reward_names) / int(height / _LINE_INCHES))
+    beside = max(map(len, reward_names), default=0) * _LETTER_INCHES + 0.6
+    size = (9 + (columns - 1) * beside, height)
+    figure = Figure(figsize=size, dpi=150, layout="constrained")
     panels = figure.subplots(
         2 if share else 1, 1, sharex=True, squeeze=False, height_ratios=[3, 2] if share else [1]
     )[:, 0]
     _plot(panels[0], history, {name: f"rewards/{name}/mean" for name in reward_names}, window)
     panels[0].set_ylabel("mean reward of the step")
     panels[0].set_title(label(title), loc="left", fontweight="bold")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(),
+        loc="outside right upper",
+        ncols=max(1, columns),
+        frameon=False,
+    )
     if share:
         _plot(panels[1], history, {name: f"{share}/{name}" for name in reward_names}, window)
         panels[1].set_ylabel(SHARES[share])
@@ -78,27 +92,27 @@ def _plot(
 ) -> None:
     """Draw one line for each label, its metric faint and smoothed; missing values leave gaps."""
     steps = [metrics["step"] for metrics in history]
-    few = "o" if len(steps) < 3 else None  # a line through one point cannot be seen
-    for (name, key), (style, colour) in zip(keys.items(), _styles(len(keys)), strict=True):
+    few = len(steps) < 3  # a line through one point cannot be seen
+    for (name, key), style in zip(keys.items(), line_styles(len(keys), COLOURS), strict=True):
         values = np.array([metrics.get(key, np.nan) for metrics in history])
         if window > 1:
-            axes.plot(steps, values, color=colour, alpha=0.2, linewidth=0.8)
-        axes.plot(
-            steps,
-            trailing_mean(values, window),
-            style,
-            color=colour,
-            label=label(name),
-            marker=few,
-        )
+            axes.plot(steps, values, color=style["color"], alpha=0.2, linewidth=0.8)
+        marked = {**style, **({"marker": "o", "markevery": None} if few else {})}
+        axes.plot(steps, trailing_mean(values, window), label=label(name), **marked)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.locator_params(axis="x", integer=True)
 
 
-def _styles(count: int) -> list[tuple[str, str]]:
-    styles = list(product(("-", "--", ":", "-."), COLOURS))
-    return [styles[i % len(styles)] for i in range(count)]
+def line_styles(count: int, palette: Sequence[str]) -> list[dict[str, Any]]:
+    """Arguments of `plot` that tell lines apart, as many as there are colours, dashes and marks."""
+    kinds = product((None, "o", "^", "s"), ("-", "--", ":", "-."), palette)
+    found = [
+        {"linestyle": dash, "color": colour}
+        | ({"marker": mark, "markersize": 3, "markevery": 0.1} if mark else {})
+        for mark, dash, colour in kinds
+    ]
+    return [found[place % len(found)] for place in range(count)]
 
 
 def _caption(history: Sequence[Mapping[str, float]], window: int) -> str:

@@ -1,6 +1,6 @@
 """The folder of one run, and the reports that write into it.
 
-    config.yaml  provenance.json  metrics.jsonl  samples/step-000001.rank-0.jsonl
+    config.yaml  provenance.json  metrics.jsonl  samples/step-000001.rank-0.jsonl[.gz]
     held_out/step-000000.json  benchmarks/NAME/step-000000/  checkpoints/  models/step-000010/
     best/  best.json  model/  held_out.json  curves.png
 
@@ -22,7 +22,7 @@ from typing import Any
 
 from rvpo.errors import CheckpointError, ConfigError
 from rvpo.report.lock import LOCK, FolderLock
-from rvpo.report.record import StepRecord, finite, sample_rows
+from rvpo.report.record import StepRecord, finite
 from rvpo.report.stored import read_metrics, surviving_metrics
 from rvpo.runtime.environment import MEETING_MARK
 from rvpo.runtime.ignore import ignore
@@ -58,9 +58,21 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole file; until it is complete, `path` keeps what it had.
+    """Write a whole file in UTF-8; see `as_bytes` and `write_bytes`.
 
-    A lone surrogate, which UTF-8 cannot hold, becomes its escape, as JSON would write it.
+    Raises:
+        CheckpointError: the disk is full, or the file may not be written.
+    """
+    write_bytes(path, as_bytes(text))
+
+
+def as_bytes(text: str) -> bytes:
+    """The text in UTF-8. A lone surrogate becomes its escape, as JSON would write it."""
+    return text.encode(errors="backslashreplace")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file; until it is complete, `path` keeps what it had.
 
     Raises:
         CheckpointError: the disk is full, or the file may not be written.
@@ -69,8 +81,8 @@ def write_text(path: Path, text: str) -> None:
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with draft.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-                file.write(text)
+            with draft.open("wb") as file:
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(path)
@@ -320,29 +332,6 @@ class MetricsFile:
         line = json.dumps({"step": record.step, **finite(record.metrics)}, allow_nan=False)
         with writing(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
-
-    def close(self) -> None:
-        """Nothing is left open between steps."""
-
-
-class SampleFiles:
-    """A report that writes each step's samples of one rank to a file of their own."""
-
-    def __init__(self, folder: RunFolder, rank: int) -> None:
-        self._folder = folder
-        self._rank = rank
-
-    def __call__(self, record: StepRecord) -> None:
-        """Write the step's samples, one JSON line each (`record.sample_rows`).
-
-        Raises:
-            CheckpointError: the disk is full, or the file may not be written.
-        """
-        lines = (
-            json.dumps(row, ensure_ascii=False, allow_nan=False) for row in sample_rows(record)
-        )
-        name = f"step-{record.step:06d}.rank-{self._rank}.jsonl"
-        write_text(self._folder.samples / name, "".join(line + "\n" for line in lines))
 
     def close(self) -> None:
         """Nothing is left open between steps."""

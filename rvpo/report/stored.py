@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from rvpo.errors import CheckpointError
+from rvpo.files.gzipped import unzipped
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -131,7 +132,7 @@ def surviving_metrics(path: Path) -> dict[int, dict[str, float]]:
 
 
 def read_samples(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file of `samples/`.
+    """The rows of a file of `samples/`, compressed or not.
 
     Raises:
         CheckpointError: it is damaged.
@@ -139,7 +140,8 @@ def read_samples(path: Path) -> list[dict[str, Any]]:
     advice = "; move it elsewhere to go on without"
     try:
         # Not `splitlines`: JSON may hold Unicode's other line breaks as they are.
-        rows = [json.loads(line) for line in _read(path, advice).decode().split("\n") if line]
+        text = unzipped(_read(path, advice)).decode()
+        rows = [json.loads(line) for line in text.split("\n") if line]
     except (ValueError, RecursionError) as error:
         raise damaged(path, error, advice) from error
     for row in rows:

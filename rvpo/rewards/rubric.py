@@ -66,8 +66,11 @@ class RubricReward:
         """
         if self.fixed:
             return self
-        rubrics = [self.criteria(prompt) for prompt in prompts]
-        slots = max(map(len, rubrics), default=0)
+        slots, groups = 0, set[str]()
+        for prompt in prompts:
+            rubric = self.criteria(prompt)
+            slots = max(slots, len(rubric))
+            groups |= {group for criterion in rubric for group in _groups(criterion)}
         if not slots:
             columns = [name for prompt in prompts[:1] for name in prompt.columns]
             guess = nearest(self.column, columns)
@@ -78,7 +81,6 @@ class RubricReward:
                 "data.train={rubrics: ..., format: ...}, or name criteria of your own under "
                 f"rewards.{self.name}.criteria"
             )
-        groups = dict.fromkeys(group for rubric in rubrics for c in rubric for group in _groups(c))
         return replace(self, slots=slots, groups=tuple(sorted(groups)))
 
     @property

@@ -85,7 +85,10 @@ class RewardSuite:
         Raises:
             DataError: those of a row cannot be read.
         """
-        rubrics = [reward for reward in self.rewards if isinstance(reward, RubricReward)]
+        every = [reward for reward in self.rewards if isinstance(reward, RubricReward)]
+        rubrics = [reward for reward in every if not reward.fixed]
+        if not rubrics:
+            return
         for row, prompt in enumerate(prompts):
             for reward in rubrics:
                 try:

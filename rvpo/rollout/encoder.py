@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
+from itertools import islice
 from typing import Any, Final
 
 from rvpo.errors import ConfigError, DataError
@@ -19,6 +21,8 @@ from rvpo.types import Prompt
 _TAG: Final = re.compile(r"<[A-Za-z][\w:-]*>|\[[A-Za-z][\w:-]*\]")
 _END_OF_PROMPT: Final = 64
 """Tokens in which a marker fits, even spelt letter by letter."""
+_BATCH: Final = 256
+"""Prompts of one call of the tokenizer, which shares them out among its threads."""
 _TRIED: Final = 8
 """Prompts with a field of messages that are rendered without it."""
 _ALWAYS: Final = {"role", "content"}
@@ -91,14 +95,22 @@ class Encoder:
         Raises:
             DataError: the chat template refuses it, or does not show its tools.
         """
-        text, ids = self._encoded(prompt, prompt.tools)
-        if prompt.tools and text == self._without_tools(prompt):
-            raise DataError(
-                f"prompt {prompt.id!r} has tools, and the model's chat template does not show "
-                "them; use a model whose template does, or list them in the prompt "
-                "(benchmarks.bfcl.format=toolrl) and rename the column"
-            )
-        return ids
+        return self._tokens(prompt, self._shown(prompt))
+
+    def encode_each(self, prompts: Iterable[Prompt]) -> Iterator[tuple[int, ...]]:
+        """[T] token ids of each prompt in turn, in half the time of one call for each.
+
+        Raises:
+            DataError: see `encode`.
+        """
+        rest = iter(prompts)
+        while batch := list(islice(rest, _BATCH)):
+            texts = [self._shown(prompt) for prompt in batch]
+            try:
+                found = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+            except Exception:  # the tokenizer's code raises anything, and names no prompt
+                found = map(self._tokens, batch, texts)
+            yield from map(tuple, found)
 
     def check_fields(self, prompts: Sequence[Prompt], say: Callable[[str], None]) -> None:
         """Tell of fields of messages that the chat template does not show.
@@ -114,9 +126,11 @@ class Encoder:
         having: dict[str, list[Prompt]] = {}
         for prompt in prompts:
             for name in {name for message in prompt.messages for name in message} - _ALWAYS:
-                having.setdefault(name, []).append(prompt)
+                tried = having.setdefault(name, [])
+                if len(tried) < _TRIED:
+                    tried.append(prompt)
         for name, found in having.items():
-            if any(self._shows(name, prompt) for prompt in found[:_TRIED]):
+            if any(self._shows(name, prompt) for prompt in found):
                 continue
             told = f"prompt {found[0].id!r} has messages with a field '{name}', which the model's "
             if name in _SAYING:
@@ -129,22 +143,31 @@ class Encoder:
     def _shows(self, name: str, prompt: Prompt) -> bool:
         bare = [{k: v for k, v in each.items() if k != name} for each in prompt.messages]
         try:
-            without = self._encoded(replace(prompt, messages=tuple(bare)), prompt.tools)[0]
+            without = self._rendered(replace(prompt, messages=tuple(bare)), prompt.tools)
         except DataError:  # it cannot do without
             return True
-        return without != self._encoded(prompt, prompt.tools)[0]
+        return without != self._rendered(prompt, prompt.tools)
+
+    def _shown(self, prompt: Prompt) -> str:
+        """The rendered prompt, its tools in it."""
+        text = self._rendered(prompt, prompt.tools)
+        if prompt.tools and text == self._without_tools(prompt):
+            raise DataError(
+                f"prompt {prompt.id!r} has tools, and the model's chat template does not show "
+                "them; use a model whose template does, or list them in the prompt "
+                "(benchmarks.bfcl.format=toolrl) and rename the column"
+            )
+        return text
 
     def _without_tools(self, prompt: Prompt) -> str | None:
         """The rendered prompt; None where the template is only for prompts with tools."""
         try:
-            return self._encoded(prompt, ())[0]
+            return self._rendered(prompt, ())
         except DataError:
             return None
 
-    def _encoded(
-        self, prompt: Prompt, tools: Sequence[Mapping[str, Any]]
-    ) -> tuple[str, tuple[int, ...]]:
-        try:
+    def _rendered(self, prompt: Prompt, tools: Sequence[Mapping[str, Any]]) -> str:
+        with _asking(prompt):
             text: str = self.tokenizer.apply_chat_template(
                 [dict(message) for message in prompt.messages],
                 tools=[dict(tool) for tool in tools] or None,
@@ -152,12 +175,12 @@ class Encoder:
                 add_generation_prompt=True,
                 strftime_now=self.now.strftime,
             )
+            return text
+
+    def _tokens(self, prompt: Prompt, text: str) -> tuple[int, ...]:
+        with _asking(prompt):
             # The template writes the special tokens itself.
-            return text, tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-        except Exception as error:  # templates are code of the model and raise anything
-            raise DataError(
-                f"prompt {prompt.id!r}: the model's chat template or tokenizer refuses it ({error})"
-            ) from error
+            return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def decode(self, completion_ids: Sequence[int]) -> str:
         """The text of a completion, without special tokens but for those that mark its parts."""
@@ -214,8 +237,8 @@ class Encoder:
         """
         room = self.max_context_tokens - max_completion_tokens
         long = []
-        for prompt in prompts:
-            seen(ids := self.encode(prompt))
+        for prompt, ids in zip(prompts, self.encode_each(prompts), strict=True):
+            seen(ids)
             if len(ids) > room:
                 long.append((len(ids), prompt.id))
         if long:
@@ -225,3 +248,14 @@ class Encoder:
                 f"tokens and max_completion_tokens={max_completion_tokens} more do not fit in the "
                 f"context of {self.max_context_tokens}; shorten or drop them, or lower {setting}"
             )
+
+
+@contextmanager
+def _asking(prompt: Prompt) -> Iterator[None]:
+    """Name the prompt at which a template or a tokenizer fails."""
+    try:
+        yield
+    except Exception as error:  # they are code of the model and raise anything
+        raise DataError(
+            f"prompt {prompt.id!r}: the model's chat template or tokenizer refuses it ({error})"
+        ) from error

@@ -28,6 +28,8 @@ GRACE_S = 30.0
 """Longest time for the other ranks to end once one has, in seconds."""
 
 _LOG_BYTES = 8192
+_MOST_LOG_BYTES = 1 << 22
+"""Bytes of a rank's log in a temporary file that has no name and that nobody else could shorten."""
 # Where ranks on one machine speak to one another, unless the user says otherwise.
 _LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo"} if os.path.exists("/sys/class/net/lo") else {}
 
@@ -72,7 +74,7 @@ def launch(
                     shared=[note, lock_of(meeting)],  # which they may outlive a killed launcher in
                 )
             )
-        failed = _wait(ranks, asked)
+        failed = _wait(ranks, asked, logs)
         if failed is None:
             return 0
         if asked or ranks[failed].status() == INTERRUPTED:
@@ -115,7 +117,7 @@ def _common(processes: int, meeting: str) -> dict[str, str]:
     }
 
 
-def _wait(ranks: Sequence[Child], asked: Sequence[int]) -> int | None:
+def _wait(ranks: Sequence[Child], asked: Sequence[int], logs: Sequence[Log]) -> int | None:
     """The rank that failed first, once all have ended; None if none failed."""
     first: int | None = None
     deadline = float("inf")
@@ -135,6 +137,8 @@ def _wait(ranks: Sequence[Child], asked: Sequence[int]) -> int | None:
             return first
         if len(asked) > 1 or time.monotonic() > deadline:
             _kill(ranks)
+        for log in logs:
+            log.bound(_MOST_LOG_BYTES)
         time.sleep(0.05)
 
 

@@ -18,6 +18,7 @@ from typing import IO, Final
 from weakref import WeakSet
 
 from rvpo.runtime.environment import LIFELINE, child_environment
+from rvpo.runtime.shared_memory import held_only_by, remove
 from rvpo.runtime.signals import was_taken
 
 PIPE: Final = subprocess.PIPE
@@ -26,6 +27,8 @@ UNHEARD_S: Final = 60.0
 """Longest time in which a process whose parent is gone may not hear of it, in seconds."""
 
 _POLL_S: Final = 0.02
+_END_BYTES: Final = 65536
+"""End of a log, in which the last words are looked for."""
 _lifelines: Final[WeakSet[IO[bytes]]] = WeakSet()
 
 
@@ -137,9 +140,11 @@ class Child:
         return ", ".join(filter(None, (self.ending(), *self._log.lines()[-1:])))
 
     def _kill_session(self) -> None:
+        held = held_only_by(self.pid)
         for group in {self.pid, *_groups(self.pid)}:
             with suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGKILL)
+        remove(held)
 
 
 def _groups(session: int) -> set[int]:
@@ -206,15 +211,19 @@ class Log:
         fcntl.fcntl(self.file, fcntl.F_SETFL, flags | os.O_APPEND)
 
     def bound(self, size: int) -> None:
-        """Forget what was written if it is more than `size` bytes."""
+        """Forget what was written if it is more than `size` bytes, but for its end."""
         if os.fstat(self.file.fileno()).st_size > size:
+            end = self._end(min(_END_BYTES, size))
             os.ftruncate(self.file.fileno(), 0)
+            os.write(self.file.fileno(), end)
 
-    def text(self, size: int = 65536) -> str:
+    def text(self, size: int = _END_BYTES) -> str:
         """The last `size` bytes, without space around them."""
+        return self._end(size).decode(errors="replace").strip()
+
+    def _end(self, size: int) -> bytes:
         end = os.fstat(self.file.fileno()).st_size
-        tail = os.pread(self.file.fileno(), size, max(0, end - size))
-        return tail.decode(errors="replace").strip()
+        return os.pread(self.file.fileno(), size, max(0, end - size))
 
     def lines(self) -> list[str]:
         """The last of the lines that are not empty."""

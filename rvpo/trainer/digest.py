@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, time, timedelta
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, Final
@@ -26,6 +27,8 @@ from rvpo.types import Prompt
 
 PROMPTS: Final = "token ids of the prompts"
 """Name of the one digest that must stay as it was."""
+FIRST_PROMPTS: Final = "token ids of the first prompts"
+"""The same of a run that does not read all of its prompts as tokens."""
 
 _WHOLE: Final = 1 << 28
 """Larger files of weights are sampled, so that a start never reads a large model twice."""
@@ -36,14 +39,21 @@ _OF_FILES: Final = (bytes, Decimal, date, time, timedelta, complex, UUID)
 
 
 class TokenDigest:
-    """Digest of the token ids of prompts, in their order."""
+    """Digest of the token ids of prompts, in their order.
 
-    def __init__(self) -> None:
+    Args:
+        fixed: number of prompts, after which others change nothing; None where all count.
+    """
+
+    def __init__(self, fixed: int | None = None) -> None:
+        self.name: Final = PROMPTS if fixed is None else FIRST_PROMPTS
         self._hash = hashlib.sha256()
+        self._places = count() if fixed is None else iter(range(fixed))
 
     def add(self, ids: Sequence[int]) -> None:
         """Add the next prompt."""
-        self._hash.update(array("q", [len(ids), *ids]).tobytes())
+        if next(self._places, None) is not None:
+            self._hash.update(array("q", [len(ids), *ids]).tobytes())
 
     def __str__(self) -> str:
         return self._hash.hexdigest()
@@ -64,7 +74,7 @@ def digests(
         tokens: digest of these prompts, as the model reads them.
     """
     found = {f"rows of {where}": _of_prompts(rows) for where, rows in prompts.items()}
-    found |= {PROMPTS: str(tokens)}
+    found |= {tokens.name: str(tokens)}
     for name, reward in config.rewards.items():
         if isinstance(reward, FunctionRewardConfig):
             found[f"code of rewards.{name}"] = code_digest(reward.function.partition(":")[0])

@@ -96,7 +96,7 @@ def rehearse_rewards(
         return
     # The first of step 1; however large a step is to be, this one is small.
     few = min(_PROMPTS, config.rollout.prompts_per_step)
-    first = PromptStream(tuple(prompts), few, config.seed).at(0)
+    first = PromptStream(prompts, few, config.seed).at(0)
     size = min(_LARGEST_GROUP, config.rollout.samples_per_prompt)
     rollout = invented(first, encoder, size)
     try:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from rvpo.errors import DataError
 from rvpo.report.run_folder import RunFolder, write_json
 from rvpo.report.stored import damaged, read_json
-from rvpo.trainer.digest import PROMPTS
+from rvpo.trainer.digest import FIRST_PROMPTS, PROMPTS
 
 
 class Start(BaseModel):
@@ -91,8 +91,13 @@ def check_inputs(
         return
     changed = changed_inputs(starts, inputs)
     when = f"{starts[-1].date:%Y-%m-%d %H:%M}"
-    if PROMPTS in changed:
-        causes = [name for name in changed if name != PROMPTS and name.split()[0] in _OF_PROMPTS]
+    causes = [name for name in changed if name.split()[0] in _OF_PROMPTS]
+    tokens = [name for name in changed if name in (PROMPTS, FIRST_PROMPTS)]
+    made_alike = not any(cause for cause in causes if not cause.startswith("version"))
+    # The run has the digest of all prompts, and only the first are read: two that do not compare.
+    if len(tokens) == 2 and FIRST_PROMPTS in inputs and made_alike:
+        changed, tokens = [name for name in changed if name not in tokens], []
+    if tokens:
         why = f", after a change of the {_and(causes)}" if causes else ""
         raise DataError(
             f"{path}: the prompts are other tokens than those this run was trained on{why} since "

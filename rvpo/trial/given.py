@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,6 +13,7 @@ from rvpo.config.run import DataConfig
 from rvpo.data.messages import with_system
 from rvpo.data.prompts import load_prompts
 from rvpo.errors import DataError, nearest
+from rvpo.files.gzipped import unzipped
 from rvpo.files.json_file import json_lines
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rubrics.overlap import question
@@ -155,10 +157,12 @@ def _messages(line: _Line, system_prompt: str | None) -> tuple[Message, ...]:
 
 def _lines(path: Path) -> Iterator[_Line]:
     try:
-        with path.open("rb") as file:
-            for number, fields in json_lines(file, str(path), _FORM):
-                yield _Line(f"{path}, line {number}", number, fields)
+        raw = unzipped(path.read_bytes())
+    except ValueError as error:
+        raise DataError(f"--samples: {path} is damaged ({error}); give a whole file") from error
     except OSError as error:
         raise DataError(
             f"--samples: {path} cannot be read ({error.strerror}); give a file of JSON lines"
         ) from error
+    for number, fields in json_lines(io.BytesIO(raw), str(path), _FORM):
+        yield _Line(f"{path}, line {number}", number, fields)

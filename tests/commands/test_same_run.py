@@ -25,7 +25,7 @@ from rvpo.report.display import Display
 from rvpo.report.provenance import provenance
 from rvpo.report.run_folder import RunFolder
 from rvpo.runtime.ranks import Ranks
-from rvpo.trainer.digest import PROMPTS, _of_prompts
+from rvpo.trainer.digest import FIRST_PROMPTS, PROMPTS, _of_prompts
 from rvpo.trainer.resume import at_home, open_run, rewind
 from rvpo.trainer.start import Start, add_start, check_inputs, read_starts
 from tests.configs import tiny_config
@@ -379,3 +379,21 @@ def test_lost_metrics_are_said_and_stop_nothing(world: Path) -> None:
     assert said[1:] == [
         f"{folder.metrics} held no metrics of step 1, which the curves will be without"
     ]
+
+
+def test_a_run_that_has_the_digest_of_all_prompts_goes_on_with_that_of_the_first(
+    world: Path,
+) -> None:
+    folder, inputs = begun(world), read(world)
+    first = {name: value for name, value in inputs.items() if name != PROMPTS}
+    first |= {FIRST_PROMPTS: "a", "version of rvpo": "99"}
+    assert "token ids" not in told(folder, first)
+    for name in ("rows of data.train", "chat template", "tokenizer"):
+        with pytest.raises(DataError, match=f"other tokens.* change of the {name}"):
+            told(folder, first | {name: "b"})
+    add_start(folder, Start(date=DAY, step=1, inputs=first))
+    assert told(folder, first) == ""
+    with pytest.raises(DataError, match="other tokens"):
+        told(folder, first | {FIRST_PROMPTS: "b"})
+    with pytest.raises(DataError, match="other tokens"):
+        told(folder, inputs | {"rows of data.train": "b"})

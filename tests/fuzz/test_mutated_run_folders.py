@@ -29,7 +29,8 @@ from rvpo.page.history import read_arms
 from rvpo.report.held_out import HeldOutScores
 from rvpo.report.provenance import provenance
 from rvpo.report.record import StepRecord
-from rvpo.report.run_folder import MetricsFile, RunFolder, SampleFiles, write_json
+from rvpo.report.run_folder import MetricsFile, RunFolder, write_json
+from rvpo.report.sample_files import SampleFiles
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.checkpoint import Checkpoints
 from rvpo.trainer.keep import read_best

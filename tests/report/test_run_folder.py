@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import math
 import multiprocessing
@@ -18,17 +19,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rvpo.config.judge import BudgetConfig
-from rvpo.errors import CheckpointError, ConfigError
+from rvpo.config.run import DataConfig, FunctionSource
+from rvpo.errors import CheckpointError, ConfigError, DataError
 from rvpo.report.run_folder import (
     MetricsFile,
     RunFolder,
-    SampleFiles,
     write_json,
     write_text,
     writing,
 )
+from rvpo.report.sample_files import Keeping, SampleFiles, sample_files, samples_of
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.suite import RewardSuite
+from rvpo.trial.given import read_responses
 from rvpo.types import Rollout
 from tests.fakes import (
     FakeJudge,
@@ -44,6 +47,9 @@ from tests.fakes import (
 @pytest.fixture
 def folder(tmp_path: Path) -> RunFolder:
     return RunFolder.create(tmp_path / "run", "steps: 4\n", {"rvpo": "0.1.0"})
+
+
+DATA = DataConfig(train=FunctionSource(function="rvpo.data.everyday:requests"))
 
 
 def write_steps(folder: RunFolder, *steps: int, ranks: int = 1) -> None:
@@ -279,6 +285,36 @@ def test_a_mean_over_criteria_can_be_made_again_from_the_samples(folder: RunFold
             sum(p["share"] for p, well in zip(parts, good, strict=True) if well)
             == (row["scores"]["mean"])
         )
+
+
+def test_long_files_of_samples_are_compressed_and_read_alike(folder: RunFolder) -> None:
+    for rank, limit in enumerate([0.0, float("inf")]):
+        SampleFiles(folder, rank, Keeping(zip_from=limit))(make_record(1))
+    (folder.samples / "step-000001.rank-0.jsonl.tmp").write_text("{")
+    long, short = sample_files(folder)
+    assert [path.suffix for path in (long, short)] == [".gz", ".jsonl"]
+    assert long.read_bytes().startswith(b"\x1f\x8b")
+    assert gzip.decompress(long.read_bytes()) == short.read_bytes()
+    rows = samples_of(folder, 1)
+    half = len(rows) // 2
+    assert rows[:half] == rows[half:] != []
+    lines = read_responses(short, (), DATA)
+    assert read_responses(long, (), DATA) == lines
+    long.write_bytes(long.read_bytes()[:-9])
+    with pytest.raises(CheckpointError, match=r"rank-0.jsonl.gz is damaged \("):
+        samples_of(folder, 1)
+    with pytest.raises(DataError, match=r"rank-0.jsonl.gz is damaged \("):
+        read_responses(long, (), DATA)
+
+
+def test_only_the_samples_stay_that_are_asked_for(folder: RunFolder) -> None:
+    keeping = Keeping(newest=2, every=4)
+    for step in range(1, 12):
+        for rank in (1, 0):
+            SampleFiles(folder, rank, keeping)(make_record(step))
+    kept = sample_files(folder)
+    assert sorted(set(kept.values())) == [1, 4, 8, 10, 11]
+    assert len(kept) == 10
 
 
 def test_rewinding_forgets_later_steps_of_every_rank(folder: RunFolder):

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
 import pytest
 
+from rvpo.commands.doctor import leftovers
 from rvpo.runtime.environment import RANK_VARIABLES
 from rvpo.runtime.process import PIPE, Child, Log, end_all, leashed
+from rvpo.runtime.shared_memory import held_only_by, left_behind
 from tests.judge.processes import ROOT, alive, wait_until
 
+SHM = "shared_memory"
 SLEEP = "import time; time.sleep(60)"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(); {SLEEP}"
 # Prints its own process id and that of a child of its own.
@@ -89,6 +94,70 @@ def test_nothing_that_a_child_started_outlives_it(end: str, log: Log) -> None:
     child.end(0 if end else 20)
     assert child.status() == (-signal.SIGKILL if end else 0)
     wait_until(lambda: not any(map(alive, family)))
+
+
+SHARER = """
+import multiprocessing.shared_memory as shm, os, subprocess, sys, time
+own = shm.SharedMemory(create=True, size=4096)
+code = "import sys, time; from multiprocessing.shared_memory import SharedMemory as S; "
+code += "s = S(sys.argv[1]); print(flush=True); time.sleep(60)"
+child = subprocess.Popen([sys.executable, "-c", code, own.name], stdout=subprocess.PIPE)
+child.stdout.readline()
+print(own.name, flush=True)
+"""
+KILL = "import signal; os.kill(os.getpid(), signal.SIGKILL)"
+
+
+@pytest.mark.parametrize("end", [SLEEP, KILL], ids=["is killed", "is killed by another"])
+def test_shared_memory_of_a_killed_child_is_gone_with_it(end: str, log: Log) -> None:
+    child = Child(python(SHARER + end), log, stdout=PIPE)
+    name = (child.first_line(soon()) or b"").decode()
+    assert name.startswith("psm_")
+    if end == KILL:
+        child.wait(20)
+    child.end(0)
+    assert child.status() == -signal.SIGKILL
+    assert not Path("/dev/shm", name).exists()
+
+
+def test_shared_memory_that_another_process_uses_stays(log: Log) -> None:
+    shared = SharedMemory(create=True, size=4096)
+    code = f"from multiprocessing.shared_memory import SharedMemory as S; s = S({shared.name!r})"
+    # Its tracker would remove what is not its own.
+    code += f"; from multiprocessing.resource_tracker import unregister as u; u(s._name, {SHM!r})"
+    child = Child(python(f"{code}; print(flush=True); {SLEEP}"), log, stdout=PIPE)
+    child.first_line(soon())
+    assert shared._name not in {path.name for path in held_only_by(child.pid)}
+    child.end(0)
+    assert Path("/dev/shm", shared.name).exists()
+    shared.close()
+    shared.unlink()
+
+
+def test_what_nobody_maps_is_known_as_left_behind() -> None:
+    shared = SharedMemory(create=True, size=4096)
+    path = Path("/dev/shm", shared.name)
+    os.utime(path, (0, 0))
+    assert path not in left_behind()
+    shared.close()
+    assert path in left_behind()
+    (finding,) = leftovers([path])
+    assert (finding.state, str(path) in finding.remedy) == ("note", True)
+    os.utime(path)
+    assert path not in left_behind()
+    shared.unlink()
+
+
+def test_a_log_that_is_bounded_keeps_its_last_words(log: Log) -> None:
+    log.file.write(b"x" * 300_000 + b"\nlast words\n")
+    log.file.flush()
+    log.bound(300_000)
+    assert os.fstat(log.file.fileno()).st_size < 70_000
+    assert log.lines()[-1] == "last words"
+    log.file.write(b"more\n")
+    log.file.flush()
+    log.bound(300_000)
+    assert log.lines()[-2:] == ["last words", "more"]
 
 
 OWNER = """

@@ -35,7 +35,7 @@ def read_questions(path: str) -> list[GpqaQuestion]:
     """
     where = f"benchmarks.gpqa.path: '{path}'"
     try:
-        rows = read_csv(Path(path).expanduser(), where, {})
+        rows = list(read_csv(Path(path).expanduser(), where, {}))
     except DataError as error:
         raise DataError(
             f"{error}; give gpqa_diamond.csv, which its authors hand out at "

@@ -31,7 +31,7 @@ class JudgeService:
 
     Args:
         ranks: those of the run, or this process alone.
-        say: told where the cache is on a disk that slows it down.
+        say: told where the cache is on a disk that slows it down, and of verdicts dropped from it.
         mounts: see `network_disk`.
         serve: starts the server of a judge that is served here.
 
@@ -83,6 +83,7 @@ class JudgeService:
 
         self._check_host()
         self._tell_of_cache()
+        self._shrink_cache()
         config = self.config
         # Workers would find out too, after minutes of loading models. The last has least.
         all_endpoints(config, (config.workers - 1, config.workers))
@@ -126,6 +127,18 @@ class JudgeService:
             raise ConfigError(
                 f"judge.host: {host} is reached from this machine alone, and there are ranks on "
                 f"others; leave it out, or give an address that they reach, such as {self._reached}"
+            )
+
+    def _shrink_cache(self) -> None:
+        path, most = self.config.cache, self.config.cache_gb
+        if path is None or most is None or not path.exists():
+            return
+        from rvpo.judge.worker.cache import shrink
+
+        if dropped := shrink(path, round(1e9 * most), self._mounts):
+            self._say(
+                f"judge.cache: dropped {dropped:,} verdicts of {path}, which held more than the "
+                f"{most:g} GB of judge.cache_gb"
             )
 
     def _tell_of_cache(self) -> None:

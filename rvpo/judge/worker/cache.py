@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -51,7 +52,7 @@ class Cache:
     def __init__(self, path: Path, mounts: Path = MOUNTS) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _set_up(path, "WAL" if network_disk(path, mounts) is None else "DELETE")
+            _set_up(path, _journal(path, mounts))
         except (OSError, sqlite3.Error) as error:
             raise ConfigError(
                 f"judge.cache: {path} cannot be used as a cache ({error}); give another path, "
@@ -141,6 +142,52 @@ class Cache:
                     raise
 
 
+def shrink(path: Path, most: int, mounts: Path = MOUNTS) -> int:
+    """Drop verdicts until those that are left take no more than nine tenths of so many bytes.
+
+    Keys are digests, so that a stretch of them is a sample of all. The file does not get smaller:
+    its free pages are filled again.
+
+    Args:
+        mounts: see `network_disk`.
+
+    Returns:
+        The number of verdicts dropped; 0 where they take no more than `most` bytes.
+
+    Raises:
+        ConfigError: the file cannot be changed, or is no cache.
+    """
+    try:
+        _set_up(path, _journal(path, mounts))
+        with closing(_connect(path, _PATIENCE_S)) as connection:
+            if _used(connection) <= most:
+                return 0
+            dropped, first = 0, os.urandom(1)[0]
+            for byte in (*range(first, 256), *range(first)):
+                if _used(connection) <= 0.9 * most:
+                    break
+                # Each for itself, for other runs write in between.
+                with connection:
+                    dropped += connection.execute(
+                        "DELETE FROM verdicts WHERE key BETWEEN ? AND ?",
+                        (bytes([byte]), bytes([byte]) + b"\xff" * 64),
+                    ).rowcount
+            return dropped
+    except (OSError, sqlite3.Error) as error:
+        raise ConfigError(
+            f"judge.cache: {path} cannot be made smaller ({error}); give another path, or leave "
+            "judge.cache_gb out"
+        ) from error
+
+
+def _used(connection: sqlite3.Connection) -> int:
+    pages, free, size = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * size)
+
+
 def _verdict(entry: Any, is_trusted: Callable[[str], bool]) -> tuple[float, str] | None:
     """The (value, reason) in a cell, which may hold anything."""
     try:
@@ -156,11 +203,16 @@ def _verdict(entry: Any, is_trusted: Callable[[str], bool]) -> tuple[float, str]
     return float(value), reason
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, patience_s: float = _BUSY_S) -> sqlite3.Connection:
     # The writer is opened by one thread and used by another, never by two at once.
-    connection = sqlite3.connect(path, timeout=_BUSY_S, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=patience_s, check_same_thread=False)
     connection.text_factory = bytes  # a cell that is no UTF-8 is damage, and shall not raise
     return connection
+
+
+def _journal(path: Path, mounts: Path) -> str:
+    """SQLite's fast journal, or the one that a disk shared by machines can keep."""
+    return "WAL" if network_disk(path, mounts) is None else "DELETE"
 
 
 def _set_up(path: Path, journal: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import sqlite3
 import subprocess
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from rvpo.errors import ConfigError
-from rvpo.judge.worker.cache import Cache, CacheError
+from rvpo.judge.worker.cache import Cache, CacheError, shrink
 
 FILL = """
 import asyncio, sys
@@ -203,3 +204,28 @@ def test_a_file_that_cannot_be_written_says_so_and_does_not_keep_a_verdict(tmp_p
         await cache.close()
 
     asyncio.run(run())
+
+
+def test_a_cache_that_is_too_large_keeps_what_fits(tmp_path: Path) -> None:
+    path = tmp_path / "cache.sqlite"
+
+    async def fill(first: int) -> None:
+        cache = Cache(path)
+        await asyncio.gather(
+            *(cache.put(key_of(n), 1.0, "x" * 300) for n in range(first, first + 1500))
+        )
+        await cache.close()
+
+    def key_of(number: int) -> bytes:
+        return hashlib.sha256(str(number).encode()).digest()
+
+    asyncio.run(fill(0))
+    size = path.stat().st_size
+    assert shrink(path, 2 * size) == 0
+    dropped = shrink(path, size // 2)
+    assert 600 < dropped < 1100
+    cache = Cache(path)
+    left = sum(cache.get(key_of(n)) == (1.0, "x" * 300) for n in range(1500))
+    asyncio.run(cache.close())
+    assert left == 1500 - dropped
+    assert shrink(path, size // 2) == 0

@@ -1,0 +1,99 @@
+"""Disk: what the run writes against what there is."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+
+from rvpo.config.run import RunConfig
+from rvpo.plan.judging import CHARACTERS, Load
+from rvpo.plan.machine import Finding, State
+from rvpo.plan.memory import checkpoint_bytes, model_bytes
+from rvpo.plan.shape import ModelShape
+
+_SAMPLE_BYTES = 500
+"""Bytes of a sample's line beside its texts."""
+_SCORE_BYTES = 70
+"""Bytes of a score and its z with their names, and those of a verdict beside its texts."""
+_REMARK_BYTES = 400
+"""Bytes of a judge's remark in a sample's line: the criterion, the verdict and the reason."""
+_VERDICT_BYTES = 440
+"""Bytes of a verdict in the cache, its key and reason among them."""
+_ZIPPED = 0.3
+"""Size of compressed samples, as a share."""
+
+
+def disk_findings(
+    config: RunConfig, shape: ModelShape, prompt_tokens: int, asked: Load | None
+) -> list[Finding]:
+    """Checkpoints, the saved model, samples and verdicts.
+
+    A run insists on room for the first two. The others are estimates, of responses half as long as
+    they may be.
+
+    Args:
+        prompt_tokens: those of the longest prompt.
+        asked: load of the judge; None where training asks none.
+    """
+    one, saved = checkpoint_bytes(config, shape), model_bytes(config, shape)
+    samples = sample_bytes(config, prompt_tokens, asked)
+    verdicts = verdict_bytes(config, asked)
+    insisted = (config.checkpoint.keep + 1) * one + saved
+    needed = insisted + samples + verdicts
+    folder = config.output.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    parts = [
+        f"{one / 1e9:,.1f} GB a checkpoint, {config.checkpoint.keep} kept while the next is "
+        "written",
+        f"{saved / 1e9:,.1f} GB for the model",
+        f"about {samples / 1e9:,.1f} GB of samples",
+    ]
+    if verdicts:
+        assert config.judge is not None
+        parts.append(f"up to {verdicts / 1e9:,.1f} GB of verdicts in {config.judge.cache}")
+    found = f"{', '.join(parts)}: {needed / 1e9:,.1f} GB, of {free / 1e9:,.1f} free"
+    if free >= needed:
+        return [Finding("disk", "ok", found)]
+    state: State = "missing" if free < insisted else "note"
+    return [Finding("disk", state, found, ", or ".join(_remedies(config, verdicts)))]
+
+
+def sample_bytes(config: RunConfig, prompt_tokens: int, asked: Load | None) -> float:
+    """Bytes of the samples that stay of a run, about."""
+    rollout, settings = config.rollout, config.report.samples
+    rewards = len(config.rewards) + (asked.calls if asked else 0)
+    # The completion stands there as it is, and once more as thought and answer.
+    tokens = prompt_tokens + 2 * rollout.max_completion_tokens / 2
+    size = _SAMPLE_BYTES + CHARACTERS * tokens + _SCORE_BYTES * rewards
+    if asked and config.judge is not None:
+        size += asked.calls * (_REMARK_BYTES if config.judge.reasons else _SCORE_BYTES)
+    step = size * rollout.prompts_per_step * rollout.samples_per_prompt
+    if step / config.distributed.processes >= 1e6 * settings.gzip_mb:
+        step *= _ZIPPED
+    kept = config.steps
+    if settings.keep is not None:
+        before = max(0, config.steps - settings.keep)
+        kept = min(config.steps, settings.keep) + min(before, 1)
+        kept += before // settings.every if settings.every else 0
+    return step * min(kept, config.steps)
+
+
+def verdict_bytes(config: RunConfig, asked: Load | None) -> float:
+    """Bytes that a run adds to the judge's cache at most: all its verdicts are new ones."""
+    if asked is None or config.judge is None or config.judge.cache is None:
+        return 0.0
+    samples = config.rollout.prompts_per_step * config.rollout.samples_per_prompt
+    return _VERDICT_BYTES * asked.calls * samples * config.steps
+
+
+def _remedies(config: RunConfig, verdicts: float) -> Sequence[str]:
+    remedies = ["output=FOLDER on a larger disk"]
+    if config.checkpoint.keep > 1:
+        remedies.append("checkpoint.keep=1")
+    if config.report.samples.keep is None:
+        remedies.append("report.samples.keep=20")
+    if verdicts:
+        remedies.append("judge.cache=FILE on another disk")
+    return remedies
