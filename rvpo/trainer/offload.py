@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from deepspeed.accelerator import get_accelerator
 from torch import Tensor
 
 from rvpo.errors import ConfigError
@@ -62,7 +61,7 @@ class Offload:
         for buffer in self._gradients():
             self._given_up.append((buffer, buffer.untyped_storage().nbytes()))
             buffer.untyped_storage().resize_(0)
-        get_accelerator().empty_cache()  # which gives the memory to whoever else is on the device
+        torch.cuda.empty_cache()  # which gives the memory to whoever else is on the device
 
     @torch.no_grad()
     def _fetch(self) -> None:

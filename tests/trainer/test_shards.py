@@ -172,6 +172,7 @@ def go_on(model: Path, folder: Path, precision: str, case: Case, ranks: Ranks) -
     )
     said: list[str] = []
     policy = ZeroPolicy(config, str(model), ranks, said.append)
+    said.clear()  # of how it updates
     if case.before:
         (source,) = folder.glob(f"{case.before}-after-*/step-{case.step:06d}")
         policy.load(source)
