@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from rvpo.errors import EngineError
 from rvpo.rollout.vllm.engine import VllmEngine
 from rvpo.rollout.vllm.sleep import Sleep
 from rvpo.runtime.device_memory import MemoryPeak
@@ -78,16 +79,23 @@ class FakeLlm:
 
 
 class Nothing:
-    """Weights of a model that has none."""
+    """Weights of a model, of which none is ever looked at.
+
+    Args:
+        saved: number of those in a checkpoint, of one that the model has.
+    """
+
+    def __init__(self, saved: int = 1, here: int = 1) -> None:
+        self._saved, self._here = saved, here
 
     def layout(self) -> list[tuple[str, torch.dtype, tuple[int, ...]]]:
-        return []
+        return [("w", torch.float32, (1,))] * self._here
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         return iter(())
 
     def as_saved(self) -> Nothing:
-        return self
+        return Nothing(self._saved, self._saved)
 
 
 def engine_around(llm: FakeLlm, *, on_gpu: bool) -> VllmEngine:
@@ -139,3 +147,11 @@ def test_an_engine_wakes_for_a_rollout_and_sleeps_when_it_is_made() -> None:
         *("sleep", "wake weights", "send", "version 0"),
         *("wake kv_cache", "forget", "step", "sleep"),
     ]
+
+
+def test_experts_are_refused_before_an_engine_is_given_them() -> None:
+    llm = FakeLlm()
+    engine = engine_around(llm, on_gpu=True)
+    with pytest.raises(EngineError, match="mixture of experts"):
+        engine.load_weights(Nothing(saved=8), 0)
+    assert llm.events == ["sleep"]
