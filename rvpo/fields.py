@@ -116,6 +116,9 @@ WHOLE: Final = OptionKind("a whole number from 0 on", lambda v: type(v) is int a
 NUMBER: Final = OptionKind(
     "a number from 0 on", lambda value: type(value) in (int, float) and 0 <= value < float("inf")
 )
+SIZE: Final = OptionKind(
+    "a number from 1 on", lambda value: type(value) in (int, float) and 1 <= value < float("inf")
+)
 TEXT: Final = OptionKind("text", lambda value: isinstance(value, str) and value != "")
 TABLE: Final = OptionKind("a table", lambda value: isinstance(value, dict))
 LIST: Final = OptionKind("a list", lambda value: isinstance(value, list))

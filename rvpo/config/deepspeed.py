@@ -12,6 +12,7 @@ from rvpo.fields import (
     COUNT,
     FLAG,
     NUMBER,
+    SIZE,
     TABLE,
     TEXT,
     WHOLE,
@@ -41,8 +42,9 @@ _ALLOWED_ZERO = (
         NUMBER,
         "reduce_bucket_size stage3_max_live_parameters stage3_max_reuse_distance "
         "stage3_model_persistence_threshold stage3_param_persistence_threshold "
-        "stage3_prefetch_bucket_size sub_group_size",
+        "stage3_prefetch_bucket_size",
     ),
+    (SIZE, "sub_group_size"),
     (WHOLE, "stage3_module_granularity_threshold"),
 )
 _REFUSED = {

@@ -9,7 +9,8 @@ from rvpo.config.update import UpdateConfig
 
 def lighter_updates(update: UpdateConfig, *, on_gpu: bool) -> Iterator[str]:
     """Those for the height of an update, the one that costs least first."""
-    yield f"lower update.micro_batch_tokens, which is {update.micro_batch_tokens}"
+    if update.loss.weighting != "row_mean":  # whose loss it changes, so that no run goes on
+        yield f"lower update.micro_batch_tokens, which is {update.micro_batch_tokens}"
     if not update.activation_checkpointing:
         yield "set update.activation_checkpointing=true"
     yield from lighter_states(update, on_gpu=on_gpu)

@@ -16,6 +16,7 @@ from rvpo.config.update import UpdateConfig
 from rvpo.errors import ConfigError
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.deepspeed_check import check_deepspeed
+from rvpo.trainer.lighter import lighter_updates
 from rvpo.trainer.zero import deepspeed_settings
 from tests.configs import tiny_config
 
@@ -161,3 +162,17 @@ def test_a_run_goes_on_with_the_same_options_only() -> None:
     other = tiny_config(Path("model"), update={"deepspeed": {"steps_per_print": 1}})
     assert changed_settings(bare, bare, ()) == []
     assert "update.deepspeed.steps_per_print" in changed_settings(bare, other, ())
+
+
+@pytest.mark.parametrize("size", [0, 0.5])
+def test_a_sub_group_has_at_least_one_weight(size: float) -> None:
+    options = {"zero_optimization": {"sub_group_size": size}}
+    with pytest.raises(ValueError, match=r"sub_group_size must be a number from 1 on, got 0"):
+        tiny_config(Path("model"), update={"deepspeed": options})
+
+
+def test_no_advice_for_less_memory_ends_in_a_run_that_does_not_go_on() -> None:
+    for loss, is_free in [("dapo", True), ("bnpo", False)]:
+        config = tiny_config(Path("model"), update={"loss": loss})
+        said = "; ".join(lighter_updates(config.update, on_gpu=True))
+        assert ("update.micro_batch_tokens" in said) is is_free
