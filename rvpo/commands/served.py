@@ -1,0 +1,21 @@
+"""The place of a judge that a run serves, checked before any work."""
+
+from __future__ import annotations
+
+from rvpo.config.judge import JudgeConfig
+from rvpo.rollout.vllm.requirement import VLLM
+from rvpo.runtime.ranks import Ranks
+
+
+def check_served(judge: JudgeConfig, ranks: Ranks) -> None:
+    """Refuse a judge that vLLM would have to serve and cannot, as it is installed.
+
+    Raises:
+        ConfigError: its build is for another place, or there are two.
+    """
+    if judge.serve is not None:
+        VLLM.check_build(
+            on_gpu=ranks.device.type == "cuda",
+            asked="judge.serve",
+            instead="name judge.endpoints in its place",
+        )
