@@ -86,7 +86,7 @@ def test_the_half_that_reads_is_trained_and_the_whole_is_saved(
         move(policy, engine.generate(make_prompts(), 4, seed=version))
     export_model(policy, encoder.tokenizer, tmp_path / "model", ranks)
     (line,) = said
-    assert line.startswith("update: completions share their prompts")
+    assert line.startswith("update: each prompt is computed once")
     before, after = weights(initial), weights(tmp_path / "model")
     assert before.keys() == after.keys()
     moved = {name for name in before if not torch.equal(before[name], after[name])}

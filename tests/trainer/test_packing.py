@@ -71,7 +71,9 @@ def test_the_trial_tells_rounding_from_what_completions_must_not_see(
     config = tiny_config(tiny_model, model={"precision": "bf16"})
     policy = ZeroPolicy(config, str(tiny_model), ranks, said.append)
     (line,) = said
-    assert line.startswith("update: completions share their prompts, with log-probabilities that")
+    assert line.startswith(
+        "update: each prompt is computed once for all its completions, which moves"
+    )
     assert line.endswith("attention by flash")
     expected = yardstick(policy.engine, ranks)
     assert 0 <= expected.rounding < 0.05
