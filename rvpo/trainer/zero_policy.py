@@ -225,9 +225,9 @@ class ZeroPolicy:
             )
             return
         say(
-            "update: each prompt is computed once for all its completions, which moves "
-            f"log-probabilities by {trial.distance:.2g} (rounding alone by {expected.rounding:.2g}); "
-            f"{kernels}, {self._attention()}"
+            "update: each prompt is computed once for all its completions, which moves their "
+            f"log-probabilities by {trial.distance:.2g} (rounding alone by "
+            f"{expected.rounding:.2g}); {kernels}, {self._attention()}"
         )
 
     def _attention(self) -> str:

@@ -72,7 +72,7 @@ def test_the_trial_tells_rounding_from_what_completions_must_not_see(
     policy = ZeroPolicy(config, str(tiny_model), ranks, said.append)
     (line,) = said
     assert line.startswith(
-        "update: each prompt is computed once for all its completions, which moves"
+        "update: each prompt is computed once for all its completions, which moves their"
     )
     assert line.endswith("attention by flash")
     expected = yardstick(policy.engine, ranks)
