@@ -12,15 +12,22 @@ from rvpo.fields import (
     COUNT,
     FLAG,
     NUMBER,
+    SIZE,
     TABLE,
     TEXT,
     WHOLE,
+    OptionKind,
     PassedOn,
     by_kind,
     by_reason,
 )
 
 _ZERO: Final = "zero_optimization"
+_IN_MEMORY: Final = OptionKind(
+    "a table whose device is cpu or none, as all weights go to the engine after each step, and "
+    "`rvpo plan` counts no disk for them",
+    lambda value: isinstance(value, dict) and value.get("device") in (None, "cpu", "none"),
+)
 _ALLOWED = (
     (TABLE, f"{_ZERO} aio comms_logger timers"),
     (TEXT, "communication_data_type log_level"),
@@ -28,7 +35,8 @@ _ALLOWED = (
     (FLAG, "dump_state memory_breakdown wall_clock_breakdown"),
 )
 _ALLOWED_ZERO = (
-    (TABLE, "leaf_module offload_param"),
+    (TABLE, "leaf_module"),
+    (_IN_MEMORY, "offload_param"),
     (
         FLAG,
         "contiguous_gradients enable_sanity_checks log_trace_cache_warnings "
@@ -39,10 +47,10 @@ _ALLOWED_ZERO = (
     (COUNT, "zero_hpz_partition_size"),
     (
         NUMBER,
-        "reduce_bucket_size stage3_max_live_parameters stage3_max_reuse_distance "
-        "stage3_model_persistence_threshold stage3_param_persistence_threshold "
-        "stage3_prefetch_bucket_size sub_group_size",
+        "stage3_max_live_parameters stage3_max_reuse_distance stage3_model_persistence_threshold "
+        "stage3_param_persistence_threshold stage3_prefetch_bucket_size",
     ),
+    (SIZE, "reduce_bucket_size sub_group_size"),
     (WHOLE, "stage3_module_granularity_threshold"),
 )
 _REFUSED = {

@@ -86,6 +86,14 @@ class EngineConfig(Section):
         on_gpu, alone = ranks.device.type == "cuda", ranks.size == 1
         if problem := self.problem(on_gpu=on_gpu, concurrent=concurrent, alone=alone):
             raise ConfigError(problem)
+        self.check_options()
+
+    def check_options(self) -> None:
+        """Have a library that is installed look at the options that go to it as they are.
+
+        Raises:
+            ConfigError: it would refuse one.
+        """
 
     def passed_on(self, ranks: Ranks, *, concurrent: bool) -> Mapping[str, Any]:
         """Options that go to a library as they are, by its names."""

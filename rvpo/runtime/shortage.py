@@ -45,7 +45,11 @@ def words_of_shortage(error: BaseException) -> str | None:
         if isinstance(each, OSError) and _is_without_memory(each):
             return str(each)
         if any(kind.__name__ == "OutOfMemoryError" for kind in type(each).__mro__):
-            return shortage_line(str(each)) or str(each) or "a device has no memory left"
+            return (
+                shortage_line(str(each))
+                or str(each).partition("\n")[0]
+                or "a device has no memory left"
+            )
         if _tells(each) and (line := shortage_line(str(each))) is not None:
             return line
         each = each.__cause__ or (None if each.__suppress_context__ else each.__context__)

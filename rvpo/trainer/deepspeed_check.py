@@ -10,13 +10,12 @@ from pydantic import ValidationError
 
 from rvpo.config.run import RunConfig
 from rvpo.errors import ConfigError
-from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.zero import deepspeed_settings
 
 _WHERE: Final = "update.deepspeed"
 
 
-def check_deepspeed(config: RunConfig, ranks: Ranks) -> None:
+def check_deepspeed(config: RunConfig, ranks: int) -> None:
     """Refuse what DeepSpeed would refuse when the model is sharded.
 
     Raises:
@@ -26,10 +25,10 @@ def check_deepspeed(config: RunConfig, ranks: Ranks) -> None:
     if not given:
         return
     group = given.get("zero_optimization", {}).get("zero_hpz_partition_size") or 1
-    if ranks.size % min(group, ranks.size):
+    if ranks % min(group, ranks):
         raise ConfigError(
-            f"{_WHERE}.zero_optimization.zero_hpz_partition_size: {ranks.size} ranks cannot be "
-            f"divided into groups of {group}; write a divisor of {ranks.size}"
+            f"{_WHERE}.zero_optimization.zero_hpz_partition_size: {ranks} ranks cannot be "
+            f"divided into groups of {group}; write a divisor of {ranks}"
         )
     os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
     from deepspeed.runtime.config import DeepSpeedConfig, DeepSpeedConfigError

@@ -14,7 +14,6 @@ from rvpo.config.deepspeed import DEEPSPEED_OPTIONS
 from rvpo.config.diff import changed_settings
 from rvpo.config.update import UpdateConfig
 from rvpo.errors import ConfigError
-from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.deepspeed_check import check_deepspeed
 from rvpo.trainer.zero import deepspeed_settings
 from tests.configs import tiny_config
@@ -88,6 +87,23 @@ def test_a_setting_in_other_words_is_answered_with_the_one_that_is_meant() -> No
     assert problem({"zero_optimization": None}) == ("zero_optimization must be a table, got None")
 
 
+def test_what_is_a_size_is_a_whole_number_above_zero() -> None:
+    for name in ("sub_group_size", "reduce_bucket_size"):
+        for value in (0, -1, 0.5, 0.0, float("inf"), float("nan"), True, "1e9"):
+            said = problem({"zero_optimization": {name: value}})
+            assert said.startswith(f"zero_optimization.{name} must be a whole number above 0, got")
+        for value in (1, 5e8, None):
+            DEEPSPEED_OPTIONS.checked({"zero_optimization": {name: value}})
+
+
+def test_weights_are_kept_in_memory() -> None:
+    for offload in ({"device": "nvme"}, {"device": "nvme", "nvme_path": "/disk"}, {"device": 3}):
+        said = problem({"zero_optimization": {"offload_param": offload}})
+        assert "offload_param must be a table whose device is cpu or none" in said
+    for passing in ({"device": "cpu", "pin_memory": False}, {"device": "none"}, {}, None):
+        DEEPSPEED_OPTIONS.checked({"zero_optimization": {"offload_param": passing}})
+
+
 def laid(options: dict[str, Any]) -> dict[str, Any]:
     return deepspeed_settings(UpdateConfig(deepspeed=options), "bf16")
 
@@ -125,8 +141,7 @@ def test_no_option_changes_what_rvpo_decides(chosen: dict[str, int | None]) -> N
 
 def check(options: dict[str, Any], ranks: int = 1) -> None:
     config = tiny_config(Path("model"), update={"deepspeed": options})
-    alone = Ranks.alone()
-    check_deepspeed(config, Ranks(rank=0, size=ranks, device=alone.device))
+    check_deepspeed(config, ranks)
 
 
 def test_a_value_that_deepspeed_refuses_is_refused_before_the_model_is_loaded() -> None:
@@ -135,8 +150,8 @@ def test_a_value_that_deepspeed_refuses_is_refused_before_the_model_is_loaded() 
     for options, said in [
         ({"communication_data_type": "fp12"}, "Invalid communication_data_type"),
         ({"zero_optimization": {"offload_param": {"devise": "cpu"}}}, "offload_param.devise"),
-        ({"zero_optimization": {"reduce_bucket_size": 0}}, "reduce_bucket_size"),
-        ({"zero_optimization": {"reduce_bucket_size": 0.5}}, "reduce_bucket_size"),
+        ({"zero_optimization": {"leaf_module": {"classes": 3}}}, "leaf_module.classes"),
+        ({"zero_optimization": {"stage3_prefetch_bucket_size": 0.5}}, "prefetch_bucket_size"),
     ]:
         with pytest.raises(ConfigError, match=r"update\.deepspeed: DeepSpeed refuses") as caught:
             check(options)
