@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
-from typing import Any, Literal
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Barrier
+from typing import Any, Literal, TypeVar
 
 import torch
 
@@ -14,6 +16,7 @@ from rvpo.report.record import StepRecord
 from rvpo.report.run_folder import RunFolder
 from rvpo.report.trackers import TrackedRun
 from rvpo.runtime.ignore import ignore
+from rvpo.runtime.ranks import Ranks
 from rvpo.types import (
     Advantages,
     Prompt,
@@ -23,6 +26,40 @@ from rvpo.types import (
     Sample,
     Sampling,
 )
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ThreadRanks(Ranks):
+    """One of several ranks that are threads of this process; a rank that never comes fails all."""
+
+    parts: list[Any] = field(default_factory=list, repr=False, compare=False)
+    barrier: Barrier = field(default_factory=lambda: Barrier(1), repr=False, compare=False)
+
+    def gather_objects(self, value: T) -> list[T]:
+        self.parts[self.rank] = value
+        self.barrier.wait(60)
+        every = list(self.parts)
+        self.barrier.wait(60)
+        return every
+
+    def wait(self) -> None:
+        self.gather_objects(None)
+
+
+def on_each_rank(work: Callable[[Ranks], T], size: int = 2) -> list[T | Exception]:
+    """What `work` gives or raises on each of so many ranks."""
+    parts, barrier = [None] * size, Barrier(size)
+
+    def run(rank: int) -> T | Exception:
+        try:
+            return work(ThreadRanks(rank, size, torch.device("cpu"), None, parts, barrier))
+        except Exception as error:
+            return error
+
+    with ThreadPoolExecutor(size) as pool:
+        return list(pool.map(run, range(size)))
 
 
 def timeless(metrics: Mapping[str, float]) -> dict[str, float]:

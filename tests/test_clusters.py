@@ -98,7 +98,7 @@ def run_batch(folder: Path, status: int) -> tuple[int, list[dict[str, str]], lis
     programs = {
         "scontrol": 'echo "$@" >> asked; if [ "$1" = show ]; then echo b1; echo b2; fi',
         "srun": """
-            while [ "${1#-}" != "$1" ]; do shift; done
+            while [ "${1#-}" != "$1" ]; do echo "srun $1" >> asked; shift; done
             status=0
             for id in 0 1 2 3; do
                 SLURM_PROCID=$id SLURM_LOCALID=$((id % 2)) "$@" || status=$?
@@ -118,6 +118,7 @@ def run_batch(folder: Path, status: int) -> tuple[int, list[dict[str, str]], lis
         "SLURM_JOB_ID": "123456",
         "SLURM_NTASKS": "4",
         "SLURM_NTASKS_PER_NODE": "2",
+        "SLURM_CPUS_PER_TASK": "8",
         "PATH": f"{folder}:{os.environ['PATH']}",
     }
     done = subprocess.run(
@@ -150,6 +151,7 @@ def test_the_batch_job_starts_every_rank_in_its_place_and_again_when_it_was_stop
         assert command == "train"
         assert str(training(rest).output) == "runs/with space"
     assert ("requeue 123456" in asked) == again
+    assert {"srun --cpus-per-task=8", "srun --kill-on-bad-exit=0"} <= set(asked)
 
 
 def test_the_batch_job_leaves_time_to_save() -> None:

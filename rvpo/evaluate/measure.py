@@ -57,8 +57,10 @@ def measure(
     ranks.wait()
     for number, start in enumerate(range(0, len(prompts), size)):
         chunk = prompts[start : start + size]
-        known = folder.batch(number, chunk)
-        ranks.wait()  # nobody writes before all have looked
+        # A network's disk may show another rank less, and it would generate alone.
+        with ranks.together():
+            found = folder.batch(number, chunk) if ranks.is_main else None
+        known = ranks.first(found)
         if known is None:
             say(f"{benchmark.name}: {start} of {len(prompts)} answers")
             made = _generate(

@@ -50,12 +50,15 @@ class Checkpoints:
 
         Raises:
             CheckpointError: it is not what was written.
+            RankError: it is not on another rank.
         """
-        complete = self._complete()
+        # A network's disk may show another rank less: it would go on from an older one.
+        complete = self._ranks.first([path.name for path in self._complete()])
         if not complete:
             return 0
-        newest = complete[-1]
-        before = f"; move it elsewhere to go on from {complete[-2]}" if complete[1:] else ""
+        newest = self._folder / complete[-1]
+        other = self._folder / complete[-2] if complete[1:] else None
+        before = "" if other is None else f"; move it elsewhere to go on from {other}"
         seal = self._intact(newest, before)
         try:
             policy.load(newest)
@@ -75,10 +78,11 @@ class Checkpoints:
         Args:
             before: the way to go on without it.
         """
-        try:
-            seal = Seal.read(folder)
-        except CheckpointError as error:
-            raise CheckpointError(f"{error}{before}") from error
+        with self._ranks.together():
+            try:
+                seal = Seal.read(folder)
+            except CheckpointError as error:
+                raise CheckpointError(f"{error}{before}") from error
         if seal.step != int(folder.name[5:]):
             raise CheckpointError(f"{folder} is damaged (it holds step {seal.step}){before}")
         if broken := seal.broken(folder, self._ranks):

@@ -133,6 +133,11 @@ class Draft:
         return self.folder.with_name(self.folder.name + ".partial")
 
     @property
+    def _earlier(self) -> Path:
+        """Place of the model that was in the folder, until it is removed."""
+        return self.folder.with_name(f".{self.folder.name}.earlier")
+
+    @property
     def _written(self) -> Path:
         """Folder that transformers writes into, with each shard."""
         return self._partial / "written"
@@ -144,6 +149,7 @@ class Draft:
             CheckpointError: it cannot be made.
         """
         shutil.rmtree(self._partial, ignore_errors=True)
+        shutil.rmtree(self._earlier, ignore_errors=True)
         with writing(self.folder):
             # In the place of a file transformers writes nothing, and only logs that.
             self._partial.mkdir(parents=True)
@@ -178,8 +184,11 @@ class Draft:
             for path in self._written.iterdir():
                 path.rename(partial / path.name)
             self._written.rmdir()
-            shutil.rmtree(self.folder, ignore_errors=True)
+            shutil.rmtree(self._earlier, ignore_errors=True)
+            if self.folder.exists():  # removing it takes long, and half of it would look whole
+                self.folder.rename(self._earlier)
             partial.rename(self.folder)
+            shutil.rmtree(self._earlier, ignore_errors=True)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

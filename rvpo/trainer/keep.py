@@ -79,8 +79,10 @@ class Keeper:
             )
 
     def _keep_best(self, step: int, metric: str, scores: Mapping[str, float]) -> None:
-        known = read_best(self.folder)
-        self.ranks.wait()  # nobody writes before all have looked
+        # A network's disk may show another rank less, and it would export alone.
+        with self.ranks.together():
+            found = read_best(self.folder) if self.ranks.is_main else None
+        known = self.ranks.first(found)
         if metric not in scores:  # as where all verdicts below it failed
             return
         if known is not None and known.value >= scores[metric]:

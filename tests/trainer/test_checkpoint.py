@@ -15,13 +15,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rvpo.errors import CheckpointError
+from rvpo.errors import CheckpointError, RankError
 from rvpo.runtime.random_state import random_state, set_random_state
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.checkpoint import Checkpoints
 from rvpo.trainer.seal import SEAL, Seal
 from rvpo.trainer.zero_policy import ZeroPolicy
 from tests.configs import tiny_config
+from tests.fakes import on_each_rank
 
 RAN: list[str] = []
 
@@ -119,6 +120,18 @@ def test_a_rank_that_is_lost_while_one_is_loaded_says_nothing_of_the_checkpoint(
     with pytest.raises(RuntimeError) as raised:
         checkpoints(tmp_path, ranks).restore(policy)
     assert raised.value is lost
+
+
+def test_every_rank_goes_on_from_the_checkpoint_that_rank_0_sees(
+    tmp_path: Path, ranks: Ranks
+) -> None:
+    saved(tmp_path / "0", ranks, 1, 2)
+    shutil.copytree(tmp_path / "0", tmp_path / "1")
+    assert on_each_rank(lambda each: restored(tmp_path / str(each.rank), each)) == [2, 2]
+    shutil.rmtree(tmp_path / "1" / "step-000002")  # as a network's disk may show it for a while
+    for error in on_each_rank(lambda each: restored(tmp_path / str(each.rank), each)):
+        assert isinstance(error, CheckpointError | RankError)
+        assert "step-000002" in str(error)
 
 
 def test_nothing_planted_in_a_checkpoint_runs(

@@ -166,6 +166,31 @@ def test_an_export_that_is_killed_leaves_nothing_that_looks_whole(
     assert list(tmp_path.glob("*.partial")) == []
 
 
+def test_a_kill_while_the_earlier_model_is_removed_leaves_the_later_one(
+    policy: ZeroPolicy,
+    tiny_model: Path,
+    tmp_path: Path,
+    ranks: Ranks,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder, remove = tmp_path / "model", shutil.rmtree
+    export(policy, tiny_model, folder, ranks, SMALL)
+
+    def dies(path: Path, **options: Any) -> None:
+        if path.exists() and (files := sorted(path.glob("*.safetensors"))):
+            files[0].unlink()
+            raise Killed
+        remove(path, **options)
+
+    monkeypatch.setattr("shutil.rmtree", dies)
+    with pytest.raises(Killed):
+        export(policy, tiny_model, folder, ranks, SMALL)
+    monkeypatch.undo()
+    assert equal(weights(folder), weights(tiny_model))
+    export(policy, tiny_model, folder, ranks, SMALL)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
 def save_tiny_mixture(folder: Path) -> Path:
     """Experts that a bias chooses which no gradient moves; they are stored one by one, and held in
     memory as one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -12,6 +12,7 @@ from rvpo.report.run_folder import RunFolder
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.checkpoint import Checkpoints
 from rvpo.trainer.keep import Keeper, read_best
+from tests.fakes import on_each_rank
 
 
 class NoCheckpoints(Checkpoints):
@@ -36,6 +37,25 @@ def best_after(keep: Keeper, step: int, scores: dict[str, float]) -> float | Non
 def test_the_best_model_is_the_first_with_the_highest_value(keep: Keeper) -> None:
     seen = [best_after(keep, n, {"eval/a": v}) for n, v in enumerate((0.2, 0.5, 0.5, 0.4, 0.6))]
     assert seen == [0, 1, 1, 1, 4]
+
+
+def test_ranks_export_together_or_not_at_all_whatever_their_disks_show(tmp_path: Path) -> None:
+    def exports(ranks: Ranks) -> list[int]:
+        folder, done, policy = RunFolder(tmp_path / str(ranks.rank)), list[int](), None
+        checkpoints = NoCheckpoints(folder.checkpoints, every=1, keep=1, ranks=ranks)
+
+        def export(path: Path) -> None:
+            path.mkdir(parents=True, exist_ok=True)
+            done.append(1)
+
+        keep = Keeper(checkpoints, export, folder, ranks, 0, "eval/a")
+        for step, value in enumerate((0.5, 0.4, 0.6)):
+            done.append(0)
+            keep(step, cast(Any, policy), {"eval/a": value}, last=False)
+        return done
+
+    # Only rank 0 ever sees what rank 0 wrote.
+    assert on_each_rank(exports) == [[0, 1, 0, 0, 1]] * 2
 
 
 def test_an_evaluation_without_the_value_changes_nothing(keep: Keeper) -> None:
