@@ -85,13 +85,13 @@ def _installed(config: RunConfig, machine: Machine) -> list[Finding]:
 
 def _libraries(config: RunConfig, devices: Devices) -> list[Finding]:
     """The place of the engine and the options of other libraries, where a run would refuse them."""
-    ranks = config.distributed.processes
+    ranks, on_gpu = config.distributed.processes, devices.gpus > 0
     problem = config.rollout.engine.problem(
-        on_gpu=devices.gpus > 0, concurrent=config.rollout.staleness > 0, alone=ranks == 1
+        on_gpu=on_gpu, concurrent=config.rollout.staleness > 0, alone=ranks == 1
     )
     checks: list[tuple[str, Callable[[], None]]] = [
-        ("update", partial(check_deepspeed, config, ranks)),
-        ("update", partial(check_kernels, config.update, on_gpu=devices.gpus > 0)),
+        ("update", partial(check_deepspeed, config, ranks, on_gpu=on_gpu)),
+        ("update", partial(check_kernels, config.update, on_gpu=on_gpu)),
     ]
     if not problem:
         checks.append(("rollout", config.rollout.engine.check_options))

@@ -13,9 +13,11 @@ from rvpo.errors import ConfigError
 from rvpo.trainer.zero import deepspeed_settings
 
 _WHERE: Final = "update.deepspeed"
+_COMPILED: Final = ("zero_quantized_weights", "zero_quantized_gradients")
+"""Settings whose kernels DeepSpeed has for CUDA only."""
 
 
-def check_deepspeed(config: RunConfig, ranks: int) -> None:
+def check_deepspeed(config: RunConfig, ranks: int, *, on_gpu: bool) -> None:
     """Refuse what DeepSpeed would refuse when the model is sharded.
 
     Raises:
@@ -24,7 +26,14 @@ def check_deepspeed(config: RunConfig, ranks: int) -> None:
     given = config.update.deepspeed
     if not given:
         return
-    group = given.get("zero_optimization", {}).get("zero_hpz_partition_size") or 1
+    zero = given.get("zero_optimization", {})
+    for name in _COMPILED:
+        if zero.get(name) and not on_gpu:
+            raise ConfigError(
+                f"{_WHERE}.zero_optimization.{name}: DeepSpeed quantizes on GPUs alone, and this "
+                "run has none; leave it out"
+            )
+    group = zero.get("zero_hpz_partition_size") or 1
     if ranks % min(group, ranks):
         raise ConfigError(
             f"{_WHERE}.zero_optimization.zero_hpz_partition_size: {ranks} ranks cannot be "

@@ -139,9 +139,9 @@ def test_no_option_changes_what_rvpo_decides(chosen: dict[str, int | None]) -> N
         assert both[name] == ours[name]
 
 
-def check(options: dict[str, Any], ranks: int = 1) -> None:
+def check(options: dict[str, Any], ranks: int = 1, *, on_gpu: bool = False) -> None:
     config = tiny_config(Path("model"), update={"deepspeed": options})
-    check_deepspeed(config, ranks)
+    check_deepspeed(config, ranks, on_gpu=on_gpu)
 
 
 def test_a_value_that_deepspeed_refuses_is_refused_before_the_model_is_loaded() -> None:
@@ -157,6 +157,15 @@ def test_a_value_that_deepspeed_refuses_is_refused_before_the_model_is_loaded() 
             check(options)
         assert said in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("what", ["weights", "gradients"])
+def test_what_deepspeed_quantizes_on_gpus_alone_is_refused_elsewhere(what: str) -> None:
+    name = f"zero_quantized_{what}"
+    with pytest.raises(ConfigError, match=rf"^update\.deepspeed\.zero_optimization\.{name}: "):
+        check({"zero_optimization": {name: True}})
+    check({"zero_optimization": {name: True}}, on_gpu=True)
+    check({"zero_optimization": {name: False}})
 
 
 def test_groups_of_ranks_that_hold_the_weights_are_equal() -> None:
