@@ -51,6 +51,7 @@ def settings_of_deepspeed() -> set[str]:
     DeepSpeedConfig(asked)
     fields = DeepSpeedZeroConfig.model_fields.items()
     zero = {field.alias or name for name, field in fields} | set(_REMOVED_ZERO_CONFIG_KEYS)
+    asked.asked.add("sequence_parallel_size")  # which it asks for once the ranks have met
     return asked.asked | {f"zero_optimization.{name}" for name in zero}
 
 
