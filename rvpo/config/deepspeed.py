@@ -78,7 +78,8 @@ _REFUSED = {
     ),
     "training has one model, whole on each rank while it computes": (
         "pipeline tensor_parallel expert_parallel use_data_before_expert_parallelism "
-        "sequence_parallel_size seq_parallel_communication_data_type hybrid_engine compile vocabulary_size"
+        "sequence_parallel_size seq_parallel_communication_data_type hybrid_engine compile "
+        "vocabulary_size"
     ),
     "the weights that learn are those that the engine gets": (
         "weight_quantization quantize_training compression_training"
