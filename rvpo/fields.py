@@ -116,12 +116,17 @@ WHOLE: Final = OptionKind("a whole number from 0 on", lambda v: type(v) is int a
 NUMBER: Final = OptionKind(
     "a number from 0 on", lambda value: type(value) in (int, float) and 0 <= value < float("inf")
 )
-SIZE: Final = OptionKind(
-    "a number from 1 on", lambda value: type(value) in (int, float) and 1 <= value < float("inf")
+SIZE: Final = OptionKind(  # which YAML lets be written as 5.0e+8
+    "a whole number above 0",
+    lambda value: NUMBER.accepts(value) and value > 0 and value % 1 == 0,
 )
 TEXT: Final = OptionKind("text", lambda value: isinstance(value, str) and value != "")
 TABLE: Final = OptionKind("a table", lambda value: isinstance(value, dict))
 LIST: Final = OptionKind("a list", lambda value: isinstance(value, list))
+SIZES: Final = OptionKind(
+    "a list of whole numbers above 0",
+    lambda value: isinstance(value, list) and all(map(COUNT.accepts, value)),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from rvpo.commands.needs import of_plan
 from rvpo.config.run import RunConfig
 from rvpo.data.visited import visited
-from rvpo.errors import RvpoError
+from rvpo.errors import ConfigError, RvpoError
 from rvpo.plan.benchmarks import benchmark_findings
 from rvpo.plan.data import Data, read_data
 from rvpo.plan.device import Devices, device_findings
@@ -20,6 +22,8 @@ from rvpo.plan.rehearsal import rehearsal_findings
 from rvpo.plan.shape import ModelShape
 from rvpo.report.run_folder import RunFolder
 from rvpo.runtime.extras import installed, require
+from rvpo.trainer.deepspeed_check import check_deepspeed
+from rvpo.trainer.kernels import check_kernels
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ def plan(
     """
     require("rvpo plan", *of_plan(config))
     devices = Devices.of(config, machine, gpus, gpu_memory_gib)
-    findings = [*_installed(config, machine), *_engine(config, devices), *_output(config)]
+    findings = [*_installed(config, machine), *_libraries(config, devices), *_output(config)]
     data = read_data(config)
     findings += data.findings
     findings += benchmark_findings(config)
@@ -79,13 +83,25 @@ def _installed(config: RunConfig, machine: Machine) -> list[Finding]:
     return missing or [Finding("packages", "ok", "all there")]
 
 
-def _engine(config: RunConfig, devices: Devices) -> list[Finding]:
+def _libraries(config: RunConfig, devices: Devices) -> list[Finding]:
+    """The place of the engine and the options of other libraries, where a run would refuse them."""
+    ranks, on_gpu = config.distributed.processes, devices.gpus > 0
     problem = config.rollout.engine.problem(
-        on_gpu=devices.gpus > 0,
-        concurrent=config.rollout.staleness > 0,
-        alone=config.distributed.processes == 1,
+        on_gpu=on_gpu, concurrent=config.rollout.staleness > 0, alone=ranks == 1
     )
-    return [Finding("rollout", "missing", problem)] if problem else []
+    checks: list[tuple[str, Callable[[], None]]] = [
+        ("update", partial(check_deepspeed, config, ranks, on_gpu=on_gpu)),
+        ("update", partial(check_kernels, config.update, on_gpu=on_gpu)),
+    ]
+    if not problem:
+        checks.append(("rollout", config.rollout.engine.check_options))
+    found = [Finding("rollout", "missing", problem)] if problem else []
+    for part, check in checks:
+        try:
+            check()
+        except ConfigError as error:
+            found.append(Finding(part, "missing", str(error)))
+    return found
 
 
 def _output(config: RunConfig) -> list[Finding]:

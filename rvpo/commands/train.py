@@ -83,8 +83,9 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         date = starts[0].date if starts else now
         with ranks.together():
             check_engine(config.rollout, ranks)
-            check_deepspeed(config, ranks)
-            check_kernels(config.update, on_gpu=ranks.device.type == "cuda")
+            on_gpu = ranks.device.type == "cuda"
+            check_deepspeed(config, ranks.size, on_gpu=on_gpu)
+            check_kernels(config.update, on_gpu=on_gpu)
             for line in passed_on(config.rollout, ranks, config.update.deepspeed):
                 display.say(line)
             inputs = read_inputs(config, date, display, ranks)

@@ -16,12 +16,18 @@ from rvpo.fields import (
     TABLE,
     TEXT,
     WHOLE,
+    OptionKind,
     PassedOn,
     by_kind,
     by_reason,
 )
 
 _ZERO: Final = "zero_optimization"
+_IN_MEMORY: Final = OptionKind(
+    "a table whose device is cpu or none, as all weights go to the engine after each step, and "
+    "`rvpo plan` counts no disk for them",
+    lambda value: isinstance(value, dict) and value.get("device") in (None, "cpu", "none"),
+)
 _ALLOWED = (
     (TABLE, f"{_ZERO} aio comms_logger timers"),
     (TEXT, "communication_data_type log_level"),
@@ -29,7 +35,8 @@ _ALLOWED = (
     (FLAG, "dump_state memory_breakdown wall_clock_breakdown"),
 )
 _ALLOWED_ZERO = (
-    (TABLE, "leaf_module offload_param"),
+    (TABLE, "leaf_module"),
+    (_IN_MEMORY, "offload_param"),
     (
         FLAG,
         "contiguous_gradients enable_sanity_checks log_trace_cache_warnings "
@@ -40,11 +47,10 @@ _ALLOWED_ZERO = (
     (COUNT, "zero_hpz_partition_size"),
     (
         NUMBER,
-        "reduce_bucket_size stage3_max_live_parameters stage3_max_reuse_distance "
-        "stage3_model_persistence_threshold stage3_param_persistence_threshold "
-        "stage3_prefetch_bucket_size",
+        "stage3_max_live_parameters stage3_max_reuse_distance stage3_model_persistence_threshold "
+        "stage3_param_persistence_threshold stage3_prefetch_bucket_size",
     ),
-    (SIZE, "sub_group_size"),
+    (SIZE, "reduce_bucket_size sub_group_size"),
     (WHOLE, "stage3_module_granularity_threshold"),
 )
 _REFUSED = {
@@ -72,7 +78,8 @@ _REFUSED = {
     ),
     "training has one model, whole on each rank while it computes": (
         "pipeline tensor_parallel expert_parallel use_data_before_expert_parallelism "
-        "seq_parallel_communication_data_type hybrid_engine compile vocabulary_size"
+        "sequence_parallel_size seq_parallel_communication_data_type hybrid_engine compile "
+        "vocabulary_size"
     ),
     "the weights that learn are those that the engine gets": (
         "weight_quantization quantize_training compression_training"

@@ -34,8 +34,10 @@ def attention() -> str:
     import torch
 
     from rvpo.runtime.ranks import Ranks
+    from rvpo.trainer.attention import leave_out_cudnn
     from rvpo.trainer.attention_kernel import USUAL, attention_kernels
 
+    leave_out_cudnn()  # as a run does
     return attention_kernels(USUAL, torch.bfloat16, Ranks.alone().device)
 
 

@@ -88,6 +88,14 @@ class EngineConfig(Section):
             raise ConfigError(problem)
         for requirement in self.requires():
             requirement.check_build(on_gpu=on_gpu)
+        self.check_options()
+
+    def check_options(self) -> None:
+        """Have a library that is installed look at the options that go to it as they are.
+
+        Raises:
+            ConfigError: it would refuse one.
+        """
 
     def passed_on(self, ranks: Ranks, *, concurrent: bool) -> Mapping[str, Any]:
         """Options that go to a library as they are, by its names."""

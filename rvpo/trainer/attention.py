@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor
-from torch.backends.cuda import SDPAParams, can_use_flash_attention
+from torch.backends.cuda import SDPAParams, can_use_flash_attention, enable_cudnn_sdp
 from torch.nn.attention.bias import CausalBias, causal_lower_right
 from torch.nn.functional import pad, scaled_dot_product_attention
 
@@ -47,6 +47,16 @@ def register() -> None:
 
     AttentionInterface.register(SHARED_PROMPT, shared_prompt_attention)
     AttentionMaskInterface.register(SHARED_PROMPT, _no_mask)
+
+
+def leave_out_cudnn() -> None:
+    """Keep torch from cuDNN's attention in this process.
+
+    On the newest GPUs torch puts it first for a prompt, and never takes it for completions beside
+    one. It would build a graph for each new length, which prompts have in all sizes, and round
+    otherwise than the kernel of the completions of the same row.
+    """
+    enable_cudnn_sdp(False)
 
 
 def shared_prompt_attention(
@@ -162,11 +172,18 @@ def _spread(query: Tensor, key: Tensor, value: Tensor, *, is_masked: bool) -> tu
     groups = query.shape[1] // key.shape[1]
     if groups == 1 or not query.is_cuda:
         return key, value
-    if not is_masked and can_use_flash_attention(
-        SDPAParams(query, key, value, None, 0.0, True, True)
-    ):
+    if not is_masked and can_use_flash_attention(asked(query, key, value)):
         return key, value
     return key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+
+
+def asked(query: Tensor, key: Tensor, value: Tensor) -> SDPAParams:
+    """The question to a kernel of a GPU, as torch puts it for such a causal mask: queries that end
+    where more keys do are not called causal, for flash would refuse them by that name and yet takes
+    them (`torch.nn.attention.bias`)."""
+    is_square = query.shape[2] == key.shape[2]
+    grouped = query.shape[1] != key.shape[1]
+    return SDPAParams(query, key, value, None, 0.0, is_square, grouped)
 
 
 def _visible(queries: int, keys: Tensor, window: int | None) -> Tensor:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
-from torch.backends.cuda import SDPAParams, can_use_efficient_attention, can_use_flash_attention
+from torch.backends.cuda import can_use_efficient_attention, can_use_flash_attention
 from torch.nn.attention import SDPBackend
+
+from rvpo.trainer.attention import asked
 
 _NAMES: Final = {
     SDPBackend.FLASH_ATTENTION: "flash",
@@ -63,16 +65,16 @@ def _kernel(head: Head, dtype: torch.dtype, device: torch.device, queries: int) 
         return torch.empty(1, heads, length, head.size, dtype=dtype, device=device)
 
     query, key = empty(head.queries, queries), empty(head.keys, 16)
-    grouped = head.queries != head.keys
     if device.type == "cuda":
-        if can_use_flash_attention(SDPAParams(query, key, key, None, 0.0, True, grouped)):
+        if not can_use_flash_attention(asked(query, key, key)):
+            key = empty(head.queries, 16)  # see `trainer.attention`: its groups are spread out
+        elif queries < 16:  # torch asks no further there, see `torch.nn.attention.bias`
             return "flash"
-        key = empty(head.queries, 16)  # see `trainer.attention`: its groups are spread out
-        if can_use_efficient_attention(SDPAParams(query, key, key, None, 0.0, True, False)):
+        if queries < 16 and can_use_efficient_attention(asked(query, key, key)):
             return "efficient"
-        return "math"
-    # A CPU's kernel takes what is visible as a mask.
+    # Elsewhere what is visible is a mask.
     mask = None if queries == 16 else torch.ones(queries, 16, dtype=torch.bool, device=device)
+    grouped = query.shape[1] != key.shape[1]
     choice = torch._fused_sdp_choice(
         query, key, key, attn_mask=mask, is_causal=mask is None, enable_gqa=grouped
     )

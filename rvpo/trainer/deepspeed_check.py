@@ -10,13 +10,14 @@ from pydantic import ValidationError
 
 from rvpo.config.run import RunConfig
 from rvpo.errors import ConfigError
-from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.zero import deepspeed_settings
 
 _WHERE: Final = "update.deepspeed"
+_COMPILED: Final = ("zero_quantized_weights", "zero_quantized_gradients")
+"""Settings whose kernels DeepSpeed has for CUDA only."""
 
 
-def check_deepspeed(config: RunConfig, ranks: Ranks) -> None:
+def check_deepspeed(config: RunConfig, ranks: int, *, on_gpu: bool) -> None:
     """Refuse what DeepSpeed would refuse when the model is sharded.
 
     Raises:
@@ -25,11 +26,18 @@ def check_deepspeed(config: RunConfig, ranks: Ranks) -> None:
     given = config.update.deepspeed
     if not given:
         return
-    group = given.get("zero_optimization", {}).get("zero_hpz_partition_size") or 1
-    if ranks.size % min(group, ranks.size):
+    zero = given.get("zero_optimization", {})
+    for name in _COMPILED:
+        if zero.get(name) and not on_gpu:
+            raise ConfigError(
+                f"{_WHERE}.zero_optimization.{name}: DeepSpeed quantizes on GPUs alone, and this "
+                "run has none; leave it out"
+            )
+    group = zero.get("zero_hpz_partition_size") or 1
+    if ranks % min(group, ranks):
         raise ConfigError(
-            f"{_WHERE}.zero_optimization.zero_hpz_partition_size: {ranks.size} ranks cannot be "
-            f"divided into groups of {group}; write a divisor of {ranks.size}"
+            f"{_WHERE}.zero_optimization.zero_hpz_partition_size: {ranks} ranks cannot be "
+            f"divided into groups of {group}; write a divisor of {ranks}"
         )
     os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
     from deepspeed.runtime.config import DeepSpeedConfig, DeepSpeedConfigError

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rvpo.trainer.attention import SHARED_PROMPT, register
+from rvpo.trainer.attention import SHARED_PROMPT, leave_out_cudnn, register
 from rvpo.trainer.batch import MicroBatch
 from rvpo.trainer.logprobs import LogprobHead, logprobs_of
 
@@ -28,6 +28,7 @@ class Scorer(nn.Module):
     def __init__(self, model: Any, temperature: float, chunk: int) -> None:
         super().__init__()
         register()
+        leave_out_cudnn()
         self.model = model
         self.head = LogprobHead(model.get_output_embeddings(), temperature, chunk)
         self._temperature = temperature

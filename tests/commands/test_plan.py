@@ -19,6 +19,7 @@ from rvpo.commands.plan import Plan, plan
 from rvpo.config.document import dump
 from rvpo.errors import ConfigError
 from rvpo.plan.machine import CORE, DEMO, OPTIONAL, TRAIN, Finding, Machine
+from rvpo.rollout.transformers_engine import TransformersConfig
 from rvpo.runtime.hub import hub_answers
 from tests.configs import tiny_config, tiny_settings
 from tests.plan.judge_server import judge_server
@@ -100,6 +101,44 @@ def test_a_gpu_run_shows_memory_by_part(tiny_model: Path, tmp_path: Path) -> Non
     assert list(peaks) == [f"{m} peak" for m in ("start", "resume", "sync", "rollout", "update")]
     # A share of .4, CUDA's context and what nothing can use.
     assert peaks["rollout peak"].startswith(f"{31.6 + 0.75 + 1.58:.1f} GiB a GPU at most, of 79.0")
+
+
+class PickyConfig(TransformersConfig):
+    """An engine whose library refuses what it is given."""
+
+    def check_options(self) -> None:
+        raise ConfigError("rollout.engine.options.kv_cache_dtype: the library knows no 'fp9'")
+
+
+def test_options_that_a_run_would_refuse_are_missing(tiny_model: Path, tmp_path: Path) -> None:
+    for options, said in [
+        ({"communication_data_type": "fp12"}, "update.deepspeed: DeepSpeed refuses it: Invalid"),
+        ({"zero_optimization": {"offload_param": {"devise": "cpu"}}}, "offload_param.devise"),
+    ]:
+        update = {"deepspeed": options}
+        found = plan(tiny_config(tiny_model, tmp_path / "run", update=update), CPU)
+        assert missing(found) == ["update"]
+        assert said in of(found, "update")[0].found
+    config = tiny_config(tiny_model, tmp_path / "run", update={"kernels": "liger"})
+    assert "this run has none" in of(plan(config, CPU), "update")[0].found
+    config = tiny_config(tiny_model, tmp_path / "run")
+    rollout = config.rollout.model_copy(update={"engine": PickyConfig()})
+    found = plan(config.model_copy(update={"rollout": rollout}), CPU)
+    assert missing(found) == ["rollout"]
+    assert "knows no 'fp9'" in of(found, "rollout")[0].found
+
+
+def test_groups_of_ranks_are_of_those_that_the_run_has(tiny_model: Path, tmp_path: Path) -> None:
+    zero = {"zero_optimization": {"zero_hpz_partition_size": 2}}
+    config = tiny_config(
+        tiny_model,
+        tmp_path / "run",
+        rollout={"prompts_per_step": 3},
+        update={"deepspeed": zero},
+        distributed={"processes": 3},
+    )
+    (said,) = of(plan(config, CPU), "update")
+    assert "3 ranks cannot be divided into groups of 2" in said.found
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from rvpo.model_files import DEMO_MODEL, resolve_model
 from rvpo.plan.machine import examine
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.runtime.ranks import Ranks
-from rvpo.trainer.attention import Span, shared_prompt_attention
+from rvpo.trainer.attention import Span, leave_out_cudnn, shared_prompt_attention
 from rvpo.trainer.zero_policy import ZeroPolicy
 from rvpo.types import Prompt
 from tests.configs import tiny_config
@@ -169,6 +169,7 @@ def kernels(prompt: int, completions: tuple[int, ...], heads: int, kv: int) -> l
     """Names of the kernels of a forward and backward pass that attend."""
     from torch.profiler import ProfilerActivity, profile
 
+    leave_out_cudnn()  # as a scorer does
     inputs = pieces(prompt + sum(completions), heads, kv, "cuda")
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
         attended(inputs, [Span(prompt, completions)]).sum().backward()

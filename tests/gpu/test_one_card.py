@@ -114,6 +114,7 @@ def test_attention_takes_fast_kernels_and_makes_no_scores(results: Results, fold
     scores = f"{found['scores']:.1f} GiB of scores would be"
     results.add("attention: memory of a long row", f"{found['rise']:.2f} GiB", scores)
     assert any("flash" in name.lower() for name in found["kernels"])
+    assert not any("cudnn" in name.lower() for name in found["kernels"])
     assert found["gradient"] < 0.03
     assert found["rise"] < 0.5 * found["scores"]
 

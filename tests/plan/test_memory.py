@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from rvpo.config.deepspeed import DEEPSPEED_OPTIONS
 from rvpo.config.run import ModelConfig, RunConfig
 from rvpo.errors import ConfigError
 from rvpo.plan.memory import (
@@ -242,6 +247,39 @@ def test_settings_of_deepspeed_are_counted() -> None:
     assert memory(away, shape(), PLACE).weights == memory(away, shape(), PLACE).reference == 0
     moved = host_memory(away, shape(), PLACE, 8) - host_memory(config(), shape(), PLACE, 8)
     assert moved == 2 * 2 * shape().parameters
+
+
+NUMBERS = st.sampled_from([-1, 0, 1, 2, 7, 1000, 10**9, 10**18, 0.0, 0.5, 5e8, None])
+AS_NUMBERS = sorted(
+    name for name, kind in DEEPSPEED_OPTIONS.allowed.items() if "number" in kind.words
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(AS_NUMBERS), NUMBERS, max_size=4),
+    st.dictionaries(
+        st.sampled_from(["max_num_seqs", "max_num_batched_tokens", "block_size", "watermark"]),
+        NUMBERS,
+        max_size=2,
+    ),
+    st.booleans(),
+    st.sampled_from([None, GPU]),
+)
+@settings(deadline=None, max_examples=150)
+def test_whatever_is_allowed_is_counted(
+    given_numbers: dict[str, Any], engine: dict[str, Any], offloads: bool, device: float | None
+) -> None:
+    options: dict[str, Any] = {"zero_optimization": {}}
+    for name, value in given_numbers.items():
+        outer, _, inner = name.rpartition(".")
+        (options[outer] if outer else options)[inner] = value
+    try:
+        run = config({"options": engine}, deepspeed=options, offload_optimizer=offloads)
+    except ValidationError:
+        return  # in a sentence
+    place = replace(PLACE, device=device)
+    assert 0 < memory(run, shape(), place).peak < math.inf
+    assert 0 < host_memory(run, shape(), place, 8) < math.inf
 
 
 def test_a_checkpoint_is_what_the_policy_will_say_it_is() -> None:

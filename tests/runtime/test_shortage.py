@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import json
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -33,6 +36,13 @@ TEXTS = (
     "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you "
     "tried to allocate 8796093022208 bytes. Error code 12 (Cannot allocate memory)",
     "CUDA out of memory occurred when warming up sampler with 1024 dummy requests.",
+    "Worker failed with error 'CUDA out of memory. Tried to allocate 1.00 GiB.', please check the "
+    "stack trace above for the root cause",
+    "unable to mmap 4096 bytes from file </models/it's/a.safetensors>: Cannot allocate memory (12)",
+    "CUDA driver error: out of memory",
+    "MPS backend out of memory (MPS allocated: 8.00 GB, other allocations: 1.00 GB).",
+    "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+    "out of memory",
 )
 
 
@@ -70,6 +80,44 @@ def test_whatever_runs_out_of_memory_is_one_sentence_that_names_a_setting(
     assert "\n" not in said
     assert len(said) < 500
     assert raised.value.__cause__ is error
+
+
+@given(
+    text=st.sampled_from([*TEXTS, "could not convert string to float: 'it ran out of memory'"]),
+    before=st.sampled_from(["", "row 3 is no number: ", "'answer': "]),
+    kind=st.sampled_from(
+        [
+            *(ValueError, KeyError, TypeError, IndexError, AttributeError, AssertionError),
+            *(ArithmeticError, StopIteration, OSError, ConnectionError, EOFError, ImportError),
+        ]
+    ),
+    depth=st.integers(0, 3),
+)
+@settings(deadline=None, max_examples=60)
+def test_an_error_about_a_value_may_quote_what_it_likes(
+    text: str, before: str, kind: type[Exception], depth: int
+) -> None:
+    assert words_of_shortage(raised_from(kind(before + text), depth)) is None
+    assert words_of_shortage(json.JSONDecodeError(text, text, 0)) is None
+    assert words_of_shortage(UnicodeDecodeError("utf-8", b"x", 0, 1, text)) is None
+
+
+@given(text=st.sampled_from(TEXTS[:5]), kind=st.sampled_from([RuntimeError, OtherError, Exception]))
+@settings(deadline=None, max_examples=15)
+def test_nor_does_a_quotation_count_in_an_error_of_a_library(
+    text: str, kind: type[Exception]
+) -> None:
+    for quoted in (repr(text), json.dumps({"answer": text}), f"`{text}`", f'reads "I was {text}"'):
+        assert words_of_shortage(kind(f"row 3 is no number: {quoted}")) is None
+    assert words_of_shortage(kind("the sample says that it ran out of memory")) is None
+
+
+def test_what_a_value_error_was_raised_from_counts() -> None:
+    assert words_of_shortage(raised_from(OSError(errno.ENOMEM, "fork"), 2)) == "[Errno 12] fork"
+    rust = "Cannot allocate memory (os error 12)"
+    assert words_of_shortage(OSError(rust)) == rust
+    assert words_of_shortage(OSError(errno.ENOSPC, "out of memory")) is None
+    assert words_of_shortage(torch.OutOfMemoryError("no room")) == "no room"
 
 
 def test_of_torchs_words_the_amounts_are_kept() -> None:

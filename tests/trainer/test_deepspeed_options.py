@@ -14,7 +14,6 @@ from rvpo.config.deepspeed import DEEPSPEED_OPTIONS
 from rvpo.config.diff import changed_settings
 from rvpo.config.update import UpdateConfig
 from rvpo.errors import ConfigError
-from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.deepspeed_check import check_deepspeed
 from rvpo.trainer.lighter import lighter_updates
 from rvpo.trainer.zero import deepspeed_settings
@@ -53,6 +52,7 @@ def settings_of_deepspeed() -> set[str]:
     DeepSpeedConfig(asked)
     fields = DeepSpeedZeroConfig.model_fields.items()
     zero = {field.alias or name for name, field in fields} | set(_REMOVED_ZERO_CONFIG_KEYS)
+    asked.asked.add("sequence_parallel_size")  # which it asks for once the ranks have met
     return asked.asked | {f"zero_optimization.{name}" for name in zero}
 
 
@@ -87,6 +87,23 @@ def test_a_setting_in_other_words_is_answered_with_the_one_that_is_meant() -> No
     )
     assert "did you mean train_batch_size?" in problem({"train_batchsize": 1})
     assert problem({"zero_optimization": None}) == ("zero_optimization must be a table, got None")
+
+
+def test_what_is_a_size_is_a_whole_number_above_zero() -> None:
+    for name in ("sub_group_size", "reduce_bucket_size"):
+        for value in (0, -1, 0.5, 0.0, float("inf"), float("nan"), True, "1e9"):
+            said = problem({"zero_optimization": {name: value}})
+            assert said.startswith(f"zero_optimization.{name} must be a whole number above 0, got")
+        for value in (1, 5e8, None):
+            DEEPSPEED_OPTIONS.checked({"zero_optimization": {name: value}})
+
+
+def test_weights_are_kept_in_memory() -> None:
+    for offload in ({"device": "nvme"}, {"device": "nvme", "nvme_path": "/disk"}, {"device": 3}):
+        said = problem({"zero_optimization": {"offload_param": offload}})
+        assert "offload_param must be a table whose device is cpu or none" in said
+    for passing in ({"device": "cpu", "pin_memory": False}, {"device": "none"}, {}, None):
+        DEEPSPEED_OPTIONS.checked({"zero_optimization": {"offload_param": passing}})
 
 
 def laid(options: dict[str, Any]) -> dict[str, Any]:
@@ -124,10 +141,9 @@ def test_no_option_changes_what_rvpo_decides(chosen: dict[str, int | None]) -> N
         assert both[name] == ours[name]
 
 
-def check(options: dict[str, Any], ranks: int = 1) -> None:
+def check(options: dict[str, Any], ranks: int = 1, *, on_gpu: bool = False) -> None:
     config = tiny_config(Path("model"), update={"deepspeed": options})
-    alone = Ranks.alone()
-    check_deepspeed(config, Ranks(rank=0, size=ranks, device=alone.device))
+    check_deepspeed(config, ranks, on_gpu=on_gpu)
 
 
 def test_a_value_that_deepspeed_refuses_is_refused_before_the_model_is_loaded() -> None:
@@ -136,13 +152,22 @@ def test_a_value_that_deepspeed_refuses_is_refused_before_the_model_is_loaded() 
     for options, said in [
         ({"communication_data_type": "fp12"}, "Invalid communication_data_type"),
         ({"zero_optimization": {"offload_param": {"devise": "cpu"}}}, "offload_param.devise"),
-        ({"zero_optimization": {"reduce_bucket_size": 0}}, "reduce_bucket_size"),
-        ({"zero_optimization": {"reduce_bucket_size": 0.5}}, "reduce_bucket_size"),
+        ({"zero_optimization": {"leaf_module": {"classes": 3}}}, "leaf_module.classes"),
+        ({"zero_optimization": {"stage3_prefetch_bucket_size": 0.5}}, "prefetch_bucket_size"),
     ]:
         with pytest.raises(ConfigError, match=r"update\.deepspeed: DeepSpeed refuses") as caught:
             check(options)
         assert said in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("what", ["weights", "gradients"])
+def test_what_deepspeed_quantizes_on_gpus_alone_is_refused_elsewhere(what: str) -> None:
+    name = f"zero_quantized_{what}"
+    with pytest.raises(ConfigError, match=rf"^update\.deepspeed\.zero_optimization\.{name}: "):
+        check({"zero_optimization": {name: True}})
+    check({"zero_optimization": {name: True}}, on_gpu=True)
+    check({"zero_optimization": {name: False}})
 
 
 def test_groups_of_ranks_that_hold_the_weights_are_equal() -> None:

@@ -12,11 +12,14 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.functional import scaled_dot_product_attention
+from transformers import AutoModelForCausalLM
 
+from rvpo.plan.accelerator import attention
 from rvpo.runtime.ranks import Ranks
-from rvpo.trainer.attention import Span, _spread, _visible, shared_prompt_attention
+from rvpo.trainer.attention import Span, _spread, _visible, asked, shared_prompt_attention
 from rvpo.trainer.attention_kernel import USUAL, Head, attention_kernels, head_of
 from rvpo.trainer.packing import Yardstick, _structure, try_packing, yardstick
+from rvpo.trainer.scorer import Scorer
 from rvpo.trainer.zero_policy import ZeroPolicy
 from tests.configs import tiny_config
 
@@ -109,6 +112,28 @@ def test_a_window_is_masked_where_the_keys_are() -> None:
     assert mask.device.type == "meta"
     seen = _visible(2, torch.empty(1, 1, 5, 4), window=3)
     assert seen.int().tolist() == [[0, 1, 1, 1, 0], [0, 0, 1, 1, 1]]
+
+
+def test_queries_at_the_end_of_more_keys_are_asked_for_as_torch_itself_asks() -> None:
+    key = torch.empty(1, 2, 16, 64)
+    for queries, is_square in ((16, True), (8, False), (1, False)):
+        query = torch.empty(1, 4, queries, 64)
+        assert asked(query, key, key).is_causal == is_square
+        assert asked(query, key, key).enable_gqa
+        assert not asked(query[:, :2], key, key).enable_gqa
+
+
+def test_a_scorer_leaves_cudnns_attention_out(tiny_model: Path) -> None:
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, attn_implementation="sdpa")
+    Scorer(model, 1.0, 64)
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
+
+
+def test_a_doctor_names_the_kernels_that_a_run_leaves_itself() -> None:
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    attention()
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
 
 
 def test_a_cpu_has_a_kernel_for_every_attention() -> None:

@@ -14,6 +14,7 @@ from rvpo.fields import (
     FLAG,
     LIST,
     NUMBER,
+    SIZES,
     TABLE,
     TEXT,
     WHOLE,
@@ -33,13 +34,13 @@ _ALLOWED = (
     (
         COUNT,
         "block_size max_cudagraph_capture_size max_num_active_seqs "
-        "max_num_batched_tokens max_num_scheduled_tokens max_num_seqs num_gpu_blocks_override "
-        "mamba_block_size prefix_match_unit prefill_schedule_interval",
+        "max_num_batched_tokens max_num_scheduled_tokens max_num_seqs "
+        "mamba_block_size prefix_match_unit prefill_schedule_interval replayssm_buffer_len",
     ),
     (
         WHOLE,
         "long_prefill_token_threshold optimization_level prefix_cache_retention_interval "
-        "replayssm_buffer_len mamba_cache_philox_rounds",
+        "mamba_cache_philox_rounds",
     ),
     (NUMBER, "watermark"),
     (
@@ -60,7 +61,8 @@ _ALLOWED = (
         "performance_mode prefix_caching_hash_algo quantization scheduling_policy "
         "sparse_indexer_topk_backend",
     ),
-    (LIST, "cudagraph_capture_sizes kv_cache_dtype_skip_layers"),
+    (LIST, "kv_cache_dtype_skip_layers"),
+    (SIZES, "cudagraph_capture_sizes"),
     (
         TABLE,
         "attention_config compilation_config ir_op_priority kernel_config limit_mm_per_prompt "
@@ -76,7 +78,7 @@ _REFUSED = {
     "write model.trust_remote_code": "trust_remote_code",
     "write seed, from which the engine's is derived": "seed",
     "write rollout.engine.gpu_memory, or cpu_kv_cache_gib on a CPU, which `rvpo plan` counts": (
-        "gpu_memory_utilization kv_cache_memory_bytes"
+        "gpu_memory_utilization kv_cache_memory_bytes num_gpu_blocks_override"
     ),
     "write rollout.engine.max_context_tokens, which the prompts are checked by": "max_model_len",
     "write rollout.engine.devices": "device_ids",

@@ -16,6 +16,7 @@ from rvpo.rollout.vllm.options import VLLM_OPTIONS, passed_on
 from rvpo.rollout.vllm.requirement import VLLM
 from rvpo.rollout.vllm.site import Site
 from rvpo.rollout.vllm.transports import AnyTransport, usual_transport
+from rvpo.runtime.extras import installed
 
 if TYPE_CHECKING:
     from rvpo.rollout.engine import RolloutEngine
@@ -70,12 +71,18 @@ class VllmConfig(EngineConfig):
 
     def check_place(self, ranks: Ranks, *, concurrent: bool) -> None:
         """See `EngineConfig.check_place`; `devices` must be there, apart from the trainers'."""
-        from rvpo.rollout.vllm.arguments import check_arguments
         from rvpo.rollout.vllm.placement import place
 
         super().check_place(ranks, concurrent=concurrent)
         place(self, ranks, concurrent=concurrent)
-        check_arguments(self.options)
+        self.check_options()
+
+    def check_options(self) -> None:
+        """See `EngineConfig.check_options`; vLLM is imported only where it is given some."""
+        from rvpo.rollout.vllm.arguments import check_arguments
+
+        if installed("vllm"):
+            check_arguments(self.options)
 
     def passed_on(self, ranks: Ranks, *, concurrent: bool) -> Mapping[str, Any]:
         """`options`, and rvpo's own defaults beside a trainer."""

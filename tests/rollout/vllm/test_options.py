@@ -19,6 +19,7 @@ from rvpo.config.sentences import validated
 from rvpo.errors import ConfigError
 from rvpo.rollout.vllm.arguments import check_arguments
 from rvpo.rollout.vllm.options import VLLM_OPTIONS, passed_on
+from rvpo.rollout.vllm.settings import VllmConfig
 from rvpo.rollout.vllm.site import Site
 from tests.configs import tiny_settings
 
@@ -79,6 +80,11 @@ def test_an_option_of_another_kind_is_refused() -> None:
     assert problem(max_num_seqs=True) == "max_num_seqs must be a whole number above 0, got True"
     assert problem(max_num_seqs=0) == "max_num_seqs must be a whole number above 0, got 0"
     assert problem(enforce_eager=1) == "enforce_eager must be true or false, got 1"
+    assert problem(replayssm_buffer_len=0).endswith("must be a whole number above 0, got 0")
+    assert problem(cudagraph_capture_sizes=[8, 0]) == (
+        "cudagraph_capture_sizes must be a list of whole numbers above 0, got [8, 0]"
+    )
+    assert "write rollout.engine.gpu_memory" in problem(num_gpu_blocks_override=10**8)
     assert problem(kv_cache_dtype=8) == "kv_cache_dtype must be text, got 8"
     assert problem(compilation_config=3) == "compilation_config must be a table, got 3"
 
@@ -206,6 +212,12 @@ def test_a_value_that_vllm_knows_or_does_not_list_passes() -> None:
         },
         FakeArguments,
     )
+
+
+def test_an_engine_has_vllm_look_at_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rvpo.rollout.vllm.arguments._imported", lambda: FakeArguments)
+    with pytest.raises(ConfigError, match="vLLM knows no 'fp9'"):
+        VllmConfig(options={"kv_cache_dtype": "fp9"}).check_options()
 
 
 def test_without_options_vllm_is_not_even_imported() -> None:
