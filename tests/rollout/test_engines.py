@@ -16,6 +16,7 @@ from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.rollout.transformers_engine import TransformersEngine
 from rvpo.rollout.vllm.arguments import check_arguments
+from rvpo.rollout.vllm.cache_use import CacheUse
 from rvpo.rollout.vllm.engine import VllmEngine
 from rvpo.rollout.vllm.placement import Placement
 from rvpo.rollout.vllm.site import Site
@@ -285,7 +286,7 @@ def test_a_rollout_takes_no_prefix_from_those_before_it(tiny_model: Path, ranks:
     def cached() -> list[int]:
         """[3] tokens of each prompt that were not computed."""
         engine._enqueue(prompts, 1, None, [None] * 3)
-        return [output.num_cached_tokens for _, output in sorted(engine._finished())]
+        return [output.num_cached_tokens for _, output in sorted(engine._finished(CacheUse(None)))]
 
     rollout = engine.generate(prompts, 1, seed=1)
     assert min(len(sample.prompt_ids) for sample in rollout.samples) > 256  # two cache blocks
