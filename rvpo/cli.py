@@ -11,6 +11,7 @@ from typer.core import TyperCommand, TyperOption
 
 from rvpo import __version__
 from rvpo.commands.ending import one_sentence
+from rvpo.commands.farewell import farewell_before_ranks
 from rvpo.runtime.terminal import encoding_of, printable, take_any_text
 
 USER_ERROR = 2
@@ -77,7 +78,8 @@ def train(
 ) -> None:
     """Train a model, and score it on held-out prompts before and after."""
     with one_sentence():
-        from rvpo.commands.start import train
+        with farewell_before_ranks():
+            from rvpo.commands.start import train
 
         raise typer.Exit(train(config, settings or [], resume, resume_if_any))
 

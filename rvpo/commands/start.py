@@ -29,8 +29,8 @@ def train(file: Path, settings: Sequence[str], resume: bool, if_any: bool = Fals
     Raises:
         RvpoError: see `rvpo.commands.train.run`.
     """
-    _begin()
     with farewell_before_ranks():
+        _begin()
         from rvpo.commands.needs import of_training
         from rvpo.config.run import load_config
         from rvpo.report.run_folder import RunFolder
@@ -50,9 +50,9 @@ def train(file: Path, settings: Sequence[str], resume: bool, if_any: bool = Fals
         again = ["train", "--config", str(file), *(["--resume"] if resume else []), "--", *settings]
         return launch(again, processes)
 
-    if config.rollout.engine.takes_turns(on_gpu=True, concurrent=config.rollout.staleness > 0):
-        os.environ.update(allocator_environment(os.environ))
     with farewell_before_ranks(config.output if resume else None):
+        if config.rollout.engine.takes_turns(on_gpu=True, concurrent=config.rollout.staleness > 0):
+            os.environ.update(allocator_environment(os.environ))
         from rvpo.commands.train import run
     run(config, resume)
     return 0

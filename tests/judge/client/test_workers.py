@@ -243,6 +243,6 @@ def test_a_talkative_worker_fills_no_disk() -> None:
         (worker,) = workers._workers
         size: Callable[[], int] = lambda: os.fstat(worker._log.file.fileno()).st_size  # noqa: E731
         os.write(worker._log.file.fileno(), b"x" * 2**21)
-        wait_until(lambda: size() == 0)
+        wait_until(lambda: size() <= 2**16)  # its last words stay
         os.write(worker._log.file.fileno(), b"last\n")
         assert size() == 5

@@ -291,6 +291,7 @@ def test_workers_divide_the_limits_between_them() -> None:
 
 def error_of(config: JudgeConfig, **options: Any) -> str:
     worker = Process(config, **options)
+    worker.popen.wait(60)  # by itself, and not because nobody speaks to it any more
     assert worker.end() == (2, "", "")
     assert worker.hello.keys() == {"error"}
     return str(worker.hello["error"])
