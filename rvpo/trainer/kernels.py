@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from rvpo.config.update import UpdateConfig
 from rvpo.errors import ConfigError
-from rvpo.runtime.ranks import Ranks
+from rvpo.runtime.ranks import Ranks, is_of_ranks
 from rvpo.trainer.packing import Yardstick, score_alone
 
 Patch = Callable[[Any], None]
@@ -109,6 +109,8 @@ def _fault(engine: Any, ranks: Ranks, expected: Yardstick) -> str:
     try:
         distance = expected.distance(score_alone(engine, ranks))
     except Exception as error:  # foreign kernels raise anything, also where they are compiled
+        if is_of_ranks(error):  # which the kernels have no part in
+            raise
         reason = f"{type(error).__name__}: {error}"
     else:
         if not distance <= expected.limit:

@@ -41,27 +41,23 @@ def train(
     """
     stream.refresh(policy.weights(), version=steps.start)
     for step in steps:
-        clock = Clock()
+        clock = Clock(step + 1, ranks.doing)
         progress = progress_at(step, steps)
 
-        ranks.doing(f"sampling, step {step + 1}")
+        clock.begin("generate")
         rollout, scoring = stream.take(step)  # N / ranks samples
-        clock.lap("generate")
 
-        ranks.doing(f"scoring, step {step + 1}")
+        clock.begin("score")
         scored = scoring.collect(rollout, ranks)  # [N, M]
         advantages = estimate(scored.rewards, progress)  # [N]
-        clock.lap("score")
 
-        ranks.doing(f"updating, step {step + 1}")
+        clock.begin("update")
         update = policy.update(rollout, ranks.shard(advantages))
-        clock.lap("update")
 
-        ranks.doing(f"loading new weights, step {step + 1}")
+        clock.begin("sync")
         stream.refresh(policy.weights(), version=step + 1)
-        clock.lap("sync")
 
-        ranks.doing(f"evaluating and saving, step {step + 1}")
+        clock.begin("report")
         scores = evaluate(step + 1)
         report(
             StepRecord(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from transformers.models.llama import modeling_llama
 
@@ -125,3 +126,16 @@ def test_kernels_that_are_asked_for_by_name_and_not_there_are_refused() -> None:
         check_kernels(UpdateConfig(kernels="liger"), on_gpu=True)
     check_kernels(UpdateConfig(), on_gpu=False)
     check_kernels(UpdateConfig(kernels="plain"), on_gpu=True)
+
+
+def test_a_rank_that_is_lost_in_the_trial_is_no_fault_of_the_kernels(
+    tiny_model: Path, ranks: Ranks, expected: Yardstick
+) -> None:
+    def lost(self: Any, hidden: Tensor) -> Tensor:
+        raise dist.DistNetworkError("Connection reset by peer")
+
+    def patch(model: Any) -> None:
+        model.model.norm.forward = MethodType(lost, model.model.norm)
+
+    with pytest.raises(dist.DistNetworkError):
+        choose(make_policy(tiny_model, ranks), ranks, expected, patch)
