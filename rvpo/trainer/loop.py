@@ -43,7 +43,6 @@ def train(
     for step in steps:
         clock = Clock(step + 1, ranks.doing)
         progress = progress_at(step, steps)
-
         clock.begin("generate")
         rollout, scoring = stream.take(step)  # N / ranks samples
 
@@ -53,7 +52,6 @@ def train(
 
         clock.begin("update")
         update = policy.update(rollout, ranks.shard(advantages))
-
         clock.begin("sync")
         stream.refresh(policy.weights(), version=step + 1)
 
