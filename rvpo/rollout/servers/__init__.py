@@ -1,0 +1,1 @@
+"""Generation by vLLM servers that are reached by their addresses."""
