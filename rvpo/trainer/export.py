@@ -19,6 +19,8 @@ from torch import Tensor
 from rvpo.errors import CheckpointError
 from rvpo.report.run_folder import write_json, writing
 from rvpo.runtime.ranks import Ranks
+from rvpo.trainer.adapters import MergedWeights, adapted_layers, original_name
+from rvpo.trainer.zero import GatheredWeights
 from rvpo.trainer.zero_policy import ZeroPolicy
 
 SHARD_BYTES: Final = 4_000_000_000
@@ -46,10 +48,12 @@ def export_model(
         RankError: the same, on the ranks that do not write.
     """
     model = policy.model
-    parameters = {name for name, _ in model.named_parameters()}  # tied weights once
+    parameters = {original_name(name) for name, _ in model.named_parameters()}  # tied ones once
     saved = model.state_dict().keys()
     buffers = {name: buffer for name, buffer in model.named_buffers() if name in saved}
     weights = policy.weights()
+    if adapted_layers(model):
+        weights = MergedWeights(GatheredWeights(model), model)
     sizes = {
         name: math.prod(shape) * dtype.itemsize
         for name, dtype, shape in weights.layout()
