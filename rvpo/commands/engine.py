@@ -44,5 +44,6 @@ def build_engine(
             concurrent=rollout.staleness > 0,
             seed=seed,
             ranks=ranks,
+            in_flight=rollout.in_flight,
         )
     )
