@@ -53,5 +53,6 @@ def build_engine(
             ranks=ranks,
             output=output,
             patience_minutes=patience_minutes,
+            in_flight=rollout.in_flight,
         )
     )
