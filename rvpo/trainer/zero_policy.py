@@ -29,6 +29,7 @@ from rvpo.trainer.learning_rate import learning_rate
 from rvpo.trainer.lighter import lighter_states, lighter_updates
 from rvpo.trainer.objective import objective
 from rvpo.trainer.offload import Offload
+from rvpo.trainer.optimizers import OPTIMIZERS
 from rvpo.trainer.packing import try_packing, yardstick
 from rvpo.trainer.scorer import Scorer, score_without_gradient
 from rvpo.trainer.shards import Shards, restore
@@ -161,7 +162,8 @@ class ZeroPolicy:
     @property
     def checkpoint_bytes(self) -> int:
         """See `Policy.checkpoint_bytes`."""
-        return sum(state_bytes(p.ds_numel, p.element_size()) for p in self.model.parameters())
+        kind = self._config.optimizer
+        return sum(state_bytes(p.ds_numel, p.element_size(), kind) for p in self.model.parameters())
 
     def save(self, folder: Path) -> None:
         """See `Policy.save`."""
@@ -185,7 +187,7 @@ class ZeroPolicy:
 
     def load(self, folder: Path) -> None:
         """See `Policy.load`."""
-        shards = Shards(folder / _TAG)
+        shards = Shards(folder / _TAG, OPTIMIZERS[self._config.optimizer])
         rank, ranks = self._ranks.rank, self._ranks.size
         with needing_memory("while a checkpoint was read", self._lighter), self._at_hand():
             restore(self.engine, shards, rank, ranks)
