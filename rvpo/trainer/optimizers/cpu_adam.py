@@ -24,6 +24,17 @@ def _compile() -> None:
     CPUAdamBuilder().load(verbose=False)
 
 
+def _forget(optimizer: Any, *_: object) -> None:
+    """Have the kernel compute the powers of both betas, which it would multiply on from call to
+    call: a run that goes on has made no calls, and would round them otherwise."""
+    usual = optimizer.defaults
+    nothing = [torch.zeros(1) for _ in range(4)]
+    other_step, rate, decay = 2**30, 0.0, 0.0
+    optimizer.ds_opt_adam.adam_update(
+        *(optimizer.opt_id, other_step, rate, *usual["betas"], usual["eps"], decay, True, *nothing)
+    )
+
+
 class CPUAdam(Optimizer):
     """DeepSpeed's CPUAdam (Ren et al. 2021, arXiv:2101.06840), which is compiled at its first use.
 
@@ -79,6 +90,7 @@ class CPUAdam(Optimizer):
         optimizer: torch.optim.Optimizer = DeepSpeedCPUAdam(
             groups, lr=update.lr, betas=update.betas, adamw_mode=True
         )
+        optimizer.register_step_pre_hook(_forget)
         return optimizer
 
     def allocate(self, optimizer: Any, group: int, partition: Tensor) -> None:
