@@ -47,6 +47,7 @@ from rvpo.fields import (
 from rvpo.lazy import torch
 from rvpo.report.trackers import AnyTracker, Wandb
 from rvpo.rollout import AnyEngine, VllmConfig
+from rvpo.rollout.lora_config import LoraConfig
 from rvpo.rubrics import RubricFormat, RubricSource
 
 
@@ -58,6 +59,9 @@ class ModelConfig(Section):
     fp32."""
     trust_remote_code: bool = False
     """Run Python code that comes with the model. Only for sources you trust."""
+    lora: LoraConfig | None = None
+    """LoRA: the model stays as it is, and small adapters beside its layers are trained. Left out,
+    all weights are."""
 
     @property
     def dtype(self) -> torch.dtype:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -13,6 +14,7 @@ import torch
 from rvpo.errors import ConfigError, EngineError
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, Weights
+from rvpo.rollout.vllm.adapters import AdapterSender
 from rvpo.rollout.vllm.cache_use import CacheUse
 from rvpo.rollout.vllm.failure import lighter, not_started, refuse_experts
 from rvpo.rollout.vllm.options import passed_on
@@ -22,6 +24,7 @@ from rvpo.rollout.vllm.settings import VllmConfig
 from rvpo.rollout.vllm.site import Site
 from rvpo.rollout.vllm.sleep import Sleep
 from rvpo.rollout.vllm.watch import Watch, answer, engine_failed
+from rvpo.rollout.weight_versions import versions_of
 from rvpo.runtime.device_memory import MemoryPeak
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.private_folder import private_folder
@@ -40,6 +43,7 @@ class VllmEngine:
 
     Args:
         placement: its process, GPU and transport.
+        in_flight: weights may come while samples are generated, which go on under the new ones.
         temperature: used for sampling; the reported log-probabilities are at this temperature.
 
     Raises:
@@ -59,8 +63,10 @@ class VllmEngine:
         seed: int,
         placement: Placement,
         trust_remote_code: bool = False,
+        in_flight: bool = False,
     ) -> None:
         self._encoder = encoder
+        self._in_flight = in_flight
         self._in_process = placement.site.in_process
         self._on_gpu = placement.site.gpu != "none"
         # Elsewhere its memory is not this process's, which may be measuring an update meanwhile.
@@ -100,7 +106,10 @@ class VllmEngine:
         except (RuntimeError, ValueError, OSError, AssertionError, MemoryError) as error:
             raise not_started(model_path, error, config, on_gpu=self._on_gpu) from error
         sender = placement.transport.open(self._llm, Path(model_path))
-        self._sleep = Sleep(self._llm, sender, ever=placement.site.sleeps)
+        self._adapter = sender if isinstance(sender, AdapterSender) else None
+        self._sleep = Sleep(
+            self._llm, sender, ever=placement.site.sleeps, keeps=self._adapter is not None
+        )
         self._watch = None if self._in_process else Watch(self._llm.llm_engine.engine_core)
 
     def generate(
@@ -129,6 +138,8 @@ class VllmEngine:
         samples: dict[int, Sample] = {}
         cache = CacheUse(self._scheduler)
         self._memory.begin()
+        if self._adapter is not None:
+            self._adapter.check_effect(partial(self._likelihoods, prompts[0]))
         self._forget_prefixes()
         with self._seeded(seed):
             seeds = request_seeds(seed, len(rows), on_gpu=self._on_gpu)
@@ -156,6 +167,19 @@ class VllmEngine:
             return None
         return self._llm.llm_engine.engine_core.engine_core.scheduler
 
+    def _likelihoods(self, prompt: Prompt, adapter: Any | None) -> list[float]:
+        """[T - 1] log-probabilities of a prompt's own tokens. They are asked for alone: beside a
+        request with an adapter, one without would be computed in other pieces."""
+        asked = self._sampling.clone()
+        asked.temperature, asked.max_tokens, asked.prompt_logprobs = 0.0, 1, 0
+        ids = list(self._encoder.encode(prompt))
+        self._llm.llm_engine.add_request(
+            "0", {"prompt_token_ids": ids}, asked, lora_request=adapter
+        )
+        ((_, output),) = self._finished(CacheUse(None))
+        found = output.prompt_logprobs[1:]
+        return [at[token].logprob for token, at in zip(ids[1:], found, strict=True)]
+
     def _forget_prefixes(self) -> None:
         """Forget what is cached: it was computed by other weights, or beside other prompts, where
         sums round differently, and a rollout shall not depend on those before it."""
@@ -181,6 +205,7 @@ class VllmEngine:
     ) -> None:
         """One request for each sample: vLLM hands over a request of several only as a whole, when
         the slowest of them is finished. The prompt is computed once all the same, by its cache."""
+        adapter = None if self._adapter is None else self._adapter.request
         drawn = self._sampling.clone()
         if sampling is not None:
             drawn.temperature = sampling.temperature
@@ -190,7 +215,9 @@ class VllmEngine:
             for row in range(place * samples_per_prompt, (place + 1) * samples_per_prompt):
                 request = drawn.clone()
                 request.seed = seeds[row]
-                self._llm.llm_engine.add_request(str(row), {"prompt_token_ids": ids}, request)
+                self._llm.llm_engine.add_request(
+                    str(row), {"prompt_token_ids": ids}, request, lora_request=adapter
+                )
 
     def _finished(self, cache: CacheUse) -> Iterator[tuple[int, Any]]:
         """Run the engine; each request's row and output as it finishes."""
@@ -209,9 +236,11 @@ class VllmEngine:
         """See `RolloutEngine.load_weights`. The engine marks each token with the version of the
         weights that made it, and samples have it from there."""
         with needing_memory("while vLLM took new weights", self._lighter):
-            saved = weights.as_saved()
-            refuse_experts(weights, saved)
-            self._sleep.receive(saved)
+            if self._adapter is None:
+                saved = weights.as_saved()
+                refuse_experts(weights, saved)
+                weights = saved
+            self._sleep.receive(weights)
             self._ask(
                 lambda: self._llm.llm_engine.set_weight_version(str(version)), "taking new weights"
             )
@@ -234,6 +263,9 @@ class VllmEngine:
             )
         ids = tuple(completion.token_ids)
         text = self._encoder.decode(ids)
+        oldest, versions = versions_of(
+            prompt, completion.weight_versions, len(ids), in_flight=self._in_flight
+        )
         return Sample(
             prompt=prompt,
             prompt_ids=tuple(prompt_ids),
@@ -244,19 +276,9 @@ class VllmEngine:
             text=text,
             parts=self._encoder.split(prompt_ids, text),
             finish_reason=completion.finish_reason,
-            policy_version=_version(prompt, completion),
+            policy_version=oldest,
+            versions=versions,
         )
-
-
-def _version(prompt: Prompt, completion: Any) -> int:
-    """Version of the weights that made a completion, by the engine's own account."""
-    versions = {span.version for span in completion.weight_versions}
-    if len(versions) != 1:
-        raise EngineError(
-            f"vLLM made a completion of prompt {prompt.id!r} with weights of several versions "
-            f"({', '.join(sorted(versions))}), which cannot be trained on; continue with --resume"
-        )
-    return int(versions.pop())
 
 
 def request_seeds(seed: int, requests: int, *, on_gpu: bool) -> list[int | None]:
