@@ -13,6 +13,7 @@ from rvpo.config.run import RunConfig
 from rvpo.plan.shape import ModelShape
 from rvpo.plan.sharding import Sharding
 from rvpo.rollout.memory import EngineLoad, EngineMemory
+from rvpo.trainer.optimizers import OPTIMIZERS
 from rvpo.trainer.zero import GATHER_ELEMENTS, state_bytes
 
 GIB = 2**30
@@ -135,7 +136,8 @@ def memory(config: RunConfig, shape: ModelShape, place: Place) -> MemoryParts:
     row = longest_row(config, place)
     engine = engine_memory(config, shape, place)
     # fp32 weights are themselves what the optimizer moves.
-    state = 0 if offloaded else (8 + (4 if wide < 4 else 0)) * shard
+    moments = OPTIMIZERS[update.optimizer].moment_bytes
+    state = 0 if offloaded else (moments + (4 if wide < 4 else 0)) * shard
     gradients = 0 if offloaded else 4 * shard  # summed in fp32, as micro-batches come
     weights = wide * _weights(shape, sharding, place)
     return MemoryParts(
@@ -145,7 +147,7 @@ def memory(config: RunConfig, shape: ModelShape, place: Place) -> MemoryParts:
         gradients=gradients,
         buffers=wide * reduced,
         moved=state + gradients + wide * reduced if config.offloads(on_gpu=on_gpu) else 0,
-        read=0 if offloaded else 8 * shard,
+        read=0 if offloaded else moments * shard,
         # Of what is reduced another copy is made, sorted by the ranks that it goes to.
         gathered=wide * (live + shape.largest + reduced),
         activations=_activations(config, shape, wide, row),
@@ -223,6 +225,7 @@ def host_memory(config: RunConfig, shape: ModelShape, place: Place, ranks: int) 
     """
     shard, update = shape.parameters / place.ranks, config.update
     each = engine_memory(config, shape, place).host
+    moments = OPTIMIZERS[update.optimizer].moment_bytes
     if update.offload_optimizer:
         # Master weights and moments; gradients twice, as summed and as the optimizer reads them.
         sums, read = 4 * shard, 4 * shard
@@ -230,9 +233,9 @@ def host_memory(config: RunConfig, shape: ModelShape, place: Place, ranks: int) 
             on_gpu=True, concurrent=config.rollout.staleness > 0
         )
         rounded = pinned(sums) + pinned_parts(read, 4 * Sharding.of(update).step)
-        each += 12 * shard + (sums + read if in_turn else rounded)
+        each += (4 + moments) * shard + (sums + read if in_turn else rounded)
     elif config.offloads(on_gpu=True):
-        each += (12 if config.model.weight_bytes < 4 else 8) * shard
+        each += (moments + (4 if config.model.weight_bytes < 4 else 0)) * shard
     if Sharding.of(update).on_host:
         each += config.model.weight_bytes * shard * (2 if update.beta > 0 else 1)
     return ranks * each
@@ -252,7 +255,7 @@ def pinned_parts(size: float, part: int) -> int:
 
 def checkpoint_bytes(config: RunConfig, shape: ModelShape) -> int:
     """Disk space of one checkpoint."""
-    return state_bytes(shape.parameters, config.model.weight_bytes)
+    return state_bytes(shape.parameters, config.model.weight_bytes, config.update.optimizer)
 
 
 def model_bytes(config: RunConfig, shape: ModelShape) -> int:
