@@ -209,6 +209,11 @@ class MergedWeights:
             self.share.add(update, merged.float() - weight.float())
             yield name, merged
 
+    def walk(self) -> None:
+        """See `Weights.walk`. The share is known where they are iterated over alone."""
+        self.share = MergedShare()
+        self._weights.walk()
+
     def _together(self, items: Iterable[tuple[str, T]]) -> Iterator[tuple[str, list[T]]]:
         """Each weight under its original name; those of a layer with an adapter once, with A and
         B."""
