@@ -1,5 +1,4 @@
-"""Routing of samples to servers: each asked of one at a time, groups whole, nobody with much more to
-do than others."""
+"""Routing of samples to servers: each asked of one at a time, and nobody with much more to do."""
 
 from __future__ import annotations
 
@@ -151,7 +150,9 @@ def test_a_lost_sample_goes_elsewhere_unless_there_is_nobody_else() -> None:
 
 def test_the_words_of_all_that_are_out_are_told_below_least() -> None:
     pool = Pool(["http://a:1", "http://b:1", "http://c:1"], least=2)
-    with pytest.raises(EngineError, match="0 of 3 servers.*a:1 has no weights yet; http://b:1 has"):
+    with pytest.raises(
+        EngineError, match=r"0 of 3 servers.*a:1 has no weights yet; http://b:1 has"
+    ):
         pool.check()
     pool.renew(["http://a:1", "http://c:1"], {"http://b:1": "said: no room"})
     pool.check()
