@@ -13,6 +13,8 @@ from rvpo.errors import ConfigError
 from rvpo.runtime.gpus import named
 from rvpo.runtime.port import hold_port
 
+_LAST_PORT: Final = 65535
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -77,15 +79,16 @@ class Places:
 
 
 def _hold(host: str, port: int | None, where: str) -> socket.socket:
+    if port is not None and port > _LAST_PORT:
+        raise ConfigError(f"{where}: ports end at {_LAST_PORT}; give a smaller first one")
     try:
         return hold_port(host, port=port or 0)
-    except (OSError, OverflowError) as error:
-        if isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL:
+    except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
             raise ConfigError(
                 f"{where}: {host} is no address of this machine; give one of its own"
             ) from error
-        reason = getattr(error, "strerror", None) or error
         raise ConfigError(
-            f"{where}: port {port or 'any'} of {host} cannot be used ({reason}); give another "
-            "first port"
+            f"{where}: port {port or 'any'} of {host} cannot be used ({error.strerror}); give "
+            "another first one"
         ) from error
