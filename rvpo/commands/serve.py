@@ -63,11 +63,11 @@ def serve(
     engine = _engine(config)
     require(WHO, Need("cpu"))
     engine.check_options()
-    address = _address(host, engine)
+    address = listening_address(host, engine)
     key = engine.key()
     count = _gpus() if gpus is None else gpus
     VLLM.check_build(on_gpu=count > 0, asked=WHO, instead="start it on another machine")
-    number = _number(servers, engine, count)
+    number = number_of_servers(servers, engine, count)
     used = range(number * engine.tensor_parallel) if count else ()
     model = config.model
     served = Served(
@@ -110,8 +110,12 @@ def _engine(config: RunConfig) -> ServersConfig:
     )
 
 
-def _address(host: str, engine: ServersConfig) -> str:
-    """The address to listen on."""
+def listening_address(host: str, engine: ServersConfig) -> str:
+    """The address that servers listen on, of a host's.
+
+    Raises:
+        ConfigError: nobody knows it, no other machine reaches it, or too many do.
+    """
     found = addresses_of(host)
     if not found:
         raise ConfigError(f"--host: nobody knows {host!r}; give an address of this machine")
@@ -134,8 +138,16 @@ def _such_as(address: str | None) -> str:
     return "" if address is None else f", such as {address}"
 
 
-def _number(servers: int | None, engine: ServersConfig, gpus: int) -> int:
-    """The number of servers."""
+def number_of_servers(servers: int | None, engine: ServersConfig, gpus: int) -> int:
+    """The number of servers on this machine.
+
+    Args:
+        servers: as many as are asked for; as the GPUs take if None.
+        gpus: of this machine.
+
+    Raises:
+        ConfigError: its GPUs are too few.
+    """
     if not gpus:
         return servers or 1
     room = gpus // engine.tensor_parallel
