@@ -16,7 +16,7 @@ from rvpo.errors import ConfigError
 from rvpo.model_files import resolve_model
 from rvpo.rollout.servers.command import Served, model_name, server_start
 from rvpo.rollout.servers.own import OwnServers
-from rvpo.rollout.servers.place import Place, Places
+from rvpo.rollout.servers.place import ServerPlace, ServerPlaces
 from rvpo.rollout.servers.settings import ServersConfig
 from rvpo.rollout.vllm.requirement import VLLM
 from rvpo.runtime.address import CLOSED, addresses_of, is_closed
@@ -80,7 +80,7 @@ def serve(
     folder = _log_folder(logs or config.output.with_name(f"{config.output.name}-servers"))
     with ExitStack() as stack:
         places = stack.enter_context(
-            closing(Places(address, number, used, first_port=port, where=f"{WHO} --host"))
+            closing(ServerPlaces(address, number, used, first_port=port, where=f"{WHO} --host"))
         )
         starts = []
         for place in places.all:
@@ -142,8 +142,8 @@ def number_of_servers(servers: int | None, engine: ServersConfig, gpus: int) -> 
     """The number of servers on this machine.
 
     Args:
-        servers: as many as are asked for; as the GPUs take if None.
-        gpus: of this machine.
+        servers: a wish; without one, the GPUs decide.
+        gpus: number of them on this machine.
 
     Raises:
         ConfigError: its GPUs are too few.
@@ -176,9 +176,9 @@ def _log_folder(folder: Path) -> Path:
     return folder
 
 
-def _announcement(places: Sequence[Place], engine: ServersConfig) -> list[str]:
+def _announcement(places: Sequence[ServerPlace], engine: ServersConfig) -> list[str]:
     urls = [
-        Place(socket.gethostname(), each.port).url if is_any(each.host) else each.url
+        ServerPlace(socket.gethostname(), each.port).url if is_any(each.host) else each.url
         for each in places
     ]
     lines = [f"rollout.engine.urls=[{','.join(urls)}]"]

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from rvpo.rollout.engine_config import EngineInputs
 from rvpo.rollout.lora_config import LoraConfig
-from rvpo.rollout.servers.place import Place
+from rvpo.rollout.servers.place import ServerPlace
 from rvpo.rollout.servers.settings import ServersConfig
 from rvpo.rollout.vllm.options import has_scales
 from rvpo.runtime.seed import derived_seed
@@ -58,7 +58,7 @@ class Served:
 def server_start(
     engine: ServersConfig,
     served: Served,
-    place: Place,
+    place: ServerPlace,
     *,
     where: str,
     key: str | None = None,

@@ -17,7 +17,7 @@ _LAST_PORT: Final = 65535
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ServerPlace:
     """The place of one server."""
 
     host: str
@@ -33,7 +33,7 @@ class Place:
         return f"http://{host}:{self.port}"
 
 
-class Places:
+class ServerPlaces:
     """The places of servers of this machine, whose ports stay theirs while it is open.
 
     Args:
@@ -68,7 +68,7 @@ class Places:
         each = len(gpus) // count
         shares = [gpus[number * each : (number + 1) * each] for number in range(count)]
         self.all: Final = tuple(
-            Place(host, held.getsockname()[1], named(share, environment) if share else None)
+            ServerPlace(host, held.getsockname()[1], named(share, environment) if share else None)
             for held, share in zip(self._held, shares, strict=True)
         )
 

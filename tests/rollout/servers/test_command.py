@@ -21,7 +21,7 @@ from rvpo.rollout.servers.command import (
     server_options,
     server_start,
 )
-from rvpo.rollout.servers.place import Place
+from rvpo.rollout.servers.place import ServerPlace
 from rvpo.rollout.servers.settings import ServersConfig
 from rvpo.rollout.vllm.options import VLLM_OPTIONS
 from tests.rollout.vllm.test_options import class_of
@@ -183,7 +183,7 @@ def test_the_key_is_in_the_environment_and_in_no_command_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("VLLM_API_KEY", "of another server")
-    place = Place("127.0.0.1", 8000, "2,3")
+    place = ServerPlace("127.0.0.1", 8000, "2,3")
     start = server_start(ServersConfig(), served(), place, where="a test", key="secret")
     assert start.environment["VLLM_API_KEY"] == "secret"
     assert not any("secret" in word for word in (*start.program, *start.options))
@@ -196,7 +196,7 @@ def test_the_key_is_in_the_environment_and_in_no_command_line(
 def test_adapters_may_be_loaded_where_the_run_has_some(monkeypatch: pytest.MonkeyPatch) -> None:
     name = "VLLM_ALLOW_RUNTIME_LORA_UPDATING"
     monkeypatch.delenv(name, raising=False)
-    place = Place("127.0.0.1", 8000)
+    place = ServerPlace("127.0.0.1", 8000)
     plain = server_start(ServersConfig(), served(), place, where="")
     assert name not in plain.environment
     lora = server_start(ServersConfig(), served(adapter=LoraConfig()), place, where="")
@@ -212,7 +212,7 @@ def test_foreign_code_runs_only_where_it_is_allowed() -> None:
     ("host", "url"), [("10.0.0.3", "http://10.0.0.3:80"), ("fd00::3", "http://[fd00::3]:80")]
 )
 def test_an_address_of_ipv6_is_bracketed(host: str, url: str) -> None:
-    assert Place(host, 80).url == url
+    assert ServerPlace(host, 80).url == url
 
 
 def test_a_model_has_one_name_wherever_it_is_and_another_where_it_differs(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import pytest
 from rvpo.errors import ConfigError, EngineError
 from rvpo.rollout.servers.command import Served
 from rvpo.rollout.servers.own import KeptServer, OwnServers, pauses, start_own
-from rvpo.rollout.servers.place import Places
+from rvpo.rollout.servers.place import ServerPlaces
 from rvpo.rollout.servers.settings import ServersConfig, StartConfig
 from rvpo.runtime.port import LOOPBACK, hold_port
 from rvpo.runtime.vllm_server import ServerStart, VllmServer
@@ -220,13 +220,13 @@ def test_servers_listen_on_closed_networks_alone_unless_public_ones_are_allowed(
 
 
 def test_each_has_its_share_of_the_gpus_in_turn() -> None:
-    with closing(Places(LOOPBACK, 2, [4, 5, 6, 7], environment={})) as places:
+    with closing(ServerPlaces(LOOPBACK, 2, [4, 5, 6, 7], environment={})) as places:
         assert [each.visible for each in places.all] == ["4,5", "6,7"]
         assert places.all[0].port != places.all[1].port
     seen = {"CUDA_VISIBLE_DEVICES": "GPU-a,GPU-b,GPU-c"}
-    with closing(Places(LOOPBACK, 2, [1, 2], environment=seen)) as places:
+    with closing(ServerPlaces(LOOPBACK, 2, [1, 2], environment=seen)) as places:
         assert [each.visible for each in places.all] == ["GPU-b", "GPU-c"]
-    with closing(Places(LOOPBACK, 1)) as places:
+    with closing(ServerPlaces(LOOPBACK, 1)) as places:
         assert places.all[0].visible is None
 
 
@@ -235,17 +235,17 @@ def test_a_port_that_somebody_listens_on_is_refused_and_the_others_let_go() -> N
         port = taken.getsockname()[1]
         taken.listen()
         with pytest.raises(ConfigError, match=f"port {port} of {LOOPBACK} cannot be used"):
-            Places(LOOPBACK, 1, first_port=port)
+            ServerPlaces(LOOPBACK, 1, first_port=port)
         with pytest.raises(ConfigError, match="cannot be used"):
-            Places(LOOPBACK, 2, first_port=port - 1)
+            ServerPlaces(LOOPBACK, 2, first_port=port - 1)
 
 
 @pytest.mark.parametrize("port", [65535, 70000])
 def test_ports_end_at_65535(port: int) -> None:
     with pytest.raises(ConfigError, match="ports end at 65535"):
-        Places(LOOPBACK, 2, first_port=port)
+        ServerPlaces(LOOPBACK, 2, first_port=port)
 
 
 def test_a_host_of_another_machine_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"192\.0\.2\.1 is no address of this machine"):
-        Places("192.0.2.1", 1)
+        ServerPlaces("192.0.2.1", 1)
