@@ -58,5 +58,6 @@ def build_engine(
             output=output,
             patience_minutes=patience_minutes,
             say=say,
+            in_flight=rollout.in_flight,
         )
     )

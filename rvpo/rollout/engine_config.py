@@ -65,7 +65,9 @@ class EngineConfig(Section):
     """
 
     concurrent: ClassVar[bool] = False
-    """True where it can generate while the policy learns, as `rollout.staleness: 1` asks."""
+    """True where it can generate while the policy learns, as `rollout.staleness` above 0 asks."""
+    in_flight: ClassVar[bool] = False
+    """True where it can take new weights while it generates, as `rollout.in_flight` asks."""
 
     def requires(self) -> tuple[Requirement, ...]:
         """Packages that it imports, beside those of every run."""

@@ -142,6 +142,7 @@ class ServersConfig(EngineConfig):
     vllm."""
 
     concurrent: ClassVar[bool] = True
+    in_flight: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
