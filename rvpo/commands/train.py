@@ -111,7 +111,15 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         policy = ZeroPolicy(config, inputs.model_path, ranks, display.say, offloads=offloads)
         run.phase(f"starting {config.rollout.engine.name}")
         engine = build_engine(
-            config.model, config.rollout, inputs.model_path, inputs.encoder, config.seed, ranks
+            config.model,
+            config.rollout,
+            inputs.model_path,
+            inputs.encoder,
+            config.seed,
+            ranks,
+            output=config.output,
+            patience_minutes=config.distributed.patience_minutes,
+            say=display.say,
         )
         stack.callback(engine.close)
         if inputs.judge is not None:
