@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -16,7 +16,7 @@ from rvpo.rollout.engine import OnSample, Weights
 from rvpo.rollout.sampled import sampled
 from rvpo.rollout.vllm.cache_use import CacheUse
 from rvpo.rollout.vllm.failure import lighter, not_started, refuse_experts
-from rvpo.rollout.vllm.options import passed_on
+from rvpo.rollout.vllm.options import has_scales, passed_on
 from rvpo.rollout.vllm.placement import Placement
 from rvpo.rollout.vllm.requirement import VLLM
 from rvpo.rollout.vllm.settings import VllmConfig
@@ -33,8 +33,6 @@ from rvpo.runtime.vllm_environment import vllm_environment
 from rvpo.types import Generation, Prompt, Rollout, Sample, Sampling
 
 T = TypeVar("T")
-
-_QUANTISED: Final = ("quantization", "quantization_config")
 
 
 class VllmEngine:
@@ -286,12 +284,6 @@ def group_options(site: Site, ranks: int) -> dict[str, Any]:
 
 def _ranks() -> int:
     return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
-
-
-def has_scales(options: Mapping[str, Any]) -> bool:
-    """True where vLLM computes with numbers of fewer bits than the trainer. Their scales are in
-    checkpoints or at 1; nobody sends them, and an engine that starts without reading draws them."""
-    return any(options.get(name) not in (None, "auto") for name in ("kv_cache_dtype", *_QUANTISED))
 
 
 def _prepare_environment(config: VllmConfig, sockets: Path | None) -> None:
