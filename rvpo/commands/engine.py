@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from rvpo.config.run import ModelConfig, RolloutConfig
 from rvpo.rollout import EngineInputs
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
+from rvpo.runtime.ignore import ignore
 from rvpo.runtime.ranks import Ranks
 
 
@@ -31,6 +33,7 @@ def build_engine(
     *,
     output: Path = Path(),
     patience_minutes: float = 20.0,
+    say: Callable[[str], None] = ignore,
 ) -> RolloutEngine:
     """The engine that the settings name, without weights of its own choosing.
 
@@ -39,6 +42,7 @@ def build_engine(
         seed: the run's.
         output: its folder.
         patience_minutes: those that it waits for a rank that says nothing.
+        say: told of things that it goes on with.
     """
     return rollout.engine.build(
         EngineInputs(
@@ -53,5 +57,7 @@ def build_engine(
             ranks=ranks,
             output=output,
             patience_minutes=patience_minutes,
+            say=say,
+            in_flight=rollout.in_flight,
         )
     )

@@ -28,6 +28,7 @@ _BUSY_S, _LONGEST_BUSY_S = 0.5, 30.0
 _LOOKS: Final = 60
 """Looks at a server within the patience, where that is not more often than useful."""
 _FASTEST_S, _SLOWEST_S = 0.5, 20.0
+_FIRST_LOOK_S: Final = 10.0
 _PROBES_S: Final = (0.0, 0.2, 1.0)
 """Seconds before each question to a server that failed."""
 
@@ -96,7 +97,6 @@ class Asking:
         self._tries: Counter[int] = Counter()
         self._faults: Counter[str] = Counter()
         self._busy_since: dict[str, float] = {}
-        self._last = ""
         self._news = asyncio.Event()
 
     async def run(self) -> None:
@@ -105,18 +105,13 @@ class Asking:
         Raises:
             EngineError: too few servers are left, or a sample was asked for too often.
         """
-        self.renewed()
         try:
+            await self._look_at_all()
+            self.renewed()
             while self._left:
                 if self._failed is not None:
                     raise self._failed
                 self._pool.check()
-                if most := next((r for r, n in self._tries.items() if n >= _MOST_TRIES), None):
-                    raise EngineError(
-                        f"no server answered for a completion of prompt "
-                        f"{self._requests[most].prompt.id!r}, asked {_MOST_TRIES} times; the last "
-                        f"one, {self._last}; see what it says itself, then continue with --resume"
-                    )
                 self._news.clear()
                 while (found := self._routing.next()) is not None:
                     row, url = found
@@ -127,6 +122,16 @@ class Asking:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            for url in self._probed:  # which the next rollout looks at again
+                self._pool.trust(url)
+
+    async def _look_at_all(self) -> None:
+        """They may have been started again since they got their weights. Those that take long to
+        say so are asked for samples later."""
+        for url in self._pool.servers:
+            self._look(url)
+        if self._beside:
+            await asyncio.wait(list(self._beside), timeout=_FIRST_LOOK_S)
 
     def renewed(self) -> None:
         """Take in that servers have new weights, and that some may not."""
@@ -187,7 +192,12 @@ class Asking:
             return
         self._tries[row] += 1
         self._faults[url] += 1
-        self._last = str(error)
+        if self._tries[row] >= _MOST_TRIES:
+            self._failed = EngineError(
+                f"no server answered for a completion of prompt {self._requests[row].prompt.id!r}, "
+                f"asked {_MOST_TRIES} times; the last one, {error}; see what it says itself, then "
+                "continue with --resume"
+            )
         if error.kind in ("stale", "refused") or self._faults[url] >= _MOST_FAULTS:
             self._lose(url, error.reason)
         else:

@@ -47,6 +47,11 @@ class Broadcast:
             http, link, tuple(urls), address, patience or Patience(), in_flight=in_flight
         )
 
+    @property
+    def model(self) -> None:
+        """See `WeightSync.model`: the servers have one model."""
+        return None
+
     def send(self, weights: Weights, version: int) -> tuple[str, ...]:
         """See `WeightSync.send`."""
         saved = weights.as_saved()

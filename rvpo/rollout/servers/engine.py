@@ -36,11 +36,12 @@ class Terms:
 
 
 class ServersEngine:
-    """This rank's side of the servers. `http` and `sync` are closed with it.
+    """This rank's side of the servers.
 
     Args:
         pool: the servers, as this rank knows them.
         say: told of each server that is lost.
+        closing: closes what the engine was given.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class ServersEngine:
         sync: WeightSync,
         terms: Terms,
         say: Callable[[str], None] = ignore,
+        closing: Callable[[], None] = ignore,
     ) -> None:
         self._encoder = encoder
         self._pool = pool
@@ -58,6 +60,7 @@ class ServersEngine:
         self._sync = sync
         self._terms = terms
         self._say = say
+        self._closing = closing
         self._versions = Versions()
         self._asking: Asking | None = None
 
@@ -175,7 +178,7 @@ class ServersEngine:
         for url in (url for url in before if url not in there):
             self._say(
                 f"server {url} {losses.get(url, 'did not take the weights')}: it is left out until "
-                "the next ones"
+                "the next weights"
             )
         self._pool.check()
 
@@ -187,8 +190,7 @@ class ServersEngine:
 
     def close(self) -> None:
         """See `RolloutEngine.close`. A rollout under way ends with an EngineError."""
-        self._sync.close()
-        self._http.close()
+        self._closing()
 
 
 def _result(asked: Future[None]) -> None:

@@ -61,10 +61,11 @@ def asking(
     say: Callable[[str], None] = ignore,
 ) -> Iterator[ServersEngine]:
     """An engine that knows servers, all of which have the weights of version 1."""
+    http = Http(key)
     engine = ServersEngine(
         encoder,
         Pool([server.url for server in servers], least, rank),
-        Http(key),
+        http,
         sync or FakeSync(servers),
         Terms(
             sampling=Sampling(temperature=1.0, max_completion_tokens=LONGEST),
@@ -72,6 +73,7 @@ def asking(
             patience_s=patience_s,
         ),
         say,
+        closing=http.close,
     )
     try:
         engine.load_weights(NO_WEIGHTS, version=1)

@@ -77,10 +77,14 @@ class Faults:
     no_version: float = 0.0
 
     @classmethod
+    def names(cls) -> list[str]:
+        """All faults but those in which nothing happens."""
+        return [name for name in cls.__dataclass_fields__ if name != "hang"]
+
+    @classmethod
     def passing(cls, share: float) -> Faults:
         """Each fault that a healthy server may show, all together in such a share of requests."""
-        lasting = ("hang", "other_version", "no_version")
-        names = [name for name in cls.__dataclass_fields__ if name not in lasting]
+        names = [name for name in cls.names() if name not in ("other_version", "no_version")]
         return cls(**{name: share / len(names) for name in names})
 
     def at(self, place: float) -> str:
@@ -190,7 +194,7 @@ class FakeServer:
         app.router.add_get("/get_world_size", self._world_size)
         app.router.add_get("/weight_info", self._weight_info)
         app.router.add_post("/{route:.*}", self._weights)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.0)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", self._port, backlog=4096)
         await site.start()
@@ -198,7 +202,6 @@ class FakeServer:
         self.url = f"http://127.0.0.1:{self._port}"
         started.set()
         await self._stop.wait()
-        self._go.set()
         await runner.cleanup()
 
     async def _health(self, request: web.Request) -> web.Response:
