@@ -47,13 +47,24 @@ def write_adapter(folder: Path, weights: Weights, config: LoraConfig, base: str)
     return save_adapter(folder, state, config, base)
 
 
-def save_adapter(folder: Path, state: dict[str, Tensor], config: LoraConfig, base: str) -> bool:
-    """The same of matrices that are on the CPU already; see `write_adapter`."""
+def save_adapter(
+    folder: Path,
+    state: dict[str, Tensor],
+    config: LoraConfig,
+    base: str,
+    targets: Sequence[str] | None = None,
+) -> bool:
+    """The same of matrices that are on the CPU already; see `write_adapter`.
+
+    Args:
+        targets: names by which PEFT finds the layers; if left out, the last part of each path.
+    """
     from safetensors.torch import save_file
 
+    names = {_layer(name).rpartition(".")[2] for name in state}
     settings = _settings(
         config,
-        sorted({_layer(name).rpartition(".")[2] for name in state}),
+        sorted(names if targets is None else targets),
         task_type="CAUSAL_LM",
         base_model_name_or_path=base,
         inference_mode=True,
