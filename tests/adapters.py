@@ -24,6 +24,10 @@ class AdapterState:
     def as_saved(self) -> AdapterState:
         return self
 
+    def walk(self) -> None:
+        for _ in self:
+            pass
+
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         yield from self._state.items()
 

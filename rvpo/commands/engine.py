@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from rvpo.config.run import ModelConfig, RolloutConfig
@@ -10,6 +11,7 @@ from rvpo.rollout import EngineInputs
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.rollout.lora_config import LoraConfig
+from rvpo.runtime.ignore import ignore
 from rvpo.runtime.ranks import Ranks
 
 
@@ -61,6 +63,7 @@ def build_engine(
     output: Path = Path(),
     patience_minutes: float = 20.0,
     adapter: LoraConfig | None = None,
+    say: Callable[[str], None] = ignore,
 ) -> RolloutEngine:
     """The engine that the settings name, without weights of its own choosing.
 
@@ -70,6 +73,7 @@ def build_engine(
         output: its folder.
         patience_minutes: those that it waits for a rank that says nothing.
         adapter: see `adapter_of`.
+        say: told of things that it goes on with.
     """
     return rollout.engine.build(
         EngineInputs(
@@ -85,5 +89,7 @@ def build_engine(
             output=output,
             patience_minutes=patience_minutes,
             adapter=adapter,
+            say=say,
+            in_flight=rollout.in_flight,
         )
     )

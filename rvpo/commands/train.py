@@ -22,10 +22,12 @@ from rvpo.report.display import Display
 from rvpo.report.provenance import provenance
 from rvpo.report.run_folder import RunFolder, write_text
 from rvpo.rollout.engine import RolloutEngine
+from rvpo.rollout.engine_in_turn import EngineInTurn
 from rvpo.runtime.agree import check_folder, check_same, check_share, digest
 from rvpo.runtime.console import PlainConsole
 from rvpo.runtime.interrupt import Interrupt
 from rvpo.runtime.ranks import Ranks
+from rvpo.runtime.turns import Turns
 from rvpo.trainer.checkpoint import Checkpoints
 from rvpo.trainer.deepspeed_check import check_deepspeed
 from rvpo.trainer.evaluation import Evaluations, HeldOut
@@ -107,7 +109,15 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         policy = ZeroPolicy(config, inputs.model_path, ranks, display.say, offloads=offloads)
         run.phase(f"starting {config.rollout.engine.name}")
         engine = build_engine(
-            *(config.model, config.rollout, inputs.model_path, inputs.encoder, config.seed, ranks),
+            config.model,
+            config.rollout,
+            inputs.model_path,
+            inputs.encoder,
+            config.seed,
+            ranks,
+            output=config.output,
+            patience_minutes=config.distributed.patience_minutes,
+            say=display.say,
             adapter=adapter_of(config.model),
         )
         stack.callback(engine.close)
@@ -119,8 +129,9 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         if ranks.is_main:
             rewind(folder, start, display.say)
             add_start(folder, Start(date=now, step=start, inputs=dict(inputs.digests)))
-        held_out = held_out_of(run, inputs, engine)
-        _loop(run, inputs, policy, engine, keep, held_out, range(start, config.steps))
+        turns = Turns()
+        held_out = held_out_of(run, inputs, EngineInTurn(engine, turns))
+        _loop(run, inputs, policy, engine, turns, keep, held_out, range(start, config.steps))
         run.phase("saving the model")
         try:
             keep.export(folder.model)
@@ -138,6 +149,7 @@ def _loop(
     inputs: Inputs,
     policy: ZeroPolicy,
     engine: RolloutEngine,
+    turns: Turns,
     keep: Keeper,
     held_out: HeldOut,
     steps: range,
@@ -145,11 +157,12 @@ def _loop(
     ranks, display = run.ranks, run.display
     with ExitStack() as stack:
         report = stack.enter_context(closing(report_of(run)))
-        evaluate = Evaluations(held_out, benchmarks_of(run, inputs, engine))
+        benchmarks = benchmarks_of(run, inputs, EngineInTurn(engine, turns))
+        evaluate = Evaluations(held_out, benchmarks)
         if steps.start == 0 and (inputs.prompts.held_out or inputs.benchmarks):
             engine.load_weights(policy.weights(), version=0)
             keep.check(evaluate(0))
-        stream = stack.enter_context(closing(stream_of(run, inputs, engine, steps)))
+        stream = stack.enter_context(closing(stream_of(run, inputs, engine, turns, steps)))
         interrupt = Interrupt(ranks, display.say)
         stack.enter_context(interrupt.listening())
         train(

@@ -6,7 +6,7 @@ without torch: an engine is imported when it is built.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,6 +15,7 @@ from rvpo.errors import ConfigError
 from rvpo.fields import Section
 from rvpo.rollout.memory import EngineLoad, EngineMemory
 from rvpo.rollout.requirement import Requirement
+from rvpo.runtime.ignore import ignore
 
 if TYPE_CHECKING:
     import torch
@@ -52,6 +53,8 @@ class EngineInputs:
     """The run's folder, which every machine of the run sees."""
     patience_minutes: float = 20.0
     """Minutes that the run waits for a rank that says nothing."""
+    say: Callable[[str], None] = ignore
+    """Told of things that the run goes on with, such as a server that is lost."""
 
 
 class EngineConfig(Section):
@@ -62,7 +65,9 @@ class EngineConfig(Section):
     """
 
     concurrent: ClassVar[bool] = False
-    """True where it can generate while the policy learns, as `rollout.staleness: 1` asks."""
+    """True where it can generate while the policy learns, as `rollout.staleness` above 0 asks."""
+    in_flight: ClassVar[bool] = False
+    """True where it can take new weights while it generates, as `rollout.in_flight` asks."""
 
     def requires(self) -> tuple[Requirement, ...]:
         """Packages that it imports, beside those of every run."""

@@ -145,6 +145,7 @@ class ServersConfig(EngineConfig):
     vllm."""
 
     concurrent: ClassVar[bool] = True
+    in_flight: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -288,7 +289,10 @@ class ServersConfig(EngineConfig):
 
     def build(self, inputs: EngineInputs) -> RolloutEngine:
         """This rank's side of the servers."""
-        raise NotImplementedError
+        from rvpo.rollout.servers.opening import open_servers
+        from rvpo.rollout.servers.ways import weight_sync
+
+        return open_servers(self, inputs, weight_sync)
 
 
 def _is_public(url: str) -> str:

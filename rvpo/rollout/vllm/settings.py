@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class VllmConfig(EngineConfig):
     """vLLM, one engine for each training process.
 
-    On a GPU that it shares with training it sleeps while that works; with `rollout.staleness: 1` it
+    On a GPU that it shares with training it sleeps while that works; with a `rollout.staleness` it
     stays awake in a process of its own, and so it does on GPUs of its own."""
 
     name: Literal["vllm"] = "vllm"
@@ -54,6 +54,7 @@ class VllmConfig(EngineConfig):
     model that learns: these are refused with the reason."""
 
     concurrent: ClassVar[bool] = True
+    in_flight: ClassVar[bool] = True
 
     def requires(self) -> tuple[Requirement, ...]:
         """vLLM, of which there are builds for GPUs and for CPUs."""
@@ -173,4 +174,5 @@ class VllmConfig(EngineConfig):
                 self, inputs.ranks, concurrent=inputs.concurrent, adapter=inputs.adapter
             ),
             trust_remote_code=inputs.trust_remote_code,
+            in_flight=inputs.in_flight,
         )
