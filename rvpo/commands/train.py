@@ -11,7 +11,7 @@ from rich.console import Console
 from rvpo.commands.assemble import benchmarks_of, held_out_of, keeper_of, report_of, stream_of
 from rvpo.commands.conclude import conclude
 from rvpo.commands.context import RunContext
-from rvpo.commands.engine import build_engine, check_engine
+from rvpo.commands.engine import adapter_of, build_engine, check_adapted, check_engine
 from rvpo.commands.farewell import farewell
 from rvpo.commands.inputs import Inputs, read_inputs
 from rvpo.commands.passed_on import passed_on
@@ -85,7 +85,7 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
     with ExitStack() as stack:
         date = starts[0].date if starts else now
         with ranks.together():
-            check_engine(config.rollout, ranks)
+            check_engine(config.rollout, ranks, config.model)
             on_gpu = ranks.device.type == "cuda"
             check_deepspeed(config, ranks.size, on_gpu=on_gpu)
             check_optimizer(config.update)
@@ -93,6 +93,7 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
             for line in passed_on(config.rollout, ranks, config.update.deepspeed):
                 display.say(line)
             inputs = read_inputs(config, date, display, ranks)
+            check_adapted(config.model, config.rollout, inputs.model_path)
         stack.callback(inputs.close)
         check_same({"settings": digest(dump_config(config)), **inputs.digests}, ranks)
         if starts is not None:
@@ -120,6 +121,7 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
             output=config.output,
             patience_minutes=config.distributed.patience_minutes,
             say=display.say,
+            adapter=adapter_of(config.model),
         )
         stack.callback(engine.close)
         if inputs.judge is not None:

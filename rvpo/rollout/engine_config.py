@@ -92,6 +92,25 @@ class EngineConfig(Section):
         """
         return ""
 
+    def adapter_problem(self, adapter: LoraConfig, *, width: int, on_gpu: bool) -> str:
+        """Reason that it takes no such adapter in place of weights; empty where it does.
+
+        Args:
+            width: bytes of a weight that computes.
+            on_gpu: its training process is on a GPU.
+        """
+        return ""
+
+    def check_adapted(self, model_path: str, *, trust_remote_code: bool) -> None:
+        """Look at the model that adapters are of, of which nothing but the settings is read.
+
+        Args:
+            model_path: its folder or Hub id.
+
+        Raises:
+            ConfigError: the engine takes no adapters of it.
+        """
+
     def check_place(self, ranks: Ranks, *, concurrent: bool) -> None:
         """Look at the place that this rank has for it, before any work.
 
