@@ -80,9 +80,16 @@ class Sample:
     """Text as sampled, with the markers of thoughts and without other special tokens."""
     finish_reason: Literal["stop", "length"]
     policy_version: int
-    """Optimizer steps that the weights which sampled it had behind them."""
+    """Optimizer steps that the weights which sampled it had behind them; the oldest of several."""
+    versions: tuple[int, ...] = ()  # [T]
+    """The same of each token, where weights came in between; empty where all tokens have one."""
     parts: Parts | None = None
     """The text, split by who sampled it; left out, it is split as that of any model."""
+
+    @property
+    def token_versions(self) -> tuple[int, ...]:
+        """[T] version of the weights that sampled each token."""
+        return self.versions or (self.policy_version,) * len(self.completion_ids)
 
     @property
     def answer(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rvpo.config.run import ModelConfig, RolloutConfig
 from rvpo.rollout import EngineInputs
 from rvpo.rollout.encoder import Encoder
@@ -26,12 +28,17 @@ def build_engine(
     encoder: Encoder,
     seed: int,
     ranks: Ranks,
+    *,
+    output: Path = Path(),
+    patience_minutes: float = 20.0,
 ) -> RolloutEngine:
     """The engine that the settings name, without weights of its own choosing.
 
     Args:
         model_path: the model's folder or Hub id.
         seed: the run's.
+        output: its folder.
+        patience_minutes: those that it waits for a rank that says nothing.
     """
     return rollout.engine.build(
         EngineInputs(
@@ -44,5 +51,7 @@ def build_engine(
             concurrent=rollout.staleness > 0,
             seed=seed,
             ranks=ranks,
+            output=output,
+            patience_minutes=patience_minutes,
         )
     )

@@ -7,10 +7,18 @@ A new one is a file with a subclass of `EngineConfig` that has a `name`, and its
 from __future__ import annotations
 
 from rvpo.rollout.engine_config import EngineConfig, EngineInputs
+from rvpo.rollout.servers.settings import ServersConfig
 from rvpo.rollout.transformers_engine import TransformersConfig
 from rvpo.rollout.vllm.settings import VllmConfig
 
-AnyEngine = VllmConfig | TransformersConfig
+AnyEngine = VllmConfig | TransformersConfig | ServersConfig
 """The choices of `rollout.engine`."""
 
-__all__ = ["AnyEngine", "EngineConfig", "EngineInputs", "TransformersConfig", "VllmConfig"]
+__all__ = [
+    "AnyEngine",
+    "EngineConfig",
+    "EngineInputs",
+    "ServersConfig",
+    "TransformersConfig",
+    "VllmConfig",
+]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rvpo.errors import ConfigError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from rvpo.rollout.encoder import Encoder
     from rvpo.rollout.engine import RolloutEngine
+    from rvpo.rollout.lora_config import LoraConfig
     from rvpo.runtime.ranks import Ranks
 
 
@@ -42,6 +44,14 @@ class EngineInputs:
     seed: int
     """Seed of the run."""
     ranks: Ranks
+    adapter: LoraConfig | None = None
+    """The adapters that it is given in place of weights; None where those come, whole."""
+    in_flight: bool = False
+    """New weights come while it generates, and samples go on under them."""
+    output: Path = Path()
+    """The run's folder, which every machine of the run sees."""
+    patience_minutes: float = 20.0
+    """Minutes that the run waits for a rank that says nothing."""
 
 
 class EngineConfig(Section):

@@ -145,8 +145,8 @@ def test_every_problem_is_reported_at_once(file: Path) -> None:
         ),
         (
             "rollout.engine={name: transformers, gpu_memory: 0.5}",
-            "rollout.engine.gpu_memory: 'transformers' has no such setting (vllm has); allowed "
-            "here: name, batch_size, max_context_tokens. To replace the whole table write "
+            "rollout.engine.gpu_memory: 'transformers' has no such setting (vllm, servers have); "
+            "allowed here: name, batch_size, max_context_tokens. To replace the whole table write "
             "rollout.engine={name: transformers}",
         ),
         (
@@ -157,7 +157,7 @@ def test_every_problem_is_reported_at_once(file: Path) -> None:
         (
             "rollout.engine.name=vlm",
             "rollout.engine.name: 'vlm' is not available; did you mean 'vllm'? "
-            "Choose from vllm, transformers",
+            "Choose from vllm, servers, transformers",
         ),
         (
             "update.loss.name=GSPO",
@@ -168,7 +168,8 @@ def test_every_problem_is_reported_at_once(file: Path) -> None:
         ("update.betas=[0.9,1.0]", "update.betas[1]: must be less than 1, got 1.0"),
         (
             "rollout.engine=3",
-            "rollout.engine: must be a name or a table with one (vllm, transformers), got 3",
+            "rollout.engine: must be a name or a table with one (vllm, transformers, servers), "
+            "got 3",
         ),
         (
             "report.trackers=[wandb,wandb]",

@@ -13,7 +13,7 @@ import torch
 import rvpo
 from rvpo.errors import ConfigError
 from rvpo.plan.machine import Machine, diagnose
-from rvpo.rollout import AnyEngine, EngineConfig
+from rvpo.rollout import AnyEngine, EngineConfig, ServersConfig
 from rvpo.rollout.memory import EngineLoad
 from rvpo.rollout.requirement import Requirement
 from rvpo.runtime.ranks import Ranks
@@ -156,7 +156,8 @@ def test_an_engine_takes_no_less_while_it_generates_than_while_it_rests(
     kind: type[AnyEngine], device: float | None, concurrent: bool
 ) -> None:
     taken = kind().memory(replace(LOAD, device=device, concurrent=concurrent))
-    assert taken.awake >= taken.resting > 0
+    assert taken.awake >= taken.resting >= 0
+    assert taken.resting > 0 or kind is ServersConfig  # which are on other devices
     assert taken.about
     assert taken.cache is None or taken.cache.fits
 

@@ -1,1 +1,1 @@
-"""Generation by vLLM servers that are reached by their addresses."""
+"""Generation on vLLM servers, which are asked over HTTP and get their weights from the trainer."""

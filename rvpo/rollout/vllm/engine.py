@@ -22,6 +22,7 @@ from rvpo.rollout.vllm.settings import VllmConfig
 from rvpo.rollout.vllm.site import Site
 from rvpo.rollout.vllm.sleep import Sleep
 from rvpo.rollout.vllm.watch import Watch, answer, engine_failed
+from rvpo.rollout.weight_versions import versions_of
 from rvpo.runtime.device_memory import MemoryPeak
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.private_folder import private_folder
@@ -40,6 +41,7 @@ class VllmEngine:
 
     Args:
         placement: its process, GPU and transport.
+        in_flight: weights may come while samples are generated, which go on under the new ones.
         temperature: used for sampling; the reported log-probabilities are at this temperature.
 
     Raises:
@@ -59,8 +61,10 @@ class VllmEngine:
         seed: int,
         placement: Placement,
         trust_remote_code: bool = False,
+        in_flight: bool = False,
     ) -> None:
         self._encoder = encoder
+        self._in_flight = in_flight
         self._in_process = placement.site.in_process
         self._on_gpu = placement.site.gpu != "none"
         # Elsewhere its memory is not this process's, which may be measuring an update meanwhile.
@@ -234,6 +238,9 @@ class VllmEngine:
             )
         ids = tuple(completion.token_ids)
         text = self._encoder.decode(ids)
+        oldest, versions = versions_of(
+            prompt, completion.weight_versions, len(ids), in_flight=self._in_flight
+        )
         return Sample(
             prompt=prompt,
             prompt_ids=tuple(prompt_ids),
@@ -244,19 +251,9 @@ class VllmEngine:
             text=text,
             parts=self._encoder.split(prompt_ids, text),
             finish_reason=completion.finish_reason,
-            policy_version=_version(prompt, completion),
+            policy_version=oldest,
+            versions=versions,
         )
-
-
-def _version(prompt: Prompt, completion: Any) -> int:
-    """Version of the weights that made a completion, by the engine's own account."""
-    versions = {span.version for span in completion.weight_versions}
-    if len(versions) != 1:
-        raise EngineError(
-            f"vLLM made a completion of prompt {prompt.id!r} with weights of several versions "
-            f"({', '.join(sorted(versions))}), which cannot be trained on; continue with --resume"
-        )
-    return int(versions.pop())
 
 
 def request_seeds(seed: int, requests: int, *, on_gpu: bool) -> list[int | None]:

@@ -68,7 +68,7 @@ class FakeLlm:
             finish_reason="stop",
             token_ids=[7],
             logprobs=[{7: SimpleNamespace(logprob=-1.0)}],
-            weight_versions=[SimpleNamespace(version="0")],
+            weight_versions=[SimpleNamespace(version="0", start=0, end=1)],
         )
         return [
             SimpleNamespace(
@@ -104,6 +104,7 @@ def engine_around(llm: FakeLlm, *, on_gpu: bool) -> VllmEngine:
     parts: dict[str, Any] = {
         "_llm": llm,
         "_on_gpu": on_gpu,
+        "_in_flight": False,
         "_in_process": True,
         "_lighter": [],
         "_death": (),
