@@ -96,10 +96,7 @@ class VllmServer:
         until = time.monotonic() + timeout_s
         while not self.is_up():
             if time.monotonic() > until:
-                raise EngineError(
-                    f"{self._start.where}: vLLM did not answer on {self._start.model!r} within "
-                    f"{timeout_s:.0f} s; its last words: {reason_in(self._log.lines())}"
-                )
+                raise EngineError(self.delay(timeout_s))
             time.sleep(_POLL_S)
 
     def is_up(self) -> bool:
@@ -115,6 +112,13 @@ class VllmServer:
                 f"({self._process.ending()}): {reason_in(self._log.lines())}"
             )
         return answers
+
+    def delay(self, seconds: float) -> str:
+        """The sentence on a server that did not answer within so many seconds."""
+        return (
+            f"{self._start.where}: vLLM did not answer on {self._start.model!r} within "
+            f"{seconds:.0f} s; its last words: {reason_in(self._log.lines())}"
+        )
 
     def end_of(self) -> str | None:
         """Reason that it answers no more; None as long as it runs."""

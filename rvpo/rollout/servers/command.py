@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rvpo.rollout.lora_config import LoraConfig
+from rvpo.rollout.servers.place import Place
 from rvpo.rollout.servers.settings import ServersConfig
 from rvpo.rollout.vllm.engine import has_scales
 from rvpo.runtime.seed import derived_seed
@@ -42,27 +43,6 @@ class Served:
     """The adapters that the servers are given in place of weights; None where those come, whole."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """The place of one server."""
-
-    host: str
-    """The address that it listens on."""
-    port: int
-    visible: str | None = None
-    """Its GPUs, as CUDA names them; None on CPUs."""
-
-    @property
-    def url(self) -> str:
-        """Its address as the trainer is to know it."""
-        return url_of(self.host, self.port)
-
-
-def url_of(host: str, port: int) -> str:
-    """The address of a server; that of IPv6 is bracketed."""
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
 def server_start(
     engine: ServersConfig,
     served: Served,
@@ -82,6 +62,8 @@ def server_start(
         program: the command that serves.
     """
     on_gpu = place.visible is not None
+    # Its own processes, on this machine alone, would meet at what the machine's name stands for.
+    usual = {"VLLM_HOST_IP": place.host, "GLOO_SOCKET_IFNAME": "lo"}
     ours = {"VLLM_SERVER_DEV_MODE": "1"}  # the routes of weights
     if served.adapter is not None:
         ours |= {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}
@@ -89,7 +71,7 @@ def server_start(
         where=where,
         model=served.path,
         options=tuple(server_options(engine, served, on_gpu=on_gpu)),
-        environment=server_environment(place.visible, key) | ours,
+        environment=usual | server_environment(place.visible, key) | ours,
         cpu_kv_cache_gib=engine.cpu_kv_cache_gib,
         address=(place.host, place.port),
         log=log,

@@ -13,6 +13,7 @@ import torch
 from rvpo.errors import ConfigError, EngineError
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, Weights
+from rvpo.rollout.sampled import sampled
 from rvpo.rollout.vllm.cache_use import CacheUse
 from rvpo.rollout.vllm.failure import lighter, not_started, refuse_experts
 from rvpo.rollout.vllm.options import passed_on
@@ -236,23 +237,15 @@ class VllmEngine:
                 f"vLLM ended a completion of prompt {prompt.id!r} with "
                 f"{completion.finish_reason!r} instead of finishing it"
             )
-        ids = tuple(completion.token_ids)
-        text = self._encoder.decode(ids)
-        oldest, versions = versions_of(
-            prompt, completion.weight_versions, len(ids), in_flight=self._in_flight
-        )
-        return Sample(
-            prompt=prompt,
-            prompt_ids=tuple(prompt_ids),
-            completion_ids=ids,
-            logprobs=tuple(
-                at[token].logprob for token, at in zip(ids, completion.logprobs, strict=True)
-            ),
-            text=text,
-            parts=self._encoder.split(prompt_ids, text),
-            finish_reason=completion.finish_reason,
-            policy_version=oldest,
-            versions=versions,
+        ids = completion.token_ids
+        return sampled(
+            self._encoder,
+            prompt,
+            prompt_ids,
+            ids,
+            [at[token].logprob for token, at in zip(ids, completion.logprobs, strict=True)],
+            completion.finish_reason,
+            versions_of(prompt, completion.weight_versions, len(ids), in_flight=self._in_flight),
         )
 
 
