@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from rvpo.config.run import RunConfig
 from rvpo.plan.shape import Linear, ModelShape
 from rvpo.rollout.lora_config import ALL_LINEAR, LoraConfig
-
-_RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""Ranks that vLLM makes room for (`MaxLoRARanks`): the next larger one serves."""
+from rvpo.rollout.servers.command import ADAPTER_RANKS
 
 
 def adapted(lora: LoraConfig, shape: ModelShape) -> tuple[Linear, ...]:
@@ -39,5 +35,5 @@ def served_adapters(config: RunConfig, shape: ModelShape) -> int:
     lora = config.model.lora
     if lora is None or lora.sync == "merged":
         return 0
-    rank = next((rank for rank in _RANKS if rank >= lora.rank), lora.rank)
+    rank = next((rank for rank in ADAPTER_RANKS if rank >= lora.rank), lora.rank)
     return rank * sum(each.count * each.ends for each in shape.linears)

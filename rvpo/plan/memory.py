@@ -27,7 +27,7 @@ _LOGIT_BYTES = 16  # logits as computed, in fp32, the copies that softmax and gr
 _CUDA = 0.75 * GIB  # CUDA's context, with the libraries of its kernels
 _NCCL = 1 * GIB  # NCCL's buffers, where there are several ranks
 _LIBRARIES = 2 * GIB  # of a process on a CPU
-_RESERVE = 0.02  # share of a GPU's memory in gaps that an allocator cannot use
+RESERVE = 0.02  # share of a GPU's memory in gaps that an allocator cannot use
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +141,8 @@ def memory(config: RunConfig, shape: ModelShape, place: Place) -> MemoryParts:
     reduced = sharding.reduced if place.device else min(shape.parameters, sharding.reduced)
     row = longest_row(config, place)
     engine = engine_memory(config, shape, place)
+    # All engines of a machine without GPUs, by rank.
+    beside = 1.0 if on_gpu else config.rollout.engine.engines(place.ranks) / place.ranks
     # fp32 weights are themselves what the optimizer moves.
     state = 0 if offloaded else (8 + (4 if wide < 4 else 0)) * shard
     gradients = 0 if offloaded else 4 * shard  # summed in fp32, as micro-batches come
@@ -165,12 +167,12 @@ def memory(config: RunConfig, shape: ModelShape, place: Place) -> MemoryParts:
         + (4 + wide) * shape.vocabulary * shape.hidden,
         flattened=0 if offloaded else 4 * min(shard, sharding.step),
         sent=_sent(config, shape, engine),
-        engine=engine.awake,
-        loading=engine.awake if engine.loading is None else engine.loading,
-        resting=engine.resting,
+        engine=beside * engine.awake,
+        loading=beside * (engine.awake if engine.loading is None else engine.loading),
+        resting=beside * engine.resting,
         judge=place.judge,
         context=_context(place) + engine.context,
-        reserve=_RESERVE * place.device if place.device else 0,
+        reserve=RESERVE * place.device if place.device else 0,
     )
 
 
