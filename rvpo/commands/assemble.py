@@ -72,7 +72,7 @@ def keeper_of(run: RunContext, inputs: Inputs, policy: ZeroPolicy) -> Keeper:
     folder, ranks, settings = run.folder, run.ranks, run.config.checkpoint
     return Keeper(
         Checkpoints(folder.checkpoints, every=settings.every, keep=settings.keep, ranks=ranks),
-        lambda path: export_model(policy, inputs.encoder.tokenizer, path, ranks),
+        lambda path: export_model(policy, inputs.encoder.tokenizer, path, ranks, run.config.model),
         folder,
         ranks,
         settings.models_every,

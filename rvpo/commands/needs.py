@@ -27,6 +27,8 @@ def of_training(config: RunConfig) -> Iterator[Need]:
 def of_plan(config: RunConfig) -> Iterator[Need]:
     """Needs of reading the model and the data, and of asking the judge a question."""
     yield Need("train")
+    if config.model.lora is not None:
+        yield Need("lora", "leave model.lora out")
     if any(map(needs_extra, _stored(config.data.train, config.data.held_out))):
         yield Need("data")
     if asks_judge(config):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rvpo.commands.context import RunContext
 from rvpo.commands.inputs import Inputs
+from rvpo.trainer.adapters import rehearse_adapters
 from rvpo.trainer.rehearsal import (
     rehearse_judge,
     rehearse_rewards,
@@ -28,6 +29,9 @@ def _rehearse(run: RunContext, inputs: Inputs) -> None:
     config, say = run.config, run.display.say
     rehearse_trackers(config)
     rehearse_saving(inputs.model_path, inputs.encoder, config.model.trust_remote_code, say)
+    if config.model.lora is not None:
+        trusted = config.model.trust_remote_code
+        rehearse_adapters(inputs.model_path, config.model.lora, trust_remote_code=trusted)
     for prompts in filter(None, (inputs.prompts.train, inputs.prompts.held_out)):
         rehearse_rewards(config, inputs.score, prompts, inputs.encoder)
     if inputs.judge is not None:

@@ -92,7 +92,10 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         stack.callback(inputs.close)
         check_same({"settings": digest(dump_config(config)), **inputs.digests}, ranks)
         if starts is not None:
-            check_inputs(folder.path, starts, inputs.digests, display.say)
+            beside_model = config.model.lora is not None
+            check_inputs(
+                folder.path, starts, inputs.digests, display.say, beside_model=beside_model
+            )
         rehearse(run, inputs)
         if inputs.judge is not None:
             run.phase("starting the judge")

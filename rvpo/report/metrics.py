@@ -67,6 +67,8 @@ _UPDATE: Mapping[str, str] = {
     "clip_ratio/high_max": "Highest such share of a sample.",
     "clip_ratio/region_mean": "Share of tokens clipped on either side.",
     "cispo_clip_ratio": "Share of tokens whose weight cispo clips.",
+    "lora/merged_share": "Share of what the adapters add to the weights that was left of it in the "
+    "step's engine, after rounding to the type of the weights; with model.lora.sync merged.",
     "num_tokens": "Tokens of prompts and completions so far.",
     "trained_samples": "Samples that the update learned from, of all ranks.",
     "update/prompt_passes": "Prompts computed; with a shared prompt one for a whole group.",
@@ -98,8 +100,9 @@ _ROLLOUT: Mapping[str, str] = {
     "tokens_per_second/update": "Tokens of prompts and completions in the rows of the update, once "
     "for each epoch, over its seconds.",
     "mfu/update": "Share of the GPUs' peak bf16 arithmetic that the update used: 6 operations a "
-    "parameter and token, 2 for a pass of the reference or the old policy, none for recomputed "
-    "activations and attention. Only where the peak of each card is known.",
+    "parameter and token, 4 where it does not learn beside an adapter, 2 for a pass of the "
+    "reference or the old policy, none for recomputed activations and attention. Only where the "
+    "peak of each card is known.",
     "kv_cache/usage_max": "Largest share of vLLM's KV cache in use, of any rank; this and "
     "preemptions only where engines are in the training processes.",
     "kv_cache/preemptions": "Times that a sample gave up its place there and was computed again, "

@@ -22,6 +22,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "wandb": ("wandb", "wandb_workspaces"),
     "tensorboard": ("tensorboard",),
     "trackio": ("trackio",),
+    "lora": ("peft",),
 }
 """Modules that are imported of each extra. `gpu` brings the same vLLM as `cpu`, built for GPUs."""
 

@@ -30,6 +30,9 @@ PROMPTS: Final = "token ids of the prompts"
 FIRST_PROMPTS: Final = "token ids of the first prompts"
 """The same of a run that does not read all of its prompts as tokens."""
 
+WEIGHTS: Final = "weights of the model"
+"""Name of the digest of what adapters are trained beside."""
+
 _WHOLE: Final = 1 << 28
 """Larger files of weights are sampled, so that a start never reads a large model twice."""
 _SAMPLES: Final = 64
@@ -212,6 +215,11 @@ def of_model(path: str, name: str) -> dict[str, str]:
         f"settings of the {name}": _of_parts(file.read_bytes() for file in settings),
         f"weights of the {name}": _of_parts(part for file in weights for part in _sampled(file)),
     }
+
+
+def weights_digest(path: str) -> str:
+    """Digest of a model's weights alone; empty if they are not here."""
+    return of_model(path, "model").get(WEIGHTS, "")
 
 
 def _is_settings(file: Path) -> bool:

@@ -16,14 +16,23 @@ from typing import Any, Final
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from rvpo.config.run import ModelConfig
 from rvpo.errors import CheckpointError
 from rvpo.report.run_folder import write_json, writing
+from rvpo.rollout.adapter import save_adapter
+from rvpo.rollout.lora_config import LoraConfig
 from rvpo.runtime.ranks import Ranks
+from rvpo.trainer.adapters import AdapterWeights, MergedWeights, adapted_layers, original_name
+from rvpo.trainer.lora_targets import shortest
+from rvpo.trainer.zero import GatheredWeights
 from rvpo.trainer.zero_policy import ZeroPolicy
 
 SHARD_BYTES: Final = 4_000_000_000
 """Weights in one file, which is what the main rank holds of the model at once. A layer that is
 larger has a file of its own: transformers may store several of its weights as one."""
+
+ADAPTER: Final = "adapter"
+"""Folder in a model's that holds its adapters alone."""
 
 _WEIGHTS: Final = "model.safetensors"
 _UNLIMITED: Final = 2**62
@@ -34,11 +43,15 @@ def export_model(
     tokenizer: Any,
     folder: Path,
     ranks: Ranks,
+    base: ModelConfig | None = None,
     *,
     shard_bytes: int = SHARD_BYTES,
 ) -> None:
     """Write weights, settings and tokenizer; the folder appears when it is complete. Called on
-    every rank.
+    every rank. Adapters are added to the weights, and are in a folder of PEFT's beside them too.
+
+    Args:
+        base: settings of the initial policy, which adapters are written with.
 
     Raises:
         CheckpointError: the disk is full, the folder may not be written, or the model's own code
@@ -46,10 +59,13 @@ def export_model(
         RankError: the same, on the ranks that do not write.
     """
     model = policy.model
-    parameters = {name for name, _ in model.named_parameters()}  # tied weights once
+    parameters = {original_name(name) for name, _ in model.named_parameters()}  # tied ones once
     saved = model.state_dict().keys()
     buffers = {name: buffer for name, buffer in model.named_buffers() if name in saved}
     weights = policy.weights()
+    layers = adapted_layers(model)
+    if layers:
+        weights = MergedWeights(GatheredWeights(model), model)
     sizes = {
         name: math.prod(shape) * dtype.itemsize
         for name, dtype, shape in weights.layout()
@@ -66,6 +82,11 @@ def export_model(
             if ranks.is_main:
                 draft.add(model, state)
         state.clear()  # before the next one is gathered
+    if base is not None and base.lora is not None:
+        state = {name: tensor.cpu() for name, tensor in AdapterWeights(model)}
+        with ranks.together():
+            if ranks.is_main:
+                draft.add_adapter(state, base.lora, base.path, shortest(layers, model))
     with ranks.together():
         if ranks.is_main:
             draft.end(tokenizer)
@@ -168,6 +189,17 @@ class Draft:
             (self._written / _WEIGHTS).rename(path)
             with safe_open(path, "pt") as file:
                 self._files |= dict.fromkeys(file.keys(), path.name)
+
+    def add_adapter(
+        self, state: dict[str, Tensor], lora: LoraConfig, base: str, targets: Sequence[str]
+    ) -> None:
+        """Write adapters, as PEFT reads them, into a folder of their own.
+
+        Raises:
+            CheckpointError: they cannot be written.
+        """
+        with self._writing():
+            save_adapter(self._partial / ADAPTER, state, lora, base, targets)
 
     def end(self, tokenizer: Any) -> None:
         """Add what is not weights, and put the folder into its place.

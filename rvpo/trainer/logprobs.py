@@ -87,8 +87,9 @@ class _Logprobs(torch.autograd.Function):
         of_logprobs, of_entropy = gradients
         hidden, weight, bias, tokens, entropy, normaliser = ctx.saved_tensors
         of_hidden = torch.empty_like(hidden)
-        of_weight = torch.zeros_like(weight, dtype=torch.float32)
-        of_bias = None if bias is None else torch.zeros_like(bias, dtype=torch.float32)
+        _, weight_learns, bias_learns, *_ = ctx.needs_input_grad
+        of_weight = torch.zeros_like(weight, dtype=torch.float32) if weight_learns else None
+        of_bias = torch.zeros_like(bias, dtype=torch.float32) if bias_learns else None
         for rows, logits in _logits(hidden, weight, bias, ctx.chunk):
             for own, part in _in_cache(rows, logits):
                 log_p = part.float().div_(ctx.temperature).sub_(normaliser[own, None])
@@ -99,11 +100,13 @@ class _Logprobs(torch.autograd.Function):
                 part.copy_(slope.div_(ctx.temperature))
             of_logits = logits  # now that each was overwritten
             of_hidden[rows] = of_logits @ weight
-            of_weight += of_logits.T @ hidden[rows]
+            if of_weight is not None:
+                of_weight += of_logits.T @ hidden[rows]
             if of_bias is not None:
                 of_bias += of_logits.sum(0)
-        of_bias = None if bias is None or of_bias is None else of_bias.to(bias.dtype)
-        return of_hidden, of_weight.to(weight.dtype), of_bias, None, None, None
+        of_weight = None if of_weight is None else of_weight.to(weight.dtype)
+        of_bias = None if of_bias is None else of_bias.to(bias.dtype)
+        return of_hidden, of_weight, of_bias, None, None, None
 
 
 def _logits(

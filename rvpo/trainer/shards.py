@@ -11,6 +11,7 @@ code, and gives every weight the settings of the first group, weight decay among
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 
 from rvpo.errors import CheckpointError
+from rvpo.report.run_folder import writing
 from rvpo.trainer.plain_load import load_plain
 
 Sizes = Mapping[str, int]
@@ -140,6 +142,35 @@ class Shards:
         (path,) = self._folder.glob(f"*zero_pp_rank_{rank}_mp_rank_00_optim_states.pt")
         content: dict[str, Any] = load_plain(path)["optimizer_state_dict"]
         return content
+
+
+def store(engine: Any, folder: Path, tag: str, state: Mapping[str, Any]) -> None:
+    """Write a rank's shard of what a DeepSpeed engine trains; what it leaves as it is, is in the
+    files of the model.
+
+    Args:
+        tag: folder in `folder`.
+        state: plain values that go with it.
+
+    Raises:
+        CheckpointError: the disk takes no more.
+    """
+    try:
+        with writing(folder):
+            engine.save_checkpoint(
+                str(folder),
+                tag=tag,
+                client_state=state,
+                save_latest=False,
+                exclude_frozen_parameters=True,
+            )
+    except RuntimeError as error:
+        if not re.search("PytorchStreamWriter|unexpected pos|write failed", str(error)):
+            raise  # only these are PyTorch's words for a disk that takes no more
+        raise CheckpointError(
+            f"{folder} cannot be written ({error}); free some disk space, then continue with "
+            "--resume"
+        ) from error
 
 
 def restore(engine: Any, shards: Shards, rank: int, ranks: int) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from rvpo.errors import DataError
+from rvpo.errors import CheckpointError, DataError
 from rvpo.report.run_folder import RunFolder, write_json
 from rvpo.report.stored import damaged, read_json
-from rvpo.trainer.digest import FIRST_PROMPTS, PROMPTS
+from rvpo.trainer.digest import FIRST_PROMPTS, PROMPTS, WEIGHTS
 
 
 class Start(BaseModel):
@@ -72,16 +72,23 @@ def changed_inputs(starts: Sequence[Start], inputs: Mapping[str, str | None]) ->
 
 
 def check_inputs(
-    path: Path, starts: Sequence[Start], inputs: Mapping[str, str], say: Callable[[str], None]
+    path: Path,
+    starts: Sequence[Start],
+    inputs: Mapping[str, str],
+    say: Callable[[str], None],
+    *,
+    beside_model: bool = False,
 ) -> None:
     """Tell what a resumed run is made of that it was not made of before.
 
     Args:
         path: the run's folder.
+        beside_model: its checkpoints hold adapters alone, which belong to the model's weights.
         say: told what changed, where the run can go on.
 
     Raises:
         DataError: its prompts are other ones.
+        CheckpointError: the weights that its adapters belong to are other ones.
     """
     if not starts:
         say(
@@ -91,6 +98,12 @@ def check_inputs(
         return
     changed = changed_inputs(starts, inputs)
     when = f"{starts[-1].date:%Y-%m-%d %H:%M}"
+    if beside_model and WEIGHTS in changed and WEIGHTS in inputs:
+        raise CheckpointError(
+            f"{path}: the weights of model.path are others than since {when}, and this run's "
+            "checkpoints hold adapters of those alone; restore the files of model.path, or start "
+            "a new run: output=runs/NAME"
+        )
     causes = [name for name in changed if name.split()[0] in _OF_PROMPTS]
     tokens = [name for name in changed if name in (PROMPTS, FIRST_PROMPTS)]
     made_alike = not any(cause for cause in causes if not cause.startswith("version"))

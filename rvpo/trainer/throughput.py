@@ -20,6 +20,9 @@ FORWARD: Final = 2
 """Operations of a parameter for one token in a forward pass: it is multiplied, and added up."""
 TRAINED: Final = 6
 """The same with the backward pass, which has two products of that size."""
+FROZEN: Final = 4
+"""The same for a parameter that does not learn, in a layer that gradients pass through: the product
+for its own gradient is not made."""
 _GIB: Final = 2**30
 
 
@@ -31,6 +34,8 @@ class Work:
     """Tokens of prompts and completions in the rows that were computed, once for each epoch."""
     passes: float
     """Operations that each of them asks of each parameter; recomputed activations are no work."""
+    frozen_passes: float = 0.0
+    """The same of each parameter that does not learn."""
     seconds: float
     peak: float | None
     """Operations a second of its device in bf16; None where unknown."""
@@ -38,11 +43,14 @@ class Work:
     """Bytes of its device taken at most; None on a CPU."""
 
 
-def update_metrics(parts: Sequence[Work], parameters: int) -> dict[str, float]:
+def update_metrics(
+    parts: Sequence[Work], parameters: int, frozen_parameters: int = 0
+) -> dict[str, float]:
     """The throughput of an update, from the work of each rank.
 
     Args:
-        parameters: those that each token is multiplied by.
+        parameters: those that each token is multiplied by, and that learn.
+        frozen_parameters: those of them that do not.
     """
     seconds = max(part.seconds for part in parts)  # the ranks wait for the slowest
     tokens = sum(part.tokens for part in parts)
@@ -50,6 +58,7 @@ def update_metrics(parts: Sequence[Work], parameters: int) -> dict[str, float]:
     peaks = _known(part.peak for part in parts)
     if peaks is not None:
         work = parameters * sum(part.tokens * part.passes for part in parts)
+        work += frozen_parameters * sum(part.tokens * part.frozen_passes for part in parts)
         metrics["mfu/update"] = work / (seconds * sum(peaks))
     if (memory := _known(part.memory for part in parts)) is not None:
         metrics["memory/update_gib"] = max(memory) / _GIB
@@ -81,10 +90,12 @@ class Stopwatch:
 
     Args:
         model: the model that learns, with sharded weights.
+        frozen_parameters: those that each token is multiplied by and that do not learn.
     """
 
-    def __init__(self, model: Any, device: torch.device) -> None:
+    def __init__(self, model: Any, device: torch.device, frozen_parameters: int = 0) -> None:
         self.parameters = multiplied_parameters(model)
+        self.frozen_parameters = frozen_parameters
         self._memory = MemoryPeak(device)
         is_bf16 = next(model.parameters()).dtype == torch.bfloat16
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
@@ -96,22 +107,26 @@ class Stopwatch:
         self._memory.begin()
         self._start = time.perf_counter()
 
-    def end(self, tokens: int, passes: float, ranks: Ranks) -> dict[str, float]:
+    def end(
+        self, tokens: int, passes: float, ranks: Ranks, frozen_passes: float = 0.0
+    ) -> dict[str, float]:
         """Metrics of the update over all ranks; see `Work`."""
         seconds = time.perf_counter() - self._start
         mine = Work(
             tokens=tokens,
             passes=passes,
+            frozen_passes=frozen_passes,
             seconds=seconds,
             peak=self._peak,
             memory=self._memory.end(),
         )
-        return update_metrics(ranks.gather_objects(mine), self.parameters)
+        parts = ranks.gather_objects(mine)
+        return update_metrics(parts, self.parameters, self.frozen_parameters)
 
 
 def multiplied_parameters(model: Any) -> int:
-    """Parameters that a token is multiplied by: not those that it is looked up in, nor experts that
-    it is not sent to.
+    """Parameters that learn and that a token is multiplied by: not those that it is looked up in,
+    nor experts that it is not sent to.
 
     Args:
         model: a causal language model; `ds_numel` of a sharded weight is its size.

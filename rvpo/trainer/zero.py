@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -164,19 +164,23 @@ class GatheredWeights:
 
     def layout(self) -> list[tuple[str, torch.dtype, tuple[int, ...]]]:
         """See `Weights.layout`."""
-        return [(name, t.dtype, _whole(t)) for name, t in named_weights(self._module)]
+        return [(name, t.dtype, whole_shape(t)) for name, t in self._named()]
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         """See `Weights.__iter__`."""
         import deepspeed
 
-        for bucket in _buckets(self._module):
+        for bucket in _buckets(self._named()):
             with deepspeed.zero.GatheredParameters(list({id(p): p for _, p in bucket}.values())):
                 # Copies, because engines keep what they get for longer than the gather lasts.
                 weights = [(name, parameter.data.clone()) for name, parameter in bucket]
             yield from weights
-        for name, constant in _constants(self._module):
+        for name, constant in _constants(self._named()):
             yield name, constant.clone()
+
+    def _named(self) -> Iterator[tuple[str, Tensor]]:
+        """The weights to give, in order."""
+        return named_weights(self._module)
 
 
 @contextmanager
@@ -195,10 +199,10 @@ def _compiler_off() -> Iterator[None]:
             os.environ[name] = before
 
 
-def _buckets(module: torch.nn.Module) -> Iterator[list[tuple[str, Any]]]:
+def _buckets(named: Iterable[tuple[str, Tensor]]) -> Iterator[list[tuple[str, Any]]]:
     bucket: list[tuple[str, Any]] = []
     filled = 0
-    for name, parameter in _sharded(module):
+    for name, parameter in _sharded(named):
         size = parameter.ds_numel
         if bucket and filled + size > GATHER_ELEMENTS:
             yield bucket
@@ -209,18 +213,19 @@ def _buckets(module: torch.nn.Module) -> Iterator[list[tuple[str, Any]]]:
         yield bucket
 
 
-def _sharded(module: torch.nn.Module) -> Iterator[tuple[str, Any]]:
+def _sharded(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
     """The weights that are sharded. One looks empty; what it is whole is in its `ds_`
     attributes."""
-    return ((name, t) for name, t in named_weights(module) if hasattr(t, "ds_shape"))
+    return ((name, t) for name, t in named if hasattr(t, "ds_shape"))
 
 
-def _constants(module: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
+def _constants(named: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
     """The weights that every rank has whole, which are no parameters."""
-    return ((name, t) for name, t in named_weights(module) if not hasattr(t, "ds_shape"))
+    return ((name, t) for name, t in named if not hasattr(t, "ds_shape"))
 
 
-def _whole(weight: Any) -> tuple[int, ...]:
+def whole_shape(weight: Any) -> tuple[int, ...]:
+    """Shape of a weight that may be sharded, as it is whole."""
     return tuple(getattr(weight, "ds_shape", weight.shape))
 
 
@@ -240,7 +245,7 @@ def _decayed_or_not(model: Any, weight_decay: float) -> list[dict[str, Any]]:
         return [{"params": [p for p in model.parameters() if p.requires_grad], "weight_decay": 0.0}]
     groups: dict[bool, list[Any]] = {True: [], False: []}
     for parameter in filter(lambda p: p.requires_grad, model.parameters()):
-        groups[len(parameter.ds_shape) > 1].append(parameter)
+        groups[len(whole_shape(parameter)) > 1].append(parameter)
     return [
         {"params": parameters, "weight_decay": weight_decay if decays else 0.0}
         for decays, parameters in groups.items()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -17,23 +16,31 @@ import torch
 from rvpo.config.run import RunConfig
 from rvpo.errors import CheckpointError, UpdateError
 from rvpo.losses.weighting import token_weights
-from rvpo.report.run_folder import writing
+from rvpo.rollout.engine import Weights
 from rvpo.runtime.random_state import random_state, seed_random_state, set_random_state
 from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.seed import derived_seed
 from rvpo.runtime.shortage import needing_memory
+from rvpo.trainer.adapters import (
+    AdapterWeights,
+    MergedWeights,
+    add_adapters,
+    seeded_dropout,
+)
 from rvpo.trainer.attention_kernel import attention_kernels, head_of
 from rvpo.trainer.batch import MicroBatch, TrainedSample, arrange, micro_batches
+from rvpo.trainer.digest import weights_digest
 from rvpo.trainer.kernels import choose_kernels
 from rvpo.trainer.learning_rate import learning_rate
 from rvpo.trainer.lighter import lighter_states, lighter_updates
 from rvpo.trainer.objective import objective
 from rvpo.trainer.offload import Offload
 from rvpo.trainer.packing import try_packing, yardstick
+from rvpo.trainer.reference import reference_logprobs
 from rvpo.trainer.scorer import Scorer, score_without_gradient
-from rvpo.trainer.shards import Shards, restore
+from rvpo.trainer.shards import Shards, restore, store
 from rvpo.trainer.statistics import TokenStatistics
-from rvpo.trainer.throughput import FORWARD, TRAINED, Stopwatch
+from rvpo.trainer.throughput import FORWARD, FROZEN, TRAINED, Stopwatch, multiplied_parameters
 from rvpo.trainer.zero import GatheredWeights, initialize, load_model, state_bytes
 from rvpo.types import Advantages, Rollout
 
@@ -60,6 +67,12 @@ class ZeroPolicy:
         offloads: bool = False,
     ) -> None:
         self._config = config.update
+        self._lora = config.model.lora
+        self._frozen_parameters = 0
+        self._merged: MergedWeights | None = None
+        """The weights that an engine was given, where adapters were added to them."""
+        self._path = model_path
+        self._base = "" if self._lora is None else weights_digest(model_path)
         self._rollout = config.rollout
         self._total_steps = config.steps
         self._seed = config.seed
@@ -76,14 +89,15 @@ class ZeroPolicy:
         with needing_memory("while the model was loaded and sharded", states):
             self.engine: Any = self._scorer(config, model_path, trainable=True)
             self._reference: Any = None
-            if config.update.beta > 0:
+            """An engine of its own for the KL reference, which adapters do without."""
+            if config.update.beta > 0 and self._lora is None:
                 self._reference = self._scorer(config, model_path, trainable=False)
             self._at_hand: Callable[[], AbstractContextManager[None]] = nullcontext
             """Has the optimizer's state where it is used meanwhile."""
             if offloads:
                 self._at_hand = Offload(self.engine).at_hand
             self._choose_packing(say)
-        self._stopwatch = Stopwatch(self.model, ranks.device)
+        self._stopwatch = Stopwatch(self.model, ranks.device, self._frozen_parameters)
 
     @property
     def model(self) -> Any:
@@ -110,14 +124,21 @@ class ZeroPolicy:
         statistics = self.statistics()
         norms = []
         updates = self._mini_batches(samples)
-        with needing_memory("in the policy update", self._lighter), self._at_hand():
+        shortage = needing_memory("in the policy update", self._lighter)
+        dropout = seeded_dropout(
+            self._dropout,
+            derived_seed(self._seed, "dropout", self.step, self._ranks.rank),
+            self._ranks.device,
+        )
+        with shortage, self._at_hand(), dropout:
             self._stopwatch.begin()
             for batches in self._with_old_logprobs(updates):
                 self.accumulate_gradients(batches, statistics)
                 norms.append(self._move(batches))
-            work = self._stopwatch.end(*self._work(updates), self._ranks)
+            work = self._measured_work(updates)
         measured = statistics.metrics(self._ranks, len(norms))
-        return metrics | measured | {"grad_norm": fmean(norms)} | work
+        merged = {} if self._merged is None else self._merged.share.metrics()
+        return metrics | measured | {"grad_norm": fmean(norms)} | merged | work
 
     def mini_batches(self, rollout: Rollout, advantages: Advantages) -> list[list[MicroBatch]]:
         """This rank's micro-batches of each optimizer update that a step makes."""
@@ -140,12 +161,12 @@ class ZeroPolicy:
             UpdateError: the loss is not finite.
         """
         broken: list[str] = []
+        references: Sequence[torch.Tensor | None] = [None] * len(batches)
+        if self._config.beta:
+            references = reference_logprobs(self.engine, self._reference, batches)
         self.engine.train()
-        for batch in batches:
+        for batch, reference in zip(batches, references, strict=True):
             logprobs, entropy = self.engine(batch)
-            reference = None
-            if self._reference is not None:
-                reference = score_without_gradient(self._reference, batch)
             outcome = objective(self._config, batch, logprobs, entropy, reference)
             statistics.add(batch, outcome, entropy.detach())
             if not bool(torch.isfinite(outcome.loss)):
@@ -154,14 +175,20 @@ class ZeroPolicy:
             self.engine.backward(outcome.loss * self._ranks.size)
         self._refuse_if_broken(broken, "loss")
 
-    def weights(self) -> GatheredWeights:
+    def weights(self) -> Weights:
         """See `Policy.weights`."""
-        return GatheredWeights(self.model)
+        if self._lora is not None and self._lora.sync == "adapter":
+            return AdapterWeights(self.model)
+        if self._lora is None:
+            return GatheredWeights(self.model)
+        self._merged = MergedWeights(GatheredWeights(self.model), self.model)
+        return self._merged
 
     @property
     def checkpoint_bytes(self) -> int:
         """See `Policy.checkpoint_bytes`."""
-        return sum(state_bytes(p.ds_numel, p.element_size()) for p in self.model.parameters())
+        trained = (p for p in self.model.parameters() if p.requires_grad)
+        return sum(state_bytes(p.ds_numel, p.element_size()) for p in trained)
 
     def save(self, folder: Path) -> None:
         """See `Policy.save`."""
@@ -169,23 +196,18 @@ class ZeroPolicy:
             "step": self.step,
             "num_tokens": self.num_tokens,
             "random_state": random_state(),
+            "base": self._base,
         }
-        try:
-            with writing(folder):
-                self.engine.save_checkpoint(
-                    str(folder), tag=_TAG, client_state=state, save_latest=False
-                )
-        except RuntimeError as error:
-            if not re.search("PytorchStreamWriter|unexpected pos|write failed", str(error)):
-                raise  # only these are PyTorch's words for a disk that takes no more
-            raise CheckpointError(
-                f"{folder} cannot be written ({error}); free some disk space, then continue with "
-                "--resume"
-            ) from error
+        store(self.engine, folder, _TAG, state)
 
     def load(self, folder: Path) -> None:
         """See `Policy.load`."""
         shards = Shards(folder / _TAG)
+        if shards.model(0).get("base", "") != self._base:
+            raise CheckpointError(
+                f"{folder} holds adapters of a model with other weights than {self._path} has; "
+                "restore the files of model.path"
+            )
         rank, ranks = self._ranks.rank, self._ranks.size
         with needing_memory("while a checkpoint was read", self._lighter), self._at_hand():
             restore(self.engine, shards, rank, ranks)
@@ -204,6 +226,9 @@ class ZeroPolicy:
 
     def _scorer(self, config: RunConfig, model_path: str, *, trainable: bool) -> Any:
         model = load_model(config, model_path)
+        if self._lora is not None:
+            self._frozen_parameters = multiplied_parameters(model)
+            add_adapters(model, self._lora, config.seed)
         if trainable and config.update.activation_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         chunk = config.update.chunk(on_gpu=self._ranks.device.type == "cuda")
@@ -288,9 +313,8 @@ class ZeroPolicy:
         return micro_batches(rows, weights, ranks.device, ranks.rank, ranks.size)
 
     def _with_old_logprobs(self, updates: list[list[MicroBatch]]) -> list[list[MicroBatch]]:
-        """The updates in order, each epoch the same. The first learns from the policy as it is;
-        what comes later needs to know what that was."""
-        if len(updates) * self._config.epochs == 1:
+        """The updates in order, each epoch the same."""
+        if not self._needs_old_logprobs(len(updates)):
             return updates
         known = [
             [replace(b, old_logprobs=score_without_gradient(self.engine, b)) for b in batches]
@@ -298,13 +322,28 @@ class ZeroPolicy:
         ]
         return known * self._config.epochs
 
-    def _work(self, updates: Sequence[Sequence[MicroBatch]]) -> tuple[int, float]:
-        """Tokens that this rank computes in a step, and the operations of each; see `Work`."""
+    def _needs_old_logprobs(self, updates: int) -> bool:
+        """The first of the updates learns from the policy as it is; what comes later needs to know
+        what that was, and so does a policy under dropout, which is another one."""
+        return updates * self._config.epochs > 1 or self._dropout > 0
+
+    @property
+    def _dropout(self) -> float:
+        return 0.0 if self._lora is None else self._lora.dropout
+
+    def _measured_work(self, updates: Sequence[Sequence[MicroBatch]]) -> dict[str, float]:
+        """Metrics of the work that was done in a step; see `Work`."""
         epochs = self._config.epochs
         once = sum(b.input_ids.numel() for batches in updates for b in batches if b.counts)
-        old = FORWARD if len(updates) * epochs > 1 else 0
-        reference = FORWARD if self._reference is not None else 0
-        return once * epochs, TRAINED + reference + old / epochs
+        old = FORWARD / epochs if self._needs_old_logprobs(len(updates)) else 0.0
+        reference = FORWARD if self._config.beta else 0
+        adapters = self._lora is not None  # which the reference is without
+        return self._stopwatch.end(
+            once * epochs,
+            TRAINED + old + (0 if adapters else reference),
+            self._ranks,
+            frozen_passes=FROZEN + old + reference,
+        )
 
     def _move(self, batches: Sequence[MicroBatch]) -> float:
         """One optimizer update; the norm of its gradient before clipping."""

@@ -126,15 +126,24 @@ class Case:
     step: int = 0
     """Updates done before."""
     offloads: bool = False
+    lora: bool = False
 
     @property
     def name(self) -> str:
-        return f"{self.ranks}-after-{self.before}"
+        return f"{self.kind}-{self.ranks}-after-{self.before}"
+
+    @property
+    def kind(self) -> str:
+        return "lora" if self.lora else "full"
 
 
 UNBROKEN = Case(2)
+ADAPTERS = Case(2, lora=True)
 CASES = {
-    "fp32": (UNBROKEN, Case(1, 2, 2), Case(4, 2, 2), Case(2, 1, 3, offloads=True)),
+    "fp32": (
+        *(UNBROKEN, Case(1, 2, 2), Case(4, 2, 2), Case(2, 1, 3, offloads=True)),
+        *(ADAPTERS, Case(1, 2, 2, lora=True)),
+    ),
     "bf16": (UNBROKEN, Case(1, 2, 2)),
 }
 """By precision; each after those whose checkpoints it needs."""
@@ -147,9 +156,14 @@ def test_a_run_goes_on_with_more_and_with_fewer_ranks(
 ) -> None:
     program = [sys.executable, "-m", __name__, str(tiny_model), str(tmp_path), precision]
     subprocess.run(program, check=True, timeout=280)
-    metrics, weights = results_of(tmp_path, UNBROKEN)
+    unbroken = {
+        case.kind: results_of(tmp_path, case)
+        for case in (UNBROKEN, ADAPTERS)
+        if case in CASES[precision]
+    }
     close = 1e-5 if precision == "fp32" else 2e-2  # two neighbours in bf16 may be 1/128 apart
-    for case in CASES[precision][1:]:
+    for case in CASES[precision]:
+        metrics, weights = unbroken[case.kind]
         rows, found = results_of(tmp_path, case)
         assert len(rows) == STEPS - case.step
         for row, expected in zip(rows, metrics[case.step :], strict=True):
@@ -168,13 +182,13 @@ def go_on(model: Path, folder: Path, precision: str, case: Case, ranks: Ranks) -
     config = tiny_config(
         model,
         update={"lr": 1e-3, "weight_decay": 0.1, "offload_optimizer": case.offloads},
-        model={"path": str(model), "precision": precision},
+        model={"path": str(model), "precision": precision, "lora": {} if case.lora else None},
     )
     said: list[str] = []
     policy = ZeroPolicy(config, str(model), ranks, said.append)
     said.clear()  # of how it updates
     if case.before:
-        (source,) = folder.glob(f"{case.before}-after-*/step-{case.step:06d}")
+        (source,) = folder.glob(f"{case.kind}-{case.before}-after-*/step-{case.step:06d}")
         policy.load(source)
         assert said == [
             f"{source} was written by {case.before} ranks and is shared out anew among "
@@ -192,7 +206,9 @@ def go_on(model: Path, folder: Path, precision: str, case: Case, ranks: Ranks) -
         rows.append(timeless(policy.update(mine, ranks.shard(make_advantages(rollout)))))
         checkpoints.after(step + 1, policy, last=False)
     names = {name for name, _ in policy.model.named_parameters()}  # tied ones once
-    weights = {name: weight for name, weight in policy.weights() if name in names}
+    weights = {n: weight for n, weight in policy.weights() if n in names or case.lora}
+    sums = ranks.gather_objects([float(weight.double().sum()) for weight in weights.values()])
+    assert all(each == sums[0] for each in sums)
     if ranks.is_main:
         save_file(weights, folder / f"{case.name}.safetensors")
         (folder / f"{case.name}.json").write_text(json.dumps(rows))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -14,6 +15,7 @@ from rvpo.errors import ConfigError, EngineError
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, Weights
 from rvpo.rollout.sampled import sampled
+from rvpo.rollout.vllm.adapters import AdapterSender
 from rvpo.rollout.vllm.cache_use import CacheUse
 from rvpo.rollout.vllm.failure import lighter, not_started, refuse_experts
 from rvpo.rollout.vllm.options import passed_on
@@ -105,7 +107,10 @@ class VllmEngine:
         except (RuntimeError, ValueError, OSError, AssertionError, MemoryError) as error:
             raise not_started(model_path, error, config, on_gpu=self._on_gpu) from error
         sender = placement.transport.open(self._llm, Path(model_path))
-        self._sleep = Sleep(self._llm, sender, ever=placement.site.sleeps)
+        self._adapter = sender if isinstance(sender, AdapterSender) else None
+        self._sleep = Sleep(
+            self._llm, sender, ever=placement.site.sleeps, keeps=self._adapter is not None
+        )
         self._watch = None if self._in_process else Watch(self._llm.llm_engine.engine_core)
 
     def generate(
@@ -134,6 +139,8 @@ class VllmEngine:
         samples: dict[int, Sample] = {}
         cache = CacheUse(self._scheduler)
         self._memory.begin()
+        if self._adapter is not None:
+            self._adapter.check_effect(partial(self._likelihoods, prompts[0]))
         self._forget_prefixes()
         with self._seeded(seed):
             seeds = request_seeds(seed, len(rows), on_gpu=self._on_gpu)
@@ -161,6 +168,19 @@ class VllmEngine:
             return None
         return self._llm.llm_engine.engine_core.engine_core.scheduler
 
+    def _likelihoods(self, prompt: Prompt, adapter: Any | None) -> list[float]:
+        """[T - 1] log-probabilities of a prompt's own tokens. They are asked for alone: beside a
+        request with an adapter, one without would be computed in other pieces."""
+        asked = self._sampling.clone()
+        asked.temperature, asked.max_tokens, asked.prompt_logprobs = 0.0, 1, 0
+        ids = list(self._encoder.encode(prompt))
+        self._llm.llm_engine.add_request(
+            "0", {"prompt_token_ids": ids}, asked, lora_request=adapter
+        )
+        ((_, output),) = self._finished(CacheUse(None))
+        found = output.prompt_logprobs[1:]
+        return [at[token].logprob for token, at in zip(ids[1:], found, strict=True)]
+
     def _forget_prefixes(self) -> None:
         """Forget what is cached: it was computed by other weights, or beside other prompts, where
         sums round differently, and a rollout shall not depend on those before it."""
@@ -186,6 +206,7 @@ class VllmEngine:
     ) -> None:
         """One request for each sample: vLLM hands over a request of several only as a whole, when
         the slowest of them is finished. The prompt is computed once all the same, by its cache."""
+        adapter = None if self._adapter is None else self._adapter.request
         drawn = self._sampling.clone()
         if sampling is not None:
             drawn.temperature = sampling.temperature
@@ -195,7 +216,9 @@ class VllmEngine:
             for row in range(place * samples_per_prompt, (place + 1) * samples_per_prompt):
                 request = drawn.clone()
                 request.seed = seeds[row]
-                self._llm.llm_engine.add_request(str(row), {"prompt_token_ids": ids}, request)
+                self._llm.llm_engine.add_request(
+                    str(row), {"prompt_token_ids": ids}, request, lora_request=adapter
+                )
 
     def _finished(self, cache: CacheUse) -> Iterator[tuple[int, Any]]:
         """Run the engine; each request's row and output as it finishes."""
@@ -214,9 +237,11 @@ class VllmEngine:
         """See `RolloutEngine.load_weights`. The engine marks each token with the version of the
         weights that made it, and samples have it from there."""
         with needing_memory("while vLLM took new weights", self._lighter):
-            saved = weights.as_saved()
-            refuse_experts(weights, saved)
-            self._sleep.receive(saved)
+            if self._adapter is None:
+                saved = weights.as_saved()
+                refuse_experts(weights, saved)
+                weights = saved
+            self._sleep.receive(weights)
             self._ask(
                 lambda: self._llm.llm_engine.set_weight_version(str(version)), "taking new weights"
             )

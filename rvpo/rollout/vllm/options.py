@@ -129,7 +129,7 @@ _REFUSED = {
     "a draft model would not learn with the policy, so its guesses would get ever worse": (
         "speculative_config spec_method spec_model spec_tokens per_request_spec_decode_metrics"
     ),
-    "the trainer has all weights and no adapters": (
+    "write model.lora, from which rvpo makes room for the adapter": (
         "enable_lora max_loras max_lora_rank default_mm_loras fully_sharded_loras "
         "max_cpu_loras lora_dtype lora_target_modules enable_tower_connector_lora "
         "specialize_active_lora enable_mixed_moe_lora_format enable_moe_shared_loras "

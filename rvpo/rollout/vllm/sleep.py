@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
 Part = Literal["weights", "kv_cache"]
 _PARTS: Final[tuple[Part, ...]] = ("weights", "kv_cache")
+_KEEP: Final = 1
+"""vLLM's level of sleep in which it copies the weights to the machine's own memory and back."""
 _FORGET: Final = 2
-"""vLLM's level of sleep in which the weights are gone. At level 1 it copies them to the machine's
-own memory and back, which takes as long as to gather them anew, and room there."""
+"""The one in which they are gone. To gather them anew takes as long as the copy, and no room."""
 
 
 class Sleep:
@@ -26,12 +27,16 @@ class Sleep:
         llm: a vLLM `LLM` that has just started.
         sender: the way of weights into it.
         ever: False where it never sleeps.
+        keeps: it keeps in the machine's own memory what it would forget, because not all of that
+            is sent: the model that an adapter is of, and the tables by which vLLM finds an
+            adapter's rows, which are no weights and would come back as anything.
     """
 
-    def __init__(self, llm: Any, sender: WeightSender, *, ever: bool) -> None:
+    def __init__(self, llm: Any, sender: WeightSender, *, ever: bool, keeps: bool = False) -> None:
         self._llm = llm
         self._sender = sender
         self._ever = ever
+        self._level = _KEEP if keeps else _FORGET
         self._asleep: set[Part] = set()
         self._weights: Weights | None = None
         self.begin()
@@ -39,7 +44,7 @@ class Sleep:
     def begin(self) -> None:
         """Put everything to sleep."""
         if self._ever:
-            self._llm.sleep(level=_FORGET)
+            self._llm.sleep(level=self._level)
             self._asleep = set(_PARTS)
 
     def receive(self, weights: Weights) -> None:
@@ -60,8 +65,9 @@ class Sleep:
         """
         if self._weights is None:
             raise EngineError("vLLM was asked to generate before it was given weights")
-        if "weights" in self._asleep:
+        if "weights" in self._asleep and self._level == _FORGET:
             self.receive(self._weights)
+        self._wake("weights")
         self._wake("kv_cache")
 
     def _wake(self, part: Part) -> None:

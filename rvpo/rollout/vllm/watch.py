@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
-from rvpo.errors import EngineError
+from rvpo.errors import EngineError, RvpoError
 
 T = TypeVar("T")
 
@@ -41,6 +41,8 @@ def answer(call: Callable[[], T], doing: str, seconds: float = ANSWER_S) -> T:
             f"vLLM did not answer within {seconds:.0f} s while {doing}; its process hangs, or the "
             "machine is far too busy; continue with --resume"
         ) from error
+    except RvpoError:
+        raise
     except Exception as error:
         from rvpo.runtime.ranks import is_of_ranks  # torch with it, which settings do without
 

@@ -44,7 +44,7 @@ class SharedMemory:
     def __init__(self, llm: Any, model: Path) -> None:
         self._llm = llm
         self._model = model
-        _sweep()
+        sweep()
 
     def send(self, weights: Weights) -> None:
         """See `WeightSender.send`."""
@@ -58,13 +58,24 @@ def _checkpoint(weights: Weights, model: Path) -> Iterator[Path]:
     from safetensors.torch import save_file
 
     size = sum(dtype.itemsize * prod(shape) for _, dtype, shape in weights.layout())
-    folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-", dir=_roomy(size)))
-    try:
+    with memory_folder(size) as folder:
         state = {name: tensor.cpu() for name, tensor in weights}
         save_file(state, folder / "model.safetensors")
         for name in ("config.json", "generation_config.json"):
             if (model / name).exists():
                 shutil.copy(model / name, folder / name)
+        yield folder
+
+
+@contextmanager
+def memory_folder(size: int) -> Iterator[Path]:
+    """An empty folder with room for so many bytes, best one in shared memory; gone afterwards.
+
+    Raises:
+        EngineError: there is no room.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-", dir=_roomy(size)))
+    try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -86,7 +97,7 @@ def _roomy(size: int) -> str:
     )
 
 
-def _sweep() -> None:
+def sweep() -> None:
     """Remove what processes left behind that were killed while they sent weights."""
     for parent in {_SHARED, tempfile.gettempdir()}:
         for folder in Path(parent).glob(f"{_FOLDER}*"):

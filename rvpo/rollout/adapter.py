@@ -1,0 +1,136 @@
+"""An adapter as a folder that PEFT and vLLM read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from rvpo.errors import EngineError
+from rvpo.report.run_folder import writing
+from rvpo.rollout.lora_config import LoraConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rvpo.rollout.engine import Weights
+
+_PREFIX: Final = "base_model.model."
+_A: Final = ".lora_A.weight"
+_B: Final = ".lora_B.weight"
+_FILE: Final = "adapter_model.safetensors"
+
+
+def write_adapter(folder: Path, weights: Weights, config: LoraConfig, base: str) -> bool:
+    """Write a new folder, which appears when it is complete.
+
+    Args:
+        folder: the place of it, where nothing is yet.
+        weights: an adapter's matrices under the names that PEFT saves them by,
+            `base_model.model.<layer>.lora_A.weight` and `lora_B`; walked through once.
+        base: folder or Hub id of the model that the adapter is of.
+
+    Returns:
+        True where the adapter changes anything: a B of it is not 0.
+
+    Raises:
+        EngineError: a name is none of an adapter's.
+        CheckpointError: the disk is full, or the place may not be written.
+    """
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in weights}
+    return save_adapter(folder, state, config, base)
+
+
+def save_adapter(
+    folder: Path,
+    state: dict[str, Tensor],
+    config: LoraConfig,
+    base: str,
+    targets: Sequence[str] | None = None,
+) -> bool:
+    """The same of matrices that are on the CPU already; see `write_adapter`.
+
+    Args:
+        targets: names by which PEFT finds the layers; if left out, the last part of each path.
+    """
+    names = {_layer(name).rpartition(".")[2] for name in state}
+    from peft import LoraConfig as PeftConfig
+    from safetensors.torch import save_file
+
+    settings = PeftConfig(
+        r=config.rank,
+        lora_alpha=int(config.alpha) if config.alpha.is_integer() else config.alpha,
+        lora_dropout=config.dropout,
+        target_modules=sorted(names if targets is None else targets),
+        task_type="CAUSAL_LM",
+        base_model_name_or_path=base,
+        inference_mode=True,
+    )
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            settings.save_pretrained(partial)
+            save_file(state, partial / _FILE)
+            partial.chmod(0o777 & ~_umask())  # servers may be other users'
+            partial.rename(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return any(tensor.count_nonzero() for name, tensor in state.items() if name.endswith(_B))
+
+
+@dataclass
+class Effect:
+    """The look at an engine's answers with the first adapter that is to change them. Engines bind
+    matrices to layers by their names, and leave out without a word what they find no layer for."""
+
+    expected: bool = False
+    """The engine has an adapter whose B is not 0."""
+    seen: bool = False
+
+    def check(
+        self, adapted: Callable[[], Sequence[float]], plain: Callable[[], Sequence[float]]
+    ) -> None:
+        """Compare the log-probabilities of the same tokens, once.
+
+        Args:
+            adapted: asks for them with the adapter.
+            plain: asks for them without.
+
+        Raises:
+            EngineError: they are equal to the bit.
+        """
+        if not self.expected or self.seen:
+            return
+        if list(adapted()) == list(plain()):
+            raise EngineError(
+                "the engine answers the same with the adapter and without it: it applies none of "
+                "the adapter's matrices, and samples of the initial model would be trained on; "
+                "write model.lora.sync=merged"
+            )
+        self.seen = True
+
+
+def bytes_of(weights: Weights) -> int:
+    """Bytes of weights."""
+    return sum(dtype.itemsize * prod(shape) for _, dtype, shape in weights.layout())
+
+
+def _layer(name: str) -> str:
+    """Path of the layer in its model that a matrix is of."""
+    for end in (_A, _B):
+        if name.startswith(_PREFIX) and name.endswith(end):
+            return name.removeprefix(_PREFIX).removesuffix(end)
+    raise EngineError(f"{name!r} is no name of an adapter's matrix, and no engine would find it")
+
+
+def _umask() -> int:
+    """The mask of this process, which can be read only by setting it."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

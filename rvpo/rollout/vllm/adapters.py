@@ -1,0 +1,105 @@
+"""Adapters on their way into vLLM, as a folder in shared memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from rvpo.errors import EngineError
+from rvpo.rollout.adapter import Effect, bytes_of, write_adapter
+from rvpo.rollout.lora_config import LoraConfig
+from rvpo.rollout.vllm.site import Site
+from rvpo.rollout.vllm.transports.shared import memory_folder, sweep
+from rvpo.rollout.vllm.transports.transport import WeightTransport
+from rvpo.rollout.vllm.watch import answer
+
+if TYPE_CHECKING:
+    from rvpo.rollout.engine import Weights
+
+RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""Ranks that vLLM has room for adapters of (`MaxLoRARanks` of its settings); one between them has
+the next larger room, whose rest is 0."""
+_NAME: Final = "policy"
+_NUMBER: Final = 1
+
+
+class AdapterFiles(WeightTransport):
+    """A folder in shared memory, for an adapter alone: the model that it is of stays what it is,
+    and vLLM reads it from its files."""
+
+    name: Literal["adapter"] = "adapter"
+    adapter: LoraConfig
+    in_process: bool
+
+    def reaches(self, site: Site) -> bool:
+        """Any engine on this machine."""
+        return True
+
+    def options(self) -> dict[str, Any]:
+        """Room for one adapter."""
+        room = next(room for room in RANKS if room >= self.adapter.rank)
+        return {"enable_lora": True, "max_loras": 1, "max_lora_rank": room}
+
+    def open(self, llm: Any, model: Path) -> AdapterSender:
+        """See `WeightTransport.open`."""
+        return AdapterSender(llm, self.adapter, str(model), in_process=self.in_process)
+
+
+class AdapterSender:
+    """A `WeightSender` of the newest adapter, which takes the place of the one before it."""
+
+    def __init__(self, llm: Any, config: LoraConfig, model: str, *, in_process: bool) -> None:
+        self._llm = llm
+        self._config = config
+        self._model = model
+        self._in_process = in_process
+        self._path = ""
+        self._effect = Effect()
+        sweep()
+
+    @property
+    def request(self) -> Any:
+        """The adapter, as vLLM wants it named in a request for a sample. That says nothing of
+        loading, for vLLM would read the files again at every token."""
+        return self._request(load_inplace=False)
+
+    def send(self, weights: Weights) -> None:
+        """See `WeightSender.send`.
+
+        Raises:
+            EngineError: vLLM does not take the adapter.
+        """
+        with memory_folder(bytes_of(weights)) as parent:
+            folder = parent / _NAME  # another parent each time, by which vLLM keeps prefixes apart
+            self._effect.expected = write_adapter(folder, weights, self._config, self._model)
+            self._path = str(folder)
+            if self._in_process:
+                self._load()
+            else:
+                answer(self._load, "taking a new adapter")
+
+    def check_effect(self, likelihoods: Callable[[Any | None], Sequence[float]]) -> None:
+        """See `Effect.check`.
+
+        Args:
+            likelihoods: log-probabilities of one prompt's tokens with the adapter of a request, or
+                without one.
+        """
+        self._effect.check(lambda: likelihoods(self.request), lambda: likelihoods(None))
+
+    def _load(self) -> None:
+        try:
+            self._llm.llm_engine.add_lora(self._request(load_inplace=True))
+        except Exception as error:  # its worker raises anything, and hands it over as less
+            if type(error).__name__ == "EngineDeadError":
+                raise
+            raise EngineError(
+                f"vLLM does not take the adapter ({' '.join(str(error).split())}); write "
+                "model.lora.sync=merged, or other model.lora.targets"
+            ) from error
+
+    def _request(self, *, load_inplace: bool) -> Any:
+        from vllm.lora.request import LoRARequest
+
+        return LoRARequest(_NAME, _NUMBER, self._path, load_inplace=load_inplace)
