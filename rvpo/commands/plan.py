@@ -27,6 +27,7 @@ from rvpo.report.run_folder import RunFolder
 from rvpo.runtime.extras import installed, require
 from rvpo.trainer.deepspeed_check import check_deepspeed
 from rvpo.trainer.kernels import check_kernels
+from rvpo.trainer.optimizers.check import check_optimizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,7 @@ def _libraries(config: RunConfig, devices: Devices) -> list[Finding]:
     )
     checks: list[tuple[str, Callable[[], None]]] = [
         ("update", partial(check_deepspeed, config, ranks, on_gpu=on_gpu)),
+        ("update", partial(check_optimizer, config.update)),
         ("update", partial(check_kernels, config.update, on_gpu=on_gpu)),
     ]
     if not problem:

@@ -32,6 +32,7 @@ from rvpo.trainer.evaluation import Evaluations, HeldOut
 from rvpo.trainer.keep import Keeper
 from rvpo.trainer.kernels import check_kernels
 from rvpo.trainer.loop import train
+from rvpo.trainer.optimizers.check import check_optimizer, prepare_optimizer
 from rvpo.trainer.resume import open_run, rewind
 from rvpo.trainer.start import Start, add_start, check_inputs
 from rvpo.trainer.zero_policy import ZeroPolicy
@@ -85,6 +86,7 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
             check_engine(config.rollout, ranks)
             on_gpu = ranks.device.type == "cuda"
             check_deepspeed(config, ranks.size, on_gpu=on_gpu)
+            check_optimizer(config.update)
             check_kernels(config.update, on_gpu=on_gpu)
             for line in passed_on(config.rollout, ranks, config.update.deepspeed):
                 display.say(line)
@@ -97,6 +99,7 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
                 folder.path, starts, inputs.digests, display.say, beside_model=beside_model
             )
         rehearse(run, inputs)
+        prepare_optimizer(config.update, ranks, display.say)
         if inputs.judge is not None:
             run.phase("starting the judge")
             with ranks.together():  # on its way up while everything else starts, or before it

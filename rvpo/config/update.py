@@ -24,6 +24,10 @@ from rvpo.losses import DAPO, PolicyLoss
 
 
 class UpdateConfig(Section):
+    optimizer: Literal["adamw", "adamw_8bit", "cpu_adam"] = "adamw"
+    """Optimizer: AdamW with moments in fp32; bitsandbytes' with moments of 8 bits, which take a
+    quarter; or DeepSpeed's for a state in host memory, with `offload_optimizer`, compiled at its
+    first use."""
     lr: NonNegativeFloat = 1e-6
     """Learning rate of AdamW, after warm-up."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"

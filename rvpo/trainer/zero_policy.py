@@ -35,6 +35,7 @@ from rvpo.trainer.learning_rate import learning_rate
 from rvpo.trainer.lighter import lighter_states, lighter_updates
 from rvpo.trainer.objective import objective
 from rvpo.trainer.offload import Offload
+from rvpo.trainer.optimizers import OPTIMIZERS
 from rvpo.trainer.packing import try_packing, yardstick
 from rvpo.trainer.reference import reference_logprobs
 from rvpo.trainer.scorer import Scorer, score_without_gradient
@@ -187,8 +188,9 @@ class ZeroPolicy:
     @property
     def checkpoint_bytes(self) -> int:
         """See `Policy.checkpoint_bytes`."""
+        kind = self._config.optimizer
         trained = (p for p in self.model.parameters() if p.requires_grad)
-        return sum(state_bytes(p.ds_numel, p.element_size()) for p in trained)
+        return sum(state_bytes(p.ds_numel, p.element_size(), kind) for p in trained)
 
     def save(self, folder: Path) -> None:
         """See `Policy.save`."""
@@ -202,7 +204,7 @@ class ZeroPolicy:
 
     def load(self, folder: Path) -> None:
         """See `Policy.load`."""
-        shards = Shards(folder / _TAG)
+        shards = Shards(folder / _TAG, OPTIMIZERS[self._config.optimizer])
         if shards.model(0).get("base", "") != self._base:
             raise CheckpointError(
                 f"{folder} holds adapters of a model with other weights than {self._path} has; "

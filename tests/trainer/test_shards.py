@@ -24,6 +24,7 @@ from rvpo.runtime.port import free_port
 from rvpo.runtime.random_state import random_state
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.checkpoint import Checkpoints
+from rvpo.trainer.optimizers import AdamW
 from rvpo.trainer.shards import Shards, Sizes, piece
 from rvpo.trainer.zero_policy import ZeroPolicy
 from rvpo.types import Rollout
@@ -90,7 +91,7 @@ def test_every_number_finds_its_place_in_the_new_shards(
 ) -> None:
     folder = tmp_path_factory.mktemp("shards")
     save(folder, grouped(sizes, ends[0]), before)
-    shards, wanted = Shards(folder), grouped(sizes, ends[1])
+    shards, wanted = Shards(folder, AdamW()), grouped(sizes, ends[1])
     assert shards.ranks == before
     for rank in range(after):
         for group, made in zip(wanted, shards.groups(wanted, rank, after), strict=True):
@@ -102,7 +103,7 @@ def test_every_number_finds_its_place_in_the_new_shards(
 
 def test_a_checkpoint_from_before_the_first_update_has_weights_alone(tmp_path: Path) -> None:
     save(tmp_path, [{"w0": 5}], 2, moved=False)
-    (made,) = Shards(tmp_path).groups([{"w0": 5}], 0, 1)
+    (made,) = Shards(tmp_path, AdamW()).groups([{"w0": 5}], 0, 1)
     assert made.keys() == {"fp32"}
 
 
@@ -110,7 +111,7 @@ def test_a_checkpoint_from_before_the_first_update_has_weights_alone(tmp_path: P
 def test_other_weights_than_were_saved_are_refused(tmp_path: Path, wanted: Sizes) -> None:
     save(tmp_path, [{"w0": 5}], 2)
     with pytest.raises(CheckpointError, match="holds other weights than this run trains"):
-        Shards(tmp_path).groups([wanted], 0, 1)
+        Shards(tmp_path, AdamW()).groups([wanted], 0, 1)
 
 
 STEPS = 4
