@@ -156,6 +156,25 @@ def plan(
             help="Memory of each of them in GiB, or the size that it is sold by, such as 80.",
         ),
     ] = None,
+    nodes: Annotated[
+        int | None,
+        typer.Option(
+            "--nodes",
+            metavar="N",
+            min=1,
+            help="Plan for N machines of so many GPUs: which of them to train on, which to "
+            "generate on, and the time of a step.",
+        ),
+    ] = None,
+    assume: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--assume",
+            metavar="NAME=VALUE",
+            help="With --nodes, another number for what the times rest on, such as mfu=0.35; they "
+            "are listed there. Repeatable.",
+        ),
+    ] = None,
 ) -> None:
     """Check all that a run needs without training: data, model, judge, cost, memory and disk."""
     with one_sentence():
@@ -169,7 +188,7 @@ def plan(
         from rvpo.plan.machine import display, examine
 
         run = load_config(config, settings or [])
-        found = plan_run(run, examine(run.rollout.engine), gpus, gpu_memory)
+        found = plan_run(run, examine(run.rollout.engine), gpus, gpu_memory, nodes, assume or ())
         display(found.findings)
         raise typer.Exit(int(not found.can_start))
 

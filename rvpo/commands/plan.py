@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,6 +11,7 @@ from rvpo.commands.needs import of_plan
 from rvpo.config.run import RunConfig
 from rvpo.data.visited import visited
 from rvpo.errors import ConfigError, RvpoError
+from rvpo.plan.assumptions import card_of, read_assumptions
 from rvpo.plan.benchmarks import benchmark_findings
 from rvpo.plan.data import Data, read_data
 from rvpo.plan.device import Devices, device_findings
@@ -19,8 +20,10 @@ from rvpo.plan.judging import Load, endpoint_findings, load, load_findings
 from rvpo.plan.length import length_findings
 from rvpo.plan.machine import Finding, Machine, diagnose
 from rvpo.plan.model import describe, read_model
+from rvpo.plan.reach import server_findings
 from rvpo.plan.rehearsal import rehearsal_findings
 from rvpo.plan.shape import ModelShape
+from rvpo.plan.times import times_of
 from rvpo.report.run_folder import RunFolder
 from rvpo.runtime.extras import installed, require
 from rvpo.trainer.deepspeed_check import check_deepspeed
@@ -45,6 +48,8 @@ def plan(
     machine: Machine,
     gpus: int | None = None,
     gpu_memory_gib: float | None = None,
+    nodes: int | None = None,
+    assume: Sequence[str] = (),
 ) -> Plan:
     """Look at everything a run needs: data, model, judge, memory and disk.
 
@@ -54,13 +59,17 @@ def plan(
         machine: the one that `rvpo.plan.machine.examine` reads.
         gpus: GPUs to plan for, if not those of this machine.
         gpu_memory_gib: memory of each of them.
+        nodes: machines with so many GPUs each; given, the plan has the times of a step too.
+        assume: assumptions that these rest on, each NAME=VALUE.
 
     Raises:
-        ConfigError: GPUs are to be planned for whose memory is unknown, or packages that read
-            models or ask the judge are not installed.
+        ConfigError: GPUs are to be planned for whose memory is unknown, there are too few nodes, an
+            assumption is none, or packages that read models or ask the judge are not installed.
     """
     require("rvpo plan", *of_plan(config))
-    devices = Devices.of(config, machine, gpus, gpu_memory_gib)
+    devices = Devices.of(config, machine, gpus, gpu_memory_gib, nodes)
+    assumed = read_assumptions(assume)
+    card = card_of(assumed, devices.sold, None if devices.given else machine.name)
     findings = [*_installed(config, machine), *_libraries(config, devices), *_output(config)]
     data = read_data(config)
     findings += data.findings
@@ -73,8 +82,11 @@ def plan(
     if model.shape is None:
         unknown = Finding("memory", "note", "unknown without the size of the model")
         return Plan((*findings, unknown))
+    findings += server_findings(config, given=devices.given)
     findings += device_findings(config, model.shape, judge, model.prompt_tokens, devices, machine)
     findings += disk_findings(config, model.shape, model.prompt_tokens, asked)
+    if devices.nodes is not None:
+        findings += times_of(config, model, devices, card, assumed)
     return Plan(tuple(findings))
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rvpo.config.run import RunConfig
 from rvpo.errors import ConfigError
 from rvpo.plan.card import usable
+from rvpo.plan.cluster import training_nodes
 from rvpo.plan.gpu import cache_findings, gpu_findings
 from rvpo.plan.machine import Finding, Machine, State
 from rvpo.plan.memory import (
@@ -15,9 +16,13 @@ from rvpo.plan.memory import (
     Place,
     host_memory,
     memory,
+    model_bytes,
 )
 from rvpo.plan.served import served_findings, share_of_trainers
+from rvpo.plan.servers import engine_findings
 from rvpo.plan.shape import ModelShape
+from rvpo.rollout import ServersConfig
+from rvpo.trainer.export import SHARD_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,22 +35,47 @@ class Devices:
     """Bytes of a GPU, or of the machine where there is none; None if unknown."""
     given: bool
     """True where options gave them, so that nothing else is known of the machine."""
+    nodes: int | None = None
+    """Machines that the run is planned for, each with `gpus`; None where that was not asked."""
+    training: int = 1
+    """Those on which it trains; servers have the others."""
     sold: float | None = None
     """GB by which a GPU was given that has fewer GiB; None where it was measured or given so."""
 
     @classmethod
     def of(
-        cls, config: RunConfig, machine: Machine, gpus: int | None, gpu_memory_gib: float | None
+        cls,
+        config: RunConfig,
+        machine: Machine,
+        gpus: int | None,
+        gpu_memory_gib: float | None,
+        nodes: int | None = None,
     ) -> Devices:
         """
         Args:
+            nodes: machines to plan for, those of servers among them; if not given, one, and servers
+                that have addresses are elsewhere.
             gpus: number to plan for, if not those of this machine.
             gpu_memory_gib: memory of each, or the size that it is sold by; alone, it is that of as
                 many as the run needs.
 
         Raises:
-            ConfigError: GPUs of unknown memory, or of none that a GPU can have.
+            ConfigError: GPUs of unknown memory, or of none that a GPU can have; nodes without
+                GPUs, or too few for the servers.
         """
+        there = cls._of_a_node(config, machine, gpus, gpu_memory_gib)
+        if nodes is None:
+            return there
+        if not there.gpus:
+            raise ConfigError(
+                "--nodes: this machine has no GPU; give --gpus N --gpu-memory GIB too"
+            )
+        return replace(there, nodes=nodes, training=training_nodes(config, nodes, there.gpus))
+
+    @classmethod
+    def _of_a_node(
+        cls, config: RunConfig, machine: Machine, gpus: int | None, gpu_memory_gib: float | None
+    ) -> Devices:
         if gpu_memory_gib is not None and not 0 < gpu_memory_gib * GIB < math.inf:
             raise ConfigError(
                 f"--gpu-memory: must be GiB of one GPU, such as 80, got {gpu_memory_gib:g}"
@@ -71,6 +101,20 @@ class Devices:
         sold = gpu_memory_gib if size < gpu_memory_gib else None
         return cls(gpus=count, memory=size * GIB, given=given, sold=sold)
 
+    def place(self, config: RunConfig, prompt_tokens: int, judge: float = 0.0) -> Place:
+        """The place of each training process on GPUs.
+
+        Args:
+            prompt_tokens: those of the longest prompt.
+            judge: bytes that a judge takes of its GPU.
+        """
+        return Place(
+            ranks=min(config.distributed.processes, self.gpus) * self.training,
+            prompt_tokens=prompt_tokens,
+            device=self.memory,
+            judge=judge,
+        )
+
 
 def device_findings(
     config: RunConfig,
@@ -91,14 +135,10 @@ def device_findings(
         found = _on_cpu(config, shape, judge, on_cpu, devices)
         return [found, *cache_findings(config, shape, on_cpu)]
     assert devices.memory is not None
-    place = Place(
-        ranks=min(config.distributed.processes, devices.gpus),
-        prompt_tokens=prompt_tokens,
-        device=devices.memory,
-        judge=share_of_trainers(config, judge, devices.memory),
-    )
+    place = devices.place(config, prompt_tokens, share_of_trainers(config, judge, devices.memory))
     return [
         _count(config, devices),
+        *engine_findings(config, shape, place),
         *gpu_findings(config, shape, place),
         *served_findings(config, judge, devices.gpus, devices.memory),
         _host(config, shape, devices, place, machine),
@@ -135,13 +175,9 @@ def _on_cpu(
 
 
 def _count(config: RunConfig, devices: Devices) -> Finding:
-    assert devices.memory is not None
-    processes = config.distributed.processes
+    processes, found = config.distributed.processes, f"{_there(devices)}{_sold(devices)}"
     if config.rollout.engine.own_gpus():
         return _apart(config, devices)
-    size = f"{devices.memory / GIB:.1f} GiB"
-    each = f"of {size}" if devices.gpus == 1 else f"of {size} each"
-    found = f"{devices.gpus} GPU{'s' if devices.gpus > 1 else ''} {each}{_sold(devices)}"
     if devices.gpus < processes:
         return Finding(
             "GPUs",
@@ -149,10 +185,25 @@ def _count(config: RunConfig, devices: Devices) -> Finding:
             f"{found}, for {processes} processes",
             f"{processes} GPUs, or distributed.processes={devices.gpus}",
         )
-    if devices.gpus > processes:
+    ranks, prompts = processes * devices.training, config.rollout.prompts_per_step
+    if prompts % ranks:
+        remedy = f"rollout.prompts_per_step={ranks * max(1, round(prompts / ranks))}"
+        unequal = f"{found}, of which {ranks} cannot share {prompts} prompts equally"
+        return Finding("GPUs", "missing", unequal, remedy)
+    if beside := (devices.nodes or 1) - devices.training:
+        found += f": {devices.training} to train on, {beside} for servers"
+    if devices.gpus > processes and not isinstance(config.rollout.engine, ServersConfig):
         more = f"distributed.processes={devices.gpus} uses them all"
         return Finding("GPUs", "note", f"{found}, of which {processes} are used", more)
     return Finding("GPUs", "ok", found)
+
+
+def _there(devices: Devices) -> str:
+    assert devices.memory is not None
+    size = f"{devices.memory / GIB:.1f} GiB"
+    gpus = f"{devices.gpus} GPUs of {size} each" if devices.gpus > 1 else f"1 GPU of {size}"
+    several = devices.nodes is not None and devices.nodes > 1
+    return f"{devices.nodes} nodes, each of {gpus}" if several else gpus
 
 
 def _sold(devices: Devices) -> str:
@@ -170,10 +221,12 @@ def _apart(config: RunConfig, devices: Devices) -> Finding:
 def _host(
     config: RunConfig, shape: ModelShape, devices: Devices, place: Place, machine: Machine
 ) -> Finding:
-    needed = host_memory(config, shape, place, place.ranks) / GIB
+    needed = host_memory(config, shape, place, place.ranks // devices.training) / GIB
     found = f"{needed:.1f} GiB beside the GPUs, on one machine"
     if config.offloads(on_gpu=True) and needed:
         found += ", pinned, for the optimizer while generating"
+    saved = min(SHARD_BYTES, model_bytes(config, shape)) / GIB
+    found += f"; {saved:.1f} more while rank 0 saves the model"
     if devices.given or machine.memory is None:
         return Finding("host memory", "ok", found)
     found += f"; {machine.memory:.1f} available"

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rvpo.config.run import RunConfig
+from rvpo.plan.adapters import adapter_parameters
 from rvpo.plan.levers import Way, way_to_room, ways_to_fit
 from rvpo.plan.machine import Finding, State
 from rvpo.plan.memory import (
     GIB,
+    RESERVE,
     Place,
     engine_load,
     engine_memory,
@@ -65,10 +67,13 @@ def _parts(config: RunConfig, shape: ModelShape, place: Place) -> Iterator[Findi
     given_up = ", given up while generating" if config.offloads(on_gpu=True) else ""
     kept = "recomputed" if update.activation_checkpointing else "kept"
     master = "fp32 weights and two moments" if config.model.weight_bytes < 4 else "two moments"
+    lora = adapter_parameters(config, shape) / 1e6
+    of = f" of adapters, {lora:,.1f} million parameters" if lora else ""
+    frozen = ", which stay as they are, and adapters" if lora else ""
     for name, size, about in (
-        ("weights", parts.weights, f"{config.model.precision}, in {place.ranks} shards"),
+        ("weights", parts.weights, f"{config.model.precision}, in {place.ranks} shards{frozen}"),
         ("reference", parts.reference, "weights of the initial policy, sharded"),
-        ("optimizer", parts.optimizer, offloaded or f"{master}, sharded{moved}"),
+        ("optimizer", parts.optimizer, offloaded or f"{master}{of}, sharded{moved}"),
         ("gradients", parts.gradients, offloaded or f"fp32, sharded{given_up}"),
         ("buffers", parts.buffers, f"DeepSpeed's, for gradients on their way{given_up}"),
         ("contexts", parts.context, "CUDA, and NCCL between ranks"),
@@ -112,18 +117,22 @@ def _verdict(config: RunConfig, shape: ModelShape, place: Place) -> list[Finding
     """One sentence where something does not fit."""
     if Way(config, place).fits(shape):
         return []
-    found = f"does not fit: {_lacking(config, shape, place)}"
+    found = f"does not fit: {lacking(config, shape, place)}"
     if ways := ways_to_fit(config, shape, place):
         remedy = "; or ".join(map(str, ways))
         remedy += f"; {'it' if len(ways) == 1 else 'each'} fits, by the same sums"
         return [Finding("memory", "missing", found, remedy)]
     whole = engine_load(config, shape, place).weights / GIB
-    found += f", and nothing that may change helps: an engine needs all {whole:.1f} GiB of weights"
-    return [Finding("memory", "missing", found, "a smaller model")]
+    found += f", and no other setting helps: an engine has {whole:.1f} GiB of weights on a GPU"
+    remedy = "a smaller model, or one that servers divide; --nodes N looks for a split that fits"
+    return [Finding("memory", "missing", found, remedy)]
 
 
-def _lacking(config: RunConfig, shape: ModelShape, place: Place) -> str:
+def lacking(config: RunConfig, shape: ModelShape, place: Place) -> str:
     assert place.device is not None
+    own = engine_memory(config, shape, place).own
+    if own > (1 - RESERVE) * place.device:
+        return "the engines take more of their own GPUs than there is"
     peaks = memory(config, shape, place).peaks
     name = max(peaks, key=peaks.__getitem__)
     if peaks[name] > place.device:

@@ -9,7 +9,15 @@ from typing import Final
 
 from rvpo.config.run import RunConfig
 from rvpo.plan.card import USABLE
-from rvpo.plan.memory import GIB, Place, engine_load, engine_memory, memory, rollout_samples
+from rvpo.plan.memory import (
+    GIB,
+    RESERVE,
+    Place,
+    engine_load,
+    engine_memory,
+    memory,
+    rollout_samples,
+)
 from rvpo.plan.shape import ModelShape
 from rvpo.rollout import EngineConfig
 
@@ -65,7 +73,14 @@ class Way:
         assert self.place.device is not None
         cache = engine_memory(self.config, shape, self.place).cache
         whole = cache is None or cache.fits
-        return whole and memory(self.config, shape, self.place).peak <= self.place.device
+        return whole and self.peak(shape) <= self.place.device
+
+    def peak(self, shape: ModelShape) -> float:
+        """Bytes of the GPU that takes most, be it one that trains or one for engines alone."""
+        assert self.place.device is not None
+        own = engine_memory(self.config, shape, self.place).own
+        apart = own + RESERVE * self.place.device if own else 0.0
+        return max(memory(self.config, shape, self.place).peak, apart)
 
     def at_once(self, shape: ModelShape) -> int:
         """Samples of full length that an engine generates at the same time."""

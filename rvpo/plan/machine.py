@@ -73,6 +73,11 @@ class Machine:
     build_locks: tuple[str, ...] = ()  # of extensions that something has been building for long
     is_checkout: bool = True  # rvpo runs from its checkout, which states the tested versions
 
+    @property
+    def name(self) -> str | None:
+        """The first GPU's name."""
+        return self.devices[0] if self.devices else None
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:

@@ -10,6 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rvpo.config.run import RunConfig
+from rvpo.plan.adapters import (
+    adapted,
+    adapter_parameters,
+    served_adapters,
+    trained_parameters,
+)
 from rvpo.plan.shape import ModelShape
 from rvpo.plan.sharding import Sharding
 from rvpo.rollout.memory import EngineLoad, EngineMemory
@@ -22,7 +28,7 @@ _LOGIT_BYTES = 16  # logits as computed, in fp32, the copies that softmax and gr
 _CUDA = 0.75 * GIB  # CUDA's context, with the libraries of its kernels
 _NCCL = 1 * GIB  # NCCL's buffers, where there are several ranks
 _LIBRARIES = 2 * GIB  # of a process on a CPU
-_RESERVE = 0.02  # share of a GPU's memory in gaps that an allocator cannot use
+RESERVE = 0.02  # share of a GPU's memory in gaps that an allocator cannot use
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +132,8 @@ def memory(config: RunConfig, shape: ModelShape, place: Place) -> MemoryParts:
     """Memory that one rank needs."""
     update = config.update
     wide = config.model.weight_bytes
-    shard = shape.parameters / place.ranks
+    trained = trained_parameters(config, shape)
+    shard = trained / place.ranks
     on_gpu = place.device is not None
     offloaded = update.offload_optimizer and on_gpu
     sharding = Sharding.of(update)
@@ -135,44 +142,58 @@ def memory(config: RunConfig, shape: ModelShape, place: Place) -> MemoryParts:
     reduced = sharding.reduced if place.device else min(shape.parameters, sharding.reduced)
     row = longest_row(config, place)
     engine = engine_memory(config, shape, place)
+    # All engines of a machine without GPUs, by rank.
+    beside = 1.0 if on_gpu else config.rollout.engine.engines(place.ranks) / place.ranks
     # fp32 weights are themselves what the optimizer moves.
     moments = OPTIMIZERS[update.optimizer].moment_bytes
     state = 0 if offloaded else (moments + (4 if wide < 4 else 0)) * shard
     gradients = 0 if offloaded else 4 * shard  # summed in fp32, as micro-batches come
-    weights = wide * _weights(shape, sharding, place)
+    weights = wide * _weights(shape.parameters, sharding, place)
+    adapters = wide * adapter_parameters(config, shape) / place.ranks
     return MemoryParts(
-        weights=weights,
-        reference=weights if update.beta > 0 else 0,
+        weights=weights + adapters,
+        # The reference of adapters is the model without them.
+        reference=weights if update.beta > 0 and config.model.lora is None else 0,
         optimizer=state,
         gradients=gradients,
         buffers=wide * reduced,
         moved=state + gradients + wide * reduced if config.offloads(on_gpu=on_gpu) else 0,
         read=0 if offloaded else moments * shard,
         # Of what is reduced another copy is made, sorted by the ranks that it goes to.
-        gathered=wide * (live + shape.largest + reduced),
+        gathered=wide * (live + shape.largest + min(reduced, trained)),
         activations=_activations(config, shape, wide, row),
-        # The gradient of the output layer is summed over the chunks in fp32.
-        logits=_LOGIT_BYTES
-        * min(update.chunk(on_gpu=place.device is not None), row)
-        * shape.vocabulary
-        + (4 + wide) * shape.vocabulary * shape.hidden,
+        # The gradient of an output layer that learns is summed over the chunks in fp32.
+        logits=_LOGIT_BYTES * min(update.chunk(on_gpu=on_gpu), row) * shape.vocabulary
+        + (0 if config.model.lora else (4 + wide) * shape.vocabulary * shape.hidden),
         flattened=0 if offloaded else 4 * min(shard, sharding.step),
-        # As gathered, as handed over, and as the engine copies them.
-        sent=3 * wide * max(min(shape.parameters, GATHER_ELEMENTS), shape.largest),
-        engine=engine.awake,
-        loading=engine.awake if engine.loading is None else engine.loading,
-        resting=engine.resting,
+        sent=_sent(config, shape, engine),
+        engine=beside * engine.awake,
+        loading=beside * (engine.awake if engine.loading is None else engine.loading),
+        resting=beside * engine.resting,
         judge=place.judge,
         context=_context(place) + engine.context,
-        reserve=_RESERVE * place.device if place.device else 0,
+        reserve=RESERVE * place.device if place.device else 0,
     )
 
 
-def _weights(shape: ModelShape, sharding: Sharding, place: Place) -> float:
+def _weights(parameters: int, sharding: Sharding, place: Place) -> float:
     """Elements of a model's weights that a rank keeps on its device."""
-    again = shape.parameters / sharding.ranks if sharding.ranks > 1 else 0
+    again = parameters / sharding.ranks if sharding.ranks > 1 else 0
     away = sharding.on_host and place.device is not None
-    return again + (0 if away else shape.parameters / place.ranks)
+    return again + (0 if away else parameters / place.ranks)
+
+
+def _sent(config: RunConfig, shape: ModelShape, engine: EngineMemory) -> float:
+    """Bytes of a bucket of weights as gathered, as handed over, and as the engine copies them."""
+    wide, lora = config.model.weight_bytes, config.model.lora
+    if lora is not None and lora.sync == "adapter":
+        return 3 * wide * adapter_parameters(config, shape) + engine.sending
+    bucket = max(min(shape.parameters, GATHER_ELEMENTS), shape.largest)
+    # A merged layer is added up in fp32, the adapter's product and the sum.
+    merged = (
+        2 * 4 * max((x.inputs * x.outputs for x in adapted(lora, shape)), default=0) if lora else 0
+    )
+    return 3 * wide * bucket + merged + engine.sending
 
 
 def longest_row(config: RunConfig, place: Place) -> int:
@@ -188,14 +209,17 @@ def longest_row(config: RunConfig, place: Place) -> int:
 
 
 def engine_load(config: RunConfig, shape: ModelShape, place: Place) -> EngineLoad:
-    """The sizes that the engine of one rank is to hold."""
+    """The sizes that each GPU of an engine is to hold."""
     wide, rollout = config.model.weight_bytes, config.rollout
+    each = rollout.engine.gpus_each()
     return EngineLoad(
         width=wide,
-        weights=wide * shape.parameters,
-        token=2 * wide * shape.layers * shape.kv,
+        weights=wide * shape.parameters / each,
+        adapters=wide * served_adapters(config, shape),
+        # Heads are divided among GPUs; where there are fewer, each GPU has one whole.
+        token=2 * wide * shape.layers * max(shape.kv // each, shape.kv // shape.kv_heads),
         # What goes into the feed-forward part and comes out of it, and the two halves inside.
-        activations=wide * 3 * (shape.hidden + shape.intermediate),
+        activations=wide * 3 * (shape.hidden + shape.intermediate // each),
         logits=(wide + 8) * shape.vocabulary,
         prompt_tokens=place.prompt_tokens,
         completion_tokens=rollout.max_completion_tokens,
@@ -206,14 +230,15 @@ def engine_load(config: RunConfig, shape: ModelShape, place: Place) -> EngineLoa
 
 
 def engine_memory(config: RunConfig, shape: ModelShape, place: Place) -> EngineMemory:
-    """The memory of one rank's engine, by its own account."""
+    """The memory of one engine, by its own account."""
     return config.rollout.engine.memory(engine_load(config, shape, place))
 
 
 def rollout_samples(config: RunConfig, place: Place) -> int:
-    """Samples that the engine of one rank makes in a step."""
+    """Samples that one engine makes in a step."""
     rollout = config.rollout
-    return rollout.prompts_per_step * rollout.samples_per_prompt // place.ranks
+    engines = max(1, rollout.engine.engines(place.ranks))
+    return rollout.prompts_per_step * rollout.samples_per_prompt // engines
 
 
 def host_memory(config: RunConfig, shape: ModelShape, place: Place, ranks: int) -> float:
@@ -223,7 +248,7 @@ def host_memory(config: RunConfig, shape: ModelShape, place: Place, ranks: int) 
     Args:
         ranks: those on the machine, of `place.ranks` over all.
     """
-    shard, update = shape.parameters / place.ranks, config.update
+    shard, update = trained_parameters(config, shape) / place.ranks, config.update
     each = engine_memory(config, shape, place).host
     moments = OPTIMIZERS[update.optimizer].moment_bytes
     if update.offload_optimizer:
@@ -237,7 +262,8 @@ def host_memory(config: RunConfig, shape: ModelShape, place: Place, ranks: int) 
     elif config.offloads(on_gpu=True):
         each += (moments + (4 if config.model.weight_bytes < 4 else 0)) * shard
     if Sharding.of(update).on_host:
-        each += config.model.weight_bytes * shard * (2 if update.beta > 0 else 1)
+        models = 2 if update.beta > 0 and config.model.lora is None else 1
+        each += models * config.model.weight_bytes * shape.parameters / place.ranks
     return ranks * each
 
 
@@ -254,13 +280,14 @@ def pinned_parts(size: float, part: int) -> int:
 
 
 def checkpoint_bytes(config: RunConfig, shape: ModelShape) -> int:
-    """Disk space of one checkpoint."""
-    return state_bytes(shape.parameters, config.model.weight_bytes, config.update.optimizer)
+    """Disk space of one checkpoint, which has nothing of weights that stay as they are."""
+    trained = trained_parameters(config, shape)
+    return state_bytes(trained, config.model.weight_bytes, config.update.optimizer)
 
 
 def model_bytes(config: RunConfig, shape: ModelShape) -> int:
-    """Disk space of the saved model."""
-    return shape.parameters * config.model.weight_bytes
+    """Disk space of the saved model, with the adapters once more by themselves."""
+    return (shape.parameters + adapter_parameters(config, shape)) * config.model.weight_bytes
 
 
 def _context(place: Place) -> float:
@@ -276,6 +303,18 @@ def _activations(config: RunConfig, shape: ModelShape, wide: int, row: int) -> f
     # Per token: inputs and outputs of the projections in the type that computes, and the two norms
     # in fp32. Attention keeps no scores; a prompt's keys and values it keeps for each completion.
     inside = wide * (6 * shape.hidden + 4 * shape.kv + 4 * shape.intermediate) + 8 * shape.hidden
+    inside += _beside(config, shape, wide)
     if config.update.activation_checkpointing:
         return row * (shape.layers * wide * shape.hidden + inside)
     return row * shape.layers * inside
+
+
+def _beside(config: RunConfig, shape: ModelShape, wide: int) -> int:
+    """Bytes of a token in a layer that the adapters keep for their gradient: what is between the
+    two matrices, and their own input where some of it is left out."""
+    lora = config.model.lora
+    if lora is None:
+        return 0
+    inputs = sum(x.count * x.inputs for x in adapted(lora, shape)) if lora.dropout else 0
+    between = lora.rank * sum(x.count for x in adapted(lora, shape))
+    return wide * (inputs + between) // shape.layers

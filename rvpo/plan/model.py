@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 
 from rvpo.config.run import RunConfig
 from rvpo.data.encoder import encoder_of
@@ -31,6 +31,8 @@ class Model:
     shape: ModelShape | None
     prompt_tokens: int
     """Tokens of the longest prompt, or of the room that there is for one."""
+    usual_tokens: float
+    """The same in the mean; of unknown prompts half of it."""
     findings: tuple[Finding, ...]
 
 
@@ -38,12 +40,12 @@ def read_model(config: RunConfig, prompts: Sequence[Prompt]) -> Model:
     """Read settings and tokenizer; what fails becomes a finding."""
     shape, finding = describe(config.model.path, "model", config.model.trust_remote_code)
     findings = [finding]
-    tokens = _room(config)
+    tokens, usual = _room(config), _room(config) / 2
     if finding.state != "missing":
-        length, more = _lengths(config, prompts)
-        tokens = length or tokens
+        lengths, more = _lengths(config, prompts)
+        tokens, usual = (max(lengths), fmean(lengths)) if lengths else (tokens, usual)
         findings += more
-    return Model(shape=shape, prompt_tokens=tokens, findings=tuple(findings))
+    return Model(shape=shape, prompt_tokens=tokens, usual_tokens=usual, findings=tuple(findings))
 
 
 def describe(path: str, part: str, trust_remote_code: bool) -> tuple[ModelShape | None, Finding]:
@@ -77,25 +79,25 @@ def _unread(path: str, part: str, error: RvpoError) -> tuple[ModelShape | None, 
     return shape, Finding(part, "missing", found, _download(path, part))
 
 
-def _lengths(config: RunConfig, prompts: Sequence[Prompt]) -> tuple[int, list[Finding]]:
-    """Tokens of the longest prompt, 0 if that could not be told."""
+def _lengths(config: RunConfig, prompts: Sequence[Prompt]) -> tuple[list[int], list[Finding]]:
+    """Tokens of each prompt, none if that could not be told."""
     said: list[str] = []
     try:
         path = resolve_model(config.model.path)
         encoder = encoder_of(config.model, config.rollout, path, said.append)
         if not prompts:
-            return 0, []
+            return [], []
         lengths: list[int] = []
         completion = config.rollout.max_completion_tokens
         encoder.check_lengths(prompts, completion, lambda ids: lengths.append(len(ids)))
     except RvpoError as error:
-        return 0, [Finding("prompts", "missing", str(error))]
+        return [], [Finding("prompts", "missing", str(error))]
     found = (
         f"{median(lengths):,.0f} tokens in the median, {max(lengths):,} at most; with a completion "
         f"of {completion:,} they fit in {encoder.max_context_tokens:,}"
     )
     notes = [Finding("model", "note", text.removeprefix("model.path: ")) for text in said]
-    return max(lengths), [*notes, Finding("prompts", "ok", found)]
+    return lengths, [*notes, Finding("prompts", "ok", found)]
 
 
 def _room(config: RunConfig) -> int:

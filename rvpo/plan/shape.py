@@ -9,7 +9,7 @@ from typing import Any
 
 from rvpo.model_files import reading_model, resolve_model
 
-_QWEN = re.compile(r"Qwen2\.5-(1\.5B|3B|7B|14B)(-Instruct)?", re.IGNORECASE)
+_QWEN = re.compile(r"Qwen2\.5-(0\.5B|1\.5B|3B|7B|14B|32B|72B)(-Instruct)?", re.IGNORECASE)
 _QWEN_SHAPES: dict[str, dict[str, Any]] = {
     size: {
         "hidden_size": hidden,
@@ -21,13 +21,32 @@ _QWEN_SHAPES: dict[str, dict[str, Any]] = {
         "tie_word_embeddings": tied,
     }
     for size, hidden, intermediate, layers, heads, kv_heads, vocabulary, tied in (
+        ("0.5B", 896, 4864, 24, 14, 2, 151_936, True),
         ("1.5B", 1536, 8960, 28, 12, 2, 151_936, True),
         ("3B", 2048, 11_008, 36, 16, 2, 151_936, True),
         ("7B", 3584, 18_944, 28, 28, 4, 152_064, False),
         ("14B", 5120, 13_824, 48, 40, 8, 152_064, False),
+        ("32B", 5120, 27_648, 64, 40, 8, 152_064, False),
+        ("72B", 8192, 29_568, 80, 64, 8, 152_064, False),
     )
 }
 """Sizes as published in each config.json."""
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """The linear layers of a model whose path has the same end, one of each layer of the model."""
+
+    path: str
+    """Path of the first one, such as `model.layers.0.mlp.up_proj`."""
+    count: int
+    inputs: int
+    outputs: int
+
+    @property
+    def ends(self) -> int:
+        """Elements of an adapter of rank 1 for one of them."""
+        return self.inputs + self.outputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +60,17 @@ class ModelShape:
     hidden: int
     intermediate: int
     """Width inside a layer's feed-forward part."""
+    heads: int
+    """Heads of attention that ask."""
+    kv_heads: int
+    """Heads of attention that keep keys and values."""
     kv: int
     """Elements of a token's keys in one layer, all heads together; of its values too."""
     vocabulary: int
     context: int
     """Tokens of the longest prompt plus completion that it allows; 0 if it does not say."""
+    linears: tuple[Linear, ...] = ()
+    """Linear layers but for the output layer, those of one name together."""
 
 
 def read_shape(
@@ -88,7 +113,8 @@ def _shape(config: Any) -> ModelShape:
 
     models: Any = AutoModelForCausalLM
     with torch.device("meta"):  # counts weights without making any
-        sizes = [weight.numel() for weight in models.from_config(config).parameters()]
+        model = models.from_config(config)
+    sizes = [weight.numel() for weight in model.parameters()]
     text = config.get_text_config()
     heads = text.num_attention_heads
     head = getattr(text, "head_dim", None) or text.hidden_size // heads
@@ -99,7 +125,24 @@ def _shape(config: Any) -> ModelShape:
         layers=text.num_hidden_layers,
         hidden=text.hidden_size,
         intermediate=getattr(text, "intermediate_size", None) or 4 * text.hidden_size,
+        heads=heads,
+        kv_heads=kv_heads,
         kv=kv_heads * head,
         vocabulary=text.vocab_size,
         context=getattr(text, "max_position_embeddings", None) or 0,
+        linears=_linears(model),
+    )
+
+
+def _linears(model: Any) -> tuple[Linear, ...]:
+    import torch
+
+    found: dict[tuple[str, int, int], list[str]] = {}
+    for path, layer in model.named_modules():
+        if isinstance(layer, torch.nn.Linear) and layer is not model.get_output_embeddings():
+            kind = re.sub(r"\.\d+\.", ".", path), layer.in_features, layer.out_features
+            found.setdefault(kind, []).append(path)
+    return tuple(
+        Linear(paths[0], len(paths), inputs, outputs)
+        for (_, inputs, outputs), paths in found.items()
     )

@@ -148,6 +148,15 @@ class EngineConfig(Section):
         """Numbers of the GPUs of each machine on which nothing else works."""
         return ()
 
+    def engines(self, trainers: int) -> int:
+        """Engines among which a rollout is shared; one for each training process, if nothing else
+        is said."""
+        return trainers
+
+    def gpus_each(self) -> int:
+        """GPUs over which the model of one engine is divided."""
+        return 1
+
     def gpus_needed(self, trainers: int) -> int:
         """GPUs of a machine that has so many training processes, and `own_gpus`."""
         own = self.own_gpus()

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineLoad:
-    """The sizes that an engine is to hold, and the device that it has for them."""
+    """The sizes that each device of an engine is to hold, and the memory that it has for them."""
 
     width: int = 2
     """A number in the type that computes."""
-    weights: int
-    """All weights of the model, in the type that computes."""
+    weights: float
+    """Weights of the model, in the type that computes: all, or the part of one of several GPUs."""
+    adapters: float = 0.0
+    """Room for the adapters of LoRA, where the engine gets these instead of weights."""
     token: int
     """Keys and values of one token, over all layers."""
     activations: int = 0
@@ -69,10 +71,14 @@ class EngineMemory:
     """Bytes of the same device while the policy learns."""
     loading: float | None = None
     """Bytes of the same device while it takes new weights; None where those are `awake`."""
+    sending: float = 0.0
+    """Bytes of the same device for weights on their way to other GPUs."""
     context: float = 0.0
     """Bytes of the same device beside those, for a process of its own."""
     host: float = 0.0
     """Memory of the machine itself, beside a GPU's."""
+    own: float = 0.0
+    """Bytes of each GPU of its own, on which nothing else works."""
     about: str
     """The thing that takes the memory, in a few words."""
     cache: KvCache | None = None

@@ -34,8 +34,8 @@ class TransformersConfig(EngineConfig):
 
     def memory(self, load: EngineLoad) -> EngineMemory:
         """A second copy of the weights at all times, and the KV cache of a batch."""
-        cache = load.token * load.sample_tokens * self.batch_size
-        return EngineMemory(awake=load.weights + cache, resting=load.weights, about="its own copy")
+        cache, own = load.token * load.sample_tokens * self.batch_size, load.weights + load.adapters
+        return EngineMemory(awake=own + cache, resting=own, about="its own copy")
 
     def build(self, inputs: EngineInputs) -> RolloutEngine:
         """A model of its own on this rank's device."""

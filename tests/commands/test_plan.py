@@ -461,3 +461,28 @@ def test_benchmarks_are_read_and_counted(tiny_model: Path, tmp_path: Path) -> No
     found = {finding.part: finding for finding in planned.findings}
     assert found["evaluate.benchmarks.gpqa"].state == "missing"
     assert not planned.can_start
+
+
+def test_nodes_bring_the_time_of_a_step_and_the_split_of_the_gpus(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    engine = {"name": "servers", "urls": ["http://127.0.0.1:9"], "tensor_parallel": 2}
+    config = tiny_config(
+        tiny_model,
+        tmp_path / "run",
+        model={"precision": "bf16"},
+        rollout={"engine": engine, "prompts_per_step": 8},
+        distributed={"processes": 4},
+    )
+    found = plan(config, CPU, gpus=4, gpu_memory_gib=80, nodes=2, assume=["mfu=0.3"])
+    (gpus,) = of(found, "GPUs")
+    assert gpus.found.endswith(": 1 to train on, 1 for servers")
+    (step,) = of(found, "step")
+    assert "steps an hour" in step.found
+    assert of(found, "  mfu")[0].found.startswith("mfu=0.3: ")
+    with pytest.raises(ConfigError, match="--nodes 2, or fewer rollout.engine.urls"):
+        plan(config, CPU, gpus=4, gpu_memory_gib=80, nodes=1)
+    with pytest.raises(ConfigError, match="--nodes: this machine has no GPU"):
+        plan(config, CPU, nodes=2)
+    unknown = plan(config, CPU, gpus=4, gpu_memory_gib=79.5, nodes=2)
+    assert of(unknown, "step")[0].remedy == "--assume card=H100"

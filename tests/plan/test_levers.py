@@ -172,9 +172,9 @@ def test_a_model_that_no_gpu_holds_is_not_given_hope() -> None:
     huge = replace(shape(), parameters=400_000_000_000)
     found = verdict(gpu_findings(config(sections()), huge, PLACE))
     assert found.found.endswith(
-        "and nothing that may change helps: an engine needs all 745.1 GiB of weights"
+        "and no other setting helps: an engine has 745.1 GiB of weights on a GPU"
     )
-    assert found.remedy == "a smaller model"
+    assert found.remedy.startswith("a smaller model, or one that servers divide; --nodes N")
 
 
 def decoding(given: dict[str, Any]) -> Finding:

@@ -16,6 +16,7 @@ from rvpo.fields import Float, NonNegativeInt, PassedOn, PositiveInt, Section
 from rvpo.rollout.engine_config import EngineConfig, EngineInputs
 from rvpo.rollout.memory import EngineLoad, EngineMemory
 from rvpo.rollout.requirement import Requirement
+from rvpo.rollout.servers.memory import servers_memory
 from rvpo.rollout.vllm.adapter_room import adapter_problem, check_model
 from rvpo.rollout.vllm.options import VLLM_OPTIONS
 from rvpo.rollout.vllm.requirement import VLLM
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 256
 """Samples that a server generates at once, where nothing else is said."""
-_GIB: Final = 2**30
 _AIOHTTP: Final = Requirement(
     title="aiohttp",
     module="aiohttp",
@@ -265,6 +265,14 @@ class ServersConfig(EngineConfig):
         """`start.devices`."""
         return () if self.start is None else self.start.devices
 
+    def engines(self, trainers: int) -> int:
+        """The servers, whatever the number of training processes."""
+        return self.count
+
+    def gpus_each(self) -> int:
+        """`tensor_parallel`."""
+        return self.tensor_parallel
+
     def gpu_remedy(self, trainers: int, gpus: int) -> str:
         """No server has a trainer's GPU."""
         own = self.own_gpus()
@@ -276,11 +284,8 @@ class ServersConfig(EngineConfig):
         )
 
     def memory(self, load: EngineLoad) -> EngineMemory:
-        """None of a training process's device, but on a CPU, which servers started here share."""
-        if load.device is not None or self.start is None:
-            return EngineMemory(awake=0.0, resting=0.0, about="vLLM servers of their own")
-        taken = self.count * (load.weights + self.cpu_kv_cache_gib * _GIB)
-        return EngineMemory(awake=taken, resting=taken, about=f"{self.count} vLLM servers")
+        """See `rvpo.rollout.servers.memory`."""
+        return servers_memory(self, load)
 
     def with_share(self, share: float) -> ServersConfig:
         """See `EngineConfig.with_share`."""

@@ -27,15 +27,33 @@ _SMALL_BATCH: Final = (8192, 256)
 
 
 @dataclass(frozen=True, slots=True)
-class _Share:
+class GpuShare:
     """The parts of the memory that vLLM may take of a GPU, in bytes."""
 
     weights: float
+    """Those of the model, and room for the adapters of LoRA."""
     forward: float
     """The peak of a forward pass: activations of its tokens, or the sampler's logits."""
     graphs: float
     cache: float
     """All that is left; negative where the others have no room."""
+    most: int
+    """Sequences of one forward pass at most."""
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any], share: float, load: EngineLoad) -> GpuShare:
+        """
+        Args:
+            options: arguments of vLLM's own that have a value.
+            share: `gpu_memory`.
+        """
+        assert load.device is not None
+        tokens, sequences = batch(options, load.device)
+        weights = load.weights + load.adapters
+        graphs = 0 if options.get("enforce_eager") else _GRAPHS
+        forward = max(tokens * load.activations, sequences * load.logits)
+        left = share * load.device - weights - forward - graphs
+        return cls(weights, forward, graphs, left, sequences)
 
     def __str__(self) -> str:
         parts = (
@@ -51,26 +69,25 @@ def vllm_memory(engine: VllmConfig, load: EngineLoad) -> EngineMemory:
     """The memory of the engine of one training process."""
     if load.device is None:
         kept = engine.cpu_kv_cache_gib * _GIB
-        taken = load.weights + kept  # it does not sleep on a CPU
-        cache = _cache(engine, load, kept, _SMALL_BATCH[1])
+        taken = load.weights + load.adapters + kept  # it does not sleep on a CPU
+        cache = kv_cache(engine.options, engine.max_context_tokens, load, kept, _SMALL_BATCH[1])
         return EngineMemory(awake=taken, resting=taken, about="vLLM, always awake", cache=cache)
     site = engine.site(on_gpu=True, concurrent=load.concurrent, alone=False)
-    options = passed_on(engine.options, site)
-    tokens, sequences = batch(options, load.device)
-    weights, graphs = load.weights, 0 if options.get("enforce_eager") else _GRAPHS
-    forward = max(tokens * load.activations, sequences * load.logits)
+    parts = GpuShare.of(passed_on(engine.options, site), engine.gpu_memory, load)
     room = engine.gpu_memory * load.device
-    parts = _Share(weights, forward, graphs, room - weights - forward - graphs)
     here = 0.0 if site.gpu == "own" else room
+    # It throws its weights away before it sleeps: new ones come before it generates again. Those
+    # that get adapters alone wait in host memory.
+    waiting = load.weights if load.adapters else 0.0
     return EngineMemory(
         awake=here,
-        # It throws its weights away before it sleeps: new ones come before it generates again.
         resting=_ASLEEP if site.sleeps else here,
-        loading=weights + graphs if site.sleeps else None,
-        host=_ASLEEP if site.sleeps else 0.0,
+        loading=parts.weights + parts.graphs if site.sleeps else None,
+        host=_ASLEEP + waiting if site.sleeps else 0.0,
         context=_CONTEXT if site.gpu == "shared" and not site.in_process else 0.0,
         about=f"vLLM {'while it is awake' if site.sleeps else 'always awake'}: {parts}",
-        cache=_cache(engine, load, parts.cache, sequences),
+        own=room if site.gpu == "own" else 0.0,
+        cache=kv_cache(engine.options, engine.max_context_tokens, load, parts.cache, parts.most),
     )
 
 
@@ -82,8 +99,17 @@ def batch(options: Mapping[str, Any], device: float) -> tuple[int, int]:
     return tokens, options.get("max_num_seqs", min(sequences, tokens))
 
 
-def _cache(engine: VllmConfig, load: EngineLoad, size: float, most: int) -> KvCache:
-    kind = engine.options.get("kv_cache_dtype") or ""
+def kv_cache(
+    options: Mapping[str, Any], context: int | None, load: EngineLoad, size: float, most: int
+) -> KvCache:
+    """The cache of an engine.
+
+    Args:
+        context: `max_context_tokens`.
+        size: its bytes on each device.
+        most: sequences that are generated at once at most.
+    """
+    kind = options.get("kv_cache_dtype") or ""
     token = load.token // load.width if kind.startswith("fp8") else load.token  # a byte a number
-    longest = engine.max_context_tokens or load.context_tokens or load.sample_tokens
+    longest = context or load.context_tokens or load.sample_tokens
     return KvCache(size=size, tokens=int(size // token), longest=longest, most=most)

@@ -191,6 +191,7 @@ class FakeServer:
         app = web.Application(client_max_size=2**26)
         app.router.add_post("/inference/v1/generate", self._generate)
         app.router.add_get("/health", self._health)
+        app.router.add_get("/version", self._vllm_version)
         app.router.add_get("/get_world_size", self._world_size)
         app.router.add_get("/weight_info", self._weight_info)
         app.router.add_post("/{route:.*}", self._weights)
@@ -206,6 +207,9 @@ class FakeServer:
 
     async def _health(self, request: web.Request) -> web.Response:
         return web.Response(status=200 if self.healthy else 503)
+
+    async def _vllm_version(self, request: web.Request) -> web.Response:
+        return web.json_response({"version": "0.32.0"})
 
     async def _world_size(self, request: web.Request) -> web.Response:
         return web.json_response({"world_size": 1})

@@ -1,0 +1,39 @@
+"""The size of LoRA's adapters, and of what is trained."""
+
+from __future__ import annotations
+
+from rvpo.config.run import RunConfig
+from rvpo.plan.shape import Linear, ModelShape
+from rvpo.rollout.lora_config import ALL_LINEAR, LoraConfig
+from rvpo.rollout.servers.command import ADAPTER_RANKS
+
+
+def adapted(lora: LoraConfig, shape: ModelShape) -> tuple[Linear, ...]:
+    """The linear layers that get an adapter."""
+    if lora.targets == ALL_LINEAR:
+        return shape.linears
+    ends = tuple(f".{target}" for target in lora.targets)
+    return tuple(linear for linear in shape.linears if f".{linear.path}".endswith(ends))
+
+
+def trained_parameters(config: RunConfig, shape: ModelShape) -> int:
+    """Parameters that the optimizer moves: all, or those of the adapters."""
+    lora = config.model.lora
+    if lora is None:
+        return shape.parameters
+    return lora.rank * sum(each.count * each.ends for each in adapted(lora, shape))
+
+
+def adapter_parameters(config: RunConfig, shape: ModelShape) -> int:
+    """Parameters beside those of the model; 0 where all weights are trained."""
+    return 0 if config.model.lora is None else trained_parameters(config, shape)
+
+
+def served_adapters(config: RunConfig, shape: ModelShape) -> int:
+    """Elements of the room that an engine makes for an adapter, for every linear layer be it a
+    target or not; 0 where it gets whole weights."""
+    lora = config.model.lora
+    if lora is None or lora.sync == "merged":
+        return 0
+    rank = next((rank for rank in ADAPTER_RANKS if rank >= lora.rank), lora.rank)
+    return rank * sum(each.count * each.ends for each in shape.linears)

@@ -1,0 +1,174 @@
+"""Memory of LoRA and of models that servers divide, against sums written out by hand.
+
+The run of `test_table`, with adapters of rank 16 for all linear layers, or with servers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rvpo.config.run import RunConfig
+from rvpo.plan.adapters import served_adapters, trained_parameters
+from rvpo.plan.levers import Way
+from rvpo.plan.memory import (
+    Place,
+    checkpoint_bytes,
+    engine_memory,
+    host_memory,
+    memory,
+    model_bytes,
+)
+from rvpo.plan.servers import divides, largest_part
+from rvpo.rollout.lora_config import LoraConfig
+from tests.plan.test_table import GIB, GPU, MODELS, PLACE, Published, parameters, run, shape_of
+
+SERVERS = {"name": "servers", "urls": ["http://10.0.0.2:8000"], "max_context_tokens": 3584}
+
+
+def with_lora(config: RunConfig, **settings: Any) -> RunConfig:
+    model = config.model.model_copy(update={"lora": LoraConfig(**settings)})
+    return config.model_copy(update={"model": model})
+
+
+def with_servers(each: int, count: int = 1, **settings: Any) -> RunConfig:
+    urls = [f"http://10.0.0.{number}:8000" for number in range(2, 2 + count)]
+    engine = SERVERS | {"urls": urls, "tensor_parallel": each} | settings
+    rollout = run().rollout.model_dump() | {"engine": engine}
+    return RunConfig.model_validate(run().model_dump() | {"rollout": rollout})
+
+
+def ends(model: Published) -> int:
+    """Inputs and outputs of the linear layers of a layer: q, o; k, v; gate, up, down."""
+    hidden, kv = model.hidden, model.kv_heads * 128
+    return 2 * 2 * hidden + 2 * (hidden + kv) + 3 * (hidden + model.inside)
+
+
+MILLIONS = {"3B": 29.9, "7B": 40.4, "14B": 68.8, "32B": 134.2, "72B": 210.5}
+"""Parameters of adapters of rank 16."""
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_adapters_are_what_is_trained_and_saved(name: str, tmp_path: Path) -> None:
+    model, shape = MODELS[name], shape_of(name, tmp_path)
+    config, whole, adapters = with_lora(run()), parameters(model), 16 * model.layers * ends(model)
+    assert trained_parameters(config, shape) == adapters
+    assert round(adapters / 1e6, 1) == MILLIONS[name]
+    parts = memory(config, shape, PLACE)
+    # 2 bytes of a frozen parameter and 18 of one of an adapter, among 8; no reference.
+    frozen = parts.weights + parts.reference + parts.optimizer + parts.gradients
+    assert frozen == pytest.approx((2 * whole + 18 * adapters) / 8, rel=1e-12)
+    assert parts.read == 8 * adapters / 8
+    # One layer is recomputed; its adapters keep 16 numbers a token each for seven of them.
+    kept = memory(run(), shape, PLACE).activations
+    assert parts.activations - kept == 8192 * 2 * 7 * 16
+    assert parts.sent == 3 * 2 * adapters
+    # No gradient of the output layer, whose weights stay as they are.
+    assert parts.logits == 16 * 2048 * model.vocabulary
+    assert checkpoint_bytes(config, shape) == 14 * adapters
+    assert checkpoint_bytes(config, shape) < 0.02 * checkpoint_bytes(run(), shape)
+    assert model_bytes(config, shape) == 2 * (whole + adapters)
+    # The engine's weights wait in host memory, as they do not come anew.
+    assert host_memory(config, shape, PLACE, 8) == 8 * (2 * whole + GIB) + 12 * adapters
+
+
+def test_adapters_of_some_layers_and_with_dropout_are_counted(tmp_path: Path) -> None:
+    model, shape = MODELS["7B"], shape_of("7B", tmp_path)
+    hidden, kv = model.hidden, model.kv_heads * 128
+    some = with_lora(run(), rank=12, targets=["q_proj", "self_attn.v_proj"], dropout=0.1)
+    assert trained_parameters(some, shape) == 12 * model.layers * (2 * hidden + hidden + kv)
+    assert trained_parameters(with_lora(run(), targets=["proj"]), shape) == 0
+    # vLLM makes room for rank 16, at every linear layer.
+    assert served_adapters(some, shape) == 16 * model.layers * ends(model)
+    kept = memory(run(), shape, PLACE).activations
+    beside = memory(some, shape, PLACE).activations - kept
+    assert beside == 8192 * 2 * (2 * hidden + 2 * 12)
+
+
+def test_merged_weights_travel_whole(tmp_path: Path) -> None:
+    model, shape = MODELS["7B"], shape_of("7B", tmp_path)
+    merged = with_lora(run(), sync="merged")
+    table = model.vocabulary * model.hidden
+    # The product of an adapter and its sum with the weight, in fp32.
+    added = 2 * 4 * model.hidden * model.inside
+    assert memory(merged, shape, PLACE).sent == 3 * 2 * table + added
+    assert served_adapters(merged, shape) == 0
+    assert host_memory(merged, shape, PLACE, 8) == 8 * GIB + 12 * trained_parameters(merged, shape)
+
+
+TOKENS = {
+    ("7B", 1): 1_010_046,
+    ("7B", 4): 4_882_881,
+    ("14B", 2): 600_573,
+    ("32B", 2): 310_819,
+    ("32B", 8): 2_002_497,
+    ("72B", 4): 457_222,
+    ("72B", 8): 1_358_209,
+}
+
+
+@pytest.mark.parametrize(("name", "each"), TOKENS)
+def test_a_server_holds_a_part_of_the_model_on_each_gpu(
+    name: str, each: int, tmp_path: Path
+) -> None:
+    model, shape = MODELS[name], shape_of(name, tmp_path)
+    config = with_servers(each)
+    found = engine_memory(config, shape, PLACE)
+    # .9 of a GPU: its part of the weights, a pass of 16384 tokens or the logits of 1024 samples,
+    # and graphs. Attention's inputs and outputs are whole on each, the feed-forward part is not.
+    forward = 16_384 * 2 * 3 * (model.hidden + model.inside // each)
+    forward = max(forward, 1024 * (2 + 4 + 4) * model.vocabulary)
+    room = 0.9 * GPU - 2 * parameters(model) / each - forward - GIB
+    heads = max(1, model.kv_heads // each)  # fewer than GPUs: one whole on each
+    tokens = int(room // (2 * 2 * model.layers * heads * 128))
+    assert found.cache is not None
+    assert (found.cache.tokens, TOKENS[name, each]) == (tokens, tokens)
+    assert found.own == 0.9 * GPU + 2 * GIB  # and vLLM's buffers for new weights
+    # Of training's GPUs it takes nothing but the same buffers on the way out.
+    parts = memory(config, shape, PLACE)
+    assert parts.engine == parts.resting == parts.loading == 0
+    table = model.vocabulary * model.hidden
+    assert parts.sent == 3 * 2 * table + 2 * GIB
+    assert parts.moved == 0
+
+
+def test_heads_are_divided_evenly_or_not_at_all(tmp_path: Path) -> None:
+    parts = {
+        name: [n for n in range(1, 17) if divides(shape_of(name, tmp_path), n)] for name in MODELS
+    }
+    # 16, 28, 40, 40 and 64 heads; keys and values have 2, 4, 8, 8 and 8.
+    assert parts["3B"] == [1, 2, 4, 8, 16]
+    assert parts["7B"] == [1, 2, 4]
+    assert parts["14B"] == parts["32B"] == [1, 2, 4, 8]
+    assert parts["72B"] == [1, 2, 4, 8, 16]
+    assert largest_part(shape_of("7B", tmp_path), 8) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "each", "lora", "update", "fits"),
+    [
+        ("72B", 8, False, 203.4, False),  # training alone is too much for one node
+        ("72B", 8, True, 44.0, True),
+        ("32B", 4, False, 101.3, False),
+        ("32B", 4, True, 27.9, True),
+        ("14B", 2, False, 57.3, True),
+    ],
+)
+def test_one_node_trains_72b_by_lora_beside_a_server_of_another(
+    name: str, each: int, lora: bool, update: float, fits: bool, tmp_path: Path
+) -> None:
+    config, shape = with_servers(each), shape_of(name, tmp_path)
+    config = with_lora(config) if lora else config
+    assert round(memory(config, shape, PLACE).update / GIB, 1) == update
+    assert Way(config, PLACE).fits(shape) is fits
+
+
+def test_on_a_cpu_servers_started_here_are_counted_once_each(tmp_path: Path) -> None:
+    shape, place = shape_of("3B", tmp_path), Place(ranks=4, prompt_tokens=100, device=None)
+    elsewhere = with_servers(1, count=2)
+    assert memory(elsewhere, shape, place).engine == 0
+    start = {"urls": [], "start": {"servers": 2}, "cpu_kv_cache_gib": 3}
+    taken = 4 * memory(with_servers(1, **start), shape, place).engine
+    assert taken == 2 * (2 * shape.parameters + 3 * GIB)
