@@ -40,7 +40,7 @@ class TrainedSample:
         would be 70: every rank gets the samples of all.
 
         Args:
-            version: that of the policy which is to learn from it.
+            version: updates of the policy that is to learn from it.
         """
         ages = [version - each for each in sample.token_versions]
         return TrainedSample(
