@@ -96,6 +96,8 @@ class Asking:
         self._probed: set[str] = set()
         self._tries: Counter[int] = Counter()
         self._faults: Counter[str] = Counter()
+        self.asked_again = 0
+        """Requests that a server did not answer."""
         self._busy_since: dict[str, float] = {}
         self._news = asyncio.Event()
 
@@ -179,6 +181,7 @@ class Asking:
 
     def _learn(self, row: int, error: ServerError) -> None:
         """A row was not answered."""
+        self.asked_again += 1
         url, loop = error.url, asyncio.get_running_loop()
         if error.kind == "busy":
             since = self._busy_since.setdefault(url, loop.time())
@@ -228,6 +231,7 @@ class Asking:
         gone = set(self._routing.at) - set(self._pool.servers)
         for url in gone:
             rows = self._routing.leave(url)
+            self.asked_again += len(rows)
             for row in rows:
                 self._asked.pop(row).cancel()
             by_prompt: dict[int, list[int]] = {}

@@ -19,7 +19,7 @@ from rvpo.rollout.servers.reply import SampledTokens, SampleRequest
 from rvpo.rollout.servers.sync import WeightSync
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.seed import derived_seed
-from rvpo.types import Prompt, Rollout, Sample, Sampling
+from rvpo.types import Generation, Prompt, Rollout, Sample, Sampling
 
 _POLL_S = 1.0
 
@@ -94,6 +94,10 @@ class ServersEngine:
         return Rollout(
             samples=tuple(samples[row] for row in range(len(requests))),
             group_size=samples_per_prompt,
+            generation=Generation(
+                servers=len(self._pool.servers),
+                asked_again=self._asking.asked_again if self._asking is not None else None,
+            ),
         )
 
     def _requests(
@@ -180,6 +184,9 @@ class ServersEngine:
                 f"server {url} {losses.get(url, 'did not take the weights')}: it is left out until "
                 "the next weights"
             )
+        for url in there if before else ():
+            if url not in before:
+                self._say(f"server {url} has the new weights, and is asked again")
         self._pool.check()
 
     async def _renew(self, there: Sequence[str], version: int) -> None:
