@@ -63,6 +63,8 @@ class ServersEngine:
         self._closing = closing
         self._versions = Versions()
         self._asking: Asking | None = None
+        """The rollout under way."""
+        self._asked_again = 0
 
     def generate(
         self,
@@ -96,7 +98,7 @@ class ServersEngine:
             group_size=samples_per_prompt,
             generation=Generation(
                 servers=len(self._pool.servers),
-                asked_again=self._asking.asked_again if self._asking is not None else None,
+                asked_again=self._asked_again,
             ),
         )
 
@@ -133,7 +135,7 @@ class ServersEngine:
         rows = range(len(requests))
 
         async def ask() -> None:
-            self._asking = Asking(
+            self._asking = asking = Asking(
                 self._http,
                 self._pool,
                 self._versions,
@@ -145,7 +147,10 @@ class ServersEngine:
                 heard=lambda row, completion: heard.put((row, completion)),
                 say=heard.put,
             )
-            await self._asking.run()
+            try:
+                await asking.run()
+            finally:
+                self._asking, self._asked_again = None, asking.asked_again
 
         asked = self._http.start(ask())
         asked.add_done_callback(lambda _: heard.put(None))
