@@ -40,16 +40,17 @@ class TrainedSample:
         would be 70: every rank gets the samples of all.
 
         Args:
-            version: that of the policy which is to learn from it.
+            version: updates of the policy that is to learn from it.
         """
-        ages = [version - each for each in sample.token_versions]
+        fresh = not sample.versions and sample.policy_version == version
+        ages = () if fresh else array("i", (version - each for each in sample.token_versions))
         return TrainedSample(
             prompt_id=sample.prompt.id,
             prompt_ids=sample.prompt_ids,
             completion_ids=array("i", sample.completion_ids),
             sampled_logprobs=array("f", sample.logprobs),
             advantage=advantage,
-            ages=array("i", ages) if any(ages) else (),
+            ages=ages,
             group=group,
             is_masked=is_masked,
         )

@@ -270,7 +270,7 @@ class ZeroPolicy:
         """The samples of all ranks that the update learns from, or that count beside those.
 
         Args:
-            version: that of the weights which are updated.
+            version: updates of the weights that learn, done before.
         """
         counts = self._config.left_out == "count"
         masks = self._config.mask_truncated

@@ -121,6 +121,8 @@ class _Sending:
         self._in_vain = 0
         """Times that none was at fault, and it failed all the same."""
         self._hopeless = ""
+        self._left_out: frozenset[str] = frozenset()
+        """Those that the last version was not given to."""
 
     def begin(self, version: int) -> None:
         """Begin to send a version."""
@@ -141,7 +143,8 @@ class _Sending:
         """
         while not self._hopeless:
             out = {url for url, times in self._faults.items() if times >= _FAULTS}
-            versions = self.roster.present(url for url in self._urls if url not in out)
+            asked = [url for url in self._urls if url not in out]
+            versions = self.roster.present(asked, self._left_out)
             members: tuple[Member, ...] = tuple(versions)
             stands = self._group is not None and self._group.members == members
             if stands and set(versions.values()) == {str(self._version)}:
@@ -178,7 +181,9 @@ class _Sending:
             self.roster.leave_out(fault)
         if serving != group.members:
             self._leave()
-        return tuple(member.url for member in serving)
+        urls = tuple(member.url for member in serving)
+        self._left_out = frozenset(self._urls) - frozenset(urls)
+        return urls
 
     def close(self) -> None:
         """Let go of servers that are paused."""

@@ -29,6 +29,8 @@ class Patience:
 
     look_s: float = 45.0
     """To say who they are; more than `form_s`, in which they may wait for a group in vain."""
+    glance_s: float = 5.0
+    """The same, for one that was left out of the last update: nobody waits long for it."""
     pause_s: float = 600.0
     """To finish what they generate."""
     form_s: float = 30.0
@@ -39,6 +41,8 @@ class Patience:
     """For every other question."""
     update_s: float = 3600.0
     """To take all weights, if bucket follows on bucket."""
+    settle_s: float = 10.0
+    """To say what went wrong, once an update has failed."""
     again_s: float = 1.0
     """Between a sending that failed and the next one; longer each time."""
 

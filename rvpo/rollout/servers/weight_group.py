@@ -57,7 +57,7 @@ class WeightGroup:
         except Empty:
             outcome = TimeoutError("they did not come together in time")
         if isinstance(outcome, BaseException):
-            raise GroupError(outcome, fan_out.errors(patience.form_s)) from outcome
+            raise GroupError(outcome, fan_out.errors(patience.settle_s)) from outcome
         self._sender: Sender = outcome
 
     def send(self, layout: Layout, weights: Iterable[Pair], version: int) -> dict[str, ServerError]:
@@ -79,7 +79,7 @@ class WeightGroup:
         if error is None:
             return self._fan_out.errors(0.0)
         self.close()  # or the servers would wait for more
-        raise GroupError(error, self._fan_out.errors(patience.silence_s)) from error
+        raise GroupError(error, self._fan_out.errors(patience.settle_s)) from error
 
     def close(self) -> None:
         """Leave the group; calling it twice does no harm."""

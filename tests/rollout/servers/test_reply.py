@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rvpo.rollout.servers.http import ServerError
-from rvpo.rollout.servers.reply import Completion, SampleRequest, read_reply
+from rvpo.rollout.servers.reply import SampledTokens, SampleRequest, read_reply
 from tests.fakes import make_prompt
 
 STOP = 9
@@ -46,7 +46,7 @@ def reply(
     return {"request_id": "a", "choices": [choice], "usage": None}
 
 
-def read(value: Any, versions: range = range(3, 4)) -> Completion:
+def read(value: Any, versions: range = range(3, 4)) -> SampledTokens:
     return read_reply(json.dumps(value).encode(), "http://a:1", REQUEST, versions, str)
 
 
@@ -60,7 +60,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def test_a_reply_is_read_as_it_was_sampled() -> None:
-    assert read(reply()) == Completion(
+    assert read(reply()) == SampledTokens(
         token_ids=(5, 6, STOP),
         logprobs=(-0.5, -0.5, -0.5),
         finish_reason="stop",
