@@ -11,11 +11,11 @@ from typing import Any, Final
 from rvpo.errors import EngineError
 from rvpo.rollout.servers.http import Http, ServerError
 from rvpo.rollout.servers.pool import Pool
-from rvpo.rollout.servers.reply import Completion, SampleRequest, read_reply
+from rvpo.rollout.servers.reply import SampledTokens, SampleRequest, read_reply
 from rvpo.rollout.servers.routing import Routing
 from rvpo.runtime.pulse import ALIVE_TIMES
 
-Heard = Callable[[int, Completion], None]
+Heard = Callable[[int, SampledTokens], None]
 
 _MOST_TRIES: Final = 20
 """Servers that may fail to answer for one sample."""

@@ -15,7 +15,7 @@ from rvpo.rollout.sampled import sampled
 from rvpo.rollout.servers.asking import Asking, Versions
 from rvpo.rollout.servers.http import Http
 from rvpo.rollout.servers.pool import Pool
-from rvpo.rollout.servers.reply import Completion, SampleRequest
+from rvpo.rollout.servers.reply import SampledTokens, SampleRequest
 from rvpo.rollout.servers.sync import WeightSync
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.seed import derived_seed
@@ -123,9 +123,9 @@ class ServersEngine:
 
     def _completions(
         self, requests: Sequence[SampleRequest], group: int
-    ) -> Iterator[tuple[int, Completion]]:
+    ) -> Iterator[tuple[int, SampledTokens]]:
         """Each row's completion once, as they come from the thread of `http`."""
-        heard: queue.SimpleQueue[tuple[int, Completion] | str | None] = queue.SimpleQueue()
+        heard: queue.SimpleQueue[tuple[int, SampledTokens] | str | None] = queue.SimpleQueue()
         rows = range(len(requests))
 
         async def ask() -> None:
@@ -157,9 +157,9 @@ class ServersEngine:
 
     def _next(
         self,
-        heard: queue.SimpleQueue[tuple[int, Completion] | str | None],
+        heard: queue.SimpleQueue[tuple[int, SampledTokens] | str | None],
         asked: Future[None],
-    ) -> tuple[int, Completion] | str | None:
+    ) -> tuple[int, SampledTokens] | str | None:
         while True:
             with suppress(queue.Empty):
                 return heard.get(timeout=_POLL_S)

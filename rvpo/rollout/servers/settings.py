@@ -18,7 +18,7 @@ from rvpo.rollout.memory import EngineLoad, EngineMemory
 from rvpo.rollout.requirement import Requirement
 from rvpo.rollout.vllm.options import VLLM_OPTIONS
 from rvpo.rollout.vllm.requirement import VLLM
-from rvpo.runtime.address import is_closed, public_addresses
+from rvpo.runtime.address import CLOSED, is_closed, public_addresses
 
 if TYPE_CHECKING:
     from rvpo.rollout.engine import RolloutEngine
@@ -164,10 +164,9 @@ class ServersConfig(EngineConfig):
                 f"start.devices: {len(devices)} GPUs cannot be shared out as {self.count} servers "
                 f"of {self.tensor_parallel}; name {self.count * self.tensor_parallel}"
             )
-        if not self.public_addresses:
-            for url in self.urls:
-                if not is_closed(urlsplit(url).hostname or ""):
-                    yield _is_public(url)
+        for url in () if self.public_addresses else self.urls:
+            if not is_closed(host := urlsplit(url).hostname or ""):
+                yield _is_public(url, host)
 
     @property
     def count(self) -> int:
@@ -207,8 +206,8 @@ class ServersConfig(EngineConfig):
         super().check_place(ranks, concurrent=concurrent)
         self.key()
         for url in () if self.public_addresses else self.urls:
-            if public_addresses(urlsplit(url).hostname or ""):
-                raise ConfigError(f"rollout.engine.{_is_public(url)}")
+            if public := public_addresses(urlsplit(url).hostname or ""):
+                raise ConfigError(f"rollout.engine.{_is_public(url, public[0])}")
         if self.own_gpus():
             self._check_gpus()
 
@@ -284,8 +283,8 @@ class ServersConfig(EngineConfig):
         return open_servers(self, inputs, weight_sync)
 
 
-def _is_public(url: str) -> str:
+def _is_public(url: str, address: str) -> str:
     return (
-        f"urls: {url} is of no private network, and whoever reaches a server can replace its "
-        "weights; give an address of a closed network, or write public_addresses: true"
+        f"urls: {url} is at {address}, which is of no closed network, and whoever reaches a server "
+        f"can replace its weights; give {CLOSED}, or write public_addresses: true"
     )
