@@ -111,6 +111,10 @@ _ROLLOUT: Mapping[str, str] = {
     "memory/generate_gib": "Memory of a GPU taken at most while generating, of any rank, by all "
     "that is on it.",
     "memory/update_gib": "The same in the update.",
+    "servers/present": "Servers that had the present weights at the end of the rollout, as the "
+    "rank saw it that lost most.",
+    "servers/asked_again": "Requests for samples that a server did not answer, and that were sent "
+    "again, of all ranks.",
 }
 _JUDGE: Mapping[str, str] = {
     "verdicts": "Verdicts asked for.",

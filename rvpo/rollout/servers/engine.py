@@ -19,7 +19,7 @@ from rvpo.rollout.servers.reply import SampledTokens, SampleRequest
 from rvpo.rollout.servers.sync import WeightSync
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.seed import derived_seed
-from rvpo.types import Prompt, Rollout, Sample, Sampling
+from rvpo.types import Generation, Prompt, Rollout, Sample, Sampling
 
 _POLL_S = 1.0
 
@@ -63,6 +63,8 @@ class ServersEngine:
         self._closing = closing
         self._versions = Versions()
         self._asking: Asking | None = None
+        """The rollout under way."""
+        self._asked_again = 0
 
     def generate(
         self,
@@ -94,6 +96,10 @@ class ServersEngine:
         return Rollout(
             samples=tuple(samples[row] for row in range(len(requests))),
             group_size=samples_per_prompt,
+            generation=Generation(
+                servers=len(self._pool.servers),
+                asked_again=self._asked_again,
+            ),
         )
 
     def _requests(
@@ -129,7 +135,7 @@ class ServersEngine:
         rows = range(len(requests))
 
         async def ask() -> None:
-            self._asking = Asking(
+            self._asking = asking = Asking(
                 self._http,
                 self._pool,
                 self._versions,
@@ -141,7 +147,10 @@ class ServersEngine:
                 heard=lambda row, completion: heard.put((row, completion)),
                 say=heard.put,
             )
-            await self._asking.run()
+            try:
+                await asking.run()
+            finally:
+                self._asking, self._asked_again = None, asking.asked_again
 
         asked = self._http.start(ask())
         asked.add_done_callback(lambda _: heard.put(None))
@@ -180,6 +189,9 @@ class ServersEngine:
                 f"server {url} {losses.get(url, 'did not take the weights')}: it is left out until "
                 "the next weights"
             )
+        for url in there if before else ():
+            if url not in before:
+                self._say(f"server {url} has the new weights, and is asked again")
         self._pool.check()
 
     async def _renew(self, there: Sequence[str], version: int) -> None:

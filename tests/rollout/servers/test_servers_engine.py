@@ -43,10 +43,10 @@ def wrong(rollout: Rollout, encoder: Encoder, seed: int, version: int = 1) -> li
     ]
 
 
-def test_of_five_thousand_requests_with_faults_none_is_wrong_doubled_or_lost(
+def test_of_many_requests_with_faults_none_is_wrong_doubled_or_lost(
     encoder: Encoder,
 ) -> None:
-    prompts, heard = make_prompts(625), Counter[int]()
+    prompts, heard = make_prompts(250), Counter[int]()
     with ExitStack() as stack:
         faults = Faults.passing(0.3)
         servers = [stack.enter_context(FakeServer(faults, seed=seed)) for seed in range(2)]
@@ -54,14 +54,16 @@ def test_of_five_thousand_requests_with_faults_none_is_wrong_doubled_or_lost(
         rollout = engine.generate(
             prompts, 8, seed=5, on_sample=lambda row, sample: heard.update([row])
         )
-    assert heard == Counter(range(5000))
-    assert len(rollout.samples) == 5000
+    assert heard == Counter(range(2000))
+    assert len(rollout.samples) == 2000
     assert [sample.prompt.id for sample in rollout.samples[::8]] == [each.id for each in prompts]
     assert wrong(rollout, encoder, 5) == []
     met = sum((server.seen.faults for server in servers), Counter[str]())
     asked = sum(sum(server.seen.rows.values()) for server in servers)
-    assert 0.28 < met.total() / asked < 0.32
-    assert len(met) == 15
+    assert 0.25 < met.total() / asked < 0.35
+    assert set(met) - {""} == set(Faults.names()) - {"other_version", "no_version"}
+    assert rollout.generation.asked_again == met.total()
+    assert rollout.generation.servers == 2
 
 
 @pytest.mark.parametrize("fault", Faults.names())
@@ -144,6 +146,7 @@ def test_what_a_server_had_when_it_was_killed_is_asked_elsewhere(encoder: Encode
 
         rollout = engine.generate(make_prompts(4), 8, seed=3, on_sample=hear)
         assert sorted(heard) == list(range(32))
+        assert rollout.generation.asked_again == 16
         assert wrong(rollout, encoder, 3) == []
         assert other.seen.answered == 32
         said.clear()
@@ -155,6 +158,7 @@ def test_what_a_server_had_when_it_was_killed_is_asked_elsewhere(encoder: Encode
         assert (dying.seen.answered, other.seen.answered) == (0, 64)
         dying.held = False
         engine.load_weights(NO_WEIGHTS, version=2)
+        assert said[1:] == [f"server {dying.url} has the new weights, and is asked again"]
         again = engine.generate(make_prompts(4), 8, seed=5)
         assert wrong(again, encoder, 5, version=2) == []
         assert dying.seen.answered == 16
