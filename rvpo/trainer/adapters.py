@@ -209,6 +209,10 @@ class MergedWeights:
             self.share.add(update, merged.float() - weight.float())
             yield name, merged
 
+    def walk(self) -> None:
+        """See `Weights.walk`."""
+        self._weights.walk()
+
     def _together(self, items: Iterable[tuple[str, T]]) -> Iterator[tuple[str, list[T]]]:
         """Each weight under its original name; those of a layer with an adapter once, with A and
         B."""
