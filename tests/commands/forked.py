@@ -143,6 +143,7 @@ def main() -> None:
     import transformers.models.llama.modeling_llama
 
     import rvpo.cli
+    import rvpo.commands.compare
     import rvpo.commands.evaluate
     import rvpo.commands.train
 
