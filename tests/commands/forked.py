@@ -1,4 +1,7 @@
-"""Ranks that start at once: a process that has imported what training needs, and forks them.
+"""Runs that start at once: a process that has imported what training needs, and forks them.
+
+To import takes longest of what most tests start; a forked run is the command from its first line
+on. Where its very start matters a test starts it anew.
 
     python -m tests.commands.forked
 
@@ -8,44 +11,64 @@ takes one JSON object a line: {"start": {...}} is answered by the number of a ne
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import gc
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-import traceback
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, TextIO
 
+ROOT = Path(__file__).parents[2]
 _CLONE_NEWNET = 0x40000000  # linux/sched.h
 
 
-class ForkedRank:
-    """A rank of a run, as far as a test needs it."""
+class ForkedRun:
+    """`rvpo` in a process of its own, a rank of several or alone: as much of `subprocess.Popen` as
+    tests need. It has a session of its own."""
 
     def __init__(self, source: Forker, pid: int, output: Path) -> None:
         self._source, self.pid, self._output = source, pid, output
         self.returncode: int | None = None
+
+    def __enter__(self) -> ForkedRun:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.communicate()
 
     def poll(self) -> int | None:
         if self.returncode is None:
             self.returncode = self._source.ask({"poll": self.pid})
         return self.returncode
 
-    def wait(self, timeout_s: float) -> int:
+    def wait(self, timeout: float | None = None) -> int:
         """Exit status, minus the signal's number if one ended it."""
-        until = time.monotonic() + timeout_s
+        until = time.monotonic() + (math.inf if timeout is None else timeout)
         while (status := self.poll()) is None:
-            assert time.monotonic() < until, f"rank is still there:\n{self.text()}"
+            assert time.monotonic() < until, f"it is still there:\n{self.text()}"
             time.sleep(0.02)
         return status
 
-    def send(self, number: signal.Signals) -> None:
+    def communicate(self, timeout: float | None = None) -> tuple[str, None]:
+        """All that it wrote, when it has ended."""
+        self.wait(timeout)
+        return self.text(), None
+
+    def send_signal(self, number: signal.Signals) -> None:
         if self.poll() is None:
             os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
     def text(self) -> str:
         """All that it wrote so far."""
@@ -53,20 +76,23 @@ class ForkedRank:
 
 
 class Forker:
-    """The process that forks ranks; for a `with` block."""
+    """The process that forks runs; for a `with` block."""
 
     def __enter__(self) -> Forker:
+        self._words = tempfile.TemporaryDirectory()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.commands.forked"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            cwd=ROOT,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
         return self
 
     def __exit__(self, *_: object) -> None:
         self._process.communicate()
+        self._words.cleanup()
 
     def ask(self, order: Mapping[str, Any]) -> Any:
         assert self._process.stdin is not None
@@ -80,14 +106,14 @@ class Forker:
         arguments: Sequence[str],
         folder: Path,
         environment: Mapping[str, str],
-        far: str | None,
-    ) -> ForkedRank:
-        """A rank in a folder.
+        far: str | None = None,
+    ) -> ForkedRun:
+        """A run, or one rank of it, in a folder.
 
         Args:
             far: the network namespace that it is in; this process's own if none is named.
         """
-        output = folder.parent / f"{folder.name}-said-{time.monotonic_ns()}.txt"
+        output = Path(self._words.name) / f"{time.monotonic_ns()}.txt"
         order = {
             "arguments": list(arguments),
             "folder": str(folder),
@@ -95,27 +121,45 @@ class Forker:
             "far": far,
             "output": str(output),
         }
-        return ForkedRank(self, self.ask({"start": order}), output)
+        return ForkedRun(self, self.ask({"start": order}), output)
 
 
-def main() -> NoReturn:
-    """Fork ranks until the standard input ends."""
+@cache
+def forker() -> Forker:
+    """One for all tests of this process."""
+    shared = Forker().__enter__()
+    atexit.register(shared.__exit__)
+    return shared
+
+
+def main() -> None:
+    """Fork runs until the standard input ends, or be one of them."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     from rvpo.runtime.logging import quiet_libraries
 
     quiet_libraries()
-    import deepspeed
+    import deepspeed.runtime.zero.stage3
     import transformers.models.llama.modeling_llama
 
+    import rvpo.cli
+    import rvpo.commands.compare
+    import rvpo.commands.evaluate
     import rvpo.commands.train
 
     del deepspeed, transformers, rvpo
+    gc.freeze()  # what is there already is no child's to look through
     there: set[int] = set()
-    for line in sys.stdin:
+    while line := _line():
         order = json.loads(line)
         begin = order.get("start")
-        answer = _poll(order["poll"], there) if begin is None else _start(begin, there)
+        if begin is None:
+            answer = _poll(order["poll"], there)
+        elif answer := os.fork():
+            there.add(answer)
+        else:
+            answers.close()
+            return _become(begin)
         print(json.dumps(answer), file=answers, flush=True)
     for pid in there:
         os.kill(pid, signal.SIGKILL)
@@ -123,12 +167,12 @@ def main() -> NoReturn:
     os._exit(0)  # libraries that were imported for others have nothing to tidy up
 
 
-def _start(order: Mapping[str, Any], there: set[int]) -> int:
-    pid = os.fork()
-    if not pid:
-        _become(order)
-    there.add(pid)
-    return pid
+def _line() -> bytes:
+    """The next order, and nothing of those behind it, which a child would have too."""
+    line = b""
+    while not line.endswith(b"\n") and (letter := os.read(0, 1)):
+        line += letter
+    return line
 
 
 def _poll(pid: int, there: set[int]) -> int | None:
@@ -139,30 +183,20 @@ def _poll(pid: int, there: set[int]) -> int | None:
     return os.waitstatus_to_exitcode(status)
 
 
-def _become(order: Mapping[str, Any]) -> NoReturn:
-    """Be `rvpo` in a folder, with an environment and a network."""
-    status = 1
-    try:
-        _redirect(order["output"])
-        if order["far"] is not None:
-            _enter(order["far"])
-        os.chdir(order["folder"])
-        os.environ.clear()
-        os.environ.update(order["environment"])
-        sys.path.insert(0, order["folder"])
-        sys.argv = ["rvpo", *order["arguments"]]
-        from rvpo.cli import main
+def _become(order: Mapping[str, Any]) -> None:
+    """Be `rvpo` in a folder, with an environment and a network, to its orderly end."""
+    os.setsid()
+    _redirect(order["output"])
+    if order["far"] is not None:
+        _enter(order["far"])
+    os.chdir(order["folder"])
+    os.environ.clear()
+    os.environ.update(order["environment"])
+    sys.path.insert(0, order["folder"])
+    sys.argv = ["rvpo", *order["arguments"]]
+    from rvpo.cli import main
 
-        main()
-        status = 0
-    except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        os._exit(status)
+    main()
 
 
 def _redirect(output: str) -> None:

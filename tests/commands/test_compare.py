@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +15,7 @@ import yaml
 
 from rvpo.compare.comparison import Comparison
 from rvpo.errors import ConfigError
+from tests.commands.forked import ForkedRun, forker
 from tests.commands.test_train import RANK_VARIABLES, count_steps
 from tests.configs import tiny_settings
 
@@ -44,17 +43,10 @@ def write_config(model: Path, folder: Path) -> Path:
     return path
 
 
-def start(config: Path, output: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "rvpo", "compare", "--config", str(config)]
-    command += ["--seeds", "2", "--output", str(output), *arguments]
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        env={name: value for name, value in os.environ.items() if name not in RANK_VARIABLES},
-    )
+def start(config: Path, output: Path, *arguments: str) -> ForkedRun:
+    words = ["compare", "--config", str(config), "--seeds", "2", "--output", str(output)]
+    kept = {name: value for name, value in os.environ.items() if name not in RANK_VARIABLES}
+    return forker().start([*words, *arguments], Path.cwd(), kept)
 
 
 def run(config: Path, output: Path, *arguments: str, code: int = 0) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from aiohttp import web
 from tests.benchmarks.test_gpqa import file as gpqa_file
 from tests.benchmarks.test_healthbench import file as healthbench_file
 from tests.benchmarks.test_healthbench import raw
+from tests.commands.forked import ForkedRun, forker
 from tests.commands.test_train import RANK_VARIABLES, metrics, train, write_config
 from tests.judge.server import FakeEndpoint, completion
 
@@ -25,15 +24,9 @@ pytestmark = pytest.mark.slow
 ENGINE = ("rollout.engine.name=transformers", "model.precision=fp32")
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "rvpo", "evaluate", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        env={name: value for name, value in os.environ.items() if name not in RANK_VARIABLES},
-    )
+def start(*arguments: str) -> ForkedRun:
+    kept = {name: value for name, value in os.environ.items() if name not in RANK_VARIABLES}
+    return forker().start(["evaluate", *arguments], Path.cwd(), kept)
 
 
 def evaluate(*arguments: str, code: int = 0) -> str:

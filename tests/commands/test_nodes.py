@@ -19,7 +19,7 @@ import torch.distributed as dist
 import yaml
 
 from rvpo.runtime.port import LOOPBACK, free_port
-from tests.commands.forked import ForkedRank, Forker
+from tests.commands.forked import ForkedRun, forker
 from tests.commands.test_train import (
     RANK_VARIABLES,
     count_steps,
@@ -37,26 +37,20 @@ NODES = 2
 PATIENCE_S = 240
 """For what takes seconds where nothing else runs."""
 
-Started = Callable[..., list[ForkedRank]]
+Started = Callable[..., list[ForkedRun]]
 Runs = Callable[..., list[tuple[int, str]]]
 Nodes = Callable[..., list[Path]]
 
 
-@pytest.fixture(scope="module")
-def forker() -> Iterator[Forker]:
-    with Forker() as forker:
-        yield forker
-
-
 @pytest.fixture
-def started(forker: Forker) -> Iterator[Started]:
+def started() -> Iterator[Started]:
     """A rank in each folder, as torchrun would start it; none is left behind.
 
     `meet` is the address of rank 0, `far` the network namespace of the other ranks, `others` the
     ranks that are waited for and never come. `environments` are what torchrun, or a test, has each
     of them know beyond.
     """
-    every: list[ForkedRank] = []
+    every: list[ForkedRun] = []
 
     def start(
         folders: Sequence[Path],
@@ -65,11 +59,11 @@ def started(forker: Forker) -> Iterator[Started]:
         far: str | None = None,
         others: int = 0,
         environments: Sequence[Mapping[str, str]] = ({}, {}),
-    ) -> list[ForkedRank]:
+    ) -> list[ForkedRun]:
         port = str(free_port())
         kept = {name: value for name, value in os.environ.items() if name not in RANK_VARIABLES}
         ranks = [
-            forker.start(
+            forker().start(
                 ["train", "--config", "config.yaml", *arguments],
                 folder,
                 kept
@@ -86,7 +80,7 @@ def started(forker: Forker) -> Iterator[Started]:
 
     yield start
     for rank in every:
-        rank.send(signal.SIGKILL)
+        rank.kill()
         rank.wait(PATIENCE_S)
 
 
@@ -219,7 +213,7 @@ def test_a_node_whose_others_never_come_can_be_stopped(nodes: Nodes, started: St
     wait_until(lambda: "LISTEN" in {c.status for c in process.net_connections()}, PATIENCE_S)
     time.sleep(1)  # it has opened the place to meet, and waits there
     assert alone.poll() is None
-    alone.send(signal.SIGTERM)
+    alone.send_signal(signal.SIGTERM)
     assert alone.wait(PATIENCE_S) in (-signal.SIGTERM, 130)
 
 

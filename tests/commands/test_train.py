@@ -23,6 +23,7 @@ import pytest
 import torch
 import yaml
 
+from tests.commands.forked import ForkedRun, forker
 from tests.configs import tiny_settings
 from tests.fakes import timeless
 from tests.processes import ranks_of
@@ -40,7 +41,15 @@ def write_config(initial: Path, folder: Path, **sections: Any) -> Path:
     return path
 
 
-def start(config: Path, *arguments: str) -> subprocess.Popen[str]:
+def start(config: Path, *arguments: str) -> ForkedRun:
+    """A run under way, in a session of its own."""
+    words = ["train", "--config", str(config), *arguments]
+    kept = {name: value for name, value in os.environ.items() if name not in RANK_VARIABLES}
+    return forker().start(words, Path.cwd(), kept)
+
+
+def start_anew(config: Path, *arguments: str) -> subprocess.Popen[str]:
+    """The same by a Python of its own, for what its very start does."""
     return subprocess.Popen(
         [sys.executable, "-m", "rvpo", "train", "--config", str(config), *arguments],
         stdout=subprocess.PIPE,
@@ -51,8 +60,8 @@ def start(config: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def train(config: Path, *arguments: str, code: int = 0) -> str:
-    process = start(config, *arguments)
+def train(config: Path, *arguments: str, code: int = 0, anew: bool = False) -> str:
+    process = start_anew(config, *arguments) if anew else start(config, *arguments)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == code, output
     return output
@@ -90,7 +99,7 @@ def test_a_run_learns_compiles_nothing_and_leaves_a_complete_folder(
         update={"lr": 1e-2},
         advantage={"name": "rvpo", "k": {"start": 0.5, "end": 2.0}},
     )
-    output = train(config)
+    output = train(config, anew=True)
     run = tmp_path / "run"
     rows = metrics(run)
     assert [row["step"] for row in rows] == list(range(1, 31))
@@ -195,7 +204,7 @@ def test_a_signal_before_the_first_step_ends_the_run_with_a_sentence_and_without
 ) -> None:
     slow = {"function": "tests.toy:slow_letters", "arguments": {"count": 12, "seconds": 30}}
     sections = {"data": {"train": slow}, "distributed": {"processes": processes}}
-    process = start(write_config(tiny_model, tmp_path, **sections))
+    process = start_anew(write_config(tiny_model, tmp_path, **sections))
 
     def ready() -> bool:
         ranks = [rank.pid for rank in ranks_of(process.pid).values()]

@@ -10,7 +10,6 @@ import hashlib
 import os
 import secrets
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from aiohttp import web
 from rvpo.judge.prompt import messages
 from rvpo.judge.types import Job, Question
 from rvpo.runtime.port import hold_port
+from tests.commands.forked import ForkedRun
 from tests.commands.test_train import count_steps, metrics, samples, start, train, write_config
 from tests.judge.processes import alive, wait_until
 from tests.judge.server import FakeEndpoint, Faults, completion, criterion, verdict
@@ -65,7 +65,7 @@ def judged(endpoint: FakeEndpoint | str, cache: Path, **judge: Any) -> dict[str,
 
 
 @contextmanager
-def started(config: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def started(config: Path, *arguments: str) -> Iterator[ForkedRun]:
     """A run under way, which does not outlive a test that fails."""
     with start(config, *arguments) as process:
         try:
@@ -87,7 +87,7 @@ def descendants(pid: int) -> Iterator[tuple[int, str]]:
             yield from descendants(child)
 
 
-def workers(process: subprocess.Popen[str]) -> list[int]:
+def workers(process: ForkedRun) -> list[int]:
     return [pid for pid, words in descendants(process.pid) if "rvpo.judge.worker.main" in words]
 
 

@@ -5,7 +5,7 @@ The run of `test_table`, with adapters of rank 16 for all linear layers, or with
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import cache
 from typing import Any
 
 import pytest
@@ -22,10 +22,18 @@ from rvpo.plan.memory import (
     model_bytes,
 )
 from rvpo.plan.servers import divides, largest_part
+from rvpo.plan.shape import ModelShape, published_shape
 from rvpo.rollout.lora_config import LoraConfig
-from tests.plan.test_table import GIB, GPU, MODELS, PLACE, Published, parameters, run, shape_of
+from tests.plan.test_table import GIB, GPU, MODELS, PLACE, Published, parameters, run
 
 SERVERS = {"name": "servers", "urls": ["http://10.0.0.2:8000"], "max_context_tokens": 3584}
+
+
+@cache
+def shape_of(name: str) -> ModelShape:
+    found = published_shape(f"Qwen2.5-{name}")
+    assert found is not None
+    return found
 
 
 def with_lora(config: RunConfig, **settings: Any) -> RunConfig:
@@ -51,8 +59,8 @@ MILLIONS = {"3B": 29.9, "7B": 40.4, "14B": 68.8, "32B": 134.2, "72B": 210.5}
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_adapters_are_what_is_trained_and_saved(name: str, tmp_path: Path) -> None:
-    model, shape = MODELS[name], shape_of(name, tmp_path)
+def test_adapters_are_what_is_trained_and_saved(name: str) -> None:
+    model, shape = MODELS[name], shape_of(name)
     config, whole, adapters = with_lora(run()), parameters(model), 16 * model.layers * ends(model)
     assert trained_parameters(config, shape) == adapters
     assert round(adapters / 1e6, 1) == MILLIONS[name]
@@ -74,8 +82,8 @@ def test_adapters_are_what_is_trained_and_saved(name: str, tmp_path: Path) -> No
     assert host_memory(config, shape, PLACE, 8) == 8 * (2 * whole + GIB) + 12 * adapters
 
 
-def test_adapters_of_some_layers_and_with_dropout_are_counted(tmp_path: Path) -> None:
-    model, shape = MODELS["7B"], shape_of("7B", tmp_path)
+def test_adapters_of_some_layers_and_with_dropout_are_counted() -> None:
+    model, shape = MODELS["7B"], shape_of("7B")
     hidden, kv = model.hidden, model.kv_heads * 128
     some = with_lora(run(), rank=12, targets=["q_proj", "self_attn.v_proj"], dropout=0.1)
     assert trained_parameters(some, shape) == 12 * model.layers * (2 * hidden + hidden + kv)
@@ -87,8 +95,8 @@ def test_adapters_of_some_layers_and_with_dropout_are_counted(tmp_path: Path) ->
     assert beside == 8192 * 2 * (2 * hidden + 2 * 12)
 
 
-def test_merged_weights_travel_whole(tmp_path: Path) -> None:
-    model, shape = MODELS["7B"], shape_of("7B", tmp_path)
+def test_merged_weights_travel_whole() -> None:
+    model, shape = MODELS["7B"], shape_of("7B")
     merged = with_lora(run(), sync="merged")
     table = model.vocabulary * model.hidden
     # The product of an adapter and its sum with the weight, in fp32.
@@ -110,10 +118,8 @@ TOKENS = {
 
 
 @pytest.mark.parametrize(("name", "each"), TOKENS)
-def test_a_server_holds_a_part_of_the_model_on_each_gpu(
-    name: str, each: int, tmp_path: Path
-) -> None:
-    model, shape = MODELS[name], shape_of(name, tmp_path)
+def test_a_server_holds_a_part_of_the_model_on_each_gpu(name: str, each: int) -> None:
+    model, shape = MODELS[name], shape_of(name)
     config = with_servers(each)
     found = engine_memory(config, shape, PLACE)
     # .9 of a GPU: its part of the weights, a pass of 16384 tokens or the logits of 1024 samples,
@@ -134,16 +140,14 @@ def test_a_server_holds_a_part_of_the_model_on_each_gpu(
     assert parts.moved == 0
 
 
-def test_heads_are_divided_evenly_or_not_at_all(tmp_path: Path) -> None:
-    parts = {
-        name: [n for n in range(1, 17) if divides(shape_of(name, tmp_path), n)] for name in MODELS
-    }
+def test_heads_are_divided_evenly_or_not_at_all() -> None:
+    parts = {name: [n for n in range(1, 17) if divides(shape_of(name), n)] for name in MODELS}
     # 16, 28, 40, 40 and 64 heads; keys and values have 2, 4, 8, 8 and 8.
     assert parts["3B"] == [1, 2, 4, 8, 16]
     assert parts["7B"] == [1, 2, 4]
     assert parts["14B"] == parts["32B"] == [1, 2, 4, 8]
     assert parts["72B"] == [1, 2, 4, 8, 16]
-    assert largest_part(shape_of("7B", tmp_path), 8) == 4
+    assert largest_part(shape_of("7B"), 8) == 4
 
 
 @pytest.mark.parametrize(
@@ -157,16 +161,16 @@ def test_heads_are_divided_evenly_or_not_at_all(tmp_path: Path) -> None:
     ],
 )
 def test_one_node_trains_72b_by_lora_beside_a_server_of_another(
-    name: str, each: int, lora: bool, update: float, fits: bool, tmp_path: Path
+    name: str, each: int, lora: bool, update: float, fits: bool
 ) -> None:
-    config, shape = with_servers(each), shape_of(name, tmp_path)
+    config, shape = with_servers(each), shape_of(name)
     config = with_lora(config) if lora else config
     assert round(memory(config, shape, PLACE).update / GIB, 1) == update
     assert Way(config, PLACE).fits(shape) is fits
 
 
-def test_on_a_cpu_servers_started_here_are_counted_once_each(tmp_path: Path) -> None:
-    shape, place = shape_of("3B", tmp_path), Place(ranks=4, prompt_tokens=100, device=None)
+def test_on_a_cpu_servers_started_here_are_counted_once_each() -> None:
+    shape, place = shape_of("3B"), Place(ranks=4, prompt_tokens=100, device=None)
     elsewhere = with_servers(1, count=2)
     assert memory(elsewhere, shape, place).engine == 0
     start = {"urls": [], "start": {"servers": 2}, "cpu_kv_cache_gib": 3}

@@ -22,8 +22,8 @@ from rvpo.plan.shape import ModelShape
 from rvpo.plan.splits import all_splits, best
 from rvpo.plan.times import time_findings
 from tests.configs import tiny_config
-from tests.plan.test_lora_table import with_lora, with_servers
-from tests.plan.test_table import PLACE, run, shape_of
+from tests.plan.test_lora_table import shape_of, with_lora, with_servers
+from tests.plan.test_table import PLACE, run
 
 H100 = Card(name="H100", flops=989.4e12, bandwidth=3.35e12, link=450e9)
 
@@ -73,8 +73,8 @@ def test_an_assumption_is_a_number_of_its_kind() -> None:
     assert card_of(Assumptions(), None, "NVIDIA H100 80GB HBM3 (79 GiB)") is not None
 
 
-def test_the_step_of_14b_in_turn_is_the_sum_by_hand(tmp_path: Path) -> None:
-    shape = shape_of("14B", tmp_path)
+def test_the_step_of_14b_in_turn_is_the_sum_by_hand() -> None:
+    shape = shape_of("14B")
     time, whole = step_time(setting(run(), shape)), shape.parameters
     # 13.2 prompts of the busiest of 8 engines, with 16 samples each; 194 of 950 tokens have room.
     samples = 1.1 * 12 * 16
@@ -101,8 +101,8 @@ def test_the_step_of_14b_in_turn_is_the_sum_by_hand(tmp_path: Path) -> None:
     )
 
 
-def test_the_step_of_32b_on_servers_is_the_sum_by_hand(tmp_path: Path) -> None:
-    shape = shape_of("32B", tmp_path)
+def test_the_step_of_32b_on_servers_is_the_sum_by_hand() -> None:
+    shape = shape_of("32B")
     time, whole = step_time(setting(with_servers(4, count=2), shape)), shape.parameters
     groups = 1.1 * 96 / 2
     samples = groups * 16
@@ -121,8 +121,8 @@ def test_the_step_of_32b_on_servers_is_the_sum_by_hand(tmp_path: Path) -> None:
     assert time.seconds(ahead=False) == pytest.approx(time.generate + time.update + time.sync)
 
 
-def test_adapters_save_a_third_of_the_arithmetic_and_all_of_the_wire(tmp_path: Path) -> None:
-    shape = shape_of("7B", tmp_path)
+def test_adapters_save_a_third_of_the_arithmetic_and_all_of_the_wire() -> None:
+    shape = shape_of("7B")
     full = step_time(setting(with_servers(1), shape))
     lora = step_time(setting(with_lora(with_servers(1)), shape))
     # Forward, gradient of the input, recomputed, reference: 8 of 10, and a little for adapters.
@@ -131,8 +131,8 @@ def test_adapters_save_a_third_of_the_arithmetic_and_all_of_the_wire(tmp_path: P
     assert full.sync > 1.4
 
 
-def test_between_nodes_weights_travel_by_the_network(tmp_path: Path) -> None:
-    shape = shape_of("14B", tmp_path)
+def test_between_nodes_weights_travel_by_the_network() -> None:
+    shape = shape_of("14B")
     two = {"place": replace(PLACE, ranks=16), "nodes": 2}
     slow = Assumptions(completion_tokens=800, network_gbit=25)
     fast, slowed = (
@@ -152,10 +152,8 @@ MODELS = {"7B": 7.62, "14B": 14.77, "32B": 32.76, "72B": 72.71}
 
 @pytest.mark.parametrize("nodes", [1, 2, 8])
 @pytest.mark.parametrize("name", MODELS)
-def test_the_best_split_fits_and_says_so_in_lines_that_are_a_run(
-    name: str, nodes: int, tmp_path: Path
-) -> None:
-    shape = shape_of(name, tmp_path)
+def test_the_best_split_fits_and_says_so_in_lines_that_are_a_run(name: str, nodes: int) -> None:
+    shape = shape_of(name)
     splits = all_splits(setting(run(), shape), nodes)
     assert len({split.name for split in splits}) == len(splits) > 1
     for ahead in (False, True):
@@ -176,8 +174,8 @@ def told(config: RunConfig, shape: ModelShape, nodes: int) -> dict[str, Finding]
     return {finding.part.strip(): finding for finding in found}
 
 
-def test_all_of_72b_does_not_fit_a_node_and_what_would_is_said(tmp_path: Path) -> None:
-    shape = shape_of("72B", tmp_path)
+def test_all_of_72b_does_not_fit_a_node_and_what_would_is_said() -> None:
+    shape = shape_of("72B")
     found = told(run(), shape, 1)
     said = found["best split"]
     assert (said.state, said.found) == ("note", "none fits 8 GPUs of 79.1 GiB")
@@ -191,8 +189,8 @@ def test_all_of_72b_does_not_fit_a_node_and_what_would_is_said(tmp_path: Path) -
     assert told(run(), shape, 2)["best split"].state == "ok"
 
 
-def test_the_plan_says_that_it_is_a_model_and_every_number_of_it(tmp_path: Path) -> None:
-    found = told(run(), shape_of("7B", tmp_path), 1)
+def test_the_plan_says_that_it_is_a_model_and_every_number_of_it() -> None:
+    found = told(run(), shape_of("7B"), 1)
     assert "Times are of a model, not measured" in found["splits"].found
     for name in Assumptions.model_fields:
         if name != "card":
@@ -200,7 +198,7 @@ def test_the_plan_says_that_it_is_a_model_and_every_number_of_it(tmp_path: Path)
     assert found["card"].found.startswith("H100: 989 TFLOP/s")
     assert found["step"].found.endswith("steps an hour")
     assert found["best split"].found.startswith("all 8: ")
-    ahead = told(run(staleness=1), shape_of("7B", tmp_path), 1)["best split"]
+    ahead = told(run(staleness=1), shape_of("7B"), 1)["best split"]
     assert ahead.found.startswith("6 + 2, TP 1: ")
     assert "start: {servers: 2, devices: [6, 7]}" in ahead.remedy
 
