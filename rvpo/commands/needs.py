@@ -29,6 +29,10 @@ def of_plan(config: RunConfig) -> Iterator[Need]:
     yield Need("train")
     if config.model.lora is not None:
         yield Need("lora", "leave model.lora out")
+    if config.model.base_bits is not None:
+        yield Need("bits", "leave model.base_bits out")
+    if config.update.optimizer == "adamw_8bit":
+        yield Need("bits", "write update.optimizer=adamw")
     if any(map(needs_extra, _stored(config.data.train, config.data.held_out))):
         yield Need("data")
     if asks_judge(config):

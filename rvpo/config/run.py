@@ -62,6 +62,21 @@ class ModelConfig(Section):
     lora: LoraConfig | None = None
     """LoRA: the model stays as it is, and small adapters beside its layers are trained. Left out,
     all weights are."""
+    base_bits: Literal[4] | None = None
+    """QLoRA: keep the linear layers of the base model in so many bits while adapters are trained
+    (bitsandbytes, NF4), a quarter of their memory. The engine samples from the base as it is in its
+    files; the difference is in the metrics `sampling/*`, and `update.correction` weighs samples by
+    it. With `lora.sync: merged` the engine gets the base as it was quantised."""
+
+    @model_validator(mode="after")
+    def _quantises_what_stays(self) -> Self:
+        if self.base_bits is not None and self.lora is None:
+            raise ValueError(
+                f"base_bits: {self.base_bits} is for a base model that stays as it is while "
+                "adapters are trained; write model.lora too, such as model.lora={rank: 16}, or "
+                "leave model.base_bits out"
+            )
+        return self
 
     @property
     def dtype(self) -> torch.dtype:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import torch
 from rvpo.runtime.device_memory import MemoryPeak
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.peak_flops import peak_flops
+from rvpo.trainer.quantised import whole_shape
 from rvpo.types import Generation
 
 T = TypeVar("T")
@@ -133,7 +135,7 @@ def multiplied_parameters(model: Any) -> int:
     nor experts that it is not sent to.
 
     Args:
-        model: a causal language model; `ds_numel` of a sharded weight is its size.
+        model: a causal language model, whose weights may be sharded.
     """
     embeddings, output = model.get_input_embeddings(), model.get_output_embeddings()
     looked_up = None if embeddings is None else embeddings.weight
@@ -144,7 +146,7 @@ def multiplied_parameters(model: Any) -> int:
     for name, parameter in model.named_parameters():
         if parameter is looked_up or not parameter.requires_grad:
             continue
-        size = getattr(parameter, "ds_numel", parameter.numel())
+        size = math.prod(whole_shape(parameter))
         total += size * (share if "experts" in name.split(".") else 1.0)
     return round(total)
 
