@@ -14,7 +14,7 @@ from rvpo.rollout.servers.buckets import Layout
 from rvpo.rollout.servers.fan_out import Member, Patience
 from rvpo.rollout.servers.gloo_group import CUT
 from rvpo.rollout.servers.http import Http
-from rvpo.rollout.servers.links import Link
+from rvpo.rollout.servers.links import WeightLink
 from rvpo.rollout.servers.own_address import address_for
 from rvpo.rollout.servers.roster import Roster
 from rvpo.rollout.servers.weight_group import GroupError, WeightGroup
@@ -44,7 +44,7 @@ class Broadcast:
     def __init__(
         self,
         http: Http,
-        link: Link,
+        link: WeightLink,
         urls: Sequence[str],
         ranks: Ranks,
         *,
@@ -99,7 +99,7 @@ class _Sending:
     def __init__(
         self,
         http: Http,
-        link: Link,
+        link: WeightLink,
         urls: tuple[str, ...],
         address: str | None,
         patience: Patience,

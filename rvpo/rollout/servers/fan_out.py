@@ -38,13 +38,13 @@ class Patience:
     silence_s: float = 60.0
     """To take the next bucket."""
     answer_s: float = 90.0
-    """For every other question."""
+    """To answer every other question."""
     update_s: float = 3600.0
     """To take all weights, if bucket follows on bucket."""
     settle_s: float = 10.0
     """To say what went wrong, once an update has failed."""
     again_s: float = 1.0
-    """Between a sending that failed and the next one; longer each time."""
+    """Rank 0's own pause after an update that failed; longer each time."""
 
 
 class FanOut:

@@ -36,7 +36,7 @@ class GlooGroup:
     of all others with an error.
 
     Args:
-        store: where the members find one another.
+        store: the place in which the members find one another.
         address: this member's own, at which the others reach it.
         patience: the times that members have.
 

@@ -8,9 +8,9 @@ from queue import Empty, SimpleQueue
 from rvpo.rollout.servers.aside import aside
 from rvpo.rollout.servers.buckets import Layout
 from rvpo.rollout.servers.fan_out import FanOut, Member, Patience
-from rvpo.rollout.servers.feed import Feed, Pair
+from rvpo.rollout.servers.feed import Feed, NamedWeight
 from rvpo.rollout.servers.http import Http, ServerError
-from rvpo.rollout.servers.links import Link, Sender
+from rvpo.rollout.servers.links import Sender, WeightLink
 
 
 class GroupError(Exception):
@@ -38,7 +38,7 @@ class WeightGroup:
     def __init__(
         self,
         http: Http,
-        link: Link,
+        link: WeightLink,
         members: Sequence[Member],
         address: str,
         layout: Layout,
@@ -60,7 +60,9 @@ class WeightGroup:
             raise GroupError(outcome, fan_out.errors(patience.settle_s)) from outcome
         self._sender: Sender = outcome
 
-    def send(self, layout: Layout, weights: Iterable[Pair], version: int) -> dict[str, ServerError]:
+    def send(
+        self, layout: Layout, weights: Iterable[NamedWeight], version: int
+    ) -> dict[str, ServerError]:
         """Send all weights to all members. It walks through all of them, whatever happens.
 
         Returns:
