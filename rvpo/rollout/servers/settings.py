@@ -170,6 +170,8 @@ class ServersConfig(EngineConfig):
         for url in () if self.public_addresses else self.urls:
             if not is_closed(host := urlsplit(url).hostname or ""):
                 yield _is_public(url, host)
+        if self.address and not self.public_addresses and not is_closed(self.address):
+            yield _is_open(self.address, self.address)
 
     @property
     def count(self) -> int:
@@ -217,9 +219,14 @@ class ServersConfig(EngineConfig):
         networks, and `start.devices` apart from the trainers'."""
         super().check_place(ranks, concurrent=concurrent)
         self.key()
+        if self.weights != "gloo" and ranks.device.type == "cuda":
+            VLLM.check()  # which has the sender's side of NCCL too
         for url in () if self.public_addresses else self.urls:
             if public := public_addresses(urlsplit(url).hostname or ""):
                 raise ConfigError(f"rollout.engine.{_is_public(url, public[0])}")
+        own = "" if self.public_addresses else self.address or ""
+        if own and (public := public_addresses(own)):
+            raise ConfigError(f"rollout.engine.{_is_open(own, public[0])}")
         if self.own_gpus():
             self._check_gpus()
 
@@ -303,4 +310,11 @@ def _is_public(url: str, address: str) -> str:
     return (
         f"urls: {url} is at {address}, which is of no closed network, and whoever reaches a server "
         f"can replace its weights; give {CLOSED}, or write public_addresses: true"
+    )
+
+
+def _is_open(host: str, address: str) -> str:
+    return (
+        f"address: {host} is {address}, which is of no closed network, and whoever reaches it "
+        f"while weights are sent can take part; give {CLOSED}, or write public_addresses: true"
     )

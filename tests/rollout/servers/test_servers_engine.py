@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections import Counter
@@ -13,6 +14,9 @@ import pytest
 
 from rvpo.errors import DataError, EngineError
 from rvpo.rollout.encoder import Encoder
+from rvpo.rollout.engine import Weights
+from rvpo.rollout.servers.http import Http
+from rvpo.rollout.servers.pool import Pool
 from rvpo.runtime.seed import derived_seed
 from rvpo.types import Rollout, Sample, Sampling
 from tests.fakes import make_prompt
@@ -289,14 +293,65 @@ def test_weights_that_come_in_flight_make_the_rest_of_a_sample(encoder: Encoder)
     assert leaves.seen.answered == 0
 
 
+def test_an_answer_may_come_before_all_servers_have_the_new_weights(encoder: Encoder) -> None:
+    class SlowSync(FakeSync):
+        """One server has the weights, and answers under them, while another one takes them."""
+
+        def send(self, weights: Weights, version: int) -> tuple[str, ...]:
+            there = super().send(weights, version)
+            if version == 2:
+                first.release()
+                while first.seen.answered < 8:
+                    time.sleep(0.001)
+                second.release()
+            return there
+
+    with FakeServer() as first, FakeServer() as second, FakeServer() as fast:
+        servers = [first, second, fast]
+        with asking(encoder, servers, sync=SlowSync(servers)) as engine:
+            first.held = second.held = True
+            heard: list[int] = []
+
+            def hear(row: int, sample: Sample) -> None:
+                heard.append(row)
+                if len(heard) == 8:
+                    engine.load_weights(NO_WEIGHTS, version=2)
+
+            rollout = engine.generate(make_prompts(3), 8, seed=6, on_sample=hear)
+    assert sorted(heard) == list(range(24))
+    assert Counter(sample.policy_version for sample in rollout.samples) == {1: 8, 2: 16}
+    assert rollout.generation.asked_again == 0
+
+
+def test_a_rollout_that_is_over_leaves_nothing_under_way(encoder: Encoder) -> None:
+    async def tasks() -> int:
+        return len(asyncio.all_tasks())
+
+    http = Http()
+    with FakeServer() as a, FakeServer(Faults(server_error=0.5)) as b:
+        sync = FakeSync([a, b])
+        sync.left_out[b.url] = "closed the connection"
+        with asking(encoder, [a, b], sync=sync, http=http) as engine:
+            engine.generate(make_prompts(2), 2, seed=0)
+            assert http.run(tasks()) == 1
+            sync.left_out.clear()
+            engine.load_weights(NO_WEIGHTS, version=2)
+            assert http.run(tasks()) == 1
+            engine.generate(make_prompts(2), 2, seed=0)
+            assert http.run(tasks()) == 1
+
+
 def test_a_listener_that_fails_ends_the_rollout(encoder: Encoder) -> None:
     def fail(row: int, sample: Sample) -> None:
         raise KeyboardInterrupt
 
-    with FakeServer() as server, asking(encoder, [server]) as engine:
-        with pytest.raises(KeyboardInterrupt):
-            engine.generate(make_prompts(4), 4, seed=0, on_sample=fail)
-        assert wrong(engine.generate(make_prompts(4), 4, seed=1), encoder, 1) == []
+    with FakeServer() as server:
+        pool = Pool([server.url], least=1)
+        with asking(encoder, [server], pool=pool, at_once=2) as engine:
+            with pytest.raises(KeyboardInterrupt):
+                engine.generate(make_prompts(4), 4, seed=0, on_sample=fail)
+            assert wrong(engine.generate(make_prompts(4), 4, seed=1), encoder, 1) == []
+            assert pool.tokens(server.url) == 0
 
 
 def test_closing_ends_a_rollout_of_another_thread(encoder: Encoder) -> None:

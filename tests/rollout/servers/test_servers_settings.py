@@ -111,6 +111,22 @@ def test_servers_are_of_closed_networks_unless_told_otherwise(
     assert "public_addresses: true" in said
 
 
+def test_weights_are_sent_from_closed_networks_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for address in ("8.8.8.8", "0.0.0.0", "2606:4700::1"):
+        with pytest.raises(ValidationError, match="which is of no closed network"):
+            ServersConfig(urls=(LOCAL,), address=address)
+        ServersConfig(urls=(LOCAL,), address=address, public_addresses=True)
+    ServersConfig(urls=(LOCAL,), address="10.0.0.3").check_place(ALONE, concurrent=False)
+    monkeypatch.setattr(
+        "rvpo.rollout.servers.settings.public_addresses",
+        lambda host: ["9.9.9.9"] * (host == "head"),
+    )
+    said = refused_here(ServersConfig(urls=(LOCAL,), address="head"))
+    assert said.startswith("rollout.engine.address: head is 9.9.9.9, which is of no closed")
+
+
 def test_the_key_has_to_be_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     config = ServersConfig(urls=(LOCAL,), key_variable="RVPO_SERVER_KEY")
     for text in ("", "  ", "two words", "line\nbreak", "\u00e4"):
@@ -143,6 +159,14 @@ def test_vllm_is_required_only_where_servers_are_started() -> None:
     assert [each.module for each in ServersConfig(urls=(LOCAL,)).requires()] == ["aiohttp"]
     started = ServersConfig.model_validate({"start": {}})
     assert [each.module for each in started.requires()] == ["aiohttp", "vllm"]
+
+
+def test_the_sender_over_nccl_is_vllms(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rvpo.rollout.requirement.installed", lambda module: module != "vllm")
+    config = ServersConfig(urls=(LOCAL,))
+    assert "vllm is not installed" in refused_here(config, ON_GPU)
+    config.check_place(ALONE, concurrent=False)
+    ServersConfig(urls=(LOCAL,), weights="gloo").check_place(ON_GPU, concurrent=False)
 
 
 def test_a_server_is_asked_for_as_many_samples_as_it_makes_at_once() -> None:
