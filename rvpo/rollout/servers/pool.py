@@ -38,6 +38,10 @@ class Pool:
         """Those that may be asked: with the present weights, and not in doubt."""
         return tuple(url for url in self._tokens if url not in self._doubted)
 
+    def is_ready(self, url: str) -> bool:
+        """True for one of `ready`."""
+        return url in self._tokens and url not in self._doubted
+
     @property
     def words(self) -> Mapping[str, str]:
         """Last words of each server that is out."""
