@@ -13,6 +13,7 @@ T = TypeVar("T")
 def aside(work: Callable[[], T]) -> Future[T]:
     """The result of work in a thread that this process does not wait for when it ends."""
     future: Future[T] = Future()
+    future.set_running_or_notify_cancel()  # from now on nobody can cancel it
 
     def run() -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +42,7 @@ class TakingServer(FakeServer):
     def _clear(self) -> None:
         self.weights: list[dict[str, Tensor]] = [{} for _ in range(self.workers)]
         self.groups: list[GlooGroup | None] = [None] * self.workers
+        self._turns = [threading.Lock() for _ in range(self.workers)]
         self.is_open = [False] * self.workers
         """A worker's model is open for new weights."""
         self.is_paused = False
@@ -71,7 +73,7 @@ class TakingServer(FakeServer):
             self.is_paused = route == "pause"
             return done
         body = self.seen.calls[-1][1]
-        works = [self._work(route, worker, body) for worker in range(self.workers)]
+        works = [self._in_turn(route, worker, body) for worker in range(self.workers)]
         try:
             await asyncio.gather(*(asyncio.wrap_future(aside(work)) for work in works))
         except Died:
@@ -82,6 +84,16 @@ class TakingServer(FakeServer):
         except RuntimeError as error:
             return web.json_response({"error": str(error)}, status=500)
         return done
+
+    def _in_turn(self, route: str, worker: int, body: Any) -> Callable[[], None]:
+        """A call that a worker answers after those that came before."""
+        work, turn = self._work(route, worker, body), self._turns[worker]
+
+        def wait() -> None:
+            with turn:
+                work()
+
+        return wait
 
     def _work(self, route: str, worker: int, body: Any) -> Callable[[], None]:
         match route:
