@@ -126,6 +126,8 @@ class Asking:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            for url in self._routing.at:  # where the rollout failed, or was interrupted
+                self._routing.leave(url)
             for url in self._probed:  # which the next rollout looks at again
                 self._pool.trust(url)
 

@@ -150,7 +150,9 @@ class ServersEngine:
             try:
                 await asking.run()
             finally:
-                self._asking, self._asked_again = None, asking.asked_again
+                self._asked_again = asking.asked_again
+                if self._asking is asking:
+                    self._asking = None
 
         asked = self._http.start(ask())
         asked.add_done_callback(lambda _: heard.put(None))

@@ -207,6 +207,8 @@ class ServersConfig(EngineConfig):
         networks, and `start.devices` apart from the trainers'."""
         super().check_place(ranks, concurrent=concurrent)
         self.key()
+        if self.weights != "gloo" and ranks.device.type == "cuda":
+            VLLM.check()  # which has the sender's side of NCCL too
         for url in () if self.public_addresses else self.urls:
             if public := public_addresses(urlsplit(url).hostname or ""):
                 raise ConfigError(f"rollout.engine.{_is_public(url, public[0])}")

@@ -16,6 +16,7 @@ from rvpo.errors import DataError, EngineError
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import Weights
 from rvpo.rollout.servers.http import Http
+from rvpo.rollout.servers.pool import Pool
 from rvpo.runtime.seed import derived_seed
 from rvpo.types import Rollout, Sample, Sampling
 from tests.fakes import make_prompt
@@ -344,10 +345,13 @@ def test_a_listener_that_fails_ends_the_rollout(encoder: Encoder) -> None:
     def fail(row: int, sample: Sample) -> None:
         raise KeyboardInterrupt
 
-    with FakeServer() as server, asking(encoder, [server]) as engine:
-        with pytest.raises(KeyboardInterrupt):
-            engine.generate(make_prompts(4), 4, seed=0, on_sample=fail)
-        assert wrong(engine.generate(make_prompts(4), 4, seed=1), encoder, 1) == []
+    with FakeServer() as server:
+        pool = Pool([server.url], least=1)
+        with asking(encoder, [server], pool=pool, at_once=2) as engine:
+            with pytest.raises(KeyboardInterrupt):
+                engine.generate(make_prompts(4), 4, seed=0, on_sample=fail)
+            assert wrong(engine.generate(make_prompts(4), 4, seed=1), encoder, 1) == []
+            assert pool.tokens(server.url) == 0
 
 
 def test_closing_ends_a_rollout_of_another_thread(encoder: Encoder) -> None:

@@ -161,6 +161,14 @@ def test_vllm_is_required_only_where_servers_are_started() -> None:
     assert [each.module for each in started.requires()] == ["aiohttp", "vllm"]
 
 
+def test_the_sender_over_nccl_is_vllms(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rvpo.rollout.requirement.installed", lambda module: module != "vllm")
+    config = ServersConfig(urls=(LOCAL,))
+    assert "vllm is not installed" in refused_here(config, ON_GPU)
+    config.check_place(ALONE, concurrent=False)
+    ServersConfig(urls=(LOCAL,), weights="gloo").check_place(ON_GPU, concurrent=False)
+
+
 def test_a_server_is_asked_for_as_many_samples_as_it_makes_at_once() -> None:
     assert ServersConfig().at_once == 256
     assert ServersConfig(options={"max_num_seqs": 16}).at_once == 16
