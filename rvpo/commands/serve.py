@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from ipaddress import ip_address
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -69,40 +69,38 @@ def serve(
     count = _gpus() if gpus is None else gpus
     VLLM.check_build(on_gpu=count > 0, asked=WHO, instead="start it on another machine")
     number = number_of_servers(servers, engine, count)
-    if engine.weights == "nccl" and not count:
-        raise ConfigError(
-            "rollout.engine.weights: nccl needs GPUs, and this machine has none; write gloo, or "
-            "leave it out"
-        )
     used = range(number * engine.tensor_parallel) if count else ()
+    served = _served(config)
+    where = f"{WHO} --host"
+    with closing(ServerPlaces(address, number, used, first_port=port, where=where)) as places:
+        folder = _log_folder(logs or Path(f"{config.output}-servers"))
+        starts = []
+        for place in places.all:
+            log = folder / f"{socket.gethostname()}-{place.port}.log"
+            said = f"{WHO}, {place.url}"
+            starts.append(
+                server_start(engine, served, place, where=said, key=key, log=log, program=program)
+            )
+            say(f"{place.url}  log {log}")
+        say(f"starting {model_name(served)}, which takes a minute and more; Ctrl-C ends all")
+        with closing(OwnServers(starts, restarts=None, say=say)) as own:
+            own.ready(said=lambda which: say(f"{places.all[which].url}  answers"))
+            for line in _announcement(places.all, engine):
+                say(line)
+            while True:
+                time.sleep(_LONG_S)
+
+
+def _served(config: RunConfig) -> Served:
     model = config.model
-    served = Served(
+    adapts = model.lora is not None and model.lora.sync == "adapter"
+    return Served(
         path=resolve_model(model.path),
         dtype=str(model.dtype).removeprefix("torch."),
         trust_remote_code=model.trust_remote_code,
         seed=config.seed,
-        adapter=model.lora if model.lora is not None and model.lora.sync == "adapter" else None,
+        adapter=model.lora if adapts else None,
     )
-    folder = _log_folder(logs or Path(f"{config.output}-servers"))
-    with ExitStack() as stack:
-        places = stack.enter_context(
-            closing(ServerPlaces(address, number, used, first_port=port, where=f"{WHO} --host"))
-        )
-        starts = []
-        for place in places.all:
-            log = folder / f"{socket.gethostname()}-{place.port}.log"
-            where = f"{WHO}, {place.url}"
-            starts.append(
-                server_start(engine, served, place, where=where, key=key, log=log, program=program)
-            )
-            say(f"{place.url}  log {log}")
-        say(f"starting {model_name(served)}, which takes a minute and more; Ctrl-C ends all")
-        own = stack.enter_context(closing(OwnServers(starts, restarts=None, say=say)))
-        own.ready(said=lambda which: say(f"{places.all[which].url}  answers"))
-        for line in _announcement(places.all, engine):
-            say(line)
-        while True:
-            time.sleep(_LONG_S)
 
 
 def _engine(config: RunConfig) -> ServersConfig:
@@ -146,7 +144,7 @@ def listening_address(host: str, engine: ServersConfig) -> str:
 
 
 def _such_as(address: str | None) -> str:
-    return "" if address is None else f", such as {address}"
+    return f", such as {address}" if address is not None and is_closed(address) else ""
 
 
 def number_of_servers(servers: int | None, engine: ServersConfig, gpus: int) -> int:
@@ -157,9 +155,14 @@ def number_of_servers(servers: int | None, engine: ServersConfig, gpus: int) -> 
         gpus: number of them on this machine.
 
     Raises:
-        ConfigError: its GPUs are too few.
+        ConfigError: its GPUs are too few, or none where weights come by NCCL.
     """
     if not gpus:
+        if engine.weights == "nccl":
+            raise ConfigError(
+                "rollout.engine.weights: nccl needs GPUs, and this machine has none; write gloo, "
+                "or leave it out"
+            )
         return servers or 1
     room = gpus // engine.tensor_parallel
     if (servers or 1) <= room:

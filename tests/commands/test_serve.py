@@ -159,9 +159,10 @@ def test_what_a_run_has_itself_or_cannot_have_here_is_not_served(
 
 def test_a_folder_for_logs_that_cannot_be_written_is_refused(folder: Path) -> None:
     (folder / "file").touch()
+    config, port = run_of(folder), free_ports()
     for logs in (folder / "file", folder / "file" / "below", Path("/proc/logs")):
         with pytest.raises(ConfigError, match=r"--logs: .* cannot be written"):
-            serve(run_of(folder), servers=1, host=LOOPBACK, port=1, logs=logs, say=print, gpus=0)
+            serve(config, servers=1, host=LOOPBACK, port=port, logs=logs, say=print, gpus=0)
 
 
 def test_a_key_that_is_not_there_is_missed_before_anything_starts(

@@ -264,5 +264,5 @@ def test_ports_end_at_65535(port: int) -> None:
 
 
 def test_a_host_of_another_machine_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"192\.0\.2\.1 is no address of this machine"):
-        ServerPlaces("192.0.2.1", 1)
+    with pytest.raises(ConfigError, match=r"203\.0\.113\.77 is no address of this machine"):
+        ServerPlaces("203.0.113.77", 1)
