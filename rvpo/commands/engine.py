@@ -26,12 +26,22 @@ def check_engine(rollout: RolloutConfig, ranks: Ranks, adapted: ModelConfig | No
             adapters.
     """
     rollout.engine.check()
-    if adapted is not None and (adapter := adapter_of(adapted)) is not None:
+    if adapted is not None:
         on_gpu = ranks.device.type == "cuda"
-        width = adapted.weight_bytes
-        if problem := rollout.engine.adapter_problem(adapter, width=width, on_gpu=on_gpu):
+        if problem := adapter_problem(adapted, rollout, on_gpu=on_gpu):
             raise ConfigError(problem)
     rollout.engine.check_place(ranks, concurrent=rollout.staleness > 0)
+
+
+def adapter_problem(model: ModelConfig, rollout: RolloutConfig, *, on_gpu: bool) -> str:
+    """Reason that the engine takes no such adapters as the model is trained by; empty where it
+    does, and where it is given whole weights."""
+    adapter = adapter_of(model)
+    if adapter is None:
+        return ""
+    return rollout.engine.adapter_problem(
+        adapter, width=model.weight_bytes, on_gpu=on_gpu, in_flight=rollout.in_flight
+    )
 
 
 def check_adapted(model: ModelConfig, rollout: RolloutConfig, model_path: str) -> None:

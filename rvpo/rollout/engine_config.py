@@ -92,12 +92,15 @@ class EngineConfig(Section):
         """
         return ""
 
-    def adapter_problem(self, adapter: LoraConfig, *, width: int, on_gpu: bool) -> str:
+    def adapter_problem(
+        self, adapter: LoraConfig, *, width: int, on_gpu: bool, in_flight: bool
+    ) -> str:
         """Reason that it takes no such adapter in place of weights; empty where it does.
 
         Args:
             width: bytes of a weight that computes.
             on_gpu: its training process is on a GPU.
+            in_flight: new adapters come while it generates, and samples go on under them.
         """
         return ""
 

@@ -17,7 +17,7 @@ from rvpo.rollout.engine_config import EngineConfig, EngineInputs
 from rvpo.rollout.memory import EngineLoad, EngineMemory
 from rvpo.rollout.requirement import Requirement
 from rvpo.rollout.servers.memory import servers_memory
-from rvpo.rollout.vllm.adapter_room import adapter_problem, check_model
+from rvpo.rollout.vllm.adapter_room import MERGED, adapter_problem, check_model
 from rvpo.rollout.vllm.options import VLLM_OPTIONS
 from rvpo.rollout.vllm.requirement import VLLM
 from rvpo.runtime.address import CLOSED, is_closed, public_addresses
@@ -205,8 +205,15 @@ class ServersConfig(EngineConfig):
             return "rollout.engine.weights: nccl needs GPUs; write gloo, or leave it out"
         return ""
 
-    def adapter_problem(self, adapter: LoraConfig, *, width: int, on_gpu: bool) -> str:
+    def adapter_problem(
+        self, adapter: LoraConfig, *, width: int, on_gpu: bool, in_flight: bool
+    ) -> str:
         """See `rvpo.rollout.vllm.adapter_room`; servers elsewhere are on GPUs where training is."""
+        if in_flight:
+            return (
+                "rollout.in_flight: a server ends a sample with the adapter that it began with; "
+                f"write rollout.in_flight=false, or {MERGED}"
+            )
         return adapter_problem(adapter, width=width, on_gpu=on_gpu)
 
     def check_adapted(self, model_path: str, *, trust_remote_code: bool) -> None:

@@ -72,7 +72,9 @@ class VllmConfig(EngineConfig):
             f"write transport: {usual_transport(site).name}, or leave it out"
         )
 
-    def adapter_problem(self, adapter: LoraConfig, *, width: int, on_gpu: bool) -> str:
+    def adapter_problem(
+        self, adapter: LoraConfig, *, width: int, on_gpu: bool, in_flight: bool
+    ) -> str:
         """See `rvpo.rollout.vllm.adapter_room`; an adapter has a way of its own."""
         if self.transport is not None:
             return (

@@ -18,8 +18,17 @@ from tests.rollout.vllm.test_options import tree_of
 SERVERS = ServersConfig(urls=("http://127.0.0.1:8000",))
 
 
-def problem(engine: EngineConfig, rank: int = 16, *, width: int = 2, on_gpu: bool = True) -> str:
-    return engine.adapter_problem(LoraConfig(rank=rank), width=width, on_gpu=on_gpu)
+def problem(
+    engine: EngineConfig,
+    rank: int = 16,
+    *,
+    width: int = 2,
+    on_gpu: bool = True,
+    in_flight: bool = False,
+) -> str:
+    return engine.adapter_problem(
+        LoraConfig(rank=rank), width=width, on_gpu=on_gpu, in_flight=in_flight
+    )
 
 
 def test_the_ranks_are_those_that_vllm_has() -> None:
@@ -50,6 +59,11 @@ def test_what_vllm_could_not_compute_is_refused(engine: EngineConfig) -> None:
 def test_a_way_of_whole_weights_is_no_way_of_adapters(transport: str) -> None:
     engine = VllmConfig.model_validate({"transport": transport})
     assert f"{transport} is a way of whole weights" in problem(engine)
+
+
+def test_only_an_engine_of_this_run_goes_on_with_a_sample_under_another_adapter() -> None:
+    assert problem(VllmConfig(), in_flight=True) == ""
+    assert "rollout.in_flight: a server ends a sample" in problem(SERVERS, in_flight=True)
 
 
 def test_transformers_takes_every_adapter() -> None:
