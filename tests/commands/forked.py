@@ -192,6 +192,7 @@ def _become(order: Mapping[str, Any]) -> None:
     os.chdir(order["folder"])
     os.environ.clear()
     os.environ.update(order["environment"])
+    tempfile.tempdir = None  # of another environment
     sys.path.insert(0, order["folder"])
     sys.argv = ["rvpo", *order["arguments"]]
     from rvpo.cli import main

@@ -22,6 +22,7 @@ from rvpo.plan.shape import ModelShape
 from rvpo.plan.splits import all_splits, best
 from rvpo.plan.times import time_findings
 from tests.configs import tiny_config
+from tests.pages import ROOT
 from tests.plan.test_lora_table import shape_of, with_lora, with_servers
 from tests.plan.test_table import PLACE, run
 
@@ -264,3 +265,32 @@ def test_too_few_nodes_for_the_servers_are_refused(each: int, count: int, remedy
 def test_engines_of_the_trainers_leave_all_nodes_to_training() -> None:
     assert training_nodes(run(), 4, 8) == 4
     assert training_nodes(tiny_config(Path("unused")), 4, 8) == 4
+
+
+SPLITS = {
+    ("7B", 1): ("all 8", 44, "6 + 2, TP 1", 49),
+    ("7B", 2): ("all 16", 70, "1 + 1, TP 2", 66),
+    ("7B", 8): ("4 + 4, TP 4", 141, "4 + 4, TP 4", 243),
+    ("14B", 1): ("all 8", 19, "6 + 2, TP 2", 18),
+    ("14B", 2): ("all 16", 35, "1 + 1, TP 2", 34),
+    ("14B", 8): ("4 + 4, TP 4", 74, "4 + 4, TP 4", 129),
+    ("32B", 2): ("1 + 1, TP 4", 11, "1 + 1, TP 4", 15),
+    ("32B", 8): ("4 + 4, TP 8", 39, "6 + 2, TP 4", 64),
+    ("72B", 2): ("1 + 1, TP 4", 5, "1 + 1, TP 4", 7),
+    ("72B", 8): ("6 + 2, TP 4", 20, "6 + 2, TP 4", 37),
+}
+
+
+def test_the_table_of_the_documentation_is_what_the_plan_finds() -> None:
+    lines = []
+    for (name, nodes), row in SPLITS.items():
+        at = setting(run(), shape_of(name), assumed=Assumptions(), prompt_tokens=512)
+        splits, found = all_splits(at, nodes), []
+        for ahead in (False, True):
+            chosen = best(splits, ahead=ahead)
+            assert chosen is not None
+            found += [chosen.name, round(chosen.an_hour(ahead=ahead))]
+        assert tuple(found) == row
+        lines.append(f"| {name} | {nodes} | {row[0]} | {row[1]} | {row[2]} | {row[3]} |")
+    page = (ROOT / "docs" / "clusters.md").read_text(encoding="utf-8")
+    assert "\n".join(lines) in page

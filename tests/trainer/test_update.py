@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from rvpo.errors import ShortageError, UpdateError
+from rvpo.runtime.environment import rank_environment
 from rvpo.runtime.port import free_port
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.scorer import score_without_gradient
@@ -346,32 +348,54 @@ def test_a_step_of_which_all_was_cut_off_moves_nothing(tiny_model: Path, ranks: 
     assert metrics["grad_norm"] > 0
 
 
-@pytest.mark.parametrize("beta", [0.0, 0.3])
-def test_two_ranks_give_the_gradient_of_one(tiny_model: Path, tmp_path: Path, beta: float) -> None:
-    for size in (1, 2):
-        run_ranks(size, tiny_model, tmp_path, beta)
-    one, two = (load_file(tmp_path / f"gradients-{size}.safetensors") for size in (1, 2))
+BETAS = (0.0, 0.3)
+
+
+@pytest.fixture(scope="module")
+def of_ranks(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for each of `BETAS`, with the gradients of one rank and of two."""
+    folder = tmp_path_factory.mktemp("gradients")
+    command = [sys.executable, "-m", "tests.trainer.test_update", str(tiny_model), str(folder)]
+    subprocess.run(command, timeout=480, check=True)
+    return folder
+
+
+@pytest.mark.parametrize("beta", BETAS)
+def test_two_ranks_give_the_gradient_of_one(of_ranks: Path, beta: float) -> None:
+    folder = of_ranks / str(beta)
+    one, two = (load_file(folder / f"gradients-{size}.safetensors") for size in (1, 2))
     difference = relative_difference(two, one)
     print(f"2 ranks, beta {beta}: relative difference {difference:.1e}")
     assert difference < 1e-5
-    metrics = [json.loads((tmp_path / f"metrics-{size}.json").read_text()) for size in (1, 2)]
+    metrics = [json.loads((folder / f"metrics-{size}.json").read_text()) for size in (1, 2)]
     assert metrics[1] == pytest.approx(metrics[0], rel=1e-5, abs=1e-6)
 
 
-def run_ranks(size: int, model: Path, folder: Path, beta: float) -> None:
-    common = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.trainer.test_update", str(model), str(folder), str(beta)],
-            env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-        )
-        for rank in range(size)
-    ]
-    assert [process.wait(timeout=240) for process in processes] == [0] * size
+def as_ranks(model: Path, folder: Path) -> None:
+    """Write all gradients, by ranks forked off here: to import takes longest."""
+    fork = multiprocessing.get_context("fork")
+    for beta in BETAS:
+        (folder / str(beta)).mkdir()
+        for size in (1, 2):
+            port = free_port()
+            ranks = [
+                fork.Process(target=as_rank, args=(model, folder / str(beta), beta, n, size, port))
+                for n in range(size)
+            ]
+            for each in ranks:
+                each.start()
+            for each in ranks:
+                each.join()
+            assert [each.exitcode for each in ranks] == [0] * size
+
+
+def as_rank(model: Path, folder: Path, beta: float, rank: int, size: int, port: int) -> None:
+    os.environ |= rank_environment(rank, size, port)
+    write_gradients(model, folder, beta)
 
 
 def write_gradients(model: Path, folder: Path, beta: float) -> None:
-    """What each rank of `run_ranks` does: the gradient of its share of the rows."""
+    """What each rank does: the gradient of its share of the rows."""
     ranks = Ranks.join()
     rollout = make_rollout()
     # The first rank generated 3 of the samples that are trained on, and the second 8.
@@ -470,4 +494,4 @@ def test_a_learning_rate_of_zero_leaves_the_weights(tiny_model: Path, ranks: Ran
 
 
 if __name__ == "__main__":
-    write_gradients(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]))
+    as_ranks(Path(sys.argv[1]), Path(sys.argv[2]))
