@@ -10,8 +10,9 @@ under bf16 autocast. rvpo is as the quickstart has it: vLLM, bf16 with fp32 mast
 
     python -m performance.step_vs_trl --lora --only gsm8k --steps 2 --gsm8k gsm8k/train.jsonl
 
-trains adapters too, of rank 16 and alpha 32 beside every linear layer, and has both systems generate
-with transformers, so that engine and memory are of one kind. TRL's base is bf16 then, like rvpo's.
+trains adapters too, of rank 16 and alpha 32 beside every linear layer, and has both systems
+generate with transformers, so that engine and memory are of one kind. TRL's base is bf16 then, like
+rvpo's.
 
 Needs TRL beside rvpo: pip install --no-deps trl==1.16.0, and peft for adapters. Prints medians over
 the steps after warm-up of all runs, the phases, the peak of resident memory, and what the machine
