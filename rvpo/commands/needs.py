@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rvpo.config.data import DatasetSource, Source
 from rvpo.config.evaluation import EvaluationConfig
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.rewards import RubricRewardConfig
-from rvpo.config.run import DatasetSource, RolloutConfig, RunConfig, Source
+from rvpo.config.run import RolloutConfig, RunConfig
 from rvpo.files.stored import needs_extra
 from rvpo.rubrics import RubricSource
 from rvpo.runtime.extras import MODULES, Need
