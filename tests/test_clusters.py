@@ -205,7 +205,7 @@ def run_with_servers(folder: Path, status: int, *, asked_to_stop: bool) -> int:
     command = ["bash", str(SERVERS), *given]
     with subprocess.Popen(command, cwd=folder, env=os.environ | place) as job:
         if asked_to_stop:
-            wait_until(lambda: len(list(folder.glob("train-*"))) == 16)
+            wait_until(lambda: len(list(folder.glob("train-*"))) == 16, 120)
             job.terminate()
     return job.returncode
 

@@ -58,7 +58,7 @@ def test_what_it_printed_is_in_its_file_and_that_of_the_start_before_beside_it(
         )
         with closing(VllmServer(start)) as server:
             with pytest.raises(EngineError) as caught:
-                server.ready(20)
+                server.ready(120)
             # Of an earlier start there is nothing to blame.
             assert str(caught.value) == (
                 f"a test: vLLM did not start on 'demo' (exit status 1): this is start {number}"

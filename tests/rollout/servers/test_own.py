@@ -50,14 +50,14 @@ def test_all_are_up_when_they_say_so_come_back_when_killed_and_are_gone_when_clo
     said: list[str] = []
     own, urls = start_own(TWO, SERVED, LOOPBACK, say=said.append, serve=serve)
     with closing(own):
-        own.ready(20)
+        own.ready(120)
         assert len(set(urls)) == 2
         for url in urls:
             with urlopen(f"{url}/health", timeout=20) as answer:
                 assert answer.status == 200
         killed, other = map(port_of, urls)
         os.kill(notes(folder, killed)[0]["pid"], signal.SIGKILL)
-        wait_until(lambda: len(notes(folder, killed)) == 2)
+        wait_until(lambda: len(notes(folder, killed)) == 2, 120)
         assert len(notes(folder, other)) == 1
         (sentence,) = said
         assert "'/models/demo' ended during the run (SIGKILL)" in sentence
@@ -74,7 +74,7 @@ def test_one_that_does_not_come_up_ends_the_run_with_its_last_words(
     monkeypatch.setenv("FAKE_MODE", "fail")
     own, _ = start_own(TWO, SERVED, LOOPBACK, serve=serve)
     with closing(own), pytest.raises(EngineError) as caught:
-        own.ready(20)
+        own.ready(120)
     assert str(caught.value) == (
         "rollout.engine.start: vLLM did not start on '/models/demo' (exit status 1): "
         "ValueError: not enough memory"
@@ -85,7 +85,7 @@ PARENT = """
 import os
 from tests.rollout.servers.test_own import SERVED, TWO, serve, start_own
 own, urls = start_own(TWO, SERVED, "127.0.0.1", serve=serve)
-own.ready(20)
+own.ready(120)
 print(*urls, flush=True)
 import time; time.sleep(60)
 """
@@ -100,7 +100,7 @@ def test_a_trainer_that_is_killed_leaves_none(folder: Path) -> None:
         assert len(pids) == 2
         os.kill(parent.pid, signal.SIGKILL)
         parent.wait()
-    wait_until(lambda: not any(map(alive, pids)))
+    wait_until(lambda: not any(map(alive, pids)), 120)
 
 
 class Scripted:
