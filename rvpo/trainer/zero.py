@@ -178,7 +178,7 @@ class GatheredWeights:
             with _gathered(bucket):
                 # Copies, because engines keep what they get for longer than the gather lasts.
                 weights = [(name, unpacked(parameter)) for name, parameter in bucket]
-            _synchronise()  # who takes them may do so in another thread, and so in another stream
+            _complete()  # who takes them may do so in another thread, and so in another stream
             yield from weights
         for name, constant in _constants(self._named()):
             yield name, constant.clone()
@@ -201,10 +201,11 @@ def _gathered(bucket: list[tuple[str, Any]]) -> Any:
     return deepspeed.zero.GatheredParameters(list({id(p): p for _, p in bucket}.values()))
 
 
-def _synchronise() -> None:
-    """Wait until the device has done all that it was asked for."""
+def _complete() -> None:
+    """Wait until what this thread asked of the device is done, and for nothing that others asked:
+    an exchange with a server that is gone may never end."""
     if torch.cuda.is_available():
-        torch.cuda.synchronize()
+        torch.cuda.current_stream().synchronize()
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -76,9 +76,11 @@ class NcclSender:
 
     def send(self, feed: Feed) -> None:
         """See `Sender.send`."""
-        _use(self._device)
         self._source.feed = feed
-        self._engine.send_weights()
+        # In the stream that all threads have in common the thread that gathers would wait for an
+        # exchange that hangs.
+        with _own_stream(self._device):
+            self._engine.send_weights()
 
     def close(self) -> None:
         """See `Sender.close`."""
@@ -89,6 +91,13 @@ def _use(device: torch.device) -> None:
     """Have this thread work with a GPU; a new one begins with the first."""
     if device.type == "cuda":
         torch.cuda.set_device(device)
+
+
+def _own_stream(device: torch.device) -> AbstractContextManager[object]:
+    _use(device)
+    if device.type != "cuda":
+        return nullcontext()
+    return torch.cuda.stream(torch.cuda.Stream(device))  # type: ignore[no-untyped-call]
 
 
 def _source(layout: Layout) -> Any:
