@@ -16,7 +16,7 @@ class Pool:
     Args:
         servers: addresses of all that there are.
         least: number of them that must be there.
-        rank: of this process. Ranks do not see each other's requests, so where servers are equal
+        rank: this process's. Ranks do not see each other's requests, so where servers are equal
             each rank begins with another one.
     """
 
