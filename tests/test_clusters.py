@@ -168,15 +168,15 @@ def run_with_servers(folder: Path, status: int, *, asked_to_stop: bool) -> int:
                 shift
             done
             id=0; children=
-            trap 'kill -TERM $children' TERM
+            trap 'heard=1; kill -TERM $(jobs -p)' TERM
             for node in ${nodes//,/ }; do for local in $(seq 0 $((each - 1))); do
                 SLURMD_NODENAME=$node SLURM_PROCID=$id SLURM_LOCALID=$local "$@" &
                 children="$children $!"; id=$((id + 1))
             done; done
             code=0
             for child in $children; do
-                wait $child; last=$?
-                while kill -0 $child 2> /dev/null; do wait $child; last=$?; done
+                heard=1
+                while [ -n "$heard" ]; do heard=; wait $child; last=$?; done
                 [ $last -eq 0 ] || code=$last
             done
             exit $code""",
