@@ -37,6 +37,7 @@ from tests.adapters import adapted
 from tests.configs import tiny_config
 from tests.fakes import make_prompt
 from tests.gradients import accumulate
+from tests.judge.processes import wait_until
 from tests.rollout.test_generation_defaults import NAMES, policy_logprobs, value_of
 from tests.rollout.test_stops import changed
 from tests.tiny import save_tiny_model
@@ -168,41 +169,6 @@ def move(policy: ZeroPolicy, rollout: Rollout) -> dict[str, float]:
     )
 
 
-def test_tokens_of_a_sample_that_goes_on_under_new_weights_are_those_of_their_version(
-    engines: Callable[[str], RolloutEngine],
-    tiny_model: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    engine = engines("vllm fp32, own process")
-    monkeypatch.setattr(engine, "_in_flight", True)
-    other = save_tiny_model(tmp_path / "other", seed=1)
-    weights = [
-        SavedWeights(str(folder), torch.float32, trust_remote_code=False)
-        for folder in (tiny_model, other)
-    ]
-    models = [AutoModelForCausalLM.from_pretrained(folder) for folder in (tiny_model, other)]
-    longest = Sampling(temperature=TEMPERATURE, max_completion_tokens=100)
-    engine.load_weights(weights[0], 0)
-    version, mixed = 0, list[Sample]()
-    with ThreadPoolExecutor(1) as thread:
-        while not mixed:  # where samples end before the weights come, there is another rollout
-            version += 1
-            assert version < 20
-            made = thread.submit(engine.generate, make_prompts(), 8, version, sampling=longest)
-            while not engine._llm.llm_engine.has_unfinished_requests() and not made.done():
-                pass
-            engine.load_weights(weights[version % 2], version)
-            mixed = [sample for sample in made.result().samples if sample.versions]
-    for sample in mixed:
-        assert set(sample.versions) == {version - 1, version}
-        of_each = [
-            policy_logprobs(model, sample.prompt_ids, sample.completion_ids) for model in models
-        ]
-        own = [of_each[made_by % 2][t] for t, made_by in enumerate(sample.token_versions)]
-        assert torch.allclose(torch.tensor(sample.logprobs), torch.stack(own), atol=1e-4)
-
-
 @pytest.mark.parametrize("kind", MAKERS)
 def test_an_engine_without_weights_refuses_to_generate(
     kind: str, engines: Callable[[str], RolloutEngine]
@@ -228,6 +194,43 @@ def test_an_engine_agrees_with_the_trainer_after_each_weight_sync(
     # The samples of version 1 come from other weights, so the stale trainer would disagree.
     assert trainer_difference(make_policy(tiny_model, ranks), rollout) > 0.1
     assert texts[0] != texts[1]
+
+
+def test_tokens_of_a_sample_that_goes_on_under_new_weights_are_those_of_their_version(
+    engines: Callable[[str], RolloutEngine],
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = engines("vllm fp32, own process")
+    assert isinstance(engine, VllmEngine)
+    core = engine._llm.llm_engine
+    monkeypatch.setattr(engine, "_in_flight", True)
+    other = save_tiny_model(tmp_path / "other", seed=1)
+    weights = [
+        SavedWeights(str(folder), torch.float32, trust_remote_code=False)
+        for folder in (tiny_model, other)
+    ]
+    models = [AutoModelForCausalLM.from_pretrained(folder) for folder in (tiny_model, other)]
+    longest = Sampling(temperature=TEMPERATURE, max_completion_tokens=100)
+    engine.load_weights(weights[0], 0)
+    version, mixed = 0, list[Sample]()
+    with ThreadPoolExecutor(1) as thread:
+        while not mixed:  # where samples end before the weights come, there is another rollout
+            version += 1
+            assert version < 20
+            made = thread.submit(engine.generate, make_prompts(), 8, version, sampling=longest)
+            wait_until(lambda made=made: core.has_unfinished_requests() or made.done())
+            engine.load_weights(weights[version % 2], version)
+            mixed = [sample for sample in made.result().samples if sample.versions]
+    for sample in mixed:
+        assert set(sample.versions) == {version - 1, version}
+        of_each = [
+            policy_logprobs(model, sample.prompt_ids, sample.completion_ids, TEMPERATURE)
+            for model in models
+        ]
+        own = [of_each[made_by % 2][t] for t, made_by in enumerate(sample.token_versions)]
+        assert torch.allclose(torch.tensor(sample.logprobs), torch.stack(own), atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", FP32)
