@@ -317,7 +317,7 @@ class RunConfig(Section):
         elif not any(reward.largest_weight > 0 for reward in self.rewards.values()):
             yield "rewards: every weight is 0, which trains nothing; give one a weight above 0"
         yield from self._judge_problems()
-        yield from self.update.problems()
+        yield from self.update.problems(has_adapters=self.model.lora is not None)
         if self.update.mini_batches > prompts:
             yield (
                 f"update.mini_batches: {prompts} prompts cannot be divided into "

@@ -117,7 +117,7 @@ class Shards:
         if other := sorted(dict(saved.items() ^ asked.items())):
             raise CheckpointError(
                 f"{self._folder} holds other weights than this run trains, '{other[0]}' for one; "
-                "restore the files of model.path"
+                "restore the files of model.path, and model.lora as it was"
             )
         return [self._group(sizes, rank, ranks) for sizes in wanted]
 
