@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from ipaddress import ip_address
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Final
 
 from rvpo.config.judge import is_this_machine
@@ -68,6 +69,11 @@ def serve(
     count = _gpus() if gpus is None else gpus
     VLLM.check_build(on_gpu=count > 0, asked=WHO, instead="start it on another machine")
     number = number_of_servers(servers, engine, count)
+    if engine.weights == "nccl" and not count:
+        raise ConfigError(
+            "rollout.engine.weights: nccl needs GPUs, and this machine has none; write gloo, or "
+            "leave it out"
+        )
     used = range(number * engine.tensor_parallel) if count else ()
     model = config.model
     served = Served(
@@ -77,7 +83,7 @@ def serve(
         seed=config.seed,
         adapter=model.lora if model.lora is not None and model.lora.sync == "adapter" else None,
     )
-    folder = _log_folder(logs or config.output.with_name(f"{config.output.name}-servers"))
+    folder = _log_folder(logs or Path(f"{config.output}-servers"))
     with ExitStack() as stack:
         places = stack.enter_context(
             closing(ServerPlaces(address, number, used, first_port=port, where=f"{WHO} --host"))
@@ -102,6 +108,11 @@ def serve(
 def _engine(config: RunConfig) -> ServersConfig:
     engine = config.rollout.engine
     if isinstance(engine, ServersConfig):
+        if engine.start is not None:
+            raise ConfigError(
+                "rollout.engine.start: this run starts servers itself; write urls in its place, "
+                f"and give {WHO} rollout.engine.start=null until they are known"
+            )
         return engine
     raise ConfigError(
         f"rollout.engine.name: {engine.name} generates in the run itself, and {WHO} starts the "
@@ -169,9 +180,10 @@ def _gpus() -> int:
 def _log_folder(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
     except OSError as error:
         raise ConfigError(
-            f"--logs: {folder} cannot be made ({error.strerror}); give a folder that can"
+            f"--logs: {folder} cannot be written ({error.strerror}); give another folder"
         ) from error
     return folder
 

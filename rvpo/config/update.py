@@ -60,8 +60,9 @@ class UpdateConfig(Section):
         AnyCorrection, Field(discriminator="name"), BeforeValidator(partial(named, name="truncate"))
     ] = Truncate()
     """Correction for samples that the engine drew from a slightly other policy than the one that
-    learns: their importance weights, of tokens or whole samples, are truncated or masked.
-    `token_mask`, with `correction_cap` beside it, is {name: mask, level: token, cap: …}."""
+    learns: their importance weights, of tokens or whole samples, are truncated or masked, with
+    mask_older also by the age of a token in updates. `token_mask`, with `correction_cap` beside it,
+    is {name: mask, level: token, cap: …}."""
     mask_truncated: bool = False
     """Leave out of the loss the completions that were cut off by their length."""
     left_out: Literal["drop", "count"] = "drop"

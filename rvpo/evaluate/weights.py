@@ -46,4 +46,4 @@ class SavedWeights:
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         for name, weight in named_weights(self._model):
-            yield name, weight.detach()
+            yield name, weight.detach().clone()

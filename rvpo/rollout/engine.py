@@ -60,7 +60,8 @@ class RolloutEngine(Protocol):
         prefixes cached by other weights.
 
         Token ids and log-probabilities are those of sampling, never of re-tokenised text, and
-        each sample carries the version of the weights that made it.
+        each sample carries the version of the weights that made it; of each token, where weights
+        came in between.
 
         Raises:
             DataError: a prompt leaves no room for a completion in the context.
@@ -69,7 +70,8 @@ class RolloutEngine(Protocol):
         ...
 
     def load_weights(self, weights: Weights, version: int) -> None:
-        """Replace all weights.
+        """Replace all weights. Nothing is generated meanwhile, unless `rollout.in_flight`: then
+        another thread may be in `generate`, whose samples go on under the new weights.
 
         Args:
             weights: they stay as they are until the next ones come, for an engine that forgets them

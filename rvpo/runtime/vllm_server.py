@@ -37,7 +37,7 @@ _EXCEPTION: Final = re.compile(
 _PREFIX: Final = re.compile(r"^\([^)]*pid=\d+\)\s*")
 # What vLLM's processes say of one another after the cause.
 _GENERAL: Final = re.compile(
-    "initialization failed|root cause|EngineDeadError|Failed core proc", re.IGNORECASE
+    "Engine core initialization failed|WorkerProc initialization failed|root cause|EngineDeadError"
 )
 
 

@@ -82,6 +82,10 @@ def generation_metrics(parts: Sequence[Generation], completion_tokens: int) -> d
         metrics["kv_cache/tokens"] = min(tokens)
     if (memory := _known(part.memory for part in parts)) is not None:
         metrics["memory/generate_gib"] = max(memory) / _GIB
+    if (servers := _known(part.servers for part in parts)) is not None:
+        metrics["servers/present"] = min(servers)
+    if (again := _known(part.asked_again for part in parts)) is not None:
+        metrics["servers/asked_again"] = sum(again)
     return metrics
 
 

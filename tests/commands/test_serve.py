@@ -135,6 +135,35 @@ def test_servers_are_started_for_a_run_that_has_some(folder: Path) -> None:
         serve(config, servers=1, host=LOOPBACK, port=1, logs=None, say=print, gpus=0)
 
 
+@pytest.mark.parametrize(
+    ("engine", "words"),
+    [
+        ({"start": {"servers": 1}}, "this run starts servers itself"),
+        ({"weights": "nccl"}, "nccl needs GPUs, and this machine has none"),
+    ],
+)
+def test_what_a_run_has_itself_or_cannot_have_here_is_not_served(
+    engine: dict[str, Any], words: str, folder: Path
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        serve(
+            run_of(folder, **engine),
+            servers=1,
+            host=LOOPBACK,
+            port=1,
+            logs=None,
+            say=print,
+            gpus=0,
+        )
+
+
+def test_a_folder_for_logs_that_cannot_be_written_is_refused(folder: Path) -> None:
+    (folder / "file").touch()
+    for logs in (folder / "file", folder / "file" / "below", Path("/proc/logs")):
+        with pytest.raises(ConfigError, match=r"--logs: .* cannot be written"):
+            serve(run_of(folder), servers=1, host=LOOPBACK, port=1, logs=logs, say=print, gpus=0)
+
+
 def test_a_key_that_is_not_there_is_missed_before_anything_starts(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,14 @@ from rvpo.rollout.vllm.transports.native import Native
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.export import export_model
 from rvpo.trainer.zero_policy import ZeroPolicy
-from rvpo.types import Advantages, Prompt, Rollout
+from rvpo.types import Advantages, Prompt, Rollout, Sample, Sampling
 from tests.adapters import adapted
 from tests.configs import tiny_config
 from tests.fakes import make_prompt
 from tests.gradients import accumulate
 from tests.rollout.test_generation_defaults import NAMES, policy_logprobs, value_of
 from tests.rollout.test_stops import changed
+from tests.tiny import save_tiny_model
 
 TEMPERATURE = 0.7
 APART = Site(in_process=False)
@@ -164,6 +166,41 @@ def move(policy: ZeroPolicy, rollout: Rollout) -> dict[str, float]:
             metrics={},
         ),
     )
+
+
+def test_tokens_of_a_sample_that_goes_on_under_new_weights_are_those_of_their_version(
+    engines: Callable[[str], RolloutEngine],
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = engines("vllm fp32, own process")
+    monkeypatch.setattr(engine, "_in_flight", True)
+    other = save_tiny_model(tmp_path / "other", seed=1)
+    weights = [
+        SavedWeights(str(folder), torch.float32, trust_remote_code=False)
+        for folder in (tiny_model, other)
+    ]
+    models = [AutoModelForCausalLM.from_pretrained(folder) for folder in (tiny_model, other)]
+    longest = Sampling(temperature=TEMPERATURE, max_completion_tokens=100)
+    engine.load_weights(weights[0], 0)
+    version, mixed = 0, list[Sample]()
+    with ThreadPoolExecutor(1) as thread:
+        while not mixed:  # where samples end before the weights come, there is another rollout
+            version += 1
+            assert version < 20
+            made = thread.submit(engine.generate, make_prompts(), 8, version, sampling=longest)
+            while not engine._llm.llm_engine.has_unfinished_requests() and not made.done():
+                pass
+            engine.load_weights(weights[version % 2], version)
+            mixed = [sample for sample in made.result().samples if sample.versions]
+    for sample in mixed:
+        assert set(sample.versions) == {version - 1, version}
+        of_each = [
+            policy_logprobs(model, sample.prompt_ids, sample.completion_ids) for model in models
+        ]
+        own = [of_each[made_by % 2][t] for t, made_by in enumerate(sample.token_versions)]
+        assert torch.allclose(torch.tensor(sample.logprobs), torch.stack(own), atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", MAKERS)

@@ -15,9 +15,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rvpo.config.judge import BudgetConfig
 from rvpo.data.prompts import PromptStream
 from rvpo.errors import EngineError
 from rvpo.rewards.reward import Reward
+from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.engine import OnSample
 from rvpo.rollout.engine_in_turn import EngineInTurn
@@ -25,7 +27,7 @@ from rvpo.runtime.ignore import ignore
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.stream import Ahead, InTurn, RolloutStream, Sampler
 from rvpo.types import Prompt, Rollout, Sample, Sampling
-from tests.fakes import make_sample, on_each_rank
+from tests.fakes import FakeJudge, make_criteria, make_sample, on_each_rank, says
 from tests.judge.processes import wait_until
 from tests.runtime.test_turns import Asked
 
@@ -271,6 +273,22 @@ def test_weights_in_flight_wait_for_nothing() -> None:
         engine.let(9)
         rollout, _ = stream.take(1)
     assert {sample.token_versions for sample in rollout.samples} == {(0, 1)}
+
+
+def test_the_judge_is_asked_about_what_is_ahead_while_the_policy_learns() -> None:
+    engine, steps = HeldEngine(may_finish=9), range(5)
+    judge = FakeJudge(says, held=True)
+    prompts = [Prompt(id="0", messages=(), columns={"rubric": make_criteria("a")})]
+    suite = RewardSuite([RubricReward(name="judged", form="explicit")])
+    asked = replace(
+        sampler_of(engine, steps),
+        prompts=PromptStream(prompts, 1, seed=1),
+        score=suite.fitted(prompts).judged_by(judge, BudgetConfig()),
+    )
+    with closing(Ahead(asked, Asked(), 3)) as stream:
+        stream.refresh([], 0)
+        stream.take(0)
+        wait_until(lambda: len(judge.jobs) == 4 * 2)
 
 
 @pytest.mark.parametrize("in_flight", [False, True])

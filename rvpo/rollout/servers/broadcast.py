@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import re
+import time
+from collections import Counter
 from collections.abc import Sequence
+from typing import Final
 
 from rvpo.errors import EngineError
 from rvpo.rollout.engine import Weights
 from rvpo.rollout.servers.buckets import Layout
 from rvpo.rollout.servers.fan_out import Member, Patience
+from rvpo.rollout.servers.gloo_group import CUT
 from rvpo.rollout.servers.http import Http
-from rvpo.rollout.servers.links import Link
+from rvpo.rollout.servers.links import WeightLink
 from rvpo.rollout.servers.own_address import address_for
 from rvpo.rollout.servers.roster import Roster
 from rvpo.rollout.servers.weight_group import GroupError, WeightGroup
 from rvpo.rollout.vllm.failure import refuse_experts
 from rvpo.runtime.ranks import Ranks
+
+_FAULTS: Final = 2
+"""Times that a server may be at fault before it is left out until the next version."""
+_TRIES: Final = 3
+_CONSEQUENCE: Final = f"{CUT}|NCCL"
+"""Words of a server that was cut off by another one's fault."""
 
 
 class Broadcast:
@@ -33,7 +44,7 @@ class Broadcast:
     def __init__(
         self,
         http: Http,
-        link: Link,
+        link: WeightLink,
         urls: Sequence[str],
         ranks: Ranks,
         *,
@@ -49,7 +60,7 @@ class Broadcast:
 
     @property
     def model(self) -> None:
-        """See `WeightSync.model`: the servers have one model."""
+        """See `WeightSync.model`: servers have the one that they are sent."""
         return None
 
     def send(self, weights: Weights, version: int) -> tuple[str, ...]:
@@ -68,7 +79,8 @@ class Broadcast:
             else:
                 saved.walk()
                 serving = self._ranks.first(None)
-        self._losses = self._ranks.first(self._sending.roster.losses)
+        losses = self._ranks.first(self._sending.roster.losses)
+        self._losses = {url: words for url, words in losses.items() if url not in serving}
         return serving
 
     def losses(self) -> dict[str, str]:
@@ -87,7 +99,7 @@ class _Sending:
     def __init__(
         self,
         http: Http,
-        link: Link,
+        link: WeightLink,
         urls: tuple[str, ...],
         address: str | None,
         patience: Patience,
@@ -104,12 +116,20 @@ class _Sending:
         self._version = -1
         """The last version that the servers of the group were given."""
         self._coming = -1
-        self._failed: tuple[tuple[Member, ...], str] | None = None
-        """Members of the group that failed last in this sending, and the words."""
+        self._faults: Counter[str] = Counter()
+        """Times that each server was at fault, in sending this version."""
+        self._in_vain = 0
+        """Times that none was at fault, and it failed all the same."""
+        self._hopeless = ""
+        self._left_out: frozenset[str] = frozenset()
+        """Those that the last version was not given to."""
 
     def begin(self, version: int) -> None:
+        """Begin to send a version."""
         self._coming = version
-        self._failed = None
+        self._faults.clear()
+        self._in_vain = 0
+        self._hopeless = ""
         self.roster.losses.clear()
 
     def open(self, layout: Layout) -> bool:
@@ -119,30 +139,24 @@ class _Sending:
             False where none is there.
 
         Raises:
-            EngineError: the same servers fail a second time.
+            EngineError: it was tried several times in vain, through no fault of a server.
         """
-        versions = self.roster.present(self._urls)
-        members: tuple[Member, ...] = tuple(versions)
-        has_all = self._group is not None and self._group.members == members
-        if has_all and set(versions.values()) == {str(self._version)}:
-            paused = self.roster.pause(members)
-            if paused == members:
-                return True
-            members = paused
-        while members := self.roster.prepare(members):
+        while not self._hopeless:
+            out = {url for url, times in self._faults.items() if times >= _FAULTS}
+            asked = [url for url in self._urls if url not in out]
+            versions = self.roster.present(asked, self._left_out)
+            members: tuple[Member, ...] = tuple(versions)
+            stands = self._group is not None and self._group.members == members
+            if stands and set(versions.values()) == {str(self._version)}:
+                paused = self.roster.pause(members)
+                if paused == members:
+                    return True
+                members = paused
             self._leave()
-            self._refuse_again(members)
-            address = self._address or address_for(self._urls)
-            try:
-                self._group = WeightGroup(
-                    self._http, self._link, members, address, layout, self._patience
-                )
-            except GroupError as error:
-                words = f"no group of rank 0, at {address}, and the servers was formed ({error})"
-                self._failed = members, words
-            else:
-                return True
-        return False
+            members = self.roster.prepare(members)
+            if not members or self._form(members, layout):
+                return bool(members)
+        raise EngineError(self._hopeless)
 
     def send(self, weights: Weights) -> tuple[str, ...] | None:
         """Send all weights to the group.
@@ -153,31 +167,60 @@ class _Sending:
         group = self._group
         assert group is not None  # `open` said so
         try:
-            group.send(weights.layout(), weights, self._coming)
+            unfinished = group.send(weights.layout(), weights, self._coming)
         except GroupError as error:
-            self._failed = group.members, str(error)
             self._leave()
+            self._judge(error, f"weights from rank 0, at {self._place}, did not reach the servers")
             return None
         except BaseException:
             self._leave()
             raise
         self._version = self._coming
         serving = self.roster.resume(group.members, self._coming)
-        for unfinished in group.unfinished:
-            self.roster.leave_out(unfinished)
+        for fault in unfinished.values():
+            self.roster.leave_out(fault)
         if serving != group.members:
             self._leave()
-        return tuple(member.url for member in serving)
+        urls = tuple(member.url for member in serving)
+        self._left_out = frozenset(self._urls) - frozenset(urls)
+        return urls
 
     def close(self) -> None:
+        """Let go of servers that are paused."""
         self._leave()
         self.roster.release()
 
-    def _refuse_again(self, members: tuple[Member, ...]) -> None:
-        if self._failed is not None and self._failed[0] == members:
-            raise EngineError(
-                f"rollout.engine: the servers did not take new weights, twice: {self._failed[1]}"
+    def _form(self, members: tuple[Member, ...], layout: Layout) -> bool:
+        try:
+            self._group = WeightGroup(
+                self._http, self._link, members, self._place, layout, self._patience
             )
+        except GroupError as error:
+            self._judge(error, f"servers and rank 0, at {self._place}, did not come together")
+            return False
+        return True
+
+    @property
+    def _place(self) -> str:
+        return self._address or address_for(self._urls)
+
+    def _judge(self, error: GroupError, what: str) -> None:
+        """Count the faults of servers: who was cut off by another one has none. A server that is
+        gone is noticed when all are asked again; it may need a moment to be."""
+        at_fault = [e for e in error.errors.values() if not re.search(_CONSEQUENCE, e.reason)]
+        for fault in at_fault:
+            self._faults[fault.url] += 1
+            self.roster.leave_out(fault)
+        if at_fault:
+            return
+        self._in_vain += 1
+        if self._in_vain >= _TRIES:
+            self._hopeless = (
+                f"rollout.engine: {what}, tried {_TRIES} times ({error}); see that the servers "
+                "reach this machine at that address and at any port, and set "
+                "rollout.engine.address where it has another one in their network"
+            )
+        time.sleep(self._in_vain * self._patience.again_s)
 
     def _leave(self) -> None:
         if self._group is not None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rvpo.rollout.servers.buckets import Layout
 
-Pair = tuple[str, Tensor]
+NamedWeight = tuple[str, Tensor]
 
 
 class SendingEnded(Exception):
@@ -23,7 +23,7 @@ class Feed:
     the sending has ended, well or not, it walks on and what it gathers is dropped.
 
     Args:
-        layout: of the weights to come.
+        layout: names, types and shapes of the weights to come.
         silence_s: seconds after which a sender that takes nothing is given up.
     """
 
@@ -31,7 +31,7 @@ class Feed:
         self.layout = layout
         self._silence_s = silence_s
         self._changed = threading.Condition()
-        self._slot: Pair | None = None
+        self._slot: NamedWeight | None = None
         self._all_given = False
         self._is_finished = False
         self._error: BaseException | None = None
@@ -48,7 +48,7 @@ class Feed:
                 self._is_finished, self._error, self._slot = True, error, None
             self._changed.notify_all()
 
-    def give(self, weights: Iterable[Pair]) -> None:
+    def give(self, weights: Iterable[NamedWeight]) -> None:
         """Walk through all weights and hand each over, as long as they are taken."""
         try:
             for pair in weights:
@@ -71,7 +71,7 @@ class Feed:
                 return TimeoutError(f"all weights were sent, and nothing came for {seconds:.0f} s")
             return self._error
 
-    def __iter__(self) -> Iterator[Pair]:
+    def __iter__(self) -> Iterator[NamedWeight]:
         """The weights as they come.
 
         Raises:
@@ -80,7 +80,7 @@ class Feed:
         while (pair := self._take()) is not None:
             yield pair
 
-    def _put(self, pair: Pair) -> None:
+    def _put(self, pair: NamedWeight) -> None:
         with self._changed:
             free = self._changed.wait_for(
                 lambda: self._slot is None or self._is_finished, self._silence_s
@@ -91,7 +91,7 @@ class Feed:
                 self._slot = pair
             self._changed.notify_all()
 
-    def _take(self) -> Pair | None:
+    def _take(self) -> NamedWeight | None:
         with self._changed:
             self._changed.wait_for(
                 lambda: self._slot is not None or self._all_given or self._is_finished

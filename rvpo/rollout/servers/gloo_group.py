@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import torch.distributed as dist
 from torch import Tensor
 
 from rvpo.rollout.servers.own_address import own_address
+
+CUT: Final = "the exchange of weights with the other members was cut"
+"""Words of a member that has to stop because of another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +36,12 @@ class GlooGroup:
     of all others with an error.
 
     Args:
-        store: where the members find one another.
+        store: the place in which the members find one another.
         address: this member's own, at which the others reach it.
         patience: the times that members have.
 
     Raises:
-        RuntimeError: the others did not come in time.
+        RuntimeError: the others did not come in time; in the words of `CUT`.
     """
 
     def __init__(
@@ -45,12 +50,9 @@ class GlooGroup:
         options = dist.ProcessGroupGloo._Options()  # type: ignore[attr-defined]
         options._timeout = timedelta(seconds=patience.form_s)
         options._devices = [dist.ProcessGroupGloo.create_device(hostname=address)]
-        self._group: Any = dist.ProcessGroupGloo(
-            dist.PrefixStore("weights", store),  # type: ignore[attr-defined]
-            rank,
-            size,
-            options,
-        )
+        prefixed = dist.PrefixStore("weights", store)  # type: ignore[attr-defined]
+        with _cut():
+            self._group: Any = dist.ProcessGroupGloo(prefixed, rank, size, options)
         self._group._set_default_timeout(timedelta(seconds=patience.silence_s))
 
     @staticmethod
@@ -60,27 +62,40 @@ class GlooGroup:
         Raises:
             RuntimeError: nobody is there, or others did not come in time.
         """
-        store = dist.TCPStore(  # type: ignore[attr-defined]
-            host, port, is_master=False, timeout=timedelta(seconds=patience.form_s)
-        )
+        seconds = timedelta(seconds=patience.form_s)
+        store = dist.TCPStore(host, port, is_master=False, timeout=seconds)  # type: ignore[attr-defined]
         return GlooGroup(store, rank, size, address=own_address(host, port), patience=patience)
 
     def broadcast(self, tensor: Tensor) -> None:
-        """Give all members the same numbers: those that rank 0 has.
+        """Give all members the same numbers: those that rank 0 has. A member that cannot leaves, so
+        that nobody waits for it.
 
         Args:
             tensor: in the machine's memory, contiguous, of the same size and type everywhere.
 
         Raises:
-            RuntimeError: a member is gone or says nothing.
+            RuntimeError: a member is gone or says nothing; in the words of `CUT`.
         """
         options = dist.BroadcastOptions()
         options.rootRank, options.rootTensor = 0, 0
-        self._group.broadcast([tensor], options).wait()
+        try:
+            with _cut():
+                self._group.broadcast([tensor], options).wait()
+        except RuntimeError:
+            self.leave()
+            raise
 
     def leave(self) -> None:
         """Leave the group; calling it twice does no harm."""
         self._group = None  # its connections end with it
+
+
+@contextmanager
+def _cut() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise RuntimeError(f"{CUT} ({error})") from error
 
 
 class Meeting:

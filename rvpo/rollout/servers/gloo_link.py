@@ -16,14 +16,14 @@ BUCKET_BYTES: Final = 256 * 2**20
 
 
 class GlooLink:
-    """Implements `Link`; the servers' side is `rvpo.rollout.vllm.gloo_receiver`."""
+    """Implements `WeightLink`; the servers' side is `rvpo.rollout.vllm.gloo_receiver`."""
 
     def __init__(self, patience: Patience, bucket_bytes: int = BUCKET_BYTES) -> None:
         self._patience = GroupPatience(patience.form_s, patience.silence_s)
         self._bucket_bytes = bucket_bytes
 
     def connect(self, fan_out: FanOut, address: str, size: int, layout: Layout) -> Sender:
-        """See `Link.connect`."""
+        """See `WeightLink.connect`."""
         bucket = max(self._bucket_bytes, largest(layout))
         meeting = Meeting(address, self._patience.form_s)
         info = {

@@ -25,7 +25,7 @@ class Sender(Protocol):
         ...
 
 
-class Link(Protocol):
+class WeightLink(Protocol):
     """A kind of way."""
 
     def connect(self, fan_out: FanOut, address: str, size: int, layout: Layout) -> Sender:
@@ -34,7 +34,7 @@ class Link(Protocol):
         Args:
             address: this machine's, as the servers reach it.
             size: workers of all servers, and one.
-            layout: of the weights that will be sent.
+            layout: names, types and shapes of the weights that will be sent.
 
         Raises:
             Exception: anything that its library raises, `ServerError` of a server's refusal.

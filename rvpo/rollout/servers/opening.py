@@ -14,6 +14,7 @@ from rvpo.rollout.servers.http import Http
 from rvpo.rollout.servers.own import READY_S, OwnServers, start_own
 from rvpo.rollout.servers.pool import Pool
 from rvpo.rollout.servers.roll_call import roll_call
+from rvpo.rollout.servers.same_model import check_models
 from rvpo.rollout.servers.settings import ServersConfig
 from rvpo.rollout.servers.sync import WeightSync
 from rvpo.runtime.network import main_address
@@ -31,7 +32,7 @@ def open_servers(
     """This rank's side of the servers. Every rank must call.
 
     Raises:
-        ConfigError: the key is not in the environment.
+        ConfigError: the key is not in the environment, or a server has another model.
         EngineError: too few servers answer.
     """
     ranks = inputs.ranks
@@ -44,13 +45,15 @@ def open_servers(
         urls = config.urls
         with ranks.together():
             if config.start is not None and ranks.is_main:
-                own, urls = start_own(config, _served(inputs), host, say=inputs.say)
+                own, urls = start_own(config, Served.of(inputs), host, say=inputs.say)
                 stack.callback(own.close)
                 own.ready(max(patience_s, READY_S))
         urls = ranks.first(urls)
         with ranks.together():
             if ranks.is_main:
                 http.run(roll_call(http, urls, config.least, patience_s, inputs.say))
+                room = inputs.encoder.max_context_tokens
+                http.run(check_models(http, urls, Served.of(inputs), room))
         sync = make_sync(config, inputs, urls, http)
         stack.callback(sync.close)
         at_once = -(-config.at_once // ranks.size)
@@ -71,16 +74,6 @@ def open_servers(
             inputs.say,
             closing=stack.pop_all().close,
         )
-
-
-def _served(inputs: EngineInputs) -> Served:
-    return Served(
-        path=inputs.model_path,
-        dtype=str(inputs.dtype).removeprefix("torch."),
-        trust_remote_code=inputs.trust_remote_code,
-        seed=inputs.seed,
-        adapter=inputs.adapter,
-    )
 
 
 def _allow_files(number: int) -> None:

@@ -37,7 +37,7 @@ async def roll_call(
     waiting = dict.fromkeys(urls, "did not answer")
     begun, said_at, enough_at = loop.time(), loop.time(), None
     while True:
-        answers = await asyncio.gather(*(_words(http, url, patience_s) for url in waiting))
+        answers = await asyncio.gather(*(_words(http, url) for url in waiting))
         waiting = {u: words for u, words in zip(waiting, answers, strict=True) if words}
         now, there = loop.time(), len(urls) - len(waiting)
         if not waiting:
@@ -60,10 +60,10 @@ async def roll_call(
         await asyncio.sleep(_LOOK_S)
 
 
-async def _words(http: Http, url: str, patience_s: float) -> str:
+async def _words(http: Http, url: str) -> str:
     """Reason that a server is not there; empty where it is."""
     try:
-        await http.ask("GET", url, "/health", timeout_s=min(patience_s, _SAY_S))
+        await http.ask("GET", url, "/health", timeout_s=_SAY_S)
     except ServerError as error:
         return error.reason
     return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final, TypeVar
@@ -12,7 +12,7 @@ from rvpo.rollout.servers.http import Http, ServerError
 
 T = TypeVar("T")
 
-_RELEASE_S: Final = 10.0
+_RELEASE_S: Final = 5.0
 _UNSENT: Final = "unsent"
 """The version of a server whose weights are of no version: an update that was not completed left
 some new and some old."""
@@ -35,9 +35,20 @@ class Roster:
         self.losses: dict[str, str] = {}
         """Last words of the servers that were left out, by their addresses."""
 
-    def present(self, urls: Iterable[str]) -> dict[Member, str]:
-        """Those that answer, with the version that each says it has."""
-        return dict(self._each(dict.fromkeys(urls, self._look)).values())
+    def present(self, urls: Iterable[str], glanced_at: Collection[str] = ()) -> dict[Member, str]:
+        """Those that answer, with the version that each says it has.
+
+        Args:
+            glanced_at: those of them that nobody waits long for.
+        """
+        patience = self._patience
+
+        async def look(url: str) -> tuple[Member, str]:
+            seconds = patience.glance_s if url in glanced_at else patience.look_s
+            size = await self._get(url, "/get_world_size", "world_size", int, seconds)
+            return Member(url, size), await self._version(url, seconds)
+
+        return dict(self._each(dict.fromkeys(urls, look)).values())
 
     def pause(self, members: Iterable[Member]) -> tuple[Member, ...]:
         """Have nothing computed, and forget what older weights computed.
@@ -92,12 +103,9 @@ class Roster:
         """Note the words of a server that failed elsewhere."""
         self.losses[error.url] = error.reason
 
-    async def _look(self, url: str) -> tuple[Member, str]:
-        size = await self._get(url, "/get_world_size", "world_size", int)
-        return Member(url, size), await self._version(url)
-
-    async def _version(self, url: str) -> str:
-        return await self._get(url, "/weight_info", "weight_version", str)
+    async def _version(self, url: str, seconds: float | None = None) -> str:
+        seconds = seconds or self._patience.look_s
+        return await self._get(url, "/weight_info", "weight_version", str, seconds)
 
     async def _pause(self, url: str) -> None:
         params = {"mode": self._mode, "clear_cache": "true"}
@@ -126,8 +134,10 @@ class Roster:
         seconds = seconds or self._patience.answer_s
         await self._http.ask("POST", url, route, params=params, json=json, timeout_s=seconds)
 
-    async def _get(self, url: str, route: str, field: str, kind: Callable[[Any], T]) -> T:
-        answer = await self._http.ask("GET", url, route, timeout_s=self._patience.look_s)
+    async def _get(
+        self, url: str, route: str, field: str, kind: Callable[[Any], T], seconds: float
+    ) -> T:
+        answer = await self._http.ask("GET", url, route, timeout_s=seconds)
         try:
             return kind(answer[field])
         except (LookupError, TypeError, ValueError) as error:

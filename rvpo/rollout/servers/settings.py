@@ -19,7 +19,7 @@ from rvpo.rollout.requirement import Requirement
 from rvpo.rollout.vllm.adapter_room import MERGED, adapter_problem, check_model
 from rvpo.rollout.vllm.options import VLLM_OPTIONS
 from rvpo.rollout.vllm.requirement import VLLM
-from rvpo.runtime.address import is_closed, public_addresses
+from rvpo.runtime.address import CLOSED, is_closed, public_addresses
 from rvpo.runtime.extras import installed
 
 if TYPE_CHECKING:
@@ -167,10 +167,11 @@ class ServersConfig(EngineConfig):
                 f"start.devices: {len(devices)} GPUs cannot be shared out as {self.count} servers "
                 f"of {self.tensor_parallel}; name {self.count * self.tensor_parallel}"
             )
-        if not self.public_addresses:
-            for url in self.urls:
-                if not is_closed(urlsplit(url).hostname or ""):
-                    yield _is_public(url)
+        for url in () if self.public_addresses else self.urls:
+            if not is_closed(host := urlsplit(url).hostname or ""):
+                yield _is_public(url, host)
+        if self.address and not self.public_addresses and not is_closed(self.address):
+            yield _is_open(self.address, self.address)
 
     @property
     def count(self) -> int:
@@ -225,9 +226,14 @@ class ServersConfig(EngineConfig):
         networks, and `start.devices` apart from the trainers'."""
         super().check_place(ranks, concurrent=concurrent)
         self.key()
+        if self.weights != "gloo" and ranks.device.type == "cuda":
+            VLLM.check()  # which has the sender's side of NCCL too
         for url in () if self.public_addresses else self.urls:
-            if public_addresses(urlsplit(url).hostname or ""):
-                raise ConfigError(f"rollout.engine.{_is_public(url)}")
+            if public := public_addresses(urlsplit(url).hostname or ""):
+                raise ConfigError(f"rollout.engine.{_is_public(url, public[0])}")
+        own = "" if self.public_addresses else self.address or ""
+        if own and (public := public_addresses(own)):
+            raise ConfigError(f"rollout.engine.{_is_open(own, public[0])}")
         if self.own_gpus():
             self._check_gpus()
 
@@ -302,8 +308,15 @@ class ServersConfig(EngineConfig):
         return open_servers(self, inputs, weight_sync)
 
 
-def _is_public(url: str) -> str:
+def _is_public(url: str, address: str) -> str:
     return (
-        f"urls: {url} is of no private network, and whoever reaches a server can replace its "
-        "weights; give an address of a closed network, or write public_addresses: true"
+        f"urls: {url} is at {address}, which is of no closed network, and whoever reaches a server "
+        f"can replace its weights; give {CLOSED}, or write public_addresses: true"
+    )
+
+
+def _is_open(host: str, address: str) -> str:
+    return (
+        f"address: {host} is {address}, which is of no closed network, and whoever reaches it "
+        f"while weights are sent can take part; give {CLOSED}, or write public_addresses: true"
     )

@@ -11,7 +11,7 @@ from rvpo.rollout.servers.broadcast import Broadcast
 from rvpo.rollout.servers.fan_out import Patience
 from rvpo.rollout.servers.gloo_link import GlooLink
 from rvpo.rollout.servers.http import Http
-from rvpo.rollout.servers.links import Link
+from rvpo.rollout.servers.links import WeightLink
 from rvpo.rollout.servers.settings import ServersConfig
 from rvpo.rollout.servers.sync import WeightSync
 from rvpo.rollout.vllm.nccl_link import NcclLink
@@ -45,7 +45,7 @@ def weight_sync(
         )
     device = inputs.ranks.device
     way = config.weights or ("nccl" if device.type == "cuda" else "gloo")
-    link: Link = NcclLink(device) if way == "nccl" else GlooLink(patience)
+    link: WeightLink = NcclLink(device) if way == "nccl" else GlooLink(patience)
     return Broadcast(
         http,
         link,

@@ -24,7 +24,7 @@ larger."""
 
 
 class NcclLink:
-    """Implements `Link`; the servers' side is vLLM's backend `nccl`.
+    """Implements `WeightLink`; the servers' side is vLLM's backend `nccl`.
 
     Args:
         device: rank 0's GPU.
@@ -35,7 +35,7 @@ class NcclLink:
         self._bucket_bytes = bucket_bytes
 
     def connect(self, fan_out: FanOut, address: str, size: int, layout: Layout) -> Sender:
-        """See `Link.connect`."""
+        """See `WeightLink.connect`."""
         from vllm.distributed.weight_transfer import WeightTransferTrainerFactory
 
         _use(self._device)
@@ -46,7 +46,7 @@ class NcclLink:
         return NcclSender(engine, source, self._device)
 
     def info(self, address: str, port: int, size: int, layout: Layout) -> Any:
-        """What vLLM's sender is formed from, a `NCCLTrainerInitInfo`."""
+        """The `NCCLTrainerInitInfo` that vLLM's sender is formed from."""
         from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
 
         return NCCLTrainerInitInfo(

@@ -58,13 +58,15 @@ def asking(
     at_once: int = 64,
     patience_s: float = 3600.0,
     key: str | None = None,
+    http: Http | None = None,
+    pool: Pool | None = None,
     say: Callable[[str], None] = ignore,
 ) -> Iterator[ServersEngine]:
     """An engine that knows servers, all of which have the weights of version 1."""
-    http = Http(key)
+    http = http or Http(key)
     engine = ServersEngine(
         encoder,
-        Pool([server.url for server in servers], least, rank),
+        pool or Pool([server.url for server in servers], least, rank),
         http,
         sync or FakeSync(servers),
         Terms(

@@ -214,6 +214,23 @@ def test_where_one_cannot_be_started_the_others_are_ended() -> None:
     assert closed == [True]
 
 
+class Silent(Scripted):
+    """A server that never answers."""
+
+    def is_up(self) -> bool:
+        return False
+
+    def delay(self, seconds: float) -> str:
+        return f"no answer within {seconds} s"
+
+
+def test_a_server_that_never_answers_is_not_awaited_for_ever() -> None:
+    start = ServerStart(where="", model="", options=(), environment={}, cpu_kv_cache_gib=1)
+    own = OwnServers([start], serve=lambda _: cast(VllmServer, Silent()))
+    with closing(own), pytest.raises(EngineError, match=r"no answer within 0\.0 s"):
+        own.ready(0.0)
+
+
 def test_servers_listen_on_closed_networks_alone_unless_public_ones_are_allowed() -> None:
     with pytest.raises(ConfigError, match=r"servers on 0\.0\.0\.0 could be given other weights"):
         start_own(TWO, SERVED, "0.0.0.0", serve=serve)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from threading import Lock
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -103,8 +104,10 @@ def engine_around(llm: FakeLlm, *, on_gpu: bool) -> VllmEngine:
     engine = VllmEngine.__new__(VllmEngine)
     parts: dict[str, Any] = {
         "_llm": llm,
+        "_adapter": None,
         "_on_gpu": on_gpu,
         "_in_flight": False,
+        "_calls": Lock(),
         "_in_process": True,
         "_lighter": [],
         "_death": (),
