@@ -55,7 +55,9 @@ class FakeLlm:
         self.events.append("forget")
         return True
 
-    def add_request(self, name: str, prompt: dict[str, Any], request: Request) -> None:
+    def add_request(
+        self, name: str, prompt: dict[str, Any], request: Request, lora_request: None
+    ) -> None:
         self.seeds.append(request.seed)
         self._waiting.append(name)
 

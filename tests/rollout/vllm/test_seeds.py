@@ -57,7 +57,11 @@ class FakeCore:
         self.vllm_config = SimpleNamespace(cache_config=SimpleNamespace(kv_cache_size_tokens=64))
 
     def add_request(
-        self, request_id: str, prompt: Mapping[str, Sequence[int]], params: FakeParams
+        self,
+        request_id: str,
+        prompt: Mapping[str, Sequence[int]],
+        params: FakeParams,
+        lora_request: None,
     ) -> None:
         assert prompt == {"prompt_token_ids": [1, 2]}
         self.asked[int(request_id)] = params
