@@ -55,7 +55,9 @@ class FakeLlm:
         self.events.append("forget")
         return True
 
-    def add_request(self, name: str, prompt: dict[str, Any], request: Request) -> None:
+    def add_request(
+        self, name: str, prompt: dict[str, Any], request: Request, lora_request: None
+    ) -> None:
         self.seeds.append(request.seed)
         self._waiting.append(name)
 
@@ -104,6 +106,7 @@ def engine_around(llm: FakeLlm, *, on_gpu: bool) -> VllmEngine:
     engine = VllmEngine.__new__(VllmEngine)
     parts: dict[str, Any] = {
         "_llm": llm,
+        "_adapter": None,
         "_on_gpu": on_gpu,
         "_in_flight": False,
         "_calls": Lock(),

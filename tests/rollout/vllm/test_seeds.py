@@ -57,7 +57,11 @@ class FakeCore:
         self.vllm_config = SimpleNamespace(cache_config=SimpleNamespace(kv_cache_size_tokens=64))
 
     def add_request(
-        self, request_id: str, prompt: Mapping[str, Sequence[int]], params: FakeParams
+        self,
+        request_id: str,
+        prompt: Mapping[str, Sequence[int]],
+        params: FakeParams,
+        lora_request: None,
     ) -> None:
         assert prompt == {"prompt_token_ids": [1, 2]}
         self.asked[int(request_id)] = params
@@ -100,6 +104,7 @@ def seeds_asked(seed: int, sampling: Sampling | None = None, *, on_gpu: bool) ->
     llm: Any = SimpleNamespace(llm_engine=core, reset_prefix_cache=lambda: True, send=ignore)
     engine: Any = VllmEngine.__new__(VllmEngine)  # its start takes vLLM
     engine._llm, engine._encoder, engine._sampling = llm, FakeEncoder(), FakeParams()
+    engine._adapter = None
     engine._on_gpu, engine._in_process, engine._death, engine._lighter = on_gpu, True, (), []
     engine._calls, engine._in_flight = Lock(), False
     engine._memory = MemoryPeak(torch.device("cpu"))
