@@ -30,6 +30,7 @@ from rvpo.trainer.zero_policy import ZeroPolicy
 from rvpo.types import Rollout
 from tests.configs import tiny_config
 from tests.fakes import timeless
+from tests.imported import import_training
 from tests.trainer.test_update import make_advantages, make_rollout, relative_difference
 
 KINDS = ("fp32", "exp_avg", "exp_avg_sq")
@@ -224,6 +225,7 @@ def as_rank(model: Path, folder: Path, precision: str, case: Case, rank: int, po
 
 def as_ranks(model: Path, folder: Path, precision: str) -> None:
     """All cases one after another, each with ranks forked off here: to import takes longest."""
+    import_training()
     fork = multiprocessing.get_context("fork")
     for case in CASES[precision]:
         port = free_port()
