@@ -115,7 +115,7 @@ def _sample(group: int, tokens: int) -> TrainedSample:
         finish_reason="stop",
         policy_version=0,
     )
-    return TrainedSample.of(sample, 0.5, group, is_masked=False)
+    return TrainedSample.of(sample, 0.5, group, is_masked=False, version=0)
 
 
 def _ranks() -> str:

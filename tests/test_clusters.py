@@ -17,10 +17,13 @@ from typer.main import get_command
 
 from rvpo.cli import app
 from rvpo.config.run import RunConfig, load_config
+from rvpo.rollout.servers.settings import ServersConfig
+from tests.judge.processes import wait_until
 from tests.pages import ROOT, block, text_of
 
 FOLDER = ROOT / "docs" / "clusters"
 SBATCH = FOLDER / "train.sbatch"
+SERVERS = FOLDER / "servers.sbatch"
 JOBSET = yaml.safe_load(text_of(FOLDER / "jobset.yaml"))
 JOB = JOBSET["spec"]["replicatedJobs"][0]["template"]["spec"]
 POD = JOB["template"]["spec"]
@@ -152,6 +155,100 @@ def test_the_batch_job_starts_every_rank_in_its_place_and_again_when_it_was_stop
         assert str(training(rest).output) == "runs/with space"
     assert ("requeue 123456" in asked) == again
     assert {"srun --cpus-per-task=8", "srun --kill-on-bad-exit=0"} <= set(asked)
+
+
+def run_with_servers(folder: Path, status: int, *, asked_to_stop: bool) -> int:
+    """The batch script with servers, on a Slurm of shell scripts. Each program notes its words and
+    place in a file of its own; training hears of SIGTERM, and servers do not end before it."""
+    programs = {
+        "scontrol": 'echo "$@" >> asked; if [ "$1" = show ]; then printf "b%s\\n" 1 2 3 4; fi',
+        "srun": """
+            while [ "${1#-}" != "$1" ]; do
+                case $1 in --nodelist=*) nodes=${1#*=};; --ntasks-per-node=*) each=${1#*=};; esac
+                shift
+            done
+            id=0; children=
+            trap 'kill -TERM $children' TERM
+            for node in ${nodes//,/ }; do for local in $(seq 0 $((each - 1))); do
+                SLURMD_NODENAME=$node SLURM_PROCID=$id SLURM_LOCALID=$local "$@" &
+                children="$children $!"; id=$((id + 1))
+            done; done
+            code=0
+            for child in $children; do
+                wait $child; last=$?
+                while kill -0 $child 2> /dev/null; do wait $child; last=$?; done
+                [ $last -eq 0 ] || code=$last
+            done
+            exit $code""",
+        "rvpo": f"""
+            file=$1-$SLURMD_NODENAME-$SLURM_LOCALID
+            printf '%s\\0' "$@" > words-$file
+            [ $1 = train ] || {{ trap 'touch ended-$file; exit 130' TERM; touch $file; }}
+            [ $1 = serve ] && while :; do sleep 0.05; done
+            {{ echo $RANK $WORLD_SIZE $LOCAL_RANK $LOCAL_WORLD_SIZE $MASTER_ADDR
+            echo $RVPO_SERVER_KEY; }} > place-$file
+            until [ -e serve-b3-0 ] && [ -e serve-b4-0 ]; do sleep 0.05; done
+            {"trap 'exit 130' TERM; touch $file; while :; do sleep 0.05; done" * asked_to_stop}
+            ls ended-* 2> /dev/null && exit 3
+            exit {status}""",
+    }
+    for name, body in programs.items():
+        (folder / name).write_text(f"#!/bin/bash\n{body}\n")
+        (folder / name).chmod(0o755)
+    place = {
+        "SLURM_JOB_NODELIST": "b[1-4]",
+        "SLURM_JOB_ID": "123456",
+        "PATH": f"{folder}:{os.environ['PATH']}",
+    }
+    engine = "rollout.engine={name: servers, tensor_parallel: 2}"
+    given = ["experiments/quickstart.yaml", "output=runs/with space", engine]
+    command = ["bash", str(SERVERS), *given]
+    with subprocess.Popen(command, cwd=folder, env=os.environ | place) as job:
+        if asked_to_stop:
+            wait_until(lambda: len(list(folder.glob("train-*"))) == 16, 120)
+            job.terminate()
+    return job.returncode
+
+
+@pytest.mark.parametrize(
+    ("status", "asked_to_stop", "again"), [(0, False, False), (2, False, False), (130, True, True)]
+)
+def test_some_machines_train_and_the_others_serve_until_training_has_ended(
+    status: int, asked_to_stop: bool, again: bool, tmp_path: Path
+) -> None:
+    assert run_with_servers(tmp_path, status, asked_to_stop=asked_to_stop) == status
+    assert ("requeue 123456" in (tmp_path / "asked").read_text()) == again
+    words = {
+        file.name.removeprefix("words-"): file.read_text().split("\0")[:-1]
+        for file in tmp_path.glob("words-*")
+    }
+    places, keys = set(), set()
+    for node in ("b1", "b2"):
+        for local in range(8):
+            place, key = (tmp_path / f"place-train-{node}-{local}").read_text().splitlines()
+            places.add(tuple(place.split()))
+            keys.add(key)
+            command, *rest = words.pop(f"train-{node}-{local}")
+            assert command == "train"
+            config = training(rest)
+            assert str(config.output) == "runs/with space"
+    assert places == {(str(r), "16", str(r % 8), "8", "b1") for r in range(16)}
+    assert len(keys) == 1
+    engine = config.rollout.engine
+    assert isinstance(engine, ServersConfig)
+    assert len(engine.urls) == 8
+    assert engine.key_variable == "RVPO_SERVER_KEY"
+    served = set()
+    for node in ("b3", "b4"):
+        command, *rest = words.pop(f"serve-{node}-0")
+        known = get_command(app).commands["serve"]  # type: ignore[attr-defined]
+        given = known.make_context(command, rest).params
+        assert load_config(ROOT / given["config"], given["settings"]) == config
+        ports = range(given["port"], given["port"] + given["servers"])
+        served |= {f"http://{given['host']}:{port}" for port in ports}
+        assert (tmp_path / f"ended-serve-{node}-0").exists()
+    assert served == set(engine.urls)
+    assert words == {}
 
 
 def test_the_batch_job_leaves_time_to_save() -> None:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from rvpo.benchmarks.gpqa.gpqa import GpqaConfig
+from rvpo.config.data import DataConfig
 from rvpo.config.rewards import FunctionRewardConfig
-from rvpo.config.run import DataConfig
 from rvpo.criterion import Criterion
 from rvpo.errors import ConfigError
 from rvpo.evaluate.measure import measure

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rvpo.config.data import DatasetSource, Source
 from rvpo.config.evaluation import EvaluationConfig
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.rewards import RubricRewardConfig
-from rvpo.config.run import DatasetSource, RolloutConfig, RunConfig, Source
+from rvpo.config.run import RolloutConfig, RunConfig
 from rvpo.files.stored import needs_extra
 from rvpo.rubrics import RubricSource
 from rvpo.runtime.extras import MODULES, Need
@@ -29,6 +30,10 @@ def of_plan(config: RunConfig) -> Iterator[Need]:
     yield Need("train")
     if config.model.lora is not None:
         yield Need("lora", "leave model.lora out")
+    if config.model.base_bits is not None:
+        yield Need("bits", "leave model.base_bits out")
+    if config.update.optimizer == "adamw_8bit":
+        yield Need("bits", "write update.optimizer=adamw")
     if any(map(needs_extra, _stored(config.data.train, config.data.held_out))):
         yield Need("data")
     if asks_judge(config):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from rvpo.commands.engine import adapter_problem
 from rvpo.commands.needs import of_plan
 from rvpo.config.run import RunConfig
 from rvpo.data.visited import visited
@@ -102,6 +103,7 @@ def _libraries(config: RunConfig, devices: Devices) -> list[Finding]:
     problem = config.rollout.engine.problem(
         on_gpu=on_gpu, concurrent=config.rollout.staleness > 0, alone=ranks == 1
     )
+    problem = problem or adapter_problem(config.model, config.rollout, on_gpu=on_gpu)
     checks: list[tuple[str, Callable[[], None]]] = [
         ("update", partial(check_deepspeed, config, ranks, on_gpu=on_gpu)),
         ("update", partial(check_optimizer, config.update)),

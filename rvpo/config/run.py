@@ -12,10 +12,8 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     BeforeValidator,
-    Discriminator,
     Field,
     PlainSerializer,
-    Tag,
     field_validator,
     model_validator,
 )
@@ -23,6 +21,7 @@ from pydantic import (
 from rvpo.advantage import Estimator
 from rvpo.config import document
 from rvpo.config.benchmarks import BenchmarksConfig
+from rvpo.config.data import DataConfig
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.rewards import RewardConfig, RewardName, RubricRewardConfig
 from rvpo.config.sample_files import SampleFilesConfig
@@ -30,12 +29,9 @@ from rvpo.config.secret import without_secrets
 from rvpo.config.sentences import validated
 from rvpo.config.spellings import estimator, named
 from rvpo.config.update import UpdateConfig
-from rvpo.errors import nearest
 from rvpo.fields import (
-    CellType,
     FilePath,
     GroupSize,
-    ImportPath,
     NonNegativeInt,
     PathText,
     PositiveFloat,
@@ -48,7 +44,6 @@ from rvpo.lazy import torch
 from rvpo.report.trackers import AnyTracker, Wandb
 from rvpo.rollout import AnyEngine, VllmConfig
 from rvpo.rollout.lora_config import LoraConfig
-from rvpo.rubrics import RubricFormat, RubricSource
 
 
 class ModelConfig(Section):
@@ -62,6 +57,21 @@ class ModelConfig(Section):
     lora: LoraConfig | None = None
     """LoRA: the model stays as it is, and small adapters beside its layers are trained. Left out,
     all weights are."""
+    base_bits: Literal[4] | None = None
+    """QLoRA: keep the linear layers of the base model in so many bits while adapters are trained
+    (bitsandbytes, NF4), a quarter of their memory. The engine samples from the base as it is in its
+    files; the difference is in the metrics `sampling/*`, and `update.correction` weighs samples by
+    it. With `lora.sync: merged` the engine gets the base as it was quantised."""
+
+    @model_validator(mode="after")
+    def _quantises_what_stays(self) -> Self:
+        if self.base_bits is not None and self.lora is None:
+            raise ValueError(
+                f"base_bits: {self.base_bits} is for a base model that stays as it is while "
+                "adapters are trained; write model.lora too, such as model.lora={rank: 16}, or "
+                "leave model.base_bits out"
+            )
+        return self
 
     @property
     def dtype(self) -> torch.dtype:
@@ -72,84 +82,6 @@ class ModelConfig(Section):
     def weight_bytes(self) -> int:
         """Bytes of a weight that computes."""
         return 2 if self.precision == "bf16" else 4
-
-
-class FunctionSource(Section):
-    """Rows made by a Python function."""
-
-    function: ImportPath
-    """`module:function` returning a sequence of rows, each a dict with a prompt column."""
-    arguments: dict[str, Any] = Field(default_factory=dict)
-    """Keyword arguments for the function. `{variable: NAME}` at any depth is what the environment
-    holds under that name, which is how a function gets a key."""
-    prompt_column: str = "prompt"
-    """The column that holds the prompt: a string, or a list of chat messages."""
-
-
-class DatasetSource(Section):
-    """Rows of a file or of a Hub dataset."""
-
-    path: PathText
-    """A .jsonl, .json, .parquet or .csv file, or a Hub dataset id."""
-    split: str = "train"
-    """Split of a Hub dataset; files have one only."""
-    subset: str | None = None
-    """Configuration of a Hub dataset that has several, as its page calls them."""
-    prompt_column: str = "prompt"
-    """The column that holds the prompt: a string, or a list of chat messages."""
-    types: dict[str, CellType] = Field(default_factory=dict)
-    """Types of columns of a .csv file, whose cells are text: `int`, `float` or `json`."""
-
-
-def _without_others(value: Any) -> Any:
-    """A source with rubrics, without the settings of other formats that are null."""
-    if not isinstance(value, Mapping):
-        return value
-    formats = get_args(RubricFormat)
-    known = {name for each in formats for name in each.model_fields}
-    own = {
-        name
-        for each in formats
-        if value.get("format") in get_args(each.model_fields["format"].annotation)
-        for name in each.model_fields
-    }
-    return {k: v for k, v in value.items() if v is not None or k in own or k not in known}
-
-
-def _kind_of_source(value: Any) -> str | None:
-    if isinstance(value, Section):
-        return "RubricSource" if isinstance(value, RubricSource) else type(value).__name__
-    kinds = {"function": "FunctionSource", "path": "DatasetSource", "rubrics": "RubricSource"}
-    keys = value if isinstance(value, dict) else {}
-    meant = {name for key in keys if (name := nearest(str(key), list(kinds)))}
-    return kinds[meant.pop()] if len(meant) == 1 else None
-
-
-Source = Annotated[
-    Annotated[FunctionSource, Tag("FunctionSource")]
-    | Annotated[DatasetSource, Tag("DatasetSource")]
-    | Annotated[
-        RubricFormat,
-        Field(discriminator="format"),
-        BeforeValidator(_without_others),
-        Tag("RubricSource"),
-    ],
-    Discriminator(
-        _kind_of_source,
-        custom_error_type="source",
-        custom_error_message="must be a table with exactly one of `function` (rows made by "
-        "Python), `path` (a file or a Hub dataset) and `rubrics` (the same, with criteria)",
-    ),
-]
-
-
-class DataConfig(Section):
-    train: Source
-    """Prompts to train on, visited in a seeded order, epoch after epoch."""
-    held_out: Source | None = None
-    """Prompts scored before and after training, never trained on."""
-    system_prompt: str | None = None
-    """System message for every prompt that brings none of its own."""
 
 
 class RolloutConfig(Section):
@@ -168,9 +100,12 @@ class RolloutConfig(Section):
     """Tokens after which a completion is cut off."""
     temperature: Temperature = 1.0
     """Temperature of sampling, and of the log-probabilities that the update compares."""
-    staleness: Literal[0, 1] = 0
-    """Updates by which the policy that samples is older than the one that learns. With 1 the next
-    rollout is generated and judged while this one is trained on."""
+    staleness: NonNegativeInt = 0
+    """Updates by which the policy that samples may be older than the one that learns. With 1 the
+    next rollout is generated and judged while this one is trained on, with n the next n are."""
+    in_flight: bool = False
+    """New weights come while samples are generated, which go on under them, instead of between two
+    rollouts. Each token keeps the version of the weights that sampled it."""
 
 
 class EvaluateConfig(Section):
@@ -314,26 +249,44 @@ class RunConfig(Section):
         elif not any(reward.largest_weight > 0 for reward in self.rewards.values()):
             yield "rewards: every weight is 0, which trains nothing; give one a weight above 0"
         yield from self._judge_problems()
-        yield from self.update.problems()
+        yield from self.update.problems(has_adapters=self.model.lora is not None)
         if self.update.mini_batches > prompts:
             yield (
                 f"update.mini_batches: {prompts} prompts cannot be divided into "
                 f"{self.update.mini_batches} updates; make it at most rollout.prompts_per_step"
             )
-        if self.rollout.staleness and not self.rollout.engine.concurrent:
-            able = [
-                kind.model_fields["name"].default for kind in get_args(AnyEngine) if kind.concurrent
-            ]
-            yield (
-                "rollout.staleness: 1 needs an engine in a process of its own; set "
-                f"rollout.engine.name={' or '.join(able)}, or rollout.staleness=0"
-            )
+        yield from self._staleness_problems()
         completion = self.rollout.max_completion_tokens
         context = self.rollout.engine.max_context_tokens
         if context is not None and completion >= context:
             yield (
                 f"rollout.max_completion_tokens: {completion} leaves no room for a prompt in "
                 f"rollout.engine.max_context_tokens={context}; make it smaller"
+            )
+
+    def _staleness_problems(self) -> Iterator[str]:
+        rollout, correction = self.rollout, self.update.correction
+        if rollout.staleness and not rollout.engine.concurrent:
+            yield (
+                f"rollout.staleness: {rollout.staleness} needs an engine in a process of its own; "
+                f"set {_engines('concurrent')}, or rollout.staleness=0"
+            )
+        if rollout.in_flight and not rollout.staleness:
+            yield (
+                "rollout.in_flight: with rollout.staleness: 0 nothing is generated while the "
+                "policy learns; set rollout.staleness=1 or more, or leave it out"
+            )
+        if rollout.in_flight and not rollout.engine.in_flight:
+            yield (
+                f"rollout.in_flight: {rollout.engine.name} takes no new weights while it "
+                f"generates; set {_engines('in_flight')}, or leave it out"
+            )
+        if correction.corrected is None and (rollout.staleness > 1 or rollout.in_flight):
+            setting = "in_flight: true" if rollout.in_flight else f"staleness: {rollout.staleness}"
+            yield (
+                f"update.correction: {correction.name} leaves the difference between policies of "
+                f"several updates as it is, which comes with rollout.{setting}; leave it out for "
+                "truncate, or choose another"
             )
 
     def _judge_problems(self) -> Iterator[str]:
@@ -360,6 +313,14 @@ class RunConfig(Section):
                     f"{where}: '{condition.reward}' has a score for each criterion; name a reward "
                     "with a single one, such as a rubric: explicit"
                 )
+
+
+def _engines(able: Literal["concurrent", "in_flight"]) -> str:
+    """The setting that chooses an engine which can do something."""
+    names = [
+        kind.model_fields["name"].default for kind in get_args(AnyEngine) if getattr(kind, able)
+    ]
+    return f"rollout.engine.name={' or '.join(names)}"
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:

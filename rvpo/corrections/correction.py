@@ -2,7 +2,9 @@
 
 The engine computes with other kernels and in another precision, and with staleness it has older
 weights. w is the ratio of the policy before the step to the one that sampled, of a token or the
-product over a sample's; a token's loss is multiplied by what a correction makes of it.
+product over a sample's; a token's loss is multiplied by what a correction makes of it. A sample
+that went on under new weights has each token's probability under those that sampled it, so a
+token's w is right whatever sampled the others.
 
 Source: Yao et al. 2025, "Your efficient RL framework secretly brings you off-policy training".
 """
@@ -34,8 +36,18 @@ class Correction(Section):
         """[T] factors of the losses, from the importance weights w."""
         raise NotImplementedError
 
+    def counted(self, ages: Tensor) -> Tensor:
+        """[T] bool, tokens that count at all, by the updates that the weights which sampled them
+        were behind. All of them, unless a subclass says otherwise."""
+        return torch.ones_like(ages, dtype=torch.bool)
+
     def __call__(
-        self, old_logprobs: Tensor, sampled_logprobs: Tensor, sample: Tensor, count: int
+        self,
+        old_logprobs: Tensor,
+        sampled_logprobs: Tensor,
+        sample: Tensor,
+        count: int,
+        ages: Tensor | None = None,
     ) -> Tensor:
         """[T] factors of the tokens' losses.
 
@@ -44,13 +56,15 @@ class Correction(Section):
             sampled_logprobs: [T] the engine's.
             sample: [T] index of each token's sample.
             count: number of samples.
+            ages: [T] updates that the weights which sampled a token were behind; 0 if left out.
         """
         if self.corrected is None:
             return torch.ones_like(old_logprobs)
         log_w = old_logprobs - sampled_logprobs
         if self.corrected == "sequence":
             log_w = log_w.new_zeros(count).index_add(0, sample, log_w)[sample]
-        return self.factors(torch.exp(log_w))
+        factors = self.factors(torch.exp(log_w))
+        return factors if ages is None else torch.where(self.counted(ages), factors, 0.0)
 
 
 class Bounded(Correction):

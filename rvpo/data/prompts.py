@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from rvpo.config.run import DatasetSource, FunctionSource, Source
+from rvpo.config.data import DatasetSource, FunctionSource, Source
 from rvpo.data.messages import check_turn, read_messages, read_tools, shown, with_system
 from rvpo.data.packed import Picked, Prompts
 from rvpo.data.rows import function_rows

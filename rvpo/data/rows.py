@@ -12,7 +12,7 @@ from rvpo.errors import DataError
 from rvpo.runtime.deepcopy import own
 
 if TYPE_CHECKING:
-    from rvpo.config.run import FunctionSource
+    from rvpo.config.data import FunctionSource
 
 
 def function_rows(source: FunctionSource, where: str) -> list[Any]:

@@ -52,6 +52,7 @@ _SECTIONS = {
         "clipped by cispo": "cispo_clip_ratio",
         "engine against trainer": "sampling/sampling_logp_difference/mean",
         "staleness": "policy/staleness_mean",
+        "staleness of the oldest token": "policy/staleness_max",
         "completion length": "completions/mean_length",
         "cut off": "completions/clipped_ratio",
     },

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rvpo.config.run import RunConfig, Source
+from rvpo.config.data import Source
+from rvpo.config.run import RunConfig
 from rvpo.data.prompts import load_prompts
 from rvpo.data.splits import Splits, read_splits
 from rvpo.errors import DataError, RvpoError

@@ -91,8 +91,11 @@ _ROLLOUT: Mapping[str, str] = {
     "completions/min_terminated_length": "The shortest of those.",
     "completions/max_terminated_length": "The longest of those.",
     "policy/version": "Updates done before this one.",
-    "policy/staleness_mean": "Updates that the sampling weights were behind, mean over samples.",
-    "policy/staleness_max": "The same, of the oldest sample.",
+    "policy/staleness_mean": "Updates that the sampling weights were behind, mean over the tokens "
+    "of a sample and over samples.",
+    "policy/staleness_max": "The same, of the oldest token.",
+    "policy/mixed_frac": "Share of samples that went on under new weights, where there are any; "
+    "see rollout.in_flight.",
     "epoch": "Visits to all prompts so far.",
     "timing/{phase}": "Seconds to generate, score, update and sync; `step` is all of them.",
     "tokens_per_second/generate": "Tokens of completions, over the slowest rank's seconds of "
@@ -111,6 +114,10 @@ _ROLLOUT: Mapping[str, str] = {
     "memory/generate_gib": "Memory of a GPU taken at most while generating, of any rank, by all "
     "that is on it.",
     "memory/update_gib": "The same in the update.",
+    "servers/present": "Servers that had the present weights at the end of the rollout, as the "
+    "rank saw it that lost most.",
+    "servers/asked_again": "Requests for samples that a server did not answer, and that were sent "
+    "again, of all ranks.",
 }
 _JUDGE: Mapping[str, str] = {
     "verdicts": "Verdicts asked for.",

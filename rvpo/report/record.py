@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from itertools import accumulate, groupby, pairwise
 from typing import Any, Protocol
 
 from rvpo.types import Advantages, Rollout, RolloutScores
@@ -70,7 +71,8 @@ def sample_rows(record: StepRecord) -> Iterator[dict[str, Any]]:
     `scores` and `z` hold null for a score that does not exist; where it was lost rather than
     not applicable, `failures` has the reason under the reward's name. `remarks` has what judges
     said, likewise: of a criterion with its polarity, class, axis and share of the reward's weight,
-    of a mean over criteria with each of them.
+    of a mean over criteria with each of them. `versions` has the runs of tokens of a sample that
+    went on under new weights; without any, all tokens are of `policy_version`.
     """
     scored, advantages, first = record.scored, record.advantages, record.first_row
     rewards = scored.rewards
@@ -94,6 +96,7 @@ def sample_rows(record: StepRecord) -> Iterator[dict[str, Any]]:
             "completion_tokens": len(sample.completion_ids),
             "finish_reason": sample.finish_reason,
             "policy_version": sample.policy_version,
+            "versions": _spans(sample.versions),
             "scores": score,
             "failures": {
                 name: scored.failures[first + i, j]
@@ -109,6 +112,16 @@ def sample_rows(record: StepRecord) -> Iterator[dict[str, Any]]:
             "advantage": advantage[i],
             "trained": trained[i],
         }
+
+
+def _spans(versions: Sequence[int]) -> list[dict[str, int]]:
+    """Runs of tokens `[start, end)` of one version."""
+    runs = [(version, len(list(run))) for version, run in groupby(versions)]
+    bounds = pairwise(accumulate((size for _, size in runs), initial=0))
+    return [
+        {"version": version, "start": start, "end": end}
+        for (version, _), (start, end) in zip(runs, bounds, strict=True)
+    ]
 
 
 def timing(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -25,7 +25,12 @@ class Weights(Protocol):
         ...
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
-        """Copies, a few gathered at a time. Every rank must walk through all of them."""
+        """Copies, a few gathered at a time, complete on the device when they come. Every rank must
+        walk through all of them, by this or by `walk`."""
+        ...
+
+    def walk(self) -> None:
+        """Take this rank's part in another rank's iteration over all of them, and keep nothing."""
         ...
 
     def as_saved(self) -> Weights:
@@ -55,7 +60,8 @@ class RolloutEngine(Protocol):
         prefixes cached by other weights.
 
         Token ids and log-probabilities are those of sampling, never of re-tokenised text, and
-        each sample carries the version of the weights that made it.
+        each sample carries the version of the weights that made it; of each token, where weights
+        came in between.
 
         Raises:
             DataError: a prompt leaves no room for a completion in the context.
@@ -64,7 +70,8 @@ class RolloutEngine(Protocol):
         ...
 
     def load_weights(self, weights: Weights, version: int) -> None:
-        """Replace all weights.
+        """Replace all weights. Nothing is generated meanwhile, unless `rollout.in_flight`: then
+        another thread may be in `generate`, whose samples go on under the new weights.
 
         Args:
             weights: they stay as they are until the next ones come, for an engine that forgets them

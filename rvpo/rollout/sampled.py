@@ -21,7 +21,7 @@ def sampled(
     """The sample of a completion, with its text.
 
     Args:
-        versions: as `versions_of` gives them.
+        versions: result of `versions_of`.
     """
     text = encoder.decode(completion_ids)
     oldest, each = versions

@@ -23,6 +23,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "tensorboard": ("tensorboard",),
     "trackio": ("trackio",),
     "lora": ("peft",),
+    "bits": ("bitsandbytes",),
 }
 """Modules that are imported of each extra. `gpu` brings the same vLLM as `cpu`, built for GPUs."""
 

@@ -22,7 +22,15 @@ def quiet_libraries() -> None:
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    for name in ("accelerate", "bitsandbytes", "deepspeed", "DeepSpeed", "torch", "vllm"):
+    for name in (
+        "accelerate",
+        "bitsandbytes",
+        "bitsandbytes",
+        "deepspeed",
+        "DeepSpeed",
+        "torch",
+        "vllm",
+    ):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=UserWarning, module="accelerate")

@@ -35,7 +35,10 @@ _EXCEPTION: Final = re.compile(
     r"(?:^|\s)((?:\w+\.)*\w*(?:Error|Exception): .+)|^Value error, (.+?)(?: \[type=|$)"
 )
 _PREFIX: Final = re.compile(r"^\([^)]*pid=\d+\)\s*")
-_GENERAL: Final = "Engine core initialization failed"  # what vLLM says after the cause
+# What vLLM's processes say of one another after the cause.
+_GENERAL: Final = re.compile(
+    "Engine core initialization failed|WorkerProc initialization failed|root cause|EngineDeadError"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,5 +192,5 @@ def reason_in(lines: Sequence[str]) -> str:
     """Cause of the end by a log: its last exception that names one, or its last line."""
     bare = [_PREFIX.sub("", line) for line in lines]
     raised = [match[1] or match[2] for match in map(_EXCEPTION.search, bare) if match]
-    causes = [text for text in raised if _GENERAL not in text] or raised
+    causes = [text for text in raised if not _GENERAL.search(text)] or raised
     return (causes or bare or ["it printed nothing"])[-1]

@@ -25,21 +25,32 @@ class TrainedSample:
     completion_ids: Sequence[int]  # [T]
     sampled_logprobs: Sequence[float]  # [T]
     advantage: float
+    ages: Sequence[int] = ()  # [T]
+    """Updates that the weights which sampled each token were behind; empty where all are 0."""
     group: int = 0
     """Place of its group in the step; groups of equal prompts stay apart by it."""
     is_masked: bool = False
     """True where it only counts as a sample and is not computed."""
 
     @staticmethod
-    def of(sample: Sample, advantage: float, group: int, is_masked: bool) -> TrainedSample:
-        """The sample as the engine drew it. A token takes 8 bytes, of Python's own numbers it would
-        be 70: every rank gets the samples of all."""
+    def of(
+        sample: Sample, advantage: float, group: int, is_masked: bool, version: int
+    ) -> TrainedSample:
+        """The sample as the engine drew it. A token takes 8 to 12 bytes, of Python's own numbers it
+        would be 70: every rank gets the samples of all.
+
+        Args:
+            version: updates of the policy that is to learn from it.
+        """
+        fresh = not sample.versions and sample.policy_version == version
+        ages = () if fresh else array("i", (version - each for each in sample.token_versions))
         return TrainedSample(
             prompt_id=sample.prompt.id,
             prompt_ids=sample.prompt_ids,
             completion_ids=array("i", sample.completion_ids),
             sampled_logprobs=array("f", sample.logprobs),
             advantage=advantage,
+            ages=ages,
             group=group,
             is_masked=is_masked,
         )
@@ -83,6 +94,7 @@ class MicroBatch:
     sample: Tensor  # [T] which sample of the row a token is of
     lengths: Tensor  # [samples] of its completion
     sampled_logprobs: Tensor  # [T], of the engine
+    ages: Tensor  # [T] updates that the weights which sampled a token were behind
     advantages: Tensor  # [T], of the token's sample
     weights: Tensor  # [T] in the loss of the update
     update_tokens: int
@@ -222,6 +234,7 @@ def _lay_out(
         sample=torch.arange(len(samples), device=device).repeat_interleave(lengths),
         lengths=lengths,
         sampled_logprobs=joined([sample.sampled_logprobs for sample in samples], torch.float32),
+        ages=joined([sample.ages or [0] * sample.length for sample in samples], torch.int64),
         advantages=each([sample.advantage for sample in samples]),
         weights=each(weights),
         update_tokens=update_tokens,

@@ -9,6 +9,7 @@ from torch import nn
 
 from rvpo.errors import ConfigError, nearest
 from rvpo.rollout.lora_config import ALL_LINEAR, LoraConfig
+from rvpo.trainer.quantised import whole_shape
 
 _SHOWN: Final = 12
 
@@ -85,6 +86,6 @@ def _reasons(model: Any, name: str) -> Iterator[str]:
             yield f"is no linear layer (but a {type(module).__name__})"
     for path, parameter in model.named_parameters():
         if _is_named(path, name):
-            shape = tuple(getattr(parameter, "ds_shape", parameter.shape))
+            shape = whole_shape(parameter)
             kind = "the experts of a layer in one tensor" if len(shape) == 3 else "a single tensor"
             yield f"is {kind}, {path}, and no linear layer"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from statistics import fmean
+from typing import NamedTuple
 
 from rvpo.advantage.diagnostics import metrics_by_aspect
 from rvpo.rewards.metrics import reward_metrics
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.throughput import generation_metrics
-from rvpo.types import Advantages, Rollout, RolloutScores
+from rvpo.types import Advantages, Rollout, RolloutScores, Sample
 
 
 def step_metrics(
@@ -23,27 +24,43 @@ def step_metrics(
     )
 
 
+class _Age(NamedTuple):
+    """Updates that the weights which made a sample were behind, of its tokens."""
+
+    mean: float
+    largest: int
+    is_mixed: bool
+
+
+def _age(step: int, sample: Sample) -> _Age:
+    mean = step - (fmean(sample.versions) if sample.versions else sample.policy_version)
+    return _Age(mean, step - sample.policy_version, bool(sample.versions))
+
+
 def completion_metrics(step: int, rollout: Rollout, ranks: Ranks) -> dict[str, float]:
     """Lengths in tokens, how many were cut off, how old the weights were that made them, and how
     fast that was."""
     mine = [
-        (len(sample.completion_ids), sample.finish_reason == "length", sample.policy_version)
+        (len(sample.completion_ids), sample.finish_reason == "length", _age(step, sample))
         for sample in rollout.samples
     ]
     parts = ranks.gather_objects((mine, rollout.generation))
     rows = [row for part, _ in parts for row in part]
     lengths = [length for length, _, _ in rows]
     terminated = [length for length, cut, _ in rows if not cut]
-    staleness = [step - version for _, _, version in rows]
+    ages = [age for _, _, age in rows]
+    mixed = sum(age.is_mixed for age in ages)
     metrics = {
         "completions/mean_length": fmean(lengths),
         "completions/min_length": min(lengths),
         "completions/max_length": max(lengths),
         "completions/clipped_ratio": 1 - len(terminated) / len(rows),
         "policy/version": step,
-        "policy/staleness_mean": fmean(staleness),
-        "policy/staleness_max": max(staleness),
+        "policy/staleness_mean": fmean(age.mean for age in ages),
+        "policy/staleness_max": max(age.largest for age in ages),
     }
+    if mixed:
+        metrics["policy/mixed_frac"] = mixed / len(rows)
     if terminated:
         metrics |= {
             "completions/mean_terminated_length": fmean(terminated),

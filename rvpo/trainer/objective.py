@@ -43,7 +43,9 @@ def objective(
         reference_logprobs: [T], needed where `config.beta` is above 0.
     """
     old = logprobs.detach() if batch.old_logprobs is None else batch.old_logprobs
-    importance = config.correction(old, batch.sampled_logprobs, batch.sample, len(batch.lengths))
+    importance = config.correction(
+        old, batch.sampled_logprobs, batch.sample, len(batch.lengths), batch.ages
+    )
     inputs = LossInputs(
         logprobs=logprobs,
         old_logprobs=old,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import torch
 from rvpo.runtime.device_memory import MemoryPeak
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.peak_flops import peak_flops
+from rvpo.trainer.quantised import whole_shape
 from rvpo.types import Generation
 
 T = TypeVar("T")
@@ -82,6 +84,10 @@ def generation_metrics(parts: Sequence[Generation], completion_tokens: int) -> d
         metrics["kv_cache/tokens"] = min(tokens)
     if (memory := _known(part.memory for part in parts)) is not None:
         metrics["memory/generate_gib"] = max(memory) / _GIB
+    if (servers := _known(part.servers for part in parts)) is not None:
+        metrics["servers/present"] = min(servers)
+    if (again := _known(part.asked_again for part in parts)) is not None:
+        metrics["servers/asked_again"] = sum(again)
     return metrics
 
 
@@ -129,7 +135,7 @@ def multiplied_parameters(model: Any) -> int:
     nor experts that it is not sent to.
 
     Args:
-        model: a causal language model; `ds_numel` of a sharded weight is its size.
+        model: a causal language model, whose weights may be sharded.
     """
     embeddings, output = model.get_input_embeddings(), model.get_output_embeddings()
     looked_up = None if embeddings is None else embeddings.weight
@@ -140,7 +146,7 @@ def multiplied_parameters(model: Any) -> int:
     for name, parameter in model.named_parameters():
         if parameter is looked_up or not parameter.requires_grad:
             continue
-        size = getattr(parameter, "ds_numel", parameter.numel())
+        size = math.prod(whole_shape(parameter))
         total += size * (share if "experts" in name.split(".") else 1.0)
     return round(total)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +20,7 @@ from rvpo.rollout.engine import Weights
 from rvpo.rollout.named_weights import named_weights
 from rvpo.rollout.saved_form import saved_form
 from rvpo.trainer.optimizers import OPTIMIZERS
+from rvpo.trainer.quantised import quantisation, settle, unpacked, whole_shape
 from rvpo.trainer.savable import savable
 
 GATHER_ELEMENTS = 64_000_000
@@ -69,6 +71,7 @@ def load_model(config: RunConfig, model_path: str) -> Any:
             dtype=config.model.dtype,
             attn_implementation="sdpa",  # takes the mask of a shared prompt
             trust_remote_code=config.model.trust_remote_code,
+            quantization_config=quantisation(config.model),
             output_loading_info=True,
         )  # type: ignore[misc]
     del sharding
@@ -80,6 +83,7 @@ def load_model(config: RunConfig, model_path: str) -> Any:
     # The run samples by its own settings; these go with the saved model.
     model.generation_config, _ = savable(model_path, model.config, model.generation_config)
     _freeze_what_reads_nothing(model)
+    settle(model)
     return model
 
 
@@ -170,19 +174,37 @@ class GatheredWeights:
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         """See `Weights.__iter__`."""
-        import deepspeed
-
         for bucket in _buckets(self._named()):
-            with deepspeed.zero.GatheredParameters(list({id(p): p for _, p in bucket}.values())):
+            with _gathered(bucket):
                 # Copies, because engines keep what they get for longer than the gather lasts.
-                weights = [(name, parameter.data.clone()) for name, parameter in bucket]
+                weights = [(name, unpacked(parameter)) for name, parameter in bucket]
+            _synchronise()  # who takes them may do so in another thread, and so in another stream
             yield from weights
         for name, constant in _constants(self._named()):
             yield name, constant.clone()
 
+    def walk(self) -> None:
+        """See `Weights.walk`."""
+        for bucket in _buckets(self._named()):
+            with _gathered(bucket):
+                pass
+
     def _named(self) -> Iterator[tuple[str, Tensor]]:
         """The weights to give, in order."""
         return named_weights(self._module)
+
+
+def _gathered(bucket: list[tuple[str, Any]]) -> Any:
+    """Have the weights of a bucket whole, on every rank, while the block lasts."""
+    import deepspeed
+
+    return deepspeed.zero.GatheredParameters(list({id(p): p for _, p in bucket}.values()))
+
+
+def _synchronise() -> None:
+    """Wait until the device has done all that it was asked for."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 @contextmanager
@@ -205,7 +227,7 @@ def _buckets(named: Iterable[tuple[str, Tensor]]) -> Iterator[list[tuple[str, An
     bucket: list[tuple[str, Any]] = []
     filled = 0
     for name, parameter in _sharded(named):
-        size = parameter.ds_numel
+        size = math.prod(whole_shape(parameter))
         if bucket and filled + size > GATHER_ELEMENTS:
             yield bucket
             bucket, filled = [], 0
@@ -224,11 +246,6 @@ def _sharded(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
 def _constants(named: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
     """The weights that every rank has whole, which are no parameters."""
     return ((name, t) for name, t in named if not hasattr(t, "ds_shape"))
-
-
-def whole_shape(weight: Any) -> tuple[int, ...]:
-    """Shape of a weight that may be sharded, as it is whole."""
-    return tuple(getattr(weight, "ds_shape", weight.shape))
 
 
 def _optimizer(model: Any, config: UpdateConfig) -> torch.optim.Optimizer:

@@ -26,6 +26,7 @@ from rvpo.trainer.adapters import (
     MergedWeights,
     add_adapters,
     seeded_dropout,
+    told,
 )
 from rvpo.trainer.attention_kernel import attention_kernels, head_of
 from rvpo.trainer.batch import MicroBatch, TrainedSample, arrange, micro_batches
@@ -111,7 +112,7 @@ class ZeroPolicy:
         self.step += 1
         tokens = sum(len(s.prompt_ids) + len(s.completion_ids) for s in rollout.samples)
         self.num_tokens += round(self._ranks.sum([tokens])[0])
-        samples = self._trained(rollout, advantages)
+        samples = self._trained(rollout, advantages, self.step - 1)
         trained = sum(not sample.is_masked for sample in samples)
         metrics: dict[str, float] = {
             "learning_rate": rate,
@@ -143,7 +144,7 @@ class ZeroPolicy:
 
     def mini_batches(self, rollout: Rollout, advantages: Advantages) -> list[list[MicroBatch]]:
         """This rank's micro-batches of each optimizer update that a step makes."""
-        return self._mini_batches(self._trained(rollout, advantages))
+        return self._mini_batches(self._trained(rollout, advantages, self.step))
 
     def statistics(self) -> TokenStatistics:
         """Statistics of a step in which nothing is counted yet."""
@@ -231,6 +232,7 @@ class ZeroPolicy:
         if self._lora is not None:
             self._frozen_parameters = multiplied_parameters(model)
             add_adapters(model, self._lora, config.seed)
+            self._say(told(model, config.update.lr))
         if trainable and config.update.activation_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         chunk = config.update.chunk(on_gpu=self._ranks.device.type == "cuda")
@@ -264,8 +266,14 @@ class ZeroPolicy:
             return "attention by kernels of its own"
         return f"attention by {attention_kernels(head, dtype, self._ranks.device)}"
 
-    def _trained(self, rollout: Rollout, advantages: Advantages) -> list[TrainedSample]:
-        """The samples of all ranks that the update learns from, or that count beside those."""
+    def _trained(
+        self, rollout: Rollout, advantages: Advantages, version: int
+    ) -> list[TrainedSample]:
+        """The samples of all ranks that the update learns from, or that count beside those.
+
+        Args:
+            version: updates of the weights that learn, done before.
+        """
         counts = self._config.left_out == "count"
         masks = self._config.mask_truncated
         # Every rank has as many groups.
@@ -276,6 +284,7 @@ class ZeroPolicy:
                 advantage,
                 group=first + row // rollout.group_size,
                 is_masked=masks and sample.finish_reason == "length",
+                version=version,
             )
             for row, (sample, advantage, is_trained) in enumerate(
                 zip(rollout.samples, advantages.values.tolist(), advantages.trained, strict=True)

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rvpo.config.run import DataConfig
+from rvpo.config.data import DataConfig
 from rvpo.data.messages import with_system
 from rvpo.data.prompts import load_prompts
 from rvpo.errors import DataError, nearest

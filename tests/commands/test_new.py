@@ -9,8 +9,9 @@ from typer.testing import CliRunner
 
 from rvpo.cli import app
 from rvpo.commands.new import TEMPLATES, write_run
+from rvpo.config.data import FunctionSource
 from rvpo.config.imports import import_function
-from rvpo.config.run import FunctionSource, load_config
+from rvpo.config.run import load_config
 from rvpo.errors import ConfigError
 from tests.fakes import make_prompt
 

@@ -11,8 +11,8 @@ from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rvpo.config.data import DatasetSource, FunctionSource
 from rvpo.config.imports import import_function
-from rvpo.config.run import DatasetSource, FunctionSource
 from rvpo.data.prompts import PromptStream, load_prompts
 from rvpo.errors import ConfigError, DataError
 from rvpo.types import Prompt

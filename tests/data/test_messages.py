@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rvpo.config.run import DatasetSource
+from rvpo.config.data import DatasetSource
 from rvpo.data.messages import read_messages, read_tools
 from rvpo.data.prompts import load_prompts
 from rvpo.errors import DataError

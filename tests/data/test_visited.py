@@ -12,7 +12,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rvpo.config.run import DatasetSource
+from rvpo.config.data import DatasetSource
 from rvpo.data.packed import Joined, Prompts
 from rvpo.data.prompts import PromptStream, load_prompts
 from rvpo.data.splits import Splits

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rvpo.config.run import DatasetSource
+from rvpo.config.data import DatasetSource
 from rvpo.data.prompts import load_prompts
 from rvpo.errors import DataError
 from rvpo.files.stored import stored_rows

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rvpo.config.run import DatasetSource
+from rvpo.config.data import DatasetSource
 from rvpo.data.prompts import load_prompts
 from rvpo.errors import DataError
 from rvpo.files.stored import stored_rows

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from rvpo.report.record import Reports, StepRecord, finite, sample_rows, summarise_timing
-from tests.fakes import make_record, make_rollout
+from tests.fakes import make_record, make_rollout, make_sample
 
 
 class Recorder:
@@ -58,6 +58,7 @@ def test_a_row_holds_the_scores_of_its_sample():
         "completion_tokens": 3,
         "finish_reason": "stop",
         "policy_version": 2,
+        "versions": [],
         "scores": {"correct": 1.0, "brief": 0.25},
         "failures": {},
         "remarks": {},
@@ -65,6 +66,19 @@ def test_a_row_holds_the_scores_of_its_sample():
         "advantage": 0.0,
         "trained": True,
     }
+
+
+def test_a_row_says_which_weights_made_which_tokens():
+    mixed = replace(make_sample(text="abcd", policy_version=2), versions=(2, 2, 4, 3))
+    record = make_record(5)
+    rollout = replace(record.rollout, samples=(mixed, *record.rollout.samples[1:]))
+    row = next(iter(sample_rows(replace(record, rollout=rollout))))
+    assert row["policy_version"] == 2
+    assert row["versions"] == [
+        {"version": 2, "start": 0, "end": 2},
+        {"version": 4, "start": 2, "end": 3},
+        {"version": 3, "start": 3, "end": 4},
+    ]
 
 
 def test_a_missing_score_is_null_and_a_lost_one_says_why():

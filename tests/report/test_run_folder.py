@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rvpo.config.data import DataConfig, FunctionSource
 from rvpo.config.judge import BudgetConfig
-from rvpo.config.run import DataConfig, FunctionSource
 from rvpo.errors import CheckpointError, ConfigError, DataError
 from rvpo.report.run_folder import (
     MetricsFile,

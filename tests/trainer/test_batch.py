@@ -50,6 +50,19 @@ def test_a_row_holds_each_prompt_once_and_every_completion_behind_it() -> None:
     assert batch.lengths.tolist() == [2, 1, 2]
 
 
+def test_a_token_has_the_age_of_the_weights_that_sampled_it() -> None:
+    fresh = make_sample(text="a", policy_version=5)
+    older = make_sample(text="bc", policy_version=3)
+    mixed = replace(make_sample(text="def", policy_version=2), versions=(2, 4, 5))
+    samples = [
+        TrainedSample.of(each, 0.0, group, is_masked=False, version=5)
+        for group, each in enumerate((fresh, older, mixed))
+    ]
+    rows = arrange(samples, tokens=100, is_shared=False)
+    batches = micro_batches(rows, [1.0] * 3, CPU)
+    assert [batch.ages.tolist() for batch in batches] == [[0], [2, 2], [3, 1, 0]]
+
+
 def test_without_sharing_every_sample_has_a_row_of_its_own() -> None:
     rows = arrange(SAMPLES, tokens=100, is_shared=False)
     first, second, third = micro_batches(rows, [0.1, 0.2, 0.3], CPU)
@@ -124,7 +137,7 @@ def plainly_filled(sizes: list[int], count: int) -> list[list[int]]:
 def test_a_token_travels_to_other_ranks_in_eight_bytes() -> None:
     length = 5000
     answer = replace(make_sample(), completion_ids=tuple(range(length)), logprobs=(-0.1,) * length)
-    sent = pickle.dumps(TrainedSample.of(answer, 0.5, group=3, is_masked=False))
+    sent = pickle.dumps(TrainedSample.of(answer, 0.5, group=3, is_masked=False, version=0))
     assert len(sent) < 8 * length + 1000
     assert pickle.loads(sent).sampled_logprobs[0] == torch.tensor(-0.1).item()
 

@@ -6,7 +6,8 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from itertools import product
+from typing import Any, Literal, get_args
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rvpo.config.update import UpdateConfig
-from rvpo.corrections import Mask, MaskAbove, Truncate
+from rvpo.corrections import AnyCorrection, Mask, MaskAbove, MaskOlder, Truncate
 from rvpo.corrections.correction import Correction
 from rvpo.losses import CISPO, SAPO, VESPO, Loss
 from rvpo.losses.cispo import cispo
@@ -156,11 +157,63 @@ def test_importance_weights_are_truncated_or_masked_by_token_or_sample(
     assert weights.tolist() == pytest.approx(expected)
 
 
+aged = st.lists(st.tuples(st.floats(-3, 3), st.integers(0, 5)), min_size=1, max_size=8)
+
+
+@pytest.mark.parametrize("kind", get_args(AnyCorrection))
+@given(aged, st.integers(0, 5))
+def test_ages_matter_to_the_correction_that_masks_them_alone(
+    kind: type[Correction], tokens: list[tuple[float, int]], updates: int
+) -> None:
+    """Each token's weight is its own: what sampled the others changes nothing about it."""
+    correction = MaskOlder(updates=updates) if kind is MaskOlder else kind()
+    old = torch.tensor([log_w for log_w, _ in tokens])
+    ages = torch.tensor([age for _, age in tokens])
+    sample = torch.zeros(len(tokens), dtype=torch.int64)
+    ageless = correction(old, torch.zeros_like(old), sample, 1)
+    found = correction(old, torch.zeros_like(old), sample, 1, ages)
+    counted = ages <= updates if kind is MaskOlder else torch.ones_like(ages, dtype=torch.bool)
+    assert torch.equal(found, ageless * counted)
+
+
+def test_the_gradient_of_a_sample_of_several_policies_averages_to_that_of_the_policy() -> None:
+    """Two tokens, the second of newer weights, whose sampling depends on the first: weighed token
+    by token against the policy that sampled each, the gradient is that of tokens from π after
+    prefixes from μ_1, as with a single older policy.
+
+        Σ_a μ_1(a_1) μ_2(a_2|a_1) Σ_t w_t A_t ∇log π(a_t|a_<t),    w_t = π(a_t|a_<t) / μ_t(a_t|a_<t)
+    """
+    torch.manual_seed(0)
+    first, second = (torch.randn(3, dtype=torch.float64).requires_grad_() for _ in "ab")
+    older, newer = torch.randn(3).double().softmax(0), torch.randn(3, 3).double().softmax(1)
+    reward = torch.randn(3, 3, dtype=torch.float64)
+
+    def of_policy() -> tuple[Tensor, Tensor]:
+        return first.log_softmax(0), (second + torch.arange(9).view(3, 3) / 9).log_softmax(1)
+
+    one, two = of_policy()
+    value = two.exp() * reward  # of the second token's choice, after each first one
+    wanted = (one.exp() * (newer * reward).sum(1)).sum() + (older * value.sum(1)).sum()
+    direct = torch.autograd.grad(wanted, [first, second])
+
+    one, two = of_policy()
+    correction, total = Truncate(cap=1e9), torch.zeros((), dtype=torch.float64)
+    for a, b in product(range(3), repeat=2):
+        logprobs = torch.stack([one[a], two[a, b]])
+        sampled = torch.stack([older[a].log(), newer[a, b].log()])
+        sample, ages = torch.zeros(2, dtype=torch.int64), torch.tensor([2, 1])
+        w = correction(logprobs.detach(), sampled, sample, 1, ages)
+        total = total + older[a] * newer[a, b] * reward[a, b] * (w * logprobs).sum()
+    estimated = torch.autograd.grad(total, [first, second])
+    for ours, plain in zip(estimated, direct, strict=True):
+        assert torch.allclose(ours, plain)
+
+
 # --- the whole objective --------------------------------------------------------------------------
 
 
 def make_samples(chance: random.Random) -> list[TrainedSample]:
-    samples = []
+    samples, ages = [], random.Random(0)
     for group in range(3):
         for _ in range(4):
             length = chance.randint(1, LONGEST)
@@ -171,6 +224,7 @@ def make_samples(chance: random.Random) -> list[TrainedSample]:
                     completion_ids=tuple(chance.randrange(9) for _ in range(length)),
                     sampled_logprobs=tuple(chance.uniform(-3, 0) for _ in range(length)),
                     advantage=chance.gauss(0, 1),
+                    ages=sorted((ages.randrange(4) for _ in range(length)), reverse=True),
                 )
             )
     return samples
@@ -233,6 +287,8 @@ def of_importance(config: UpdateConfig, s: TrainedSample, old: Tensor) -> Tensor
             return w * ((w >= (1 / cap if floor is None else floor)) & (w <= cap))
         case MaskAbove(cap=cap):
             return w * (w <= cap)
+        case MaskOlder(cap=cap, updates=updates):
+            return w.clamp(max=cap) * torch.tensor([age <= updates for age in s.ages])
     return torch.ones(s.length)
 
 
@@ -290,6 +346,9 @@ SETTINGS: list[dict[str, Any]] = [
         for floor in (0.0, 0.8)
     ),
     {"correction": {"name": "mask_above", "level": "sequence", "cap": 1.5}},
+    {"correction": "mask_older"},
+    {"correction": {"name": "mask_older", "updates": 2, "level": "sequence", "cap": 1.5}},
+    {"loss": "gspo", "correction": {"name": "mask_older", "updates": 0}},
     *({"loss": name} for name in ("luspo", "sapo", "vespo")),
     {"loss": {"name": "luspo", "epsilon": 0.05, "epsilon_high": 0.1}},
     {"loss": {"name": "sapo", "temperature": 0.7, "temperature_negative": 2.0}},

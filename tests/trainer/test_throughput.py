@@ -77,8 +77,21 @@ def test_no_preemption_is_told_as_0() -> None:
     assert metrics == {"kv_cache/usage_max": 0.0, "kv_cache/preemptions": 0}
 
 
+def test_servers_are_told_as_the_rank_saw_them_that_lost_most() -> None:
+    parts = [Generation(servers=2, asked_again=0), Generation(servers=1, asked_again=3)]
+    assert generation_metrics(parts, 10) == {"servers/present": 1, "servers/asked_again": 3}
+
+
 def test_every_name_has_an_entry() -> None:
-    full = Generation(seconds=1.0, cache_usage=0.5, cache_tokens=9, preemptions=3, memory=GIB)
+    full = Generation(
+        seconds=1.0,
+        cache_usage=0.5,
+        cache_tokens=9,
+        preemptions=3,
+        memory=GIB,
+        servers=1,
+        asked_again=0,
+    )
     for name in {**update_metrics([ON_GPU], 1), **generation_metrics([full], 1)}:
         assert entry_of(name) == name
 

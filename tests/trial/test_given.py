@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rvpo.config.run import DataConfig
+from rvpo.config.data import DataConfig
 from rvpo.criterion import Criterion
 from rvpo.errors import DataError
 from rvpo.report.record import sample_rows

@@ -11,11 +11,11 @@ from typing import Any, Final
 from rvpo.errors import EngineError
 from rvpo.rollout.servers.http import Http, ServerError
 from rvpo.rollout.servers.pool import Pool
-from rvpo.rollout.servers.reply import Completion, SampleRequest, read_reply
+from rvpo.rollout.servers.reply import SampledTokens, SampleRequest, read_reply
 from rvpo.rollout.servers.routing import Routing
 from rvpo.runtime.pulse import ALIVE_TIMES
 
-Heard = Callable[[int, Completion], None]
+Heard = Callable[[int, SampledTokens], None]
 
 _MOST_TRIES: Final = 20
 """Servers that may fail to answer for one sample."""
@@ -28,6 +28,7 @@ _BUSY_S, _LONGEST_BUSY_S = 0.5, 30.0
 _LOOKS: Final = 60
 """Looks at a server within the patience, where that is not more often than useful."""
 _FASTEST_S, _SLOWEST_S = 0.5, 20.0
+_FIRST_LOOK_S: Final = 10.0
 _PROBES_S: Final = (0.0, 0.2, 1.0)
 """Seconds before each question to a server that failed."""
 
@@ -95,8 +96,11 @@ class Asking:
         self._probed: set[str] = set()
         self._tries: Counter[int] = Counter()
         self._faults: Counter[str] = Counter()
+        self.asked_again = 0
+        """Requests that a server did not answer."""
         self._busy_since: dict[str, float] = {}
-        self._last = ""
+        self._pauses: Counter[str] = Counter()
+        """Times in a row that a server was left alone because it was busy."""
         self._news = asyncio.Event()
 
     async def run(self) -> None:
@@ -105,18 +109,13 @@ class Asking:
         Raises:
             EngineError: too few servers are left, or a sample was asked for too often.
         """
-        self.renewed()
         try:
+            await self._look_at_all()
+            self.renewed()
             while self._left:
                 if self._failed is not None:
                     raise self._failed
                 self._pool.check()
-                if most := next((r for r, n in self._tries.items() if n >= _MOST_TRIES), None):
-                    raise EngineError(
-                        f"no server answered for a completion of prompt "
-                        f"{self._requests[most].prompt.id!r}, asked {_MOST_TRIES} times; the last "
-                        f"one, {self._last}; see what it says itself, then continue with --resume"
-                    )
                 self._news.clear()
                 while (found := self._routing.next()) is not None:
                     row, url = found
@@ -127,6 +126,18 @@ class Asking:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            for url in self._routing.at:  # where the rollout failed, or was interrupted
+                self._routing.leave(url)
+            for url in self._probed:  # which the next rollout looks at again
+                self._pool.trust(url)
+
+    async def _look_at_all(self) -> None:
+        """They may have been started again since they got their weights. Those that take long to
+        say so are asked for samples later."""
+        for url in self._pool.servers:
+            self._look(url)
+        if self._beside:
+            await asyncio.wait(list(self._beside), timeout=_FIRST_LOOK_S)
 
     def renewed(self) -> None:
         """Take in that servers have new weights, and that some may not."""
@@ -164,6 +175,7 @@ class Asking:
             self._end(row)
             self._faults.pop(url, None)
             self._busy_since.pop(url, None)
+            self._pauses.pop(url, None)
             self._left.remove(row)
             self._heard(row, completion)
 
@@ -174,26 +186,39 @@ class Asking:
 
     def _learn(self, row: int, error: ServerError) -> None:
         """A row was not answered."""
+        self.asked_again += 1
         url, loop = error.url, asyncio.get_running_loop()
         if error.kind == "busy":
-            since = self._busy_since.setdefault(url, loop.time())
-            if loop.time() - since > ALIVE_TIMES * self._patience_s:
-                self._lose(url, error.reason)
-            else:
-                wait_s = _BUSY_S if error.wait_s is None else error.wait_s
-                self._pool.doubt(url)
-                loop.call_later(min(wait_s, _LONGEST_BUSY_S), self._trust, url)
+            self._pause(error)
             self._again(row, url)
             return
         self._tries[row] += 1
         self._faults[url] += 1
-        self._last = str(error)
+        if self._tries[row] >= _MOST_TRIES:
+            self._failed = EngineError(
+                f"no server answered for a completion of prompt {self._requests[row].prompt.id!r}, "
+                f"asked {_MOST_TRIES} times; the last one, {error}; see what it says itself, then "
+                "continue with --resume"
+            )
         if error.kind in ("stale", "refused") or self._faults[url] >= _MOST_FAULTS:
             self._lose(url, error.reason)
         else:
             self._look(url)
         pause_s = _SHORTEST_S * 2 ** (self._tries[row] - 2) if self._tries[row] > 1 else 0.0
         loop.call_later(min(pause_s, _LONGEST_S), self._again, row, url)
+
+    def _pause(self, error: ServerError) -> None:
+        """Leave a busy server alone for as long as it says, and longer each time."""
+        url, loop = error.url, asyncio.get_running_loop()
+        since = self._busy_since.setdefault(url, loop.time())
+        if loop.time() - since > ALIVE_TIMES * self._patience_s:
+            self._lose(url, error.reason)
+        elif self._pool.is_ready(url):
+            wait_s = _BUSY_S if error.wait_s is None else error.wait_s
+            wait_s = max(wait_s, _SHORTEST_S / 2 * 2 ** self._pauses[url])
+            self._pauses[url] += 1
+            self._pool.doubt(url)
+            loop.call_later(min(wait_s, _LONGEST_BUSY_S), self._trust, url)
 
     def _again(self, row: int, without: str) -> None:
         self._routing.again([row], without)
@@ -218,6 +243,7 @@ class Asking:
         gone = set(self._routing.at) - set(self._pool.servers)
         for url in gone:
             rows = self._routing.leave(url)
+            self.asked_again += len(rows)
             for row in rows:
                 self._asked.pop(row).cancel()
             by_prompt: dict[int, list[int]] = {}
@@ -261,7 +287,7 @@ class Asking:
         pause_s = min(max(self._patience_s / _LOOKS, _FASTEST_S), _SLOWEST_S)
         while True:
             await asyncio.sleep(pause_s)
-            if url not in self._pool.ready:
+            if not self._pool.is_ready(url):
                 continue
             try:
                 await self._http.ask("GET", url, "/health", timeout_s=self._patience_s)

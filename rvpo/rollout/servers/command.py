@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from rvpo.rollout.engine_config import EngineInputs
 from rvpo.rollout.lora_config import LoraConfig
-from rvpo.rollout.servers.place import Place
+from rvpo.rollout.servers.place import ServerPlace
 from rvpo.rollout.servers.settings import ServersConfig
-from rvpo.rollout.vllm.engine import has_scales
+from rvpo.rollout.vllm.options import has_scales
 from rvpo.runtime.seed import derived_seed
 from rvpo.runtime.vllm_server import PROGRAM, ServerStart, server_environment
 
@@ -42,11 +43,22 @@ class Served:
     adapter: LoraConfig | None = None
     """The adapters that the servers are given in place of weights; None where those come, whole."""
 
+    @classmethod
+    def of(cls, inputs: EngineInputs) -> Served:
+        """The model of a run's engine."""
+        return cls(
+            path=inputs.model_path,
+            dtype=str(inputs.dtype).removeprefix("torch."),
+            trust_remote_code=inputs.trust_remote_code,
+            seed=inputs.seed,
+            adapter=inputs.adapter,
+        )
+
 
 def server_start(
     engine: ServersConfig,
     served: Served,
-    place: Place,
+    place: ServerPlace,
     *,
     where: str,
     key: str | None = None,

@@ -15,11 +15,11 @@ from rvpo.rollout.sampled import sampled
 from rvpo.rollout.servers.asking import Asking, Versions
 from rvpo.rollout.servers.http import Http
 from rvpo.rollout.servers.pool import Pool
-from rvpo.rollout.servers.reply import Completion, SampleRequest
+from rvpo.rollout.servers.reply import SampledTokens, SampleRequest
 from rvpo.rollout.servers.sync import WeightSync
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.seed import derived_seed
-from rvpo.types import Prompt, Rollout, Sample, Sampling
+from rvpo.types import Generation, Prompt, Rollout, Sample, Sampling
 
 _POLL_S = 1.0
 
@@ -36,11 +36,12 @@ class Terms:
 
 
 class ServersEngine:
-    """This rank's side of the servers. `http` and `sync` are closed with it.
+    """This rank's side of the servers.
 
     Args:
         pool: the servers, as this rank knows them.
         say: told of each server that is lost.
+        closing: closes what the engine was given.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class ServersEngine:
         sync: WeightSync,
         terms: Terms,
         say: Callable[[str], None] = ignore,
+        closing: Callable[[], None] = ignore,
     ) -> None:
         self._encoder = encoder
         self._pool = pool
@@ -58,8 +60,11 @@ class ServersEngine:
         self._sync = sync
         self._terms = terms
         self._say = say
+        self._closing = closing
         self._versions = Versions()
         self._asking: Asking | None = None
+        """The rollout under way."""
+        self._asked_again = 0
 
     def generate(
         self,
@@ -91,6 +96,10 @@ class ServersEngine:
         return Rollout(
             samples=tuple(samples[row] for row in range(len(requests))),
             group_size=samples_per_prompt,
+            generation=Generation(
+                servers=len(self._pool.servers),
+                asked_again=self._asked_again,
+            ),
         )
 
     def _requests(
@@ -120,13 +129,13 @@ class ServersEngine:
 
     def _completions(
         self, requests: Sequence[SampleRequest], group: int
-    ) -> Iterator[tuple[int, Completion]]:
+    ) -> Iterator[tuple[int, SampledTokens]]:
         """Each row's completion once, as they come from the thread of `http`."""
-        heard: queue.SimpleQueue[tuple[int, Completion] | str | None] = queue.SimpleQueue()
+        heard: queue.SimpleQueue[tuple[int, SampledTokens] | str | None] = queue.SimpleQueue()
         rows = range(len(requests))
 
         async def ask() -> None:
-            self._asking = Asking(
+            self._asking = asking = Asking(
                 self._http,
                 self._pool,
                 self._versions,
@@ -138,7 +147,12 @@ class ServersEngine:
                 heard=lambda row, completion: heard.put((row, completion)),
                 say=heard.put,
             )
-            await self._asking.run()
+            try:
+                await asking.run()
+            finally:
+                self._asked_again = asking.asked_again
+                if self._asking is asking:
+                    self._asking = None
 
         asked = self._http.start(ask())
         asked.add_done_callback(lambda _: heard.put(None))
@@ -154,9 +168,9 @@ class ServersEngine:
 
     def _next(
         self,
-        heard: queue.SimpleQueue[tuple[int, Completion] | str | None],
+        heard: queue.SimpleQueue[tuple[int, SampledTokens] | str | None],
         asked: Future[None],
-    ) -> tuple[int, Completion] | str | None:
+    ) -> tuple[int, SampledTokens] | str | None:
         while True:
             with suppress(queue.Empty):
                 return heard.get(timeout=_POLL_S)
@@ -175,8 +189,11 @@ class ServersEngine:
         for url in (url for url in before if url not in there):
             self._say(
                 f"server {url} {losses.get(url, 'did not take the weights')}: it is left out until "
-                "the next ones"
+                "the next weights"
             )
+        for url in there if before else ():
+            if url not in before:
+                self._say(f"server {url} has the new weights, and is asked again")
         self._pool.check()
 
     async def _renew(self, there: Sequence[str], version: int) -> None:
@@ -187,8 +204,7 @@ class ServersEngine:
 
     def close(self) -> None:
         """See `RolloutEngine.close`. A rollout under way ends with an EngineError."""
-        self._sync.close()
-        self._http.close()
+        self._closing()
 
 
 def _result(asked: Future[None]) -> None:

@@ -215,13 +215,14 @@ class Http:
 
 def _noticing_silence(place: aiohttp.AddrInfoType) -> socket.socket:
     """A socket that notices within a minute and a half that a machine went away, however long it
-    may take to answer."""
+    may take to answer: while nothing is sent, and while what was sent is not confirmed."""
     family, kind, protocol, _, _ = place
     made = socket.socket(family, kind, protocol)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 6)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 90_000)
     return made
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from rvpo.errors import ConfigError, EngineError
 from rvpo.rollout.servers.command import Served, server_start
-from rvpo.rollout.servers.place import Places
+from rvpo.rollout.servers.place import ServerPlaces
 from rvpo.rollout.servers.settings import ServersConfig
 from rvpo.runtime.address import CLOSED, public_addresses
 from rvpo.runtime.ignore import ignore
@@ -221,7 +221,7 @@ def start_own(
             f"address; use one of {CLOSED}, or write rollout.engine.public_addresses: true"
         )
     key = engine.key()
-    places = Places(host, engine.start.servers, engine.start.devices, where=where)
+    places = ServerPlaces(host, engine.start.servers, engine.start.devices, where=where)
     starts = [server_start(engine, served, each, where=where, key=key) for each in places.all]
     own = OwnServers(starts, say=say, serve=serve, closing=places.close)
     return own, tuple(each.url for each in places.all)

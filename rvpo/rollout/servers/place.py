@@ -13,9 +13,11 @@ from rvpo.errors import ConfigError
 from rvpo.runtime.gpus import named
 from rvpo.runtime.port import hold_port
 
+_LAST_PORT: Final = 65535
+
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ServerPlace:
     """The place of one server."""
 
     host: str
@@ -31,7 +33,7 @@ class Place:
         return f"http://{host}:{self.port}"
 
 
-class Places:
+class ServerPlaces:
     """The places of servers of this machine, whose ports stay theirs while it is open.
 
     Args:
@@ -66,7 +68,7 @@ class Places:
         each = len(gpus) // count
         shares = [gpus[number * each : (number + 1) * each] for number in range(count)]
         self.all: Final = tuple(
-            Place(host, held.getsockname()[1], named(share, environment) if share else None)
+            ServerPlace(host, held.getsockname()[1], named(share, environment) if share else None)
             for held, share in zip(self._held, shares, strict=True)
         )
 
@@ -77,15 +79,16 @@ class Places:
 
 
 def _hold(host: str, port: int | None, where: str) -> socket.socket:
+    if port is not None and port > _LAST_PORT:
+        raise ConfigError(f"{where}: ports end at {_LAST_PORT}; give a smaller first one")
     try:
         return hold_port(host, port=port or 0)
-    except (OSError, OverflowError) as error:
-        if isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL:
+    except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
             raise ConfigError(
                 f"{where}: {host} is no address of this machine; give one of its own"
             ) from error
-        reason = getattr(error, "strerror", None) or error
         raise ConfigError(
-            f"{where}: port {port or 'any'} of {host} cannot be used ({reason}); give another "
-            "first port"
+            f"{where}: port {port or 'any'} of {host} cannot be used ({error.strerror}); give "
+            "another first one"
         ) from error

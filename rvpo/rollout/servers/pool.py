@@ -16,7 +16,7 @@ class Pool:
     Args:
         servers: addresses of all that there are.
         least: number of them that must be there.
-        rank: of this process. Ranks do not see each other's requests, so where servers are equal
+        rank: this process's. Ranks do not see each other's requests, so where servers are equal
             each rank begins with another one.
     """
 
@@ -37,6 +37,10 @@ class Pool:
     def ready(self) -> tuple[str, ...]:
         """Those that may be asked: with the present weights, and not in doubt."""
         return tuple(url for url in self._tokens if url not in self._doubted)
+
+    def is_ready(self, url: str) -> bool:
+        """True for one of `ready`."""
+        return url in self._tokens and url not in self._doubted
 
     @property
     def words(self) -> Mapping[str, str]:

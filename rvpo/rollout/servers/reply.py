@@ -80,19 +80,19 @@ class SampleRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Completion:
+class SampledTokens:
     """A completion as a server sampled it."""
 
     token_ids: tuple[int, ...]  # [T]
     logprobs: tuple[float, ...]  # [T]
     finish_reason: Literal["stop", "length"]
     versions: tuple[int, tuple[int, ...]]
-    """As `versions_of` gives them."""
+    """Result of `versions_of`."""
 
 
 def read_reply(
     text: bytes, url: str, request: SampleRequest, versions: range, told: Callable[[str], str]
-) -> Completion:
+) -> SampledTokens:
     """The completion in a reply.
 
     Args:
@@ -115,7 +115,7 @@ def read_reply(
     ids, content = choice["token_ids"], choice["logprobs"]["content"]
     if problem := _problem(choice, request):
         raise ServerError(url, f"answered with {problem}", "failed")
-    return Completion(
+    return SampledTokens(
         token_ids=tuple(ids),
         logprobs=tuple(each["logprob"] for each in content),
         finish_reason="stop" if choice["finish_reason"] == "stop" else "length",

@@ -87,7 +87,7 @@ class Routing:
         return rows
 
     def _is_free(self, url: str) -> bool:
-        return url in self._pool.ready and self._in_flight[url] < self._at_once
+        return self._pool.is_ready(url) and self._in_flight[url] < self._at_once
 
     def _assign(self) -> None:
         """Find servers for batches. Where the one with the least to do has not been asked for all

@@ -17,12 +17,15 @@ from rvpo.rollout.engine_config import EngineConfig, EngineInputs
 from rvpo.rollout.memory import EngineLoad, EngineMemory
 from rvpo.rollout.requirement import Requirement
 from rvpo.rollout.servers.memory import servers_memory
+from rvpo.rollout.vllm.adapter_room import MERGED, adapter_problem, check_model
 from rvpo.rollout.vllm.options import VLLM_OPTIONS
 from rvpo.rollout.vllm.requirement import VLLM
-from rvpo.runtime.address import is_closed, public_addresses
+from rvpo.runtime.address import CLOSED, is_closed, public_addresses
+from rvpo.runtime.extras import installed
 
 if TYPE_CHECKING:
     from rvpo.rollout.engine import RolloutEngine
+    from rvpo.rollout.lora_config import LoraConfig
     from rvpo.runtime.ranks import Ranks
 
 AT_ONCE: Final = 256
@@ -142,6 +145,7 @@ class ServersConfig(EngineConfig):
     vllm."""
 
     concurrent: ClassVar[bool] = True
+    in_flight: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -163,10 +167,11 @@ class ServersConfig(EngineConfig):
                 f"start.devices: {len(devices)} GPUs cannot be shared out as {self.count} servers "
                 f"of {self.tensor_parallel}; name {self.count * self.tensor_parallel}"
             )
-        if not self.public_addresses:
-            for url in self.urls:
-                if not is_closed(urlsplit(url).hostname or ""):
-                    yield _is_public(url)
+        for url in () if self.public_addresses else self.urls:
+            if not is_closed(host := urlsplit(url).hostname or ""):
+                yield _is_public(url, host)
+        if self.address and not self.public_addresses and not is_closed(self.address):
+            yield _is_open(self.address, self.address)
 
     @property
     def count(self) -> int:
@@ -200,14 +205,35 @@ class ServersConfig(EngineConfig):
             return "rollout.engine.weights: nccl needs GPUs; write gloo, or leave it out"
         return ""
 
+    def adapter_problem(
+        self, adapter: LoraConfig, *, width: int, on_gpu: bool, in_flight: bool
+    ) -> str:
+        """See `rvpo.rollout.vllm.adapter_room`; servers elsewhere are on GPUs where training is."""
+        if in_flight:
+            return (
+                "rollout.in_flight: a server ends a sample with the adapter that it began with; "
+                f"write rollout.in_flight=false, or {MERGED}"
+            )
+        return adapter_problem(adapter, width=width, on_gpu=on_gpu)
+
+    def check_adapted(self, model_path: str, *, trust_remote_code: bool) -> None:
+        """See `EngineConfig.check_adapted`; known where vLLM is installed here, too."""
+        if installed("vllm") and self.options.get("model_impl") is None:
+            check_model(model_path, trust_remote_code=trust_remote_code)
+
     def check_place(self, ranks: Ranks, *, concurrent: bool) -> None:
         """See `EngineConfig.check_place`; the key must be there, the addresses of closed
         networks, and `start.devices` apart from the trainers'."""
         super().check_place(ranks, concurrent=concurrent)
         self.key()
+        if self.weights != "gloo" and ranks.device.type == "cuda":
+            VLLM.check()  # which has the sender's side of NCCL too
         for url in () if self.public_addresses else self.urls:
-            if public_addresses(urlsplit(url).hostname or ""):
-                raise ConfigError(f"rollout.engine.{_is_public(url)}")
+            if public := public_addresses(urlsplit(url).hostname or ""):
+                raise ConfigError(f"rollout.engine.{_is_public(url, public[0])}")
+        own = "" if self.public_addresses else self.address or ""
+        if own and (public := public_addresses(own)):
+            raise ConfigError(f"rollout.engine.{_is_open(own, public[0])}")
         if self.own_gpus():
             self._check_gpus()
 
@@ -241,7 +267,6 @@ class ServersConfig(EngineConfig):
     def check_options(self) -> None:
         """See `EngineConfig.check_options`; vLLM is imported only where it is given some."""
         from rvpo.rollout.vllm.arguments import check_arguments
-        from rvpo.runtime.extras import installed
 
         if installed("vllm"):
             check_arguments(self.options)
@@ -282,11 +307,21 @@ class ServersConfig(EngineConfig):
 
     def build(self, inputs: EngineInputs) -> RolloutEngine:
         """This rank's side of the servers."""
-        raise NotImplementedError
+        from rvpo.rollout.servers.opening import open_servers
+        from rvpo.rollout.servers.ways import weight_sync
+
+        return open_servers(self, inputs, weight_sync)
 
 
-def _is_public(url: str) -> str:
+def _is_public(url: str, address: str) -> str:
     return (
-        f"urls: {url} is of no private network, and whoever reaches a server can replace its "
-        "weights; give an address of a closed network, or write public_addresses: true"
+        f"urls: {url} is at {address}, which is of no closed network, and whoever reaches a server "
+        f"can replace its weights; give {CLOSED}, or write public_addresses: true"
+    )
+
+
+def _is_open(host: str, address: str) -> str:
+    return (
+        f"address: {host} is {address}, which is of no closed network, and whoever reaches it "
+        f"while weights are sent can take part; give {CLOSED}, or write public_addresses: true"
     )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from threading import Lock
+from typing import Any, TypeVar
 
 import torch
 
@@ -18,7 +19,7 @@ from rvpo.rollout.sampled import sampled
 from rvpo.rollout.vllm.adapters import AdapterSender
 from rvpo.rollout.vllm.cache_use import CacheUse
 from rvpo.rollout.vllm.failure import lighter, not_started, refuse_experts
-from rvpo.rollout.vllm.options import passed_on
+from rvpo.rollout.vllm.options import has_scales, passed_on
 from rvpo.rollout.vllm.placement import Placement
 from rvpo.rollout.vllm.requirement import VLLM
 from rvpo.rollout.vllm.settings import VllmConfig
@@ -35,8 +36,6 @@ from rvpo.runtime.vllm_environment import vllm_environment
 from rvpo.types import Generation, Prompt, Rollout, Sample, Sampling
 
 T = TypeVar("T")
-
-_QUANTISED: Final = ("quantization", "quantization_config")
 
 
 class VllmEngine:
@@ -68,6 +67,8 @@ class VllmEngine:
     ) -> None:
         self._encoder = encoder
         self._in_flight = in_flight
+        self._calls = Lock()
+        """Held where something is sent to the engine's process, for which there is one socket."""
         self._in_process = placement.site.in_process
         self._on_gpu = placement.site.gpu != "none"
         # Elsewhere its memory is not this process's, which may be measuring an update meanwhile.
@@ -141,10 +142,11 @@ class VllmEngine:
         self._memory.begin()
         if self._adapter is not None:
             self._adapter.check_effect(partial(self._likelihoods, prompts[0]))
-        self._forget_prefixes()
         with self._seeded(seed):
             seeds = request_seeds(seed, len(rows), on_gpu=self._on_gpu)
-            self._enqueue(prompts, samples_per_prompt, sampling, seeds)
+            with self._calls:
+                self._forget_prefixes()
+                self._enqueue(prompts, samples_per_prompt, sampling, seeds)
             for row, output in self._finished(cache):
                 samples[row] = self._sample(rows[row], output.prompt_token_ids, output.outputs[0])
                 on_sample(row, samples[row])
@@ -236,15 +238,28 @@ class VllmEngine:
     def load_weights(self, weights: Weights, version: int) -> None:
         """See `RolloutEngine.load_weights`. The engine marks each token with the version of the
         weights that made it, and samples have it from there."""
-        with needing_memory("while vLLM took new weights", self._lighter):
+        with needing_memory("while vLLM took new weights", self._lighter), self._standing_still():
             if self._adapter is None:
                 saved = weights.as_saved()
                 refuse_experts(weights, saved)
                 weights = saved
             self._sleep.receive(weights)
-            self._ask(
-                lambda: self._llm.llm_engine.set_weight_version(str(version)), "taking new weights"
-            )
+            self._take(lambda: self._llm.llm_engine.set_weight_version(str(version)))
+
+    @contextmanager
+    def _standing_still(self) -> Iterator[None]:
+        """Samples that are under way wait, and go on afterwards. Their keys and values are computed
+        anew then, so that a token is what the weights of its version alone would have sampled."""
+        with self._calls:
+            if self._in_flight:
+                self._take(lambda: self._llm.sleep(level=0, mode="keep"))
+            yield
+            if self._in_flight:
+                self._take(lambda: self._llm.reset_prefix_cache(reset_running_requests=True))
+                self._take(lambda: self._llm.wake_up(tags=["scheduling"]))
+
+    def _take(self, call: Callable[[], Any]) -> None:
+        self._ask(call, "taking new weights")
 
     def close(self) -> None:
         """See `RolloutEngine.close`. In process, vLLM ends the process group with itself, the
@@ -311,12 +326,6 @@ def group_options(site: Site, ranks: int) -> dict[str, Any]:
 
 def _ranks() -> int:
     return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
-
-
-def has_scales(options: Mapping[str, Any]) -> bool:
-    """True where vLLM computes with numbers of fewer bits than the trainer. Their scales are in
-    checkpoints or at 1; nobody sends them, and an engine that starts without reading draws them."""
-    return any(options.get(name) not in (None, "auto") for name in ("kv_cache_dtype", *_QUANTISED))
 
 
 def _prepare_environment(config: VllmConfig, sockets: Path | None) -> None:

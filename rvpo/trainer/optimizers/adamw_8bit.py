@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -10,7 +9,6 @@ import torch
 from torch import Tensor
 
 from rvpo.config.update import UpdateConfig
-from rvpo.runtime.extras import installed
 from rvpo.trainer.optimizers.optimizer import WEIGHTS, Optimizer, ParameterGroups, PartitionState
 
 _BLOCK: Final = 256
@@ -40,15 +38,6 @@ class AdamW8bit(Optimizer):
             "update.optimizer: adamw_8bit keeps its moments small on a GPU, and in host memory "
             "computes with fp32 copies of them, which take more than those of adamw and many times "
             "as long; write update.offload_optimizer=false, or update.optimizer=adamw"
-        )
-
-    def lack(self) -> str | None:
-        """See `Optimizer.lack`."""
-        if installed("bitsandbytes"):
-            return None
-        return (
-            "update.optimizer: adamw_8bit needs bitsandbytes, which is not installed; write: "
-            "pip install 'rvpo[bits]', or update.optimizer=adamw"
         )
 
     def build(self, groups: ParameterGroups, update: UpdateConfig) -> torch.optim.Optimizer:
@@ -111,8 +100,6 @@ def _in_blocks(moment: Tensor, n: str, table: Tensor | None) -> dict[str, Tensor
 
 
 def _bitsandbytes() -> Any:
-    # It tells of a kernel for CPUs, of weights in 4 bits, that it looked for and did not find.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     import bitsandbytes
 
     return bitsandbytes

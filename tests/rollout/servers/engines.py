@@ -58,13 +58,16 @@ def asking(
     at_once: int = 64,
     patience_s: float = 3600.0,
     key: str | None = None,
+    http: Http | None = None,
+    pool: Pool | None = None,
     say: Callable[[str], None] = ignore,
 ) -> Iterator[ServersEngine]:
     """An engine that knows servers, all of which have the weights of version 1."""
+    http = http or Http(key)
     engine = ServersEngine(
         encoder,
-        Pool([server.url for server in servers], least, rank),
-        Http(key),
+        pool or Pool([server.url for server in servers], least, rank),
+        http,
         sync or FakeSync(servers),
         Terms(
             sampling=Sampling(temperature=1.0, max_completion_tokens=LONGEST),
@@ -72,6 +75,7 @@ def asking(
             patience_s=patience_s,
         ),
         say,
+        closing=http.close,
     )
     try:
         engine.load_weights(NO_WEIGHTS, version=1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import random
 import threading
 from collections import Counter
@@ -17,6 +18,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
+
+_QUIET = logging.getLogger(__name__)
+_QUIET.disabled = True  # it would tell of each connection that was cut
 
 VOCABULARY = 200
 """Tokens of the model, but for those that end a completion."""
@@ -77,10 +81,14 @@ class Faults:
     no_version: float = 0.0
 
     @classmethod
+    def names(cls) -> list[str]:
+        """All faults but those in which nothing happens."""
+        return [name for name in cls.__dataclass_fields__ if name != "hang"]
+
+    @classmethod
     def passing(cls, share: float) -> Faults:
         """Each fault that a healthy server may show, all together in such a share of requests."""
-        lasting = ("hang", "other_version", "no_version")
-        names = [name for name in cls.__dataclass_fields__ if name not in lasting]
+        names = [name for name in cls.names() if name not in ("other_version", "no_version")]
         return cls(**{name: share / len(names) for name in names})
 
     def at(self, place: float) -> str:
@@ -127,6 +135,7 @@ class FakeServer:
         version: of its weights; the one that vLLM starts with, if left out.
         key: asked for on the routes that vLLM guards.
         answer: answers a request for a sample in its own way, or leaves it to the rest by None.
+        latency_s: seconds before each answer to a request for a sample.
         port: of its address; any free one if 0.
     """
 
@@ -138,6 +147,7 @@ class FakeServer:
         version: str = "default",
         key: str | None = None,
         answer: Answer | None = None,
+        latency_s: float = 0.0,
         port: int = 0,
     ) -> None:
         self.faults = faults or Faults()
@@ -149,6 +159,7 @@ class FakeServer:
         """Answer no request for a sample until it is False again (`release`)."""
         self._key = key
         self._answer = answer
+        self._latency_s = latency_s
         self._seed = seed
         self._port = port
         self._cached: set[tuple[str, tuple[int, ...]]] = set()
@@ -191,7 +202,7 @@ class FakeServer:
         app.router.add_get("/get_world_size", self._world_size)
         app.router.add_get("/weight_info", self._weight_info)
         app.router.add_post("/{route:.*}", self._weights)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.0)
+        runner = web.AppRunner(app, access_log=None, logger=_QUIET, shutdown_timeout=0.01)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", self._port, backlog=4096)
         await site.start()
@@ -199,7 +210,6 @@ class FakeServer:
         self.url = f"http://127.0.0.1:{self._port}"
         started.set()
         await self._stop.wait()
-        self._go.set()
         await runner.cleanup()
 
     async def _health(self, request: web.Request) -> web.Response:
@@ -239,6 +249,8 @@ class FakeServer:
             if self.held:
                 self._go.clear()
                 await self._go.wait()
+            if self._latency_s:
+                await asyncio.sleep(self._latency_s)
             return await self._answered(request, body)
         finally:
             self.seen.in_flight -= 1

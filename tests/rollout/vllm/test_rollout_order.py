@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from threading import Lock
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -105,6 +106,7 @@ def engine_around(llm: FakeLlm, *, on_gpu: bool) -> VllmEngine:
         "_llm": llm,
         "_on_gpu": on_gpu,
         "_in_flight": False,
+        "_calls": Lock(),
         "_in_process": True,
         "_lighter": [],
         "_death": (),

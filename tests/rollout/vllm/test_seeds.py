@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from threading import Lock
 from types import SimpleNamespace
 from typing import Any
 
@@ -70,7 +71,7 @@ class FakeCore:
             finish_reason="stop",
             token_ids=(3,),
             logprobs=[{3: SimpleNamespace(logprob=-0.5)}],
-            weight_versions=[SimpleNamespace(version="0")],
+            weight_versions=[SimpleNamespace(version="0", start=0, end=1)],
         )
         return [
             SimpleNamespace(
@@ -100,6 +101,7 @@ def seeds_asked(seed: int, sampling: Sampling | None = None, *, on_gpu: bool) ->
     engine: Any = VllmEngine.__new__(VllmEngine)  # its start takes vLLM
     engine._llm, engine._encoder, engine._sampling = llm, FakeEncoder(), FakeParams()
     engine._on_gpu, engine._in_process, engine._death, engine._lighter = on_gpu, True, (), []
+    engine._calls, engine._in_flight = Lock(), False
     engine._memory = MemoryPeak(torch.device("cpu"))
     engine._sleep = Sleep(llm, llm, ever=False)
     engine._sleep.receive("weights")

@@ -1,0 +1,80 @@
+"""The options of `rvpo compare` and `rvpo serve`, as the command line names them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Vary = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--vary",
+        metavar="section.key=value,value",
+        help="Setting that differs, such as advantage=grpo,gdpo,rvpo or advantage.k=0.5,1,2. "
+        "Several make every combination.",
+    ),
+]
+Seeds = Annotated[
+    int, typer.Option("--seeds", metavar="N", min=1, help="Train each with seeds 0 to N - 1.")
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option("--jobs", metavar="N", min=1, help="Runs at once; as many as the GPUs take."),
+]
+Satisfied = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--satisfied",
+        metavar="reward=number",
+        help="Score from which on a reward is satisfied; 0.5 if its scores are in [0, 1].",
+    ),
+]
+Primary = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--primary",
+        metavar="METRIC",
+        help="A metric to test, named before looking; the others get intervals alone. The "
+        "p-values are corrected over all that are tested, which is every metric if none is "
+        "named.",
+    ),
+]
+
+Servers = Annotated[
+    int | None,
+    typer.Option(
+        "--servers",
+        metavar="N",
+        min=1,
+        help="Number of servers; as many as the GPUs take, or one on CPUs.",
+    ),
+]
+Host = Annotated[
+    str,
+    typer.Option(
+        "--host",
+        metavar="ADDRESS",
+        help="Address of this machine to listen on: one that the trainer's machine reaches, and "
+        "none beyond that network.",
+    ),
+]
+Port = Annotated[
+    int,
+    typer.Option(
+        "--port",
+        metavar="N",
+        min=1,
+        max=65535,
+        help="Port of the first server; the others have the next ones.",
+    ),
+]
+Logs = Annotated[
+    Path | None,
+    typer.Option(
+        "--logs",
+        metavar="FOLDER",
+        help="Folder for what the servers print; OUTPUT-servers, beside the run's, if left out.",
+    ),
+]

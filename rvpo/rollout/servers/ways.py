@@ -1,0 +1,57 @@
+"""The way of weights to the servers, as the settings of a run ask for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from rvpo.rollout.engine_config import EngineInputs
+from rvpo.rollout.servers.adapters import Adapters
+from rvpo.rollout.servers.broadcast import Broadcast
+from rvpo.rollout.servers.fan_out import Patience
+from rvpo.rollout.servers.gloo_link import GlooLink
+from rvpo.rollout.servers.http import Http
+from rvpo.rollout.servers.links import WeightLink
+from rvpo.rollout.servers.settings import ServersConfig
+from rvpo.rollout.servers.sync import WeightSync
+from rvpo.rollout.vllm.nccl_link import NcclLink
+from rvpo.types import Prompt
+
+_PROMPT: Final = Prompt(
+    id="effect", messages=({"role": "user", "content": "Is 91 a prime number, and why?"},)
+)
+"""Asked with an adapter and without it."""
+
+
+def weight_sync(
+    config: ServersConfig, inputs: EngineInputs, urls: Sequence[str], http: Http
+) -> WeightSync:
+    """The way of weights from this rank and the others to the servers.
+
+    Args:
+        urls: the servers' addresses.
+    """
+    patience = Patience(pause_s=60 * inputs.patience_minutes)
+    if inputs.adapter is not None:
+        return Adapters(
+            http,
+            urls,
+            inputs.ranks,
+            inputs.output / "adapters",
+            inputs.adapter,
+            inputs.model_path,
+            inputs.encoder.encode(_PROMPT),
+            patience=patience,
+        )
+    device = inputs.ranks.device
+    way = config.weights or ("nccl" if device.type == "cuda" else "gloo")
+    link: WeightLink = NcclLink(device) if way == "nccl" else GlooLink(patience)
+    return Broadcast(
+        http,
+        link,
+        urls,
+        inputs.ranks,
+        address=config.address,
+        in_flight=inputs.in_flight,
+        patience=patience,
+    )

@@ -1,0 +1,134 @@
+"""Replies: the completion that was asked for, or none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rvpo.rollout.servers.http import ServerError
+from rvpo.rollout.servers.reply import SampledTokens, SampleRequest, read_reply
+from tests.fakes import make_prompt
+
+STOP = 9
+REQUEST = SampleRequest(
+    row=0,
+    prompt=make_prompt(),
+    prompt_ids=(1, 2),
+    seed=0,
+    temperature=1.0,
+    max_tokens=4,
+    stop_ids=(STOP,),
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 12) | st.floats(width=16) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=4,
+)
+
+
+def reply(
+    ids: tuple[int, ...] = (5, 6, STOP), reason: str = "stop", version: str = "3"
+) -> dict[str, Any]:
+    choice = {
+        "index": 0,
+        "finish_reason": reason,
+        "token_ids": list(ids),
+        "logprobs": {"content": [{"token_id": t, "logprob": -0.5, "rank": 1} for t in ids]},
+        "weight_versions": [{"version": version, "start": 0, "end": len(ids)}],
+        "stop_reason": None,
+    }
+    return {"request_id": "a", "choices": [choice], "usage": None}
+
+
+def read(value: Any, versions: range = range(3, 4)) -> SampledTokens:
+    return read_reply(json.dumps(value).encode(), "http://a:1", REQUEST, versions, str)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to each part of a JSON value."""
+    if path:
+        yield path
+    listed = dict(enumerate(value)) if isinstance(value, list) else value
+    for key, part in listed.items() if isinstance(listed, dict) else ():
+        yield from places(part, (*path, key))
+
+
+def test_a_reply_is_read_as_it_was_sampled() -> None:
+    assert read(reply()) == SampledTokens(
+        token_ids=(5, 6, STOP),
+        logprobs=(-0.5, -0.5, -0.5),
+        finish_reason="stop",
+        versions=(3, ()),
+    )
+    assert read(reply((5, 6, 7, 8), "length")).finish_reason == "length"
+
+
+@given(st.data(), JSON, st.booleans())
+def test_a_reply_that_is_wrong_anywhere_is_refused_or_says_the_same(
+    data: st.DataObject, other: Any, is_left_out: bool
+) -> None:
+    wrong: Any = deepcopy(reply())
+    *way, last = data.draw(st.sampled_from(list(places(wrong))))
+    part = wrong
+    for key in way:
+        part = part[key]
+    if is_left_out:
+        del part[last]
+    else:
+        part[last] = other
+    try:
+        found = read(wrong)
+    except ServerError:
+        return
+    right = read(reply())
+    assert (found.token_ids, found.versions) == (right.token_ids, right.versions)
+    assert all(-9999 < logprob <= 1e-3 for logprob in found.logprobs)
+    assert len(found.logprobs) == 3
+
+
+@given(st.binary(max_size=40))
+def test_bytes_that_are_no_reply_are_refused(text: bytes) -> None:
+    with pytest.raises(ServerError):
+        read_reply(text, "http://a:1", REQUEST, range(3, 4), str)
+
+
+@pytest.mark.parametrize(
+    ("ids", "reason", "words"),
+    [
+        ((), "stop", "0 tokens where 1 to 4"),
+        ((5, 6, 7, 8, STOP), "stop", "5 tokens where 1 to 4"),
+        ((5, 6), "stop", "stopped, and not at its one end token"),
+        ((5, STOP, 6, STOP), "stop", "stopped, and not at its one end token"),
+        ((5, 6), "length", "cut off after 2 of 4 tokens; the server may have a smaller context"),
+        ((5, 6, 7, STOP), "length", "cut off after 4 of 4 tokens"),
+        ((5, 6, STOP), "abort", "ended with 'abort'"),
+    ],
+)
+def test_a_completion_ends_where_it_can(ids: tuple[int, ...], reason: str, words: str) -> None:
+    with pytest.raises(ServerError, match=words) as refused:
+        read(reply(ids, reason))
+    assert refused.value.kind == "failed"
+
+
+@pytest.mark.parametrize("version", ["2", "4", "default", "-3", "", "³"])
+def test_weights_of_another_version_are_stale(version: str) -> None:
+    with pytest.raises(ServerError) as refused:
+        read(reply(version=version))
+    assert refused.value.kind == "stale"
+
+
+def test_weights_may_come_while_a_sample_is_made() -> None:
+    value = reply()
+    spans = [{"version": "3", "start": 0, "end": 1}, {"version": "4", "start": 1, "end": 3}]
+    value["choices"][0]["weight_versions"] = spans
+    assert read(value, range(3, 5)).versions == (3, (3, 4, 4))
+    for allowed in (range(3, 4), range(4, 6), range(2, 4)):
+        with pytest.raises(ServerError) as refused:
+            read(value, allowed)
+        assert refused.value.kind == "stale"
