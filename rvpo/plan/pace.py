@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass
 
 from rvpo.config.run import RunConfig
-from rvpo.plan.adapters import adapter_parameters, trained_parameters
+from rvpo.plan.adapters import adapter_parameters, stored_parameters, trained_parameters
 from rvpo.plan.assumptions import Assumptions
 from rvpo.plan.card import Card
 from rvpo.plan.memory import Place, engine_load, engine_memory, memory
@@ -149,7 +149,7 @@ def _arithmetic(at: Setting, tokens: float) -> float:
 
 def _wires(at: Setting, tokens: float) -> float:
     """Seconds in which weights are gathered for each pass of each row, and gradients sent."""
-    update, whole = at.config.update, at.shape.parameters
+    update, whole = at.config.update, stored_parameters(at.config, at.shape)
     rows = math.ceil(tokens / update.micro_batch_tokens)
     gathers = 3 if update.activation_checkpointing else 2
     learns = gathers * whole + trained_parameters(at.config, at.shape)
