@@ -148,7 +148,7 @@ def _named(split: Division, *, ahead: bool) -> str:
 
 
 def _none(at: PacedRun, nodes: int) -> Finding:
-    """What would fit, looked for and found by the same sums."""
+    """Splits that would fit, looked for and found by the same sums."""
     remedies = []
     if at.config.model.lora is None:
         lora = at.config.model.model_copy(update={"lora": LoraConfig()})
