@@ -172,8 +172,8 @@ def plan(
         typer.Option(
             "--assume",
             metavar="NAME=VALUE",
-            help="With --nodes, another number for what the times rest on, such as mfu=0.35; they "
-            "are listed there. Repeatable.",
+            help="Number in place of one that the times of --nodes rest on, such as mfu=0.35; the "
+            "plan lists them. Repeatable.",
         ),
     ] = None,
 ) -> None:

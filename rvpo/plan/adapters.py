@@ -37,3 +37,31 @@ def served_adapters(config: RunConfig, shape: ModelShape) -> int:
         return 0
     rank = next((rank for rank in ADAPTER_RANKS if rank >= lora.rank), lora.rank)
     return rank * sum(each.count * each.ends for each in shape.linears)
+
+
+def _packed(config: RunConfig, shape: ModelShape) -> int:
+    """Weights of the layers that `model.base_bits` packs: all linear ones but the output layer."""
+    if config.model.base_bits is None:
+        return 0
+    return sum(each.count * each.inputs * each.outputs for each in shape.linears)
+
+
+def stored_parameters(config: RunConfig, shape: ModelShape) -> float:
+    """Elements of the type that computes in which the weights of a model lie, several weights in
+    one where they are packed."""
+    packed, wide = _packed(config, shape), config.model.weight_bytes
+    return shape.parameters - packed + packed * (config.model.base_bits or 0) / 8 / wide
+
+
+def scale_bytes(config: RunConfig, shape: ModelShape) -> float:
+    """Bytes of the scales of packed weights, which each rank has whole: a byte for each 64 of them,
+    and a number in fp32 for 256 such bytes."""
+    return _packed(config, shape) * (1 + 4 / 256) / 64
+
+
+def unpacked_bytes(config: RunConfig, shape: ModelShape) -> int:
+    """Bytes of the largest packed layer when it is unpacked to compute with."""
+    if config.model.base_bits is None:
+        return 0
+    largest = max((each.inputs * each.outputs for each in shape.linears), default=0)
+    return config.model.weight_bytes * largest

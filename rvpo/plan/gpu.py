@@ -69,9 +69,11 @@ def _parts(config: RunConfig, shape: ModelShape, place: Place) -> Iterator[Findi
     master = "fp32 weights and two moments" if config.model.weight_bytes < 4 else "two moments"
     lora = adapter_parameters(config, shape) / 1e6
     of = f" of adapters, {lora:,.1f} million parameters" if lora else ""
+    bits = config.model.base_bits
+    kind = config.model.precision + (f", linear layers in {bits} bits" if bits else "")
     frozen = ", which stay as they are, and adapters" if lora else ""
     for name, size, about in (
-        ("weights", parts.weights, f"{config.model.precision}, in {place.ranks} shards{frozen}"),
+        ("weights", parts.weights, f"{kind}, in {place.ranks} shards{frozen}"),
         ("reference", parts.reference, "weights of the initial policy, sharded"),
         ("optimizer", parts.optimizer, offloaded or f"{master}{of}, sharded{moved}"),
         ("gradients", parts.gradients, offloaded or f"fp32, sharded{given_up}"),

@@ -13,8 +13,11 @@ from rvpo.config.run import RunConfig
 from rvpo.plan.adapters import (
     adapted,
     adapter_parameters,
+    scale_bytes,
     served_adapters,
+    stored_parameters,
     trained_parameters,
+    unpacked_bytes,
 )
 from rvpo.plan.shape import ModelShape
 from rvpo.plan.sharding import Sharding
@@ -137,7 +140,8 @@ def memory(config: RunConfig, shape: ModelShape, place: Place) -> MemoryParts:
     on_gpu = place.device is not None
     offloaded = update.offload_optimizer and on_gpu
     sharding = Sharding.of(update)
-    live = min(shape.parameters, sharding.live)
+    stored = stored_parameters(config, shape)
+    live = min(stored, sharding.live)
     # A buffer of this size is made for any model; on a CPU what is not used of it takes nothing.
     reduced = sharding.reduced if place.device else min(shape.parameters, sharding.reduced)
     row = longest_row(config, place)
@@ -148,7 +152,7 @@ def memory(config: RunConfig, shape: ModelShape, place: Place) -> MemoryParts:
     moments = OPTIMIZERS[update.optimizer].moment_bytes
     state = 0 if offloaded else (moments + (4 if wide < 4 else 0)) * shard
     gradients = 0 if offloaded else 4 * shard  # summed in fp32, as micro-batches come
-    weights = wide * _weights(shape.parameters, sharding, place)
+    weights = wide * _weights(stored, sharding, place) + scale_bytes(config, shape)
     adapters = wide * adapter_parameters(config, shape) / place.ranks
     return MemoryParts(
         weights=weights + adapters,
@@ -160,7 +164,8 @@ def memory(config: RunConfig, shape: ModelShape, place: Place) -> MemoryParts:
         moved=state + gradients + wide * reduced if config.offloads(on_gpu=on_gpu) else 0,
         read=0 if offloaded else moments * shard,
         # Of what is reduced another copy is made, sorted by the ranks that it goes to.
-        gathered=wide * (live + shape.largest + min(reduced, trained)),
+        gathered=wide * (live + shape.largest + min(reduced, trained))
+        + unpacked_bytes(config, shape),
         activations=_activations(config, shape, wide, row),
         # The gradient of an output layer that learns is summed over the chunks in fp32.
         logits=_LOGIT_BYTES * min(update.chunk(on_gpu=on_gpu), row) * shape.vocabulary
@@ -176,7 +181,7 @@ def memory(config: RunConfig, shape: ModelShape, place: Place) -> MemoryParts:
     )
 
 
-def _weights(parameters: int, sharding: Sharding, place: Place) -> float:
+def _weights(parameters: float, sharding: Sharding, place: Place) -> float:
     """Elements of a model's weights that a rank keeps on its device."""
     again = parameters / sharding.ranks if sharding.ranks > 1 else 0
     away = sharding.on_host and place.device is not None
@@ -263,7 +268,8 @@ def host_memory(config: RunConfig, shape: ModelShape, place: Place, ranks: int) 
         each += (moments + (4 if config.model.weight_bytes < 4 else 0)) * shard
     if Sharding.of(update).on_host:
         models = 2 if update.beta > 0 and config.model.lora is None else 1
-        each += models * config.model.weight_bytes * shape.parameters / place.ranks
+        stored = stored_parameters(config, shape)
+        each += models * config.model.weight_bytes * stored / place.ranks
     return ranks * each
 
 

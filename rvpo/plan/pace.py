@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass
 
 from rvpo.config.run import RunConfig
-from rvpo.plan.adapters import adapter_parameters, trained_parameters
+from rvpo.plan.adapters import adapter_parameters, stored_parameters, trained_parameters
 from rvpo.plan.assumptions import Assumptions
 from rvpo.plan.card import Card
 from rvpo.plan.memory import Place, engine_load, engine_memory, memory
@@ -27,7 +27,7 @@ bus, master weights and moments read and written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class PacedRun:
     """A run on its GPUs, as far as its times depend on them."""
 
     config: RunConfig
@@ -80,12 +80,12 @@ class StepTime:
         return 3600 / self.seconds(ahead=ahead)
 
 
-def step_time(at: Setting) -> StepTime:
+def step_time(at: PacedRun) -> StepTime:
     """The time of a step. The engine must have a KV cache with room for one sample."""
     return StepTime(generate=_generate(at), update=_update(at), sync=_sync(at), apart=at.apart)
 
 
-def _generate(at: Setting) -> float:
+def _generate(at: PacedRun) -> float:
     rollout, cache = at.config.rollout, engine_memory(at.config, at.shape, at.place).cache
     assert cache is not None
     engines, each = rollout.engine.engines(at.place.ranks), rollout.engine.gpus_each()
@@ -100,7 +100,7 @@ def _generate(at: Setting) -> float:
     return prefill + steps * _decode(at, samples * mean / steps)
 
 
-def _decode(at: Setting, samples: float) -> float:
+def _decode(at: PacedRun, samples: float) -> float:
     """Seconds of a decoding step of so many samples."""
     load = engine_load(at.config, at.shape, at.place)
     each = at.config.rollout.engine.gpus_each()
@@ -116,7 +116,7 @@ def _decode(at: Setting, samples: float) -> float:
     return weights + samples * context * load.token / bandwidth + beside
 
 
-def _meeting(at: Setting, tokens: float) -> float:
+def _meeting(at: PacedRun, tokens: float) -> float:
     """Seconds in which the GPUs of one engine add up their parts of so many tokens, twice in each
     layer."""
     each = at.config.rollout.engine.gpus_each()
@@ -124,7 +124,7 @@ def _meeting(at: Setting, tokens: float) -> float:
     return 2 * (each - 1) / each * sizes / (at.assumed.wire * at.card.link)
 
 
-def _update(at: Setting) -> float:
+def _update(at: PacedRun) -> float:
     rollout, update = at.config.rollout, at.config.update
     groups = rollout.prompts_per_step / at.place.ranks
     completions = rollout.samples_per_prompt * at.completion_tokens
@@ -137,7 +137,7 @@ def _update(at: Setting) -> float:
     return seconds + times * _ADAM * shard / (1e9 * at.assumed.host_gb)
 
 
-def _arithmetic(at: Setting, tokens: float) -> float:
+def _arithmetic(at: PacedRun, tokens: float) -> float:
     """Seconds in which one process multiplies its tokens."""
     update, whole = at.config.update, at.shape.parameters
     # Forward, the gradient of what came in, and that of the weights which learn.
@@ -147,9 +147,9 @@ def _arithmetic(at: Setting, tokens: float) -> float:
     return _FORWARD * tokens * passes / (at.card.flops * at.assumed.mfu)
 
 
-def _wires(at: Setting, tokens: float) -> float:
+def _wires(at: PacedRun, tokens: float) -> float:
     """Seconds in which weights are gathered for each pass of each row, and gradients sent."""
-    update, whole = at.config.update, at.shape.parameters
+    update, whole = at.config.update, stored_parameters(at.config, at.shape)
     rows = math.ceil(tokens / update.micro_batch_tokens)
     gathers = 3 if update.activation_checkpointing else 2
     learns = gathers * whole + trained_parameters(at.config, at.shape)
@@ -164,7 +164,7 @@ def _extra_passes(config: RunConfig) -> int:
     return (update.beta > 0) + (update.epochs * update.mini_batches > 1)
 
 
-def _sync(at: Setting) -> float:
+def _sync(at: PacedRun) -> float:
     config, lora = at.config, at.config.model.lora
     sent = at.shape.parameters
     if lora is not None and lora.sync == "adapter":

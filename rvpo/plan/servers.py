@@ -11,8 +11,8 @@ from rvpo.plan.shape import ModelShape
 
 
 def engine_findings(config: RunConfig, shape: ModelShape, place: Place) -> Iterator[Finding]:
-    """What an engine takes of each GPU of its own, and the number of GPUs that cannot be; nothing
-    where it has a trainer's."""
+    """The memory that an engine takes of each GPU of its own, and a number of GPUs that cannot be;
+    nothing where it has a trainer's."""
     assert place.device is not None
     each, engine = config.rollout.engine.gpus_each(), engine_memory(config, shape, place)
     if not engine.own:

@@ -8,7 +8,7 @@ from typing import Final
 
 from rvpo.config.run import RunConfig
 from rvpo.plan.levers import Way
-from rvpo.plan.pace import Setting, StepTime, step_time
+from rvpo.plan.pace import PacedRun, StepTime, step_time
 from rvpo.plan.servers import divides
 from rvpo.rollout import EngineConfig, ServersConfig, VllmConfig
 from rvpo.rollout.servers.settings import StartConfig
@@ -24,7 +24,7 @@ _SPARING: Final[tuple[Mapping[str, bool], ...]] = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Split:
+class Division:
     """GPUs that train, and those that generate."""
 
     name: str
@@ -43,7 +43,7 @@ class Split:
         return self.time.an_hour(ahead=ahead)
 
 
-def all_splits(at: Setting, nodes: int) -> list[Split]:
+def all_splits(at: PacedRun, nodes: int) -> list[Division]:
     """Splits of so many nodes like those of a run: all GPUs in turn, and servers on their own GPUs,
     of whole nodes where there are several; of those that differ in the number of servers alone the
     fastest.
@@ -63,18 +63,18 @@ def all_splits(at: Setting, nodes: int) -> list[Split]:
     return found
 
 
-def _fastest(splits: list[Split], at: Setting, *, ahead: bool) -> Split:
+def _fastest(splits: list[Division], at: PacedRun, *, ahead: bool) -> Division:
     """The fastest, or the one that lacks least."""
     return max(splits, key=lambda s: (s.an_hour(ahead=ahead), -s.way.peak(at.shape)))
 
 
-def best(splits: list[Split], *, ahead: bool) -> Split | None:
+def best(splits: list[Division], *, ahead: bool) -> Division | None:
     """The one that makes most steps an hour, None where none fits."""
     fitting = [split for split in splits if split.an_hour(ahead=ahead)]
     return max(fitting, key=lambda split: split.an_hour(ahead=ahead), default=None)
 
 
-def _together(at: Setting, nodes: int) -> Split:
+def _together(at: PacedRun, nodes: int) -> Division:
     """Each GPU trains and generates in turn."""
     own = at.config.rollout.engine
     engine = VllmConfig(max_context_tokens=own.max_context_tokens, gpu_memory=_SHARES[0])
@@ -96,7 +96,7 @@ def _together(at: Setting, nodes: int) -> Split:
     return _split(at, f"all {nodes * at.gpus}", lines, way, at.gpus, nodes, apart=False)
 
 
-def _apart(at: Setting, nodes: int, training: int) -> Iterator[Split]:
+def _apart(at: PacedRun, nodes: int, training: int) -> Iterator[Division]:
     """Servers of each number of GPUs that the model can be divided among."""
     each = 1
     while each <= at.gpus:
@@ -105,7 +105,7 @@ def _apart(at: Setting, nodes: int, training: int) -> Iterator[Split]:
         each *= 2
 
 
-def _servers(at: Setting, nodes: int, training: int, each: int) -> Split | None:
+def _servers(at: PacedRun, nodes: int, training: int, each: int) -> Division | None:
     """So many GPUs train, or nodes where there are several; the others have servers."""
     trainers = training if nodes == 1 else at.gpus
     free = at.gpus - training if nodes == 1 else at.gpus
@@ -134,7 +134,7 @@ def _servers(at: Setting, nodes: int, training: int, each: int) -> Split | None:
 
 
 def _way(
-    at: Setting,
+    at: PacedRun,
     engine: EngineConfig,
     ranks: int,
     sparing: Mapping[str, bool],
@@ -158,12 +158,12 @@ def _way(
 
 
 def _split(
-    at: Setting, name: str, lines: str, way: Way, gpus: int, nodes: int, *, apart: bool
-) -> Split:
+    at: PacedRun, name: str, lines: str, way: Way, gpus: int, nodes: int, *, apart: bool
+) -> Division:
     lines = ", ".join([lines, f"distributed.processes={gpus}", *way.words])
     time = None
     if way.fits(at.shape):
         far = apart and gpus == at.gpus  # of one node a part generates
         own = replace(at, config=way.config, place=way.place, apart=apart, far=far)
         time = step_time(replace(own, gpus=gpus, nodes=nodes))
-    return Split(name=name, lines=lines, trainers=gpus, way=way, time=time)
+    return Division(name=name, lines=lines, trainers=gpus, way=way, time=time)

@@ -15,9 +15,9 @@ from rvpo.plan.levers import Way
 from rvpo.plan.machine import Finding
 from rvpo.plan.memory import GIB, engine_memory, host_memory
 from rvpo.plan.model import Model
-from rvpo.plan.pace import Setting, StepTime, step_time
+from rvpo.plan.pace import PacedRun, StepTime, step_time
 from rvpo.plan.shape import ModelShape
-from rvpo.plan.splits import Split, all_splits, best
+from rvpo.plan.splits import Division, all_splits, best
 from rvpo.rollout import ServersConfig
 from rvpo.rollout.lora_config import LoraConfig
 
@@ -42,7 +42,7 @@ def times_of(
     here = min(config.distributed.processes, devices.gpus)
     place = devices.place(config, model.prompt_tokens)
     engine = config.rollout.engine
-    at = Setting(
+    at = PacedRun(
         config=config,
         shape=model.shape,
         place=place,
@@ -57,7 +57,7 @@ def times_of(
     yield from time_findings(at, devices.nodes, devices.gpus)
 
 
-def time_findings(at: Setting, nodes: int, gpus: int) -> Iterator[Finding]:
+def time_findings(at: PacedRun, nodes: int, gpus: int) -> Iterator[Finding]:
     """The step as it is set, every split of the GPUs, the best one with the lines to write for it,
     and what all that rests on."""
     yield _own(at)
@@ -77,11 +77,11 @@ def time_findings(at: Setting, nodes: int, gpus: int) -> Iterator[Finding]:
     yield Finding("  prompts", "ok", f"{at.prompt_tokens:,.0f} tokens of a prompt in the mean")
 
 
-def _gpus(at: Setting, nodes: int) -> str:
+def _gpus(at: PacedRun, nodes: int) -> str:
     return f"{at.gpus} GPUs" if nodes == 1 else f"{nodes} nodes of {at.gpus} GPUs"
 
 
-def _own(at: Setting) -> Finding:
+def _own(at: PacedRun) -> Finding:
     cache = engine_memory(at.config, at.shape, at.place).cache
     if cache is None:
         found = f"unknown: the speed of engine {at.config.rollout.engine.name} has no model"
@@ -109,7 +109,7 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
 
 
-def _found(split: Split, shape: ModelShape) -> str:
+def _found(split: Division, shape: ModelShape) -> str:
     if split.time is None:
         return f"does not fit: {lacking(split.way.config, shape, split.way.place)}"
     found = f"{_parts(split.time)}: {_rate(split.time, ahead=False)}"
@@ -118,7 +118,7 @@ def _found(split: Split, shape: ModelShape) -> str:
     return f"{found}; with {_sparing(split, shape)}" if split.way.words else found
 
 
-def _sparing(split: Split, shape: ModelShape) -> str:
+def _sparing(split: Division, shape: ModelShape) -> str:
     """The settings that save memory, and the memory of each node that they take instead."""
     config, place = split.way.config, split.way.place
     if not config.update.offload_optimizer:
@@ -127,7 +127,7 @@ def _sparing(split: Split, shape: ModelShape) -> str:
     return f"{split.way}, which takes {host:,.0f} GiB of the memory of each node that trains"
 
 
-def _best(at: Setting, nodes: int, splits: list[Split]) -> Finding:
+def _best(at: PacedRun, nodes: int, splits: list[Division]) -> Finding:
     ahead = at.config.rollout.staleness > 0
     chosen = best(splits, ahead=ahead)
     other = best(splits, ahead=not ahead)
@@ -143,12 +143,12 @@ def _best(at: Setting, nodes: int, splits: list[Split]) -> Finding:
     return Finding("best split", "ok", found, chosen.lines)
 
 
-def _named(split: Split, *, ahead: bool) -> str:
+def _named(split: Division, *, ahead: bool) -> str:
     return f"{split.name}: {_number(split.an_hour(ahead=ahead))} steps an hour"
 
 
-def _none(at: Setting, nodes: int) -> Finding:
-    """What would fit, looked for and found by the same sums."""
+def _none(at: PacedRun, nodes: int) -> Finding:
+    """Splits that would fit, looked for and found by the same sums."""
     remedies = []
     if at.config.model.lora is None:
         lora = at.config.model.model_copy(update={"lora": LoraConfig()})
@@ -167,5 +167,5 @@ def _none(at: Setting, nodes: int) -> Finding:
     )
 
 
-def _fitting(splits: list[Split]) -> Split | None:
+def _fitting(splits: list[Division]) -> Division | None:
     return best(splits, ahead=False)

@@ -22,10 +22,13 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
+
+from tests.imported import import_training
 
 ROOT = Path(__file__).parents[2]
 _CLONE_NEWNET = 0x40000000  # linux/sched.h
@@ -132,22 +135,17 @@ def forker() -> Forker:
     return shared
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Fork runs until the standard input ends, or be one of them."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    from rvpo.runtime.logging import quiet_libraries
-
-    quiet_libraries()
-    import deepspeed.runtime.zero.stage3
-    import transformers.models.llama.modeling_llama
-
+    import_training()
     import rvpo.cli
     import rvpo.commands.compare
     import rvpo.commands.evaluate
     import rvpo.commands.train
 
-    del deepspeed, transformers, rvpo
+    del rvpo
     gc.freeze()  # what is there already is no child's to look through
     there: set[int] = set()
     while line := _line():
@@ -159,7 +157,7 @@ def main() -> None:
             there.add(answer)
         else:
             answers.close()
-            return _become(begin)
+            _become(begin)
         print(json.dumps(answer), file=answers, flush=True)
     for pid in there:
         os.kill(pid, signal.SIGKILL)
@@ -183,21 +181,33 @@ def _poll(pid: int, there: set[int]) -> int | None:
     return os.waitstatus_to_exitcode(status)
 
 
-def _become(order: Mapping[str, Any]) -> None:
+def _become(order: Mapping[str, Any]) -> NoReturn:
     """Be `rvpo` in a folder, with an environment and a network, to its orderly end."""
-    os.setsid()
-    _redirect(order["output"])
-    if order["far"] is not None:
-        _enter(order["far"])
-    os.chdir(order["folder"])
-    os.environ.clear()
-    os.environ.update(order["environment"])
-    tempfile.tempdir = None  # of another environment
-    sys.path.insert(0, order["folder"])
-    sys.argv = ["rvpo", *order["arguments"]]
-    from rvpo.cli import main
+    status = 1
+    try:
+        os.setsid()
+        _redirect(order["output"])
+        if order["far"] is not None:
+            _enter(order["far"])
+        os.chdir(order["folder"])
+        os.environ.clear()
+        os.environ.update(order["environment"])
+        tempfile.tempdir = None  # of another environment
+        sys.path.insert(0, order["folder"])
+        sys.argv = ["rvpo", *order["arguments"]]
+        from rvpo.cli import main
 
-    main()
+        main()
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(status)  # libraries that were imported for others have nothing to tidy up
 
 
 def _redirect(output: str) -> None:

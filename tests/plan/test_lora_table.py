@@ -95,6 +95,25 @@ def test_adapters_of_some_layers_and_with_dropout_are_counted() -> None:
     assert beside == 8192 * 2 * (2 * hidden + 2 * 12)
 
 
+def test_a_base_of_4_bits_takes_a_quarter_but_for_its_tables_and_scales() -> None:
+    model, shape = MODELS["72B"], shape_of("72B")
+    hidden, kv = model.hidden, model.kv_heads * 128
+    layer = 2 * hidden * hidden + 2 * hidden * kv + 3 * hidden * model.inside
+    linear, adapters = model.layers * layer, 16 * model.layers * ends(model)
+    lora = with_lora(run())
+    packed = lora.model.model_copy(update={"base_bits": 4})
+    parts = memory(lora.model_copy(update={"model": packed}), shape, PLACE)
+    base = 2 * (parameters(model) - linear) + linear / 2
+    scales = linear / 64 + 4 * linear / (64 * 256)  # whole on each rank
+    assert parts.weights == pytest.approx((base + 2 * adapters) / 8 + scales, rel=1e-12)
+    assert [round(memory(lora, shape, PLACE).weights / GIB, 1), round(parts.weights / GIB, 1)] == [
+        17.0,
+        5.8,
+    ]
+    # The largest layer is unpacked to compute with.
+    assert parts.gathered - memory(lora, shape, PLACE).gathered == 2 * hidden * model.inside
+
+
 def test_merged_weights_travel_whole() -> None:
     model, shape = MODELS["7B"], shape_of("7B")
     merged = with_lora(run(), sync="merged")

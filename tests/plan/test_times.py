@@ -17,7 +17,7 @@ from rvpo.plan.assumptions import Assumptions, card_of, read_assumptions
 from rvpo.plan.card import USUAL, Card
 from rvpo.plan.cluster import training_nodes
 from rvpo.plan.machine import Finding
-from rvpo.plan.pace import Setting, step_time
+from rvpo.plan.pace import PacedRun, step_time
 from rvpo.plan.shape import ModelShape
 from rvpo.plan.splits import all_splits, best
 from rvpo.plan.times import time_findings
@@ -29,7 +29,7 @@ from tests.plan.test_table import PLACE, run
 H100 = Card(name="H100", flops=989.4e12, bandwidth=3.35e12, link=450e9)
 
 
-def setting(config: RunConfig, shape: ModelShape, **about: Any) -> Setting:
+def setting(config: RunConfig, shape: ModelShape, **about: Any) -> PacedRun:
     """A run on one node, of which 8 GPUs train."""
     usual: dict[str, Any] = {
         "place": PLACE,
@@ -41,7 +41,7 @@ def setting(config: RunConfig, shape: ModelShape, **about: Any) -> Setting:
         "apart": config.rollout.engine.name == "servers",
         "far": config.rollout.engine.name == "servers",
     }
-    return Setting(config=config, shape=shape, **usual | about)
+    return PacedRun(config=config, shape=shape, **usual | about)
 
 
 def test_cards_are_known_by_name_and_size() -> None:

@@ -31,6 +31,7 @@ from rvpo.types import Rollout
 from tests.configs import tiny_config
 from tests.fakes import timeless
 from tests.gradients import accumulate
+from tests.imported import import_training
 from tests.trainer.test_update import (
     TEMPERATURE,
     make_advantages,
@@ -250,6 +251,7 @@ def as_rank(model: Path, folder: Path, precision: str, case: Case, rank: int, po
 
 def as_ranks(model: Path, folder: Path, precision: str) -> None:
     """All cases one after another, each with ranks forked off here: to import takes longest."""
+    import_training()
     fork = multiprocessing.get_context("fork")
     for case in CASES[precision]:
         port = free_port()

@@ -26,6 +26,7 @@ from rvpo.trainer.zero_policy import ZeroPolicy
 from rvpo.types import Advantages, Prompt, Rollout, Sample
 from tests.configs import tiny_config
 from tests.gradients import accumulate, gradients
+from tests.imported import import_training
 
 PROMPTS = 2
 GROUP = 8
@@ -373,6 +374,7 @@ def test_two_ranks_give_the_gradient_of_one(of_ranks: Path, beta: float) -> None
 
 def as_ranks(model: Path, folder: Path) -> None:
     """Write all gradients, by ranks forked off here: to import takes longest."""
+    import_training()
     fork = multiprocessing.get_context("fork")
     for beta in BETAS:
         (folder / str(beta)).mkdir()
