@@ -18,15 +18,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from statistics import median
 
-from rvpo.rollout.servers.engine import ServersEngine, Terms
-from rvpo.rollout.servers.pool import Pool
-from tests.rollout.servers.engines import NO_WEIGHTS, FakeSync, make_prompts
-
 from performance.published import add_save_option, publish
 from rvpo.model_files import resolve_model
 from rvpo.rollout.encoder import Encoder
+from rvpo.rollout.servers.engine import ServersEngine, Terms
 from rvpo.rollout.servers.http import Http
+from rvpo.rollout.servers.pool import Pool
 from rvpo.types import Sampling
+from tests.rollout.servers.engines import NO_WEIGHTS, FakeSync, make_prompts
 
 PROMPTS, GROUP, REPEATS = 64, 8, 5
 _SERVE = (

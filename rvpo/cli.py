@@ -326,6 +326,66 @@ def evaluate(
 
 
 @app.command()
+def serve(
+    config: Config,
+    settings: Settings = None,
+    servers: Annotated[
+        int | None,
+        typer.Option(
+            "--servers",
+            metavar="N",
+            min=1,
+            help="Number of servers; as many as the GPUs take, or one on CPUs.",
+            show_default=False,
+        ),
+    ] = None,
+    host: Annotated[
+        str,
+        typer.Option(
+            "--host",
+            metavar="ADDRESS",
+            help="Address of this machine to listen on: one that the trainer's machine reaches, "
+            "and none beyond that network.",
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int,
+        typer.Option(
+            "--port",
+            metavar="N",
+            min=1,
+            max=65535,
+            help="Port of the first server; the others have the next ones.",
+        ),
+    ] = 8000,
+    logs: Annotated[
+        Path | None,
+        typer.Option(
+            "--logs",
+            metavar="FOLDER",
+            help="Folder for what the servers print; OUTPUT-servers, beside the run's, if left "
+            "out.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Start this machine's vLLM servers for a run, and keep them until Ctrl-C."""
+    with one_sentence():
+        from rvpo.runtime.hub import go_offline_without_hub
+        from rvpo.runtime.logging import quiet_libraries
+
+        go_offline_without_hub()
+        quiet_libraries()
+        from rvpo.commands.serve import serve as serve_run
+        from rvpo.config.run import load_config
+        from rvpo.runtime.console import PlainConsole
+
+        console = PlainConsole(soft_wrap=True)
+        run = load_config(config, settings or [])
+        serve_run(run, servers=servers, host=host, port=port, logs=logs, say=console.print)
+
+
+@app.command()
 def report(
     runs: Annotated[
         list[Path],

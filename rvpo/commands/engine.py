@@ -2,23 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from rvpo.config.run import ModelConfig, RolloutConfig
+from rvpo.errors import ConfigError
 from rvpo.rollout import EngineInputs
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
+from rvpo.rollout.lora_config import LoraConfig
+from rvpo.runtime.ignore import ignore
 from rvpo.runtime.ranks import Ranks
 
 
-def check_engine(rollout: RolloutConfig, ranks: Ranks) -> None:
+def check_engine(rollout: RolloutConfig, ranks: Ranks, adapted: ModelConfig | None = None) -> None:
     """Refuse before any work an engine that is not here.
 
+    Args:
+        adapted: the model that may be trained by adapters.
+
     Raises:
-        ConfigError: what it needs is not installed, or a device is not there.
+        ConfigError: what it needs is not installed, a device is not there, or it takes no such
+            adapters.
     """
     rollout.engine.check()
+    if adapted is not None and (adapter := adapter_of(adapted)) is not None:
+        on_gpu = ranks.device.type == "cuda"
+        width = adapted.weight_bytes
+        if problem := rollout.engine.adapter_problem(adapter, width=width, on_gpu=on_gpu):
+            raise ConfigError(problem)
     rollout.engine.check_place(ranks, concurrent=rollout.staleness > 0)
+
+
+def check_adapted(model: ModelConfig, rollout: RolloutConfig, model_path: str) -> None:
+    """Refuse a model whose adapters the engine does not take, by its settings alone.
+
+    Args:
+        model_path: the model's folder or Hub id.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    if adapter_of(model) is not None:
+        rollout.engine.check_adapted(model_path, trust_remote_code=model.trust_remote_code)
+
+
+def adapter_of(model: ModelConfig) -> LoraConfig | None:
+    """The adapters that an engine is given in place of weights."""
+    return model.lora if model.lora is not None and model.lora.sync == "adapter" else None
 
 
 def build_engine(
@@ -31,6 +62,8 @@ def build_engine(
     *,
     output: Path = Path(),
     patience_minutes: float = 20.0,
+    adapter: LoraConfig | None = None,
+    say: Callable[[str], None] = ignore,
 ) -> RolloutEngine:
     """The engine that the settings name, without weights of its own choosing.
 
@@ -39,6 +72,8 @@ def build_engine(
         seed: the run's.
         output: its folder.
         patience_minutes: those that it waits for a rank that says nothing.
+        adapter: see `adapter_of`.
+        say: told of things that it goes on with.
     """
     return rollout.engine.build(
         EngineInputs(
@@ -53,5 +88,8 @@ def build_engine(
             ranks=ranks,
             output=output,
             patience_minutes=patience_minutes,
+            adapter=adapter,
+            say=say,
+            in_flight=rollout.in_flight,
         )
     )

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -89,7 +90,15 @@ def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
                 judge = _judge(config, ranks, stack, console)
                 benchmarks = judged_by(benchmarks, judge.config, judge)
             engine = build_engine(
-                config.model, config.rollout, candidates[0].path, encoder, config.seed, ranks
+                config.model,
+                config.rollout,
+                candidates[0].path,
+                encoder,
+                config.seed,
+                ranks,
+                output=config.output,
+                patience_minutes=config.distributed.patience_minutes,
+                say=partial(console.print, markup=False, highlight=False, soft_wrap=True),
             )
             stack.callback(engine.close)
             for number, candidate in enumerate(candidates):

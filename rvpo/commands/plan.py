@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from rvpo.commands.engine import adapter_of
 from rvpo.commands.needs import of_plan
 from rvpo.config.run import RunConfig
 from rvpo.data.visited import visited
@@ -90,6 +91,10 @@ def _libraries(config: RunConfig, devices: Devices) -> list[Finding]:
     problem = config.rollout.engine.problem(
         on_gpu=on_gpu, concurrent=config.rollout.staleness > 0, alone=ranks == 1
     )
+    if not problem and (adapter := adapter_of(config.model)) is not None:
+        problem = config.rollout.engine.adapter_problem(
+            adapter, width=config.model.weight_bytes, on_gpu=on_gpu
+        )
     checks: list[tuple[str, Callable[[], None]]] = [
         ("update", partial(check_deepspeed, config, ranks, on_gpu=on_gpu)),
         ("update", partial(check_optimizer, config.update)),

@@ -11,7 +11,7 @@ from rich.console import Console
 from rvpo.commands.assemble import benchmarks_of, held_out_of, keeper_of, report_of, stream_of
 from rvpo.commands.conclude import conclude
 from rvpo.commands.context import RunContext
-from rvpo.commands.engine import build_engine, check_engine
+from rvpo.commands.engine import adapter_of, build_engine, check_adapted, check_engine
 from rvpo.commands.farewell import farewell
 from rvpo.commands.inputs import Inputs, read_inputs
 from rvpo.commands.passed_on import passed_on
@@ -22,10 +22,12 @@ from rvpo.report.display import Display
 from rvpo.report.provenance import provenance
 from rvpo.report.run_folder import RunFolder, write_text
 from rvpo.rollout.engine import RolloutEngine
+from rvpo.rollout.engine_in_turn import EngineInTurn
 from rvpo.runtime.agree import check_folder, check_same, check_share, digest
 from rvpo.runtime.console import PlainConsole
 from rvpo.runtime.interrupt import Interrupt
 from rvpo.runtime.ranks import Ranks
+from rvpo.runtime.turns import Turns
 from rvpo.trainer.checkpoint import Checkpoints
 from rvpo.trainer.deepspeed_check import check_deepspeed
 from rvpo.trainer.evaluation import Evaluations, HeldOut
@@ -83,7 +85,7 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
     with ExitStack() as stack:
         date = starts[0].date if starts else now
         with ranks.together():
-            check_engine(config.rollout, ranks)
+            check_engine(config.rollout, ranks, config.model)
             on_gpu = ranks.device.type == "cuda"
             check_deepspeed(config, ranks.size, on_gpu=on_gpu)
             check_optimizer(config.update)
@@ -91,6 +93,7 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
             for line in passed_on(config.rollout, ranks, config.update.deepspeed):
                 display.say(line)
             inputs = read_inputs(config, date, display, ranks)
+            check_adapted(config.model, config.rollout, inputs.model_path)
         stack.callback(inputs.close)
         check_same({"settings": digest(dump_config(config)), **inputs.digests}, ranks)
         if starts is not None:
@@ -109,7 +112,16 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         policy = ZeroPolicy(config, inputs.model_path, ranks, display.say, offloads=offloads)
         run.phase(f"starting {config.rollout.engine.name}")
         engine = build_engine(
-            config.model, config.rollout, inputs.model_path, inputs.encoder, config.seed, ranks
+            config.model,
+            config.rollout,
+            inputs.model_path,
+            inputs.encoder,
+            config.seed,
+            ranks,
+            output=config.output,
+            patience_minutes=config.distributed.patience_minutes,
+            say=display.say,
+            adapter=adapter_of(config.model),
         )
         stack.callback(engine.close)
         if inputs.judge is not None:
@@ -120,8 +132,9 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         if ranks.is_main:
             rewind(folder, start, display.say)
             add_start(folder, Start(date=now, step=start, inputs=dict(inputs.digests)))
-        held_out = held_out_of(run, inputs, engine)
-        _loop(run, inputs, policy, engine, keep, held_out, range(start, config.steps))
+        turns = Turns()
+        held_out = held_out_of(run, inputs, EngineInTurn(engine, turns))
+        _loop(run, inputs, policy, engine, turns, keep, held_out, range(start, config.steps))
         run.phase("saving the model")
         try:
             keep.export(folder.model)
@@ -139,6 +152,7 @@ def _loop(
     inputs: Inputs,
     policy: ZeroPolicy,
     engine: RolloutEngine,
+    turns: Turns,
     keep: Keeper,
     held_out: HeldOut,
     steps: range,
@@ -146,11 +160,12 @@ def _loop(
     ranks, display = run.ranks, run.display
     with ExitStack() as stack:
         report = stack.enter_context(closing(report_of(run)))
-        evaluate = Evaluations(held_out, benchmarks_of(run, inputs, engine))
+        benchmarks = benchmarks_of(run, inputs, EngineInTurn(engine, turns))
+        evaluate = Evaluations(held_out, benchmarks)
         if steps.start == 0 and (inputs.prompts.held_out or inputs.benchmarks):
             engine.load_weights(policy.weights(), version=0)
             keep.check(evaluate(0))
-        stream = stack.enter_context(closing(stream_of(run, inputs, engine, steps)))
+        stream = stack.enter_context(closing(stream_of(run, inputs, engine, turns, steps)))
         interrupt = Interrupt(ranks, display.say)
         stack.enter_context(interrupt.listening())
         train(

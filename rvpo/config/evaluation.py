@@ -48,6 +48,11 @@ class EvaluationConfig(Section):
     def _problems(self) -> Iterator[str]:
         if not self.benchmarks.chosen():
             yield f"benchmarks: none is named; give --benchmark {listed()}"
+        if self.model.lora is not None:
+            yield (
+                "model.lora: nothing is trained in an evaluation; leave it out, and give the model "
+                "that a run has saved, which has its adapters in its weights"
+            )
         if self.judge is not None and self.judge.serve is not None:
             yield from self.judge.serve.problems(self.rollout.engine.own_gpus())
         yield from self.benchmarks.problems(
@@ -80,6 +85,8 @@ def load_evaluation(
     given = {} if path is None else document.read_document(path)
     if "steps" in given:
         kept = {name: given[name] for name in _OF_A_RUN if name in given}
+        if "model" in kept:  # one that was saved has the adapters in its weights
+            kept["model"] = _without_lora(kept["model"])
         given = kept | {"benchmarks": _table(given.get("evaluate")).get("benchmarks", {})}
     given = document.override({"benchmarks": {}, **given}, overrides)
     known = given["benchmarks"]
@@ -96,3 +103,7 @@ def load_evaluation(
 
 def _table(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _without_lora(model: Any) -> Any:
+    return {k: v for k, v in model.items() if k != "lora"} if isinstance(model, dict) else model

@@ -183,9 +183,12 @@ class RolloutConfig(Section):
     """Tokens after which a completion is cut off."""
     temperature: Temperature = 1.0
     """Temperature of sampling, and of the log-probabilities that the update compares."""
-    staleness: Literal[0, 1] = 0
-    """Updates by which the policy that samples is older than the one that learns. With 1 the next
-    rollout is generated and judged while this one is trained on."""
+    staleness: NonNegativeInt = 0
+    """Updates by which the policy that samples may be older than the one that learns. With 1 the
+    next rollout is generated and judged while this one is trained on, with n the next n are."""
+    in_flight: bool = False
+    """New weights come while samples are generated, which go on under them, instead of between two
+    rollouts. Each token keeps the version of the weights that sampled it."""
 
 
 class EvaluateConfig(Section):
@@ -329,26 +332,44 @@ class RunConfig(Section):
         elif not any(reward.largest_weight > 0 for reward in self.rewards.values()):
             yield "rewards: every weight is 0, which trains nothing; give one a weight above 0"
         yield from self._judge_problems()
-        yield from self.update.problems()
+        yield from self.update.problems(has_adapters=self.model.lora is not None)
         if self.update.mini_batches > prompts:
             yield (
                 f"update.mini_batches: {prompts} prompts cannot be divided into "
                 f"{self.update.mini_batches} updates; make it at most rollout.prompts_per_step"
             )
-        if self.rollout.staleness and not self.rollout.engine.concurrent:
-            able = [
-                kind.model_fields["name"].default for kind in get_args(AnyEngine) if kind.concurrent
-            ]
-            yield (
-                "rollout.staleness: 1 needs an engine in a process of its own; set "
-                f"rollout.engine.name={' or '.join(able)}, or rollout.staleness=0"
-            )
+        yield from self._staleness_problems()
         completion = self.rollout.max_completion_tokens
         context = self.rollout.engine.max_context_tokens
         if context is not None and completion >= context:
             yield (
                 f"rollout.max_completion_tokens: {completion} leaves no room for a prompt in "
                 f"rollout.engine.max_context_tokens={context}; make it smaller"
+            )
+
+    def _staleness_problems(self) -> Iterator[str]:
+        rollout, correction = self.rollout, self.update.correction
+        if rollout.staleness and not rollout.engine.concurrent:
+            yield (
+                f"rollout.staleness: {rollout.staleness} needs an engine in a process of its own; "
+                f"set {_engines('concurrent')}, or rollout.staleness=0"
+            )
+        if rollout.in_flight and not rollout.staleness:
+            yield (
+                "rollout.in_flight: with rollout.staleness: 0 nothing is generated while the "
+                "policy learns; set rollout.staleness=1 or more, or leave it out"
+            )
+        if rollout.in_flight and not rollout.engine.in_flight:
+            yield (
+                f"rollout.in_flight: {rollout.engine.name} takes no new weights while it "
+                f"generates; set {_engines('in_flight')}, or leave it out"
+            )
+        if correction.corrected is None and (rollout.staleness > 1 or rollout.in_flight):
+            setting = "in_flight: true" if rollout.in_flight else f"staleness: {rollout.staleness}"
+            yield (
+                f"update.correction: {correction.name} leaves the difference between policies of "
+                f"several updates as it is, which comes with rollout.{setting}; leave it out for "
+                "truncate, or choose another"
             )
 
     def _judge_problems(self) -> Iterator[str]:
@@ -375,6 +396,14 @@ class RunConfig(Section):
                     f"{where}: '{condition.reward}' has a score for each criterion; name a reward "
                     "with a single one, such as a rubric: explicit"
                 )
+
+
+def _engines(able: Literal["concurrent", "in_flight"]) -> str:
+    """The setting that chooses an engine which can do something."""
+    names = [
+        kind.model_fields["name"].default for kind in get_args(AnyEngine) if getattr(kind, able)
+    ]
+    return f"rollout.engine.name={' or '.join(names)}"
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:

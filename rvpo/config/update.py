@@ -50,7 +50,8 @@ class UpdateConfig(Section):
     epochs: PositiveInt = 1
     """Passes over the mini-batches of a step."""
     beta: NonNegativeFloat = 0.0
-    """Weight of the KL loss to the reference model, the initial policy; 0 loads none."""
+    """Weight of the KL loss to the reference model, the initial policy; 0 loads none. With
+    model.lora it is the model without its adapters, and nothing is loaded either way."""
     kl: Literal["k1", "k2", "k3", "ratio_k3"] = "k3"
     """Estimator of the KL, d being log reference less log policy. k3 is e^d - d - 1, of the GRPO
     paper: it differentiates to the gradient of KL(reference, policy). ratio_k3 is k3 times the
@@ -107,13 +108,17 @@ class UpdateConfig(Section):
         """`logits_chunk` of a device."""
         return self.logits_chunk or (2048 if on_gpu else 512)
 
-    def problems(self) -> Iterator[str]:
-        """Problems of settings that are each allowed, a sentence each."""
+    def problems(self, *, has_adapters: bool = False) -> Iterator[str]:
+        """Problems of settings that are each allowed, a sentence each.
+
+        Args:
+            has_adapters: the reference is the policy without its adapters.
+        """
         problem = self.loss.problem(self.correction)
         if problem is not None:
             yield problem
         group = self.deepspeed.get("zero_optimization", {}).get("zero_hpz_partition_size") or 1
-        if group > 1 and self.beta > 0:
+        if group > 1 and self.beta > 0 and not has_adapters:
             yield (
                 "update.deepspeed: zero_hpz_partition_size is for one model, and with update.beta "
                 f"{self.beta:g} there is a reference model too, for which DeepSpeed cannot form "

@@ -41,6 +41,9 @@ class SavedWeights:
         """See `Weights.as_saved`."""
         return saved_form(self, self._model)
 
+    def walk(self) -> None:
+        """See `Weights.walk`: each rank has a model of its own, and gathers nothing."""
+
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         for name, weight in named_weights(self._model):
             yield name, weight.detach()

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rvpo.errors import EngineError
 from rvpo.report.run_folder import writing
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 _PREFIX: Final = "base_model.model."
 _A: Final = ".lora_A.weight"
 _B: Final = ".lora_B.weight"
+_INJECTED: Final = ".default."
+"""The part that the name of a matrix has in a model, and not in a file."""
 _FILE: Final = "adapter_model.safetensors"
 
 
@@ -58,15 +59,12 @@ def save_adapter(
     Args:
         targets: names by which PEFT finds the layers; if left out, the last part of each path.
     """
-    names = {_layer(name).rpartition(".")[2] for name in state}
-    from peft import LoraConfig as PeftConfig
     from safetensors.torch import save_file
 
-    settings = PeftConfig(
-        r=config.rank,
-        lora_alpha=int(config.alpha) if config.alpha.is_integer() else config.alpha,
-        lora_dropout=config.dropout,
-        target_modules=sorted(names if targets is None else targets),
+    names = {_layer(name).rpartition(".")[2] for name in state}
+    settings = _settings(
+        config,
+        sorted(names if targets is None else targets),
         task_type="CAUSAL_LM",
         base_model_name_or_path=base,
         inference_mode=True,
@@ -75,7 +73,7 @@ def save_adapter(
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
-            settings.save_pretrained(partial)
+            settings.save_pretrained(str(partial))
             save_file(state, partial / _FILE)
             partial.chmod(0o777 & ~_umask())  # servers may be other users'
             partial.rename(folder)
@@ -84,41 +82,49 @@ def save_adapter(
     return any(tensor.count_nonzero() for name, tensor in state.items() if name.endswith(_B))
 
 
-@dataclass
-class Effect:
-    """The look at an engine's answers with the first adapter that is to change them. Engines bind
-    matrices to layers by their names, and leave out without a word what they find no layer for."""
+def adapter_of(model: Any, config: LoraConfig, names: Sequence[str]) -> dict[str, Tensor]:
+    """The matrices of a model's adapter under the names that PEFT saves them by. A model that has
+    none yet gets one, for the layers of the names.
 
-    expected: bool = False
-    """The engine has an adapter whose B is not 0."""
-    seen: bool = False
+    Args:
+        model: one of transformers', with its weights whole.
 
-    def check(
-        self, adapted: Callable[[], Sequence[float]], plain: Callable[[], Sequence[float]]
-    ) -> None:
-        """Compare the log-probabilities of the same tokens, once.
+    Raises:
+        EngineError: it has no such layer, or a name is none of an adapter's.
+    """
+    layers = list(dict.fromkeys(map(_layer, names)))
+    modules = dict(model.named_modules())
+    if missing := [layer for layer in layers if layer not in modules]:
+        raise EngineError(f"the engine's model has no layer {missing[0]!r} for an adapter")
+    if not any(hasattr(module, "lora_A") for module in modules.values()):
+        import peft
 
-        Args:
-            adapted: asks for them with the adapter.
-            plain: asks for them without.
-
-        Raises:
-            EngineError: they are equal to the bit.
-        """
-        if not self.expected or self.seen:
-            return
-        if list(adapted()) == list(plain()):
-            raise EngineError(
-                "the engine answers the same with the adapter and without it: it applies none of "
-                "the adapter's matrices, and samples of the initial model would be trained on; "
-                "write model.lora.sync=merged"
-            )
-        self.seen = True
+        peft.inject_adapter_in_model(_settings(config, layers), model)
+        model.eval()
+    return {
+        f"{_PREFIX}{name.replace(_INJECTED, '.')}": parameter
+        for name, parameter in model.named_parameters()
+        if name.endswith((f"lora_A{_INJECTED}weight", f"lora_B{_INJECTED}weight"))
+    }
 
 
 def bytes_of(weights: Weights) -> int:
     """Bytes of weights."""
     return sum(dtype.itemsize * prod(shape) for _, dtype, shape in weights.layout())
+
+
+def _settings(config: LoraConfig, targets: list[str], **more: Any) -> Any:
+    """PEFT's own."""
+    import peft
+
+    alpha: Any = config.alpha  # which PEFT only divides, and writes as 32 where it is whole
+    return peft.LoraConfig(
+        r=config.rank,
+        lora_alpha=int(alpha) if config.alpha.is_integer() else alpha,
+        lora_dropout=config.dropout,
+        target_modules=targets,
+        **more,
+    )
 
 
 def _layer(name: str) -> str:

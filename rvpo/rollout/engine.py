@@ -25,7 +25,12 @@ class Weights(Protocol):
         ...
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
-        """Copies, a few gathered at a time. Every rank must walk through all of them."""
+        """Copies, a few gathered at a time, complete on the device when they come. Every rank must
+        walk through all of them, by this or by `walk`."""
+        ...
+
+    def walk(self) -> None:
+        """Take this rank's part in another rank's iteration over all of them, and keep nothing."""
         ...
 
     def as_saved(self) -> Weights:

@@ -6,7 +6,7 @@ without torch: an engine is imported when it is built.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,6 +15,7 @@ from rvpo.errors import ConfigError
 from rvpo.fields import Section
 from rvpo.rollout.memory import EngineLoad, EngineMemory
 from rvpo.rollout.requirement import Requirement
+from rvpo.runtime.ignore import ignore
 
 if TYPE_CHECKING:
     import torch
@@ -52,6 +53,8 @@ class EngineInputs:
     """The run's folder, which every machine of the run sees."""
     patience_minutes: float = 20.0
     """Minutes that the run waits for a rank that says nothing."""
+    say: Callable[[str], None] = ignore
+    """Told of things that the run goes on with, such as a server that is lost."""
 
 
 class EngineConfig(Section):
@@ -62,7 +65,9 @@ class EngineConfig(Section):
     """
 
     concurrent: ClassVar[bool] = False
-    """True where it can generate while the policy learns, as `rollout.staleness: 1` asks."""
+    """True where it can generate while the policy learns, as `rollout.staleness` above 0 asks."""
+    in_flight: ClassVar[bool] = False
+    """True where it can take new weights while it generates, as `rollout.in_flight` asks."""
 
     def requires(self) -> tuple[Requirement, ...]:
         """Packages that it imports, beside those of every run."""
@@ -86,6 +91,25 @@ class EngineConfig(Section):
             alone: there is one training process.
         """
         return ""
+
+    def adapter_problem(self, adapter: LoraConfig, *, width: int, on_gpu: bool) -> str:
+        """Reason that it takes no such adapter in place of weights; empty where it does.
+
+        Args:
+            width: bytes of a weight that computes.
+            on_gpu: its training process is on a GPU.
+        """
+        return ""
+
+    def check_adapted(self, model_path: str, *, trust_remote_code: bool) -> None:
+        """Look at the model that adapters are of, of which nothing but the settings is read.
+
+        Args:
+            model_path: its folder or Hub id.
+
+        Raises:
+            ConfigError: the engine takes no adapters of it.
+        """
 
     def check_place(self, ranks: Ranks, *, concurrent: bool) -> None:
         """Look at the place that this rank has for it, before any work.

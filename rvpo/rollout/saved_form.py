@@ -64,6 +64,10 @@ class SavedForm:
         """See `Weights.as_saved`."""
         return self
 
+    def walk(self) -> None:
+        """See `Weights.walk`."""
+        self._weights.walk()
+
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         """See `Weights.__iter__`."""
         for name, tensor in self._weights:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from rvpo.errors import EngineError
 from rvpo.fields import PositiveInt
 from rvpo.lazy import torch
+from rvpo.rollout.adapter import adapter_of
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, RolloutEngine
 from rvpo.rollout.engine_config import EngineConfig, EngineInputs
+from rvpo.rollout.lora_config import LoraConfig
 from rvpo.rollout.memory import EngineLoad, EngineMemory
 from rvpo.rollout.named_weights import named_weights
 from rvpo.runtime.device_memory import MemoryPeak
@@ -50,6 +52,7 @@ class TransformersConfig(EngineConfig):
             self,
             temperature=inputs.temperature,
             max_completion_tokens=inputs.max_completion_tokens,
+            adapter=inputs.adapter,
         )
 
 
@@ -60,6 +63,7 @@ class TransformersEngine:
     Args:
         model: a causal language model with its weights whole (not sharded); taken over.
         temperature: used for sampling; the reported log-probabilities are at this temperature.
+        adapter: the one that it is given in place of weights; its own are those that it goes with.
     """
 
     def __init__(
@@ -70,7 +74,9 @@ class TransformersEngine:
         *,
         temperature: float,
         max_completion_tokens: int,
+        adapter: LoraConfig | None = None,
     ) -> None:
+        self._adapter = adapter
         self._model = model.eval()
         # `generate` fills in from here what a call leaves open: penalties, bans, forced tokens.
         self._model.generation_config = _generation_config()
@@ -114,7 +120,11 @@ class TransformersEngine:
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]], version: int) -> None:
         """See `RolloutEngine.load_weights`."""
-        own = dict(named_weights(self._model))
+        if self._adapter is None:
+            own = dict(named_weights(self._model))
+        else:
+            weights = list(weights)
+            own = adapter_of(self._model, self._adapter, [name for name, _ in weights])
         missing = set(own)
         for name, tensor in weights:
             if name not in own:

@@ -33,7 +33,7 @@ def is_closed(host: str) -> bool:
     and passes: `public_addresses` looks it up.
 
     Args:
-        host: as given; an IPv4 address within an IPv6 one counts as what it is.
+        host: an address or a name; an IPv4 address within an IPv6 one counts as what it is.
     """
     try:
         address = ip_address(host)

@@ -16,7 +16,7 @@ def free_port() -> int:
         return port
 
 
-def hold_port(host: str, sharing: int = socket.SO_REUSEADDR) -> socket.socket:
+def hold_port(host: str, sharing: int = socket.SO_REUSEADDR, port: int = 0) -> socket.socket:
     """A free port of `host` that stays ours, whichever process listens on it.
 
     The socket is bound and does not listen: others that set the same option can bind and listen
@@ -25,11 +25,12 @@ def hold_port(host: str, sharing: int = socket.SO_REUSEADDR) -> socket.socket:
 
     Args:
         sharing: SO_REUSEADDR lets in processes of any user, SO_REUSEPORT those of this user alone.
+        port: the one that is wanted; any if 0.
 
     Raises:
-        OSError: `host` is no address of this machine.
+        OSError: `host` is no address of this machine, or somebody listens on the port.
     """
-    family, kind, protocol, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     held = socket.socket(family, kind, protocol)
     try:
         held.setsockopt(socket.SOL_SOCKET, sharing, 1)

@@ -35,7 +35,10 @@ _EXCEPTION: Final = re.compile(
     r"(?:^|\s)((?:\w+\.)*\w*(?:Error|Exception): .+)|^Value error, (.+?)(?: \[type=|$)"
 )
 _PREFIX: Final = re.compile(r"^\([^)]*pid=\d+\)\s*")
-_GENERAL: Final = "Engine core initialization failed"  # what vLLM says after the cause
+# What vLLM's processes say of one another after the cause.
+_GENERAL: Final = re.compile(
+    "initialization failed|root cause|EngineDeadError|Failed core proc", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,10 +99,7 @@ class VllmServer:
         until = time.monotonic() + timeout_s
         while not self.is_up():
             if time.monotonic() > until:
-                raise EngineError(
-                    f"{self._start.where}: vLLM did not answer on {self._start.model!r} within "
-                    f"{timeout_s:.0f} s; its last words: {reason_in(self._log.lines())}"
-                )
+                raise EngineError(self.delay(timeout_s))
             time.sleep(_POLL_S)
 
     def is_up(self) -> bool:
@@ -115,6 +115,13 @@ class VllmServer:
                 f"({self._process.ending()}): {reason_in(self._log.lines())}"
             )
         return answers
+
+    def delay(self, seconds: float) -> str:
+        """The sentence on a server that did not answer within so many seconds."""
+        return (
+            f"{self._start.where}: vLLM did not answer on {self._start.model!r} within "
+            f"{seconds:.0f} s; its last words: {reason_in(self._log.lines())}"
+        )
 
     def end_of(self) -> str | None:
         """Reason that it answers no more; None as long as it runs."""
@@ -185,5 +192,5 @@ def reason_in(lines: Sequence[str]) -> str:
     """Cause of the end by a log: its last exception that names one, or its last line."""
     bare = [_PREFIX.sub("", line) for line in lines]
     raised = [match[1] or match[2] for match in map(_EXCEPTION.search, bare) if match]
-    causes = [text for text in raised if _GENERAL not in text] or raised
+    causes = [text for text in raised if not _GENERAL.search(text)] or raised
     return (causes or bare or ["it printed nothing"])[-1]

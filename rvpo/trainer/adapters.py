@@ -29,6 +29,9 @@ _NAME: Final = "default"
 _PARTS: Final = ("base_layer", f"lora_A.{_NAME}", f"lora_B.{_NAME}")
 """The places in a layer of PEFT's of the three matrices, in the order of `named_parameters`."""
 
+_USUAL_RATE: Final = 1e-5
+"""Learning rate below which those for all weights are, in reinforcement learning."""
+
 
 def rehearse_adapters(path: str, lora: LoraConfig, *, trust_remote_code: bool) -> None:
     """Put adapters into a model of which only the settings are read.
@@ -110,6 +113,26 @@ def adapted_layers(model: nn.Module) -> dict[str, Any]:
     """The layers with an adapter, which are PEFT's, by their paths; none in a model without."""
     found = ((path, module) for path, module in model.named_modules() if hasattr(module, "lora_A"))
     return dict(found)
+
+
+def told(model: nn.Module, rate: float) -> str:
+    """The adapters of a model in a sentence of a log.
+
+    Args:
+        rate: the learning rate.
+    """
+    sizes: dict[bool, int] = {True: 0, False: 0}
+    for parameter in model.parameters():
+        sizes[parameter.requires_grad] += getattr(parameter, "ds_numel", parameter.numel())
+    text = (
+        f"model.lora: {len(adapted_layers(model))} layers get adapters, whose {sizes[True]:,} "
+        f"weights learn beside {sizes[False]:,} that do not"
+    )
+    if 0 < rate < _USUAL_RATE:
+        text += (
+            f"; update.lr {rate:g} is a rate for all weights: adapters take about ten times as much"
+        )
+    return text
 
 
 @contextmanager
@@ -208,6 +231,10 @@ class MergedWeights:
             merged = (weight.float() + update).to(weight.dtype)
             self.share.add(update, merged.float() - weight.float())
             yield name, merged
+
+    def walk(self) -> None:
+        """See `Weights.walk`."""
+        self._weights.walk()
 
     def _together(self, items: Iterable[tuple[str, T]]) -> Iterator[tuple[str, list[T]]]:
         """Each weight under its original name; those of a layer with an adapter once, with A and

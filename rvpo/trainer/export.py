@@ -62,10 +62,9 @@ def export_model(
     parameters = {original_name(name) for name, _ in model.named_parameters()}  # tied ones once
     saved = model.state_dict().keys()
     buffers = {name: buffer for name, buffer in model.named_buffers() if name in saved}
-    weights = policy.weights()
     layers = adapted_layers(model)
-    if layers:
-        weights = MergedWeights(GatheredWeights(model), model)
+    merged = MergedWeights(GatheredWeights(model), model) if layers else None
+    weights = policy.weights() if merged is None else merged
     sizes = {
         name: math.prod(shape) * dtype.itemsize
         for name, dtype, shape in weights.layout()

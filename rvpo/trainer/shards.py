@@ -121,7 +121,7 @@ class Shards:
         if other := sorted(dict(saved.items() ^ asked.items())):
             raise CheckpointError(
                 f"{self._folder} holds other weights than this run trains, '{other[0]}' for one; "
-                "restore the files of model.path"
+                "restore the files of model.path, and model.lora as it was"
             )
         if ranks == self.ranks and list(map(list, wanted)) == list(map(list, self._groups)):
             return [_copied(self._flat(rank, number)) for number in range(len(wanted))]

@@ -1,10 +1,12 @@
-"""The rollouts of a run, one for each step: made when they are asked for, or one step ahead."""
+"""The rollouts of a run, one for each step: made when they are asked for, or some steps ahead."""
 
 from __future__ import annotations
 
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import deque
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from threading import Event
 from typing import Protocol
 
 from rvpo.data.prompts import PromptStream
@@ -13,6 +15,7 @@ from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.engine import RolloutEngine, Weights
 from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.seed import derived_seed
+from rvpo.runtime.turns import Turns
 from rvpo.schedule import progress_at
 from rvpo.types import Rollout
 
@@ -98,22 +101,41 @@ class InTurn:
 
 
 class Ahead:
-    """The next rollout is generated and judged while the policy learns from this one.
+    """Rollouts are generated and judged while the policy learns from an earlier one.
 
-    It begins when this one is taken, so its weights are one update older than those that learn
-    from it. The engine must not share this process's interpreter, or both would crawl.
+    A thread of its own makes them one by one, in the order of steps, and begins as many as `most`
+    beyond the one that is trained on: each has weights that are at most so many updates older than
+    those that learn from it. New weights come between two rollouts, as soon as the one under way is
+    finished. With `in_flight` they come at once, and what is unfinished goes on under them.
+
+    The engine must not share this process's interpreter, or both would crawl.
+
+    Args:
+        turns: those of all who use the sampler's engine.
+        most: `rollout.staleness`, at least 1.
+        in_flight: the engine takes weights while it generates.
     """
 
-    def __init__(self, sampler: Sampler) -> None:
+    def __init__(
+        self, sampler: Sampler, turns: Turns, most: int = 1, *, in_flight: bool = False
+    ) -> None:
         self._sampler = sampler
+        self._turns = turns
+        self._most = most
+        self._in_flight = in_flight
         self._thread = ThreadPoolExecutor(1, "rollout")
-        self._next: Future[tuple[Rollout, Scoring]] | None = None
+        self._ended = Event()
+        self._coming: deque[_Coming] = deque()  # of the steps to be taken next, in order
 
     def take(self, step: int) -> tuple[Rollout, Scoring]:
         """See `RolloutStream.take`."""
-        coming = self._next or self._begin(step)
-        taken = coming.result()
-        self._next = self._begin(step + 1) if step + 1 < self._sampler.steps.stop else None
+        last = min(step + self._most, self._sampler.steps.stop - 1)
+        for later in range(step + len(self._coming), last + 1):
+            self._coming.append(self._begin(later))
+        taken = self._coming.popleft().made.result()
+        if self._coming:
+            # The next one has the weights that there are now, however soon others come.
+            self._coming[0].begun.wait()
         return taken
 
     def epochs(self, steps: int) -> float:
@@ -121,14 +143,45 @@ class Ahead:
         return self._sampler.prompts.epochs(steps)
 
     def refresh(self, weights: Weights, version: int) -> None:
-        """See `RolloutStream.refresh`. Waits for the rollout under way, which has one version."""
-        if self._next is not None:
-            self._next.exception()  # which `take` raises
-        self._sampler.engine.load_weights(weights, version)
+        """See `RolloutStream.refresh`. Unless they come in flight it waits for the rollout under
+        way, on every rank, and no other begins before it."""
+        engine, ranks = self._sampler.engine, self._sampler.ranks
+        if self._in_flight:
+            engine.load_weights(weights, version)
+            return
+        with self._turns.turn():
+            if ranks.size > 1:
+                ranks.wait()  # of an engine that several ranks share, none may be generating
+            engine.load_weights(weights, version)
 
     def close(self) -> None:
-        """See `RolloutStream.close`. A rollout under way is left to end with its engine."""
+        """See `RolloutStream.close`. A rollout under way is left to end with its engine, and none
+        is begun any more."""
+        self._ended.set()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _begin(self, step: int) -> Future[tuple[Rollout, Scoring]]:
-        return self._thread.submit(self._sampler.sample, step)
+    def _begin(self, step: int) -> _Coming:
+        begun = Event()
+        return _Coming(begun, self._thread.submit(self._make, step, begun))
+
+    def _make(self, step: int, begun: Event) -> tuple[Rollout, Scoring]:
+        try:
+            with self._turns.turn():
+                if self._ended.is_set():
+                    raise CancelledError
+                begun.set()
+                return self._sampler.sample(step)
+        except BaseException:
+            self._ended.set()  # `take` raises it: nobody will take those after it
+            raise
+        finally:
+            begun.set()
+
+
+@dataclass(frozen=True, slots=True)
+class _Coming:
+    """A rollout that will be taken."""
+
+    begun: Event
+    """It has its weights, or will never be."""
+    made: Future[tuple[Rollout, Scoring]]

@@ -174,19 +174,37 @@ class GatheredWeights:
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         """See `Weights.__iter__`."""
-        import deepspeed
-
         for bucket in _buckets(self._named()):
-            with deepspeed.zero.GatheredParameters(list({id(p): p for _, p in bucket}.values())):
+            with _gathered(bucket):
                 # Copies, because engines keep what they get for longer than the gather lasts.
                 weights = [(name, unpacked(parameter)) for name, parameter in bucket]
+            _synchronise()  # who takes them may do so in another thread, and so in another stream
             yield from weights
         for name, constant in _constants(self._named()):
             yield name, constant.clone()
 
+    def walk(self) -> None:
+        """See `Weights.walk`."""
+        for bucket in _buckets(self._named()):
+            with _gathered(bucket):
+                pass
+
     def _named(self) -> Iterator[tuple[str, Tensor]]:
         """The weights to give, in order."""
         return named_weights(self._module)
+
+
+def _gathered(bucket: list[tuple[str, Any]]) -> Any:
+    """Have the weights of a bucket whole, on every rank, while the block lasts."""
+    import deepspeed
+
+    return deepspeed.zero.GatheredParameters(list({id(p): p for _, p in bucket}.values()))
+
+
+def _synchronise() -> None:
+    """Wait until the device has done all that it was asked for."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 @contextmanager

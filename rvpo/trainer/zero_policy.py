@@ -26,6 +26,7 @@ from rvpo.trainer.adapters import (
     MergedWeights,
     add_adapters,
     seeded_dropout,
+    told,
 )
 from rvpo.trainer.attention_kernel import attention_kernels, head_of
 from rvpo.trainer.batch import MicroBatch, TrainedSample, arrange, micro_batches
@@ -231,6 +232,7 @@ class ZeroPolicy:
         if self._lora is not None:
             self._frozen_parameters = multiplied_parameters(model)
             add_adapters(model, self._lora, config.seed)
+            self._say(told(model, config.update.lr))
         if trainable and config.update.activation_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         chunk = config.update.chunk(on_gpu=self._ranks.device.type == "cuda")

@@ -397,3 +397,15 @@ def test_a_run_that_has_the_digest_of_all_prompts_goes_on_with_that_of_the_first
         told(folder, first | {FIRST_PROMPTS: "b"})
     with pytest.raises(DataError, match="other tokens"):
         told(folder, inputs | {"rows of data.train": "b"})
+
+
+def test_adapters_go_on_beside_the_weights_they_were_trained_beside_alone(world: Path) -> None:
+    folder = begun(world)
+    starts, said = read_starts(folder), list[str]()
+    for change in (change_settings, change_template_alone):
+        change(world)
+        check_inputs(folder.path, starts, read(world), said.append, beside_model=True)
+    change_weights(world)
+    check_inputs(folder.path, starts, read(world), said.append)  # all of them are in a checkpoint
+    with pytest.raises(CheckpointError, match="adapters of those alone; restore the files of mod"):
+        check_inputs(folder.path, starts, read(world), said.append, beside_model=True)

@@ -164,7 +164,7 @@ def test_every_problem_is_reported_at_once(file: Path) -> None:
             "update.loss.name: 'GSPO' is not available; did you mean 'gspo'? Choose from dapo, "
             "grpo, bnpo, dr_grpo, gspo, luspo, cispo, sapo, vespo",
         ),
-        ("rollout.staleness=2", "rollout.staleness: 2 is not available; choose from 0, 1"),
+        ("rollout.staleness=-1", "rollout.staleness: must be at least 0, got -1"),
         ("update.betas=[0.9,1.0]", "update.betas[1]: must be less than 1, got 1.0"),
         (
             "rollout.engine=3",

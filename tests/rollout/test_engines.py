@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, GPT2Config
 
 from rvpo.errors import ConfigError, DataError, EngineError
 from rvpo.evaluate.weights import SavedWeights
 from rvpo.rollout import TransformersConfig, VllmConfig
+from rvpo.rollout.adapter_effect import Effect
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
+from rvpo.rollout.lora_config import LoraConfig
 from rvpo.rollout.transformers_engine import TransformersEngine
+from rvpo.rollout.vllm.adapter_room import check_model
+from rvpo.rollout.vllm.adapters import AdapterFiles
 from rvpo.rollout.vllm.arguments import check_arguments
 from rvpo.rollout.vllm.cache_use import CacheUse
 from rvpo.rollout.vllm.engine import VllmEngine
@@ -27,6 +32,7 @@ from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.export import export_model
 from rvpo.trainer.zero_policy import ZeroPolicy
 from rvpo.types import Advantages, Prompt, Rollout
+from tests.adapters import adapted
 from tests.configs import tiny_config
 from tests.fakes import make_prompt
 from tests.gradients import accumulate
@@ -60,7 +66,11 @@ def make_transformers_engine(model: Path, precision: str) -> TransformersEngine:
 
 
 def make_vllm_engine(
-    model: Path, precision: str, site: Site | None = None, tokens: int = 128
+    model: Path,
+    precision: str,
+    site: Site | None = None,
+    tokens: int = 128,
+    adapter: LoraConfig | None = None,
 ) -> VllmEngine:
     from vllm import envs
 
@@ -74,7 +84,12 @@ def make_vllm_engine(
         temperature=TEMPERATURE,
         max_completion_tokens=12,
         seed=0,
-        placement=Placement(site, usual_transport(site)),
+        placement=Placement(
+            site,
+            usual_transport(site)
+            if adapter is None
+            else AdapterFiles(adapter=adapter, in_process=site.in_process),
+        ),
     )
 
 
@@ -324,6 +339,89 @@ def test_vllms_own_weight_transfer_brings_every_weight_and_version(
         assert trainer_difference(policy, rollout) < LARGEST_DIFFERENCE["fp32"]
         move(policy, rollout)
     assert trainer_difference(policy, rollout) > 0.1  # the weights did change in between
+
+
+def largest_difference(model: Any, rollout: Rollout) -> float:
+    """Between the log-probabilities of an engine's samples and those of a model."""
+    found = [
+        policy_logprobs(model, sample.prompt_ids, sample.completion_ids, TEMPERATURE)
+        - torch.tensor(sample.logprobs)
+        for sample in rollout.samples
+    ]
+    return float(torch.cat(found).abs().max())
+
+
+LORA = LoraConfig(rank=12, alpha=20)
+
+
+@pytest.fixture(scope="module")
+def adapter_engines(tiny_model: Path) -> dict[str, RolloutEngine]:
+    """Engines that are given adapters alone."""
+    vllm = make_vllm_engine(tiny_model, "fp32", adapter=LORA)
+    UNTIL_EXIT.append(vllm)
+    return {
+        "vllm": vllm,
+        "transformers": TransformersEngine(
+            AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32),
+            make_encoder(tiny_model),
+            TransformersConfig(),
+            temperature=TEMPERATURE,
+            max_completion_tokens=12,
+            adapter=LORA,
+        ),
+    }
+
+
+@pytest.mark.parametrize("kind", ["vllm", "transformers"])
+def test_an_engine_with_adapters_agrees_with_the_adapted_model_after_each(
+    kind: str, adapter_engines: dict[str, RolloutEngine], tiny_model: Path
+) -> None:
+    engine, plain = adapter_engines[kind], AutoModelForCausalLM.from_pretrained(tiny_model)
+    far = []
+    for version, size in enumerate([0.0, 1e-6, 0.2]):
+        model, state = adapted(tiny_model, LORA, size)
+        engine.load_weights(state, version)
+        rollout = engine.generate(make_prompts(), 4, seed=5)
+        assert {sample.policy_version for sample in rollout.samples} == {version}
+        assert largest_difference(model, rollout) < LARGEST_DIFFERENCE["fp32"]
+        far.append(largest_difference(plain, rollout))
+    assert far[0] < LARGEST_DIFFERENCE["fp32"]  # B is 0 before the first update
+    assert far[2] > 0.1
+
+
+@pytest.mark.parametrize(
+    ("part", "other", "said"),
+    [
+        ("layers.", "layer.", "the same with the adapter and without it"),
+        ("base_model.model.", "base_model.model.decoder.", "the same with the adapter"),
+        ("q_proj", "query", "vLLM does not take the adapter"),
+        ("lora_A", "lora_C", "no name of an adapter's matrix"),
+    ],
+)
+def test_an_adapter_that_vllm_binds_to_no_layer_stops_the_run(
+    part: str, other: str, said: str, adapter_engines: dict[str, RolloutEngine], tiny_model: Path
+) -> None:
+    engine = adapter_engines["vllm"]
+    assert isinstance(engine, VllmEngine)
+    assert engine._adapter is not None
+    engine._adapter._effect = Effect()  # as of an engine that has just started
+    _, state = adapted(tiny_model, LORA, 0.2, rename=lambda name: name.replace(part, other))
+
+    def roll_out() -> None:
+        engine.load_weights(state, 1)
+        engine.generate(make_prompts(), 1, seed=0)
+
+    with pytest.raises(EngineError, match=said):
+        roll_out()
+
+
+def test_models_that_vllm_takes_no_adapters_of_are_refused_unread(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    check_model(str(tiny_model), trust_remote_code=False)
+    GPT2Config(n_layer=1, architectures=["GPT2LMHeadModel"]).save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match=r"no adapters of GPT2LMHeadModel; .*sync=merged"):
+        check_model(str(tmp_path), trust_remote_code=False)
 
 
 def test_missing_weights_are_named(tiny_model: Path, ranks: Ranks) -> None:

@@ -30,7 +30,13 @@ from rvpo.trainer.zero_policy import ZeroPolicy
 from rvpo.types import Rollout
 from tests.configs import tiny_config
 from tests.fakes import timeless
-from tests.trainer.test_update import make_advantages, make_rollout, relative_difference
+from tests.gradients import accumulate
+from tests.trainer.test_update import (
+    TEMPERATURE,
+    make_advantages,
+    make_rollout,
+    relative_difference,
+)
 
 KINDS = ("fp32", "exp_avg", "exp_avg_sq")
 
@@ -138,6 +144,7 @@ class Case:
         return "lora" if self.lora else "full"
 
 
+LORA = {"rank": 4, "alpha": 8}
 UNBROKEN = Case(2)
 ADAPTERS = Case(2, lora=True)
 CASES = {
@@ -183,7 +190,8 @@ def go_on(model: Path, folder: Path, precision: str, case: Case, ranks: Ranks) -
     config = tiny_config(
         model,
         update={"lr": 1e-3, "weight_decay": 0.1, "offload_optimizer": case.offloads},
-        model={"path": str(model), "precision": precision, "lora": {} if case.lora else None},
+        model={"path": str(model), "precision": precision, "lora": LORA if case.lora else None},
+        rollout={"temperature": TEMPERATURE} if case.lora else {},
     )
     said: list[str] = []
     policy = ZeroPolicy(config, str(model), ranks, said.append)
@@ -210,11 +218,29 @@ def go_on(model: Path, folder: Path, precision: str, case: Case, ranks: Ranks) -
     weights = {n: weight for n, weight in policy.weights() if n in names or case.lora}
     sums = ranks.gather_objects([float(weight.double().sum()) for weight in weights.values()])
     assert all(each == sums[0] for each in sums)
+    if case.lora:
+        check_gradients(policy, model, weights, ranks)
     if ranks.is_main:
         save_file(weights, folder / f"{case.name}.safetensors")
         (folder / f"{case.name}.json").write_text(json.dumps(rows))
     ranks.wait()
     ranks.leave()
+
+
+def check_gradients(
+    policy: ZeroPolicy, model: Path, adapters: dict[str, torch.Tensor], ranks: Ranks
+) -> None:
+    """Those of the rollouts of all ranks, beside a plain loop on PEFT's own model."""
+    from tests.trainer.test_lora import adapter_gradients, plain_adapter_gradients
+
+    rollout = make_rollout(STEPS)
+    advantages = make_advantages(rollout)
+    mine = Rollout(samples=rollout.samples[ranks.share(16)], group_size=8)
+    accumulate(policy, mine, ranks.shard(advantages), ranks)
+    found = adapter_gradients(policy)
+    if ranks.is_main:
+        expected = plain_adapter_gradients(model, adapters, rollout, advantages)
+        assert relative_difference(found, expected) < 1e-5
 
 
 def as_rank(model: Path, folder: Path, precision: str, case: Case, rank: int, port: int) -> None:

@@ -17,6 +17,7 @@ from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.engine import OnSample
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.ranks import Ranks
+from rvpo.runtime.turns import Turns
 from rvpo.trainer.stream import Ahead, InTurn, RolloutStream, Sampler
 from rvpo.types import Prompt, Rollout
 from tests.fakes import make_sample
@@ -76,7 +77,7 @@ def make(kind: type[InTurn] | type[Ahead]) -> tuple[FakeEngine, RolloutStream]:
         seed=1,
         steps=STEPS,
     )
-    return engine, kind(sampler)
+    return engine, InTurn(sampler) if kind is InTurn else Ahead(sampler, Turns())
 
 
 def trained(stream: RolloutStream) -> tuple[list[list[str]], list[int]]:

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from rvpo.rollout.engine_config import EngineInputs
 from rvpo.rollout.lora_config import LoraConfig
+from rvpo.rollout.servers.place import ServerPlace
 from rvpo.rollout.servers.settings import ServersConfig
-from rvpo.rollout.vllm.engine import has_scales
+from rvpo.rollout.vllm.options import has_scales
 from rvpo.runtime.seed import derived_seed
 from rvpo.runtime.vllm_server import PROGRAM, ServerStart, server_environment
 
@@ -41,32 +43,22 @@ class Served:
     adapter: LoraConfig | None = None
     """The adapters that the servers are given in place of weights; None where those come, whole."""
 
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """The place of one server."""
-
-    host: str
-    """The address that it listens on."""
-    port: int
-    visible: str | None = None
-    """Its GPUs, as CUDA names them; None on CPUs."""
-
-    @property
-    def url(self) -> str:
-        """Its address as the trainer is to know it."""
-        return url_of(self.host, self.port)
-
-
-def url_of(host: str, port: int) -> str:
-    """The address of a server; that of IPv6 is bracketed."""
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    @classmethod
+    def of(cls, inputs: EngineInputs) -> Served:
+        """The model of a run's engine."""
+        return cls(
+            path=inputs.model_path,
+            dtype=str(inputs.dtype).removeprefix("torch."),
+            trust_remote_code=inputs.trust_remote_code,
+            seed=inputs.seed,
+            adapter=inputs.adapter,
+        )
 
 
 def server_start(
     engine: ServersConfig,
     served: Served,
-    place: Place,
+    place: ServerPlace,
     *,
     where: str,
     key: str | None = None,
@@ -82,6 +74,8 @@ def server_start(
         program: the command that serves.
     """
     on_gpu = place.visible is not None
+    # Its own processes, on this machine alone, would meet at what the machine's name stands for.
+    usual = {"VLLM_HOST_IP": place.host, "GLOO_SOCKET_IFNAME": "lo"}
     ours = {"VLLM_SERVER_DEV_MODE": "1"}  # the routes of weights
     if served.adapter is not None:
         ours |= {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}
@@ -89,7 +83,7 @@ def server_start(
         where=where,
         model=served.path,
         options=tuple(server_options(engine, served, on_gpu=on_gpu)),
-        environment=server_environment(place.visible, key) | ours,
+        environment=usual | server_environment(place.visible, key) | ours,
         cpu_kv_cache_gib=engine.cpu_kv_cache_gib,
         address=(place.host, place.port),
         log=log,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import threading
 from collections.abc import Coroutine
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
+from json import loads
 from typing import Any, Final, Literal, TypeVar
 
 import aiohttp
@@ -14,15 +16,18 @@ import aiohttp
 from rvpo.errors import EngineError
 
 T = TypeVar("T")
-FaultKind = Literal["lost", "late", "busy", "refused", "failed"]
+FaultKind = Literal["lost", "late", "busy", "refused", "failed", "stale"]
 
 _CONNECT_S: Final = 20.0
 """Seconds for a connection: a machine that is gone says nothing at all."""
 _END_S: Final = 5.0
 _WORDS: Final = 300
 """Characters of a server's words that are told."""
-_BUSY: Final = frozenset((408, 425, 429, 502, 503, 504))
-"""Statuses of a server that may answer the same question soon."""
+_PASSING: Final = frozenset((408, 425))
+"""Statuses below 500 that say nothing against the question."""
+_IDLE_S: Final = 2.0
+"""Seconds that an unused connection is kept: less than the 5 after which vLLM closes it, perhaps
+just when the next question is on its way."""
 
 
 class ServerError(Exception):
@@ -32,8 +37,8 @@ class ServerError(Exception):
         url: the server's address.
         reason: its words, or those about it; without the key.
         kind: `lost`, no connection or one that was cut; `late`, no answer in time; `busy`, not
-            now; `refused`, the question itself; `failed`, a fault of its own, or no answer that
-            can be read.
+            now; `refused`, the question itself; `failed`, a fault of its own, or an answer that
+            cannot be read; `stale`, an answer of other weights than asked for.
         wait_s: seconds after which a busy one asks to be asked again, if it says so.
     """
 
@@ -50,12 +55,10 @@ class Http:
 
     Args:
         key: sent with each question, and taken out of all that servers say.
-        connections: those to one server at once.
     """
 
-    def __init__(self, key: str | None = None, connections: int = 0) -> None:
+    def __init__(self, key: str | None = None) -> None:
         self._key = key
-        self._connections = connections
         self._loop = asyncio.new_event_loop()
         self._session: aiohttp.ClientSession | None = None
         self._thread = threading.Thread(target=self._live, name="servers", daemon=True)
@@ -66,6 +69,18 @@ class Http:
         """True until `close`."""
         return not self._loop.is_closed() and self._thread.is_alive()
 
+    def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Begin some work, from any thread.
+
+        Raises:
+            EngineError: the loop is closed.
+        """
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self._loop)
+        except RuntimeError as error:
+            work.close()
+            raise EngineError("the connections to the servers are closed") from error
+
     def run(self, work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
         """Run to the end, from any thread but its own, and return or raise what it does.
 
@@ -73,11 +88,7 @@ class Http:
             TimeoutError: it took longer, and was cancelled.
             EngineError: the loop was closed meanwhile.
         """
-        try:
-            future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        except RuntimeError as error:
-            work.close()
-            raise EngineError("the connections to the servers are closed") from error
+        future = self.start(work)
         try:
             return future.result(timeout_s)
         except CancelledError as error:
@@ -104,59 +115,75 @@ class Http:
         Raises:
             ServerError: there is none.
         """
+        text = await self.fetch(method, url, route, json=json, params=params, timeout_s=timeout_s)
         try:
-            async with asyncio.timeout(timeout_s):
-                return await self._answer(method, url, route, json, params)
+            return loads(text) if text else None
+        except ValueError as error:
+            words = f"answered {route} with what is no JSON ({self.told(str(error))})"
+            raise ServerError(url, words, "failed") from None
+
+    async def fetch(
+        self,
+        method: str,
+        url: str,
+        route: str,
+        *,
+        json: Any = None,
+        params: dict[str, str] | None = None,
+        timeout_s: float,
+    ) -> bytes:
+        """The answer of a server as it comes. Within this loop alone.
+
+        Raises:
+            ServerError: there is none.
+        """
+        try:
+            async with (
+                asyncio.timeout(timeout_s),
+                self._opened().request(
+                    method,
+                    url + route,
+                    json=json,
+                    params=params,
+                    headers=None if self._key is None else {"Authorization": f"Bearer {self._key}"},
+                    allow_redirects=False,  # they would take the key elsewhere
+                ) as response,
+            ):
+                text = await response.read()
         except aiohttp.ClientError as error:  # timeouts of a connection are among them
-            raise ServerError(url, self._said(_words_of(error)), "lost") from None
+            raise ServerError(url, self.told(_words_of(error)), "lost") from None
         except TimeoutError:
             words = f"did not answer {route} within {timeout_s:.0f} s"
             raise ServerError(url, words, "late") from None
         except OSError as error:
-            raise ServerError(url, self._said(error.strerror or str(error)), "lost") from None
-
-    async def _answer(
-        self, method: str, url: str, route: str, json: Any, params: dict[str, str] | None
-    ) -> Any:
-        headers = {} if self._key is None else {"Authorization": f"Bearer {self._key}"}
-        async with self._open_session().request(
-            method,
-            url.rstrip("/") + route,
-            json=json,
-            params=params,
-            headers=headers,
-            allow_redirects=False,  # they would take the key elsewhere
-        ) as response:
-            text = await response.read()
-            if response.status != 200:
-                raise self._refused(url, route, response, text)
-            if not text:
-                return None
-            try:
-                return await response.json(content_type=None)
-            except ValueError as error:
-                words = f"answered {route} with what is no JSON ({self._said(str(error))})"
-                raise ServerError(url, words, "failed") from None
+            raise ServerError(url, self.told(error.strerror or str(error)), "lost") from None
+        if response.status != 200:
+            raise self._refused(url, route, response, text)
+        return text
 
     def _refused(
         self, url: str, route: str, response: aiohttp.ClientResponse, text: bytes
     ) -> ServerError:
         status = response.status
-        said = self._said(text.decode(errors="replace"))
+        said = self.told(text.decode(errors="replace"))
         words = f"answered {route} with {status}" + (f" ({said})" if said else "")
-        if status in _BUSY:
-            return ServerError(url, words, "busy", _seconds(response.headers.get("Retry-After")))
-        return ServerError(url, words, "refused" if 400 <= status < 500 else "failed")
+        wait_s = _seconds(response.headers.get("Retry-After"))
+        if status == 429 or (status == 503 and wait_s is not None):
+            return ServerError(url, words, "busy", wait_s)
+        is_refused = status < 500 and status not in _PASSING
+        return ServerError(url, words, "refused" if is_refused else "failed")
 
-    def _said(self, text: str) -> str:
+    def told(self, text: str) -> str:
         """Words in one line, of which the key is no part."""
         if self._key:
             text = text.replace(self._key, "[key]")
         return " ".join(text.split())[:_WORDS]
 
-    def _open_session(self) -> aiohttp.ClientSession:
+    def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(limit=0, limit_per_host=self._connections)
+            connector = aiohttp.TCPConnector(
+                limit=0, keepalive_timeout=_IDLE_S, socket_factory=_noticing_silence
+            )
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S)
             self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
         return self._session
@@ -184,6 +211,18 @@ class Http:
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._session is not None:
             await self._session.close()
+
+
+def _noticing_silence(place: aiohttp.AddrInfoType) -> socket.socket:
+    """A socket that notices within a minute and a half that a machine went away, however long it
+    may take to answer."""
+    family, kind, protocol, _, _ = place
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 6)
+    return made
 
 
 def _words_of(error: aiohttp.ClientError) -> str:

@@ -16,12 +16,15 @@ from rvpo.fields import Float, NonNegativeInt, PassedOn, PositiveInt, Section
 from rvpo.rollout.engine_config import EngineConfig, EngineInputs
 from rvpo.rollout.memory import EngineLoad, EngineMemory
 from rvpo.rollout.requirement import Requirement
+from rvpo.rollout.vllm.adapter_room import adapter_problem, check_model
 from rvpo.rollout.vllm.options import VLLM_OPTIONS
 from rvpo.rollout.vllm.requirement import VLLM
 from rvpo.runtime.address import is_closed, public_addresses
+from rvpo.runtime.extras import installed
 
 if TYPE_CHECKING:
     from rvpo.rollout.engine import RolloutEngine
+    from rvpo.rollout.lora_config import LoraConfig
     from rvpo.runtime.ranks import Ranks
 
 AT_ONCE: Final = 256
@@ -142,6 +145,7 @@ class ServersConfig(EngineConfig):
     vllm."""
 
     concurrent: ClassVar[bool] = True
+    in_flight: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -200,6 +204,15 @@ class ServersConfig(EngineConfig):
             return "rollout.engine.weights: nccl needs GPUs; write gloo, or leave it out"
         return ""
 
+    def adapter_problem(self, adapter: LoraConfig, *, width: int, on_gpu: bool) -> str:
+        """See `rvpo.rollout.vllm.adapter_room`; servers elsewhere are on GPUs where training is."""
+        return adapter_problem(adapter, width=width, on_gpu=on_gpu)
+
+    def check_adapted(self, model_path: str, *, trust_remote_code: bool) -> None:
+        """See `EngineConfig.check_adapted`; known where vLLM is installed here, too."""
+        if installed("vllm") and self.options.get("model_impl") is None:
+            check_model(model_path, trust_remote_code=trust_remote_code)
+
     def check_place(self, ranks: Ranks, *, concurrent: bool) -> None:
         """See `EngineConfig.check_place`; the key must be there, the addresses of closed
         networks, and `start.devices` apart from the trainers'."""
@@ -241,7 +254,6 @@ class ServersConfig(EngineConfig):
     def check_options(self) -> None:
         """See `EngineConfig.check_options`; vLLM is imported only where it is given some."""
         from rvpo.rollout.vllm.arguments import check_arguments
-        from rvpo.runtime.extras import installed
 
         if installed("vllm"):
             check_arguments(self.options)
@@ -277,7 +289,10 @@ class ServersConfig(EngineConfig):
 
     def build(self, inputs: EngineInputs) -> RolloutEngine:
         """This rank's side of the servers."""
-        raise NotImplementedError
+        from rvpo.rollout.servers.opening import open_servers
+        from rvpo.rollout.servers.ways import weight_sync
+
+        return open_servers(self, inputs, weight_sync)
 
 
 def _is_public(url: str) -> str:

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from rvpo.errors import EngineError
-from rvpo.rollout.adapter import Effect, bytes_of, write_adapter
+from rvpo.rollout.adapter import bytes_of, write_adapter
+from rvpo.rollout.adapter_effect import Effect
 from rvpo.rollout.lora_config import LoraConfig
+from rvpo.rollout.vllm.adapter_room import MERGED, adapter_options
 from rvpo.rollout.vllm.site import Site
 from rvpo.rollout.vllm.transports.shared import memory_folder, sweep
 from rvpo.rollout.vllm.transports.transport import WeightTransport
 from rvpo.rollout.vllm.watch import answer
+from rvpo.runtime.shortage import words_of_shortage
 
 if TYPE_CHECKING:
     from rvpo.rollout.engine import Weights
 
-RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""Ranks that vLLM has room for adapters of (`MaxLoRARanks` of its settings); one between them has
-the next larger room, whose rest is 0."""
 _NAME: Final = "policy"
 _NUMBER: Final = 1
+_WORDS: Final = 300
+"""Characters of vLLM's words that are told."""
 
 
 class AdapterFiles(WeightTransport):
@@ -37,20 +40,36 @@ class AdapterFiles(WeightTransport):
         return True
 
     def options(self) -> dict[str, Any]:
-        """Room for one adapter."""
-        room = next(room for room in RANKS if room >= self.adapter.rank)
-        return {"enable_lora": True, "max_loras": 1, "max_lora_rank": room}
+        """See `adapter_options`."""
+        return adapter_options(self.adapter)
 
     def open(self, llm: Any, model: Path) -> AdapterSender:
         """See `WeightTransport.open`."""
-        return AdapterSender(llm, self.adapter, str(model), in_process=self.in_process)
+        from vllm.lora.request import LoRARequest
+
+        return AdapterSender(llm, LoRARequest, self.adapter, str(model), in_process=self.in_process)
 
 
 class AdapterSender:
-    """A `WeightSender` of the newest adapter, which takes the place of the one before it."""
+    """A `WeightSender` of the newest adapter, which takes the place of the one before it.
 
-    def __init__(self, llm: Any, config: LoraConfig, model: str, *, in_process: bool) -> None:
+    Args:
+        llm: a vLLM `LLM` with room for an adapter.
+        request: vLLM's `LoRARequest`.
+        model: folder or Hub id of the model that the adapter is of.
+    """
+
+    def __init__(
+        self,
+        llm: Any,
+        request: Callable[..., Any],
+        config: LoraConfig,
+        model: str,
+        *,
+        in_process: bool,
+    ) -> None:
         self._llm = llm
+        self._request_of = request
         self._config = config
         self._model = model
         self._in_process = in_process
@@ -62,7 +81,7 @@ class AdapterSender:
     def request(self) -> Any:
         """The adapter, as vLLM wants it named in a request for a sample. That says nothing of
         loading, for vLLM would read the files again at every token."""
-        return self._request(load_inplace=False)
+        return self._request_of(_NAME, _NUMBER, self._path)
 
     def send(self, weights: Weights) -> None:
         """See `WeightSender.send`.
@@ -90,16 +109,12 @@ class AdapterSender:
 
     def _load(self) -> None:
         try:
-            self._llm.llm_engine.add_lora(self._request(load_inplace=True))
+            again = self._request_of(_NAME, _NUMBER, self._path, load_inplace=True)
+            self._llm.llm_engine.add_lora(again)
         except Exception as error:  # its worker raises anything, and hands it over as less
-            if type(error).__name__ == "EngineDeadError":
+            if type(error).__name__ == "EngineDeadError" or words_of_shortage(error) is not None:
                 raise
+            words = shorten(str(error), _WORDS)
             raise EngineError(
-                f"vLLM does not take the adapter ({' '.join(str(error).split())}); write "
-                "model.lora.sync=merged, or other model.lora.targets"
+                f"vLLM does not take the adapter ({words}); {MERGED}, or change model.lora.targets"
             ) from error
-
-    def _request(self, *, load_inplace: bool) -> Any:
-        from vllm.lora.request import LoRARequest
-
-        return LoRARequest(_NAME, _NUMBER, self._path, load_inplace=load_inplace)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import torch
 
 from rvpo.errors import ConfigError, EngineError
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, Weights
+from rvpo.rollout.sampled import sampled
 from rvpo.rollout.vllm.adapters import AdapterSender
 from rvpo.rollout.vllm.cache_use import CacheUse
 from rvpo.rollout.vllm.failure import lighter, not_started, refuse_experts
-from rvpo.rollout.vllm.options import passed_on
+from rvpo.rollout.vllm.options import has_scales, passed_on
 from rvpo.rollout.vllm.placement import Placement
 from rvpo.rollout.vllm.requirement import VLLM
 from rvpo.rollout.vllm.settings import VllmConfig
@@ -34,8 +35,6 @@ from rvpo.runtime.vllm_environment import vllm_environment
 from rvpo.types import Generation, Prompt, Rollout, Sample, Sampling
 
 T = TypeVar("T")
-
-_QUANTISED: Final = ("quantization", "quantization_config")
 
 
 class VllmEngine:
@@ -261,23 +260,15 @@ class VllmEngine:
                 f"vLLM ended a completion of prompt {prompt.id!r} with "
                 f"{completion.finish_reason!r} instead of finishing it"
             )
-        ids = tuple(completion.token_ids)
-        text = self._encoder.decode(ids)
-        oldest, versions = versions_of(
-            prompt, completion.weight_versions, len(ids), in_flight=self._in_flight
-        )
-        return Sample(
-            prompt=prompt,
-            prompt_ids=tuple(prompt_ids),
-            completion_ids=ids,
-            logprobs=tuple(
-                at[token].logprob for token, at in zip(ids, completion.logprobs, strict=True)
-            ),
-            text=text,
-            parts=self._encoder.split(prompt_ids, text),
-            finish_reason=completion.finish_reason,
-            policy_version=oldest,
-            versions=versions,
+        ids = completion.token_ids
+        return sampled(
+            self._encoder,
+            prompt,
+            prompt_ids,
+            ids,
+            [at[token].logprob for token, at in zip(ids, completion.logprobs, strict=True)],
+            completion.finish_reason,
+            versions_of(prompt, completion.weight_versions, len(ids), in_flight=self._in_flight),
         )
 
 
@@ -318,12 +309,6 @@ def group_options(site: Site, ranks: int) -> dict[str, Any]:
 
 def _ranks() -> int:
     return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
-
-
-def has_scales(options: Mapping[str, Any]) -> bool:
-    """True where vLLM computes with numbers of fewer bits than the trainer. Their scales are in
-    checkpoints or at 1; nobody sends them, and an engine that starts without reading draws them."""
-    return any(options.get(name) not in (None, "auto") for name in ("kv_cache_dtype", *_QUANTISED))
 
 
 def _prepare_environment(config: VllmConfig, sockets: Path | None) -> None:

@@ -29,6 +29,7 @@ SEQUENCES: Final = 256
 servers sets memory aside for four times as many."""
 BATCHED_TOKENS: Final = 8192
 """Tokens of one of its forward passes there, whose activations it sets memory aside for."""
+_QUANTISED = ("quantization", "quantization_config")
 
 _ALLOWED = (
     (
@@ -194,3 +195,9 @@ def passed_on(options: Mapping[str, Any], site: Site) -> dict[str, Any]:
     if "max_num_batched_tokens" not in options and given.get("enable_chunked_prefill", True):
         usual["max_num_batched_tokens"] = max(BATCHED_TOKENS, given.get("max_num_seqs", 0))
     return usual | given
+
+
+def has_scales(options: Mapping[str, Any]) -> bool:
+    """True where vLLM computes with numbers of fewer bits than the trainer. Their scales are in
+    checkpoints or at 1; nobody sends them, and an engine that starts without reading draws them."""
+    return any(options.get(name) not in (None, "auto") for name in ("kv_cache_dtype", *_QUANTISED))

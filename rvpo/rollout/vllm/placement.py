@@ -10,9 +10,11 @@ from dataclasses import dataclass
 import torch
 
 from rvpo.errors import ConfigError
+from rvpo.rollout.lora_config import LoraConfig
+from rvpo.rollout.vllm.adapters import AdapterFiles
 from rvpo.rollout.vllm.settings import VllmConfig
 from rvpo.rollout.vllm.site import Site
-from rvpo.rollout.vllm.transports import AnyTransport, usual_transport
+from rvpo.rollout.vllm.transports import WeightTransport, usual_transport
 from rvpo.runtime.environment import RANK_VARIABLES
 from rvpo.runtime.gpus import VISIBLE, named
 from rvpo.runtime.ranks import Ranks
@@ -23,7 +25,7 @@ class Placement:
     """The place of one rank's engine."""
 
     site: Site
-    transport: AnyTransport
+    transport: WeightTransport
     visible: str | None = None
     """The only GPU that a process of its own is to see, as CUDA names it."""
 
@@ -48,6 +50,7 @@ def place(
     ranks: Ranks,
     *,
     concurrent: bool,
+    adapter: LoraConfig | None = None,
     gpus: int | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> Placement:
@@ -55,6 +58,7 @@ def place(
 
     Args:
         concurrent: it generates while the policy learns.
+        adapter: the one that it is given in place of weights.
         gpus: number of them on this machine, if not those that torch sees.
         environment: this process's.
 
@@ -74,7 +78,10 @@ def place(
         visible = named([engine.devices[ranks.device.index or 0]], environment)
     elif site.gpu == "shared" and not site.in_process:
         visible = named([ranks.device.index or 0], environment)
-    return Placement(site, engine.transport or usual_transport(site), visible)
+    transport: WeightTransport = engine.transport or usual_transport(site)
+    if adapter is not None:
+        transport = AdapterFiles(adapter=adapter, in_process=site.in_process)
+    return Placement(site, transport, visible)
 
 
 def _check(engine: VllmConfig, count: int, trainers: int) -> None:

@@ -11,6 +11,7 @@ from rvpo.fields import Float, NonNegativeInt, PositiveInt, by_name
 from rvpo.rollout.engine_config import EngineConfig, EngineInputs
 from rvpo.rollout.memory import EngineLoad, EngineMemory
 from rvpo.rollout.requirement import Requirement
+from rvpo.rollout.vllm.adapter_room import MERGED, adapter_problem, check_model
 from rvpo.rollout.vllm.memory import vllm_memory
 from rvpo.rollout.vllm.options import VLLM_OPTIONS, passed_on
 from rvpo.rollout.vllm.requirement import VLLM
@@ -20,13 +21,14 @@ from rvpo.runtime.extras import installed
 
 if TYPE_CHECKING:
     from rvpo.rollout.engine import RolloutEngine
+    from rvpo.rollout.lora_config import LoraConfig
     from rvpo.runtime.ranks import Ranks
 
 
 class VllmConfig(EngineConfig):
     """vLLM, one engine for each training process.
 
-    On a GPU that it shares with training it sleeps while that works; with `rollout.staleness: 1` it
+    On a GPU that it shares with training it sleeps while that works; with a `rollout.staleness` it
     stays awake in a process of its own, and so it does on GPUs of its own."""
 
     name: Literal["vllm"] = "vllm"
@@ -52,6 +54,7 @@ class VllmConfig(EngineConfig):
     model that learns: these are refused with the reason."""
 
     concurrent: ClassVar[bool] = True
+    in_flight: ClassVar[bool] = True
 
     def requires(self) -> tuple[Requirement, ...]:
         """vLLM, of which there are builds for GPUs and for CPUs."""
@@ -68,6 +71,20 @@ class VllmConfig(EngineConfig):
             f"rollout.engine.transport: {self.transport.name} does not lead to an engine {site}; "
             f"write transport: {usual_transport(site).name}, or leave it out"
         )
+
+    def adapter_problem(self, adapter: LoraConfig, *, width: int, on_gpu: bool) -> str:
+        """See `rvpo.rollout.vllm.adapter_room`; an adapter has a way of its own."""
+        if self.transport is not None:
+            return (
+                f"rollout.engine.transport: {self.transport.name} is a way of whole weights, and "
+                f"an adapter goes to vLLM as a folder in shared memory; leave it out, or {MERGED}"
+            )
+        return adapter_problem(adapter, width=width, on_gpu=on_gpu)
+
+    def check_adapted(self, model_path: str, *, trust_remote_code: bool) -> None:
+        """See `EngineConfig.check_adapted`; the classes of `model_impl` are vLLM's to know."""
+        if self.options.get("model_impl") is None:
+            check_model(model_path, trust_remote_code=trust_remote_code)
 
     def check_place(self, ranks: Ranks, *, concurrent: bool) -> None:
         """See `EngineConfig.check_place`; `devices` must be there, apart from the trainers'."""
@@ -153,6 +170,9 @@ class VllmConfig(EngineConfig):
             temperature=inputs.temperature,
             max_completion_tokens=inputs.max_completion_tokens,
             seed=derived_seed(inputs.seed, "engine", inputs.ranks.rank),
-            placement=place(self, inputs.ranks, concurrent=inputs.concurrent),
+            placement=place(
+                self, inputs.ranks, concurrent=inputs.concurrent, adapter=inputs.adapter
+            ),
             trust_remote_code=inputs.trust_remote_code,
+            in_flight=inputs.in_flight,
         )

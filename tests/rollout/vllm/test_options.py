@@ -26,12 +26,17 @@ from tests.configs import tiny_settings
 BESIDE_A_TRAINER = Site("shared", in_process=True)
 
 
-def class_of(file: str, name: str) -> ast.ClassDef:
-    """A class of the installed vLLM, unimported."""
+def tree_of(file: str) -> ast.Module:
+    """A file of the installed vLLM, unimported."""
     spec = importlib.util.find_spec("vllm")
     assert spec is not None
     assert spec.origin is not None
-    tree = ast.parse((Path(spec.origin).parent / file).read_text())
+    return ast.parse((Path(spec.origin).parent / file).read_text())
+
+
+def class_of(file: str, name: str) -> ast.ClassDef:
+    """A class of the installed vLLM, unimported."""
+    tree = tree_of(file)
     return next(n for n in ast.walk(tree) if isinstance(n, ast.ClassDef) and n.name == name)
 
 

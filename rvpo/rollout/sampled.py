@@ -1,0 +1,38 @@
+"""A sample from the token ids that an engine drew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from rvpo.rollout.encoder import Encoder
+from rvpo.types import Prompt, Sample
+
+
+def sampled(
+    encoder: Encoder,
+    prompt: Prompt,
+    prompt_ids: Sequence[int],
+    completion_ids: Sequence[int],
+    logprobs: Sequence[float],
+    finish_reason: Literal["stop", "length"],
+    versions: tuple[int, tuple[int, ...]],
+) -> Sample:
+    """The sample of a completion, with its text.
+
+    Args:
+        versions: as `versions_of` gives them.
+    """
+    text = encoder.decode(completion_ids)
+    oldest, each = versions
+    return Sample(
+        prompt=prompt,
+        prompt_ids=tuple(prompt_ids),
+        completion_ids=tuple(completion_ids),
+        logprobs=tuple(logprobs),
+        text=text,
+        parts=encoder.split(prompt_ids, text),
+        finish_reason=finish_reason,
+        policy_version=oldest,
+        versions=each,
+    )

@@ -1,0 +1,171 @@
+"""A server's reply to the request for one sample, believed in nothing that can be checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from rvpo.errors import EngineError
+from rvpo.rollout.servers.http import ServerError
+from rvpo.rollout.weight_versions import versions_of
+from rvpo.types import Prompt
+
+_NONE: Final = -9999.0
+"""The log-probability that vLLM writes where it has none."""
+_ROUNDING: Final = 1e-3
+"""The most by which rounding may lift a log-probability above 0."""
+
+
+class _Token(TypedDict):
+    token_id: int
+    logprob: float
+
+
+class _Logprobs(TypedDict):
+    content: list[_Token]
+
+
+class _Choice(TypedDict):
+    index: int
+    finish_reason: str | None
+    token_ids: list[int]
+    logprobs: _Logprobs
+    weight_versions: list[dict[str, Any]] | None
+
+
+class _Reply(TypedDict):
+    choices: list[_Choice]
+
+
+_READ: Final = TypeAdapter(_Reply)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleRequest:
+    """The request for one sample."""
+
+    row: int
+    """Its row in the rollout."""
+    prompt: Prompt
+    prompt_ids: tuple[int, ...]
+    seed: int
+    temperature: float
+    max_tokens: int
+    stop_ids: tuple[int, ...]
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """The sampling that is asked for, in vLLM's words. Nothing is left to a server, which
+        would take it from the files of its model."""
+        return {
+            "n": 1,
+            "temperature": self.temperature,
+            "top_p": 1.0,
+            "top_k": 0,
+            "min_p": 0.0,
+            "presence_penalty": 0.0,
+            "frequency_penalty": 0.0,
+            "repetition_penalty": 1.0,
+            "max_tokens": self.max_tokens,
+            "seed": self.seed,
+            "stop_token_ids": list(self.stop_ids),
+            "logprobs": 0,
+            "detokenize": False,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """A completion as a server sampled it."""
+
+    token_ids: tuple[int, ...]  # [T]
+    logprobs: tuple[float, ...]  # [T]
+    finish_reason: Literal["stop", "length"]
+    versions: tuple[int, tuple[int, ...]]
+    """As `versions_of` gives them."""
+
+
+def read_reply(
+    text: bytes, url: str, request: SampleRequest, versions: range, told: Callable[[str], str]
+) -> Completion:
+    """The completion in a reply.
+
+    Args:
+        versions: those of the weights that may have made it; several where weights come meanwhile.
+        told: makes one line of a server's words.
+
+    Raises:
+        ServerError: it is not what was asked for; `stale` where other weights made it.
+    """
+    try:
+        choices = _READ.validate_json(text)["choices"]
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        words = f"answered with what cannot be read ({place}: {first['msg']})"
+        raise ServerError(url, told(words), "failed") from None
+    if len(choices) != 1 or choices[0]["index"] != 0:
+        raise ServerError(url, f"answered with {len(choices)} completions for one", "failed")
+    (choice,) = choices
+    ids, content = choice["token_ids"], choice["logprobs"]["content"]
+    if problem := _problem(choice, request):
+        raise ServerError(url, f"answered with {problem}", "failed")
+    return Completion(
+        token_ids=tuple(ids),
+        logprobs=tuple(each["logprob"] for each in content),
+        finish_reason="stop" if choice["finish_reason"] == "stop" else "length",
+        versions=_versions(choice["weight_versions"], len(ids), url, request, versions),
+    )
+
+
+def _problem(choice: _Choice, request: SampleRequest) -> str:
+    """Reason that a completion cannot be one that was asked for; empty where it may be."""
+    ids, reason = choice["token_ids"], choice["finish_reason"]
+    content = choice["logprobs"]["content"]
+    if reason not in ("stop", "length"):
+        return f"a completion that ended with {reason!r} instead of being finished"
+    if [each["token_id"] for each in content] != ids:
+        return f"{len(ids)} tokens and log-probabilities of {len(content)} that are not the same"
+    for each in content:
+        logprob = each["logprob"]
+        if not (math.isfinite(logprob) and _NONE < logprob <= _ROUNDING):
+            return f"{logprob} for the log-probability of a token"
+    return _end(ids, reason == "stop", request)
+
+
+def _end(ids: Sequence[int], is_stopped: bool, request: SampleRequest) -> str:
+    """Reason that a completion cannot have ended where it did."""
+    ends = [place for place, token in enumerate(ids) if token in request.stop_ids]
+    if not ids or len(ids) > request.max_tokens:
+        return f"{len(ids)} tokens where 1 to {request.max_tokens} were asked for"
+    if is_stopped and ends != [len(ids) - 1]:
+        return "a completion that stopped, and not at its one end token"
+    if not is_stopped and (ends or len(ids) < request.max_tokens):
+        return (
+            f"a completion that was cut off after {len(ids)} of {request.max_tokens} tokens; the "
+            "server may have a smaller context"
+        )
+    return ""
+
+
+def _versions(
+    spans: Sequence[Any] | None, tokens: int, url: str, request: SampleRequest, allowed: range
+) -> tuple[int, tuple[int, ...]]:
+    try:
+        found = versions_of(request.prompt, spans, tokens, in_flight=len(allowed) > 1)
+    except EngineError as error:
+        raise ServerError(url, str(error), "stale") from None
+    for version in (found[0], max(found[1], default=found[0])):
+        if version not in allowed:
+            raise ServerError(
+                url,
+                f"answered with weights of version {version} where {allowed[-1]} is the newest "
+                f"and {allowed[0]} the oldest that may be",
+                "stale",
+            )
+    return found

@@ -1,0 +1,38 @@
+"""The way of weights to the servers, as the settings of a run ask for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rvpo.rollout.engine_config import EngineInputs
+from rvpo.rollout.servers.broadcast import Broadcast
+from rvpo.rollout.servers.fan_out import Patience
+from rvpo.rollout.servers.gloo_link import GlooLink
+from rvpo.rollout.servers.http import Http
+from rvpo.rollout.servers.links import Link
+from rvpo.rollout.servers.settings import ServersConfig
+from rvpo.rollout.servers.sync import WeightSync
+from rvpo.rollout.vllm.nccl_link import NcclLink
+
+
+def weight_sync(
+    config: ServersConfig, inputs: EngineInputs, urls: Sequence[str], http: Http
+) -> WeightSync:
+    """The way of weights from this rank and the others to the servers.
+
+    Args:
+        urls: the servers' addresses.
+    """
+    patience = Patience(pause_s=60 * inputs.patience_minutes)
+    device = inputs.ranks.device
+    way = config.weights or ("nccl" if device.type == "cuda" else "gloo")
+    link: Link = NcclLink(device) if way == "nccl" else GlooLink(patience)
+    return Broadcast(
+        http,
+        link,
+        urls,
+        inputs.ranks,
+        address=config.address,
+        in_flight=inputs.in_flight,
+        patience=patience,
+    )
