@@ -66,7 +66,7 @@ def unpacked(weight: Any) -> Tensor:
     """A copy of a weight that is whole, in the type that computes.
 
     Args:
-        weight: one of a model; if it is sharded, gathered.
+        weight: a whole one; if it is sharded, gathered.
     """
     state = getattr(weight, "quant_state", None)
     if state is None:
