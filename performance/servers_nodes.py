@@ -203,7 +203,7 @@ def watched(case: Case, config: Path) -> Seen:
 def miscounted(run: Path, steps: int) -> tuple[int, int]:
     """Samples lost and doubled."""
     files = sorted((run / "samples").iterdir())
-    rows = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    rows = [json.loads(line) for file in files for line in file.open()]
     lost = doubled = 0
     for step in range(1, steps + 1):
         there = sum(row["step"] == step for row in rows)
@@ -219,9 +219,7 @@ def line(case: Case, config: Path) -> str:
     if seen.code:
         last = (config.parent / "log").read_text(errors="replace").splitlines()[-1:]
         return f"| {case.staleness} | {case.moment} | ended with {seen.code}: {last} |"
-    rows: list[Mapping[str, Any]] = [
-        json.loads(text) for text in (run / "metrics.jsonl").read_text().splitlines()
-    ]
+    rows: list[Mapping[str, Any]] = [json.loads(text) for text in (run / "metrics.jsonl").open()]
     lost, doubled = miscounted(run, case.steps)
     gaps = [after - before for before, after in pairwise(seen.times)]
     differences = [row["sampling/sampling_logp_difference/max"] for row in rows]
