@@ -27,7 +27,7 @@ _INJECTED: Final = ".default."
 _FILE: Final = "adapter_model.safetensors"
 
 
-def write_adapter(folder: Path, weights: Weights, config: LoraConfig, base: str) -> bool:
+def write_adapter(folder: Path, weights: Weights, config: LoraConfig, base: str) -> None:
     """Write a new folder, which appears when it is complete.
 
     Args:
@@ -36,15 +36,12 @@ def write_adapter(folder: Path, weights: Weights, config: LoraConfig, base: str)
             `base_model.model.<layer>.lora_A.weight` and `lora_B`; walked through once.
         base: folder or Hub id of the model that the adapter is of.
 
-    Returns:
-        True where the adapter changes anything: a B of it is not 0.
-
     Raises:
         EngineError: a name is none of an adapter's.
         CheckpointError: the disk is full, or the place may not be written.
     """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in weights}
-    return save_adapter(folder, state, config, base)
+    save_adapter(folder, state, config, base)
 
 
 def save_adapter(
@@ -53,7 +50,7 @@ def save_adapter(
     config: LoraConfig,
     base: str,
     targets: Sequence[str] | None = None,
-) -> bool:
+) -> None:
     """The same of matrices that are on the CPU already; see `write_adapter`.
 
     Args:
@@ -79,7 +76,6 @@ def save_adapter(
             partial.rename(folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-    return any(tensor.count_nonzero() for name, tensor in state.items() if name.endswith(_B))
 
 
 def adapter_of(model: Any, config: LoraConfig, names: Sequence[str]) -> dict[str, Tensor]:

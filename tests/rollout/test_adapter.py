@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 
 from rvpo.errors import CheckpointError, EngineError
 from rvpo.rollout.adapter import adapter_of, write_adapter
-from rvpo.rollout.adapter_effect import Effect
+from rvpo.rollout.adapter_effect import check_effect, probe
 from rvpo.rollout.lora_config import LoraConfig
 from tests.adapters import AdapterState, adapted, make_state
 
@@ -57,15 +57,6 @@ def test_a_second_adapter_goes_into_the_place_of_the_first(tiny_model: Path) -> 
     assert [id(p) for p in adapter_of(model, config, names).values()] == [
         id(p) for p in adapter_of(model, config, names).values()
     ]
-
-
-def test_an_adapter_says_if_it_changes_anything(tmp_path: Path) -> None:
-    layers = ("a.q_proj", "b.q_proj")
-    assert not write_adapter(tmp_path / "0", make_state(layers, b=0.0), CONFIG, "m")
-    assert write_adapter(tmp_path / "1", make_state(layers, b=1e-30), CONFIG, "m")
-    last = dict(make_state(layers, b=0.0))
-    last["base_model.model.b.q_proj.lora_B.weight"][2, 1] = -1e-9
-    assert write_adapter(tmp_path / "2", AdapterState(last), CONFIG, "m")
 
 
 class Breaks(AdapterState):
@@ -118,26 +109,40 @@ def test_an_adapter_for_a_layer_that_the_engine_lacks_is_refused(tiny_model: Pat
 def test_answers_that_do_not_change_stop_a_run(
     plain: list[float], place: int, other: float
 ) -> None:
-    effect = Effect(expected=True)
-    with pytest.raises(EngineError, match=r"the same with the adapter .* model\.lora\.sync=merged"):
-        effect.check(lambda: plain, lambda: tuple(plain))
+    with pytest.raises(EngineError, match=r"the same with an adapter .* model\.lora\.sync=merged"):
+        check_effect(plain, tuple(plain))
     changed = [*plain]
     changed[place % len(plain)] = other
     if changed != plain:
-        effect.check(lambda: changed, lambda: plain)
-        assert effect.seen
+        check_effect(changed, plain)
 
 
-def test_an_effect_is_looked_for_once_and_not_before_there_can_be_one() -> None:
-    effect, asked = Effect(), []
+@pytest.mark.parametrize(("rank", "alpha"), [(1, 2.0), (16, 32.0), (64, 1.0), (8, 1024.0)])
+def test_the_product_of_a_probe_is_as_large_as_weights_are(rank: int, alpha: float) -> None:
+    config = LoraConfig(rank=rank, alpha=alpha)
+    layout = [
+        ("base_model.model.up_proj.lora_A.weight", torch.bfloat16, (rank, 128)),
+        ("base_model.model.up_proj.lora_B.weight", torch.bfloat16, (512, rank)),
+    ]
+    a, b = (tensor.float() for tensor in probe(layout, config).values())
+    assert float((config.scaling * b @ a).std()) == pytest.approx(128**-0.5, rel=0.3)
+    again = probe(layout, config)
+    assert [(n, t.dtype, tuple(t.shape)) for n, t in again.items()] == layout
+    assert torch.equal(again[layout[0][0]].float(), a)
 
-    def ask() -> list[float]:
-        asked.append(1)
-        return [float(len(asked))]
 
-    effect.check(ask, ask)
-    assert not asked
-    effect.expected = True
-    for _ in range(3):
-        effect.check(ask, ask)
-    assert len(asked) == 2
+@pytest.mark.parametrize("moved", [1e-9, 1e-7, 1e-6])
+def test_a_probe_is_seen_in_bf16_where_a_first_update_changes_nothing(
+    moved: float, tiny_model: Path
+) -> None:
+    model, state = adapted(tiny_model, LoraConfig(rank=16, alpha=32), 0.0, dtype=torch.bfloat16)
+    plain = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.bfloat16)
+    b = [parameter for name, parameter in model.named_parameters() if "lora_B" in name]
+    for parameter in b:
+        parameter.data.fill_(moved)
+    with torch.no_grad():
+        expected = plain(IDS).logits
+        assert torch.equal(model(IDS).logits, expected)
+        own = probe(state.layout(), LoraConfig(rank=16, alpha=32))
+        peft.set_peft_model_state_dict(model, own)
+        assert (model(IDS).logits != expected).float().mean() > 0.9

@@ -14,7 +14,6 @@ from transformers import AutoModelForCausalLM, GPT2Config
 from rvpo.errors import ConfigError, DataError, EngineError
 from rvpo.evaluate.weights import SavedWeights
 from rvpo.rollout import TransformersConfig, VllmConfig
-from rvpo.rollout.adapter_effect import Effect
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.rollout.lora_config import LoraConfig
@@ -432,8 +431,8 @@ def test_an_engine_with_adapters_agrees_with_the_adapted_model_after_each(
 @pytest.mark.parametrize(
     ("part", "other", "said"),
     [
-        ("layers.", "layer.", "the same with the adapter and without it"),
-        ("base_model.model.", "base_model.model.decoder.", "the same with the adapter"),
+        ("layers.", "layer.", "the same with an adapter and without it"),
+        ("base_model.model.", "base_model.model.decoder.", "the same with an adapter"),
         ("q_proj", "query", "vLLM does not take the adapter"),
         ("lora_A", "lora_C", "no name of an adapter's matrix"),
     ],
@@ -444,7 +443,7 @@ def test_an_adapter_that_vllm_binds_to_no_layer_stops_the_run(
     engine = adapter_engines["vllm"]
     assert isinstance(engine, VllmEngine)
     assert engine._adapter is not None
-    engine._adapter._effect = Effect()  # as of an engine that has just started
+    engine._adapter._proven = False  # as of an engine that has just started
     _, state = adapted(tiny_model, LORA, 0.2, rename=lambda name: name.replace(part, other))
 
     def roll_out() -> None:

@@ -6,13 +6,12 @@ import asyncio
 import secrets
 import shutil
 from collections.abc import Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Final
 
 from rvpo.errors import EngineError
-from rvpo.rollout.adapter import write_adapter
-from rvpo.rollout.adapter_effect import Effect
+from rvpo.rollout.adapter import save_adapter, write_adapter
+from rvpo.rollout.adapter_effect import check_effect, probe
 from rvpo.rollout.engine import Weights
 from rvpo.rollout.lora_config import LoraConfig
 from rvpo.rollout.servers.fan_out import Member, Patience, each
@@ -36,7 +35,7 @@ class Adapters:
         urls: the servers' addresses.
         folder: the place of the adapters, seen by all servers under the same path.
         base: folder or Hub id of the model that the adapters are of.
-        prompt_ids: [T] a prompt by which an adapter's effect is looked for.
+        prompt_ids: [T] a prompt by which the effect of adapters is looked for.
         again_s: seconds after which a folder that a server does not find is tried again.
     """
 
@@ -67,7 +66,8 @@ class Adapters:
         self._sent = 0
         self._name: str | None = None
         self._losses: dict[str, str] = {}
-        self._effects = {url: Effect() for url in self._urls}
+        self._proven: set[str] = set()
+        """Servers whose answers a probe was seen to change."""
         self._held: dict[str, str] = {}
         """Name of the adapter that each server has."""
 
@@ -80,7 +80,7 @@ class Adapters:
         """See `WeightSync.send`.
 
         Raises:
-            EngineError: a server cannot read the folder, or answers the same with the adapter.
+            EngineError: a server cannot read the folder, or answers the same with an adapter.
             CheckpointError: the folder cannot be written.
         """
         found: tuple[str, tuple[str, ...], dict[str, str]] | None = None
@@ -109,17 +109,48 @@ class Adapters:
         self._sent += 1
         name = f"rvpo-{self._run}-{self._sent}"
         folder = self._folder / name
-        changes = write_adapter(folder, weights, self._config, self._base)
+        write_adapter(folder, weights, self._config, self._base)
         roster = self._roster
         roster.losses.clear()
-        paused = roster.pause(roster.present(self._urls))
-        taken = self._give(paused, name, folder, version)
-        serving = tuple(member.url for member in roster.resume(taken, version))
+        present = tuple(roster.present(self._urls))
+        if unproven := tuple(member for member in present if member.url not in self._proven):
+            self._prove(unproven, weights, version)
+        asked = (member for member in present if member.url not in roster.losses)
+        serving = tuple(member.url for member in self._replace(asked, name, folder, version))
         for other in set(self._folder.iterdir()) - {folder}:  # of a run that was killed, too
             shutil.rmtree(other, ignore_errors=True)
-        if changes:
-            serving = tuple(url for url in serving if self._has_effect(url, name))
         return name, serving, dict(roster.losses)
+
+    def _prove(self, members: Iterable[Member], weights: Weights, version: int) -> None:
+        """Have servers answer with a probe and without it. It has a name of its own, by which no
+        sample is asked for, and the adapter that they get next takes its place.
+
+        Raises:
+            EngineError: a server's answers are the same.
+        """
+        name = f"rvpo-{self._run}-probe-{self._sent}"
+        folder = self._folder / name
+        save_adapter(folder, probe(weights.layout(), self._config), self._config, self._base)
+        for member in self._replace(members, name, folder, version):
+            url = member.url
+            try:
+                check_effect(self._likelihoods(url, name), self._likelihoods(url, None))
+            except ServerError as error:
+                self._roster.leave_out(error)
+            else:
+                self._proven.add(url)
+
+    def _replace(
+        self, members: Iterable[Member], name: str, folder: Path, version: int
+    ) -> tuple[Member, ...]:
+        """Give servers an adapter in the place of the one that they have, with nothing computed
+        meanwhile.
+
+        Returns:
+            Those that have it.
+        """
+        paused = self._roster.pause(members)
+        return self._roster.resume(self._give(paused, name, folder, version), version)
 
     def _give(
         self, members: Iterable[Member], name: str, folder: Path, version: int
@@ -164,22 +195,6 @@ class Adapters:
     async def _post(self, url: str, route: str, body: dict[str, str]) -> None:
         # Some of these routes answer with words.
         await self._http.fetch("POST", url, route, json=body, timeout_s=self._patience.answer_s)
-
-    def _has_effect(self, url: str, name: str) -> bool:
-        """True where answers change with the adapter, by the first one that is to change them.
-
-        Raises:
-            EngineError: they do not.
-        """
-        effect = self._effects[url]
-        effect.expected = True
-        ask = partial(self._likelihoods, url)
-        try:
-            effect.check(lambda: ask(name), lambda: ask(None))
-        except ServerError as error:
-            self._roster.leave_out(error)
-            return False
-        return True
 
     def _likelihoods(self, url: str, name: str | None) -> list[float]:
         """[T - 1] log-probabilities of the prompt's own tokens; without a name by the model that

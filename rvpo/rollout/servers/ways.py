@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
+from rvpo.rollout.adapter_effect import PROMPT
 from rvpo.rollout.engine_config import EngineInputs
 from rvpo.rollout.servers.adapters import Adapters
 from rvpo.rollout.servers.broadcast import Broadcast
@@ -15,12 +15,6 @@ from rvpo.rollout.servers.links import WeightLink
 from rvpo.rollout.servers.settings import ServersConfig
 from rvpo.rollout.servers.sync import WeightSync
 from rvpo.rollout.vllm.nccl_link import NcclLink
-from rvpo.types import Prompt
-
-_PROMPT: Final = Prompt(
-    id="effect", messages=({"role": "user", "content": "Is 91 a prime number, and why?"},)
-)
-"""Asked with an adapter and without it."""
 
 
 def weight_sync(
@@ -40,7 +34,7 @@ def weight_sync(
             inputs.output / "adapters",
             inputs.adapter,
             inputs.model_path,
-            inputs.encoder.encode(_PROMPT),
+            inputs.encoder.encode(PROMPT),
             patience=patience,
         )
     device = inputs.ranks.device

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from rvpo.errors import EngineError
-from rvpo.rollout.adapter import bytes_of, write_adapter
-from rvpo.rollout.adapter_effect import Effect
+from rvpo.rollout.adapter import bytes_of, save_adapter, write_adapter
+from rvpo.rollout.adapter_effect import Layout, check_effect, probe
 from rvpo.rollout.lora_config import LoraConfig
 from rvpo.rollout.vllm.adapter_room import MERGED, adapter_options
 from rvpo.rollout.vllm.site import Site
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 _NAME: Final = "policy"
 _NUMBER: Final = 1
+_PROBE: Final = "probe"
+_PROBE_NUMBER: Final = 2
+"""vLLM has room for one adapter. While it has the probe it has no other, and a sample that was
+asked for by the policy's would fail."""
 _WORDS: Final = 300
 """Characters of vLLM's words that are told."""
 
@@ -74,7 +79,11 @@ class AdapterSender:
         self._model = model
         self._in_process = in_process
         self._path = ""
-        self._effect = Effect()
+        self._proven = False
+        self._layout: Layout = ()
+        """That of the adapter sent last."""
+        self._files = ExitStack()
+        """Holds the folder of the adapter sent last, until adapters are proven to work."""
         sweep()
 
     @property
@@ -89,28 +98,52 @@ class AdapterSender:
         Raises:
             EngineError: vLLM does not take the adapter.
         """
-        with memory_folder(bytes_of(weights)) as parent:
+        self._files.close()
+        with ExitStack() as files:
+            parent = files.enter_context(memory_folder(bytes_of(weights)))
             folder = parent / _NAME  # another parent each time, by which vLLM keeps prefixes apart
-            self._effect.expected = write_adapter(folder, weights, self._config, self._model)
+            write_adapter(folder, weights, self._config, self._model)
             self._path = str(folder)
-            if self._in_process:
-                self._load()
-            else:
-                answer(self._load, "taking a new adapter")
+            self._load(_NAME, _NUMBER, folder)
+            if not self._proven:
+                self._layout, self._files = weights.layout(), files.pop_all()
 
     def check_effect(self, likelihoods: Callable[[Any | None], Sequence[float]]) -> None:
-        """See `Effect.check`.
+        """See whether vLLM applies adapters, once: by a probe, which is gone afterwards. Nothing
+        else may be asked of vLLM or sent to it meanwhile.
 
         Args:
             likelihoods: log-probabilities of one prompt's tokens with the adapter of a request, or
                 without one.
-        """
-        self._effect.check(lambda: likelihoods(self.request), lambda: likelihoods(None))
 
-    def _load(self) -> None:
+        Raises:
+            EngineError: it applies none.
+        """
+        if self._proven:
+            return
+        state = probe(self._layout, self._config)
+        size = sum(tensor.nbytes for tensor in state.values())
+        with self._files, memory_folder(size) as parent:
+            folder = parent / _PROBE
+            save_adapter(folder, state, self._config, self._model)
+            self._load(_PROBE, _PROBE_NUMBER, folder)
+            asked = self._request_of(_PROBE, _PROBE_NUMBER, str(folder))
+            check_effect(likelihoods(asked), likelihoods(None))
+            self._load(_NAME, _NUMBER, Path(self._path))
+        self._proven = True
+
+    def _load(self, name: str, number: int, folder: Path) -> None:
+        def load() -> None:
+            self._add(self._request_of(name, number, str(folder), load_inplace=True))
+
+        if self._in_process:
+            load()
+        else:
+            answer(load, "taking a new adapter")
+
+    def _add(self, request: Any) -> None:
         try:
-            again = self._request_of(_NAME, _NUMBER, self._path, load_inplace=True)
-            self._llm.llm_engine.add_lora(again)
+            self._llm.llm_engine.add_lora(request)
         except Exception as error:  # its worker raises anything, and hands it over as less
             if type(error).__name__ == "EngineDeadError" or words_of_shortage(error) is not None:
                 raise

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 
 from rvpo.errors import ConfigError, EngineError
+from rvpo.rollout.adapter_effect import PROMPT
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, Weights
 from rvpo.rollout.sampled import sampled
@@ -141,7 +142,8 @@ class VllmEngine:
         cache = CacheUse(self._scheduler)
         self._memory.begin()
         if self._adapter is not None:
-            self._adapter.check_effect(partial(self._likelihoods, prompts[0]))
+            with self._calls:  # newer weights wait
+                self._adapter.check_effect(partial(self._likelihoods, PROMPT))
         with self._seeded(seed):
             seeds = request_seeds(seed, len(rows), on_gpu=self._on_gpu)
             with self._calls:

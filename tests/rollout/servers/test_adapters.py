@@ -29,14 +29,16 @@ class AdapterServer(FakeServer):
 
     Args:
         reads: it sees the trainer's disk.
-        binds: it applies an adapter.
+        binds: it applies an adapter, whose effect is seen where B is large enough.
     """
 
     def __init__(self, *, reads: bool = True, binds: bool = True) -> None:
         super().__init__(answer=self._likelihoods)
         self.reads = reads
         self.binds = binds
+        self.least = 0.0
         self.names: list[str] = []
+        self.sizes: dict[str, float] = {}
         self.broken = ""
         """Route that fails."""
 
@@ -52,7 +54,10 @@ class AdapterServer(FakeServer):
                 self.seen.calls.append((route, body))
                 return web.json_response({"error": {"message": words}}, status=404)
             assert folder.is_absolute()
-            assert len(load_file(folder / "adapter_model.safetensors")) == 2
+            state = load_file(folder / "adapter_model.safetensors")
+            assert len(state) == 2
+            b = next(tensor for name, tensor in state.items() if ".lora_B." in name)
+            self.sizes[body["lora_name"]] = float(b.abs().max())
             self.names.append(body["lora_name"])
             self.seen.calls.append((route, body))
             return web.Response(text="Success: added")
@@ -67,7 +72,8 @@ class AdapterServer(FakeServer):
         if name is not None and name not in self.names:
             return web.json_response({"error": f"The model {name} does not exist"}, status=404)
         assert body["sampling_params"]["max_tokens"] == 1
-        shift = 0.0 if name is None or not self.binds else 0.25
+        seen = name is not None and self.binds and self.sizes[name] > self.least
+        shift = 0.25 if seen else 0.0
         found = [{str(token): {"logprob": -token - shift}} for token in body["token_ids"][1:]]
         return web.json_response({"prompt_logprobs": [None, *found], "choices": []})
 
@@ -167,14 +173,27 @@ def test_a_server_that_does_not_see_the_disk_stops_the_run(
     assert routes(servers[1]).count("v1/load_lora_adapter") == 3
 
 
-def test_a_server_whose_answers_do_not_change_stops_the_run_at_the_first_that_should(
+def test_a_server_whose_answers_do_not_change_stops_the_run_at_its_start(
     servers: list[AdapterServer], tmp_path: Path, ranks: Ranks
 ) -> None:
     servers[1].binds = False
+    with (
+        syncing(servers, tmp_path, ranks) as sync,
+        pytest.raises(EngineError, match="the same with an adapter and without it"),
+    ):
+        sync.send(make_state(b=0.0), 0)
+
+
+@pytest.mark.parametrize("b", [0.0, 1e-9])
+def test_a_small_update_is_no_alarm(
+    b: float, servers: list[AdapterServer], tmp_path: Path, ranks: Ranks
+) -> None:
+    for server in servers:
+        server.least = 1e-3
     with syncing(servers, tmp_path, ranks) as sync:
-        assert len(sync.send(make_state(b=0.0), 0)) == 2  # the model itself
-        with pytest.raises(EngineError, match="the same with the adapter and without it"):
-            sync.send(make_state(b=1e-6), 1)
+        for version in (0, 1):
+            assert len(sync.send(make_state(b=b), version)) == 2
+            assert all(server.names == [sync.model] for server in servers)
 
 
 def test_an_effect_is_asked_for_once_of_each_server(
@@ -183,7 +202,9 @@ def test_an_effect_is_asked_for_once_of_each_server(
     with syncing(servers, tmp_path, ranks) as sync:
         for version in (1, 2, 3):
             sync.send(make_state(), version)
-    assert [len(server.seen.bodies) for server in servers] == [2, 2]
+        assert [len(server.seen.bodies) for server in servers] == [2, 2]
+        assert not {body["model"] for body in servers[0].seen.bodies} & {sync.model}
+        assert routes(servers[0])[-4:].count("v1/load_lora_adapter") == 1
 
 
 def test_one_rank_writes_and_all_know_what_came_of_it(
@@ -197,7 +218,9 @@ def test_one_rank_writes_and_all_know_what_came_of_it(
 
     first, second = on_each_rank(send)
     assert first == second
-    assert all(routes(server).count("v1/load_lora_adapter") == 1 for server in servers)
+    for server in servers:
+        told = [body for route, body in server.seen.calls if route == "v1/load_lora_adapter"]
+        assert [body["lora_name"] for body in told][1:] == [first[1]]  # after the probe
 
 
 def test_a_disk_that_is_full_fails_on_every_rank(

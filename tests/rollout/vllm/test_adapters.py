@@ -43,6 +43,7 @@ class FakeLlm:
         if self.error is not None:
             raise self.error
         folder = Path(request.lora_path)
+        assert request.load_inplace
         assert json.loads((folder / "adapter_config.json").read_text())["r"] == CONFIG.rank
         self.loaded.append((request, len(load_file(folder / "adapter_model.safetensors"))))
         return True
@@ -60,7 +61,9 @@ def test_the_engine_reads_a_folder_that_is_gone_afterwards(in_process: bool) -> 
         sending.send(make_state())
     (first, matrices), (second, _) = llm.loaded
     assert matrices == 2
-    assert not Path(second.lora_path).exists()
+    sending.check_effect(lambda request: [0.0 if request is None else -1.0])
+    sending.send(make_state())
+    assert not any(Path(request.lora_path).exists() for request, _ in llm.loaded)
     # The later takes the place of the earlier, whose cached prefixes are not taken for its own.
     assert first.load_inplace
     assert first.lora_int_id == second.lora_int_id
@@ -107,27 +110,45 @@ def test_memory_that_ran_out_is_not_blamed_on_the_adapter() -> None:
     assert raised.value is error
 
 
-def test_answers_are_compared_from_the_first_adapter_on_that_is_to_change_them() -> None:
-    sending = sender(FakeLlm())
+@pytest.mark.parametrize("in_process", [True, False])
+@pytest.mark.parametrize("b", [0.0, 1e-9, 0.5])
+def test_a_probe_is_compared_once_and_the_policys_own_adapter_comes_back(
+    b: float, in_process: bool
+) -> None:
+    llm = FakeLlm()
+    sending = sender(llm, in_process=in_process)
     asked: list[Any] = []
 
     def bound(request: Any) -> list[float]:
         asked.append(request)
+        if request is not None:  # vLLM has it, and still its files
+            assert request.lora_path == llm.loaded[-1][0].lora_path
+            assert Path(request.lora_path).is_dir()
         return [-1.0, -2.0 if request is None else -2.5]
 
-    sending.send(make_state(b=0.0))
+    sending.send(make_state(b=b))
+    sending.send(make_state(b=b))  # before anything is generated
     sending.check_effect(bound)
-    assert asked == []
+    own, (probe, matrices), back = llm.loaded[1:]
+    assert own == back
+    assert back[0].lora_path == sending.request.lora_path
+    assert [request and request.lora_path for request in asked] == [probe.lora_path, None]
+    assert matrices == 2
+    assert probe.lora_int_id != sending.request.lora_int_id
+    assert not any(Path(request.lora_path).exists() for request, _ in llm.loaded)
     sending.send(make_state())
     sending.check_effect(bound)
-    assert asked == [sending.request, None]
+    assert len(asked) == 2
+    assert len(llm.loaded) == 5
 
 
 def test_an_adapter_that_is_bound_to_nothing_stops_the_run() -> None:
-    sending = sender(FakeLlm())
-    sending.send(make_state(b=1e-9))
-    with pytest.raises(EngineError, match="the same with the adapter and without"):
+    llm = FakeLlm()
+    sending = sender(llm)
+    sending.send(make_state(b=0.0))
+    with pytest.raises(EngineError, match="the same with an adapter and without"):
         sending.check_effect(lambda request: [-1.0, -2.0])
+    assert not any(Path(request.lora_path).exists() for request, _ in llm.loaded)
 
 
 def test_a_run_with_adapters_has_their_way_and_room() -> None:
