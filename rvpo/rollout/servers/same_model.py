@@ -10,6 +10,7 @@ from typing import Any, Final
 from rvpo.errors import ConfigError
 from rvpo.rollout.servers.command import Served, model_name
 from rvpo.rollout.servers.http import Http, ServerError
+from rvpo.rollout.servers.roster import Fits
 
 _ANSWER_S: Final = 30.0
 _OF_FILES: Final = re.compile(r".+@[0-9a-f]{12}")
@@ -86,6 +87,21 @@ async def look_at(
     if model["id"] != model_name(served):
         words = f"calls its model {model['id']!r}, which says nothing of its files"
         raise ServerError(url, words, "refused")
+
+
+def fitting(http: Http, served: Served, max_context_tokens: int) -> Fits:
+    """A look at servers that a run takes in: it raises MisfitError, and passes over those of which
+    nothing is known."""
+
+    async def fits(url: str) -> None:
+        try:
+            await look_at(http, url, served, max_context_tokens)
+        except MisfitError:
+            raise
+        except ServerError:
+            return
+
+    return fits
 
 
 def misfit(model: Mapping[str, Any], served: Served, max_context_tokens: int) -> str:

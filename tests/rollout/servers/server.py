@@ -162,7 +162,7 @@ class FakeServer:
         self.held = False
         """Answer no request for a sample until it is False again (`release`)."""
         self.world_size: Any = 1
-        self.models = {"data": [{"id": model, "max_model_len": context}]} if model else None
+        self.models: Any = {"data": [{"id": model, "max_model_len": context}]} if model else None
         self._key = key
         self._answer = answer
         self._latency_s = latency_s

@@ -15,8 +15,10 @@ from rvpo.errors import ConfigError
 from rvpo.rollout import ServersConfig
 from rvpo.rollout.lora_config import LoraConfig
 from rvpo.rollout.servers.command import Served, model_name
+from rvpo.rollout.servers.fan_out import Patience
 from rvpo.rollout.servers.http import Http, ServerError
-from rvpo.rollout.servers.same_model import check_models, misfit
+from rvpo.rollout.servers.roster import Roster
+from rvpo.rollout.servers.same_model import check_models, fitting, misfit
 from rvpo.rollout.servers.settings import StartConfig
 from rvpo.runtime.port import free_port
 from tests.rollout.servers.server import FakeServer
@@ -138,3 +140,19 @@ def test_the_first_look_refuses_and_waits_for_nobody(model: Served) -> None:
 def test_a_run_says_that_it_waits_for_servers_that_it_does_not_start() -> None:
     assert ServersConfig(urls=("http://node3:8000",)).opening() == "waiting for servers"
     assert ServersConfig(start=StartConfig()).opening() == "starting servers"
+
+
+def test_a_server_that_comes_later_as_another_is_left_out(model: Served) -> None:
+    with (
+        closing(Http()) as http,
+        FakeServer(model=model_name(model)) as right,
+        FakeServer(model=model_name(model)) as again,
+        FakeServer() as silent,
+    ):
+        fits = fitting(http, model, 512)
+        roster = Roster(http, Patience(), in_flight=False, fits=fits)
+        urls = [right.url, again.url, silent.url]
+        assert [member.url for member in roster.present(urls)] == urls
+        again.models = {"data": [{"id": "tiny@0123456789ab", "max_model_len": 512}]}
+        assert [member.url for member in roster.present(urls)] == [right.url, silent.url]
+        assert roster.losses[again.url].startswith("has the model tiny@0123456789ab")
