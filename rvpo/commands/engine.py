@@ -57,6 +57,29 @@ def check_adapted(model: ModelConfig, rollout: RolloutConfig, model_path: str) -
         rollout.engine.check_adapted(model_path, trust_remote_code=model.trust_remote_code)
 
 
+def check_running(
+    rollout: RolloutConfig,
+    model_path: str,
+    encoder: Encoder,
+    ranks: Ranks,
+    say: Callable[[str], None],
+    adapter: LoraConfig | None = None,
+) -> None:
+    """Refuse before a model is loaded an engine that runs elsewhere and is another model's.
+
+    Args:
+        model_path: the model's folder or Hub id.
+        adapter: see `adapter_of`.
+        say: told of what is not there yet.
+
+    Raises:
+        ConfigError: it is one, or does not let this run in.
+    """
+    if ranks.is_main:
+        room = encoder.max_context_tokens
+        rollout.engine.check_running(model_path, adapter, room, say)
+
+
 def adapter_of(model: ModelConfig) -> LoraConfig | None:
     """The adapters that an engine is given in place of weights."""
     return model.lora if model.lora is not None and model.lora.sync == "adapter" else None

@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rvpo.benchmarks.benchmark import Benchmark, BenchmarkSummary
-from rvpo.commands.engine import build_engine, check_engine
+from rvpo.commands.engine import build_engine, check_engine, check_running
 from rvpo.commands.passed_on import passed_on
 from rvpo.commands.served import check_served
 from rvpo.config.evaluation import EvaluationConfig
@@ -65,6 +65,7 @@ def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
     """
     ranks = Ranks.join(config.distributed.patience_minutes)
     console = PlainConsole(quiet=not ranks.is_main)
+    say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     found: dict[str, dict[str, BenchmarkSummary]] = {}
     try:
         with ranks.patience(config.distributed.patience_minutes, _AGAIN), ExitStack() as stack:
@@ -83,6 +84,7 @@ def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
             with ranks.together():
                 for benchmark in benchmarks:
                     check_lengths(benchmark, encoder, "benchmarks")
+                check_running(config.rollout, candidates[0].path, encoder, ranks, say)
             check_same(_read(config, benchmarks, candidates), ranks)
             if encoder.is_dated:
                 _keep_date(config, encoder, ranks, console)
@@ -98,7 +100,7 @@ def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
                 ranks,
                 output=config.output,
                 patience_minutes=config.distributed.patience_minutes,
-                say=partial(console.print, markup=False, highlight=False, soft_wrap=True),
+                say=say,
             )
             stack.callback(engine.close)
             for number, candidate in enumerate(candidates):

@@ -11,7 +11,13 @@ from rich.console import Console
 from rvpo.commands.assemble import benchmarks_of, held_out_of, keeper_of, report_of, stream_of
 from rvpo.commands.conclude import conclude
 from rvpo.commands.context import RunContext
-from rvpo.commands.engine import adapter_of, build_engine, check_adapted, check_engine
+from rvpo.commands.engine import (
+    adapter_of,
+    build_engine,
+    check_adapted,
+    check_engine,
+    check_running,
+)
 from rvpo.commands.farewell import farewell
 from rvpo.commands.inputs import Inputs, read_inputs
 from rvpo.commands.passed_on import passed_on
@@ -94,6 +100,14 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
                 display.say(line)
             inputs = read_inputs(config, date, display, ranks)
             check_adapted(config.model, config.rollout, inputs.model_path)
+            check_running(
+                config.rollout,
+                inputs.model_path,
+                inputs.encoder,
+                ranks,
+                display.say,
+                adapter_of(config.model),
+            )
         stack.callback(inputs.close)
         check_same({"settings": digest(dump_config(config)), **inputs.digests}, ranks)
         if starts is not None:
@@ -110,7 +124,7 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         run.phase("sharding the model with DeepSpeed ZeRO-3")
         offloads = config.offloads(on_gpu=ranks.device.type == "cuda")
         policy = ZeroPolicy(config, inputs.model_path, ranks, display.say, offloads=offloads)
-        run.phase(f"starting {config.rollout.engine.name}")
+        run.phase(config.rollout.engine.opening())
         engine = build_engine(
             config.model,
             config.rollout,

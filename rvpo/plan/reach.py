@@ -8,9 +8,12 @@ from typing import Final
 
 from rvpo.config.run import RunConfig
 from rvpo.errors import ConfigError
+from rvpo.model_files import resolve_model
 from rvpo.plan.machine import Finding, State
 from rvpo.rollout import ServersConfig
+from rvpo.rollout.servers.command import Served
 from rvpo.rollout.servers.http import Http, ServerError
+from rvpo.rollout.servers.same_model import MisfitError, look_at
 
 _PATIENCE_S: Final = 5.0
 
@@ -24,7 +27,7 @@ class Reached:
 
 
 def server_findings(config: RunConfig, *, given: bool) -> list[Finding]:
-    """The answers of `rollout.engine.urls`: one question of each, which changes nothing.
+    """The answers of `rollout.engine.urls`: questions to each, which change nothing.
 
     Args:
         given: the run is planned for other machines, where its servers may start later.
@@ -38,7 +41,7 @@ def server_findings(config: RunConfig, *, given: bool) -> list[Finding]:
         return [Finding("servers", "missing", str(error))]
     http = Http(key)
     try:
-        answers = http.run(_ask_all(http, engine.urls))
+        answers = http.run(_ask_all(http, engine, _served(config)))
     finally:
         http.close()
     there = [answer for answer in answers if isinstance(answer, Reached)]
@@ -50,8 +53,11 @@ def server_findings(config: RunConfig, *, given: bool) -> list[Finding]:
     ]
     if lost:
         enough = len(there) >= engine.least
-        state: State = "note" if enough or given else "missing"
+        misfits = [answer for answer in answers if isinstance(answer, MisfitError)]
+        state: State = "note" if given or (enough and not misfits) else "missing"
         found += "; " + "; ".join(lost)
+        if misfits:  # a run refuses each of them, however many others there are
+            return [Finding("servers", state, found)]
         remedy = "`rvpo serve --config FILE` on the machines of the servers, before the run"
         return [Finding("servers", state, found, remedy)]
     sizes = sorted({answer.gpus for answer in there} - {engine.tensor_parallel})
@@ -61,11 +67,24 @@ def server_findings(config: RunConfig, *, given: bool) -> list[Finding]:
     return [Finding("servers", "ok", found)]
 
 
-async def _ask_all(http: Http, urls: tuple[str, ...]) -> list[Reached | ServerError]:
-    return await asyncio.gather(*(_ask(http, url) for url in urls))
+def _served(config: RunConfig) -> Served:
+    model = config.model
+    adapts = model.lora is not None and model.lora.sync == "adapter"
+    try:
+        path = resolve_model(model.path)
+    except ConfigError:  # said of the model, in the plan's own line about it
+        path = model.path
+    return Served(path=path, adapter=model.lora if adapts else None)
 
 
-async def _ask(http: Http, url: str) -> Reached | ServerError:
+async def _ask_all(
+    http: Http, engine: ServersConfig, served: Served
+) -> list[Reached | ServerError]:
+    room = engine.max_context_tokens or 0  # the model's own limit is read by the run
+    return await asyncio.gather(*(_ask(http, url, served, room) for url in engine.urls))
+
+
+async def _ask(http: Http, url: str, served: Served, room: int) -> Reached | ServerError:
     try:
         await http.ask("GET", url, "/health", timeout_s=_PATIENCE_S)
         version = await http.ask("GET", url, "/version", timeout_s=_PATIENCE_S)
@@ -73,6 +92,24 @@ async def _ask(http: Http, url: str) -> Reached | ServerError:
     except ServerError as error:
         return error
     try:
-        return Reached(str(version["version"]), int(size["world_size"]))
+        await look_at(http, url, served, room, _PATIENCE_S)
+    except MisfitError as error:
+        return error
+    except ServerError:  # nothing is known of its model
+        pass
+    try:
+        return Reached(_version(version["version"]), _gpus(size["world_size"]))
     except (KeyError, TypeError, ValueError):
         return ServerError(url, "is no server of `rvpo serve`, by its answers", "failed")
+
+
+def _version(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("no version")
+    return value
+
+
+def _gpus(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError("no number of GPUs")
+    return value

@@ -127,6 +127,29 @@ class EngineConfig(Section):
             requirement.check_build(on_gpu=on_gpu)
         self.check_options()
 
+    def check_running(
+        self,
+        model_path: str,
+        adapter: LoraConfig | None,
+        max_context_tokens: int,
+        say: Callable[[str], None],
+    ) -> None:
+        """Look at what of it runs already, before any model is loaded. One rank calls.
+
+        Args:
+            model_path: the model's folder or Hub id.
+            adapter: see `EngineInputs`.
+            max_context_tokens: tokens of the run's longest prompt plus completion.
+            say: told of what is not there yet, and waited for later.
+
+        Raises:
+            ConfigError: it is another model's, or does not let this run in.
+        """
+
+    def opening(self) -> str:
+        """The work of `build`, in words."""
+        return f"starting {getattr(self, 'name', 'the engine')}"
+
     def check_options(self) -> None:
         """Have a library that is installed look at the options that go to it as they are.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from rvpo.config.run import RunConfig
 from rvpo.plan.reach import server_findings
 from rvpo.runtime.port import free_port
@@ -50,3 +52,25 @@ def test_other_engines_are_not_asked() -> None:
     assert server_findings(tiny_config(Path("unused")), given=False) == []
     started = run(start={"servers": 2})
     assert server_findings(started, given=False) == []
+
+
+def test_servers_that_a_run_would_refuse_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEY_OF_SERVERS", "wrong")
+    with FakeServer(key="right") as guarded, FakeServer(model="x", context=64) as short:
+        config = run(guarded.url, key_variable="KEY_OF_SERVERS")
+        (found,) = server_findings(config, given=False)
+        assert found.state == "missing"
+        assert f"{guarded.url} asks for another key" in found.found
+        (found,) = server_findings(run(short.url, max_context_tokens=128), given=False)
+        assert found.state == "missing"
+        assert "has a context of 64 tokens" in found.found
+        assert server_findings(config, given=True)[0].state == "note"
+
+
+@pytest.mark.parametrize("size", [0, -3, True, 1.5, "1", None, [1], float("inf")])
+def test_a_number_of_gpus_that_is_none_is_no_server_of_a_run(size: object) -> None:
+    with FakeServer() as server:
+        server.world_size = size
+        (found,) = server_findings(run(server.url), given=False)
+    assert found.state == "missing"
+    assert "is no server of `rvpo serve`" in found.found

@@ -16,7 +16,7 @@ from rvpo.rollout.engine import Weights
 from rvpo.rollout.lora_config import LoraConfig
 from rvpo.rollout.servers.fan_out import Member, Patience, each
 from rvpo.rollout.servers.http import Http, ServerError
-from rvpo.rollout.servers.roster import Roster
+from rvpo.rollout.servers.roster import Fits, Roster
 from rvpo.runtime.ranks import Ranks
 
 _UNREAD: Final = "No adapter found"
@@ -37,6 +37,7 @@ class Adapters:
         base: folder or Hub id of the model that the adapters are of.
         prompt_ids: [T] a prompt by which the effect of adapters is looked for.
         again_s: seconds after which a folder that a server does not find is tried again.
+        fits: see `Roster`.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Adapters:
         *,
         patience: Patience | None = None,
         again_s: Sequence[float] = _AGAIN_S,
+        fits: Fits | None = None,
     ) -> None:
         self._http = http
         self._ranks = ranks
@@ -61,7 +63,7 @@ class Adapters:
         self._prompt_ids = list(prompt_ids)
         self._patience = patience or Patience()
         self._again_s = tuple(again_s)
-        self._roster = Roster(http, self._patience, in_flight=False)
+        self._roster = Roster(http, self._patience, in_flight=False, fits=fits)
         self._run = secrets.token_hex(4)
         self._sent = 0
         self._name: str | None = None

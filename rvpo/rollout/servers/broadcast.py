@@ -16,7 +16,7 @@ from rvpo.rollout.servers.gloo_group import CUT
 from rvpo.rollout.servers.http import Http
 from rvpo.rollout.servers.links import WeightLink
 from rvpo.rollout.servers.own_address import address_for
-from rvpo.rollout.servers.roster import Roster
+from rvpo.rollout.servers.roster import Fits, Roster
 from rvpo.rollout.servers.weight_group import GroupError, WeightGroup
 from rvpo.rollout.vllm.failure import refuse_experts
 from rvpo.runtime.ranks import Ranks
@@ -39,6 +39,7 @@ class Broadcast:
         urls: the servers' addresses.
         address: this machine's, as the servers reach it; found out if None.
         in_flight: requests that servers have when weights come go on under the new ones.
+        fits: see `Roster`.
     """
 
     def __init__(
@@ -51,11 +52,12 @@ class Broadcast:
         address: str | None = None,
         in_flight: bool = False,
         patience: Patience | None = None,
+        fits: Fits | None = None,
     ) -> None:
         self._ranks = ranks
         self._losses: dict[str, str] = {}
         self._sending = _Sending(
-            http, link, tuple(urls), address, patience or Patience(), in_flight=in_flight
+            http, link, tuple(urls), address, patience or Patience(), in_flight=in_flight, fits=fits
         )
 
     @property
@@ -105,13 +107,14 @@ class _Sending:
         patience: Patience,
         *,
         in_flight: bool,
+        fits: Fits | None,
     ) -> None:
         self._http = http
         self._link = link
         self._urls = urls
         self._address = address
         self._patience = patience
-        self.roster = Roster(http, patience, in_flight=in_flight)
+        self.roster = Roster(http, patience, in_flight=in_flight, fits=fits)
         self._group: WeightGroup | None = None
         self._version = -1
         """The last version that the servers of the group were given."""

@@ -34,11 +34,11 @@ class Served:
 
     path: str
     """A folder or a Hub id, as `resolve_model` returns it."""
-    dtype: str
-    """Type of the weights that compute, such as "bfloat16"."""
-    trust_remote_code: bool
+    dtype: str = "auto"
+    """Type of the weights that compute, such as "bfloat16"; that of the files if left out."""
+    trust_remote_code: bool = False
     """Run Python code that comes with the model."""
-    seed: int
+    seed: int = 0
     """Seed of the run."""
     adapter: LoraConfig | None = None
     """The adapters that the servers are given in place of weights; None where those come, whole."""

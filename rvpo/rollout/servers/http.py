@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import socket
+import ssl
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError, Future
@@ -229,6 +231,11 @@ def _noticing_silence(place: aiohttp.AddrInfoType) -> socket.socket:
 def _words_of(error: aiohttp.ClientError) -> str:
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "closed the connection"
+    if isinstance(error, aiohttp.ClientConnectorError):  # whose own words hold its settings of TLS
+        cause = error.os_error
+        if isinstance(cause, socket.gaierror | ssl.SSLError) or not cause.errno:
+            return f"cannot be reached ({cause.strerror or cause})"
+        return f"cannot be reached ({os.strerror(cause.errno)})"
     return str(error) or type(error).__name__
 
 

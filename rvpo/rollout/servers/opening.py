@@ -53,7 +53,9 @@ def open_servers(
             if ranks.is_main:
                 http.run(roll_call(http, urls, config.least, patience_s, inputs.say))
                 room = inputs.encoder.max_context_tokens
-                http.run(check_models(http, urls, Served.of(inputs), room))
+                for odd in http.run(check_models(http, urls, Served.of(inputs), room)):
+                    if odd.kind == "refused":  # the others were told of by the roll call
+                        inputs.say(f"server {odd.url} {odd.reason}: its model is not compared")
         sync = make_sync(config, inputs, urls, http)
         stack.callback(sync.close)
         at_once = -(-config.at_once // ranks.size)

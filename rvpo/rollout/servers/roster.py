@@ -11,6 +11,7 @@ from rvpo.rollout.servers.fan_out import Member, Patience, each
 from rvpo.rollout.servers.http import Http, ServerError
 
 T = TypeVar("T")
+Fits = Callable[[str], Coroutine[Any, Any, None]]
 
 _RELEASE_S: Final = 5.0
 _UNSENT: Final = "unsent"
@@ -23,10 +24,14 @@ class Roster:
 
     Args:
         in_flight: requests that a server has when weights come go on under the new ones.
+        fits: raises a ServerError for a server that cannot generate for the run.
     """
 
-    def __init__(self, http: Http, patience: Patience, *, in_flight: bool) -> None:
+    def __init__(
+        self, http: Http, patience: Patience, *, in_flight: bool, fits: Fits | None = None
+    ) -> None:
         self._http = http
+        self._fits = fits
         self._patience = patience
         # Requests that come meanwhile wait in either mode. "wait" ends when none is left; "keep"
         # computes their keys and values anew under the new weights, for it clears the caches.
@@ -46,7 +51,10 @@ class Roster:
         async def look(url: str) -> tuple[Member, str]:
             seconds = patience.glance_s if url in glanced_at else patience.look_s
             size = await self._get(url, "/get_world_size", "world_size", int, seconds)
-            return Member(url, size), await self._version(url, seconds)
+            version = await self._version(url, seconds)
+            if self._fits is not None:  # it may have come late, or been started again as another
+                await self._fits(url)
+            return Member(url, size), version
 
         return dict(self._each(dict.fromkeys(urls, look)).values())
 

@@ -20,10 +20,13 @@ from rvpo.rollout.servers.memory import servers_memory
 from rvpo.rollout.vllm.adapter_room import MERGED, adapter_problem, check_model
 from rvpo.rollout.vllm.options import VLLM_OPTIONS
 from rvpo.rollout.vllm.requirement import VLLM
-from rvpo.runtime.address import CLOSED, is_closed, public_addresses
+from rvpo.runtime.address import CLOSED, addresses_of, is_closed, public_addresses
 from rvpo.runtime.extras import installed
+from rvpo.runtime.port import hold_port
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rvpo.rollout.engine import RolloutEngine
     from rvpo.rollout.lora_config import LoraConfig
     from rvpo.runtime.ranks import Ranks
@@ -74,7 +77,13 @@ def server_url(value: str) -> str:
             f"{parts.hostname} is no address that a server can be asked at; give the one of its "
             "machine, such as http://node3:8000"
         )
-    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{host}:{_port(value.strip())}{parts.path.rstrip('/')}"
+
+
+def _port(url: str) -> int:
+    parts = urlsplit(url)
+    return parts.port or {"http": 80, "https": 443}[parts.scheme]
 
 
 def _variable(value: str) -> str:
@@ -231,11 +240,46 @@ class ServersConfig(EngineConfig):
         for url in () if self.public_addresses else self.urls:
             if public := public_addresses(urlsplit(url).hostname or ""):
                 raise ConfigError(f"rollout.engine.{_is_public(url, public[0])}")
+        self._check_different()
         own = "" if self.public_addresses else self.address or ""
         if own and (public := public_addresses(own)):
             raise ConfigError(f"rollout.engine.{_is_open(own, public[0])}")
+        if self.address is not None and ranks.is_main:
+            _check_own(self.address)
         if self.own_gpus():
             self._check_gpus()
+
+    def _check_different(self) -> None:
+        """Refuse two names of one server, which would be given all weights twice at once."""
+        known: dict[tuple[str, int, str], str] = {}
+        for url in self.urls if len(self.urls) > 1 else ():
+            parts = urlsplit(url)
+            for address in addresses_of(parts.hostname or ""):
+                other = known.setdefault((address, _port(url), parts.path), url)
+                if other != url:
+                    raise ConfigError(
+                        f"rollout.engine.urls: {other} and {url} are both at {address}, and so one "
+                        "server; name it once"
+                    )
+
+    def check_running(
+        self,
+        model_path: str,
+        adapter: LoraConfig | None,
+        max_context_tokens: int,
+        say: Callable[[str], None],
+    ) -> None:
+        """See `EngineConfig.check_running`; servers of `urls` that answer are looked at."""
+        from rvpo.rollout.servers.command import Served
+        from rvpo.rollout.servers.first_look import first_look
+
+        if self.urls:
+            served = Served(path=model_path, adapter=adapter)
+            first_look(self.urls, self.key(), served, max_context_tokens, say)
+
+    def opening(self) -> str:
+        """Servers of `urls` are waited for."""
+        return "waiting for servers" if self.urls else super().opening()
 
     def _check_gpus(self) -> None:
         import torch
@@ -320,8 +364,24 @@ def _is_public(url: str, address: str) -> str:
     )
 
 
+def _check_own(address: str) -> None:
+    """
+    Raises:
+        ConfigError: nobody can listen there on this machine.
+    """
+    try:
+        hold_port(address).close()
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(
+            f"rollout.engine.address: {address} is no address of rank 0's machine ({reason}); give "
+            "one of its own that the servers reach, or leave it out"
+        ) from error
+
+
 def _is_open(host: str, address: str) -> str:
+    named = host if host == address else f"{host} is {address}, which"
     return (
-        f"address: {host} is {address}, which is of no closed network, and whoever reaches it "
+        f"address: {named} is of no closed network, and whoever reaches it "
         f"while weights are sent can take part; give {CLOSED}, or write public_addresses: true"
     )

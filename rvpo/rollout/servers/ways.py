@@ -8,10 +8,12 @@ from rvpo.rollout.adapter_effect import PROMPT
 from rvpo.rollout.engine_config import EngineInputs
 from rvpo.rollout.servers.adapters import Adapters
 from rvpo.rollout.servers.broadcast import Broadcast
+from rvpo.rollout.servers.command import Served
 from rvpo.rollout.servers.fan_out import Patience
 from rvpo.rollout.servers.gloo_link import GlooLink
 from rvpo.rollout.servers.http import Http
 from rvpo.rollout.servers.links import WeightLink
+from rvpo.rollout.servers.same_model import fitting
 from rvpo.rollout.servers.settings import ServersConfig
 from rvpo.rollout.servers.sync import WeightSync
 from rvpo.rollout.vllm.nccl_link import NcclLink
@@ -26,6 +28,7 @@ def weight_sync(
         urls: the servers' addresses.
     """
     patience = Patience(pause_s=60 * inputs.patience_minutes)
+    fits = fitting(http, Served.of(inputs), inputs.encoder.max_context_tokens)
     if inputs.adapter is not None:
         return Adapters(
             http,
@@ -36,6 +39,7 @@ def weight_sync(
             inputs.model_path,
             inputs.encoder.encode(PROMPT),
             patience=patience,
+            fits=fits,
         )
     device = inputs.ranks.device
     way = config.weights or ("nccl" if device.type == "cuda" else "gloo")
@@ -48,4 +52,5 @@ def weight_sync(
         address=config.address,
         in_flight=inputs.in_flight,
         patience=patience,
+        fits=fits,
     )

@@ -137,6 +137,8 @@ class FakeServer:
         answer: answers a request for a sample in its own way, or leaves it to the rest by None.
         latency_s: seconds before each answer to a request for a sample.
         port: of its address; any free one if 0.
+        model: the name that it calls its model; it has no list of models if left out.
+        context: tokens of its longest prompt plus completion.
     """
 
     def __init__(
@@ -149,6 +151,8 @@ class FakeServer:
         answer: Answer | None = None,
         latency_s: float = 0.0,
         port: int = 0,
+        model: str | None = None,
+        context: int = 2**20,
     ) -> None:
         self.faults = faults or Faults()
         self.version = version
@@ -157,6 +161,8 @@ class FakeServer:
         self.healthy = True
         self.held = False
         """Answer no request for a sample until it is False again (`release`)."""
+        self.world_size: Any = 1
+        self.models: Any = {"data": [{"id": model, "max_model_len": context}]} if model else None
         self._key = key
         self._answer = answer
         self._latency_s = latency_s
@@ -199,6 +205,7 @@ class FakeServer:
         app.router.add_post("/inference/v1/generate", self._generate)
         app.router.add_get("/health", self._health)
         app.router.add_get("/version", self._vllm_version)
+        app.router.add_get("/v1/models", self._listed)
         app.router.add_get("/get_world_size", self._world_size)
         app.router.add_get("/weight_info", self._weight_info)
         app.router.add_post("/{route:.*}", self._weights)
@@ -219,7 +226,12 @@ class FakeServer:
         return web.json_response({"version": "0.32.0"})
 
     async def _world_size(self, request: web.Request) -> web.Response:
-        return web.json_response({"world_size": 1})
+        return web.json_response({"world_size": self.world_size})
+
+    async def _listed(self, request: web.Request) -> web.Response:
+        if self._key is not None and request.headers.get("Authorization") != f"Bearer {self._key}":
+            return web.json_response({"error": "Unauthorized"}, status=401)
+        return web.json_response(self.models, status=200 if self.models else 404)
 
     async def _weight_info(self, request: web.Request) -> web.Response:
         if not self.healthy:

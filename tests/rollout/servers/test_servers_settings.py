@@ -115,16 +115,52 @@ def test_weights_are_sent_from_closed_networks_unless_told_otherwise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for address in ("8.8.8.8", "0.0.0.0", "2606:4700::1"):
-        with pytest.raises(ValidationError, match="which is of no closed network"):
+        with pytest.raises(ValidationError, match=f"{address} is of no closed network"):
             ServersConfig(urls=(LOCAL,), address=address)
         ServersConfig(urls=(LOCAL,), address=address, public_addresses=True)
-    ServersConfig(urls=(LOCAL,), address="10.0.0.3").check_place(ALONE, concurrent=False)
+    ServersConfig(urls=(LOCAL,), address="127.0.0.1").check_place(ALONE, concurrent=False)
     monkeypatch.setattr(
         "rvpo.rollout.servers.settings.public_addresses",
         lambda host: ["9.9.9.9"] * (host == "head"),
     )
     said = refused_here(ServersConfig(urls=(LOCAL,), address="head"))
     assert said.startswith("rollout.engine.address: head is 9.9.9.9, which is of no closed")
+
+
+@pytest.mark.parametrize("address", ["nonsense..host", "192.0.2.1", "fd00::192:0:2:1"])
+def test_weights_are_sent_from_an_address_of_rank_0s_machine(address: str) -> None:
+    config = ServersConfig(urls=(LOCAL,), address=address, public_addresses=True)
+    said = refused_here(config)
+    assert said.startswith(f"rollout.engine.address: {address} is no address of rank 0's machine (")
+    other = Ranks(rank=1, size=2, device=torch.device("cpu"))
+    config.check_place(other, concurrent=False)
+
+
+@pytest.mark.parametrize(
+    "urls",
+    [
+        ("http://localhost:8000", "http://127.0.0.1:8000"),
+        ("http://127.1", "http://127.0.0.1:80"),
+        ("https://[::1]", "https://[0:0::1]:443/"),
+    ],
+)
+def test_a_server_has_one_name(urls: tuple[str, ...]) -> None:
+    said = refused_here(ServersConfig(urls=urls))
+    assert "are both at" in said
+    assert said.endswith("and so one server; name it once")
+
+
+def test_servers_of_one_machine_differ_by_port_or_path() -> None:
+    urls = (LOCAL, "http://127.0.0.1:8001", f"{LOCAL}/a", f"{LOCAL}/b", "http://127.0.0.2:8000")
+    ServersConfig(urls=urls).check_place(ALONE, concurrent=False)
+
+
+@pytest.mark.parametrize(("scheme", "port"), [("http", 80), ("https", 443)])
+@pytest.mark.parametrize("host", ["node3", "10.0.0.1", "[fd00::1]"])
+def test_the_usual_port_is_written_out(scheme: str, port: int, host: str) -> None:
+    assert server_url(f"{scheme}://{host}/") == f"{scheme}://{host}:{port}"
+    with pytest.raises(ValidationError, match="is named twice"):
+        ServersConfig(urls=(f"{scheme}://{host}", f"{scheme}://{host}:{port}"))
 
 
 def test_the_key_has_to_be_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
