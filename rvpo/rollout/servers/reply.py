@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from pydantic import TypeAdapter, ValidationError
-from typing_extensions import TypedDict
+from pydantic import BaseModel, ValidationError
 
 from rvpo.errors import EngineError
 from rvpo.rollout.servers.http import ServerError
@@ -21,16 +20,16 @@ _ROUNDING: Final = 1e-3
 """The most by which rounding may lift a log-probability above 0."""
 
 
-class _Token(TypedDict):
+class _Token(BaseModel):
     token_id: int
     logprob: float
 
 
-class _Logprobs(TypedDict):
+class _Logprobs(BaseModel):
     content: list[_Token]
 
 
-class _Choice(TypedDict):
+class _Choice(BaseModel):
     index: int
     finish_reason: str | None
     token_ids: list[int]
@@ -38,11 +37,8 @@ class _Choice(TypedDict):
     weight_versions: list[dict[str, Any]] | None
 
 
-class _Reply(TypedDict):
+class _Reply(BaseModel):
     choices: list[_Choice]
-
-
-_READ: Final = TypeAdapter(_Reply)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,36 +99,36 @@ def read_reply(
         ServerError: it is not what was asked for; `stale` where other weights made it.
     """
     try:
-        choices = _READ.validate_json(text)["choices"]
+        choices = _Reply.model_validate_json(text).choices
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))
         words = f"answered with what cannot be read ({place}: {first['msg']})"
         raise ServerError(url, told(words), "failed") from None
-    if len(choices) != 1 or choices[0]["index"] != 0:
+    if len(choices) != 1 or choices[0].index != 0:
         raise ServerError(url, f"answered with {len(choices)} completions for one", "failed")
     (choice,) = choices
-    ids, content = choice["token_ids"], choice["logprobs"]["content"]
+    ids, content = choice.token_ids, choice.logprobs.content
     if problem := _problem(choice, request):
         raise ServerError(url, f"answered with {problem}", "failed")
     return SampledTokens(
         token_ids=tuple(ids),
-        logprobs=tuple(each["logprob"] for each in content),
-        finish_reason="stop" if choice["finish_reason"] == "stop" else "length",
-        versions=_versions(choice["weight_versions"], len(ids), url, request, versions),
+        logprobs=tuple(each.logprob for each in content),
+        finish_reason="stop" if choice.finish_reason == "stop" else "length",
+        versions=_versions(choice.weight_versions, len(ids), url, request, versions),
     )
 
 
 def _problem(choice: _Choice, request: SampleRequest) -> str:
     """Reason that a completion cannot be one that was asked for; empty where it may be."""
-    ids, reason = choice["token_ids"], choice["finish_reason"]
-    content = choice["logprobs"]["content"]
+    ids, reason = choice.token_ids, choice.finish_reason
+    content = choice.logprobs.content
     if reason not in ("stop", "length"):
         return f"a completion that ended with {reason!r} instead of being finished"
-    if [each["token_id"] for each in content] != ids:
+    if [each.token_id for each in content] != ids:
         return f"{len(ids)} tokens and log-probabilities of {len(content)} that are not the same"
     for each in content:
-        logprob = each["logprob"]
+        logprob = each.logprob
         if not (math.isfinite(logprob) and _NONE < logprob <= _ROUNDING):
             return f"{logprob} for the log-probability of a token"
     return _end(ids, reason == "stop", request)
