@@ -18,8 +18,9 @@ rvpo's.
 The systems take turns, run by run, so that what else the machine does falls upon both.
 
 Needs TRL beside rvpo: pip install --no-deps trl==1.16.0, and peft for adapters. Prints medians over
-the steps after warm-up of all runs, the phases, the peak of resident memory, and what the machine
-could do at best; with --save also written to performance/results/.
+the steps after warm-up of all runs, the phases, the CPU time of a step, which other programs change
+least, the peak of resident memory, and what the machine could do at best; with --save also written
+to performance/results/.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -64,8 +65,14 @@ def read_prompts(options: argparse.Namespace) -> list[list[dict[str, str]]]:
     return chats[:count]
 
 
+heard: list[tuple[int, float]] = []
+"""Completions that were rewarded until then, and the CPU time of this process, call by call."""
+
+
 def short(completions: Sequence[Any], **_: Any) -> list[float]:
     """1 for an empty completion, 0 for a long one."""
+    before = heard[-1][0] if heard else 0
+    heard.append((before + len(completions), time.process_time()))
     return [max(0.0, 1 - len(c[0]["content"]) / 400) for c in completions]
 
 
@@ -73,6 +80,14 @@ def vowels(completions: Sequence[Any], **_: Any) -> list[float]:
     """The share of vowels."""
     texts = [c[0]["content"].lower() for c in completions]
     return [sum(map(text.count, "aeiou")) / max(1, len(text)) for text in texts]
+
+
+def cpu_of_steps(size: int) -> list[float]:
+    """CPU seconds from the last reward of each step of so many completions to that of the next."""
+    from performance import step_vs_trl as imported  # rvpo calls its functions, not this module's
+
+    ends = [cpu for count, cpu in imported.heard or heard if count % size == 0]
+    return [after - before for before, after in pairwise(ends)]
 
 
 def prompts_for_rvpo(path: str) -> list[dict[str, Any]]:
@@ -270,7 +285,8 @@ def measure(system: str, work: str, tuning: str, options: argparse.Namespace) ->
 def part(options: argparse.Namespace) -> None:
     steps = {"rvpo": run_rvpo, "trl": run_trl}[options.part](options)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"steps": steps[WARM_UP:], "peak": peak}), flush=True)
+    cpu = cpu_of_steps(options.prompts * options.group)
+    print(json.dumps({"steps": steps[WARM_UP:], "peak": peak, "cpu": cpu}), flush=True)
 
 
 def medians(runs: list[dict[str, Any]]) -> dict[str, float]:
@@ -278,7 +294,8 @@ def medians(runs: list[dict[str, Any]]) -> dict[str, float]:
     names = ("step", "generate", "update", "sync", "tokens")
     steps = [step for run in runs for step in run["steps"]]
     phases = {name: median(step[name] for step in steps) for name in names}
-    return phases | {"peak": median(run["peak"] for run in runs)}
+    cpu = median(seconds for run in runs for seconds in run["cpu"])
+    return phases | {"cpu": cpu, "peak": median(run["peak"] for run in runs)}
 
 
 def span(values: Sequence[float]) -> str:
@@ -291,8 +308,9 @@ def comparison(work: str, tuning: str, ours: list[Any], theirs: list[Any]) -> st
     pairs = [(medians([a]), medians([b])) for a, b in zip(ours, theirs, strict=True)]
     return (
         f"{work}, {tuning}: TRL's step takes {them['step'] / us['step']:.2f} times as long "
-        f"({span([b['step'] / a['step'] for a, b in pairs])} from run to run; "
-        f"{them['update'] / us['update']:.2f} without generation) and "
+        f"({span([b['step'] / a['step'] for a, b in pairs])} from run to run, "
+        f"{them['update'] / us['update']:.2f} without generation), "
+        f"{them['cpu'] / us['cpu']:.2f} times the CPU time and "
         f"{them['peak'] / us['peak']:.2f} times the memory."
     )
 
@@ -305,13 +323,13 @@ def table(options: argparse.Namespace) -> None:
         for work, tuning, system in product(works, tunings, ("rvpo", "trl")):
             found[work, tuning, system].append(measure(system, work, tuning, options))
             print(work, tuning, system, medians(found[work, tuning, system][-1:]), flush=True)
-    header = "| work | trained | system | step | generate | update | sync | tokens | peak memory |"
+    header = "| work | trained | system | step | generate | update | sync | CPU | tokens | peak |"
     lines = [header, "|" + " --- |" * (header.count("|") - 1)]
     for (work, tuning, system), runs in found.items():
         m = medians(runs)
         lines.append(
             f"| {work} | {tuning} | {system} | {m['step']:.1f} s | {m['generate']:.1f} s | "
-            f"{m['update']:.1f} s | {m['sync']:.1f} s | {m['tokens']:.0f} | "
+            f"{m['update']:.1f} s | {m['sync']:.1f} s | {m['cpu']:.1f} s | {m['tokens']:.0f} | "
             f"{m['peak'] / 2**30:.2f} GiB |"
         )
     ratios = [
