@@ -65,14 +65,8 @@ def read_prompts(options: argparse.Namespace) -> list[list[dict[str, str]]]:
     return chats[:count]
 
 
-heard: list[tuple[int, float]] = []
-"""Completions that were rewarded until then, and the CPU time of this process, call by call."""
-
-
 def short(completions: Sequence[Any], **_: Any) -> list[float]:
     """1 for an empty completion, 0 for a long one."""
-    before = heard[-1][0] if heard else 0
-    heard.append((before + len(completions), time.process_time()))
     return [max(0.0, 1 - len(c[0]["content"]) / 400) for c in completions]
 
 
@@ -82,14 +76,6 @@ def vowels(completions: Sequence[Any], **_: Any) -> list[float]:
     return [sum(map(text.count, "aeiou")) / max(1, len(text)) for text in texts]
 
 
-def cpu_of_steps(size: int) -> list[float]:
-    """CPU seconds from the last reward of each step of so many completions to that of the next."""
-    from performance import step_vs_trl as imported  # rvpo calls its functions, not this module's
-
-    ends = [cpu for count, cpu in imported.heard or heard if count % size == 0]
-    return [after - before for before, after in pairwise(ends)]
-
-
 def prompts_for_rvpo(path: str) -> list[dict[str, Any]]:
     return [{"prompt": chat} for chat in json.loads(Path(path).read_text())]
 
@@ -97,10 +83,30 @@ def prompts_for_rvpo(path: str) -> list[dict[str, Any]]:
 # --- the systems ----------------------------------------------------------------------------------
 
 
+def with_cpu(steps: list[dict[str, float]], ends: list[float]) -> list[dict[str, float]]:
+    """Steps with the CPU seconds of this process from the end of the step before to their own.
+
+    Args:
+        ends: CPU seconds of this process at the end of each step's update.
+    """
+    spent = [after - before for before, after in pairwise([0.0, *ends])]
+    return [step | {"cpu": cpu} for step, cpu in zip(steps, spent, strict=True)]
+
+
 def run_rvpo(options: argparse.Namespace) -> list[dict[str, float]]:
     from rvpo.commands.train import run
     from rvpo.config.run import RunConfig
+    from rvpo.trainer.zero_policy import ZeroPolicy
 
+    ends: list[float] = []
+    update = ZeroPolicy.update
+
+    def timed(policy: ZeroPolicy, *args: Any, **kwargs: Any) -> Any:
+        found = update(policy, *args, **kwargs)
+        ends.append(time.process_time())
+        return found
+
+    ZeroPolicy.update = timed  # type: ignore[method-assign]
     engine: dict[str, Any] = {"name": options.engine}
     if options.engine == "vllm":
         engine["max_context_tokens"] = 4096
@@ -137,7 +143,7 @@ def run_rvpo(options: argparse.Namespace) -> list[dict[str, float]]:
         run(config, resume=False)
         lines = (Path(folder) / "run" / "metrics.jsonl").read_text().splitlines()
         steps = [json.loads(line) for line in lines]
-    return [
+    found = [
         {
             "step": s["timing/step"],
             "generate": s["timing/generate"],
@@ -147,6 +153,7 @@ def run_rvpo(options: argparse.Namespace) -> list[dict[str, float]]:
         }
         for s in steps
     ]
+    return with_cpu(found, ends)
 
 
 def run_trl(options: argparse.Namespace) -> list[dict[str, float]]:
@@ -167,6 +174,7 @@ def run_trl(options: argparse.Namespace) -> list[dict[str, float]]:
         )
     dtype = torch.float32 if adapters is None else torch.bfloat16
     measured: list[dict[str, float]] = []
+    ends: list[float] = []
 
     class Timed(GRPOTrainer):  # type: ignore[misc]
         generating = 0.0
@@ -193,6 +201,7 @@ def run_trl(options: argparse.Namespace) -> list[dict[str, float]]:
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
             step = time.monotonic() - self.started
+            ends.append(time.process_time())
             measured.append(
                 {
                     "step": step,
@@ -232,7 +241,7 @@ def run_trl(options: argparse.Namespace) -> list[dict[str, float]]:
             callbacks=[Laps()],
         )
         trainer.train()
-    return measured
+    return with_cpu(measured, ends)
 
 
 # --- the limits of the machine --------------------------------------------------------------------
@@ -285,17 +294,15 @@ def measure(system: str, work: str, tuning: str, options: argparse.Namespace) ->
 def part(options: argparse.Namespace) -> None:
     steps = {"rvpo": run_rvpo, "trl": run_trl}[options.part](options)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    cpu = cpu_of_steps(options.prompts * options.group)
-    print(json.dumps({"steps": steps[WARM_UP:], "peak": peak, "cpu": cpu}), flush=True)
+    print(json.dumps({"steps": steps[WARM_UP:], "peak": peak}), flush=True)
 
 
 def medians(runs: list[dict[str, Any]]) -> dict[str, float]:
     """Of all steps of all runs, and of the peaks of the runs."""
-    names = ("step", "generate", "update", "sync", "tokens")
+    names = ("step", "generate", "update", "sync", "tokens", "cpu")
     steps = [step for run in runs for step in run["steps"]]
     phases = {name: median(step[name] for step in steps) for name in names}
-    cpu = median(seconds for run in runs for seconds in run["cpu"])
-    return phases | {"cpu": cpu, "peak": median(run["peak"] for run in runs)}
+    return phases | {"peak": median(run["peak"] for run in runs)}
 
 
 def span(values: Sequence[float]) -> str:
