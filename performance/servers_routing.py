@@ -19,6 +19,7 @@ from statistics import mean
 
 from performance.judge_faults import table
 from performance.published import add_save_option, publish
+from performance.servers_throughput import tell
 from rvpo.commands.engine import build_engine
 from rvpo.config.run import ModelConfig, RolloutConfig
 from rvpo.evaluate.weights import SavedWeights
@@ -83,7 +84,7 @@ def report() -> str:
     encoder = Encoder.from_model(path, trust_remote_code=False, max_context_tokens=CONTEXT)
     engine = ServersConfig(start=StartConfig(servers=2), max_context_tokens=CONTEXT)
     served = Served(path=path, dtype="float32", trust_remote_code=False, seed=0)
-    own, urls = start_own(engine, served, "127.0.0.1")
+    own, urls = start_own(engine, served, "127.0.0.1", say=tell)
     rows = []
     with closing(own):
         own.ready()
@@ -94,7 +95,8 @@ def report() -> str:
             }
         )
         weights = SavedWeights(path, settings.dtype, trust_remote_code=False)
-        with closing(build_engine(settings, rollout, path, encoder, 0, Ranks.join())) as built:
+        ranks = Ranks.join()
+        with closing(build_engine(settings, rollout, path, encoder, 0, ranks, say=tell)) as built:
             for turn in range(1, TIMES + 1):
                 built.load_weights(weights, turn)
                 before = [counts(url) for url in urls]

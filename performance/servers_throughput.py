@@ -43,6 +43,11 @@ ENGINES: dict[str, dict[str, Any]] = {
 }
 
 
+def tell(words: str) -> None:
+    """Say what happens to servers."""
+    print(words, file=sys.stderr, flush=True)
+
+
 def serve(engine: str, model: str, longest: int) -> None:
     """Take weights and make samples once for each line of the standard input, and print a line of
     JSON: tokens a second, and seconds to take weights."""
@@ -60,7 +65,8 @@ def serve(engine: str, model: str, longest: int) -> None:
     ]
     weights = SavedWeights(path, settings.dtype, trust_remote_code=False)
     drawn = Sampling(temperature=1.0, max_completion_tokens=longest)
-    with closing(build_engine(settings, rollout, path, encoder, 0, Ranks.join())) as built:
+    ranks = Ranks.join()
+    with closing(build_engine(settings, rollout, path, encoder, 0, ranks, say=tell)) as built:
         for version, _ in enumerate(sys.stdin):
             started = time.perf_counter()
             built.load_weights(weights, version)
