@@ -11,6 +11,7 @@ from rvpo.errors import ConfigError
 from rvpo.plan.machine import Finding, State
 from rvpo.rollout import ServersConfig
 from rvpo.rollout.servers.http import Http, ServerError
+from rvpo.rollout.servers.identity import vllm_version, worker_count
 
 _PATIENCE_S: Final = 5.0
 
@@ -68,11 +69,7 @@ async def _ask_all(http: Http, urls: tuple[str, ...]) -> list[Reached | ServerEr
 async def _ask(http: Http, url: str) -> Reached | ServerError:
     try:
         await http.ask("GET", url, "/health", timeout_s=_PATIENCE_S)
-        version = await http.ask("GET", url, "/version", timeout_s=_PATIENCE_S)
-        size = await http.ask("GET", url, "/get_world_size", timeout_s=_PATIENCE_S)
+        version = await vllm_version(http, url, _PATIENCE_S)
+        return Reached(version, await worker_count(http, url, _PATIENCE_S))
     except ServerError as error:
         return error
-    try:
-        return Reached(str(version["version"]), int(size["world_size"]))
-    except (KeyError, TypeError, ValueError):
-        return ServerError(url, "is no server of `rvpo serve`, by its answers", "failed")

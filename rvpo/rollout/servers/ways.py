@@ -14,6 +14,7 @@ from rvpo.rollout.servers.http import Http
 from rvpo.rollout.servers.links import WeightLink
 from rvpo.rollout.servers.settings import ServersConfig
 from rvpo.rollout.servers.sync import WeightSync
+from rvpo.rollout.servers.version_label import RunLabel
 from rvpo.rollout.vllm.nccl_link import NcclLink
 from rvpo.types import Prompt
 
@@ -24,12 +25,17 @@ _PROMPT: Final = Prompt(
 
 
 def weight_sync(
-    config: ServersConfig, inputs: EngineInputs, urls: Sequence[str], http: Http
+    config: ServersConfig,
+    inputs: EngineInputs,
+    urls: Sequence[str],
+    http: Http,
+    label: RunLabel,
 ) -> WeightSync:
     """The way of weights from this rank and the others to the servers.
 
     Args:
         urls: the servers' addresses.
+        label: makes the names of versions.
     """
     patience = Patience(pause_s=60 * inputs.patience_minutes)
     if inputs.adapter is not None:
@@ -37,6 +43,7 @@ def weight_sync(
             http,
             urls,
             inputs.ranks,
+            label,
             inputs.output / "adapters",
             inputs.adapter,
             inputs.model_path,
@@ -51,6 +58,7 @@ def weight_sync(
         link,
         urls,
         inputs.ranks,
+        label,
         address=config.address,
         in_flight=inputs.in_flight,
         patience=patience,
