@@ -25,12 +25,13 @@ from rvpo.rollout.servers.engine import ServersEngine, Terms
 from rvpo.rollout.servers.http import Http
 from rvpo.rollout.servers.pool import Pool
 from rvpo.types import Sampling
-from tests.rollout.servers.engines import NO_WEIGHTS, FakeSync, make_prompts
+from tests.rollout.servers.engines import NO_WEIGHTS, RUN, FakeSync, make_prompts
 
 PROMPTS, GROUP, REPEATS = 64, 8, 5
 _SERVE = (
     "import sys; from tests.rollout.servers.server import FakeServer\n"
-    "with FakeServer(version='1') as server:\n    print(server.url, flush=True); sys.stdin.read()"
+    f"with FakeServer(version={RUN.of(1)!r}) as server:\n"
+    "    print(server.url, flush=True); sys.stdin.read()"
 )
 
 
@@ -79,7 +80,7 @@ def measured(count: int, tokens: int) -> tuple[float, float, float]:
             patience_s=600.0,
         )
         engine = ServersEngine(
-            encoder, Pool(urls, 1, 0), http, Agreed(urls), terms, closing=http.close
+            encoder, Pool(urls, 1, 0), http, Agreed(urls), RUN, terms, closing=http.close
         )
         stack.callback(engine.close)
         engine.load_weights(NO_WEIGHTS, version=1)

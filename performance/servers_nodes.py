@@ -193,7 +193,7 @@ def watched(case: Case, config: Path) -> Seen:
             if case.moment != "never" and steps >= STRUCK_AFTER and is_at(case.moment, URLS[0]):
                 kill_server(PORTS[0])
                 seen.struck_at = steps
-        elif seen.again_at is None and version_of(URLS[0]).isdigit():
+        elif seen.again_at is None and version_of(URLS[0]).rpartition("-")[2].isdigit():
             seen.again_at = steps
         time.sleep(0.01)
     seen.code = process.wait()

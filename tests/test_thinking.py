@@ -158,7 +158,7 @@ def make_encoder(
     tokenizer.add_special_tokens({"additional_special_tokens": list(special)})
     tokenizer.add_special_tokens({"bos_token": "<s>", "eos_token": "</s>"})
     tokenizer.chat_template = template
-    return Encoder(tokenizer, (tokenizer.eos_token_id,), 512)
+    return Encoder(tokenizer, (tokenizer.eos_token_id,), 512, len(tokenizer))
 
 
 def sampled(encoder: Encoder, text: str) -> Sample:

@@ -13,6 +13,7 @@ from rvpo.plan.machine import Finding, State
 from rvpo.rollout import ServersConfig
 from rvpo.rollout.servers.command import Served
 from rvpo.rollout.servers.http import Http, ServerError
+from rvpo.rollout.servers.identity import vllm_version, worker_count
 from rvpo.rollout.servers.same_model import MisfitError, look_at
 
 _PATIENCE_S: Final = 5.0
@@ -87,8 +88,8 @@ async def _ask_all(
 async def _ask(http: Http, url: str, served: Served, room: int) -> Reached | ServerError:
     try:
         await http.ask("GET", url, "/health", timeout_s=_PATIENCE_S)
-        version = await http.ask("GET", url, "/version", timeout_s=_PATIENCE_S)
-        size = await http.ask("GET", url, "/get_world_size", timeout_s=_PATIENCE_S)
+        version = await vllm_version(http, url, _PATIENCE_S)
+        reached = Reached(version, await worker_count(http, url, _PATIENCE_S))
     except ServerError as error:
         return error
     try:
@@ -97,19 +98,4 @@ async def _ask(http: Http, url: str, served: Served, room: int) -> Reached | Ser
         return error
     except ServerError:  # nothing is known of its model
         pass
-    try:
-        return Reached(_version(version["version"]), _gpus(size["world_size"]))
-    except (KeyError, TypeError, ValueError):
-        return ServerError(url, "is no server of `rvpo serve`, by its answers", "failed")
-
-
-def _version(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError("no version")
-    return value
-
-
-def _gpus(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError("no number of GPUs")
-    return value
+    return reached

@@ -39,6 +39,9 @@ class Encoder:
     tokenizer: Any
     stop_ids: tuple[int, ...]
     max_context_tokens: int
+    vocabulary: int
+    """Tokens that the model can sample, by its output layer: in some models it is larger than the
+    tokenizer, and ids of the rest are sampled, too."""
     now: datetime = field(default_factory=datetime.now)
     """Date for templates that write one, fixed so that prompts do not change overnight."""
 
@@ -82,7 +85,9 @@ class Encoder:
                 f"rollout.engine.max_context_tokens: {max_context_tokens} is more than the "
                 f"{limit} tokens of {path!r}"
             )
-        return Encoder(tokenizer, stop_ids, max_context_tokens or limit)
+        return Encoder(
+            tokenizer, stop_ids, max_context_tokens or limit, model.get_text_config().vocab_size
+        )
 
     @property
     def is_dated(self) -> bool:

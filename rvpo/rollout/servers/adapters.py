@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from rvpo.rollout.lora_config import LoraConfig
 from rvpo.rollout.servers.fan_out import Member, Patience, each
 from rvpo.rollout.servers.http import Http, ServerError
 from rvpo.rollout.servers.roster import Fits, Roster
+from rvpo.rollout.servers.version_label import RunLabel
 from rvpo.runtime.ranks import Ranks
 
 _UNREAD: Final = "No adapter found"
@@ -33,6 +33,7 @@ class Adapters:
 
     Args:
         urls: the servers' addresses.
+        label: makes the names of versions and adapters.
         folder: the place of the adapters, seen by all servers under the same path.
         base: folder or Hub id of the model that the adapters are of.
         prompt_ids: [T] a prompt by which the effect of adapters is looked for.
@@ -45,6 +46,7 @@ class Adapters:
         http: Http,
         urls: Sequence[str],
         ranks: Ranks,
+        label: RunLabel,
         folder: Path,
         config: LoraConfig,
         base: str,
@@ -63,8 +65,8 @@ class Adapters:
         self._prompt_ids = list(prompt_ids)
         self._patience = patience or Patience()
         self._again_s = tuple(again_s)
-        self._roster = Roster(http, self._patience, in_flight=False, fits=fits)
-        self._run = secrets.token_hex(4)
+        self._roster = Roster(http, self._patience, label, in_flight=False, fits=fits)
+        self._label = label
         self._sent = 0
         self._name: str | None = None
         self._losses: dict[str, str] = {}
@@ -109,7 +111,7 @@ class Adapters:
     def _send(self, weights: Weights, version: int) -> tuple[str, tuple[str, ...], dict[str, str]]:
         """The adapter's name, the servers that have it, and the last words of the others."""
         self._sent += 1
-        name = f"rvpo-{self._run}-{self._sent}"
+        name = f"rvpo-{self._label.run}-{self._sent}"
         folder = self._folder / name
         write_adapter(folder, weights, self._config, self._base)
         roster = self._roster
@@ -130,7 +132,7 @@ class Adapters:
         Raises:
             EngineError: a server's answers are the same.
         """
-        name = f"rvpo-{self._run}-probe-{self._sent}"
+        name = f"rvpo-{self._label.run}-probe-{self._sent}"
         folder = self._folder / name
         save_adapter(folder, probe(weights.layout(), self._config), self._config, self._base)
         for member in self._replace(members, name, folder, version):
@@ -179,7 +181,7 @@ class Adapters:
     async def _take(self, url: str, name: str, folder: Path, version: int) -> None:
         await self._load(url, {"lora_name": name, "lora_path": str(folder)})
         before, self._held[url] = self._held.get(url), name
-        await self._post(url, "/update_weight_version", {"new_version": str(version)})
+        await self._post(url, "/update_weight_version", {"new_version": self._label.of(version)})
         if before is not None:
             # vLLM has dropped it for want of room, and still knows its name; a server that was
             # started again does not.
@@ -212,6 +214,6 @@ class Adapters:
             return [
                 float(at[str(token)]["logprob"]) for token, at in zip(ids[1:], found, strict=True)
             ]
-        except (LookupError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
             words = f"answered {route} without the log-probabilities of the prompt"
             raise ServerError(url, words, "failed") from error

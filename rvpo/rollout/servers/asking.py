@@ -10,9 +10,11 @@ from typing import Any, Final
 
 from rvpo.errors import EngineError
 from rvpo.rollout.servers.http import Http, ServerError
+from rvpo.rollout.servers.identity import weight_version
 from rvpo.rollout.servers.pool import Pool
 from rvpo.rollout.servers.reply import SampledTokens, SampleRequest, read_reply
 from rvpo.rollout.servers.routing import Routing
+from rvpo.rollout.servers.version_label import RunLabel
 from rvpo.runtime.pulse import ALIVE_TIMES
 
 Heard = Callable[[int, SampledTokens], None]
@@ -35,9 +37,14 @@ _PROBES_S: Final = (0.0, 0.2, 1.0)
 
 class Versions:
     """The versions of weights that may answer. Weights that come while samples are generated have
-    been announced before the first server has them."""
+    been announced before the first server has them.
 
-    def __init__(self) -> None:
+    Args:
+        label: reads the names that servers give them.
+    """
+
+    def __init__(self, label: RunLabel) -> None:
+        self.label = label
         self.present: int | None = None
         """The version of the servers that may be asked; None before the first."""
         self.newest = -1
@@ -167,7 +174,9 @@ class Asking:
                 timeout_s=ALIVE_TIMES * self._patience_s,
             )
             allowed = range(oldest, self._versions.newest + 1)
-            completion = read_reply(text, url, request, allowed, self._http.told)
+            completion = read_reply(
+                text, url, request, allowed, self._versions.label, self._http.told
+            )
         except ServerError as error:
             self._end(row)
             self._learn(row, error)
@@ -266,18 +275,18 @@ class Asking:
         for pause_s in _PROBES_S:
             await asyncio.sleep(pause_s)
             try:
-                info = await self._http.ask("GET", url, "/weight_info", timeout_s=self._patience_s)
+                version = await weight_version(self._http, url, self._patience_s)
             except ServerError as error:
                 words = error.reason
                 if error.kind == "late":
                     break
                 continue
-            version = info.get("weight_version") if isinstance(info, dict) else None
-            if version in {str(self._versions.present), str(self._versions.newest)}:
+            versions = self._versions
+            if versions.label.read(version) in (versions.present, versions.newest):
                 self._probed.discard(url)
                 self._trust(url)
                 return
-            words = f"has weights of version {version!r}, not {self._versions.present}"
+            words = f"has weights of {versions.label.told(version)}, not {versions.present}"
             break
         self._probed.discard(url)
         self._lose(url, self._http.told(words))

@@ -17,6 +17,7 @@ from rvpo.rollout.servers.http import Http
 from rvpo.rollout.servers.links import WeightLink
 from rvpo.rollout.servers.own_address import address_for
 from rvpo.rollout.servers.roster import Fits, Roster
+from rvpo.rollout.servers.version_label import RunLabel
 from rvpo.rollout.servers.weight_group import GroupError, WeightGroup
 from rvpo.rollout.vllm.failure import refuse_experts
 from rvpo.runtime.ranks import Ranks
@@ -37,6 +38,7 @@ class Broadcast:
 
     Args:
         urls: the servers' addresses.
+        label: makes the names of versions; equal on all ranks.
         address: this machine's, as the servers reach it; found out if None.
         in_flight: requests that servers have when weights come go on under the new ones.
         fits: see `Roster`.
@@ -48,6 +50,7 @@ class Broadcast:
         link: WeightLink,
         urls: Sequence[str],
         ranks: Ranks,
+        label: RunLabel,
         *,
         address: str | None = None,
         in_flight: bool = False,
@@ -57,7 +60,14 @@ class Broadcast:
         self._ranks = ranks
         self._losses: dict[str, str] = {}
         self._sending = _Sending(
-            http, link, tuple(urls), address, patience or Patience(), in_flight=in_flight, fits=fits
+            http,
+            link,
+            tuple(urls),
+            label,
+            address,
+            patience or Patience(),
+            in_flight=in_flight,
+            fits=fits,
         )
 
     @property
@@ -103,6 +113,7 @@ class _Sending:
         http: Http,
         link: WeightLink,
         urls: tuple[str, ...],
+        label: RunLabel,
         address: str | None,
         patience: Patience,
         *,
@@ -112,9 +123,10 @@ class _Sending:
         self._http = http
         self._link = link
         self._urls = urls
+        self._label = label
         self._address = address
         self._patience = patience
-        self.roster = Roster(http, patience, in_flight=in_flight, fits=fits)
+        self.roster = Roster(http, patience, label, in_flight=in_flight, fits=fits)
         self._group: WeightGroup | None = None
         self._version = -1
         """The last version that the servers of the group were given."""
@@ -150,7 +162,7 @@ class _Sending:
             versions = self.roster.present(asked, self._left_out)
             members: tuple[Member, ...] = tuple(versions)
             stands = self._group is not None and self._group.members == members
-            if stands and set(versions.values()) == {str(self._version)}:
+            if stands and set(versions.values()) == {self._label.of(self._version)}:
                 paused = self.roster.pause(members)
                 if paused == members:
                     return True
@@ -170,7 +182,7 @@ class _Sending:
         group = self._group
         assert group is not None  # `open` said so
         try:
-            unfinished = group.send(weights.layout(), weights, self._coming)
+            unfinished = group.send(weights.layout(), weights, self._label.of(self._coming))
         except GroupError as error:
             self._leave()
             self._judge(error, f"weights from rank 0, at {self._place}, did not reach the servers")

@@ -17,6 +17,7 @@ from rvpo.rollout.servers.http import Http
 from rvpo.rollout.servers.pool import Pool
 from rvpo.rollout.servers.reply import SampledTokens, SampleRequest
 from rvpo.rollout.servers.sync import WeightSync
+from rvpo.rollout.servers.version_label import RunLabel
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.seed import derived_seed
 from rvpo.types import Generation, Prompt, Rollout, Sample, Sampling
@@ -40,6 +41,7 @@ class ServersEngine:
 
     Args:
         pool: the servers, as this rank knows them.
+        label: that of `sync`.
         say: told of each server that is lost.
         closing: closes what the engine was given.
     """
@@ -50,6 +52,7 @@ class ServersEngine:
         pool: Pool,
         http: Http,
         sync: WeightSync,
+        label: RunLabel,
         terms: Terms,
         say: Callable[[str], None] = ignore,
         closing: Callable[[], None] = ignore,
@@ -61,7 +64,7 @@ class ServersEngine:
         self._terms = terms
         self._say = say
         self._closing = closing
-        self._versions = Versions()
+        self._versions = Versions(label)
         self._asking: Asking | None = None
         """The rollout under way."""
         self._asked_again = 0
@@ -125,6 +128,7 @@ class ServersEngine:
                     temperature=drawn.temperature,
                     max_tokens=min(drawn.max_completion_tokens, room),
                     stop_ids=self._encoder.stop_ids,
+                    vocabulary=self._encoder.vocabulary,
                 )
 
     def _completions(

@@ -66,16 +66,16 @@ class FanOut:
         self._members = members
         self._patience = patience
         self._on_failure = on_failure
-        self._version = 0
+        self._version = ""
         self._under_way = 0
         self._changed = threading.Condition()
         self._errors: dict[str, ServerError] = {}
 
-    def begin(self, version: int) -> None:
+    def begin(self, version: str) -> None:
         """Begin an update.
 
         Args:
-            version: the one that `finish_weight_update` gives the weights.
+            version: the name that `finish_weight_update` gives the weights.
         """
         self._version = version
         self._errors = {}
@@ -111,7 +111,7 @@ class FanOut:
     def finish_weight_update(self, weight_version: str | None = None) -> None:
         """Have all compute with what they have, under the version. One that fails here spoils
         nothing for the others; its error is one of `errors`."""
-        body = {"weight_version": str(self._version)}
+        body = {"weight_version": self._version}
         self._answers("/finish_weight_update", self._alike(body), self._patience.answer_s)
 
     def _alike(self, body: Any) -> Mapping[str, Any]:

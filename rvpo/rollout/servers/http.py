@@ -120,7 +120,7 @@ class Http:
         text = await self.fetch(method, url, route, json=json, params=params, timeout_s=timeout_s)
         try:
             return loads(text) if text else None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             words = f"answered {route} with what is no JSON ({self.told(str(error))})"
             raise ServerError(url, words, "failed") from None
 

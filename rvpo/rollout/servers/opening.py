@@ -17,10 +17,11 @@ from rvpo.rollout.servers.roll_call import roll_call
 from rvpo.rollout.servers.same_model import check_models
 from rvpo.rollout.servers.settings import ServersConfig
 from rvpo.rollout.servers.sync import WeightSync
+from rvpo.rollout.servers.version_label import RunLabel
 from rvpo.runtime.network import main_address
 from rvpo.types import Sampling
 
-SyncMaker = Callable[[ServersConfig, EngineInputs, Sequence[str], Http], WeightSync]
+SyncMaker = Callable[[ServersConfig, EngineInputs, Sequence[str], Http, RunLabel], WeightSync]
 
 _OTHER_FILES: Final = 1024
 """Open files of a training process beside connections to servers."""
@@ -56,7 +57,8 @@ def open_servers(
                 for odd in http.run(check_models(http, urls, Served.of(inputs), room)):
                     if odd.kind == "refused":  # the others were told of by the roll call
                         inputs.say(f"server {odd.url} {odd.reason}: its model is not compared")
-        sync = make_sync(config, inputs, urls, http)
+        label = ranks.first(RunLabel.drawn())
+        sync = make_sync(config, inputs, urls, http, label)
         stack.callback(sync.close)
         at_once = -(-config.at_once // ranks.size)
         _allow_files(at_once * len(urls) + _OTHER_FILES)
@@ -65,6 +67,7 @@ def open_servers(
             Pool(urls, config.least, ranks.rank),
             http,
             sync,
+            label,
             Terms(
                 sampling=Sampling(
                     temperature=inputs.temperature,

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from rvpo.errors import EngineError
 from rvpo.rollout.servers.http import ServerError
+from rvpo.rollout.servers.version_label import RunLabel
 from rvpo.rollout.weight_versions import versions_of
 from rvpo.types import Prompt
 
@@ -53,6 +54,8 @@ class SampleRequest:
     temperature: float
     max_tokens: int
     stop_ids: tuple[int, ...]
+    vocabulary: int
+    """See `Encoder.vocabulary`."""
 
     @property
     def sampling(self) -> dict[str, Any]:
@@ -87,12 +90,18 @@ class SampledTokens:
 
 
 def read_reply(
-    text: bytes, url: str, request: SampleRequest, versions: range, told: Callable[[str], str]
+    text: bytes,
+    url: str,
+    request: SampleRequest,
+    versions: range,
+    label: RunLabel,
+    told: Callable[[str], str],
 ) -> SampledTokens:
     """The completion in a reply.
 
     Args:
         versions: those of the weights that may have made it; several where weights come meanwhile.
+        label: reads their names.
         told: makes one line of a server's words.
 
     Raises:
@@ -110,12 +119,12 @@ def read_reply(
     (choice,) = choices
     ids, content = choice.token_ids, choice.logprobs.content
     if problem := _problem(choice, request):
-        raise ServerError(url, f"answered with {problem}", "failed")
+        raise ServerError(url, told(f"answered with {problem}"), "failed")
     return SampledTokens(
         token_ids=tuple(ids),
         logprobs=tuple(each.logprob for each in content),
         finish_reason="stop" if choice.finish_reason == "stop" else "length",
-        versions=_versions(choice.weight_versions, len(ids), url, request, versions),
+        versions=_versions(choice, url, request, versions, label, told),
     )
 
 
@@ -125,6 +134,9 @@ def _problem(choice: _Choice, request: SampleRequest) -> str:
     content = choice.logprobs.content
     if reason not in ("stop", "length"):
         return f"a completion that ended with {reason!r} instead of being finished"
+    for token in ids:
+        if not 0 <= token < request.vocabulary:
+            return f"token {token}, where the model has {request.vocabulary} tokens, from 0"
     if [each.token_id for each in content] != ids:
         return f"{len(ids)} tokens and log-probabilities of {len(content)} that are not the same"
     for each in content:
@@ -150,12 +162,23 @@ def _end(ids: Sequence[int], is_stopped: bool, request: SampleRequest) -> str:
 
 
 def _versions(
-    spans: Sequence[Any] | None, tokens: int, url: str, request: SampleRequest, allowed: range
+    choice: _Choice,
+    url: str,
+    request: SampleRequest,
+    allowed: range,
+    label: RunLabel,
+    told: Callable[[str], str],
 ) -> tuple[int, tuple[int, ...]]:
+    spans, tokens = choice.weight_versions, len(choice.token_ids)
+    for span in spans or ():
+        if label.is_foreign(version := span.get("version")):
+            raise ServerError(url, f"answered with weights of {label.told(version)}", "stale")
     try:
-        found = versions_of(request.prompt, spans, tokens, in_flight=len(allowed) > 1)
+        found = versions_of(
+            request.prompt, spans, tokens, in_flight=len(allowed) > 1, read=label.read
+        )
     except EngineError as error:
-        raise ServerError(url, str(error), "stale") from None
+        raise ServerError(url, told(str(error)), "stale") from None
     for version in (found[0], max(found[1], default=found[0])):
         if version not in allowed:
             raise ServerError(

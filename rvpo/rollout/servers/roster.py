@@ -9,6 +9,8 @@ from typing import Any, Final, TypeVar
 
 from rvpo.rollout.servers.fan_out import Member, Patience, each
 from rvpo.rollout.servers.http import Http, ServerError
+from rvpo.rollout.servers.identity import weight_version, worker_count
+from rvpo.rollout.servers.version_label import RunLabel
 
 T = TypeVar("T")
 Fits = Callable[[str], Coroutine[Any, Any, None]]
@@ -23,16 +25,24 @@ class Roster:
     """Asks all servers the same at once. One that fails is left out, with its words in `losses`.
 
     Args:
+        label: makes the names of versions.
         in_flight: requests that a server has when weights come go on under the new ones.
         fits: raises a ServerError for a server that cannot generate for the run.
     """
 
     def __init__(
-        self, http: Http, patience: Patience, *, in_flight: bool, fits: Fits | None = None
+        self,
+        http: Http,
+        patience: Patience,
+        label: RunLabel,
+        *,
+        in_flight: bool,
+        fits: Fits | None = None,
     ) -> None:
         self._http = http
         self._fits = fits
         self._patience = patience
+        self._label = label
         # Requests that come meanwhile wait in either mode. "wait" ends when none is left; "keep"
         # computes their keys and values anew under the new weights, for it clears the caches.
         self._mode = "keep" if in_flight else "wait"
@@ -50,7 +60,7 @@ class Roster:
 
         async def look(url: str) -> tuple[Member, str]:
             seconds = patience.glance_s if url in glanced_at else patience.look_s
-            size = await self._get(url, "/get_world_size", "world_size", int, seconds)
+            size = await worker_count(self._http, url, seconds)
             version = await self._version(url, seconds)
             if self._fits is not None:  # it may have come late, or been started again as another
                 await self._fits(url)
@@ -86,8 +96,8 @@ class Roster:
 
         async def resume(url: str) -> None:
             has = await self._version(url)
-            if has != str(version):
-                words = f"says that its weights are version {has!r} after it took {version}"
+            if has != self._label.of(version):
+                words = f"says that its weights are {self._label.told(has)} after it took {version}"
                 raise ServerError(url, words, "failed")
             await self._tell(url, "/resume")
 
@@ -113,7 +123,7 @@ class Roster:
 
     async def _version(self, url: str, seconds: float | None = None) -> str:
         seconds = seconds or self._patience.look_s
-        return await self._get(url, "/weight_info", "weight_version", str, seconds)
+        return await weight_version(self._http, url, seconds)
 
     async def _pause(self, url: str) -> None:
         params = {"mode": self._mode, "clear_cache": "true"}
@@ -141,16 +151,6 @@ class Roster:
     ) -> None:
         seconds = seconds or self._patience.answer_s
         await self._http.ask("POST", url, route, params=params, json=json, timeout_s=seconds)
-
-    async def _get(
-        self, url: str, route: str, field: str, kind: Callable[[Any], T], seconds: float
-    ) -> T:
-        answer = await self._http.ask("GET", url, route, timeout_s=seconds)
-        try:
-            return kind(answer[field])
-        except (LookupError, TypeError, ValueError) as error:
-            words = f"answered {route} with {answer!r}, and is no vLLM server of version 0.32"
-            raise ServerError(url, words, "failed") from error
 
     def _noted(self, members: Iterable[Member]) -> tuple[Member, ...]:
         """The same, as paused: they may be, though they did not say so."""

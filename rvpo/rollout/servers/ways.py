@@ -16,16 +16,22 @@ from rvpo.rollout.servers.links import WeightLink
 from rvpo.rollout.servers.same_model import fitting
 from rvpo.rollout.servers.settings import ServersConfig
 from rvpo.rollout.servers.sync import WeightSync
+from rvpo.rollout.servers.version_label import RunLabel
 from rvpo.rollout.vllm.nccl_link import NcclLink
 
 
 def weight_sync(
-    config: ServersConfig, inputs: EngineInputs, urls: Sequence[str], http: Http
+    config: ServersConfig,
+    inputs: EngineInputs,
+    urls: Sequence[str],
+    http: Http,
+    label: RunLabel,
 ) -> WeightSync:
     """The way of weights from this rank and the others to the servers.
 
     Args:
         urls: the servers' addresses.
+        label: makes the names of versions.
     """
     patience = Patience(pause_s=60 * inputs.patience_minutes)
     fits = fitting(http, Served.of(inputs), inputs.encoder.max_context_tokens)
@@ -34,6 +40,7 @@ def weight_sync(
             http,
             urls,
             inputs.ranks,
+            label,
             inputs.output / "adapters",
             inputs.adapter,
             inputs.model_path,
@@ -49,6 +56,7 @@ def weight_sync(
         link,
         urls,
         inputs.ranks,
+        label,
         address=config.address,
         in_flight=inputs.in_flight,
         patience=patience,

@@ -61,9 +61,12 @@ class WeightGroup:
         self._sender: Sender = outcome
 
     def send(
-        self, layout: Layout, weights: Iterable[NamedWeight], version: int
+        self, layout: Layout, weights: Iterable[NamedWeight], version: str
     ) -> dict[str, ServerError]:
         """Send all weights to all members. It walks through all of them, whatever happens.
+
+        Args:
+            version: the name of their version.
 
         Returns:
             Errors of servers that took all of them and failed then, by their addresses.

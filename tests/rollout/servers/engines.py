@@ -10,6 +10,7 @@ from rvpo.rollout.engine import Weights
 from rvpo.rollout.servers.engine import ServersEngine, Terms
 from rvpo.rollout.servers.http import Http
 from rvpo.rollout.servers.pool import Pool
+from rvpo.rollout.servers.version_label import RunLabel
 from rvpo.runtime.ignore import ignore
 from rvpo.types import Prompt, Sample, Sampling
 from tests.fakes import make_prompt
@@ -17,6 +18,8 @@ from tests.rollout.servers.server import FakeServer, completion_of
 
 LONGEST = 12
 """Tokens of the longest completion."""
+RUN = RunLabel("0a1b2c3d")
+OTHER_RUN = RunLabel("ffffffff")
 NO_WEIGHTS: Weights = ()  # type: ignore[assignment]  # nobody looks at them
 
 
@@ -25,10 +28,14 @@ class FakeSync:
 
     Args:
         servers: by address; a server that cannot be reached does not get it.
+        label: makes the names of versions.
         left_out: last words of servers that do not take it.
     """
 
-    def __init__(self, servers: Iterable[FakeServer], model: str | None = None) -> None:
+    def __init__(
+        self, servers: Iterable[FakeServer], model: str | None = None, label: RunLabel = RUN
+    ) -> None:
+        self._label = label
         self.servers = {server.url: server for server in servers}
         self.left_out: dict[str, str] = {}
         self.model = model
@@ -37,7 +44,7 @@ class FakeSync:
     def send(self, weights: Weights, version: int) -> tuple[str, ...]:
         there = [url for url in self.servers if url not in self.left_out]
         for url in there:
-            self.servers[url].version = str(version)
+            self.servers[url].version = self._label.of(version)
         return tuple(there)
 
     def losses(self) -> Mapping[str, str]:
@@ -69,6 +76,7 @@ def asking(
         pool or Pool([server.url for server in servers], least, rank),
         http,
         sync or FakeSync(servers),
+        RUN,
         Terms(
             sampling=Sampling(temperature=1.0, max_completion_tokens=LONGEST),
             at_once=at_once,

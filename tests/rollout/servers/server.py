@@ -318,9 +318,10 @@ class FakeServer:
         return None
 
     def _reply(self, prompt: Sequence[int], sampling: Any, fault: str) -> dict[str, Any]:
-        version = "0" if fault == "other_version" else self.version
+        run, dash, step = self.version.rpartition("-")
+        step = "0" if fault == "other_version" else step
         most = sampling["max_tokens"]
-        drawn = completion_of(prompt, sampling["seed"], version, sampling["stop_token_ids"], most)
+        drawn = completion_of(prompt, sampling["seed"], step, sampling["stop_token_ids"], most)
         ids, logprobs, reason = list(drawn.ids), list(drawn.logprobs), drawn.finish_reason
         content = [
             {"token_id": token, "logprob": lp} for token, lp in zip(ids, logprobs, strict=True)
@@ -336,7 +337,7 @@ class FakeServer:
                 reason = "abort"
             case "cut_short":
                 ids, content, reason = ids[: most - 1], content[: most - 1], "length"
-        spans = [{"version": version, "start": 0, "end": len(drawn.ids)}]
+        spans = [{"version": run + dash + step, "start": 0, "end": len(drawn.ids)}]
         choice = {
             "index": 0,
             "finish_reason": reason,

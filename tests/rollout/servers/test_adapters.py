@@ -18,6 +18,7 @@ from rvpo.rollout.servers.http import Http
 from rvpo.runtime.ranks import Ranks
 from tests.adapters import make_state
 from tests.fakes import on_each_rank
+from tests.rollout.servers.engines import RUN
 from tests.rollout.servers.server import FakeServer
 
 CONFIG = LoraConfig(rank=2, alpha=4)
@@ -84,7 +85,7 @@ def syncing(
 ) -> Iterator[Adapters]:
     http = Http()
     urls = [server.url for server in servers]
-    sync = Adapters(http, urls, ranks, folder, CONFIG, "model", PROMPT, again_s=again_s)
+    sync = Adapters(http, urls, ranks, RUN, folder, CONFIG, "model", PROMPT, again_s=again_s)
     try:
         yield sync
     finally:
@@ -110,7 +111,7 @@ def test_all_servers_have_one_adapter_under_a_new_name_each_time(
         for version in (0, 1, 2):
             served = sync.send(make_state(b=float(version)), version)
             assert set(served) == {server.url for server in servers}
-            assert all(server.version == str(version) for server in servers)
+            assert all(server.version == RUN.of(version) for server in servers)
             assert all(server.names == [sync.model] for server in servers)
             assert [path.name for path in (tmp_path / "adapters").iterdir()] == [sync.model]
             names.append(sync.model)

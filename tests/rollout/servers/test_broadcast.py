@@ -14,10 +14,12 @@ from rvpo.rollout.servers.broadcast import Broadcast
 from rvpo.rollout.servers.fan_out import Patience
 from rvpo.rollout.servers.gloo_link import GlooLink
 from rvpo.rollout.servers.http import Http
+from rvpo.rollout.servers.version_label import RunLabel
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.port import LOOPBACK, free_port
 from rvpo.runtime.ranks import Ranks
 from tests.fakes import on_each_rank
+from tests.rollout.servers.engines import OTHER_RUN, RUN
 from tests.rollout.servers.taking import Died, TakingServer
 
 FORMING = [
@@ -89,12 +91,13 @@ def made(
     *,
     more: Sequence[str] = (),
     in_flight: bool = False,
+    label: RunLabel = RUN,
 ) -> Broadcast:
     """With buckets that hold one weight each."""
     urls = [*(server.url for server in servers), *more]
     link = GlooLink(Patience(), bucket_bytes=1)
     ranks = ranks or Ranks.alone()
-    return Broadcast(http, link, urls, ranks, in_flight=in_flight)
+    return Broadcast(http, link, urls, ranks, label, in_flight=in_flight)
 
 
 def urls_of(*servers: TakingServer) -> tuple[str, ...]:
@@ -109,7 +112,7 @@ def test_every_worker_of_every_server_has_all_weights_to_the_bit(
         weights = Drawn(version)
         assert sync.send(weights, version) == urls_of(*servers)
         assert all(has(server, weights) for server in servers)
-        assert all(server.version == str(version) for server in servers)
+        assert all(server.version == RUN.of(version) for server in servers)
         assert not any(server.is_paused for server in servers)
         assert sync.losses() == {}
     sync.close()
@@ -166,12 +169,12 @@ def test_a_server_that_ends_during_a_sending_costs_the_others_nothing(
     lost.after_bucket = dying_at(weights, lost)
     assert sync.send(Drawn(1), 1) == urls_of(*others)
     assert set(sync.losses()) == {lost.url}
-    assert all(has(server, Drawn(1)) and server.version == "1" for server in others)
+    assert all(has(server, Drawn(1)) and server.version == RUN.of(1) for server in others)
     assert not any(server.is_paused for server in others)
     lost.after_bucket = ignore
     lost.restart()
     assert sync.send(Drawn(2), 2) == urls_of(*servers)
-    assert all(has(server, Drawn(2)) and server.version == "2" for server in servers)
+    assert all(has(server, Drawn(2)) and server.version == RUN.of(2) for server in servers)
 
 
 def test_a_server_that_was_started_again_between_sendings_is_given_all_weights(
@@ -270,6 +273,19 @@ def test_a_server_that_says_another_version_than_it_was_given_is_left_out(
     )
 
 
+def test_servers_that_another_run_gave_the_same_version_are_given_all_weights(
+    http: Http, servers: list[TakingServer]
+) -> None:
+    sync, other = made(http, servers), made(http, servers, label=OTHER_RUN)
+    sync.send(Drawn(1), 1)
+    assert other.send(Drawn(7), 1) == urls_of(*servers)
+    assert all(server.version == OTHER_RUN.of(1) for server in servers)
+    other.close()
+    assert sync.send(Drawn(2), 2) == urls_of(*servers)
+    assert all(has(server, Drawn(2)) and server.version == RUN.of(2) for server in servers)
+    sync.close()
+
+
 def test_an_update_that_another_trainer_left_open_is_brought_to_an_end(
     http: Http, servers: list[TakingServer]
 ) -> None:
@@ -325,7 +341,7 @@ def test_servers_that_serve_are_let_go_without_a_word(
     sync.close()
     sync.close()
     assert [len(server.routes) for server in servers] == asked
-    assert all(server.version == "0" for server in servers)
+    assert all(server.version == RUN.of(0) for server in servers)
 
 
 class Split(Drawn):

@@ -72,10 +72,11 @@ def test_a_status_says_what_to_do_next(
     assert failed.value.reason == words
 
 
-def test_an_answer_that_is_no_json_has_failed() -> None:
+@pytest.mark.parametrize("text", [f"{{{KEY}", "[" * 200_000, "9" * 5000])
+def test_an_answer_that_is_no_json_has_failed(text: str) -> None:
     http = Http(KEY)
     with (
-        FakeServer(answer=lambda body: web.Response(text=f"{{{KEY}")) as server,
+        FakeServer(answer=lambda body: web.Response(text=text)) as server,
         pytest.raises(ServerError, match="with what is no JSON") as failed,
     ):
         asked(server, http)

@@ -14,6 +14,7 @@ from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.servers.http import Http
 from rvpo.rollout.servers.opening import open_servers
 from rvpo.rollout.servers.sync import WeightSync
+from rvpo.rollout.servers.version_label import RunLabel
 from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.seed import derived_seed
 from rvpo.types import Rollout
@@ -49,10 +50,14 @@ def generating(
     """The work of a rank: three groups of two samples."""
 
     def sync(
-        config: ServersConfig, inputs: EngineInputs, urls: Sequence[str], http: Http
+        config: ServersConfig,
+        inputs: EngineInputs,
+        urls: Sequence[str],
+        http: Http,
+        label: RunLabel,
     ) -> WeightSync:
         assert list(urls) == [server.url for server in servers]
-        return FakeSync(servers)
+        return FakeSync(servers, label=label)
 
     def work(ranks: Ranks) -> Rollout:
         engine = open_servers(config, inputs_of(encoder, ranks), sync)

@@ -23,6 +23,7 @@ from rvpo.rollout.servers.gloo_link import GlooLink
 from rvpo.rollout.servers.http import Http
 from rvpo.rollout.servers.place import ServerPlace, ServerPlaces
 from rvpo.rollout.servers.settings import ServersConfig
+from rvpo.rollout.servers.version_label import RunLabel
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.port import LOOPBACK
 from rvpo.runtime.ranks import Ranks
@@ -42,6 +43,7 @@ READY_S = 280.0
 AGREE = 1e-4
 """Largest difference of two log-probabilities that are equal."""
 CONTEXT = 512
+RUN = RunLabel("0a1b2c3d")
 
 
 class Telling(SavedWeights):
@@ -125,7 +127,9 @@ class RealServers:
         told = torch.tensor([each["logprob"] for each in choice["logprobs"]["content"]])
         errors = []
         for span in choice["weight_versions"]:
-            model = self._model(self.models[seed_of(int(span["version"]))])
+            version = RUN.read(span["version"])
+            assert version is not None
+            model = self._model(self.models[seed_of(version)])
             with torch.no_grad():
                 logits = model(torch.tensor([ids])).logits[0, len(PROMPT) - 1 : -1]
             right = logits.log_softmax(-1).gather(1, torch.tensor([ids[len(PROMPT) :]]).T)[:, 0]
@@ -161,7 +165,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServers]:
 def made(real: RealServers, *, in_flight: bool = False) -> Broadcast:
     """With buckets of a few weights each."""
     link = GlooLink(Patience(), bucket_bytes=8192)
-    return Broadcast(real.http, link, real.urls, Ranks.alone(), in_flight=in_flight)
+    return Broadcast(real.http, link, real.urls, Ranks.alone(), RUN, in_flight=in_flight)
 
 
 def test_after_each_update_every_server_computes_with_the_weights_of_its_version(
@@ -172,9 +176,9 @@ def test_after_each_update_every_server_computes_with_the_weights_of_its_version
         seed = version % len(real.models)
         assert sync.send(real.weights(seed), version) == real.urls
         for url in real.urls:
-            assert real.version(url) == str(version)
+            assert real.version(url) == RUN.of(version)
             choice = real.sample(url)
-            assert [span["version"] for span in choice["weight_versions"]] == [str(version)]
+            assert [span["version"] for span in choice["weight_versions"]] == [RUN.of(version)]
             assert real.error(choice, lambda _, seed=seed: seed) < AGREE
     sync.close()
 
@@ -224,11 +228,11 @@ def test_a_server_killed_during_an_update_costs_the_other_nothing_and_comes_back
     assert sync.send(real.weights(0), 100) == real.urls
     assert sync.send(real.weights(1, lambda: real.kill(0)), 101) == real.urls[1:]
     assert set(sync.losses()) == {real.urls[0]}
-    assert real.version(real.urls[1]) == "101"
+    assert real.version(real.urls[1]) == RUN.of(101)
     assert real.error(real.sample(real.urls[1]), lambda _: 1) < AGREE
     real.start_again(0)
     assert real.version(real.urls[0]) == "default"
     assert sync.send(real.weights(3), 102) == real.urls
-    assert all(real.version(url) == "102" for url in real.urls)
+    assert all(real.version(url) == RUN.of(102) for url in real.urls)
     assert all(real.error(real.sample(url), lambda _: 3) < AGREE for url in real.urls)
     sync.close()

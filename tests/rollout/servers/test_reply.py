@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rvpo.rollout.servers.http import ServerError
 from rvpo.rollout.servers.reply import SampledTokens, SampleRequest, read_reply
 from tests.fakes import make_prompt
+from tests.rollout.servers.engines import OTHER_RUN, RUN
 
 STOP = 9
 REQUEST = SampleRequest(
@@ -24,16 +25,23 @@ REQUEST = SampleRequest(
     temperature=1.0,
     max_tokens=4,
     stop_ids=(STOP,),
+    vocabulary=10,
 )
+HUGE = (-1, 10, 10**11, 2**63, 10**4200)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 12) | st.floats(width=16) | st.text(max_size=3),
+    st.none()
+    | st.sampled_from(HUGE)
+    | st.booleans()
+    | st.integers(-3, 12)
+    | st.floats(width=16)
+    | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
     max_leaves=4,
 )
 
 
 def reply(
-    ids: tuple[int, ...] = (5, 6, STOP), reason: str = "stop", version: str = "3"
+    ids: tuple[int, ...] = (5, 6, STOP), reason: str = "stop", version: str = RUN.of(3)
 ) -> dict[str, Any]:
     choice = {
         "index": 0,
@@ -47,7 +55,14 @@ def reply(
 
 
 def read(value: Any, versions: range = range(3, 4)) -> SampledTokens:
-    return read_reply(json.dumps(value).encode(), "http://a:1", REQUEST, versions, str)
+    return read_reply(json.dumps(value).encode(), "http://a:1", REQUEST, versions, RUN, str)
+
+
+def read_or_kind(value: Any) -> SampledTokens | str:
+    try:
+        return read(value)
+    except ServerError as error:
+        return error.kind
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -95,7 +110,7 @@ def test_a_reply_that_is_wrong_anywhere_is_refused_or_says_the_same(
 @given(st.binary(max_size=40))
 def test_bytes_that_are_no_reply_are_refused(text: bytes) -> None:
     with pytest.raises(ServerError):
-        read_reply(text, "http://a:1", REQUEST, range(3, 4), str)
+        read_reply(text, "http://a:1", REQUEST, range(3, 4), RUN, str)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +131,9 @@ def test_a_completion_ends_where_it_can(ids: tuple[int, ...], reason: str, words
     assert refused.value.kind == "failed"
 
 
-@pytest.mark.parametrize("version", ["2", "4", "default", "-3", "", "³"])
+@pytest.mark.parametrize(
+    "version", [RUN.of(2), RUN.of(4), OTHER_RUN.of(3), "3", "default", "-3", "", RUN.run + "-³"]
+)
 def test_weights_of_another_version_are_stale(version: str) -> None:
     with pytest.raises(ServerError) as refused:
         read(reply(version=version))
@@ -125,10 +142,31 @@ def test_weights_of_another_version_are_stale(version: str) -> None:
 
 def test_weights_may_come_while_a_sample_is_made() -> None:
     value = reply()
-    spans = [{"version": "3", "start": 0, "end": 1}, {"version": "4", "start": 1, "end": 3}]
+    spans = [
+        {"version": RUN.of(3), "start": 0, "end": 1},
+        {"version": RUN.of(4), "start": 1, "end": 3},
+    ]
     value["choices"][0]["weight_versions"] = spans
     assert read(value, range(3, 5)).versions == (3, (3, 4, 4))
     for allowed in (range(3, 4), range(4, 6), range(2, 4)):
         with pytest.raises(ServerError) as refused:
             read(value, allowed)
         assert refused.value.kind == "stale"
+
+
+@given(st.integers() | st.sampled_from(HUGE))
+def test_a_token_that_the_model_does_not_have_is_a_fault(token: int) -> None:
+    found = read_or_kind(reply((5, token, STOP)))
+    assert found == "failed" or 0 <= token < REQUEST.vocabulary
+
+
+@given(
+    st.sampled_from(["version", "start", "end"]),
+    JSON | st.sampled_from(["9" * 5000, RUN.run + "-" + "9" * 5000]),
+)
+def test_an_account_of_weights_that_is_wrong_is_stale_or_says_the_same(
+    name: str, other: Any
+) -> None:
+    value = reply()
+    value["choices"][0]["weight_versions"][0][name] = other
+    assert read_or_kind(value) in ("stale", read(reply()))

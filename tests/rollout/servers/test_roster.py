@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Coroutine
 from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rvpo.rollout.servers.fan_out import Member, Patience
 from rvpo.rollout.servers.http import ServerError
 from rvpo.rollout.servers.roster import Roster
+from tests.rollout.servers.engines import RUN
 
 PATIENCE = Patience(look_s=45.0, glance_s=5.0)
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.sampled_from([0, -1, 10**6, 10**4200, "9" * 5000, json.loads("[" * 500 + "]" * 500)]),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=4,
+)
 
 
 class Answers:
@@ -19,6 +36,7 @@ class Answers:
     def __init__(self, table: dict[str, dict[str, Any]]) -> None:
         self.table = table
         self.asked: list[tuple[str, str, float]] = []
+        self.told = str
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run(work)
@@ -31,7 +49,7 @@ class Answers:
 
 
 def roster(http: Any) -> Roster:
-    return Roster(http, PATIENCE, in_flight=False)
+    return Roster(http, PATIENCE, RUN, in_flight=False)
 
 
 def server(version: Any = "3", size: Any = 2) -> dict[str, Any]:
@@ -65,3 +83,20 @@ def test_an_update_is_ended_where_one_is_open_and_where_none_is() -> None:
     table = {"open": server() | ended, "none": server() | ended | {"/start_weight_update": None}}
     members = [Member("open", 1), Member("none", 1)]
     assert roster(Answers(table)).prepare(members) == tuple(members)
+
+
+@given(st.sampled_from(["/get_world_size", "/weight_info"]), JSON, st.booleans())
+def test_a_server_that_lies_costs_the_others_nothing(
+    route: str, other: Any, is_field: bool
+) -> None:
+    """It is left out, or has said what a server may say."""
+    (name,) = server()[route]
+    lying = server() | {route: {name: other} if is_field else other}
+    asked = roster(Answers({"liar": lying, "sound": server()}))
+    found = asked.present(["liar", "sound"])
+    assert found[Member("sound", 2)] == "3"
+    for member, version in found.items():
+        assert type(member.workers) is int
+        assert 1 <= member.workers <= 1024
+        assert isinstance(version, str)
+    assert ("liar" in asked.losses) == (len(found) == 1)

@@ -23,6 +23,8 @@ from tests.fakes import make_prompt
 from tests.rollout.servers.engines import (
     LONGEST,
     NO_WEIGHTS,
+    OTHER_RUN,
+    RUN,
     FakeSync,
     asking,
     is_right,
@@ -174,11 +176,31 @@ def test_a_server_that_came_back_with_other_weights_is_not_believed(encoder: Enc
         rollout = engine.generate(make_prompts(4), 8, seed=3)
         assert wrong(rollout, encoder, 3) == []
         assert other.seen.answered == 32
-        back.version, other.version = "0", "1"
+        back.version, other.version = RUN.of(0), RUN.of(1)
         engine.load_weights(NO_WEIGHTS, version=2)
-        back.version = "1"  # as if it had missed the weights
+        back.version = RUN.of(1)  # as if it had missed the weights
         rollout = engine.generate(make_prompts(4), 8, seed=4)
         assert {sample.policy_version for sample in rollout.samples} == {2}
+
+
+def test_nothing_is_asked_of_a_server_that_another_run_gave_weights(encoder: Encoder) -> None:
+    """The other run counts its versions alike."""
+    said: list[str] = []
+    with (
+        FakeServer() as taken,
+        FakeServer() as other,
+        asking(encoder, [taken, other], say=said.append) as engine,
+    ):
+        taken.version = OTHER_RUN.of(1)
+        rollout = engine.generate(make_prompts(4), 8, seed=3)
+        assert wrong(rollout, encoder, 3) == []
+        assert (taken.seen.answered, other.seen.answered) == (0, 32)
+        (told,) = said
+        words = f"has weights of version {OTHER_RUN.of(1)!r}, from another run, not 1: it is left"
+        assert told.startswith(f"server {taken.url} {words} out until the next weights")
+        engine.load_weights(NO_WEIGHTS, version=2)
+        engine.generate(make_prompts(4), 8, seed=4)
+        assert taken.seen.answered == 16
 
 
 def test_below_least_a_rollout_ends_with_the_last_words_of_each_server(encoder: Encoder) -> None:
