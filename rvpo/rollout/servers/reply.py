@@ -171,7 +171,8 @@ def _versions(
 ) -> tuple[int, tuple[int, ...]]:
     spans, tokens = choice.weight_versions, len(choice.token_ids)
     for span in spans or ():
-        if label.is_foreign(version := span.get("version")):
+        version = span.get("version")
+        if isinstance(version, str) and label.is_foreign(version):
             raise ServerError(url, f"answered with weights of {label.told(version)}", "stale")
     try:
         found = versions_of(
