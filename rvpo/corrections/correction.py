@@ -2,15 +2,17 @@
 
 The engine computes with other kernels and in another precision, and with staleness it has older
 weights. w is the ratio of the policy before the step to the one that sampled, of a token or the
-product over a sample's; a token's loss is multiplied by what a correction makes of it. A sample
-that went on under new weights has each token's probability under those that sampled it, so a
-token's w is right whatever sampled the others.
+product over a sample's; a token's loss is multiplied by what a correction makes of it. A token
+that a correction masks is left out: it has no gradient, and a loss of whole samples makes its ratio
+or weight of the others. A sample that went on under new weights has each token's probability under
+those that sampled it, so a token's w is right whatever sampled the others.
 
 Source: Yao et al. 2025, "Your efficient RL framework secretly brings you off-policy training".
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -24,8 +26,17 @@ if TYPE_CHECKING:
 Level = Literal["token", "sequence"]
 
 
+@dataclass(frozen=True, slots=True)
+class Corrected:
+    """What a correction makes of the importance weights of T tokens."""
+
+    factors: Tensor  # [T] of the losses; 0 where a token is masked
+    counted: Tensor  # [T] bool, tokens that are not masked
+
+
 class Correction(Section):
-    """A correction and its settings. A subclass has a `name`, and `factors` with its equation."""
+    """A correction and its settings. A subclass has a `name`, and `factors` with its equation; one
+    that masks has `counted` too."""
 
     @property
     def corrected(self) -> Level | None:
@@ -36,10 +47,10 @@ class Correction(Section):
         """[T] factors of the losses, from the importance weights w."""
         raise NotImplementedError
 
-    def counted(self, ages: Tensor) -> Tensor:
-        """[T] bool, tokens that count at all, by the updates that the weights which sampled them
-        were behind. All of them, unless a subclass says otherwise."""
-        return torch.ones_like(ages, dtype=torch.bool)
+    def counted(self, w: Tensor, ages: Tensor) -> Tensor:
+        """[T] bool, tokens that count at all, by their importance weights and by the updates that
+        the weights which sampled them were behind. All, unless a subclass says otherwise."""
+        return torch.ones_like(w, dtype=torch.bool)
 
     def __call__(
         self,
@@ -49,7 +60,18 @@ class Correction(Section):
         count: int,
         ages: Tensor | None = None,
     ) -> Tensor:
-        """[T] factors of the tokens' losses.
+        """[T] factors of the tokens' losses, those of `correct`."""
+        return self.correct(old_logprobs, sampled_logprobs, sample, count, ages).factors
+
+    def correct(
+        self,
+        old_logprobs: Tensor,
+        sampled_logprobs: Tensor,
+        sample: Tensor,
+        count: int,
+        ages: Tensor | None = None,
+    ) -> Corrected:
+        """Factors of the tokens' losses, and the tokens that count.
 
         Args:
             old_logprobs: [T] the trainer's policy's before the step.
@@ -59,12 +81,14 @@ class Correction(Section):
             ages: [T] updates that the weights which sampled a token were behind; 0 if left out.
         """
         if self.corrected is None:
-            return torch.ones_like(old_logprobs)
+            ones = torch.ones_like(old_logprobs)
+            return Corrected(ones, ones.bool())
         log_w = old_logprobs - sampled_logprobs
         if self.corrected == "sequence":
             log_w = log_w.new_zeros(count).index_add(0, sample, log_w)[sample]
-        factors = self.factors(torch.exp(log_w))
-        return factors if ages is None else torch.where(self.counted(ages), factors, 0.0)
+        w = torch.exp(log_w)
+        counted = self.counted(w, torch.zeros_like(sample) if ages is None else ages)
+        return Corrected(torch.where(counted, self.factors(w), 0.0), counted)
 
 
 class Bounded(Correction):

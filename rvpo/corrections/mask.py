@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Literal
 
 from rvpo.corrections.correction import Bounded
 from rvpo.fields import NonNegativeFloat
-from rvpo.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,6 +19,10 @@ class Mask(Bounded):
     """c, the smallest importance weight that counts; 1/C if left out."""
 
     def factors(self, w: Tensor) -> Tensor:
-        """[T] the weights, and 0 outside their bounds."""
+        """[T] the weights."""
+        return w
+
+    def counted(self, w: Tensor, ages: Tensor) -> Tensor:
+        """[T] bool, weights within their bounds."""
         least = 1 / self.cap if self.floor is None else self.floor
-        return torch.where((w >= least) & (w <= self.cap), w, 0.0)
+        return (w >= least) & (w <= self.cap)

@@ -8,7 +8,6 @@ from pydantic import Field
 
 from rvpo.corrections.correction import Bounded
 from rvpo.fields import Float
-from rvpo.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,5 +21,9 @@ class MaskAbove(Bounded):
     """C, the largest importance weight that counts."""
 
     def factors(self, w: Tensor) -> Tensor:
-        """[T] the weights, and 0 above the bound."""
-        return torch.where(w <= self.cap, w, 0.0)
+        """[T] the weights."""
+        return w
+
+    def counted(self, w: Tensor, ages: Tensor) -> Tensor:
+        """[T] bool, weights that are not above the bound."""
+        return w <= self.cap

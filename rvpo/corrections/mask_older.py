@@ -25,6 +25,6 @@ class MaskOlder(Bounded):
         """[T] the weights within their bound."""
         return w.clamp(max=self.cap)
 
-    def counted(self, ages: Tensor) -> Tensor:
+    def counted(self, w: Tensor, ages: Tensor) -> Tensor:
         """[T] bool, tokens that are not too old."""
         return ages <= self.updates

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class GSPO(Clipped):
     """The clipped loss with s_i in place of ρ, averaged over each sample and then over samples.
 
-        s_i = exp(mean_t (log π(a_t) − log π_old(a_t)))
+        s_i = exp(mean_t (log π(a_t) − log π_old(a_t)))    over the tokens that count
 
     It is a mean over a whole response and moves far less than a token's ratio, so the defaults are
     those of the paper: Zheng et al. 2025, arXiv:2507.18071, eq. 7 and section 5.1.
@@ -33,4 +33,4 @@ class GSPO(Clipped):
 
     def ratio(self, x: LossInputs) -> Tensor:
         """[T] s_i, at each of the sample's tokens."""
-        return sequence_ratio(x.logprobs, x.old_logprobs, x.sample, x.lengths)
+        return sequence_ratio(x.logprobs, x.old_logprobs, x.sample, x.lengths, x.counted)

@@ -29,6 +29,7 @@ class LossInputs:
     importance: Tensor  # [T] what the correction makes of π_old over the engine's policy
     sample: Tensor  # [T] which sample a token is of
     lengths: Tensor  # [S]
+    counted: Tensor | None = None  # [T] bool, False where the correction masks; None is all
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,11 @@ def token_ratio(logprobs: Tensor, old_logprobs: Tensor) -> Tensor:
 
 
 def sequence_ratio(
-    logprobs: Tensor, old_logprobs: Tensor, sample: Tensor, lengths: Tensor
+    logprobs: Tensor,
+    old_logprobs: Tensor,
+    sample: Tensor,
+    lengths: Tensor,
+    counted: Tensor | None = None,
 ) -> Tensor:
     """[T] GSPO's ratio of a whole sample, at each of its tokens.
 
@@ -81,10 +86,17 @@ def sequence_ratio(
     Args:
         sample: [T] index of each token's sample.
         lengths: [S].
+        counted: [T] bool, tokens that the mean is over, all if left out. It is over all of a
+            sample, too, of which none counts: that has no gradient anyway.
 
     Source: Zheng et al. 2025, arXiv:2507.18071, eq. 7.
     """
-    return torch.exp(sum_of_samples(logprobs - old_logprobs, sample, lengths) / lengths)[sample]
+    difference = logprobs - old_logprobs
+    if counted is not None:
+        kept = sum_of_samples(counted.to(lengths), sample, lengths)
+        difference = difference.where(counted | (kept == 0)[sample], 0.0)
+        lengths = kept.where(kept > 0, lengths)
+    return torch.exp(sum_of_samples(difference, sample, lengths) / lengths)[sample]
 
 
 def sum_of_samples(values: Tensor, sample: Tensor, lengths: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ class VESPO(Loss):
         φ(W) = e^λ W^k e^(−λ W),    W = Π_t w_t ρ_t of a sample, φ(1) = 1
 
     w is what the correction makes of a token's importance weight; it enters here and nowhere else.
+    A token that it masks is not in the product, and its loss is 0.
     k and λ depend on the sign of A. arXiv:2602.10693; bounds of log W as in TRL.
     """
 
@@ -50,9 +51,13 @@ class VESPO(Loss):
         """The loss of each token."""
         ratio = token_ratio(x.logprobs, x.old_logprobs).detach()
         weight = x.importance.log().clamp(_LOWEST, _HIGHEST) + ratio.log()
+        if x.counted is not None:
+            weight = weight.where(x.counted, 0.0)
         log_w = sum_of_samples(weight, x.sample, x.lengths).clamp(_LOWEST, _HIGHEST)[x.sample]
         good = x.advantages >= 0
         k = torch.where(good, self.k, self.k_negative).to(log_w)
         decay = torch.where(good, self.decay, self.decay_negative).to(log_w)
         phi = torch.exp(decay + k * log_w - decay * log_w.exp())
+        if x.counted is not None:
+            phi = phi.where(x.counted, 0.0)
         return unclipped(-phi * x.advantages * x.logprobs, ratio)

@@ -43,19 +43,20 @@ def objective(
         reference_logprobs: [T], needed where `config.beta` is above 0.
     """
     old = logprobs.detach() if batch.old_logprobs is None else batch.old_logprobs
-    importance = config.correction(
+    corrected = config.correction.correct(
         old, batch.sampled_logprobs, batch.sample, len(batch.lengths), batch.ages
     )
     inputs = LossInputs(
         logprobs=logprobs,
         old_logprobs=old,
         advantages=batch.advantages,
-        importance=importance,
+        importance=corrected.factors,
         sample=batch.sample,
         lengths=batch.lengths,
+        counted=corrected.counted,
     )
     surrogate = config.loss(inputs)
-    losses = surrogate.loss if config.loss.corrects else importance * surrogate.loss
+    losses = surrogate.loss if config.loss.corrects else corrected.factors * surrogate.loss
     kl = kl_loss = None
     if reference_logprobs is not None:
         ratio = config.loss.ratio(inputs)
@@ -72,7 +73,7 @@ def objective(
         policy_loss=policy_loss,
         surrogate=surrogate,
         old_logprobs=old,
-        importance=importance,
+        importance=corrected.factors,
         kl=kl,
         kl_loss=kl_loss,
     )

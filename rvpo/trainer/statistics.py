@@ -7,9 +7,11 @@ what is minimised with and without the entropy bonus, the latter where there is 
 `low_min` and `high_max`; `cispo_clip_ratio` in its place with cispo;
 `sampling/importance_sampling_ratio/*`, what the correction multiplies losses by, of tokens or of
 samples as it goes. What was masked is not in them, where TRL counts it in shares of samples as a
-ratio of 1. Means and extremes are exact over the micro-batches and updates of a step, where TRL
-takes the mean over those of theirs. Of our own are `kl_k1` and `kl_k2`, where they are minimised,
-`ratio`, and `sampling/raw_ratio/*`, the importance weights of tokens before any correction.
+ratio of 1. With a correction that masks tokens, gspo, luspo and vespo make a sample's ratio of its
+other tokens, and TRL of all. Means and extremes are exact over the micro-batches and updates of a
+step, where TRL takes the mean over those of theirs. Of our own are `kl_k1` and `kl_k2`, where they
+are minimised, `ratio`, and `sampling/raw_ratio/*`, the importance weights of tokens before any
+correction.
 """
 
 from __future__ import annotations

@@ -16,16 +16,17 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rvpo.config.update import UpdateConfig
-from rvpo.corrections import AnyCorrection, Mask, MaskAbove, MaskOlder, Truncate
+from rvpo.corrections import AnyCorrection, MaskOlder, Truncate
 from rvpo.corrections.correction import Correction
-from rvpo.losses import CISPO, SAPO, VESPO, Loss
+from rvpo.losses import Loss
 from rvpo.losses.cispo import cispo
-from rvpo.losses.clipped import Clipped, clipped
+from rvpo.losses.clipped import clipped
 from rvpo.losses.loss import sequence_ratio, token_ratio
 from rvpo.losses.weighting import token_weights
 from rvpo.trainer.batch import MicroBatch, PackedRow, TrainedSample, arrange, micro_batches
 from rvpo.trainer.kl import kl_k1, kl_k2, kl_k3
 from rvpo.trainer.objective import objective
+from tests.trainer.equations import of_importance, of_sample
 
 LONGEST = 9
 logprob = st.floats(-8, 0, width=32)
@@ -252,7 +253,8 @@ def loop(
     for row in rows:
         for s in row:
             n, o = new[id(s)], old[id(s)]
-            losses = of_sample(config.loss, s, n, o, of_importance(config, s, o))
+            w = of_importance(config, s, o)
+            losses = of_sample(config.loss, s.advantage, n, o, w)
             share = {
                 **dict.fromkeys(("dapo", "cispo", "vespo"), tokens),
                 **dict.fromkeys(("grpo", "gspo", "sapo"), len(every) * s.length),
@@ -265,7 +267,8 @@ def loop(
                 if config.beta:
                     ratio = torch.exp(n[t] - o[t])
                     if config.loss.clips == "samples":
-                        ratio = torch.exp((n - o).mean())
+                        among = w > 0 if w.any() else w == 0
+                        ratio = torch.exp((n - o)[among].mean())
                     d = reference[id(s)][t] - n[t]
                     k3 = torch.exp(d) - d - 1
                     estimates = {"k1": -d, "k2": d**2 / 2, "k3": k3, "ratio_k3": ratio * k3}
@@ -273,58 +276,6 @@ def loop(
                 bonus = config.entropy_bonus * entropy[id(s)][t]
                 total = total + loss / share - bonus / tokens
     return total
-
-
-def of_importance(config: UpdateConfig, s: TrainedSample, old: Tensor) -> Tensor:
-    """What the losses of a sample's tokens are multiplied by."""
-    w = torch.exp(old - torch.tensor(s.sampled_logprobs))
-    if config.correction.corrected == "sequence":
-        w = w.prod().expand(s.length)
-    match config.correction:
-        case Truncate(floor=floor, cap=cap):
-            return w.clamp(floor, cap)
-        case Mask(floor=floor, cap=cap):
-            return w * ((w >= (1 / cap if floor is None else floor)) & (w <= cap))
-        case MaskAbove(cap=cap):
-            return w * (w <= cap)
-        case MaskOlder(cap=cap, updates=updates):
-            return w.clamp(max=cap) * torch.tensor([age <= updates for age in s.ages])
-    return torch.ones(s.length)
-
-
-def of_sample(loss: Loss, s: TrainedSample, n: Tensor, o: Tensor, w: Tensor) -> list[Tensor]:
-    """The loss of each token, importance weights included."""
-    a, found = s.advantage, []
-    if isinstance(loss, VESPO):
-        return of_whole_sample(loss, a, n, o, w)
-    for t in range(s.length):
-        ratio = torch.exp(n[t] - o[t])
-        match loss:
-            case CISPO(cap=cap):
-                value = -min(float(ratio.detach()), cap) * a * n[t]
-            case SAPO(temperature=good, temperature_negative=bad):
-                tau = good if a > 0 else bad
-                value = -4 / tau / (1 + torch.exp(-tau * (ratio - 1))) * a
-            case Clipped():
-                ratio = torch.exp((n - o).mean()) if loss.clips == "samples" else ratio
-                bounded = ratio.clamp(1 - loss.epsilon, 1 + (loss.epsilon_high or loss.epsilon))
-                value = -torch.minimum(ratio * a, bounded * a)
-                if loss.dual_clip is not None and a < 0:
-                    value = value.minimum(torch.tensor(-loss.dual_clip * a))
-        found.append(w[t] * value)
-    return found
-
-
-def of_whole_sample(loss: VESPO, a: float, n: Tensor, o: Tensor, w: Tensor) -> list[Tensor]:
-    """VESPO's, in which the importance weights are."""
-    k, decay = (loss.k, loss.decay) if a >= 0 else (loss.k_negative, loss.decay_negative)
-    log_w = sum(
-        math.log(max(factor, 1e-8)) + difference
-        for factor, difference in zip(w.tolist(), (n - o).tolist(), strict=True)
-    )
-    log_w = min(max(log_w, math.log(1e-8)), 20.0)
-    phi = math.exp(decay) * math.exp(log_w) ** k * math.exp(-decay * math.exp(log_w))
-    return [-phi * a * each for each in n]
 
 
 SETTINGS: list[dict[str, Any]] = [
@@ -353,6 +304,13 @@ SETTINGS: list[dict[str, Any]] = [
     {"loss": {"name": "luspo", "epsilon": 0.05, "epsilon_high": 0.1}},
     {"loss": {"name": "sapo", "temperature": 0.7, "temperature_negative": 2.0}},
     {"loss": "vespo", "correction": {"name": "mask", "cap": 1.5}},
+    *(
+        {"loss": name, "correction": {"name": "mask_older", "updates": 1}}
+        for name in ("vespo", "luspo")
+    ),
+    {"loss": "vespo", "correction": {"name": "mask_above", "cap": 1.5}},
+    {"loss": "gspo", "correction": {"name": "mask", "cap": 1.5}, "beta": 0.2, "kl": "ratio_k3"},
+    {"loss": "gspo", "correction": "sequence_mask", "beta": 0.2, "kl": "ratio_k3"},
     {"loss": {"name": "vespo", "k": 1.2, "decay": 0.8}, "correction": "none"},
 ]
 

@@ -106,6 +106,13 @@ def of_importance(config: UpdateConfig, s: Scored) -> list[float]:
     return [x if floor <= x <= cap else 0.0 for x in w.tolist()]
 
 
+def counted(weights: list[float], length: int) -> list[int]:
+    """Tokens that gspo's ratio is a mean over. Here alone it is not TRL's, which has those with a
+    mask in it too; of a sample that has no others, all."""
+    kept = [t for t, w in enumerate(weights) if w] if len(weights) == length else []
+    return kept or [*range(length)]
+
+
 def defined(config: UpdateConfig, scored: list[Scored]) -> dict[str, float]:
     """TRL's metrics of one batch without accumulation: lists of a value a token or a sample."""
     chosen, name = config.loss, config.loss.name
@@ -118,9 +125,9 @@ def defined(config: UpdateConfig, scored: list[Scored]) -> dict[str, float]:
     for s in scored:
         a, length = s.sample.advantage, s.sample.length
         ratio = (s.new - s.old).exp()
-        if name == "gspo":
-            ratio = (s.new - s.old).mean().exp()[None]
         weights = [1.0] if config.correction.name == "none" else of_importance(config, s)
+        if name == "gspo":
+            ratio = (s.new - s.old)[counted(weights, length)].mean().exp()[None]
         importance += weights
         d = s.reference - s.new
         k3 = d.exp() - d - 1
