@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Layout: TypeAlias = "Sequence[tuple[str, torch.dtype, tuple[int, ...]]]"
-"""As of `Weights.layout`."""
+"""Name, type and shape of each matrix; see `Weights.layout`."""
 
 PROMPT: Final = Prompt(
     id="effect", messages=({"role": "user", "content": "Is 91 a prime number, and why?"},)

@@ -81,7 +81,7 @@ class AdapterSender:
         self._path = ""
         self._proven = False
         self._layout: Layout = ()
-        """That of the adapter sent last."""
+        """Layout of the adapter sent last."""
         self._files = ExitStack()
         """Holds the folder of the adapter sent last, until adapters are proven to work."""
         sweep()
