@@ -16,8 +16,8 @@ from rvpo.rollout.servers.asking import Asking, Versions
 from rvpo.rollout.servers.http import Http
 from rvpo.rollout.servers.pool import Pool
 from rvpo.rollout.servers.reply import SampledTokens, SampleRequest
-from rvpo.rollout.servers.sync import WeightSync
 from rvpo.rollout.servers.version_label import RunLabel
+from rvpo.rollout.servers.weights.sync import WeightSync
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.seed import derived_seed
 from rvpo.types import Generation, Prompt, Rollout, Sample, Sampling

@@ -16,8 +16,8 @@ from rvpo.rollout.servers.pool import Pool
 from rvpo.rollout.servers.roll_call import roll_call
 from rvpo.rollout.servers.same_model import check_models
 from rvpo.rollout.servers.settings import ServersConfig
-from rvpo.rollout.servers.sync import WeightSync
 from rvpo.rollout.servers.version_label import RunLabel
+from rvpo.rollout.servers.weights.sync import WeightSync
 from rvpo.runtime.network import main_address
 from rvpo.types import Sampling
 

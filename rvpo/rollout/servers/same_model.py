@@ -10,7 +10,7 @@ from typing import Any, Final
 from rvpo.errors import ConfigError
 from rvpo.rollout.servers.command import Served, model_name
 from rvpo.rollout.servers.http import Http, ServerError
-from rvpo.rollout.servers.roster import Fits
+from rvpo.rollout.servers.weights.roster import Fits
 
 _ANSWER_S: Final = 30.0
 _OF_FILES: Final = re.compile(r".+@[0-9a-f]{12}")

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 
 from rvpo.rollout.adapter_effect import PROMPT
 from rvpo.rollout.engine_config import EngineInputs
-from rvpo.rollout.servers.adapters import Adapters
-from rvpo.rollout.servers.broadcast import Broadcast
 from rvpo.rollout.servers.command import Served
-from rvpo.rollout.servers.fan_out import Patience
-from rvpo.rollout.servers.gloo_link import GlooLink
 from rvpo.rollout.servers.http import Http
-from rvpo.rollout.servers.links import WeightLink
 from rvpo.rollout.servers.same_model import fitting
 from rvpo.rollout.servers.settings import ServersConfig
-from rvpo.rollout.servers.sync import WeightSync
 from rvpo.rollout.servers.version_label import RunLabel
+from rvpo.rollout.servers.weights.adapters import Adapters
+from rvpo.rollout.servers.weights.broadcast import Broadcast
+from rvpo.rollout.servers.weights.fan_out import Patience
+from rvpo.rollout.servers.weights.gloo_link import GlooLink
+from rvpo.rollout.servers.weights.links import WeightLink
+from rvpo.rollout.servers.weights.sync import WeightSync
 from rvpo.rollout.vllm.nccl_link import NcclLink
 
 

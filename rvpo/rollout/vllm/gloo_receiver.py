@@ -20,8 +20,8 @@ from vllm.model_executor.model_loader.reload import (
     initialize_layerwise_reload,
 )
 
-from rvpo.rollout.servers.buckets import receive_buckets
-from rvpo.rollout.servers.gloo_group import GlooGroup, GroupPatience
+from rvpo.rollout.servers.weights.buckets import receive_buckets
+from rvpo.rollout.servers.weights.gloo_group import GlooGroup, GroupPatience
 
 
 @dataclass

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from rvpo.rollout.servers.buckets import Layout, largest
+from rvpo.rollout.servers.weights.buckets import Layout, largest
 from rvpo.runtime.port import hold_port
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from rvpo.rollout.servers.fan_out import FanOut
-    from rvpo.rollout.servers.feed import Feed
-    from rvpo.rollout.servers.links import Sender
+    from rvpo.rollout.servers.weights.fan_out import FanOut
+    from rvpo.rollout.servers.weights.feed import Feed
+    from rvpo.rollout.servers.weights.links import Sender
 
 BUCKET_BYTES: Final = 256 * 2**20
 """Bytes that are sent at once, and of which two are in the GPU's memory; more where one weight is

@@ -11,9 +11,9 @@ import torch
 from aiohttp import web
 from torch import Tensor
 
-from rvpo.rollout.servers.aside import aside
-from rvpo.rollout.servers.buckets import receive_buckets
-from rvpo.rollout.servers.gloo_group import GlooGroup, GroupPatience
+from rvpo.rollout.servers.weights.aside import aside
+from rvpo.rollout.servers.weights.buckets import receive_buckets
+from rvpo.rollout.servers.weights.gloo_group import GlooGroup, GroupPatience
 from rvpo.runtime.ignore import ignore
 from tests.rollout.servers.server import FakeServer
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from rvpo.rollout.servers.buckets import Layout
+from rvpo.rollout.servers.weights.buckets import Layout
 from rvpo.rollout.vllm.nccl_link import NcclLink
 
 pytestmark = pytest.mark.skipif(

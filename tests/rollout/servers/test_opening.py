@@ -13,8 +13,8 @@ from rvpo.rollout import EngineInputs, ServersConfig
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.servers.http import Http
 from rvpo.rollout.servers.opening import open_servers
-from rvpo.rollout.servers.sync import WeightSync
 from rvpo.rollout.servers.version_label import RunLabel
+from rvpo.rollout.servers.weights.sync import WeightSync
 from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.seed import derived_seed
 from rvpo.types import Rollout

@@ -15,15 +15,15 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from rvpo.evaluate.weights import SavedWeights
-from rvpo.rollout.servers.aside import aside
-from rvpo.rollout.servers.broadcast import Broadcast
 from rvpo.rollout.servers.command import Served, server_start
-from rvpo.rollout.servers.fan_out import Patience
-from rvpo.rollout.servers.gloo_link import GlooLink
 from rvpo.rollout.servers.http import Http
 from rvpo.rollout.servers.place import ServerPlace, ServerPlaces
 from rvpo.rollout.servers.settings import ServersConfig
 from rvpo.rollout.servers.version_label import RunLabel
+from rvpo.rollout.servers.weights.aside import aside
+from rvpo.rollout.servers.weights.broadcast import Broadcast
+from rvpo.rollout.servers.weights.fan_out import Patience
+from rvpo.rollout.servers.weights.gloo_link import GlooLink
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.port import LOOPBACK
 from rvpo.runtime.ranks import Ranks

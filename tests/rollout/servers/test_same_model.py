@@ -15,11 +15,11 @@ from rvpo.errors import ConfigError
 from rvpo.rollout import ServersConfig
 from rvpo.rollout.lora_config import LoraConfig
 from rvpo.rollout.servers.command import Served, model_name
-from rvpo.rollout.servers.fan_out import Patience
 from rvpo.rollout.servers.http import Http, ServerError
-from rvpo.rollout.servers.roster import Roster
 from rvpo.rollout.servers.same_model import check_models, fitting, misfit
 from rvpo.rollout.servers.settings import StartConfig
+from rvpo.rollout.servers.weights.fan_out import Patience
+from rvpo.rollout.servers.weights.roster import Roster
 from rvpo.runtime.port import free_port
 from tests.rollout.servers.server import FakeServer
 

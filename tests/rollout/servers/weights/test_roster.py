@@ -10,9 +10,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rvpo.rollout.servers.fan_out import Member, Patience
 from rvpo.rollout.servers.http import ServerError
-from rvpo.rollout.servers.roster import Roster
+from rvpo.rollout.servers.weights.fan_out import Member, Patience
+from rvpo.rollout.servers.weights.roster import Roster
 from tests.rollout.servers.engines import RUN
 
 PATIENCE = Patience(look_s=45.0, glance_s=5.0)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import torch.distributed as dist
 from torch import Tensor
 
-from rvpo.rollout.servers.own_address import own_address
+from rvpo.rollout.servers.weights.own_address import own_address
 
 CUT: Final = "the exchange of weights with the other members was cut"
 """Words of a member that has to stop because of another one."""

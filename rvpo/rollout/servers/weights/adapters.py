@@ -13,10 +13,10 @@ from rvpo.rollout.adapter import save_adapter, write_adapter
 from rvpo.rollout.adapter_effect import check_effect, probe
 from rvpo.rollout.engine import Weights
 from rvpo.rollout.lora_config import LoraConfig
-from rvpo.rollout.servers.fan_out import Member, Patience, each
 from rvpo.rollout.servers.http import Http, ServerError
-from rvpo.rollout.servers.roster import Fits, Roster
 from rvpo.rollout.servers.version_label import RunLabel
+from rvpo.rollout.servers.weights.fan_out import Member, Patience, each
+from rvpo.rollout.servers.weights.roster import Fits, Roster
 from rvpo.runtime.ranks import Ranks
 
 _UNREAD: Final = "No adapter found"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from queue import Empty, SimpleQueue
 
-from rvpo.rollout.servers.aside import aside
-from rvpo.rollout.servers.buckets import Layout
-from rvpo.rollout.servers.fan_out import FanOut, Member, Patience
-from rvpo.rollout.servers.feed import Feed, NamedWeight
 from rvpo.rollout.servers.http import Http, ServerError
-from rvpo.rollout.servers.links import Sender, WeightLink
+from rvpo.rollout.servers.weights.aside import aside
+from rvpo.rollout.servers.weights.buckets import Layout
+from rvpo.rollout.servers.weights.fan_out import FanOut, Member, Patience
+from rvpo.rollout.servers.weights.feed import Feed, NamedWeight
+from rvpo.rollout.servers.weights.links import Sender, WeightLink
 
 
 class GroupError(Exception):

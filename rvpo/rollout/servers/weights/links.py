@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from rvpo.rollout.servers.buckets import Layout
-from rvpo.rollout.servers.fan_out import FanOut
-from rvpo.rollout.servers.feed import Feed
+from rvpo.rollout.servers.weights.buckets import Layout
+from rvpo.rollout.servers.weights.fan_out import FanOut
+from rvpo.rollout.servers.weights.feed import Feed
 
 
 class Sender(Protocol):

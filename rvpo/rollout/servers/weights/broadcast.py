@@ -10,15 +10,15 @@ from typing import Final
 
 from rvpo.errors import EngineError
 from rvpo.rollout.engine import Weights
-from rvpo.rollout.servers.buckets import Layout
-from rvpo.rollout.servers.fan_out import Member, Patience
-from rvpo.rollout.servers.gloo_group import CUT
 from rvpo.rollout.servers.http import Http
-from rvpo.rollout.servers.links import WeightLink
-from rvpo.rollout.servers.own_address import address_for
-from rvpo.rollout.servers.roster import Fits, Roster
 from rvpo.rollout.servers.version_label import RunLabel
-from rvpo.rollout.servers.weight_group import GroupError, WeightGroup
+from rvpo.rollout.servers.weights.buckets import Layout
+from rvpo.rollout.servers.weights.fan_out import Member, Patience
+from rvpo.rollout.servers.weights.gloo_group import CUT
+from rvpo.rollout.servers.weights.links import WeightLink
+from rvpo.rollout.servers.weights.own_address import address_for
+from rvpo.rollout.servers.weights.roster import Fits, Roster
+from rvpo.rollout.servers.weights.weight_group import GroupError, WeightGroup
 from rvpo.rollout.vllm.failure import refuse_experts
 from rvpo.runtime.ranks import Ranks
 

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 
 from rvpo.errors import EngineError, RankError
 from rvpo.rollout.lora_config import LoraConfig
-from rvpo.rollout.servers.adapters import Adapters
 from rvpo.rollout.servers.http import Http
+from rvpo.rollout.servers.weights.adapters import Adapters
 from rvpo.runtime.ranks import Ranks
 from tests.adapters import make_state
 from tests.fakes import on_each_rank

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from rvpo.rollout.servers.aside import aside
-from rvpo.rollout.servers.buckets import Layout, largest, send_buckets
-from rvpo.rollout.servers.fan_out import FanOut, Patience
-from rvpo.rollout.servers.feed import Feed
-from rvpo.rollout.servers.gloo_group import GlooGroup, GroupPatience, Meeting
-from rvpo.rollout.servers.links import Sender
+from rvpo.rollout.servers.weights.aside import aside
+from rvpo.rollout.servers.weights.buckets import Layout, largest, send_buckets
+from rvpo.rollout.servers.weights.fan_out import FanOut, Patience
+from rvpo.rollout.servers.weights.feed import Feed
+from rvpo.rollout.servers.weights.gloo_group import GlooGroup, GroupPatience, Meeting
+from rvpo.rollout.servers.weights.links import Sender
 
 BUCKET_BYTES: Final = 256 * 2**20
 """Bytes that are sent at once; more where one weight is larger."""

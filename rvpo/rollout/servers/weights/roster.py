@@ -7,10 +7,10 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
-from rvpo.rollout.servers.fan_out import Member, Patience, each
 from rvpo.rollout.servers.http import Http, ServerError
 from rvpo.rollout.servers.identity import weight_version, worker_count
 from rvpo.rollout.servers.version_label import RunLabel
+from rvpo.rollout.servers.weights.fan_out import Member, Patience, each
 
 T = TypeVar("T")
 Fits = Callable[[str], Coroutine[Any, Any, None]]

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from rvpo.errors import EngineError
-from rvpo.rollout.servers.broadcast import Broadcast
-from rvpo.rollout.servers.fan_out import Patience
-from rvpo.rollout.servers.gloo_link import GlooLink
 from rvpo.rollout.servers.http import Http
 from rvpo.rollout.servers.version_label import RunLabel
+from rvpo.rollout.servers.weights.broadcast import Broadcast
+from rvpo.rollout.servers.weights.fan_out import Patience
+from rvpo.rollout.servers.weights.gloo_link import GlooLink
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.port import LOOPBACK, free_port
 from rvpo.runtime.ranks import Ranks

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from torch import Tensor
 
-from rvpo.rollout.servers.buckets import Layout
+from rvpo.rollout.servers.weights.buckets import Layout
 
 NamedWeight = tuple[str, Tensor]
 

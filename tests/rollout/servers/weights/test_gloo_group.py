@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rvpo.rollout.servers.aside import aside
-from rvpo.rollout.servers.buckets import receive_buckets, send_buckets
-from rvpo.rollout.servers.gloo_group import CUT, GlooGroup, GroupPatience, Meeting
-from rvpo.rollout.servers.own_address import address_for, own_address
+from rvpo.rollout.servers.weights.aside import aside
+from rvpo.rollout.servers.weights.buckets import receive_buckets, send_buckets
+from rvpo.rollout.servers.weights.gloo_group import CUT, GlooGroup, GroupPatience, Meeting
+from rvpo.rollout.servers.weights.own_address import address_for, own_address
 from rvpo.runtime.port import LOOPBACK, free_port
 
 PATIENCE = GroupPatience(60.0, 60.0)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rvpo.rollout.servers.aside import aside
-from rvpo.rollout.servers.feed import Feed, SendingEnded
+from rvpo.rollout.servers.weights.aside import aside
+from rvpo.rollout.servers.weights.feed import Feed, SendingEnded
 
 LONG_S = 60.0
 
