@@ -11,7 +11,7 @@ from rich.console import Console
 from rvpo.commands.assemble import benchmarks_of, held_out_of, keeper_of, report_of, stream_of
 from rvpo.commands.conclude import conclude
 from rvpo.commands.context import RunContext
-from rvpo.commands.engine import adapter_of, build_engine, check_adapted, check_engine
+from rvpo.commands.engine import build_engine, check_adapted, check_engine
 from rvpo.commands.farewell import farewell
 from rvpo.commands.inputs import Inputs, read_inputs
 from rvpo.commands.passed_on import passed_on
@@ -121,7 +121,7 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
             output=config.output,
             patience_minutes=config.distributed.patience_minutes,
             say=display.say,
-            adapter=adapter_of(config.model),
+            adapter=config.model.sent_adapter,
         )
         stack.callback(engine.close)
         if inputs.judge is not None:
