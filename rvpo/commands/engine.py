@@ -36,7 +36,7 @@ def check_engine(rollout: RolloutConfig, ranks: Ranks, adapted: ModelConfig | No
 def adapter_problem(model: ModelConfig, rollout: RolloutConfig, *, on_gpu: bool) -> str:
     """Reason that the engine takes no such adapters as the model is trained by; empty where it
     does, and where it is given whole weights."""
-    adapter = adapter_of(model)
+    adapter = model.sent_adapter
     if adapter is None:
         return ""
     return rollout.engine.adapter_problem(
@@ -53,7 +53,7 @@ def check_adapted(model: ModelConfig, rollout: RolloutConfig, model_path: str) -
     Raises:
         ConfigError: it is one.
     """
-    if adapter_of(model) is not None:
+    if model.sent_adapter is not None:
         rollout.engine.check_adapted(model_path, trust_remote_code=model.trust_remote_code)
 
 
@@ -69,7 +69,7 @@ def check_running(
 
     Args:
         model_path: the model's folder or Hub id.
-        adapter: see `adapter_of`.
+        adapter: see `ModelConfig.sent_adapter`.
         say: told of what is not there yet.
 
     Raises:
@@ -78,11 +78,6 @@ def check_running(
     if ranks.is_main:
         room = encoder.max_context_tokens
         rollout.engine.check_running(model_path, adapter, room, say)
-
-
-def adapter_of(model: ModelConfig) -> LoraConfig | None:
-    """The adapters that an engine is given in place of weights."""
-    return model.lora if model.lora is not None and model.lora.sync == "adapter" else None
 
 
 def build_engine(
@@ -105,7 +100,7 @@ def build_engine(
         seed: the run's.
         output: its folder.
         patience_minutes: those that it waits for a rank that says nothing.
-        adapter: see `adapter_of`.
+        adapter: see `ModelConfig.sent_adapter`.
         say: told of things that it goes on with.
     """
     return rollout.engine.build(

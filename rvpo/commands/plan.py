@@ -11,6 +11,7 @@ from rvpo.commands.needs import of_plan
 from rvpo.config.run import RunConfig
 from rvpo.data.visited import visited
 from rvpo.errors import ConfigError, RvpoError
+from rvpo.plan.adapted import adapter_findings
 from rvpo.plan.assumptions import card_of, read_assumptions
 from rvpo.plan.benchmarks import benchmark_findings
 from rvpo.plan.data import Data, read_data
@@ -77,6 +78,7 @@ def plan(
     model = read_model(config, visited(config, data.prompts).every)
     findings += model.findings
     findings += rehearsal_findings(config, data)
+    findings += adapter_findings(config, model.shape)
     judge, asked, judged = _judge(config, data)
     findings += judged
     if model.shape is None:

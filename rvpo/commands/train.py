@@ -12,7 +12,6 @@ from rvpo.commands.assemble import benchmarks_of, held_out_of, keeper_of, report
 from rvpo.commands.conclude import conclude
 from rvpo.commands.context import RunContext
 from rvpo.commands.engine import (
-    adapter_of,
     build_engine,
     check_adapted,
     check_engine,
@@ -106,7 +105,7 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
                 inputs.encoder,
                 ranks,
                 display.say,
-                adapter_of(config.model),
+                config.model.sent_adapter,
             )
         stack.callback(inputs.close)
         check_same({"settings": digest(dump_config(config)), **inputs.digests}, ranks)
@@ -135,7 +134,7 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
             output=config.output,
             patience_minutes=config.distributed.patience_minutes,
             say=display.say,
-            adapter=adapter_of(config.model),
+            adapter=config.model.sent_adapter,
         )
         stack.callback(engine.close)
         if inputs.judge is not None:

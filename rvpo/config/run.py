@@ -74,6 +74,11 @@ class ModelConfig(Section):
         return self
 
     @property
+    def sent_adapter(self) -> LoraConfig | None:
+        """The adapters that an engine is given in place of weights."""
+        return self.lora if self.lora is not None and self.lora.sync == "adapter" else None
+
+    @property
     def dtype(self) -> torch.dtype:
         """The type of the weights that compute."""
         return torch.bfloat16 if self.precision == "bf16" else torch.float32
@@ -256,6 +261,7 @@ class RunConfig(Section):
                 f"{self.update.mini_batches} updates; make it at most rollout.prompts_per_step"
             )
         yield from self._staleness_problems()
+        yield from self._adapter_problems()
         completion = self.rollout.max_completion_tokens
         context = self.rollout.engine.max_context_tokens
         if context is not None and completion >= context:
@@ -288,6 +294,17 @@ class RunConfig(Section):
                 f"several updates as it is, which comes with rollout.{setting}; leave it out for "
                 "truncate, or choose another"
             )
+
+    def _adapter_problems(self) -> Iterator[str]:
+        """Adapters that the engine takes on no machine."""
+        adapter, rollout = self.model.sent_adapter, self.rollout
+        if adapter is None:
+            return
+        problem = rollout.engine.adapter_refusal(
+            adapter, width=self.model.weight_bytes, in_flight=rollout.in_flight
+        )
+        if problem:
+            yield problem
 
     def _judge_problems(self) -> Iterator[str]:
         if self.judge is not None and self.judge.serve is not None:

@@ -166,12 +166,16 @@ def _missing(spot: _Spot, document: Any) -> str:
 
 
 def _choose(given: Any, expected: str) -> str:
-    """`expected` is pydantic's listing: quoted names, or numbers, with commas or "or" between."""
-    names = re.findall(r"'([^']*)'", expected) or re.findall(r"[\d.]+", expected)
-    names.sort(key=lambda n: -difflib.SequenceMatcher(None, n, str(given)).ratio())
+    """`expected` is pydantic's listing: quoted names, and numbers, with commas or "or" between."""
+    spelled = {each.strip("'"): each for each in re.findall(r"'[^']*'|[\d.]+", expected)}
+    got = _given(given)
+    if same := spelled.get(got.strip("'")):  # of another type: text that is no text, or otherwise
+        quotes = "in quotes" if same.startswith("'") else "without quotes"
+        return f"{got} is not available; write {same}, {quotes}"
+    names = sorted(spelled, key=lambda n: -difflib.SequenceMatcher(None, n, str(given)).ratio())
     guess = nearest(str(given), names)
-    meant = f"did you mean '{guess}'? Choose" if guess else "choose"
-    return f"{_given(given)} is not available; {meant} from {', '.join(names)}"
+    meant = f"did you mean {spelled[guess]}? Choose" if guess else "choose"
+    return f"{got} is not available; {meant} from {', '.join(names)}"
 
 
 def _allowed(kind: Any, error: str) -> str:

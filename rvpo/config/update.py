@@ -118,10 +118,25 @@ class UpdateConfig(Section):
         problem = self.loss.problem(self.correction)
         if problem is not None:
             yield problem
+        yield from self._optimizer_problems()
         group = self.deepspeed.get("zero_optimization", {}).get("zero_hpz_partition_size") or 1
         if group > 1 and self.beta > 0 and not has_adapters:
             yield (
                 "update.deepspeed: zero_hpz_partition_size is for one model, and with update.beta "
                 f"{self.beta:g} there is a reference model too, for which DeepSpeed cannot form "
                 "its groups again; set update.beta=0, or leave it out"
+            )
+
+    def _optimizer_problems(self) -> Iterator[str]:
+        """An optimizer whose state would be in the wrong memory."""
+        if self.optimizer == "cpu_adam" and not self.offload_optimizer:
+            yield (
+                "update.optimizer: cpu_adam works in host memory; write "
+                "update.offload_optimizer=true too, or update.optimizer=adamw"
+            )
+        if self.optimizer == "adamw_8bit" and self.offload_optimizer:
+            yield (
+                "update.optimizer: adamw_8bit keeps its moments small on a GPU, and in host memory "
+                "computes with fp32 copies of them, which take more than those of adamw and many "
+                "times as long; write update.offload_optimizer=false, or update.optimizer=adamw"
             )

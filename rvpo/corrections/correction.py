@@ -28,7 +28,7 @@ Level = Literal["token", "sequence"]
 
 @dataclass(frozen=True, slots=True)
 class Corrected:
-    """What a correction makes of the importance weights of T tokens."""
+    """Importance weights of T tokens as a correction leaves them."""
 
     factors: Tensor  # [T] of the losses; 0 where a token is masked
     counted: Tensor  # [T] bool, tokens that are not masked

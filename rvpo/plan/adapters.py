@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rvpo.config.run import RunConfig
 from rvpo.plan.shape import Linear, ModelShape
 from rvpo.rollout.lora_config import ALL_LINEAR, LoraConfig
@@ -12,8 +14,18 @@ def adapted(lora: LoraConfig, shape: ModelShape) -> tuple[Linear, ...]:
     """The linear layers that get an adapter."""
     if lora.targets == ALL_LINEAR:
         return shape.linears
-    ends = tuple(f".{target}" for target in lora.targets)
-    return tuple(linear for linear in shape.linears if f".{linear.path}".endswith(ends))
+    return tuple(x for x in shape.linears if any(_is_named(x, name) for name in lora.targets))
+
+
+def unmatched(lora: LoraConfig, shape: ModelShape) -> Iterator[str]:
+    """Targets that are no linear layer of the model."""
+    for name in () if lora.targets == ALL_LINEAR else lora.targets:
+        if not any(_is_named(linear, name) for linear in shape.linears):
+            yield name
+
+
+def _is_named(linear: Linear, name: str) -> bool:
+    return f".{linear.path}".endswith(f".{name}")
 
 
 def trained_parameters(config: RunConfig, shape: ModelShape) -> int:

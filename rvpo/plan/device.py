@@ -13,8 +13,9 @@ from rvpo.plan.gpu import cache_findings, gpu_findings
 from rvpo.plan.machine import Finding, Machine, State
 from rvpo.plan.memory import (
     GIB,
+    HostParts,
     Place,
-    host_memory,
+    host_parts,
     memory,
     model_bytes,
 )
@@ -221,10 +222,10 @@ def _apart(config: RunConfig, devices: Devices) -> Finding:
 def _host(
     config: RunConfig, shape: ModelShape, devices: Devices, place: Place, machine: Machine
 ) -> Finding:
-    needed = host_memory(config, shape, place, place.ranks // devices.training) / GIB
+    parts = host_parts(config, shape, place, place.ranks // devices.training)
+    needed = parts.total / GIB
     found = f"{needed:.1f} GiB beside the GPUs, on one machine"
-    if config.offloads(on_gpu=True) and needed:
-        found += ", pinned, for the optimizer while generating"
+    found += f": {words}" if (words := _of_host(config, parts)) else ""
     saved = min(SHARD_BYTES, model_bytes(config, shape)) / GIB
     found += f"; {saved:.1f} more while rank 0 saves the model"
     if devices.given or machine.memory is None:
@@ -235,4 +236,27 @@ def _host(
     remedy = "more memory, or fewer processes a machine"
     if config.offloads(on_gpu=True):
         remedy += ", or update.offload_while_generating=false"
+    if parts.engines and _waits(config):
+        remedy += (
+            ", or rollout.engine={name: servers} or model.lora.sync=merged, with which no engine's "
+            "weights wait there"
+        )
     return Finding("host memory", "missing", found, remedy)
+
+
+def _of_host(config: RunConfig, parts: HostParts) -> str:
+    """The parts of a machine's memory in words, those that take nothing left out."""
+    asleep = "engines asleep, whose weights wait there" if _waits(config) else "engines asleep"
+    moves = config.offloads(on_gpu=True) and not config.update.offload_optimizer
+    optimizer = "the optimizer while generating, pinned" if moves else "the optimizer"
+    named = (
+        (parts.engines, asleep),
+        (parts.optimizer, optimizer),
+        (parts.weights, "the weights that learn"),
+    )
+    return ", ".join(f"{size / GIB:.1f} for {name}" for size, name in named if size)
+
+
+def _waits(config: RunConfig) -> bool:
+    """True where an engine that sleeps keeps its weights, as it gets adapters alone."""
+    return config.model.sent_adapter is not None

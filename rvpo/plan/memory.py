@@ -246,15 +246,49 @@ def rollout_samples(config: RunConfig, place: Place) -> int:
     return rollout.prompts_per_step * rollout.samples_per_prompt // engines
 
 
-def host_memory(config: RunConfig, shape: ModelShape, place: Place, ranks: int) -> float:
-    """Bytes that GPU ranks of one machine keep in its own memory: engines, and the optimizer where
-    it is offloaded.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostParts:
+    """Bytes that GPU ranks of one machine keep in its own memory, by what they are for."""
+
+    engines: float
+    """Engines that sleep, with their weights where these do not come anew."""
+    optimizer: float
+    """The optimizer's state, always or while an engine generates."""
+    weights: float
+    """Weights of the model that learns, and of its reference."""
+
+    @property
+    def total(self) -> float:
+        """All of them."""
+        return self.engines + self.optimizer + self.weights
+
+
+def host_parts(config: RunConfig, shape: ModelShape, place: Place, ranks: int) -> HostParts:
+    """The memory of a machine beside its GPUs.
 
     Args:
         ranks: those on the machine, of `place.ranks` over all.
     """
+    weights = 0.0
+    if Sharding.of(config.update).on_host:
+        models = 2 if config.update.beta > 0 and config.model.lora is None else 1
+        stored = stored_parameters(config, shape)
+        weights = models * config.model.weight_bytes * stored / place.ranks
+    return HostParts(
+        engines=ranks * engine_memory(config, shape, place).host,
+        optimizer=ranks * _optimizer_on_host(config, shape, place),
+        weights=ranks * weights,
+    )
+
+
+def host_memory(config: RunConfig, shape: ModelShape, place: Place, ranks: int) -> float:
+    """All bytes of `host_parts`."""
+    return host_parts(config, shape, place, ranks).total
+
+
+def _optimizer_on_host(config: RunConfig, shape: ModelShape, place: Place) -> float:
+    """Bytes of one rank's optimizer in the machine's memory."""
     shard, update = trained_parameters(config, shape) / place.ranks, config.update
-    each = engine_memory(config, shape, place).host
     moments = OPTIMIZERS[update.optimizer].moment_bytes
     if update.offload_optimizer:
         # Master weights and moments; gradients twice, as summed and as the optimizer reads them.
@@ -263,14 +297,10 @@ def host_memory(config: RunConfig, shape: ModelShape, place: Place, ranks: int) 
             on_gpu=True, concurrent=config.rollout.staleness > 0
         )
         rounded = pinned(sums) + pinned_parts(read, 4 * Sharding.of(update).step)
-        each += (4 + moments) * shard + (sums + read if in_turn else rounded)
-    elif config.offloads(on_gpu=True):
-        each += (moments + (4 if config.model.weight_bytes < 4 else 0)) * shard
-    if Sharding.of(update).on_host:
-        models = 2 if update.beta > 0 and config.model.lora is None else 1
-        stored = stored_parameters(config, shape)
-        each += models * config.model.weight_bytes * stored / place.ranks
-    return ranks * each
+        return (4 + moments) * shard + (sums + read if in_turn else rounded)
+    if config.offloads(on_gpu=True):
+        return (moments + (4 if config.model.weight_bytes < 4 else 0)) * shard
+    return 0.0
 
 
 def pinned(size: float) -> int:

@@ -159,9 +159,10 @@ def _wires(at: PacedRun, tokens: float) -> float:
 
 def _extra_passes(config: RunConfig) -> int:
     """Forward passes beside those that learn: of the reference, and for the log-probabilities
-    before the first of several updates."""
-    update = config.update
-    return (update.beta > 0) + (update.epochs * update.mini_batches > 1)
+    before the first of several updates, or before one under dropout."""
+    update, lora = config.update, config.model.lora
+    dropped = lora is not None and lora.dropout > 0
+    return (update.beta > 0) + (dropped or update.epochs * update.mini_batches > 1)
 
 
 def _sync(at: PacedRun) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,8 @@ class ModelShape:
     """Tokens of the longest prompt plus completion that it allows; 0 if it does not say."""
     linears: tuple[Linear, ...] = ()
     """Linear layers but for the output layer, those of one name together."""
+    published: bool = field(default=False, compare=False)
+    """True where all of it is by the model's name alone, and nothing was read."""
 
 
 def read_shape(
@@ -95,7 +97,7 @@ def published_shape(path: str) -> ModelShape | None:
     match = _QWEN.fullmatch(path.rstrip("/").rpartition("/")[2])
     if match is None:
         return None
-    return _shape(Qwen2Config(**_QWEN_SHAPES[match[1].upper()]))
+    return replace(_shape(Qwen2Config(**_QWEN_SHAPES[match[1].upper()])), published=True)
 
 
 def is_on_hub(path: str) -> bool:

@@ -84,7 +84,7 @@ def _together(at: PacedRun, nodes: int) -> Division:
     ways = []
     for more in _SPARING:
         for share in shares:
-            ways.append(_way(at, engine.with_share(share), nodes * at.gpus, more, staleness=0))
+            ways.append(_way(at, engine.with_share(share), nodes * at.gpus, more, in_turn=True))
             if ways[-1].fits(at.shape):
                 break
         else:
@@ -93,6 +93,7 @@ def _together(at: PacedRun, nodes: int) -> Division:
     way = ways[-1] if ways[-1].fits(at.shape) else min(ways, key=lambda w: w.peak(at.shape))
     share = way.config.rollout.engine.model_dump()["gpu_memory"]
     lines = f"rollout.engine={{name: vllm, gpu_memory: {share:g}}}, rollout.staleness=0"
+    lines += ", rollout.in_flight=false" if at.config.rollout.in_flight else ""
     return _split(at, f"all {nodes * at.gpus}", lines, way, at.gpus, nodes, apart=False)
 
 
@@ -126,11 +127,21 @@ def _servers(at: PacedRun, nodes: int, training: int, each: int) -> Division | N
         where = f"urls: [those that `rvpo serve` prints on {nodes - training} of the nodes]"
     engine = engine.model_copy(update={"tensor_parallel": each, "least": 1} | placed)
     ranks = trainers * (1 if nodes == 1 else training)
-    ways = [_way(at, engine, ranks, more) for more in _SPARING]
+    ends = _ends_flight(at.config, engine)
+    ways = [_way(at, engine, ranks, more, in_flight=not ends) for more in _SPARING]
     way = next((way for way in ways if way.fits(at.shape)), ways[-1])
     lines = f"rollout.engine={{name: servers, tensor_parallel: {each}, {where}}}"
+    lines += ", rollout.in_flight=false" if ends else ""
     name = f"{training} + {nodes - training if nodes > 1 else free}, TP {each}"
     return _split(at, name, lines, way, trainers, training if nodes > 1 else 1, apart=True)
+
+
+def _ends_flight(config: RunConfig, engine: EngineConfig) -> bool:
+    """True where the run's weights come in flight, and would not to such an engine."""
+    adapter, width = config.model.sent_adapter, config.model.weight_bytes
+    if adapter is None or not config.rollout.in_flight:
+        return False
+    return bool(engine.adapter_refusal(adapter, width=width, in_flight=True))
 
 
 def _way(
@@ -138,12 +149,16 @@ def _way(
     engine: EngineConfig,
     ranks: int,
     sparing: Mapping[str, bool],
-    staleness: int | None = None,
+    *,
+    in_turn: bool = False,
+    in_flight: bool = True,
 ) -> Way:
     config: RunConfig = at.config
     changed: dict[str, object] = {"engine": engine}
-    if staleness is not None:
-        changed["staleness"] = staleness
+    if in_turn:
+        changed["staleness"] = 0
+    if in_turn or not in_flight:
+        changed["in_flight"] = False
     more = {k: v for k, v in sparing.items() if getattr(config.update, k) != v}
     processes = min(ranks, at.gpus)
     config = config.model_copy(

@@ -69,8 +69,11 @@ def time_findings(at: PacedRun, nodes: int, gpus: int) -> Iterator[Finding]:
         f"{_gpus(at, nodes)}: those that train + those of servers, TP GPUs for each server. Times "
         "are of a model, not measured",
     )
+    staleness = at.config.rollout.staleness
     for split in splits:
-        yield Finding(f"  {split.name}", "ok" if split.time else "note", _found(split, at.shape))
+        yield Finding(
+            f"  {split.name}", "ok" if split.time else "note", _found(split, at.shape, staleness)
+        )
     yield _best(at, nodes, splits)
     yield Finding("assumed", "ok", "another number for each by --assume NAME=VALUE")
     yield from at.assumed.findings(at.config, at.card)
@@ -109,12 +112,13 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
 
 
-def _found(split: Division, shape: ModelShape) -> str:
+def _found(split: Division, shape: ModelShape, staleness: int) -> str:
     if split.time is None:
         return f"does not fit: {lacking(split.way.config, shape, split.way.place)}"
     found = f"{_parts(split.time)}: {_rate(split.time, ahead=False)}"
     if split.time.apart:
-        found += f", {_number(split.an_hour(ahead=True))} with rollout.staleness=1"
+        staleness = max(1, staleness)
+        found += f", {_number(split.an_hour(ahead=True))} with rollout.staleness={staleness}"
     return f"{found}; with {_sparing(split, shape)}" if split.way.words else found
 
 

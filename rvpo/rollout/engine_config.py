@@ -104,6 +104,19 @@ class EngineConfig(Section):
         """
         return ""
 
+    def adapter_refusal(self, adapter: LoraConfig, *, width: int, in_flight: bool) -> str:
+        """Reason that it takes no such adapter on any machine; empty where it does on one.
+
+        Args:
+            width: bytes of a weight that computes.
+            in_flight: see `adapter_problem`.
+        """
+        found = [
+            self.adapter_problem(adapter, width=width, on_gpu=on_gpu, in_flight=in_flight)
+            for on_gpu in (False, True)
+        ]
+        return found[0] if all(found) else ""
+
     def check_adapted(self, model_path: str, *, trust_remote_code: bool) -> None:
         """Look at the model that adapters are of, of which nothing but the settings is read.
 

@@ -11,14 +11,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from rvpo.advantage import GRPO, RVPO, Ramp
+from rvpo.config.data import DatasetSource, FunctionSource
 from rvpo.config.evaluation import load_evaluation
-from rvpo.config.run import (
-    DatasetSource,
-    FunctionSource,
-    RunConfig,
-    dump_config,
-    load_config,
-)
+from rvpo.config.run import RunConfig, dump_config, load_config
 from rvpo.errors import ConfigError
 from rvpo.rollout import TransformersConfig, VllmConfig
 
@@ -210,6 +205,8 @@ def test_every_problem_is_reported_at_once(file: Path) -> None:
             "update.schedule: 'cosin' is not available; did you mean 'cosine'? "
             "Choose from cosine, constant, linear",
         ),
+        ("model.base_bits='4'", "model.base_bits: '4' is not available; write 4, without quotes"),
+        ("model.base_bits=8", "model.base_bits: 8 is not available; choose from 4"),
         ("rollout.temperature=hot", "rollout.temperature: must be a number, got 'hot'"),
         ("rollout.temperature=.inf", "rollout.temperature: must be a finite number, got inf"),
         ("rollout.temperature=0", "rollout.temperature: must be at least 0.0001, got 0"),

@@ -18,6 +18,7 @@ from rvpo.errors import ConfigError
 from rvpo.rollout.lora_config import LoraConfig
 from tests.configs import tiny_config, tiny_settings
 
+SERVERS = {"name": "servers", "urls": ["http://10.0.0.2:8000"]}
 NAME = st.from_regex(r"[a-z0-9_.]{1,12}", fullmatch=True)
 
 
@@ -66,6 +67,35 @@ def test_a_setting_that_cannot_be_is_one_sentence(tmp_path: Path, lora: Any, wor
         load_config(path)
     (problem,) = str(refusal.value).splitlines()[1:]
     assert words in problem
+
+
+@pytest.mark.parametrize(
+    ("lora", "rollout", "words"),
+    [
+        ({"rank": 600}, {"engine": "vllm"}, r"model\.lora\.rank: 600 is more than 512"),
+        (
+            {},
+            {"engine": {"name": "vllm", "transport": "nccl"}},
+            r"transport: nccl is a way of whole weights",
+        ),
+        (
+            {},
+            {"engine": SERVERS, "staleness": 1, "in_flight": True},
+            r"rollout\.in_flight: a server ends a sample with the adapter that it began with",
+        ),
+    ],
+)
+def test_adapters_that_an_engine_takes_on_no_machine_are_refused_with_the_run(
+    lora: dict[str, Any], rollout: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ValidationError, match=words):
+        tiny_config(Path("m"), model={"lora": lora}, rollout=rollout)
+    tiny_config(Path("m"), model={"lora": {**lora, "sync": "merged"}}, rollout=rollout)
+
+
+def test_adapters_in_fp32_are_for_the_machine_to_refuse() -> None:
+    """vLLM takes them on a CPU."""
+    tiny_config(Path("m"), model={"lora": {}, "precision": "fp32"}, rollout={"engine": "vllm"})
 
 
 @pytest.mark.parametrize("name", LoraConfig.model_fields)

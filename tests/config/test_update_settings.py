@@ -50,6 +50,28 @@ def test_vespo_refuses_weights_of_whole_samples() -> None:
 
 
 @pytest.mark.parametrize(
+    ("optimizer", "offloaded", "words"),
+    [
+        ("cpu_adam", False, r"update\.optimizer: cpu_adam .*offload_optimizer=true"),
+        ("adamw_8bit", True, r"update\.optimizer: adamw_8bit .*offload_optimizer=false"),
+        ("cpu_adam", True, None),
+        ("adamw_8bit", False, None),
+        ("adamw", True, None),
+        ("adamw", False, None),
+    ],
+)
+def test_an_optimizer_in_the_wrong_memory_is_refused_with_the_run(
+    optimizer: str, offloaded: bool, words: str | None
+) -> None:
+    update = {"optimizer": optimizer, "offload_optimizer": offloaded}
+    if words is None:
+        assert tiny_config(Path("model"), update=update).update.optimizer == optimizer
+    else:
+        with pytest.raises(ValidationError, match=words):
+            tiny_config(Path("model"), update=update)
+
+
+@pytest.mark.parametrize(
     ("short", "section"),
     [
         ({"loss": "gspo"}, {"loss": {"name": "gspo", "epsilon": 3e-4, "epsilon_high": 4e-4}}),

@@ -12,7 +12,9 @@ import pytest
 
 from rvpo.config.run import RunConfig
 from rvpo.plan.adapters import served_adapters, trained_parameters
+from rvpo.plan.device import Devices, device_findings
 from rvpo.plan.levers import Way
+from rvpo.plan.machine import Finding, Machine
 from rvpo.plan.memory import (
     Place,
     checkpoint_bytes,
@@ -112,6 +114,53 @@ def test_a_base_of_4_bits_takes_a_quarter_but_for_its_tables_and_scales() -> Non
     ]
     # The largest layer is unpacked to compute with.
     assert parts.gathered - memory(lora, shape, PLACE).gathered == 2 * hidden * model.inside
+
+
+def host_words(config: RunConfig, memory: float | None = None) -> Finding:
+    """The memory of a machine with the eight GPUs, of so many GiB where that is known."""
+    machine = Machine(
+        python="3.11.7",
+        packages={},
+        devices=(),
+        cores=8,
+        native_bf16=True,
+        compiler=None,
+        disk=1e3,
+        memory=memory,
+        wandb="no key",
+    )
+    devices = Devices(gpus=8, memory=GPU, given=memory is None)
+    found = device_findings(config, shape_of("7B"), None, 1024, devices, machine)
+    return next(finding for finding in found if finding.part == "host memory")
+
+
+def test_host_memory_is_told_by_what_it_is_for() -> None:
+    whole = run()
+    lora = with_lora(whole)
+    offloaded = run(offload_optimizer=True)
+    zero = {"zero_optimization": {"offload_param": {"device": "cpu"}}}
+    # 20 bytes of a parameter for an optimizer that is always there: 12, and gradients twice 4.
+    for config, words in [
+        (
+            lora,
+            ": 121.5 for engines asleep, whose weights wait there, 0.5 for the optimizer while gen",
+        ),
+        (whole, "8.0 for engines asleep, 85.1 for the optimizer while generating, pinned; "),
+        (offloaded, "8.0 for engines asleep, 141.9 for the optimizer; "),
+        (with_lora(whole, sync="merged"), "8.0 for engines asleep, 0.5 for the optimizer while"),
+        (run(deepspeed=zero, beta=0), "pinned, 14.2 for the weights that learn; "),
+    ]:
+        assert words in host_words(config).found
+    assert host_words(with_servers(1)).found.startswith("0.0 GiB beside the GPUs, on one machine; ")
+
+
+def test_where_engines_fill_a_machine_it_is_said_how_they_would_not() -> None:
+    found = host_words(with_lora(run()), memory=100)
+    assert found.state == "missing"
+    assert "model.lora.sync=merged" in found.remedy
+    assert "rollout.engine={name: servers}" in found.remedy
+    assert host_words(with_lora(run(), sync="merged"), memory=100).state == "ok"
+    assert "merged" not in host_words(run(), memory=50).remedy
 
 
 def test_merged_weights_travel_whole() -> None:

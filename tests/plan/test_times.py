@@ -132,6 +132,29 @@ def test_adapters_save_a_third_of_the_arithmetic_and_all_of_the_wire() -> None:
     assert full.sync > 1.4
 
 
+@pytest.mark.parametrize("again", [True, False])
+@pytest.mark.parametrize("beta", [0.001, 0.0])
+def test_dropout_takes_a_forward_pass_for_the_old_log_probabilities(
+    again: bool, beta: float
+) -> None:
+    shape = shape_of("7B")
+    config = run(beta=beta, activation_checkpointing=again)
+    plain, dropped = (
+        step_time(setting(with_lora(config, dropout=dropout), shape)).update
+        for dropout in (0.0, 0.1)
+    )
+    # Forward and the gradient of what came in, recomputed or not, and the reference.
+    passes = 4 + 2 * again + 2 * (beta > 0)
+    assert dropped / plain == pytest.approx((passes + 2) / passes, rel=0.01)
+    # Those of several updates are known by the same pass.
+    several = run(beta=beta, activation_checkpointing=again, mini_batches=2)
+    plain, dropped = (
+        step_time(setting(with_lora(several, dropout=dropout), shape)).update
+        for dropout in (0.0, 0.1)
+    )
+    assert dropped == plain
+
+
 def test_between_nodes_weights_travel_by_the_network() -> None:
     shape = shape_of("14B")
     two = {"place": replace(PLACE, ranks=16), "nodes": 2}
@@ -202,6 +225,28 @@ def test_the_plan_says_that_it_is_a_model_and_every_number_of_it() -> None:
     ahead = told(run(staleness=1), shape_of("7B"), 1)["best split"]
     assert ahead.found.startswith("6 + 2, TP 1: ")
     assert "start: {servers: 2, devices: [6, 7]}" in ahead.remedy
+
+
+@pytest.mark.parametrize("staleness", [0, 1, 3])
+def test_splits_that_generate_ahead_do_so_as_far_as_the_run(staleness: int) -> None:
+    found = told(run(staleness=staleness), shape_of("7B"), 1)
+    splits = [each.found for part, each in found.items() if ", TP " in part and each.state == "ok"]
+    assert splits
+    assert all(f"with rollout.staleness={max(1, staleness)}" in each for each in splits)
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_a_split_takes_new_weights_in_flight_where_it_can(lora: bool) -> None:
+    config = run({"devices": list(range(8, 16))}, staleness=2)
+    rollout = config.rollout.model_copy(update={"in_flight": True})
+    config = config.model_copy(update={"rollout": rollout})
+    config = with_lora(config) if lora else config
+    for split in all_splits(setting(config, shape_of("7B")), 1):
+        chosen = split.way.config
+        assert RunConfig.model_validate(chosen.model_dump()) == chosen
+        alone = split.name == "all 8"
+        assert chosen.rollout.in_flight is not (alone or lora)
+        assert ("rollout.in_flight=false" in split.lines) is (alone or lora)
 
 
 @given(

@@ -30,16 +30,6 @@ class AdamW8bit(Optimizer):
 
     moment_bytes = 2 * (1 + 4 / _BLOCK)
 
-    def problem(self, update: UpdateConfig) -> str | None:
-        """See `Optimizer.problem`."""
-        if not update.offload_optimizer:
-            return None
-        return (
-            "update.optimizer: adamw_8bit keeps its moments small on a GPU, and in host memory "
-            "computes with fp32 copies of them, which take more than those of adamw and many times "
-            "as long; write update.offload_optimizer=false, or update.optimizer=adamw"
-        )
-
     def build(self, groups: ParameterGroups, update: UpdateConfig) -> torch.optim.Optimizer:
         """See `Optimizer.build`."""
         optimizer: torch.optim.Optimizer = _bitsandbytes().optim.AdamW8bit(

@@ -11,13 +11,12 @@ from rvpo.trainer.optimizers import OPTIMIZERS
 
 
 def check_optimizer(update: UpdateConfig) -> None:
-    """Refuse an optimizer that does not go with the other settings, or with this machine.
+    """Refuse an optimizer that does not go with this machine.
 
     Raises:
         ConfigError: it says why, and what to write instead.
     """
-    optimizer = OPTIMIZERS[update.optimizer]
-    sentence = optimizer.problem(update) or optimizer.lack()
+    sentence = OPTIMIZERS[update.optimizer].lack()
     if sentence is not None:
         raise ConfigError(sentence)
 

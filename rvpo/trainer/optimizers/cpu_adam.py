@@ -51,15 +51,6 @@ class CPUAdam(Optimizer):
         self._build = build
         self._find = find
 
-    def problem(self, update: UpdateConfig) -> str | None:
-        """See `Optimizer.problem`."""
-        if update.offload_optimizer:
-            return None
-        return (
-            "update.optimizer: cpu_adam works in host memory; write update.offload_optimizer=true "
-            "too, or update.optimizer=adamw"
-        )
-
     def lack(self) -> str | None:
         """See `Optimizer.lack`."""
         compilers = [os.environ.get("CXX") or "c++", "ninja"]

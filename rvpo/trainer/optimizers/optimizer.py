@@ -27,10 +27,6 @@ class Optimizer(ABC):
     moment_bytes: ClassVar[float] = 8.0
     """Bytes of the two moments of a weight."""
 
-    def problem(self, update: UpdateConfig) -> str | None:
-        """A sentence where it cannot go with other settings; None where it can."""
-        return None
-
     def lack(self) -> str | None:
         """A sentence on what it needs and this machine has not, with what to do; None where all is
         there. Takes no time."""
