@@ -73,4 +73,4 @@ def test_a_number_of_gpus_that_is_none_is_no_server_of_a_run(size: object) -> No
         server.world_size = size
         (found,) = server_findings(run(server.url), given=False)
     assert found.state == "missing"
-    assert "is no server of `rvpo serve`" in found.found
+    assert "is no vLLM server" in found.found

@@ -41,7 +41,7 @@ class ServersEngine:
 
     Args:
         pool: the servers, as this rank knows them.
-        label: that of `sync`.
+        label: makes the names of versions, as that of `sync`.
         say: told of each server that is lost.
         closing: closes what the engine was given.
     """
