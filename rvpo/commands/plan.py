@@ -21,7 +21,6 @@ from rvpo.plan.judging import Load, endpoint_findings, load, load_findings
 from rvpo.plan.length import length_findings
 from rvpo.plan.machine import Finding, Machine, diagnose
 from rvpo.plan.model import describe, read_model
-from rvpo.plan.reach import server_findings
 from rvpo.plan.rehearsal import rehearsal_findings
 from rvpo.plan.shape import ModelShape
 from rvpo.plan.times import times_of
@@ -84,12 +83,22 @@ def plan(
     if model.shape is None:
         unknown = Finding("memory", "note", "unknown without the size of the model")
         return Plan((*findings, unknown))
-    findings += server_findings(config, given=devices.given)
+    findings += _answers(config, devices)
     findings += device_findings(config, model.shape, judge, model.prompt_tokens, devices, machine)
     findings += disk_findings(config, model.shape, model.prompt_tokens, asked)
     if devices.nodes is not None:
         findings += times_of(config, model, devices, card, assumed)
     return Plan(tuple(findings))
+
+
+def _answers(config: RunConfig, devices: Devices) -> Sequence[Finding]:
+    """Answers of servers that generate. What they are asked with comes with the engine that has
+    them, of whose packages a missing one is a finding already."""
+    if not installed("aiohttp"):
+        return ()
+    from rvpo.plan.reach import server_findings
+
+    return server_findings(config, given=devices.given)
 
 
 def _installed(config: RunConfig, machine: Machine) -> list[Finding]:
