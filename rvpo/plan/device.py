@@ -23,7 +23,6 @@ from rvpo.plan.served import served_findings, share_of_trainers
 from rvpo.plan.servers import engine_findings
 from rvpo.plan.shape import ModelShape
 from rvpo.rollout import ServersConfig
-from rvpo.trainer.export import SHARD_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +225,8 @@ def _host(
     needed = parts.total / GIB
     found = f"{needed:.1f} GiB beside the GPUs, on one machine"
     found += f": {words}" if (words := _of_host(config, parts)) else ""
+    from rvpo.trainer.export import SHARD_BYTES  # safetensors with it
+
     saved = min(SHARD_BYTES, model_bytes(config, shape)) / GIB
     found += f"; {saved:.1f} more while rank 0 saves the model"
     if devices.given or machine.memory is None:
