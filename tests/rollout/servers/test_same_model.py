@@ -18,6 +18,7 @@ from rvpo.rollout.servers.command import Served, model_name
 from rvpo.rollout.servers.http import Http, ServerError
 from rvpo.rollout.servers.same_model import check_models, fitting, misfit
 from rvpo.rollout.servers.settings import StartConfig
+from rvpo.rollout.servers.version_label import RunLabel
 from rvpo.rollout.servers.weights.fan_out import Patience
 from rvpo.rollout.servers.weights.roster import Roster
 from rvpo.runtime.port import free_port
@@ -150,7 +151,7 @@ def test_a_server_that_comes_later_as_another_is_left_out(model: Served) -> None
         FakeServer() as silent,
     ):
         fits = fitting(http, model, 512)
-        roster = Roster(http, Patience(), in_flight=False, fits=fits)
+        roster = Roster(http, Patience(), RunLabel.drawn(), in_flight=False, fits=fits)
         urls = [right.url, again.url, silent.url]
         assert [member.url for member in roster.present(urls)] == urls
         again.models = {"data": [{"id": "tiny@0123456789ab", "max_model_len": 512}]}
