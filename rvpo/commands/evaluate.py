@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -91,17 +91,7 @@ def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
             if config.benchmarks.needs_judge:
                 judge = _judge(config, ranks, stack, console)
                 benchmarks = judged_by(benchmarks, judge.config, judge)
-            engine = build_engine(
-                config.model,
-                config.rollout,
-                candidates[0].path,
-                encoder,
-                config.seed,
-                ranks,
-                output=config.output,
-                patience_minutes=config.distributed.patience_minutes,
-                say=say,
-            )
+            engine = _engine(config, candidates[0].path, encoder, ranks, say)
             stack.callback(engine.close)
             for number, candidate in enumerate(candidates):
                 ranks.doing(f"loading {candidate.path}")
@@ -120,6 +110,26 @@ def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
                 picture = config.output / name / "curve.png"
                 show_curve(console, name, summaries, picture)
                 draw_curve(name, summaries, {each.name: each.step for each in candidates}, picture)
+
+
+def _engine(
+    config: EvaluationConfig,
+    model_path: str,
+    encoder: Encoder,
+    ranks: Ranks,
+    say: Callable[[str], None],
+) -> RolloutEngine:
+    return build_engine(
+        config.model,
+        config.rollout,
+        model_path,
+        encoder,
+        config.seed,
+        ranks,
+        output=config.output,
+        patience_minutes=config.distributed.patience_minutes,
+        say=say,
+    )
 
 
 def find_models(models: Sequence[str]) -> list[Candidate]:

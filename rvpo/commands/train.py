@@ -88,32 +88,12 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
     config, folder, ranks, display = run.config, run.folder, run.ranks, run.display
     now = ranks.first(datetime.now())
     with ExitStack() as stack:
-        date = starts[0].date if starts else now
-        with ranks.together():
-            check_engine(config.rollout, ranks, config.model)
-            on_gpu = ranks.device.type == "cuda"
-            check_deepspeed(config, ranks.size, on_gpu=on_gpu)
-            check_optimizer(config.update)
-            check_kernels(config.update, on_gpu=on_gpu)
-            for line in passed_on(config.rollout, ranks, config.update.deepspeed):
-                display.say(line)
-            inputs = read_inputs(config, date, display, ranks)
-            check_adapted(config.model, config.rollout, inputs.model_path)
-            check_running(
-                config.rollout,
-                inputs.model_path,
-                inputs.encoder,
-                ranks,
-                display.say,
-                config.model.sent_adapter,
-            )
+        inputs = _checked_inputs(run, starts[0].date if starts else now)
         stack.callback(inputs.close)
         check_same({"settings": digest(dump_config(config)), **inputs.digests}, ranks)
         if starts is not None:
-            beside_model = config.model.lora is not None
-            check_inputs(
-                folder.path, starts, inputs.digests, display.say, beside_model=beside_model
-            )
+            beside = config.model.lora is not None
+            check_inputs(folder.path, starts, inputs.digests, display.say, beside_model=beside)
         rehearse(run, inputs)
         prepare_optimizer(config.update, ranks, display.say)
         if inputs.judge is not None:
@@ -124,18 +104,7 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         offloads = config.offloads(on_gpu=ranks.device.type == "cuda")
         policy = ZeroPolicy(config, inputs.model_path, ranks, display.say, offloads=offloads)
         run.phase(config.rollout.engine.opening())
-        engine = build_engine(
-            config.model,
-            config.rollout,
-            inputs.model_path,
-            inputs.encoder,
-            config.seed,
-            ranks,
-            output=config.output,
-            patience_minutes=config.distributed.patience_minutes,
-            say=display.say,
-            adapter=config.model.sent_adapter,
-        )
+        engine = _engine(run, inputs)
         stack.callback(engine.close)
         if inputs.judge is not None:
             run.phase("waiting for the judge")
@@ -158,6 +127,44 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
             raise
     conclude(run, inputs, held_out, console)
     console.print(f"model   {folder.model}", markup=False, highlight=False)
+
+
+def _checked_inputs(run: RunContext, date: datetime) -> Inputs:
+    """The inputs of a run that can be begun, as far as is known before a model is loaded.
+
+    Args:
+        date: the day of chat templates.
+    """
+    config, ranks, say = run.config, run.ranks, run.display.say
+    on_gpu = ranks.device.type == "cuda"
+    with ranks.together():
+        check_engine(config.rollout, ranks, config.model)
+        check_deepspeed(config, ranks.size, on_gpu=on_gpu)
+        check_optimizer(config.update)
+        check_kernels(config.update, on_gpu=on_gpu)
+        for line in passed_on(config.rollout, ranks, config.update.deepspeed):
+            say(line)
+        inputs = read_inputs(config, date, run.display, ranks)
+        check_adapted(config.model, config.rollout, inputs.model_path)
+        adapter = config.model.sent_adapter
+        check_running(config.rollout, inputs.model_path, inputs.encoder, ranks, say, adapter)
+    return inputs
+
+
+def _engine(run: RunContext, inputs: Inputs) -> RolloutEngine:
+    config = run.config
+    return build_engine(
+        config.model,
+        config.rollout,
+        inputs.model_path,
+        inputs.encoder,
+        config.seed,
+        run.ranks,
+        output=config.output,
+        patience_minutes=config.distributed.patience_minutes,
+        say=run.display.say,
+        adapter=config.model.sent_adapter,
+    )
 
 
 def _loop(

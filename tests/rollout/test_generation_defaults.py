@@ -14,6 +14,9 @@ from rvpo.rollout import TransformersConfig, VllmConfig
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.transformers_engine import TransformersEngine
 from rvpo.rollout.vllm.engine import _options
+from rvpo.rollout.vllm.placement import Placement
+from rvpo.rollout.vllm.site import Site
+from rvpo.rollout.vllm.transports import usual_transport
 from rvpo.trainer.savable import savable
 from rvpo.types import Rollout
 from tests.fakes import make_prompt
@@ -113,7 +116,8 @@ def test_a_default_of_the_model_neither_draws_nor_scores(
 
 
 def test_vllm_is_told_to_leave_the_defaults_of_the_model() -> None:
-    assert _options(VllmConfig(), 128, sleeps=False)["generation_config"] == "vllm"
+    placement = Placement(Site(), usual_transport(Site()))
+    assert _options(VllmConfig(), 128, placement)["generation_config"] == "vllm"
 
 
 UNSAVABLE: list[Mapping[str, Any]] = [

@@ -96,13 +96,9 @@ class VllmEngine:
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        options = _options(config, encoder.max_context_tokens, placement.site.sleeps)
-        options |= group_options(placement.site, _ranks())
+        options = _options(config, encoder.max_context_tokens, placement)
         options |= {"model": model_path, "dtype": dtype, "seed": seed}
-        options |= {"trust_remote_code": trust_remote_code} | placement.transport.options()
-        options |= passed_on(config.options, placement.site)
-        if has_scales(options):
-            options.pop("load_format", None)
+        options |= {"trust_remote_code": trust_remote_code}
         try:
             with placement.environment():
                 self._llm: Any = LLM(**options)
@@ -297,7 +293,8 @@ def request_seeds(seed: int, requests: int, *, on_gpu: bool) -> list[int | None]
     return [derived_seed(seed, row) if on_gpu else None for row in range(requests)]
 
 
-def _options(config: VllmConfig, max_context_tokens: int, sleeps: bool) -> dict[str, Any]:
+def _options(config: VllmConfig, max_context_tokens: int, placement: Placement) -> dict[str, Any]:
+    """Options of an engine at such a place, but for those about its model."""
     options: dict[str, Any] = {
         "max_model_len": max_context_tokens,
         "logprobs_mode": "processed_logprobs",
@@ -307,10 +304,15 @@ def _options(config: VllmConfig, max_context_tokens: int, sleeps: bool) -> dict[
         "generation_config": "vllm",
     }
     if not torch.cuda.is_available():
-        return options | {"enforce_eager": True}
-    options |= {"gpu_memory_utilization": config.gpu_memory}
-    if sleeps:
-        options |= {"enable_sleep_mode": True}
+        options |= {"enforce_eager": True}
+    else:
+        options |= {"gpu_memory_utilization": config.gpu_memory}
+        if placement.site.sleeps:
+            options |= {"enable_sleep_mode": True}
+    options |= group_options(placement.site, _ranks()) | placement.transport.options()
+    options |= passed_on(config.options, placement.site)
+    if has_scales(options):
+        options.pop("load_format", None)
     return options
 
 
