@@ -32,13 +32,14 @@ from typing import Any
 
 from performance.judge_process import serve, served
 from performance.published import add_save_option, publish
-from rvpo.config.judge import BudgetConfig, EndpointConfig, JudgeConfig
+from rvpo.config.judge import EndpointConfig, JudgeConfig
 from rvpo.criterion import Criterion
 from rvpo.judge.client.client import JudgeClient
 from rvpo.judge.client.workers import JudgeWorkers
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.suite import RewardSuite
 from rvpo.types import Prompt, RolloutScores, Sample
+from tests.fakes import only
 from tests.judge.server import FakeEndpoint, criterion
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -215,7 +216,7 @@ def measure(case: Case, policy: Policy, client: JudgeClient, seed: int) -> Measu
         form="channels",
         fixed={str(n): Criterion(text=criterion(n)) for n in range(case.criteria)},
     )
-    suite = RewardSuite([reward]).fitted(prompts).judged_by(client, BudgetConfig())
+    suite = RewardSuite([reward]).fitted(prompts).judged_by(only(client))
     scoring = suite.begin()
     finished: list[float] = []
     started = time.monotonic()

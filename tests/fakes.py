@@ -10,11 +10,14 @@ from typing import Any, Literal, TypeVar
 
 import torch
 
+from rvpo.config.judge import BudgetConfig
+from rvpo.config.judges import OWN
 from rvpo.criterion import Criterion
-from rvpo.judge.types import Answer, Job, Question, Usage
+from rvpo.judge.types import Answer, Job, Judge, Question, Usage
 from rvpo.report.record import StepRecord
 from rvpo.report.run_folder import RunFolder
 from rvpo.report.trackers import TrackedRun
+from rvpo.rewards.judging import AskedJudge
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.ranks import Ranks
 from rvpo.types import (
@@ -220,6 +223,11 @@ class FakeJudge:
         self.cancelled += 1
         for _, future in self._open:
             future.cancel()
+
+
+def only(judge: Judge, budget: BudgetConfig | None = None) -> dict[str, AskedJudge]:
+    """The one judge of a run, as a suite of rewards takes it."""
+    return {OWN: AskedJudge(judge, budget or BudgetConfig())}
 
 
 def says(response: str, question: Question) -> Answer:

@@ -31,7 +31,7 @@ from rvpo.thinking import NO_MODEL, Thinking
 from rvpo.trial.given import read_responses
 from rvpo.types import Prompt, Rollout, Sample
 from tests.benchmarks.test_gpqa import file as gpqa_file
-from tests.fakes import FakeJudge, make_prompt, make_record, make_sample, says
+from tests.fakes import FakeJudge, make_prompt, make_record, make_sample, only, says
 from tests.tiny import TEMPLATE
 
 MARKERS = [
@@ -266,7 +266,7 @@ def test_the_settings_say_what_a_function_is_shown() -> None:
 def test_a_judge_is_asked_about_the_answer(text: str, answer: str) -> None:
     judge = FakeJudge(says)
     rubric = RubricReward(name="care", form="channels", fixed={"rest": Criterion(text="rest")})
-    suite = RewardSuite([rubric]).judged_by(judge, RewardSuite([rubric]).budget)
+    suite = RewardSuite([rubric]).judged_by(only(judge))
     scored = suite(Rollout(samples=(make_sample(text=text),), group_size=1))
     assert judge.jobs[0].response == answer
     assert scored.rewards.values.tolist() == [[float("rest" in answer)]]

@@ -96,6 +96,11 @@ class BenchmarkSection(Section):
             temperature=self.temperature, max_completion_tokens=self.max_completion_tokens
         )
 
+    @property
+    def asked_judge(self) -> str | None:
+        """Name of the judge that it asks; None for the usual one, or for none."""
+        return None
+
     def read(self, say: Callable[[str], None]) -> Benchmark:
         """Read the questions, before any model is loaded.
 

@@ -46,10 +46,11 @@ def stream_of(
 
 def held_out_of(run: RunContext, inputs: Inputs, engine: RolloutEngine) -> HeldOut:
     """The rewards of prompts that are never trained on."""
+    judge = run.config.evaluate.judge
     return HeldOut(
         inputs.prompts.held_out,
         engine,
-        inputs.score,
+        inputs.score if judge is None else inputs.score.asking(judge),
         run.ranks,
         run.folder,
         run.config.evaluate,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,8 +14,9 @@ from rich.console import Console
 
 from rvpo.benchmarks.benchmark import Benchmark, BenchmarkSummary
 from rvpo.commands.engine import build_engine, check_engine, check_running
+from rvpo.commands.inputs import judges_of
+from rvpo.commands.needs import judges_of_benchmarks
 from rvpo.commands.passed_on import passed_on
-from rvpo.commands.served import check_served
 from rvpo.config.evaluation import EvaluationConfig
 from rvpo.data.encoder import encoder_of
 from rvpo.evaluate.build import judged_by, read_benchmarks
@@ -26,7 +27,6 @@ from rvpo.evaluate.measure import check_lengths, measure
 from rvpo.evaluate.results import ResultFolder
 from rvpo.evaluate.weights import SavedWeights
 from rvpo.judge.client.server import fingerprint
-from rvpo.judge.client.service import JudgeService
 from rvpo.model_files import resolve_model
 from rvpo.report.run_folder import steps_in
 from rvpo.report.stored import read_metrics
@@ -72,8 +72,12 @@ def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
             check_folder(config.output, ranks)
             with ranks.together():
                 check_engine(config.rollout, ranks)
-                if config.judge is not None and config.benchmarks.needs_judge:
-                    check_served(config.judge, ranks)
+                judges = judges_of(
+                    judges_of_benchmarks(config.benchmarks, config.every_judge),
+                    ranks,
+                    console.print,
+                )
+                stack.callback(judges.close)
                 for line in passed_on(config.rollout, ranks):
                     console.print(line, markup=False, highlight=False, soft_wrap=True)
                 candidates = find_models(models)
@@ -88,9 +92,12 @@ def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
             check_same(_read(config, benchmarks, candidates), ranks)
             if encoder.is_dated:
                 _keep_date(config, encoder, ranks, console)
-            if config.benchmarks.needs_judge:
-                judge = _judge(config, ranks, stack, console)
-                benchmarks = judged_by(benchmarks, judge.config, judge)
+            if judges:
+                console.print("waiting for the judge")
+                with ranks.together():
+                    judges.start()
+                judges.connect()
+                benchmarks = judged_by(benchmarks, judges)
             engine = _engine(config, candidates[0].path, encoder, ranks, say)
             stack.callback(engine.close)
             for number, candidate in enumerate(candidates):
@@ -185,18 +192,6 @@ def _keep_date(config: EvaluationConfig, encoder: Encoder, ranks: Ranks, console
     with ranks.together():
         if ranks.is_main:
             keep_date(config.output, encoder.now)
-
-
-def _judge(
-    config: EvaluationConfig, ranks: Ranks, stack: ExitStack, console: Console
-) -> JudgeService:
-    assert config.judge is not None  # the settings were checked
-    console.print("waiting for the judge")
-    with ranks.together():
-        judge = stack.enter_context(closing(JudgeService(config.judge, ranks, console.print)))
-        judge.start()
-    judge.connect()
-    return judge
 
 
 def _load(

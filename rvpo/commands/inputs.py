@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rvpo.benchmarks.benchmark import Benchmark
+from rvpo.commands.needs import asked_judges
 from rvpo.commands.served import check_served
+from rvpo.config.judge import JudgeConfig
 from rvpo.config.run import RunConfig
 from rvpo.data.encoder import encoder_of
 from rvpo.data.splits import Splits, read_splits
 from rvpo.data.visited import visited
 from rvpo.evaluate.build import judged_by, read_benchmarks
 from rvpo.evaluate.measure import check_lengths
-from rvpo.judge.client.service import JudgeService
+from rvpo.judge.client.judges import Judges
 from rvpo.model_files import resolve_model
 from rvpo.report.display import Display
+from rvpo.rewards.judging import AskedJudge
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.encoder import Encoder
 from rvpo.runtime.ranks import Ranks
@@ -32,16 +35,16 @@ class Inputs:
     prompts: Splits
     score: RewardSuite
     benchmarks: tuple[Benchmark, ...]
-    judge: JudgeService | None
-    """Answers rewards and benchmarks once it is started and connected; None where none asks."""
+    judges: Judges
+    """Answer rewards and benchmarks once they are started and connected; those alone that are
+    asked."""
     digests: Mapping[str, str]
     """SHA-256 of each, by name; see `rvpo.trainer.digest`."""
 
     def close(self) -> None:
         """End what rewards and the judge have running. A second call does nothing."""
         self.score.close()
-        if self.judge is not None:
-            self.judge.close()
+        self.judges.close()
 
 
 def read_inputs(
@@ -60,14 +63,17 @@ def read_inputs(
     Raises:
         ConfigError, DataError: whichever is wrong first.
     """
-    score = RewardSuite.from_config(config.rewards)
+    score = RewardSuite.from_config(config.rewards, config.every_judge)
     prompts = read_splits(config, display.say)
     for where, of_place in prompts.by_place.items():
         score.check_criteria(of_place, where)
     score = score.fitted(prompts.every)
-    judge = _judge(config, score, ranks, display)
-    if judge is not None:
-        score = score.judged_by(judge.counted, judge.config.budget, display.phase, display.say_once)
+    judges = judges_of(asked_judges(config), ranks, display.say)
+    score = score.judged_by(
+        {name: AskedJudge(each.counted, each.config.budget) for name, each in judges.items()},
+        display.phase,
+        display.say_once,
+    )
     model_path = resolve_model(config.model.path)
     encoder = encoder_of(config.model, config.rollout, model_path, display.say)
     seen = visited(config, prompts)
@@ -87,17 +93,20 @@ def read_inputs(
         encoder=encoder,
         prompts=prompts,
         score=score,
-        benchmarks=benchmarks if judge is None else judged_by(benchmarks, judge.config, judge),
-        judge=judge,
+        benchmarks=judged_by(benchmarks, judges),
+        judges=judges,
         digests=digests(config, model_path, encoder.tokenizer, named, tokens),
     )
 
 
-def _judge(
-    config: RunConfig, score: RewardSuite, ranks: Ranks, display: Display
-) -> JudgeService | None:
-    asked = score.is_judged or config.evaluate.benchmarks.needs_judge
-    if config.judge is None or not asked:
-        return None
-    check_served(config.judge, ranks)
-    return JudgeService(config.judge, ranks, display.say)
+def judges_of(
+    configs: Mapping[str, JudgeConfig], ranks: Ranks, say: Callable[[str], None]
+) -> Judges:
+    """Judges that can be had here.
+
+    Raises:
+        ConfigError: vLLM would have to serve one and cannot.
+    """
+    for config in configs.values():
+        check_served(config, ranks)
+    return Judges(configs, ranks, say)

@@ -21,7 +21,8 @@ from rvpo.data.prompts import load_prompts
 from rvpo.errors import ConfigError
 from rvpo.judge.client.service import JudgeService
 from rvpo.judge.types import Answer, Job, Judge
-from rvpo.rewards.rubric import RubricReward, every_question
+from rvpo.rewards.judged import every_question
+from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.suite import RewardSuite
 from rvpo.runtime.extras import require
 from rvpo.runtime.ranks import Ranks
@@ -141,11 +142,11 @@ def try_rubrics(
     """
     if json_file is not None and samples is not None and json_file.resolve() == samples.resolve():
         raise ConfigError(f"--json: {json_file} holds the --samples; give another file")
+    assert config.judge is not None  # a configuration with rubrics has one
     require("rvpo judge", *of_judge(config.judge))
     page, ranks = Page(console), Ranks.alone()
     with page.phase("reading what is to be judged"):
         trial = prepare(config, samples, prompts, repeats)
-    assert config.judge is not None  # a configuration with rubrics has one
     check_served(config.judge, ranks)
     deadline_s = min(config.judge.deadline_s, PATIENCE * config.judge.timeout_s)
     judge = config.judge.model_copy(update={"deadline_s": deadline_s})

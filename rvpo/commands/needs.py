@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from rvpo.config.benchmarks import BenchmarksConfig
 from rvpo.config.data import DatasetSource, Source
 from rvpo.config.evaluation import EvaluationConfig
 from rvpo.config.judge import JudgeConfig
+from rvpo.config.judges import asked
 from rvpo.config.rewards import RubricRewardConfig
 from rvpo.config.run import RolloutConfig, RunConfig
 from rvpo.files.stored import needs_extra
@@ -18,8 +20,8 @@ def of_training(config: RunConfig) -> Iterator[Need]:
     """A plan's, and what only a run takes: its engine, the judge that it serves, its trackers."""
     yield from of_plan(config)
     yield from _of_engine(config.rollout)
-    if asks_judge(config):
-        yield from of_judge(config.judge)
+    for judge in asked_judges(config).values():
+        yield from of_judge(judge)
     for tracker in config.report.trackers:
         if tracker.name in MODULES:
             yield Need(tracker.name, f"take {tracker.name} out of report.trackers")
@@ -36,7 +38,7 @@ def of_plan(config: RunConfig) -> Iterator[Need]:
         yield Need("bits", "write update.optimizer=adamw")
     if any(map(needs_extra, _stored(config.data.train, config.data.held_out))):
         yield Need("data")
-    if asks_judge(config):
+    if asked_judges(config):
         yield Need("judge")
 
 
@@ -44,21 +46,35 @@ def of_evaluation(config: EvaluationConfig) -> Iterator[Need]:
     """Needs of a training, without its trackers."""
     yield Need("train")
     yield from _of_engine(config.rollout)
-    if config.benchmarks.needs_judge:
-        yield from of_judge(config.judge)
+    for judge in judges_of_benchmarks(config.benchmarks, config.every_judge).values():
+        yield from of_judge(judge)
 
 
-def of_judge(config: JudgeConfig | None) -> Iterator[Need]:
+def of_judge(config: JudgeConfig) -> Iterator[Need]:
     """Needs of the client, and of vLLM where the run serves the judge itself."""
     yield Need("judge")
-    if config is not None and config.serve is not None:
+    if config.serve is not None:
         yield Need("cpu", "name judge.endpoints in place of judge.serve")
 
 
-def asks_judge(config: RunConfig) -> bool:
-    """True where a reward or a benchmark of the run has questions for the judge."""
-    rubrics = any(isinstance(reward, RubricRewardConfig) for reward in config.rewards.values())
-    return rubrics or config.evaluate.benchmarks.needs_judge
+def asked_judges(config: RunConfig) -> dict[str, JudgeConfig]:
+    """The judges for which a reward or a benchmark of the run has questions, by name."""
+    judges = config.every_judge
+    rubrics = [each for each in config.rewards.values() if isinstance(each, RubricRewardConfig)]
+    names = {asked(reward.judge, judges) for reward in rubrics}
+    if rubrics and config.evaluate.judge is not None:
+        names.add(config.evaluate.judge)
+    names |= judges_of_benchmarks(config.evaluate.benchmarks, judges).keys()
+    return {name: judge for name, judge in judges.items() if name in names}
+
+
+def judges_of_benchmarks(
+    benchmarks: BenchmarksConfig, judges: Mapping[str, JudgeConfig]
+) -> dict[str, JudgeConfig]:
+    """The judges that grade benchmarks, by name."""
+    chosen = benchmarks.chosen().values()
+    names = {asked(each.asked_judge, judges) for each in chosen if each.needs_judge}
+    return {name: judge for name, judge in judges.items() if name in names}
 
 
 def _stored(*sources: Source | None) -> Iterator[str]:

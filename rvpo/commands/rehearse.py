@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rvpo.commands.context import RunContext
 from rvpo.commands.inputs import Inputs
+from rvpo.config.judges import place_of
 from rvpo.trainer.adapters import rehearse_adapters
 from rvpo.trainer.rehearsal import (
     rehearse_judge,
@@ -34,6 +35,6 @@ def _rehearse(run: RunContext, inputs: Inputs) -> None:
         rehearse_adapters(inputs.model_path, config.model.lora, trust_remote_code=trusted)
     for prompts in filter(None, (inputs.prompts.train, inputs.prompts.held_out)):
         rehearse_rewards(config, inputs.score, prompts, inputs.encoder)
-    if inputs.judge is not None:
+    for name, judge in inputs.judges.items():
         run.phase("asking the judge a first question")
-        inputs.judge.counted.count(rehearse_judge(inputs.judge.config, say))
+        judge.counted.count(rehearse_judge(judge.config, say, place_of(name)))

@@ -96,19 +96,19 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
             check_inputs(folder.path, starts, inputs.digests, display.say, beside_model=beside)
         rehearse(run, inputs)
         prepare_optimizer(config.update, ranks, display.say)
-        if inputs.judge is not None:
+        if inputs.judges:
             run.phase("starting the judge")
             with ranks.together():  # on its way up while everything else starts, or before it
-                inputs.judge.start()
+                inputs.judges.start()
         run.phase("sharding the model with DeepSpeed ZeRO-3")
         offloads = config.offloads(on_gpu=ranks.device.type == "cuda")
         policy = ZeroPolicy(config, inputs.model_path, ranks, display.say, offloads=offloads)
         run.phase(config.rollout.engine.opening())
         engine = _engine(run, inputs)
         stack.callback(engine.close)
-        if inputs.judge is not None:
+        if inputs.judges:
             run.phase("waiting for the judge")
-            inputs.judge.connect()
+            inputs.judges.connect()
         keep = keeper_of(run, inputs, policy)
         start = _enter(run, starts is not None, keep.checkpoints, policy, stack)
         if ranks.is_main:

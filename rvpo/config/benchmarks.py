@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from inspect import getdoc
 from typing import TYPE_CHECKING
 
 from pydantic import Field, create_model
 
 from rvpo.benchmarks import BENCHMARKS, AnyBenchmark
-from rvpo.config.judge import JudgeConfig
+from rvpo.config.judges import name_problems
 from rvpo.fields import Section
 
 if TYPE_CHECKING:
@@ -37,14 +37,18 @@ class BenchmarksConfig(_Named):
         """True where any of them asks a judge."""
         return any(each.needs_judge for each in self.chosen().values())
 
-    def problems(self, judge: JudgeConfig | None, where: str, remedy: str) -> Iterator[str]:
+    def problems(self, judges: Collection[str], where: str, remedy: str) -> Iterator[str]:
         """Problems of settings that are each allowed, a sentence each.
 
         Args:
-            judge: the one that grades where one of them needs it.
+            judges: names of those that there are.
             where: the setting that these are.
             remedy: the settings that give it a judge.
         """
         for name, each in self.chosen().items():
-            if each.needs_judge and judge is None:
+            if not each.needs_judge:
+                continue
+            if judges:
+                yield from name_problems(f"{where}.{name}", each.asked_judge, judges)
+            else:
                 yield f"{where}.{name}: needs a judge; {remedy}"

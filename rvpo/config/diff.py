@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rvpo.config.judge import IDENTITY
+from rvpo.config.judge import IDENTITY, JudgeConfig
 from rvpo.config.run import RunConfig, load_config
 from rvpo.errors import ConfigError
 
@@ -56,11 +56,16 @@ def changed_settings(old: RunConfig, new: RunConfig, free: Collection[str]) -> l
 def _counted(config: RunConfig, free: Collection[str]) -> Iterator[tuple[str, Any]]:
     settings = config.model_dump()
     if config.judge is not None:
-        served = config.judge.serve and config.judge.serve.model
-        settings["judge"] = [served, *(settings["judge"][name] for name in IDENTITY)]
+        settings["judge"] = _identity(config.judge)
+    settings["judges"] = {name: _identity(judge) for name, judge in config.judges.items()}
     for name, value in _flat(settings):
         if not any(f"{name}.".startswith(f"{each}.") for each in free):
             yield name, value
+
+
+def _identity(judge: JudgeConfig) -> list[Any]:
+    settings = judge.model_dump()
+    return [judge.serve and judge.serve.model, *(settings[name] for name in IDENTITY)]
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

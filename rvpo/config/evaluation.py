@@ -6,18 +6,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import PlainSerializer, model_validator
+from pydantic import Field, PlainSerializer, model_validator
 
 from rvpo.benchmarks import listed
 from rvpo.config import document
 from rvpo.config.benchmarks import BenchmarksConfig
 from rvpo.config.judge import JudgeConfig
+from rvpo.config.judges import JudgeName, named, served_problems
 from rvpo.config.run import DistributedConfig, ModelConfig, RolloutConfig
 from rvpo.config.secret import without_secrets
 from rvpo.config.sentences import validated
 from rvpo.fields import FilePath, NonNegativeInt, Section
 
-_OF_A_RUN = ("seed", "model", "rollout", "judge", "distributed")
+_OF_A_RUN = ("seed", "model", "rollout", "judge", "judges", "distributed")
 """Settings that an evaluation takes from the file of a run, beside `evaluate.benchmarks`."""
 
 
@@ -33,10 +34,17 @@ class EvaluationConfig(Section):
     """Rollout settings of the engine; a benchmark has temperature and length of its own."""
     judge: JudgeConfig | None = None
     """Judge that grades for the benchmarks that need one."""
+    judges: dict[JudgeName, JudgeConfig] = Field(default_factory=dict)
+    """Further judges by name; a benchmark names the one that grades it."""
     benchmarks: BenchmarksConfig
     distributed: DistributedConfig = DistributedConfig()
 
     _no_secrets = model_validator(mode="before")(without_secrets)
+
+    @property
+    def every_judge(self) -> dict[str, JudgeConfig]:
+        """The judges by name, the one of the section `judge` first."""
+        return named(self.judge, self.judges)
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -53,10 +61,9 @@ class EvaluationConfig(Section):
                 "model.lora: nothing is trained in an evaluation; leave it out, and give the model "
                 "that a run has saved, which has its adapters in its weights"
             )
-        if self.judge is not None and self.judge.serve is not None:
-            yield from self.judge.serve.problems(self.rollout.engine.own_gpus())
+        yield from served_problems(self.every_judge, self.rollout.engine.own_gpus())
         yield from self.benchmarks.problems(
-            self.judge,
+            self.every_judge,
             "benchmarks",
             "add judge.serve=MODEL, or a file with judge: {model: NAME, endpoints: "
             "[{url: https://...}]}",

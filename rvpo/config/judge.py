@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -180,16 +180,17 @@ class ServeConfig(Section):
         """GPUs that rank 0's machine must have for it."""
         return max([self.gpus, *(number + 1 for number in self.devices)])
 
-    def problems(self, others: Sequence[int]) -> Iterator[str]:
+    def problems(self, others: Collection[int], where: str = "judge") -> Iterator[str]:
         """Sentences about `devices` that somebody else has.
 
         Args:
             others: GPUs of the rollout engines alone.
+            where: the section of the judge.
         """
         if both := sorted(set(self.devices) & set(others)):
             yield (
-                f"judge.serve.devices: {both} belong to rollout.engine too; give each GPUs of its "
-                "own"
+                f"{where}.serve.devices: {both} belong to rollout.engine too; give each GPUs of "
+                "its own"
             )
 
     def share(self, device: float, weights: float) -> float:

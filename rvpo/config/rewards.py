@@ -122,6 +122,12 @@ class RubricRewardConfig(AnyRewardConfig):
     bring them."""
     column: str = "rubric"
     """The column of the data that holds each prompt's criteria."""
+    judge: str | None = None
+    """Name of the judge that is asked, where there are several; the one of the section `judge` if
+    left out."""
+    sees: Sees = "answer"
+    """Part of a completion that the judge is shown: the answer, or everything, thoughts and their
+    markers too."""
     weights: Literal["uniform", "class", "points"] | None = None
     """Weights of a prompt's criteria against each other: equal, by class (essential 1, important
     .7, optional .3, pitfall .9), or their points. Left out: uniform for channels, class for

@@ -23,6 +23,8 @@ from rvpo.config import document
 from rvpo.config.benchmarks import BenchmarksConfig
 from rvpo.config.data import DataConfig
 from rvpo.config.judge import JudgeConfig
+from rvpo.config.judges import JudgeName, name_problems, served_problems
+from rvpo.config.judges import named as named_judges
 from rvpo.config.rewards import RewardConfig, RewardName, RubricRewardConfig
 from rvpo.config.sample_files import SampleFilesConfig
 from rvpo.config.secret import without_secrets
@@ -120,6 +122,9 @@ class EvaluateConfig(Section):
     """Completions of each held-out prompt, whose scores are averaged."""
     every: NonNegativeInt = 0
     """Steps between evaluations during training; 0 evaluates before and after it only."""
+    judge: str | None = None
+    """Name of the judge of held-out prompts, in place of those that rewards name. Benchmarks name
+    their own."""
     benchmarks: BenchmarksConfig = BenchmarksConfig()
     """Benchmarks to evaluate on at the same steps, with the same engine."""
 
@@ -213,7 +218,11 @@ class RunConfig(Section):
     rewards: dict[RewardName, RewardConfig]
     """Rewards, at least one, by the names that appear in every report."""
     judge: JudgeConfig | None = None
-    """Judge that answers the rubrics; required where a reward has one."""
+    """Judge that answers the rubrics which name no other; one is required where a reward has a
+    rubric."""
+    judges: dict[JudgeName, JudgeConfig] = Field(default_factory=dict)
+    """Further judges by name, each with limits, prices, budget and cache of its own. Rewards,
+    held-out prompts and benchmarks name the one that they ask."""
     advantage: Annotated[Estimator, Field(discriminator="name"), BeforeValidator(estimator)]
     """An estimator and its settings; its name alone if they are to be as they come."""
     update: UpdateConfig = UpdateConfig()
@@ -223,6 +232,11 @@ class RunConfig(Section):
     report: ReportConfig = ReportConfig()
 
     _no_secrets = model_validator(mode="before")(without_secrets)
+
+    @property
+    def every_judge(self) -> dict[str, JudgeConfig]:
+        """The judges by name, the one of the section `judge` first."""
+        return named_judges(self.judge, self.judges)
 
     def offloads(self, *, on_gpu: bool) -> bool:
         """True where the optimizer's state makes room for the engine while that generates.
@@ -307,17 +321,22 @@ class RunConfig(Section):
             yield problem
 
     def _judge_problems(self) -> Iterator[str]:
-        if self.judge is not None and self.judge.serve is not None:
-            yield from self.judge.serve.problems(self.rollout.engine.own_gpus())
+        judges = self.every_judge
+        yield from served_problems(judges, self.rollout.engine.own_gpus())
         yield from self.evaluate.benchmarks.problems(
-            self.judge, "evaluate.benchmarks", "add judge: {serve: MODEL}"
+            judges, "evaluate.benchmarks", "add judge: {serve: MODEL}"
         )
+        if self.evaluate.judge is not None:
+            yield from name_problems("evaluate", self.evaluate.judge, judges)
         for name, reward in self.rewards.items():
-            if isinstance(reward, RubricRewardConfig) and self.judge is None:
-                yield (
-                    f"rewards.{name}: a rubric needs a judge; add judge: {{serve: MODEL}}, or "
-                    "judge: {model: NAME, endpoints: [{url: https://...}]}"
-                )
+            if isinstance(reward, RubricRewardConfig):
+                if judges:
+                    yield from name_problems(f"rewards.{name}", reward.judge, judges)
+                else:
+                    yield (
+                        f"rewards.{name}: a rubric needs a judge; add judge: {{serve: MODEL}}, or "
+                        "judge: {model: NAME, endpoints: [{url: https://...}]}"
+                    )
             condition = reward.only_if
             if condition is None:
                 continue

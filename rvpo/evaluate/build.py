@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from rvpo.benchmarks.benchmark import Benchmark
 from rvpo.benchmarks.grader import Grader, GraderAnswer
 from rvpo.config.benchmarks import BenchmarksConfig
 from rvpo.config.judge import IDENTITY, JudgeConfig
+from rvpo.config.judges import asked
 from rvpo.judge.client.server import fingerprint
 from rvpo.judge.prompt import PROMPT_VERSION
 from rvpo.judge.types import Job, Judge, Question
 from rvpo.model_files import resolve_model
 from rvpo.types import Message
+
+
+class ConfiguredJudge(Judge, Protocol):
+    """A judge that knows its settings."""
+
+    @property
+    def config(self) -> JudgeConfig:
+        """Settings of the judge."""
+        ...
 
 
 def read_benchmarks(config: BenchmarksConfig, say: Callable[[str], None]) -> tuple[Benchmark, ...]:
@@ -29,13 +39,21 @@ def read_benchmarks(config: BenchmarksConfig, say: Callable[[str], None]) -> tup
 
 
 def judged_by(
-    benchmarks: Sequence[Benchmark], config: JudgeConfig, judge: Judge
+    benchmarks: Sequence[Benchmark], judges: Mapping[str, ConfiguredJudge]
 ) -> tuple[Benchmark, ...]:
-    """The same, where they ask a judge with one to ask."""
-    if not any(each.config.needs_judge for each in benchmarks):
-        return tuple(benchmarks)
-    grader = grader_of(config, judge)
-    return tuple(each.with_judge(grader) for each in benchmarks)
+    """The same, where they ask a judge with one to ask.
+
+    Args:
+        judges: those that they name, by their names.
+    """
+
+    def with_judge(each: Benchmark) -> Benchmark:
+        if not each.config.needs_judge:
+            return each
+        judge = judges[asked(each.config.asked_judge, judges)]
+        return each.with_judge(grader_of(judge.config, judge))
+
+    return tuple(map(with_judge, benchmarks))
 
 
 def grader_of(config: JudgeConfig, judge: Judge) -> Grader:

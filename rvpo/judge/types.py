@@ -7,6 +7,8 @@ from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
+from rvpo.thinking import Sees
+
 QuestionKind = Literal["criterion", "rating", "grade"]
 """Kind of a question: whether a criterion holds of a response, or how good the response is by a
 whole rubric. A grade is a criterion too, asked in the words of a benchmark's own template."""
@@ -20,6 +22,8 @@ class Question:
     text: str
     """The criterion, the lines of the rubric, or a benchmark's template filled in, which is then
     all that the judge reads."""
+    sees: Sees = "answer"
+    """Part of the completion that is the response of its job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

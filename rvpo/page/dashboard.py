@@ -90,7 +90,7 @@ def workspace(config: RunConfig, entity: str) -> Any:
         for name in config.rewards
     ]
     for title, metrics in _SECTIONS.items():
-        if title != "Judge" or config.judge is not None:
+        if title != "Judge" or config.every_judge:
             lines = [_line(label, [metric]) for label, metric in metrics.items()]
             sections.append(workspaces.Section(name=title, panels=lines, is_open=True))
     for name in config.evaluate.benchmarks.chosen():

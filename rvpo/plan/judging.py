@@ -13,7 +13,8 @@ from rvpo.judge.hint import hint
 from rvpo.judge.prompt import messages
 from rvpo.judge.types import Job, Question
 from rvpo.plan.machine import Finding
-from rvpo.rewards.rubric import RubricReward, every_question
+from rvpo.rewards.judged import every_question
+from rvpo.rewards.rubric import RubricReward
 from rvpo.types import Prompt
 
 CHARACTERS = 4

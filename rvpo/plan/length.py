@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from rvpo.config.run import RunConfig
 from rvpo.plan.judging import CHARACTERS, chats
 from rvpo.plan.machine import Finding
-from rvpo.rewards.rubric import RubricReward, every_question
+from rvpo.rewards.judged import every_question
+from rvpo.rewards.rubric import RubricReward
 from rvpo.types import Prompt
 
 _LONG_CRITERION = 4000

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from rvpo.config.judge import BudgetConfig
+from rvpo.config.judges import OWN
 from rvpo.errors import RewardError
 from rvpo.rewards.advice import advice, cache_remedy
 from rvpo.rewards.judging import NOT_ASKED
@@ -20,6 +21,7 @@ def keep_within(
     failed: Sequence[int],
     failures: Counter[str],
     details: Mapping[str, str],
+    where: str = OWN,
 ) -> RolloutScores:
     """The scores without the groups that lost too many verdicts.
 
@@ -32,6 +34,7 @@ def keep_within(
         failed: [N] those of them that it cannot use.
         failures: their reasons.
         details: the server's words, by reason.
+        where: the section of the judge that they are from.
 
     Raises:
         RewardError: the step as a whole lost more than the budget allows.
@@ -39,9 +42,9 @@ def keep_within(
     if _exceeds(sum(failed), budget.step, sum(asked)):
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in failures.most_common(5))
         raise RewardError(
-            f"judge: {sum(failed):,} of the {sum(asked):,} verdicts of this step are missing "
-            f"({reasons}), more than judge.budget.step={budget.step:g} allows; nothing was trained "
-            f"on them. {_remedy(failures, details)}, then continue with --resume"
+            f"{where}: {sum(failed):,} of the {sum(asked):,} verdicts of this step are missing "
+            f"({reasons}), more than {where}.budget.step={budget.step:g} allows; nothing was "
+            f"trained on them. {_remedy(failures, details)}, then continue with --resume"
         )
     if not any(asked):
         return scored
@@ -58,6 +61,7 @@ def keep_within(
         why |= {(start + r, c): reason for r, c in valid[start : start + size].nonzero().tolist()}
         valid[start : start + size] = False
     rewards = replace(scored.rewards, valid=valid)
+    skipped += int(scored.metrics.get("judge/skipped_groups", 0))
     metrics = {**scored.metrics, "judge/skipped_groups": float(skipped)}
     return replace(scored, rewards=rewards, failures=why, metrics=metrics)
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from rvpo.config.judge import BudgetConfig
 from rvpo.errors import RewardError
 from rvpo.judge.types import Answer, Job, Judge, Question
-from rvpo.rewards.rubric import RubricReward, every_question
+from rvpo.rewards.judged import JudgedReward, every_question
 from rvpo.rewards.tally import Tally
 from rvpo.runtime.ignore import ignore
 from rvpo.types import Sample
@@ -48,8 +48,31 @@ class Verdicts:
         return replace(self, answers=())
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """Questions about one sample, on their way."""
+
+    questions: tuple[Question, ...]
+    future: Future[tuple[Answer, ...]]
+
+    def answers(self) -> dict[Question, Answer]:
+        """Waits for them."""
+        try:
+            return dict(zip(self.questions, self.future.result(), strict=True))
+        except CancelledError:
+            return dict.fromkeys(self.questions, NOT_ASKED)
+
+
+@dataclass(frozen=True)
+class AskedJudge:
+    """A judge, and the shares of its verdicts that may fail."""
+
+    judge: Judge
+    budget: BudgetConfig
+
+
 class Judging:
-    """Questions of one rollout on their way.
+    """Questions to one judge about a rollout, on their way.
 
     Args:
         rewards: those that the judge gives.
@@ -58,7 +81,7 @@ class Judging:
 
     def __init__(
         self,
-        rewards: Sequence[RubricReward],
+        rewards: Sequence[JudgedReward],
         trained: frozenset[str],
         judge: Judge | None,
         budget: BudgetConfig,
@@ -71,17 +94,20 @@ class Judging:
         self._judge = judge
         self._budget = budget
         self._notice = notice
-        self._jobs: dict[int, Future[tuple[Answer, ...]]] = {}  # by row
+        self._sent: dict[int, list[_Sent]] = {}  # by row
         self._asked: dict[str, tuple[Question, ...]] = {}  # by prompt
         self._needed_of: dict[str, tuple[Question, ...]] = {}
 
     def ask(self, row: int, sample: Sample) -> None:
         """Send everything that there is to ask about a sample, once; returns at once."""
         questions = self._questions(sample)
-        if row in self._jobs or not questions or self._judge is None:
+        if row in self._sent or not questions or self._judge is None:
             return
-        job = Job(conversation=sample.prompt.turns, response=sample.answer, questions=questions)
-        self._jobs[row] = self._judge.submit(job)
+        self._sent[row] = []
+        for sees in dict.fromkeys(question.sees for question in questions):
+            asked = tuple(question for question in questions if question.sees == sees)
+            job = Job(conversation=sample.prompt.turns, response=sample.seen(sees), questions=asked)
+            self._sent[row].append(_Sent(asked, self._judge.submit(job)))
 
     def needed(self, samples: Sequence[Sample]) -> int:
         """Verdicts on these samples that training needs."""
@@ -118,36 +144,31 @@ class Judging:
         )
 
     def _wait(self, samples: Sequence[Sample], step_needed: int) -> None:
-        rows = {future: row for row, future in self._jobs.items()}
+        rows = {sent.future: row for row, each in self._sent.items() for sent in each}
+        unanswered = Counter(rows.values())
         left = max(self._budget.step * step_needed, _TOO_FEW)
         for future in as_done(list(rows), self._notice):
-            if future.cancelled() or left < 0:
+            row = rows[future]
+            unanswered[row] -= 1
+            if future.cancelled() or left < 0 or unanswered[row]:
                 continue
-            sample = samples[rows[future]]
-            left -= self._lost(sample, self._answers(rows[future], sample))
+            sample = samples[row]
+            left -= self._lost(sample, self._answers(row, sample))
             if left < 0 and self._judge is not None:
                 self._judge.cancel()
 
     def _lost(self, sample: Sample, found: Mapping[Question, Answer]) -> int:
-        """Verdicts that training needs and cannot use: those without an answer, and those of a
-        weighted mean that lacks one."""
+        """Verdicts that training needs and cannot use."""
         lost: set[Question] = set()
         for reward in self._rewards:
-            if reward.name not in self._trained:
-                continue
-            questions = reward.questions(sample.prompt)
-            missing = [question for question in questions if found[question].value is None]
-            lost |= set(questions if missing and reward.form == "explicit" else missing)
+            if reward.name in self._trained:
+                lost |= reward.unusable(sample.prompt, found)
         return len(lost)
 
     def _answers(self, row: int, sample: Sample) -> Mapping[Question, Answer]:
-        questions = self._questions(sample)
-        if not questions:
-            return {}
-        try:
-            return dict(zip(questions, self._jobs[row].result(), strict=True))
-        except CancelledError:
-            return dict.fromkeys(questions, NOT_ASKED)
+        found = [sent.answers() for sent in self._sent.get(row, ())]
+        together = {question: answer for each in found for question, answer in each.items()}
+        return {question: together[question] for question in self._questions(sample)}
 
     def _questions(self, sample: Sample) -> tuple[Question, ...]:
         prompt = sample.prompt

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from rvpo.config.judges import OWN
 from rvpo.config.rewards import Condition
 from rvpo.criterion import CLASS_WEIGHTS, Criterion
 from rvpo.errors import DataError, nearest
@@ -14,6 +15,7 @@ from rvpo.judge.verdict import rating
 from rvpo.rewards.cell import EMPTY, Cell
 from rvpo.rewards.remark import CriterionRemark, RubricRemark
 from rvpo.schedule import Ramp
+from rvpo.thinking import Sees
 from rvpo.types import Failed, Prompt, Remark
 
 Weighing = Literal["uniform", "class", "points"]
@@ -43,6 +45,8 @@ class RubricReward:
         fixed: the criteria of every prompt, by name; empty where the data bring them.
         column: the data's, holding each prompt's criteria.
         weighing: weights of criteria against each other.
+        judge: name of the judge that is asked.
+        sees: part of a completion that it is shown.
         slots: most criteria of a prompt; set by `fitted`.
         groups: classes and axes that occur; set by `fitted`.
     """
@@ -54,6 +58,8 @@ class RubricReward:
     fixed: Mapping[str, Criterion] = field(default_factory=dict)
     column: str = "rubric"
     weighing: Weighing = "uniform"
+    judge: str = OWN
+    sees: Sees = "answer"
     slots: int = 0
     groups: tuple[str, ...] = ()
 
@@ -124,8 +130,22 @@ class RubricReward:
         """Questions to the judge about each sample of the prompt; nothing without criteria."""
         criteria = self.criteria(prompt)
         if self.form == "implicit":
-            return (_rating(criteria),) if criteria else ()
-        return tuple(dict.fromkeys(_is_met(criterion) for criterion in criteria))
+            return (self._rating(criteria),) if criteria else ()
+        return tuple(dict.fromkeys(self.question(criterion) for criterion in criteria))
+
+    def question(self, criterion: Criterion) -> Question:
+        """The question that asks for one criterion."""
+        return Question("criterion", criterion.text, sees=self.sees)
+
+    def asking(self, judge: str) -> RubricReward:
+        """The same reward, given by another judge."""
+        return replace(self, judge=judge)
+
+    def unusable(self, prompt: Prompt, answers: Mapping[Question, Answer]) -> Set[Question]:
+        """Questions whose answers it cannot use: of a weighted mean all, if one failed."""
+        asked = self.questions(prompt)
+        failed = {question for question in asked if answers[question].value is None}
+        return set(asked) if failed and self.form == "explicit" else failed
 
     def cells(self, prompt: Prompt, answers: Mapping[Question, Answer]) -> list[Cell]:
         """One for each of `columns`, from the answers to `questions`."""
@@ -133,9 +153,9 @@ class RubricReward:
         if not criteria:
             return [EMPTY] * len(self.columns)
         if self.form == "implicit":
-            return [self._rated(answers[_rating(criteria)])]
+            return [self._rated(answers[self._rating(criteria)])]
         shares = self._shares(criteria)
-        verdicts = [answers[_is_met(criterion)] for criterion in criteria]
+        verdicts = [answers[self.question(criterion)] for criterion in criteria]
         if self.form == "explicit":
             return [self._explicit(criteria, shares, verdicts)]
         names: list[str | None] = list(self.fixed) or [None] * len(criteria)
@@ -146,6 +166,13 @@ class RubricReward:
             )
         ]
         return cells + [EMPTY] * (len(self.columns) - len(cells))
+
+    def _rating(self, criteria: Sequence[Criterion]) -> Question:
+        lines = [
+            c.text if c.polarity == "positive" else f"(to be avoided) {c.text}" for c in criteria
+        ]
+        text = "\n".join(f"{i}. {line}" for i, line in enumerate(lines, start=1))
+        return Question("rating", text, sees=self.sees)
 
     def _shares(self, criteria: Sequence[Criterion]) -> list[float]:
         weights = [WEIGHINGS[self.weighing](criterion) for criterion in criteria]
@@ -184,20 +211,6 @@ class RubricReward:
             return Cell(Failed(answer.failure or "no answer"), aspects=(self.name,))
         said = Remark("the whole rubric", f"{rating(answer.value)} of 10", answer.reason)
         return Cell(answer.value, aspects=(self.name,), remark=said)
-
-
-def every_question(rewards: Iterable[RubricReward], prompt: Prompt) -> tuple[Question, ...]:
-    """All that rewards ask about a response to a prompt, nothing twice."""
-    return tuple(dict.fromkeys(q for reward in rewards for q in reward.questions(prompt)))
-
-
-def _is_met(criterion: Criterion) -> Question:
-    return Question("criterion", criterion.text)
-
-
-def _rating(criteria: Sequence[Criterion]) -> Question:
-    lines = [c.text if c.polarity == "positive" else f"(to be avoided) {c.text}" for c in criteria]
-    return Question("rating", "\n".join(f"{i}. {line}" for i, line in enumerate(lines, start=1)))
 
 
 def _groups(criterion: Criterion) -> tuple[str, ...]:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from rvpo.config.judge import BudgetConfig
-from rvpo.judge.types import Judge
+from rvpo.config.judges import place_of
+from rvpo.errors import RewardError
 from rvpo.rewards.budget import keep_within
 from rvpo.rewards.cell import Cell, Column, assemble
 from rvpo.rewards.condition import conditioned
 from rvpo.rewards.event_loop import EventLoop
-from rvpo.rewards.judging import Judging, Notice, Verdicts
+from rvpo.rewards.judged import JudgedReward
+from rvpo.rewards.judging import AskedJudge, Judging, Notice, Verdicts
 from rvpo.rewards.reward import Reward
-from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.tally import Tally
 from rvpo.runtime.deepcopy import own
 from rvpo.runtime.ignore import ignore
@@ -27,7 +27,7 @@ from rvpo.types import Prompt, RewardScore, Rollout, RolloutScores, Sample
 if TYPE_CHECKING:
     from rvpo.runtime.ranks import Ranks
 
-AnyReward = Reward | RubricReward
+AnyReward = Reward | JudgedReward
 
 
 class Scoring:
@@ -39,6 +39,7 @@ class Scoring:
 
     Args:
         rewards: the columns come in their order.
+        judges: those that they name.
         progress: share of training done, for weights that change.
         notice: hears of it while answers are waited for long.
         loop: runs async functions; one of its own if left out.
@@ -49,8 +50,7 @@ class Scoring:
     def __init__(
         self,
         rewards: Sequence[AnyReward],
-        judge: Judge | None,
-        budget: BudgetConfig,
+        judges: Mapping[str, AskedJudge],
         progress: float,
         notice: Notice = ignore,
         loop: EventLoop | None = None,
@@ -59,18 +59,29 @@ class Scoring:
         self._rewards = rewards
         self._say = say
         self._loop = EventLoop() if loop is None else loop
-        self._budget = budget
+        self._judges = judges
         self._weights = {reward.name: value_at(reward.weight, progress) for reward in rewards}
         carrying = [reward for reward in rewards if self._weights[reward.name] > 0]
         # A reward that others are conditioned on decides over what they train.
         gates = [reward.condition.reward for reward in carrying if reward.condition is not None]
         trained = frozenset((*(reward.name for reward in carrying), *gates))
-        rubrics = [reward for reward in rewards if isinstance(reward, RubricReward)]
-        self._judging = Judging(rubrics, trained, judge, budget, notice)
+        self._judged = [reward for reward in rewards if not isinstance(reward, Reward)]
+        self._judging = {
+            name: self._judging_by(name, trained, notice)
+            for name in dict.fromkeys(reward.judge for reward in self._judged)
+        }
+
+    def _judging_by(self, name: str, trained: frozenset[str], notice: Notice) -> Judging:
+        given = [reward for reward in self._judged if reward.judge == name]
+        asked = self._judges.get(name)
+        if asked is None:
+            raise RewardError(f"reward '{given[0].name}' needs a judge, and there is none")
+        return Judging(given, trained, asked.judge, asked.budget, notice)
 
     def take(self, row: int, sample: Sample) -> None:
         """Ask the judge about a sample, given its row in the rollout; returns at once."""
-        self._judging.ask(row, sample)
+        for judging in self._judging.values():
+            judging.ask(row, sample)
 
     def collect(self, rollout: Rollout, ranks: Ranks | None = None) -> RolloutScores:
         """Score every sample with every reward.
@@ -91,25 +102,32 @@ class Scoring:
         for row, sample in enumerate(rollout.samples):
             self.take(row, sample)
         computed = self._computed(rollout.samples)
-        needed = self._judging.needed(rollout.samples)
-        step_needed = needed if ranks is None else sum(ranks.gather_objects(needed))
-        verdicts = self._judging.finish(rollout.samples, step_needed)
+        needed = {name: each.needed(rollout.samples) for name, each in self._judging.items()}
+        every = [needed] if ranks is None else ranks.gather_objects(needed)
+        verdicts = {
+            name: judging.finish(rollout.samples, sum(each[name] for each in every))
+            for name, judging in self._judging.items()
+        }
         scored = self._matrix(rollout, computed, verdicts)
         if ranks is not None:
             scored = ranks.gather(scored)
-        parts = [verdicts] if ranks is None else ranks.gather_objects(verdicts.without_answers())
-        tallies = _tallies(parts)
-        every = sum(tallies.values(), Tally())
-        for text in every.news:
+        counts = {name: each.without_answers() for name, each in verdicts.items()}
+        parts = [counts] if ranks is None else ranks.gather_objects(counts)
+        by_judge = {name: [part[name] for part in parts] for name in self._judging}
+        for text in _every(by_judge.values()).news:
             self._say(text)
-        return keep_within(
-            self._budget,
-            replace(scored, metrics=_judge_metrics(parts, tallies)),
-            asked=[count for part in parts for count in part.asked],
-            failed=[count for part in parts for count in part.failed],
-            failures=sum((part.failures for part in parts), Counter()),
-            details=every.details,
-        )
+        scored = replace(scored, metrics=_judge_metrics(by_judge))
+        for name, of_ranks in by_judge.items():
+            scored = keep_within(
+                self._judges[name].budget,
+                scored,
+                asked=[count for part in of_ranks for count in part.asked],
+                failed=[count for part in of_ranks for count in part.failed],
+                failures=sum((part.failures for part in of_ranks), Counter()),
+                details=_every([of_ranks]).details,
+                where=place_of(name),
+            )
+        return scored
 
     def _computed(self, samples: Sequence[Sample]) -> dict[str, list[Cell]]:
         """[N] cells of each function reward; none are asked for where there are no samples."""
@@ -132,17 +150,20 @@ class Scoring:
         }
 
     def _matrix(
-        self, rollout: Rollout, computed: Mapping[str, list[Cell]], verdicts: Verdicts
+        self,
+        rollout: Rollout,
+        computed: Mapping[str, list[Cell]],
+        verdicts: Mapping[str, Verdicts],
     ) -> RolloutScores:
         cells = {name: [each] for name, each in computed.items()}  # columns of cells, by reward
-        for reward in self._rewards:
-            if isinstance(reward, RubricReward):
-                rows = [
-                    reward.cells(sample.prompt, found)
-                    for sample, found in zip(rollout.samples, verdicts.answers, strict=True)
-                ]
-                columns = range(len(reward.columns))
-                cells[reward.name] = [[row[column] for row in rows] for column in columns]
+        for reward in self._judged:
+            answers = verdicts[reward.judge].answers
+            rows = [
+                reward.cells(sample.prompt, found)
+                for sample, found in zip(rollout.samples, answers, strict=True)
+            ]
+            columns = range(len(reward.columns))
+            cells[reward.name] = [[row[column] for row in rows] for column in columns]
         return assemble(
             [
                 Column(name, self._weights[reward.name], column)
@@ -180,22 +201,39 @@ def _after_condition(
     return [conditioned(column, on, condition.at_least) for column in cells[reward.name]]
 
 
-def _tallies(parts: Sequence[Verdicts]) -> dict[str, Tally]:
-    """Counts of answers of all ranks, by reward."""
-    names = dict.fromkeys(name for part in parts for name in part.tallies)
-    return {
-        name: sum((part.tallies.get(name, Tally()) for part in parts), Tally()) for name in names
-    }
+def _tallies(parts: Iterable[Verdicts]) -> dict[str, Tally]:
+    """Counts of answers, by reward."""
+    found: dict[str, Tally] = {}
+    for part in parts:
+        for name, tally in part.tallies.items():
+            found[name] = found.get(name, Tally()) + tally
+    return found
 
 
-def _judge_metrics(parts: Sequence[Verdicts], tallies: Mapping[str, Tally]) -> dict[str, float]:
-    """`judge/{reward}/…` for each judged reward, `judge/…` for all, and the time waited for."""
-    if not tallies:
+def _every(by_judge: Iterable[Sequence[Verdicts]]) -> Tally:
+    """Counts of all answers."""
+    tallies = _tallies(part for of_ranks in by_judge for part in of_ranks)
+    return sum(tallies.values(), Tally())
+
+
+def _judge_metrics(by_judge: Mapping[str, Sequence[Verdicts]]) -> dict[str, float]:
+    """`judge/{reward}/…` for each judged reward, `judges/{judge}/…` for each of several judges,
+    `judge/…` for all, and the time waited for.
+
+    Args:
+        by_judge: what each judge said to every rank.
+    """
+    if not by_judge:
         return {}
-    metrics = sum(tallies.values(), Tally()).metrics("judge")
-    for name, tally in tallies.items():
+    metrics = _every(by_judge.values()).metrics("judge")
+    for name, tally in _tallies(part for each in by_judge.values() for part in each).items():
         metrics |= tally.metrics(f"judge/{name}")
-    return metrics | {"judge/wait_exposed_s": max(part.waited_s for part in parts)}
+    if len(by_judge) > 1:
+        for name, of_ranks in by_judge.items():
+            metrics |= _every([of_ranks]).metrics(f"judges/{name}")
+    by_rank = zip(*by_judge.values(), strict=True)
+    waited = [sum(part.waited_s for part in parts) for parts in by_rank]
+    return metrics | {"judge/wait_exposed_s": max(waited)}
 
 
 def _arguments(samples: Sequence[Sample], sees: Sees) -> dict[str, Any]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from rvpo.config.imports import import_function
-from rvpo.config.judge import BudgetConfig
+from rvpo.config.judges import asked
 from rvpo.config.rewards import FunctionRewardConfig, RewardConfig, RubricRewardConfig
 from rvpo.criterion import Criterion
 from rvpo.errors import ConfigError, DataError
-from rvpo.judge.types import Judge
 from rvpo.rewards.event_loop import EventLoop
-from rvpo.rewards.judging import Notice
+from rvpo.rewards.judging import AskedJudge, Notice
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.scoring import AnyReward, Scoring, column_names
@@ -26,8 +25,7 @@ class RewardSuite:
 
     Args:
         rewards: one or more, with distinct names; their columns come in this order.
-        judge: answers the rubrics among them.
-        budget: shares of its verdicts that may fail.
+        judges: those that rewards name, by their names.
         notice: hears of it while a step waits long for its answers.
         loop: runs the async functions, in all steps of the run.
         say: hears what the judge's endpoints do that was not asked of them.
@@ -37,8 +35,7 @@ class RewardSuite:
     """
 
     rewards: Sequence[AnyReward]
-    judge: Judge | None = None
-    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    judges: Mapping[str, AskedJudge] = field(default_factory=dict)
     notice: Notice = ignore
     loop: EventLoop = field(default_factory=EventLoop, repr=False, compare=False)
     say: Notice = ignore
@@ -51,13 +48,18 @@ class RewardSuite:
             raise ConfigError(f"rewards: names must differ, got {', '.join(names)}")
 
     @classmethod
-    def from_config(cls, rewards: Mapping[str, RewardConfig]) -> RewardSuite:
+    def from_config(
+        cls, rewards: Mapping[str, RewardConfig], judges: Collection[str] = ()
+    ) -> RewardSuite:
         """Import every function that the settings name.
+
+        Args:
+            judges: names of those that the settings describe.
 
         Raises:
             ConfigError: a path does not import, or a function does not take the arguments.
         """
-        return cls([_build(name, reward) for name, reward in rewards.items()])
+        return cls([_build(name, reward, judges) for name, reward in rewards.items()])
 
     def fitted(self, prompts: Sequence[Prompt]) -> RewardSuite:
         """The suite with columns for the criteria that these prompts bring.
@@ -72,7 +74,7 @@ class RewardSuite:
                 reward.check_columns(columns)
         return replace(
             self,
-            rewards=[r.fitted(prompts) if isinstance(r, RubricReward) else r for r in self.rewards],
+            rewards=[r if isinstance(r, Reward) else r.fitted(prompts) for r in self.rewards],
         )
 
     def check_criteria(self, prompts: Sequence[Prompt], where: str) -> None:
@@ -97,15 +99,26 @@ class RewardSuite:
                     raise DataError(f"{where}: row {row}, {error}") from error
 
     def judged_by(
-        self, judge: Judge, budget: BudgetConfig, notice: Notice = ignore, say: Notice = ignore
+        self, judges: Mapping[str, AskedJudge], notice: Notice = ignore, say: Notice = ignore
     ) -> RewardSuite:
-        """The suite with a judge; see the arguments of the class."""
-        return replace(self, judge=judge, budget=budget, notice=notice, say=say)
+        """The suite with judges; see the arguments of the class."""
+        return replace(self, judges=judges, notice=notice, say=say)
+
+    def asking(self, judge: str) -> RewardSuite:
+        """The suite with one judge in place of those that rewards name."""
+        rewards = [r if isinstance(r, Reward) else r.asking(judge) for r in self.rewards]
+        return replace(self, rewards=rewards)
 
     @property
     def is_judged(self) -> bool:
         """True where any reward needs a judge."""
-        return any(isinstance(reward, RubricReward) for reward in self.rewards)
+        return bool(self.asked_judges)
+
+    @property
+    def asked_judges(self) -> tuple[str, ...]:
+        """Names of the judges that rewards ask."""
+        judged = [reward for reward in self.rewards if not isinstance(reward, Reward)]
+        return tuple(dict.fromkeys(reward.judge for reward in judged))
 
     @property
     def aspects(self) -> tuple[str, ...]:
@@ -118,9 +131,7 @@ class RewardSuite:
         Args:
             progress: share of training done, for weights that change.
         """
-        return Scoring(
-            self.rewards, self.judge, self.budget, progress, self.notice, self.loop, self.say
-        )
+        return Scoring(self.rewards, self.judges, progress, self.notice, self.loop, self.say)
 
     def close(self) -> None:
         """End what async functions left running."""
@@ -132,7 +143,7 @@ class RewardSuite:
         return self.begin().collect(rollout)
 
 
-def _build(name: str, reward: RewardConfig) -> AnyReward:
+def _build(name: str, reward: RewardConfig, judges: Collection[str]) -> AnyReward:
     match reward:
         case FunctionRewardConfig():
             return Reward(
@@ -152,4 +163,6 @@ def _build(name: str, reward: RewardConfig) -> AnyReward:
                 fixed={n: Criterion(**c.model_dump()) for n, c in reward.criteria.items()},
                 column=reward.column,
                 weighing=reward.weights or ("class" if reward.rubric == "explicit" else "uniform"),
+                judge=asked(reward.judge, judges),
+                sees=reward.sees,
             )

@@ -19,6 +19,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from rvpo import __version__
+from rvpo.config.judges import OWN
 from rvpo.config.rewards import FunctionRewardConfig
 from rvpo.config.run import RunConfig
 from rvpo.judge.prompt import PROMPT_VERSION
@@ -84,10 +85,11 @@ def digests(
     found["chat template"] = _of_text(json.dumps(tokenizer.chat_template))
     found["tokenizer"] = _of_tokenizer(tokenizer)
     found |= of_model(model_path, "model")
-    if config.judge is not None:
+    for name, judge in config.every_judge.items():
         found["judge prompt"] = f"version {PROMPT_VERSION}"
-        if config.judge.serve is not None:
-            found |= of_model(config.judge.serve.model, "served judge")
+        if judge.serve is not None:
+            served = "served judge" if name == OWN else f"served judge {name}"
+            found |= of_model(judge.serve.model, served)
     versions = {"rvpo": __version__, "Python": platform.python_version()}
     versions |= {name: version for name in PACKAGES if (version := installed_version(name))}
     return found | {f"version of {name}": version for name, version in versions.items()}

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from rvpo.config.judge import JudgeConfig
+from rvpo.config.judges import OWN
 from rvpo.config.run import RunConfig
 from rvpo.data.prompts import PromptStream
 from rvpo.errors import ConfigError, RewardError
@@ -105,13 +106,16 @@ def rehearse_rewards(
         raise RewardError(f"{error}; so found in a rehearsal on invented answers") from error
 
 
-def rehearse_judge(judge: JudgeConfig, say: Callable[[str], None]) -> Usage | None:
+def rehearse_judge(
+    judge: JudgeConfig, say: Callable[[str], None], where: str = OWN
+) -> Usage | None:
     """Ask the judge one question, which every endpoint may answer.
 
     A judge that the run serves itself is not there yet and is not asked.
 
     Args:
         say: hears of a judge that is only busy, or gives no verdict that can be read.
+        where: the section of its settings, for messages.
 
     Returns:
         The judge's usage.
@@ -126,7 +130,7 @@ def rehearse_judge(judge: JudgeConfig, say: Callable[[str], None]) -> Usage | No
     if answer.failure is None:
         return answer.usage
     asked = f"{judge.model!r} at {', '.join(endpoint.url for endpoint in judge.endpoints)}"
-    found = f"judge: {asked} gave no verdict in a rehearsal: {answer.failure}"
+    found = f"{where}: {asked} gave no verdict in a rehearsal: {answer.failure}"
     found += f", and said {answer.detail!r}" if answer.detail else ""
     if all(map(_WRONG.fullmatch, (answer.failure, *answer.usage.attempt_failures))):
         known = hint(answer.failure, answer.detail) or "see that it is up and takes such requests"

@@ -21,7 +21,7 @@ from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.encoder import Encoder
 from rvpo.thinking import HARMONY
 from rvpo.types import Prompt, Rollout, Sample
-from tests.fakes import FakeJudge, make_prompt, make_sample, says
+from tests.fakes import FakeJudge, make_prompt, make_sample, only, says
 from tests.test_thinking import make_encoder
 from tests.tiny import TEMPLATE
 
@@ -127,7 +127,7 @@ def met(sample: Sample) -> bool:
         name="care", form="channels", fixed={CRITERION: Criterion(text=CRITERION)}
     )
     suite = RewardSuite([rubric])
-    suite = suite.judged_by(FakeJudge(says), suite.budget)
+    suite = suite.judged_by(only(FakeJudge(says)))
     return bool(suite(Rollout(samples=(sample,), group_size=1)).rewards.values.item() > 0)
 
 

@@ -19,7 +19,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rvpo.config.data import DataConfig, FunctionSource
-from rvpo.config.judge import BudgetConfig
 from rvpo.errors import CheckpointError, ConfigError, DataError
 from rvpo.report.run_folder import (
     MetricsFile,
@@ -40,6 +39,7 @@ from tests.fakes import (
     make_prompt,
     make_record,
     make_sample,
+    only,
     says,
 )
 
@@ -266,7 +266,7 @@ def test_samples_are_one_json_line_each_in_a_file_per_step_and_rank(folder: RunF
 def test_a_mean_over_criteria_can_be_made_again_from_the_samples(folder: RunFolder):
     prompts = [make_prompt(rubric=make_criteria("a", "!b", label="essential", axis="accuracy"))]
     reward = RubricReward(name="mean", form="explicit")
-    suite = RewardSuite([reward]).fitted(prompts).judged_by(FakeJudge(says), BudgetConfig())
+    suite = RewardSuite([reward]).fitted(prompts).judged_by(only(FakeJudge(says)))
     samples = tuple(make_sample(prompts[0], text) for text in ("ab", "x"))
     scored = suite(Rollout(samples=samples, group_size=2))
     record = replace(

@@ -33,7 +33,15 @@ from rvpo.rewards.suite import RewardSuite
 from rvpo.runtime.ranks import Ranks
 from rvpo.schedule import Ramp
 from rvpo.types import Failed, Prompt, Rewards, Rollout, RolloutScores
-from tests.fakes import FakeJudge, make_criteria, make_prompt, make_sample, says, with_columns
+from tests.fakes import (
+    FakeJudge,
+    make_criteria,
+    make_prompt,
+    make_sample,
+    only,
+    says,
+    with_columns,
+)
 
 Rule = Callable[[str, Question], Answer]
 
@@ -62,7 +70,7 @@ def judged(
 ) -> RolloutScores:
     rewards = [reward] if isinstance(reward, RubricReward) else list(reward)
     suite = RewardSuite(rewards).fitted(prompts)
-    suite = suite.judged_by(FakeJudge(rule), budget or BudgetConfig(group=1, step=1))
+    suite = suite.judged_by(only(FakeJudge(rule), budget or BudgetConfig(group=1, step=1)))
     return suite(rollout(prompts, *texts))
 
 
@@ -163,7 +171,7 @@ def test_implicit_is_one_call_with_the_whole_rubric() -> None:
     reward = replace(CHANNELS, form="implicit")
     prompts = ragged()
     judge = FakeJudge(says)
-    suite = RewardSuite([reward]).fitted(prompts).judged_by(judge, BudgetConfig())
+    suite = RewardSuite([reward]).fitted(prompts).judged_by(only(judge))
     scored = suite(rollout(prompts, "ab", "bcd"))
     assert [len(job.questions) for job in judge.jobs] == [1] * 4
     question = judge.jobs[0].questions[0]
@@ -178,7 +186,7 @@ def test_points_and_classes_are_not_shown_to_the_judge() -> None:
         judge = FakeJudge(says)
         prompts = [make_prompt(rubric=secret)]
         suite = RewardSuite([RubricReward(name="r", form=form)]).fitted(prompts)
-        suite.judged_by(judge, BudgetConfig())(rollout(prompts, "a", "b"))
+        suite.judged_by(only(judge))(rollout(prompts, "a", "b"))
         shown = str([job.questions for job in judge.jobs])
         assert not any(word in shown for word in ("7", "essential", "accuracy"))
 
@@ -187,7 +195,7 @@ def test_rewards_that_ask_the_same_share_the_answer() -> None:
     judge = FakeJudge(says)
     prompts = ragged()
     both = [CHANNELS, RubricReward(name="mean", form="explicit", weight=0.0)]
-    suite = RewardSuite(both).fitted(prompts).judged_by(judge, BudgetConfig())
+    suite = RewardSuite(both).fitted(prompts).judged_by(only(judge))
     metrics = suite(rollout(prompts, "ab", "bcd")).metrics
     assert sum(len(job.questions) for job in judge.jobs) == 2 * (3 + 1)
     assert metrics["judge/verdicts"] == metrics["judge/rubric/verdicts"] == 8
@@ -296,7 +304,7 @@ def test_judge_that_is_down_is_not_waited_for() -> None:
             return super().submit(job)
 
     judge = Patient(rule)
-    suite = RewardSuite([CHANNELS]).fitted(prompts).judged_by(judge, BudgetConfig())
+    suite = RewardSuite([CHANNELS]).fitted(prompts).judged_by(only(judge))
     with pytest.raises(RewardError, match=r"160 of the 160 verdicts .*120 not asked.*40 conn"):
         suite(rollout(prompts, *texts))
     assert judge.cancelled
@@ -307,7 +315,7 @@ def test_judge_is_asked_before_the_rollout_is_complete() -> None:
     prompts = ragged()
     whole = rollout(prompts, "ab", "bcd")
     judge = FakeJudge(says)
-    suite = RewardSuite([CHANNELS]).fitted(prompts).judged_by(judge, BudgetConfig())
+    suite = RewardSuite([CHANNELS]).fitted(prompts).judged_by(only(judge))
     scoring = suite.begin()
     scoring.take(3, whole.samples[3])
     assert [job.response for job in judge.jobs] == ["bcd"]
@@ -490,7 +498,7 @@ def test_weighted_mean_that_lacks_a_verdict_loses_all_of_them() -> None:
 def test_verdicts_of_not_met_are_no_failures() -> None:
     prompts = [make_prompt(rubric=make_criteria(*"abcdefgh"))]
     judge = FakeJudge(lambda response, question: Answer(value=0.0))
-    suite = RewardSuite([CHANNELS]).fitted(prompts).judged_by(judge, BudgetConfig(step=0))
+    suite = RewardSuite([CHANNELS]).fitted(prompts).judged_by(only(judge, BudgetConfig(step=0)))
     scored = suite(rollout(prompts, *map(str, range(20))))
     assert judge.cancelled == 0
     assert scored.rewards.valid.all()
@@ -500,7 +508,7 @@ def test_few_failures_do_not_end_a_step_early() -> None:
     prompts = [make_prompt(rubric=make_criteria(*"abcdefgh"))]
     judge = FakeJudge(failing("a"))
     budget = BudgetConfig(step=0.05, group=1)
-    suite = RewardSuite([CHANNELS]).fitted(prompts).judged_by(judge, budget)
+    suite = RewardSuite([CHANNELS]).fitted(prompts).judged_by(only(judge, budget))
     with pytest.raises(RewardError, match="20 of the 160"):
         suite(rollout(prompts, *map(str, range(20))))
     assert judge.cancelled == 0  # all had answered, so the sentence has the true count
@@ -594,7 +602,9 @@ def test_budget_counts_the_verdicts_of_all_ranks() -> None:
     ranks = Gathered(rank=0, size=2, device=torch.device("cpu"))
     for step, message in ((0.1, "2 of the 16 verdicts"), (0.13, None)):
         budget = BudgetConfig(group=1, step=step)
-        suite = RewardSuite([CHANNELS]).fitted(prompts).judged_by(FakeJudge(failing("a")), budget)
+        suite = (
+            RewardSuite([CHANNELS]).fitted(prompts).judged_by(only(FakeJudge(failing("a")), budget))
+        )
         scoring = suite.begin()
         if message is None:
             assert len(scoring.collect(rollout(prompts, "ab", "bcd"), ranks).rewards.values) == 8

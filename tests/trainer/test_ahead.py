@@ -15,7 +15,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rvpo.config.judge import BudgetConfig
 from rvpo.data.prompts import PromptStream
 from rvpo.errors import EngineError
 from rvpo.rewards.reward import Reward
@@ -27,7 +26,7 @@ from rvpo.runtime.ignore import ignore
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.stream import Ahead, InTurn, RolloutStream, Sampler
 from rvpo.types import Prompt, Rollout, Sample, Sampling
-from tests.fakes import FakeJudge, make_criteria, make_sample, on_each_rank, says
+from tests.fakes import FakeJudge, make_criteria, make_sample, on_each_rank, only, says
 from tests.judge.processes import wait_until
 from tests.runtime.test_turns import Asked
 
@@ -280,12 +279,12 @@ def test_the_judge_is_asked_about_what_is_ahead_while_the_policy_learns() -> Non
     judge = FakeJudge(says, held=True)
     prompts = [Prompt(id="0", messages=(), columns={"rubric": make_criteria("a")})]
     suite = RewardSuite([RubricReward(name="judged", form="explicit")])
-    asked = replace(
+    judged = replace(
         sampler_of(engine, steps),
         prompts=PromptStream(prompts, 1, seed=1),
-        score=suite.fitted(prompts).judged_by(judge, BudgetConfig()),
+        score=suite.fitted(prompts).judged_by(only(judge)),
     )
-    with closing(Ahead(asked, Asked(), 3)) as stream:
+    with closing(Ahead(judged, Asked(), 3)) as stream:
         stream.refresh([], 0)
         stream.take(0)
         wait_until(lambda: len(judge.jobs) == 4 * 2)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from rvpo.criterion import Criterion
 from rvpo.judge.types import Answer, Question
-from rvpo.rewards.rubric import RubricReward, every_question
+from rvpo.rewards.judged import every_question
+from rvpo.rewards.rubric import RubricReward
 from rvpo.trial.judgement import Judgement, agreement
 from rvpo.trial.response import Kind, Response
 from rvpo.trial.summary import TrialSummary

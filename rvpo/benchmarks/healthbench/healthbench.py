@@ -47,9 +47,17 @@ class HealthBenchConfig(BenchmarkSection):
     """Split of a Hub dataset; files have one only."""
     repeats: PositiveInt = 1
     """Responses to each conversation."""
+    judge: str | None = None
+    """Name of the judge that grades, where there are several; the one of the section `judge` if
+    left out."""
     grader_template: InputFile | None = None
     """A text with <<conversation>> and <<rubric_item>> in place of ours, such as the reference's
     own. Scores under different templates are not comparable."""
+
+    @property
+    def asked_judge(self) -> str | None:
+        """See `BenchmarkSection.asked_judge`."""
+        return self.judge
 
     def read(self, say: Callable[[str], None]) -> HealthBench:
         """See `BenchmarkSection.read`: the records and the template."""
@@ -89,7 +97,9 @@ class HealthBench(Benchmark):
     @property
     def identity(self) -> Mapping[str, Any]:
         """See `Benchmark.identity`: grader and template are part of it."""
-        settings = self.config.model_dump(exclude={"path", "split", "batch", "grader_template"})
+        settings = self.config.model_dump(
+            exclude={"path", "split", "batch", "grader_template", "judge"}
+        )
         records = [asdict(record) for record in self.records.values()]
         return {
             "grader": self.grader,

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from rvpo.config.judge import JudgeConfig, is_this_machine
+from rvpo.config.judges import OWN
 from rvpo.errors import ConfigError
 from rvpo.judge.client.client import JudgeAddresses, JudgeClient
 from rvpo.judge.client.gpus import judge_gpus
@@ -34,6 +35,7 @@ class JudgeService:
         say: told where the cache is on a disk that slows it down, and of verdicts dropped from it.
         mounts: see `network_disk`.
         serve: starts the server of a judge that is served here.
+        where: the section of its settings, for messages.
 
     Raises:
         ConfigError: a served judge has `devices` that are not there, or that training has.
@@ -49,11 +51,13 @@ class JudgeService:
         say: Callable[[str], None] = ignore,
         mounts: Path = MOUNTS,
         serve: Callable[..., JudgeServer] = JudgeServer.start,
+        where: str = OWN,
     ) -> None:
         self.counted = Counted(self)
         self.config = config
         self._ranks = ranks
         self._say = say
+        self._where = where
         self._mounts = mounts
         self._reached = LOOPBACK
         self._open = ExitStack()
@@ -88,7 +92,7 @@ class JudgeService:
         # Workers would find out too, after minutes of loading models. The last has least.
         all_endpoints(config, (config.workers - 1, config.workers))
         if config.serve is not None:
-            self._model_path = resolve_model(config.serve.model, "judge.serve.model")
+            self._model_path = resolve_model(config.serve.model, f"{self._where}.serve.model")
             on_gpu = self._ranks.device.type == "cuda"
             self._server = self._serve(
                 config.serve, self._model_path, on_gpu=on_gpu, visible=self._gpus
@@ -125,8 +129,9 @@ class JudgeService:
         is_far = self._reached != LOOPBACK and self.config.address is None
         if is_far and host is not None and is_this_machine(host):
             raise ConfigError(
-                f"judge.host: {host} is reached from this machine alone, and there are ranks on "
-                f"others; leave it out, or give an address that they reach, such as {self._reached}"
+                f"{self._where}.host: {host} is reached from this machine alone, and there are "
+                "ranks on others; leave it out, or give an address that they reach, such as "
+                f"{self._reached}"
             )
 
     def _shrink_cache(self) -> None:
@@ -137,8 +142,8 @@ class JudgeService:
 
         if dropped := shrink(path, round(1e9 * most), self._mounts):
             self._say(
-                f"judge.cache: dropped {dropped:,} verdicts of {path}, which held more than the "
-                f"{most:g} GB of judge.cache_gb"
+                f"{self._where}.cache: dropped {dropped:,} verdicts of {path}, which held more "
+                f"than the {most:g} GB of {self._where}.cache_gb"
             )
 
     def _tell_of_cache(self) -> None:
@@ -146,9 +151,9 @@ class JudgeService:
         kind = None if path is None else network_disk(path, self._mounts)
         if kind is not None:
             self._say(
-                f"judge.cache: {path} is on a disk that machines share ({kind}), where SQLite "
-                "cannot keep its fast journal; a slower one is used, and a path on a disk of this "
-                "machine makes answers faster"
+                f"{self._where}.cache: {path} is on a disk that machines share ({kind}), where "
+                "SQLite cannot keep its fast journal; a slower one is used, and a path on a disk "
+                "of this machine makes answers faster"
             )
 
     def submit(self, job: Job) -> Future[tuple[Answer, ...]]:
