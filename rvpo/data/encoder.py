@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rvpo.config.run import ModelConfig, RolloutConfig
+from rvpo.config.model import ModelConfig
+from rvpo.config.run import RolloutConfig
 from rvpo.rollout.encoder import Encoder
 from rvpo.runtime.ignore import ignore
 
