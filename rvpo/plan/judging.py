@@ -77,13 +77,14 @@ def load_findings(config: RunConfig, asked: Load, held_out: int) -> list[Finding
     judge = config.judge
     assert judge is not None
     step = config.rollout.prompts_per_step * config.rollout.samples_per_prompt * asked.calls
+    step *= judge.repeated
     evaluations = 2 * held_out * config.evaluate.samples_per_prompt * asked.calls
     run = config.steps * step + evaluations
     found = [
         Finding(
             "judge calls",
             "ok",
-            f"{step:,.0f} a step, {asked.calls:.1f} a sample; {run:,.0f} in all"
+            f"{step:,.0f} a step, {asked.calls * judge.repeated:.1f} a sample; {run:,.0f} in all"
             + (f", {evaluations:,.0f} of them held out" if evaluations else ""),
         ),
         Finding(
@@ -151,6 +152,7 @@ def _called(config: RunConfig, endpoint: EndpointConfig, asked: Load | None) -> 
     if asked is not None and len(judge.endpoints) == 1:
         rollout = config.rollout
         calls = rollout.prompts_per_step * rollout.samples_per_prompt * asked.calls
+        calls *= judge.repeated
         found += f"; a step's calls take {_step_time(endpoint, asked, calls, seconds)}"
     if answer.usage.attempt_failures:
         failed = ", ".join(answer.usage.attempt_failures)
