@@ -110,13 +110,12 @@ def _noise(rewards: Rewards, channels: Channels, trained: Tensor) -> dict[str, f
         return {}
     noisy, metrics = rewards.reliability < NOISY, {}
     told = channels.bottleneck.any(dim=1)
-    for name, share, rows in (
-        ("bottleneck", channels.bottleneck, told),
-        ("weight", channels.weight, trained),
-    ):
-        if bool(rows.any()):
-            parts = share.where(noisy, 0.0)[rows].sum(dim=1)
-            metrics[f"advantage/noisy_{name}"] = parts.mean().item()
+    if bool(told.any()):
+        lowest_of = channels.bottleneck.where(noisy, 0.0)[told].sum(dim=1)
+        metrics["advantage/noisy_bottleneck"] = lowest_of.mean().item()
+    if bool(trained.any()):
+        weight_of = channels.weight.where(noisy, 0.0)[trained].sum(dim=1)
+        metrics["advantage/noisy_weight"] = weight_of.mean().item()
     return metrics
 
 

@@ -307,7 +307,8 @@ class JudgeConfig(Section):
     @property
     def may_repeat_itself(self) -> bool:
         """True where a server that computes the same each time gives the same verdict each time."""
-        return self.extra_body.get("temperature", self.temperature) == 0
+        temperature: Any = self.extra_body.get("temperature", self.temperature)
+        return bool(temperature == 0)
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

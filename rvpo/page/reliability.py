@@ -43,9 +43,9 @@ def reliability(arms: Sequence[PageArm]) -> Plot | None:
         for axes, part in zip(panels, parts, strict=False):
             for arm, colour in zip(arms, colours(arms, theme), strict=True):
                 steps, values = arm.curve(_metric(part))
-                ends = [mean_of(arm.curve(_metric(part, end))[1]) for end in ("low", "high")]
+                low, high = (mean_of(arm.curve(_metric(part, e))[1]) for e in ("low", "high"))
                 band(axes, steps, mean_of(values)[None], colour, arm.name)
-                axes.fill_between(steps, *ends, color=colour, alpha=0.18, linewidth=0)
+                axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
             axes.set_ylim(-0.02, 1.02)
             axes.axhline(NOISY, color=theme.grid, linewidth=0.8)
             finish(axes, part)
