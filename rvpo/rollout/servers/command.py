@@ -108,7 +108,11 @@ def server_options(engine: ServersConfig, served: Served, *, on_gpu: bool) -> It
     if on_gpu:
         yield from ("--gpu-memory-utilization", str(engine.gpu_memory))
     else:
-        yield "--enforce-eager"
+        # A generator of random numbers on a CPU cannot be turned back, which vLLM does with a
+        # request's own after each piece of its prompt but the last: so prompts stay whole.
+        yield from ("--enforce-eager", "--no-enable-chunked-prefill")
+        # The default block of 128 tokens would leave up to 127 of a shared prefix uncached.
+        yield from ("--block-size", "32")
     yield from _weights(engine, served, on_gpu)
     for name, value in engine.options.items():
         if value is not None:
