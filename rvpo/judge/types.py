@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
+from rvpo.scale import Scale
 from rvpo.thinking import Sees
 
 QuestionKind = Literal["criterion", "rating", "grade"]
@@ -24,6 +25,20 @@ class Question:
     all that the judge reads."""
     sees: Sees = "answer"
     """Part of the completion that is the response of its job."""
+    reference: str = ""
+    """A good answer, shown beside the response; empty where there is none."""
+    scale: Scale = ()
+    """Grades of a criterion, met or not where there are none; of a rating, 1 to 10 where there are
+    none."""
+    expected: bool = False
+    """The verdict is the mean grade by the judge's own log-probabilities, and not the grade that it
+    wrote."""
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """The question that `asdict` made this of, on its way as JSON."""
+        scale = tuple((float(number), str(word)) for number, word in value.get("scale", ()))
+        return cls(**{**value, "scale": scale})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +61,7 @@ class Job:
         return cls(
             conversation=tuple((role, content) for role, content in value["conversation"]),
             response=value["response"],
-            questions=tuple(Question(**question) for question in value["questions"]),
+            questions=tuple(Question.from_json(question) for question in value["questions"]),
             repeat=value["repeat"],
         )
 

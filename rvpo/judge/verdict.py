@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from rvpo.judge.control_tokens import without_end_of_turn
 from rvpo.judge.prompt import EXAMPLE_REASON
-from rvpo.judge.types import QuestionKind
+from rvpo.judge.types import Question, QuestionKind
+from rvpo.scale import Scale, place, spelt
 from rvpo.thinking import Thinking, closing
 
 MAX_REASON_LENGTH = 400
@@ -33,7 +35,7 @@ _REASONS: dict[QuestionKind, str] = {
     "rating": "reason",
     "grade": "explanation",
 }
-_RATINGS = range(1, 11)
+_RATINGS: Scale = tuple((float(number), "") for number in range(1, 11))
 
 _THOUGHTS = Thinking.of(
     f"{opening}{closing(opening)}"
@@ -113,23 +115,42 @@ class Unreadable(ValueError):
 
 def rating(value: float) -> int:
     """The number from 1 to 10 that a judge gave, of the value between 0 and 1 that it became."""
-    return round(_RATINGS[0] + value * (_RATINGS[-1] - _RATINGS[0]))
+    return round(1 + value * 9)
 
 
-def schema(kind: QuestionKind, reasons: bool) -> dict[str, Any]:
+def grades(question: Question) -> Scale:
+    """The grades that a question may be answered with; none where the answer is true or false."""
+    return question.scale or (_RATINGS if question.kind == "rating" else ())
+
+
+def is_graded(question: Question) -> bool:
+    """True where a verdict may lie between 0 and 1."""
+    return question.expected or bool(grades(question))
+
+
+def key_of(question: Question) -> str:
+    """The key of the verdict in a reply."""
+    graded = question.kind == "criterion" and question.scale
+    return "grade" if graded else _KEYS[question.kind]
+
+
+def schema(question: Question, reasons: bool) -> dict[str, Any]:
     """The JSON schema of a reply, for endpoints that can hold a model to one.
 
     Args:
-        kind: the question's.
+        question: the one that it answers; its kind and scale alone matter.
         reasons: the reason is asked for, and comes before the verdict that it leads to.
     """
     verdict: dict[str, Any] = {"type": "boolean"}
-    if kind == "rating":
+    if scale := grades(question):
         # An enum rather than a range: every implementation of structured output knows it.
-        verdict = {"type": "integer", "enum": list(_RATINGS)}
+        numbers = [json.loads(spelt(number)) for number, _ in scale]
+        whole = all(isinstance(number, int) for number in numbers)
+        verdict = {"type": "integer" if whole else "number", "enum": numbers}
+    kind = question.kind
     reason = {_REASONS[kind]: {"type": "string", "maxLength": MAX_REASON_LENGTH}}
     properties: dict[str, Any] = reason if reasons or kind == "grade" else {}
-    properties[_KEYS[kind]] = verdict
+    properties[key_of(question)] = verdict
     return {
         "type": "object",
         "properties": properties,
@@ -138,17 +159,17 @@ def schema(kind: QuestionKind, reasons: bool) -> dict[str, Any]:
     }
 
 
-def read(kind: QuestionKind, text: str, *, cut: bool = False) -> tuple[float, str]:
+def read(question: Question, text: str, *, cut: bool = False) -> tuple[float, str]:
     """The verdict in a reply, in time linear in its length.
 
     Args:
-        kind: the question's.
+        question: the one that it answers; its kind and scale alone matter.
         text: the reply.
         cut: it ended at the token limit, so that only an object and nothing else is whole.
 
     Returns:
-        1 or 0 for a criterion that is met or not, a rating's place between 0 (1) and 1 (10); and
-        the judge's reason, empty where it gave none.
+        1 or 0 for a criterion that is met or not, a grade's place between the lowest (0) and the
+        highest (1); and the judge's reason, empty where it gave none.
 
     Raises:
         Unreadable: the reply states no verdict, states it in no allowed form, breaks off, or
@@ -161,39 +182,58 @@ def read(kind: QuestionKind, text: str, *, cut: bool = False) -> tuple[float, st
     if cut and not (text.startswith("{") and text.endswith("}")):
         raise Unreadable("truncated")
     if not text.startswith("{") or not text.endswith("}") or _CLOSING_LINE.search(text):
-        text = _without_thought(text, _KEYS[kind]).strip()
+        text = _without_thought(text, key_of(question)).strip()
     if "{" not in text:
         raise Unreadable("no verdict")
-    members = _only_object(text)
-    if kind != "grade":  # whose reference knows its keys in one spelling
+    return read_members(question, _only_object(text))
+
+
+def read_members(question: Question, members: Mapping[str, str]) -> tuple[float, str]:
+    """The verdict in one flat object; see `read`.
+
+    Args:
+        members: its keys, and their values as they are spelt.
+
+    Raises:
+        Unreadable: it states no verdict, or says more than one.
+    """
+    if question.kind != "grade":  # whose reference knows its keys in one spelling
         lowered = {name.lower(): word for name, word in members.items()}
         members = lowered if len(lowered) == len(members) else members
-    return _value(kind, members), _reason(kind, members)
+    return _value(question, members), _reason(question.kind, members)
 
 
-def _value(kind: QuestionKind, members: dict[str, str]) -> float:
-    key, reason = _KEYS[kind], _REASONS[kind]
-    if members.keys() - {key, reason}:
+def _value(question: Question, members: Mapping[str, str]) -> float:
+    kind, key = question.kind, key_of(question)
+    if members.keys() - {key, _REASONS[kind]}:
         raise Unreadable("unknown key")
     if key not in members:
         raise Unreadable("no verdict")
     word = members[key]
     if kind != "grade":  # whose reference takes the two words of JSON and nothing else
         word = _unquoted(word).strip()
-    if kind == "rating":
-        # As text: a number of any length is compared, and never made.
-        word = re.sub(r"\.0{1,9}$", "", word)
-        ratings = {str(rating): rating for rating in _RATINGS}
-        if word not in ratings:
-            raise Unreadable("rating is no whole number from 1 to 10")
-        return (ratings[word] - _RATINGS[0]) / (_RATINGS[-1] - _RATINGS[0])
+    if scale := grades(question):
+        return _grade(scale, word, key)
     verdict = {"true": 1.0, "false": 0.0}.get(word if kind == "grade" else word.lower())
     if verdict is None:
         raise Unreadable(f"{key} is neither true nor false")
     return verdict
 
 
-def _reason(kind: QuestionKind, members: dict[str, str]) -> str:
+def _grade(scale: Scale, word: str, key: str) -> float:
+    """The place of a grade that is given by its number, or by its word."""
+    # As text: a number of any length is compared, and never made.
+    decimal = re.fullmatch(r"(-?[0-9]++)(\.[0-9]{1,9})", word)
+    number = decimal[1] + decimal[2].rstrip("0").rstrip(".") if decimal else word
+    for value, name in scale:
+        if number == spelt(value) or (name and word.casefold() == name.casefold()):
+            return place(scale, value)
+    if scale == _RATINGS:
+        raise Unreadable("rating is no whole number from 1 to 10")
+    raise Unreadable(f"{key} is none of the scale")
+
+
+def _reason(kind: QuestionKind, members: Mapping[str, str]) -> str:
     word = members.get(_REASONS[kind], "null")
     if word.lower() in ("null", "none"):
         return ""

@@ -24,6 +24,7 @@ from typing import Any
 
 from aiohttp import web
 
+from rvpo.judge.types import Question
 from rvpo.judge.verdict import Unreadable, read
 
 INPUT_TOKENS, OUTPUT_TOKENS = 100, 20
@@ -259,7 +260,7 @@ def verdict(met: bool, reason: str = "It says so.") -> str:
 def unreadable(text: str) -> str:
     """The reason a client gives for not reading a text."""
     try:
-        read("criterion", text)
+        read(Question("criterion", ""), text)
     except Unreadable as error:
         return str(error)
     raise AssertionError(f"{text!r} is readable")

@@ -15,7 +15,7 @@ from typing import Final, Self
 
 from rvpo.config.judge import JudgeConfig
 from rvpo.judge.types import Answer, Job, Usage
-from rvpo.judge.verdict import Unreadable, read
+from rvpo.judge.verdict import Unreadable, is_graded, read
 from rvpo.judge.worker.cache import Cache, CacheError
 from rvpo.judge.worker.connection import open_session
 from rvpo.judge.worker.endpoint import SCHEMA_REFUSED, Endpoint, Permit, all_endpoints
@@ -150,8 +150,8 @@ class Asker:
                 known = self._cache.get(request.key, self._answers_as)
             except CacheError as error:
                 return Answer(value=None, failure=str(error))
-            # Only a rating lies between 0 and 1: a verdict that does is damaged.
-            if known is not None and (request.kind == "rating" or known[0] in (0, 1)):
+            # Only a grade lies between 0 and 1: a verdict that does is damaged.
+            if known is not None and (is_graded(request.question) or known[0] in (0, 1)):
                 return Answer(value=known[0], reason=known[1], usage=Usage(cached=True))
         flight = _Flight(asyncio.create_task(self._fly(request)))
         self._flights[request.key] = flight
@@ -317,7 +317,7 @@ class Asker:
         asking.cost += reply.cost
         cut = reply.cut
         try:
-            return read(asking.request.kind, reply.text, cut=cut)
+            return read(asking.request.question, reply.text, cut=cut)
         except Unreadable as error:
             if not reply.text.strip():  # an empty reply is an overload more often than an answer
                 raise CallFailed(str(error), "plain" if with_schema else "retry") from None

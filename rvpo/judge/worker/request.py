@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from rvpo.config.judge import JudgeConfig
 from rvpo.judge.prompt import PROMPT_VERSION, messages
 from rvpo.judge.types import Job, Question, QuestionKind
 from rvpo.judge.verdict import schema
+from rvpo.scale import Scale
 
 RESAMPLING_TEMPERATURE: Final = 0.3
 """Least temperature after an unreadable reply, which a temperature of 0 would repeat."""
@@ -22,7 +23,7 @@ _CHARACTERS_PER_TOKEN: Final = 3  # few for most languages: an estimate shall no
 class Request:
     """A question, rendered once for all its calls."""
 
-    kind: QuestionKind
+    question: Question
     messages: str
     """The chat as JSON."""
     key: bytes
@@ -31,29 +32,35 @@ class Request:
     """Largest number of tokens expected, the longest reply included."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """What questions of a kind share."""
+
+    response: dict[str, Any]
+    """The `response_format` of their requests."""
+    identity: hashlib._Hash
+    """SHA-256 of all that their verdicts depend on beside the messages."""
+
+
 class Renderer:
     """Makes requests of questions, and bodies of requests."""
 
     def __init__(self, config: JudgeConfig) -> None:
         self._config = config
-        self._formats = {kind: _format(kind, config.reasons) for kind in get_args(QuestionKind)}
         self._sampling: dict[str, Any] = {
             "temperature": config.temperature,
             "max_tokens": config.max_tokens,
             **config.extra_body,
         }
-        self._identities = {
-            kind: hashlib.sha256(json.dumps(self._identity(kind)).encode())
-            for kind in get_args(QuestionKind)
-        }
+        self._forms: dict[tuple[QuestionKind, Scale, bool], _Form] = {}
 
     def render(self, job: Job, question: Question) -> Request:
         """The request for one question of a job."""
         text = json.dumps(messages(job, question, self._config.reasons))
-        identity = self._identities[question.kind].copy()
+        identity = self._form(question).identity.copy()
         identity.update(f"{job.repeat}\n{text}".encode())
         tokens = len(text) // _CHARACTERS_PER_TOKEN + self._config.max_tokens
-        return Request(question.kind, text, identity.digest(), tokens)
+        return Request(question, text, identity.digest(), tokens)
 
     def body(self, request: Request, model: str, *, with_schema: bool, resamples: int) -> bytes:
         """The body of one call.
@@ -68,15 +75,30 @@ class Renderer:
             options |= _changed(options, resamples)
         options = {name: value for name, value in options.items() if value is not None}
         if with_schema:
-            options["response_format"] = self._formats[request.kind]
+            options["response_format"] = self._form(request.question).response
         return f'{json.dumps(options)[:-1]}, "messages": {request.messages}}}'.encode()
 
-    def _identity(self, kind: QuestionKind) -> list[Any]:
+    def _form(self, question: Question) -> _Form:
+        """What all questions of a kind, with the same grades, share."""
+        shared = (question.kind, question.scale, question.expected)
+        if shared not in self._forms:
+            response = _response_format(question, self._config.reasons)
+            identity = json.dumps(self._identity(question, response))
+            self._forms[shared] = _Form(response, hashlib.sha256(identity.encode()))
+        return self._forms[shared]
+
+    def _identity(self, question: Question, response: dict[str, Any]) -> list[Any]:
         """All that a verdict depends on besides the messages and the repeat."""
         config = self._config
         models = sorted({endpoint.model or config.model or "" for endpoint in config.endpoints})
-        form = self._formats[kind] if config.structured else None
-        return [PROMPT_VERSION, kind, config.model, models, config.revision, self._sampling, form]
+        form = response if config.structured else None
+        shared = [config.model, models, config.revision, self._sampling, form]
+        return [
+            PROMPT_VERSION,
+            question.kind,
+            *shared,
+            *(["expected"] if question.expected else []),
+        ]
 
 
 def _changed(options: dict[str, Any], resamples: int) -> dict[str, Any]:
@@ -90,8 +112,6 @@ def _changed(options: dict[str, Any], resamples: int) -> dict[str, Any]:
     return changed
 
 
-def _format(kind: QuestionKind, reasons: bool) -> dict[str, Any]:
-    return {
-        "type": "json_schema",
-        "json_schema": {"name": kind, "schema": schema(kind, reasons), "strict": True},
-    }
+def _response_format(question: Question, reasons: bool) -> dict[str, Any]:
+    form = {"name": question.kind, "schema": schema(question, reasons), "strict": True}
+    return {"type": "json_schema", "json_schema": form}
