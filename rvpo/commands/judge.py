@@ -102,7 +102,7 @@ def prepare(config: RunConfig, samples: Path | None, prompts: int | None, repeat
         )
     rewards = [r for r in RewardSuite.from_config(chosen).rewards if isinstance(r, RubricReward)]
     if samples is not None:
-        responses = read_responses(samples, rewards, config.data)
+        responses = read_responses(samples, rewards, config.data, config.model.markers)
         responses = responses if prompts is None else first_prompts(responses, prompts)
     else:
         held_out = config.data.held_out

@@ -90,6 +90,12 @@ _ROLLOUT: Mapping[str, str] = {
     "completions/mean_terminated_length": "Tokens of a completion that ended by itself, mean.",
     "completions/min_terminated_length": "The shortest of those.",
     "completions/max_terminated_length": "The longest of those.",
+    "completions/thought_mean_length": "Tokens of a sample's thoughts, their markers among them, "
+    "mean; this and the next two in steps in which a sample has a thought.",
+    "completions/answer_mean_length": "Tokens of the answer behind them, mean.",
+    "completions/unanswered_ratio": "Share of samples whose thought never ended.",
+    "completions/thought_ended_ratio": "Share of samples whose thought rollout.max_thought_tokens "
+    "ended, where it ended any.",
     "policy/version": "Updates done before this one.",
     "policy/staleness_mean": "Updates that the sampling weights were behind, mean over the tokens "
     "of a sample and over samples.",

@@ -21,7 +21,6 @@ from rvpo.rewards.tally import Tally
 from rvpo.runtime.deepcopy import own
 from rvpo.runtime.ignore import ignore
 from rvpo.schedule import value_at
-from rvpo.thinking import Sees
 from rvpo.types import Prompt, RewardScore, Rollout, RolloutScores, Sample
 
 if TYPE_CHECKING:
@@ -139,7 +138,7 @@ class Scoring:
             reward.check_columns(column_names([sample.prompt for sample in samples]))
         # Each has arguments of its own: what one does to them, the others must not see.
         scores = {
-            r.name: r.scores(_arguments(samples, r.sees), ids) for r in functions if not r.is_async
+            r.name: r.scores(_arguments(samples, r), ids) for r in functions if not r.is_async
         }
         awaited = [reward for reward in functions if reward.is_async]
         if awaited:
@@ -181,9 +180,7 @@ class Scoring:
 async def _together(
     rewards: Sequence[Reward], samples: Sequence[Sample], ids: Sequence[str]
 ) -> list[list[RewardScore]]:
-    tasks = [
-        asyncio.ensure_future(r.scores_async(_arguments(samples, r.sees), ids)) for r in rewards
-    ]
+    tasks = [asyncio.ensure_future(r.scores_async(_arguments(samples, r), ids)) for r in rewards]
     try:
         return await asyncio.gather(*tasks)
     finally:  # one failed: the step has, and the others need not go on
@@ -236,15 +233,20 @@ def _judge_metrics(by_judge: Mapping[str, Sequence[Verdicts]]) -> dict[str, floa
     return metrics | {"judge/wait_exposed_s": max(waited)}
 
 
-def _arguments(samples: Sequence[Sample], sees: Sees) -> dict[str, Any]:
+def _arguments(samples: Sequence[Sample], reward: Reward) -> dict[str, Any]:
     """Arguments as TRL passes them for conversational data: a list over completions under every
-    name.
+    name. A column of the data comes before a length of the same name.
 
     It is the caller's own, down to the last item of a column.
     """
     prompts = [sample.prompt for sample in samples]
-    contents = [sample.seen(sees) for sample in samples]
+    contents = [sample.seen(reward.sees) for sample in samples]
+    lengths = {
+        "thought_tokens": [sample.thought_length for sample in samples],
+        "answer_tokens": [sample.answer_length for sample in samples],
+    }
     return {
+        **{name: lengths[name] for name in reward.lengths},
         "prompts": [own(list(map(dict, prompt.messages))) for prompt in prompts],
         "completions": [[{"role": "assistant", "content": content}] for content in contents],
         "completion_ids": [list(sample.completion_ids) for sample in samples],
