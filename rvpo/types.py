@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from rvpo.agreement import Agreement
 from rvpo.lazy import torch
 from rvpo.thinking import NO_MODEL, Parts, Sees
 
@@ -202,10 +203,12 @@ class Rewards:
             at least 0, all 1 if left out. Weight 0 means logged but not trained on.
         valid: [N, M] bool, true where a value exists; everywhere if left out.
         prompts: [P] the id of each group's prompt; None where nobody says.
+        reliability: [M], or [N, M] where prompts have criteria of their own; in [0, 1], the share
+            of what tells siblings apart in a score that is no noise. None where nobody asks.
 
     Raises:
-        ValueError: shapes disagree, a valid value is not finite (the reward is named), or a
-            weight is negative.
+        ValueError: shapes disagree, a valid value is not finite (the reward is named), a weight
+            is negative, or a reliability is not in [0, 1].
     """
 
     values: Tensor  # [N, M] float
@@ -214,6 +217,7 @@ class Rewards:
     weights: Tensor  # [N, M] float
     valid: Tensor  # [N, M] bool
     prompts: tuple[str, ...] | None
+    reliability: Tensor | None  # [N, M] float
 
     def __init__(
         self,
@@ -223,11 +227,14 @@ class Rewards:
         weights: Tensor | None = None,
         valid: Tensor | None = None,
         prompts: Sequence[str] | None = None,
+        reliability: Tensor | None = None,
     ) -> None:
         values = values if values.is_floating_point() else values.float()
         weights = torch.ones_like(values) if weights is None else weights.to(values)
         valid = torch.ones_like(values, dtype=torch.bool) if valid is None else valid
         problem = next(_problems(values, names, group_size, weights, valid, prompts), None)
+        if problem is None and reliability is not None:
+            problem = next(_reliability_problems(values, reliability), None)
         if problem is not None:
             raise ValueError(problem)
         vars(self).update(  # the dataclass is frozen
@@ -237,6 +244,7 @@ class Rewards:
             weights=weights.expand_as(values),
             valid=valid,
             prompts=None if prompts is None else tuple(prompts),
+            reliability=None if reliability is None else reliability.to(values).expand_as(values),
         )
 
     @property
@@ -287,6 +295,14 @@ def _problems(
         yield f"prompts names {len(prompts)} prompts; expected {groups}, one for each group"
 
 
+def _reliability_problems(values: Tensor, reliability: Tensor) -> Iterator[str]:
+    shape = list(values.shape)
+    if reliability.shape not in (values.shape, values.shape[1:]):
+        yield f"reliability has shape {list(reliability.shape)}; expected {shape[1:]} or {shape}"
+    if not bool(((reliability >= 0) & (reliability <= 1)).all()):
+        yield "reliability must lie between 0 and 1"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RolloutScores:
     """The rewards of a step, with what only reports need of them.
@@ -305,6 +321,8 @@ class RolloutScores:
     """Judges' words, by (row, column)."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Time, tokens and cost of scoring, ready to be logged."""
+    agreements: Mapping[str, Agreement] = field(default_factory=dict)
+    """Agreement with their repeats of scores that were asked for again, of all ranks, by aspect."""
 
     def __post_init__(self) -> None:
         if any(bool(self.rewards.valid[row, column]) for row, column in self.failures):
@@ -321,7 +339,9 @@ class Channels:
 
     comparable: Tensor  # [N, M] bool, at least two samples of the group have this score
     constant: Tensor  # [N, M] bool, comparable, and all scores of the group are exactly equal
-    weight: Tensor  # [N, M] dA/dZ_j, scaled to sum to 1 over each trained row, 0 in the others
+    weight: Tensor
+    """[N, M] dA/dZ_j, scaled to sum to 1 over each trained row, 0 in the others; where reliability
+    weighs, times that, which leaves less."""
     bottleneck: Tensor  # [N, M] 1 at a trained row's lowest z, in equal parts among ties
 
 
@@ -331,7 +351,9 @@ class Advantages:
 
     values: Tensor  # [N], 0 wherever `trained` is false
     trained: Tensor  # [N] bool; the others leave the loss and its normaliser
-    z: Tensor  # [N, M] group z-score of each reward, 0 where there is no score
+    z: Tensor
+    """[N, M] group z-score of each reward, 0 where there is no score; where reliability weighs,
+    times that."""
     metrics: Mapping[str, float]
     """Diagnostics of the step, ready to be logged; those of a reward under its name."""
     channels: Channels | None = None

@@ -72,7 +72,10 @@ def read_inputs(
     score = score.fitted(prompts.every)
     judges = judges_of(asked_judges(config), ranks, display.say, spent_in(config.output))
     score = score.judged_by(
-        {name: AskedJudge(each.counted, each.config.budget) for name, each in judges.items()},
+        {
+            name: AskedJudge(each.counted, each.config.budget, each.config.repeat)
+            for name, each in judges.items()
+        },
         display.phase,
         display.say_once,
     )

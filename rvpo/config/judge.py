@@ -16,6 +16,7 @@ from rvpo.fields import (
     FilePath,
     Float,
     Fraction,
+    Int,
     NonNegativeFloat,
     NonNegativeInt,
     PathText,
@@ -219,6 +220,28 @@ class BudgetConfig(Section):
     step that would pass it, and nothing more is asked once it is spent. No limit if left out."""
 
 
+class RepeatConfig(Section):
+    """Verdicts that are asked for again in training, to see how far a criterion can be relied on.
+
+    The first one counts as a score. The others tell how much of what sets the samples of a prompt
+    apart is the judge's mood: each criterion's reliability, for reports and for
+    `advantage.weight_by_reliability`.
+    """
+
+    times: Annotated[Int, Field(ge=2)] = 2
+    """Verdicts on each of these questions, the one that counts included."""
+    share: Annotated[Float, Field(gt=0, le=1)] = 0.1
+    """Share of the prompts whose verdicts are asked for again, all their samples with all criteria:
+    calls cost share x (times - 1) more."""
+    half_life: PositiveFloat = 50.0
+    """Steps in which a repeat loses half of its part in the estimate, since the policy changes and
+    with it what its samples differ in."""
+
+
+def _repeat_times(value: Any) -> Any:
+    return {"times": value} if isinstance(value, int | float) else value
+
+
 def _served_model(value: Any) -> Any:
     return {"model": value} if isinstance(value, str) else value
 
@@ -277,6 +300,20 @@ class JudgeConfig(Section):
     address: Annotated[str, AfterValidator(_host)] | None = None
     """Address or name under which the other machines reach the workers; `host` if left out."""
     budget: BudgetConfig = BudgetConfig()
+    repeat: Annotated[RepeatConfig | None, BeforeValidator(_repeat_times)] = None
+    """Ask for a share of the verdicts again, and tell how reliable each criterion is: a table, or
+    the number of times alone; never if left out."""
+
+    @property
+    def repeated(self) -> float:
+        """Times that a verdict is asked for in training, mean over verdicts."""
+        return 1.0 if self.repeat is None else 1 + self.repeat.share * (self.repeat.times - 1)
+
+    @property
+    def may_repeat_itself(self) -> bool:
+        """True where a server that computes the same each time gives the same verdict each time."""
+        temperature: Any = self.extra_body.get("temperature", self.temperature)
+        return bool(temperature == 0)
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

@@ -23,7 +23,13 @@ from rvpo.config import document
 from rvpo.config.benchmarks import BenchmarksConfig
 from rvpo.config.data import DataConfig
 from rvpo.config.judge import JudgeConfig
-from rvpo.config.judges import JudgeName, name_problems, served_problems
+from rvpo.config.judges import (
+    JudgeName,
+    asked,
+    name_problems,
+    reliability_problems,
+    served_problems,
+)
 from rvpo.config.judges import named as named_judges
 from rvpo.config.model import ModelConfig
 from rvpo.config.rewards import RewardConfig, RewardName, RubricRewardConfig
@@ -299,6 +305,9 @@ class RunConfig(Section):
         yield from self.evaluate.benchmarks.problems(
             judges, "evaluate.benchmarks", "add judge: {serve: MODEL}"
         )
+        if self.advantage.weight_by_reliability:
+            rubrics = [r for r in self.rewards.values() if isinstance(r, RubricRewardConfig)]
+            yield from reliability_problems((asked(r.judge, judges) for r in rubrics), judges)
         if self.evaluate.judge is not None:
             yield from name_problems("evaluate", self.evaluate.judge, judges)
         for name, reward in self.rewards.items():

@@ -31,6 +31,8 @@ class Request:
     """SHA-256 of all that the verdict depends on."""
     tokens: int
     """Largest number of tokens expected, the longest reply included."""
+    repeat: int = 0
+    """See `Job.repeat`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Renderer:
         identity = self._form(question).identity.copy()
         identity.update(f"{job.repeat}\n{text}".encode())
         tokens = len(text) // CHARACTERS_PER_TOKEN + self._config.max_tokens
-        return Request(question, text, identity.digest(), tokens)
+        return Request(question, text, identity.digest(), tokens, job.repeat)
 
     def body(self, request: Request, model: str, *, with_schema: bool, resamples: int) -> bytes:
         """The body of one call.
@@ -72,8 +74,9 @@ class Renderer:
             resamples: number of unreadable replies before; changes seed and temperature.
         """
         options = {"model": model, **self._sampling}
-        if resamples:
-            options |= _changed(options, resamples)
+        # A seed that the settings fix would give every repeat the same verdict.
+        if resamples or (request.repeat and "seed" in options):
+            options |= _changed(options, resamples, request.repeat * self._config.attempts)
         options = {name: value for name, value in options.items() if value is not None}
         if with_schema:
             options["response_format"] = self._form(request.question).response
@@ -102,14 +105,18 @@ class Renderer:
         ]
 
 
-def _changed(options: dict[str, Any], resamples: int) -> dict[str, Any]:
-    """Options that differ for another sample, whatever the settings ask for; null stays null."""
+def _changed(options: dict[str, Any], resamples: int, before: int) -> dict[str, Any]:
+    """Options that differ for another sample, whatever the settings ask for; null stays null.
+
+    Args:
+        before: seeds that earlier repeats of the question may have had.
+    """
     temperature, seed = options["temperature"], options.get("seed", 0)
     changed: dict[str, Any] = {}
-    if isinstance(temperature, int | float):
+    if resamples and isinstance(temperature, int | float):
         changed["temperature"] = max(temperature, RESAMPLING_TEMPERATURE)
     if isinstance(seed, int):
-        changed["seed"] = seed + resamples
+        changed["seed"] = seed + before + resamples
     return changed
 
 
