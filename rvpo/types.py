@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 STANDARD_ARGUMENTS = ("prompts", "completions", "completion_ids")
 """Arguments that every reward function is called with, besides the columns of the data."""
+LENGTH_ARGUMENTS = ("thought_tokens", "answer_tokens")
+"""Arguments that a reward function is called with where it names them: tokens of each completion's
+thoughts and of its answer."""
 Message = Mapping[str, Any]
 """One chat turn: `{"role": ..., "content": ...}`, both texts, and whatever else the chat template
 reads of it, such as `tool_calls`."""
@@ -86,6 +89,9 @@ class Sample:
     """The same of each token, where weights came in between; empty where all tokens have one."""
     parts: Parts | None = None
     """The text, split by who sampled it; left out, it is split as that of any model."""
+    given: tuple[int, ...] = ()
+    """Places of tokens that the policy did not draw, such as an end that a budget put to a thought:
+    context for what follows, and never trained on."""
 
     @property
     def token_versions(self) -> tuple[int, ...]:
@@ -101,6 +107,25 @@ class Sample:
     def thought(self) -> str:
         """The thoughts without their markers; empty where there are none."""
         return self._split.thought
+
+    @property
+    def answer_length(self) -> int:
+        """Tokens of the answer, with the token that ended it; all of them where there is no
+        thought, and by its share of the text where nobody has counted them."""
+        tokens, parts = len(self.completion_ids), self._split
+        if not parts.answer and (self.text or parts.opened):
+            return 0
+        if parts.answer == self.text:
+            return tokens
+        if parts.answer_tokens is None:
+            return round(tokens * len(parts.answer) / len(self.text))
+        return min(tokens, parts.answer_tokens + (self.finish_reason == "stop"))
+
+    @property
+    def thought_length(self) -> int:
+        """Tokens of the thoughts, their markers and the blank space behind them; 0 where there is
+        no thought."""
+        return len(self.completion_ids) - self.answer_length
 
     def seen(self, sees: Sees) -> str:
         """Part that a reward is shown: the answer, or everything, and with it the marker of a

@@ -22,7 +22,7 @@ from rvpo.commands.inputs import Inputs, read_inputs
 from rvpo.commands.passed_on import passed_on
 from rvpo.commands.rehearse import rehearse
 from rvpo.config.run import RunConfig, dump_config
-from rvpo.errors import CheckpointError, ConfigError, RankError
+from rvpo.errors import CheckpointError, ConfigError, RankError, SpentError
 from rvpo.report.display import Display
 from rvpo.report.provenance import provenance
 from rvpo.report.run_folder import RunFolder, write_text
@@ -36,6 +36,7 @@ from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.turns import Turns
 from rvpo.trainer.checkpoint import Checkpoints
 from rvpo.trainer.deepspeed_check import check_deepspeed
+from rvpo.trainer.dollars import Dollars
 from rvpo.trainer.evaluation import Evaluations, HeldOut
 from rvpo.trainer.keep import Keeper
 from rvpo.trainer.kernels import check_kernels
@@ -186,9 +187,15 @@ def _loop(
         report = stack.enter_context(closing(report_of(run)))
         benchmarks = benchmarks_of(run, inputs, EngineInTurn(engine, turns))
         evaluate = Evaluations(held_out, benchmarks)
+        spent = Dollars(inputs.judges, inputs.score.asked_judges, ranks).over
+        if steps and (over := spent(steps.start, {})):
+            raise SpentError(over)
         if steps.start == 0 and (inputs.prompts.held_out or inputs.benchmarks):
             engine.load_weights(policy.weights(), version=0)
             keep.check(evaluate(0))
+        elif evaluate.lacks(steps.start):  # there was no money for it
+            engine.load_weights(policy.weights(), version=steps.start)
+            keep.late(steps.start, evaluate(steps.start))
         stream = stack.enter_context(closing(stream_of(run, inputs, engine, turns, steps)))
         interrupt = Interrupt(ranks, display.say)
         stack.enter_context(interrupt.listening())
@@ -202,6 +209,7 @@ def _loop(
             keep=keep,
             evaluate=evaluate,
             interrupt=interrupt,
+            spent=spent,
             ranks=ranks,
         )
 

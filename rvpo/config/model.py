@@ -1,14 +1,72 @@
-"""The model of a run: where it is, how it computes and what of it is trained."""
+"""The model of a run: where it is, how it computes, how it is spoken to and what of it is
+trained."""
 
 from __future__ import annotations
 
-from typing import Literal, Self
+import math
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from rvpo.fields import PathText, Section
 from rvpo.lazy import torch
 from rvpo.rollout.lora_config import LoraConfig
+
+
+def _marker(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must be the text that the model writes, such as <mull>, got a blank one")
+    return value.strip()
+
+
+class ThinkingConfig(Section):
+    """The markers around a model's thoughts."""
+
+    open: Annotated[str, AfterValidator(_marker)]
+    """Text that begins a thought."""
+    close: Annotated[str, AfterValidator(_marker)]
+    """Text that ends it."""
+
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        if self.open in self.close:
+            raise ValueError(
+                f"close: {self.close!r} holds the marker that opens a thought, {self.open!r}, and "
+                "the two could not be told apart; give the texts that the model writes"
+            )
+        return self
+
+    @property
+    def markers(self) -> tuple[str, str]:
+        """The opening and the closing one."""
+        return self.open, self.close
+
+
+def _template_values(given: dict[str, Any]) -> dict[str, Any]:
+    if problems := [line for name, value in given.items() for line in _problems(name, value)]:
+        raise ValueError("\n".join(problems))
+    return given
+
+
+def _problems(name: str, value: Any) -> Iterator[str]:
+    """Reasons that a value cannot be kept in a file and read back as it is."""
+    match value:
+        case None | bool() | int() | str():
+            return
+        case float() if math.isfinite(value):
+            return
+        case list():
+            for place, item in enumerate(value):
+                yield from _problems(f"{name}[{place}]", item)
+        case dict() if all(isinstance(key, str) for key in value):
+            for key, item in value.items():
+                yield from _problems(f"{name}.{key}", item)
+        case _:
+            yield (
+                f"{name}: {value!r:.60} is neither text nor a finite number, true, false, null, a "
+                "list or a table; put it in quotes if it is text"
+            )
 
 
 class ModelConfig(Section):
@@ -19,6 +77,15 @@ class ModelConfig(Section):
     fp32."""
     trust_remote_code: bool = False
     """Run Python code that comes with the model. Only for sources you trust."""
+    chat_template_kwargs: Annotated[dict[str, Any], AfterValidator(_template_values)] = Field(
+        default_factory=dict
+    )
+    """Values for variables of the model's chat template, by their names, such as
+    {enable_thinking: false}: in every prompt, of training, held-out data and benchmarks. A name
+    that the template does not have is refused with those that it has."""
+    thinking: ThinkingConfig | None = None
+    """Markers of the model's thoughts, such as {open: <mull>, close: </mull>}, beside those that
+    its template and its tokens show, and the common ones, which are known."""
     lora: LoraConfig | None = None
     """LoRA: the model stays as it is, and small adapters beside its layers are trained. Left out,
     all weights are."""
@@ -37,6 +104,11 @@ class ModelConfig(Section):
                 "leave model.base_bits out"
             )
         return self
+
+    @property
+    def markers(self) -> tuple[str, str] | None:
+        """The markers of thoughts that the settings name."""
+        return None if self.thinking is None else self.thinking.markers
 
     @property
     def sent_adapter(self) -> LoraConfig | None:

@@ -66,6 +66,9 @@ class RolloutConfig(Section):
     """Completions of each prompt: the group size, G."""
     max_completion_tokens: PositiveInt = 512
     """Tokens after which a completion is cut off."""
+    max_thought_tokens: NonNegativeInt | None = None
+    """Tokens after which the engine ends a thought, so that an answer follows: in training, on
+    held-out prompts and benchmarks; no limit if left out. What it writes is not trained on."""
     temperature: Temperature = 1.0
     """Temperature of sampling, and of the log-probabilities that the update compares."""
     staleness: NonNegativeInt = 0
@@ -74,6 +77,21 @@ class RolloutConfig(Section):
     in_flight: bool = False
     """New weights come while samples are generated, which go on under them, instead of between two
     rollouts. Each token keeps the version of the weights that sampled it."""
+
+    @model_validator(mode="after")
+    def _ends_thoughts(self) -> Self:
+        most = self.max_thought_tokens
+        if most is not None and not self.engine.ends_thoughts:
+            raise ValueError(
+                f"max_thought_tokens: {self.engine.name} has no budget for thoughts; set "
+                f"{_engines('ends_thoughts')}, or leave it out"
+            )
+        if most is not None and most >= self.max_completion_tokens:
+            raise ValueError(
+                f"max_thought_tokens: {most} leaves no room for an answer in "
+                f"max_completion_tokens={self.max_completion_tokens}; make it smaller"
+            )
+        return self
 
 
 class EvaluateConfig(Section):
@@ -315,7 +333,7 @@ class RunConfig(Section):
                 )
 
 
-def _engines(able: Literal["concurrent", "in_flight"]) -> str:
+def _engines(able: Literal["concurrent", "ends_thoughts", "in_flight"]) -> str:
     """The setting that chooses an engine which can do something."""
     names = [
         kind.model_fields["name"].default for kind in get_args(AnyEngine) if getattr(kind, able)

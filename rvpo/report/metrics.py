@@ -93,6 +93,12 @@ _ROLLOUT: Mapping[str, str] = {
     "completions/mean_terminated_length": "Tokens of a completion that ended by itself, mean.",
     "completions/min_terminated_length": "The shortest of those.",
     "completions/max_terminated_length": "The longest of those.",
+    "completions/thought_mean_length": "Tokens of a sample's thoughts, their markers among them, "
+    "mean; this and the next two in steps in which a sample has a thought.",
+    "completions/answer_mean_length": "Tokens of the answer behind them, mean.",
+    "completions/unanswered_ratio": "Share of samples whose thought never ended.",
+    "completions/thought_ended_ratio": "Share of samples whose thought rollout.max_thought_tokens "
+    "ended, where it ended any.",
     "policy/version": "Updates done before this one.",
     "policy/staleness_mean": "Updates that the sampling weights were behind, mean over the tokens "
     "of a sample and over samples.",
@@ -165,6 +171,7 @@ METRICS: Mapping[str, str] = {
     **_ROLLOUT,
     **{f"judge/{name}": sentence for name, sentence in _JUDGE.items()},
     **{f"judge/{{judged}}/{name}": f"{text} For one reward." for name, text in _JUDGE.items()},
+    **{f"judges/{{judge}}/{name}": f"{text} Of one judge." for name, text in _JUDGE.items()},
     **_WHOLE_JUDGE,
     **_RELIABILITY,
     **_EVALUATION,

@@ -6,10 +6,11 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rvpo.agreement import Agreement, summed
-from rvpo.config.judges import place_of
+from rvpo.config.judges import OWN, place_of
 from rvpo.errors import RewardError
 from rvpo.judge.types import Answer, Question
 from rvpo.rewards.budget import keep_within
@@ -25,7 +26,6 @@ from rvpo.rewards.tally import Tally
 from rvpo.runtime.deepcopy import own
 from rvpo.runtime.ignore import ignore
 from rvpo.schedule import value_at
-from rvpo.thinking import Sees
 from rvpo.types import Prompt, RewardScore, Rollout, RolloutScores, Sample
 
 if TYPE_CHECKING:
@@ -90,6 +90,8 @@ class Scoring:
         asked = self._judges.get(name)
         if asked is None:
             raise RewardError(f"reward '{given[0].name}' needs a judge, and there is none")
+        if name != OWN:
+            notice = partial(_named, notice, place_of(name))
         repeats = self._repeats(asked)
         return Judging(given, trained, asked.judge, asked.budget, notice, repeats)
 
@@ -164,7 +166,7 @@ class Scoring:
             reward.check_columns(column_names([sample.prompt for sample in samples]))
         # Each has arguments of its own: what one does to them, the others must not see.
         scores = {
-            r.name: r.scores(_arguments(samples, r.sees), ids) for r in functions if not r.is_async
+            r.name: r.scores(_arguments(samples, r), ids) for r in functions if not r.is_async
         }
         awaited = [reward for reward in functions if reward.is_async]
         if awaited:
@@ -249,12 +251,14 @@ class Scoring:
         return [found or lack for found, lack in zip(verdicts.again[repeat], none, strict=True)]
 
 
+def _named(notice: Notice, where: str, text: str) -> None:
+    notice(f"{where}: {text}")
+
+
 async def _together(
     rewards: Sequence[Reward], samples: Sequence[Sample], ids: Sequence[str]
 ) -> list[list[RewardScore]]:
-    tasks = [
-        asyncio.ensure_future(r.scores_async(_arguments(samples, r.sees), ids)) for r in rewards
-    ]
+    tasks = [asyncio.ensure_future(r.scores_async(_arguments(samples, r), ids)) for r in rewards]
     try:
         return await asyncio.gather(*tasks)
     finally:  # one failed: the step has, and the others need not go on
@@ -292,7 +296,7 @@ def _judge_metrics(by_judge: Mapping[str, Sequence[Verdicts]]) -> dict[str, floa
     `judge/…` for all, and the time waited for.
 
     Args:
-        by_judge: what each judge said to every rank.
+        by_judge: verdicts of each judge, one of each rank.
     """
     if not by_judge:
         return {}
@@ -307,15 +311,20 @@ def _judge_metrics(by_judge: Mapping[str, Sequence[Verdicts]]) -> dict[str, floa
     return metrics | {"judge/wait_exposed_s": max(waited)}
 
 
-def _arguments(samples: Sequence[Sample], sees: Sees) -> dict[str, Any]:
+def _arguments(samples: Sequence[Sample], reward: Reward) -> dict[str, Any]:
     """Arguments as TRL passes them for conversational data: a list over completions under every
-    name.
+    name. A column of the data comes before a length of the same name.
 
     It is the caller's own, down to the last item of a column.
     """
     prompts = [sample.prompt for sample in samples]
-    contents = [sample.seen(sees) for sample in samples]
+    contents = [sample.seen(reward.sees) for sample in samples]
+    lengths = {
+        "thought_tokens": [sample.thought_length for sample in samples],
+        "answer_tokens": [sample.answer_length for sample in samples],
+    }
     return {
+        **{name: lengths[name] for name in reward.lengths},
         "prompts": [own(list(map(dict, prompt.messages))) for prompt in prompts],
         "completions": [[{"role": "assistant", "content": content}] for content in contents],
         "completion_ids": [list(sample.completion_ids) for sample in samples],
