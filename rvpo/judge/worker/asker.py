@@ -13,12 +13,15 @@ from functools import partial
 from typing import Self
 
 from rvpo.config.judge import JudgeConfig
+from rvpo.config.judges import OWN
 from rvpo.judge.sheet import calls, company
+from rvpo.judge.spending import Spending
 from rvpo.judge.types import Answer, Job, Usage
 from rvpo.judge.verdict import is_graded
 from rvpo.judge.worker.cache import Cache, CacheError
 from rvpo.judge.worker.caller import Caller
 from rvpo.judge.worker.endpoint import all_endpoints
+from rvpo.judge.worker.purse import Purse
 from rvpo.judge.worker.request import Renderer, Request
 
 
@@ -60,17 +63,28 @@ class Asker:
     Args:
         config: one that names endpoints.
         share: (index, count) of this worker among those that divide the endpoints' limits.
+        where: the section of the settings, for messages.
+        spending: is told of what each reply costs.
 
     Raises:
         ConfigError: a key is missing, limits cannot be divided, or the cache cannot be used.
     """
 
-    def __init__(self, config: JudgeConfig, share: tuple[int, int] = (0, 1)) -> None:
+    def __init__(
+        self,
+        config: JudgeConfig,
+        share: tuple[int, int] = (0, 1),
+        *,
+        where: str = OWN,
+        spending: Spending | None = None,
+    ) -> None:
         self._config = config
-        self._endpoints = all_endpoints(config, share)
-        self._cache = None if config.cache is None else Cache(config.cache)
+        self._endpoints = all_endpoints(config, share, where)
+        self._cache = None if config.cache is None else Cache(config.cache, where=where)
         self._renderer = Renderer(config)
-        self._caller = Caller(config, self._endpoints, self._renderer)
+        purse = Purse(spending, config.budget.dollars, self._endpoints)
+        self._purse = purse
+        self._caller = Caller(config, self._endpoints, self._renderer, purse)
         self._flights: dict[bytes, _Flight] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -86,6 +100,7 @@ class Asker:
 
     async def __aenter__(self) -> Self:
         self._caller.open()
+        self._purse.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -96,6 +111,7 @@ class Asker:
         await self._caller.close()
         if self._cache is not None:
             await self._cache.close()
+        self._purse.close()
 
     async def answer(self, job: Job) -> list[Answer]:
         """One answer per question, in their order. Cancelling it cancels what only it waits for."""

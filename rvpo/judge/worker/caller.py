@@ -19,6 +19,7 @@ from rvpo.judge.worker.connection import open_session
 from rvpo.judge.worker.endpoint import SCHEMA_REFUSED, Endpoint, Permit
 from rvpo.judge.worker.form import Try
 from rvpo.judge.worker.inquiry import Inquiry, Ruling
+from rvpo.judge.worker.purse import Purse
 from rvpo.judge.worker.refusal import Failure
 from rvpo.judge.worker.reply import CallFailed, Remedy, Reply
 from rvpo.judge.worker.request import Renderer, Request, Sheet
@@ -46,14 +47,20 @@ class Caller:
         config: settings of the judge.
         endpoints: those that it names.
         renderer: makes the sheets and their bodies.
+        purse: pays for replies.
     """
 
     def __init__(
-        self, config: JudgeConfig, endpoints: Sequence[Endpoint], renderer: Renderer
+        self,
+        config: JudgeConfig,
+        endpoints: Sequence[Endpoint],
+        renderer: Renderer,
+        purse: Purse,
     ) -> None:
         self._config = config
         self._endpoints = endpoints
         self._renderer = renderer
+        self._purse = purse
         self._latencies: deque[float] = deque(maxlen=_RECENT)
 
     def open(self) -> None:
@@ -252,6 +259,7 @@ class Caller:
             session = self._sessions[endpoint.socket]
             reply = await endpoint.call(session, permit, body, timeout_s, tried)
             self._router.heard()
+            self._purse.pay(asking.sheet, endpoint, reply)
             if asking.refused_by is endpoint:
                 asking.refused_by = None
                 endpoint.form.conclude()

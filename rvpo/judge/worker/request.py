@@ -20,7 +20,8 @@ from rvpo.scale import Scale
 RESAMPLING_TEMPERATURE: Final = 0.3
 """Least temperature after an unreadable reply, which a temperature of 0 would repeat."""
 
-_CHARACTERS_PER_TOKEN: Final = 3  # few for most languages: an estimate shall not be too low
+CHARACTERS_PER_TOKEN: Final = 3
+"""Few for most languages: an estimate shall not be too low."""
 
 
 _MORE_TOKENS: Final = 160  # of one more verdict in a reply: its label, and a reason of full length
@@ -106,7 +107,7 @@ class Renderer:
         text = json.dumps(messages(job, question, self._config.reasons))
         identity = self._form(question, company is not None).identity.copy()
         identity.update(f"{job.repeat}\n{text}".encode())
-        tokens = len(text) // _CHARACTERS_PER_TOKEN + self._config.max_tokens
+        tokens = len(text) // CHARACTERS_PER_TOKEN + self._config.max_tokens
         return Request(job, question, text, identity.digest(), tokens, company)
 
     def sheet(self, requests: Sequence[Request]) -> Sheet:
@@ -119,7 +120,7 @@ class Renderer:
         chat = sheet_messages(requests[0].job, asked, names, self._config.reasons)
         text = json.dumps(chat)
         longest = self._config.max_tokens + self._more_tokens(len(requests))
-        tokens = len(text) // _CHARACTERS_PER_TOKEN + longest
+        tokens = len(text) // CHARACTERS_PER_TOKEN + longest
         return Sheet(tuple(requests), names, text, tokens)
 
     def body(self, sheet: Sheet, model: str, *, with_schema: bool, resamples: int) -> bytes:
@@ -131,8 +132,10 @@ class Renderer:
             resamples: number of unreadable replies before; changes seed and temperature.
         """
         options = {"model": model, **self._sampling}
-        if resamples:
-            options |= _changed(options, resamples)
+        repeat = sheet.requests[0].job.repeat
+        # A seed that the settings fix would give every repeat the same verdict.
+        if resamples or (repeat and "seed" in options):
+            options |= _changed(options, resamples, repeat * self._config.attempts)
         for name in _LIMITS:
             if type(options.get(name)) is int:
                 options[name] += self._more_tokens(len(sheet.requests))
@@ -175,14 +178,18 @@ class Renderer:
         ]
 
 
-def _changed(options: dict[str, Any], resamples: int) -> dict[str, Any]:
-    """Options that differ for another sample, whatever the settings ask for; null stays null."""
+def _changed(options: dict[str, Any], resamples: int, before: int) -> dict[str, Any]:
+    """Options that differ for another sample, whatever the settings ask for; null stays null.
+
+    Args:
+        before: seeds that earlier repeats of the question may have had.
+    """
     temperature, seed = options["temperature"], options.get("seed", 0)
     changed: dict[str, Any] = {}
-    if isinstance(temperature, int | float):
+    if resamples and isinstance(temperature, int | float):
         changed["temperature"] = max(temperature, RESAMPLING_TEMPERATURE)
     if isinstance(seed, int):
-        changed["seed"] = seed + resamples
+        changed["seed"] = seed + before + resamples
     return changed
 
 
