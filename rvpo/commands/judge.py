@@ -100,7 +100,9 @@ def prepare(config: RunConfig, samples: Path | None, prompts: int | None, repeat
             f"rewards: none of {', '.join(config.rewards)} asks a judge; add one, as in "
             "rewards={polite: {rubric: channels, criteria: {polite: The response is polite.}}}"
         )
-    rewards = [r for r in RewardSuite.from_config(chosen).rewards if isinstance(r, RubricReward)]
+    suite = RewardSuite.from_config(chosen)
+    suite.check_templates(config.every_judge)
+    rewards = [reward for reward in suite.rewards if isinstance(reward, RubricReward)]
     if samples is not None:
         responses = read_responses(samples, rewards, config.data)
         responses = responses if prompts is None else first_prompts(responses, prompts)

@@ -65,7 +65,8 @@ def _counted(config: RunConfig, free: Collection[str]) -> Iterator[tuple[str, An
 
 def _identity(judge: JudgeConfig) -> list[Any]:
     settings = judge.model_dump()
-    return [judge.serve and judge.serve.model, *(settings[name] for name in IDENTITY)]
+    names = (*IDENTITY, "template")
+    return [judge.serve and judge.serve.model, *(settings[name] for name in names)]
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

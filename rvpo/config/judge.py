@@ -16,6 +16,7 @@ from rvpo.fields import (
     FilePath,
     Float,
     Fraction,
+    InputFile,
     NonNegativeFloat,
     NonNegativeInt,
     PathText,
@@ -219,7 +220,8 @@ def _served_model(value: Any) -> Any:
 
 
 IDENTITY = ("model", "revision", "temperature", "max_tokens", "reasons", "structured", "extra_body")
-"""The settings that verdicts depend on, beside the served model. The others say how to get them."""
+"""The settings that verdicts depend on, beside the served model and, for rewards, `template`. The
+others say how to get them."""
 
 
 class JudgeConfig(Section):
@@ -238,6 +240,10 @@ class JudgeConfig(Section):
     """Sampling temperature of the judge; with 0 a verdict can be repeated and is worth caching."""
     max_tokens: PositiveInt = 512
     """Tokens of the longest reply."""
+    template: InputFile | None = None
+    """A text file that asks for criteria and ratings in words of your own, with `<<response>>` and
+    `<<criterion>>` (or the lines of the rubric) where they are to stand, and as you like
+    `<<conversation>>` and `<<reference>>`."""
     reasons: bool = True
     """Ask for a short reason before each verdict: better verdicts, more tokens."""
     structured: bool = True

@@ -5,7 +5,7 @@ criterion last, so that an endpoint that caches prefixes reads a response once f
 
 Whatever a person or a model wrote stands between two equal lines of `=`, longer than any run of
 `=` inside, so no text can end its own block, begin another or pass for the rules. Blocks are
-concatenated, never filled into a template that the text could hold a placeholder of.
+concatenated, or filled into a template in one pass that reads no placeholder in them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from functools import lru_cache
 from typing import Final
 
 from rvpo.judge.control_tokens import harmless
+from rvpo.judge.template import JudgeTemplate
 from rvpo.judge.types import Job, Question, QuestionKind
+from rvpo.scale import spelt
 
 PROMPT_VERSION = "2"
 """Changes with every change of what is sent: cached verdicts are filed under it."""
@@ -44,6 +46,19 @@ How to decide:
 - All parts of a criterion must hold. If one part does not, it is not met.
 {_EXAMPLES}"""
 
+_GRADE = f"""\
+You grade how far one sentence, the criterion, is true of an assistant's response.
+
+How to decide:
+- Take the criterion literally and say how far it is true of the response, not whether that is
+  good or bad. A criterion may describe a fault: the more of it a response has, the higher its
+  grade.
+- A criterion worded as a demand, such as "Should not blame the user", is met by a response that
+  does as it says.
+- The lowest grade is for a response of which nothing in the criterion is true, the highest for
+  one of which all of it is. Where grades have words, give the one whose words fit best.
+{_EXAMPLES}"""
+
 _RATING = f"""\
 You rate how well an assistant's response does by a rubric, a list of things that matter.
 
@@ -51,8 +66,11 @@ How to decide:
 - Weigh everything in the rubric together. A fault that it names counts against a response that
   has it.
 {_EXAMPLES}\
-- 1 is a response that fails the rubric altogether, 10 one that could not do better by it. Use
-  the whole scale.
+"""
+
+_REFERENCE = """\
+- The reference answer says what a good response says. A response may say the same in other words,
+  and more, and may be short of it in what the {judged_by} does not ask for.
 """
 
 _READING = """
@@ -73,25 +91,47 @@ EXAMPLE_REASON: Final = "one or two short sentences"
 _REASON = f'"reason": "{EXAMPLE_REASON}", '
 
 
-def _rules(kind: QuestionKind, reasons: bool) -> str:
-    reason = _REASON if reasons else ""
-    if kind == "criterion":
-        form = f'{{{reason}"met": true}} if it is met\n{{{reason}"met": false}} if it is not met'
-        return _CRITERION + _READING + form
-    form = f'{{{reason}"rating": N}} where N is a whole number from 1 to 10'
-    return _RATING + _READING + form
+def _form(question: Question, reasons: bool) -> str:
+    """The reply to give."""
+    reason, scale = _REASON if reasons else "", question.scale
+    numbers = f"one of {', '.join(spelt(number) for number, _ in scale)}"
+    if question.kind == "rating":
+        return f'{{{reason}"rating": N}} where N is {numbers if scale else _WHOLE}'
+    if scale:
+        return f'{{{reason}"grade": N}} where N is {numbers}'
+    return f'{{{reason}"met": true}} if it is met\n{{{reason}"met": false}} if it is not met'
 
 
+def _decision(question: Question) -> str:
+    """The rules of deciding."""
+    if question.kind == "rating":
+        scale = [spelt(number) for number, _ in question.scale] or ["1", "10"]
+        rules = _RATING + (
+            f"- {scale[0]} is a response that fails the rubric altogether, {scale[-1]} one that "
+            "could not do better by it. Use\n  the whole scale.\n"
+        )
+    else:
+        rules = _GRADE if question.scale else _CRITERION
+    if question.reference:
+        rules += _REFERENCE.format(judged_by=_TITLES[question.kind].lower())
+    return rules
+
+
+_WHOLE: Final = "a whole number from 1 to 10"
 _TITLES: dict[QuestionKind, str] = {"criterion": "Criterion", "rating": "Rubric"}
 
 
-def messages(job: Job, question: Question, reasons: bool) -> list[dict[str, str]]:
+def messages(
+    job: Job, question: Question, reasons: bool, template: JudgeTemplate | None = None
+) -> list[dict[str, str]]:
     """The chat that asks one question about a response.
 
     Args:
         job: the conversation and the response.
         question: the one to ask; all questions of a job and kind share everything before it.
         reasons: ask for the judge's reason before its verdict.
+        template: stands in place of our rules of deciding and of the order of the blocks. How
+            blocks are to be read and what to reply is said in the system message all the same.
 
     Returns:
         A system and a user message, encodable as UTF-8.
@@ -101,26 +141,59 @@ def messages(job: Job, question: Question, reasons: bool) -> list[dict[str, str]
             {"role": "system", "content": GRADER_SYSTEM},
             {"role": "user", "content": question.text},
         ]
-    turns = [
+    reply = _READING + _form(question, reasons)
+    if template is not None:
+        system, user = reply.lstrip("\n"), template.filled(_blocks(job, question))
+    else:
+        system, user = _decision(question) + reply, "\n\n".join(_parts(job, question))
+    return [{"role": "system", "content": system}, {"role": "user", "content": user}]
+
+
+def _parts(job: Job, question: Question) -> list[str]:
+    """The blocks with their titles, in our order."""
+    reference = [_block("The reference answer", question.reference)] if question.reference else []
+    return [
+        "The conversation:",
+        *_turns(job),
+        *reference,
+        _block("The response", job.response),
+        _block(_TITLES[question.kind], question.text),
+        *_grades(question),
+    ]
+
+
+def _blocks(job: Job, question: Question) -> dict[str, str]:
+    """The blocks without titles, by the names of a template's places."""
+    return {
+        "conversation": "\n\n".join(_turns(job)),
+        "reference": _fenced(question.reference),
+        "response": _fenced(job.response),
+        "criterion": "\n\n".join([_fenced(question.text), *_grades(question)]),
+    }
+
+
+def _turns(job: Job) -> list[str]:
+    return [
         _block(f"Turn {number}, by {json.dumps(harmless(role))}", content)
         for number, (role, content) in enumerate(job.conversation, 1)
     ]
-    parts = [
-        "The conversation:",
-        *turns,
-        _block("The response", job.response),
-        _block(_TITLES[question.kind], question.text),
-    ]
-    return [
-        {"role": "system", "content": _rules(question.kind, reasons)},
-        {"role": "user", "content": "\n\n".join(parts)},
-    ]
+
+
+def _grades(question: Question) -> list[str]:
+    """The words of the grades, which may be the data's; numbers alone are in the rules."""
+    lines = [f"{spelt(number)}: {word}" for number, word in question.scale if word]
+    return [_block("Grades", "\n".join(lines))] if lines else []
+
+
+def _block(title: str, text: str) -> str:
+    return f"{title}:\n{_fenced(text)}"
 
 
 # The questions about a response come one after another, and share all but their last block.
 @lru_cache(maxsize=_BLOCKS_KEPT)
-def _block(title: str, text: str) -> str:
+def _fenced(text: str) -> str:
+    """A text between two equal lines that it does not hold."""
     text = harmless(text)
     longest = max(map(len, re.findall("=+", text)), default=0)
     fence = "=" * max(5, longest + 1)
-    return "".join((title, ":\n", fence, "\n", text, "\n", fence))
+    return "".join((fence, "\n", text, "\n", fence))

@@ -11,6 +11,7 @@ from rvpo.errors import RvpoError
 from rvpo.judge.client.probe import probe
 from rvpo.judge.hint import hint
 from rvpo.judge.prompt import messages
+from rvpo.judge.template import JudgeTemplate
 from rvpo.judge.types import Job, Question
 from rvpo.plan.machine import Finding
 from rvpo.rewards.judged import every_question
@@ -183,4 +184,5 @@ def chats(
 ) -> list[list[dict[str, str]]]:
     """The messages of each call about a sample, with an empty response."""
     job = Job(conversation=prompt.turns, response="", questions=tuple(asked))
-    return [messages(job, question, judge.reasons) for question in asked]
+    template = JudgeTemplate.of(judge)
+    return [messages(job, question, judge.reasons, template) for question in asked]

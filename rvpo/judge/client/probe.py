@@ -8,23 +8,26 @@ from dataclasses import replace
 from typing import Final
 
 from rvpo.config.judge import JudgeConfig
+from rvpo.judge.template import JudgeTemplate
 from rvpo.judge.types import Answer, Job, Judge, Question, Usage
 
 PATIENCE_S: Final = 20.0
 """Longest time of one attempt, in seconds."""
 
-_QUESTION: Final = Job(
+_QUESTION: Final = Question("criterion", "The response is the number four.")
+_JOB: Final = Job(
     conversation=(("user", "What is 2 + 2? Answer with one number."),),
     response="4",
-    questions=(Question("criterion", "The response is the number four."),),
+    questions=(),
 )
 
 
-def probe(judge: JudgeConfig) -> Answer:
+def probe(judge: JudgeConfig, *, weighed: bool = False) -> Answer:
     """Ask one question as the run would ask it, but with little patience and unremembered.
 
     Args:
         judge: one that names endpoints.
+        weighed: the run counts on its log-probabilities, so the question does.
 
     Returns:
         The verdict, which is 1 of a judge that can tell, or why there is none.
@@ -46,9 +49,13 @@ def probe(judge: JudgeConfig) -> Answer:
         }
     )
 
+    template = JudgeTemplate.of(judge)
+    shown = "It is 4." if template is not None and template.has_reference else ""
+    question = replace(_QUESTION, expected=weighed, reference=shown)
+
     async def ask() -> Answer:
-        async with Asker(once) as asker:
-            (answer,) = await asker.answer(_QUESTION)
+        async with Asker(once, template=template) as asker:
+            (answer,) = await asker.answer(replace(_JOB, questions=(question,)))
         return answer
 
     return asyncio.run(ask())

@@ -14,12 +14,14 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
 from rvpo.config.judge import JudgeConfig
+from rvpo.judge.template import JudgeTemplate
 from rvpo.judge.types import Answer, Job, Usage
 from rvpo.judge.verdict import Unreadable, is_graded, read
 from rvpo.judge.worker.cache import Cache, CacheError
 from rvpo.judge.worker.connection import open_session
 from rvpo.judge.worker.endpoint import SCHEMA_REFUSED, Endpoint, Permit, all_endpoints
 from rvpo.judge.worker.form import Try
+from rvpo.judge.worker.probability import Unweighable, expected
 from rvpo.judge.worker.refusal import Failure
 from rvpo.judge.worker.reply import CallFailed, Reply
 from rvpo.judge.worker.request import Renderer, Request
@@ -89,16 +91,23 @@ class Asker:
     Args:
         config: one that names endpoints.
         share: (index, count) of this worker among those that divide the endpoints' limits.
+        template: text of the settings' file, where it was read before.
 
     Raises:
-        ConfigError: a key is missing, limits cannot be divided, or the cache cannot be used.
+        ConfigError: a key is missing, limits cannot be divided, the cache cannot be used, or the
+            template not be read.
     """
 
-    def __init__(self, config: JudgeConfig, share: tuple[int, int] = (0, 1)) -> None:
+    def __init__(
+        self,
+        config: JudgeConfig,
+        share: tuple[int, int] = (0, 1),
+        template: JudgeTemplate | None = None,
+    ) -> None:
         self._config = config
         self._endpoints = all_endpoints(config, share)
         self._cache = None if config.cache is None else Cache(config.cache)
-        self._renderer = Renderer(config)
+        self._renderer = Renderer(config, template or JudgeTemplate.of(config))
         self._flights: dict[bytes, _Flight] = {}
         self._latencies: deque[float] = deque(maxlen=_RECENT)
 
@@ -284,7 +293,8 @@ class Asker:
         asking.sent += 1
         try:
             session = self._sessions[endpoint.socket]
-            reply = await endpoint.call(session, permit, body, timeout_s, tried)
+            longest = asking.request.longest_reply
+            reply = await endpoint.call(session, permit, body, timeout_s, tried, longest)
             self._router.heard()
             if asking.refused_by is endpoint:
                 asking.refused_by = None
@@ -316,8 +326,14 @@ class Asker:
         asking.output_tokens += reply.output_tokens
         asking.cost += reply.cost
         cut = reply.cut
+        question = asking.request.question
         try:
-            return read(asking.request.question, reply.text, cut=cut)
+            value, reason = read(question, reply.text, cut=cut)
+            if question.expected:
+                value = expected(question, reply.text, value, reply.logprobs)
+            return value, reason
+        except Unweighable as error:  # another endpoint may tell more; the same one tells no more
+            raise CallFailed(str(error), "switch") from None
         except Unreadable as error:
             if not reply.text.strip():  # an empty reply is an overload more often than an answer
                 raise CallFailed(str(error), "plain" if with_schema else "retry") from None

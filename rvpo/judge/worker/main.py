@@ -30,6 +30,7 @@ from typing import Any, Final
 from rvpo.config.judge import JudgeConfig
 from rvpo.errors import ConfigError
 from rvpo.judge.handshake import BEAT_S, admit
+from rvpo.judge.template import JudgeTemplate
 from rvpo.judge.types import Job
 from rvpo.judge.worker.asker import Asker
 from rvpo.runtime.process import end_with_parent
@@ -240,7 +241,8 @@ async def work(setup: Mapping[str, Any]) -> None:
     """
     config = JudgeConfig.model_validate(setup["config"])
     index, count = setup["share"]
-    async with Asker(config, (index, count)) as asker:
+    template = None if setup.get("template") is None else JudgeTemplate(setup["template"])
+    async with Asker(config, (index, count), template) as asker:
         worker = Worker(asker, setup["token"])
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
         try:

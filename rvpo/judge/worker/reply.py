@@ -54,6 +54,8 @@ class Reply:
     output_tokens: int
     cost: float
     """US dollars."""
+    logprobs: Any = None
+    """Log-probabilities of its tokens, as the server gives them."""
 
 
 def read_reply(body: bytes, prices: EndpointConfig, detail: Callable[[str], str]) -> Reply:
@@ -100,6 +102,7 @@ def read_reply(body: bytes, prices: EndpointConfig, detail: Callable[[str], str]
             + output_tokens * (prices.output_price or 0.0)
         )
         / 1e6,
+        logprobs=choice.get("logprobs"),
     )
 
 

@@ -9,13 +9,17 @@ from typing import Any, Final
 
 from rvpo.config.judge import JudgeConfig
 from rvpo.judge.prompt import PROMPT_VERSION, messages
+from rvpo.judge.template import JudgeTemplate
 from rvpo.judge.types import Job, Question, QuestionKind
 from rvpo.judge.verdict import schema
-from rvpo.scale import Scale
+from rvpo.judge.worker.connection import LONGEST_REPLY
+from rvpo.judge.worker.probability import OPTIONS
+from rvpo.scale import Grades
 
 RESAMPLING_TEMPERATURE: Final = 0.3
 """Least temperature after an unreadable reply, which a temperature of 0 would repeat."""
 
+_LOGPROB_BYTES: Final = 4096  # of a token with what else it might have been, twice what is usual
 _CHARACTERS_PER_TOKEN: Final = 3  # few for most languages: an estimate shall not be too low
 
 
@@ -30,11 +34,13 @@ class Request:
     """SHA-256 of all that the verdict depends on."""
     tokens: int
     """Largest number of tokens expected, the longest reply included."""
+    longest_reply: int
+    """Bytes of the longest body that is read."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """What questions of a kind share."""
+    """Form of the questions of a kind."""
 
     response: dict[str, Any]
     """The `response_format` of their requests."""
@@ -43,24 +49,30 @@ class _Form:
 
 
 class Renderer:
-    """Makes requests of questions, and bodies of requests."""
+    """Makes requests of questions, and bodies of requests.
 
-    def __init__(self, config: JudgeConfig) -> None:
+    Args:
+        template: see `messages`.
+    """
+
+    def __init__(self, config: JudgeConfig, template: JudgeTemplate | None = None) -> None:
         self._config = config
+        self._template = template
         self._sampling: dict[str, Any] = {
             "temperature": config.temperature,
             "max_tokens": config.max_tokens,
             **config.extra_body,
         }
-        self._forms: dict[tuple[QuestionKind, Scale, bool], _Form] = {}
+        self._forms: dict[tuple[QuestionKind, Grades, bool], _Form] = {}
 
     def render(self, job: Job, question: Question) -> Request:
         """The request for one question of a job."""
-        text = json.dumps(messages(job, question, self._config.reasons))
+        text = json.dumps(messages(job, question, self._config.reasons, self._template))
         identity = self._form(question).identity.copy()
         identity.update(f"{job.repeat}\n{text}".encode())
         tokens = len(text) // _CHARACTERS_PER_TOKEN + self._config.max_tokens
-        return Request(question, text, identity.digest(), tokens)
+        longest = LONGEST_REPLY + question.expected * _LOGPROB_BYTES * self._config.max_tokens
+        return Request(question, text, identity.digest(), tokens, longest)
 
     def body(self, request: Request, model: str, *, with_schema: bool, resamples: int) -> bytes:
         """The body of one call.
@@ -70,7 +82,8 @@ class Renderer:
             with_schema: ask for a reply held to the schema.
             resamples: number of unreadable replies before; changes seed and temperature.
         """
-        options = {"model": model, **self._sampling}
+        asked = OPTIONS if request.question.expected else {}
+        options = {"model": model, **asked, **self._sampling}
         if resamples:
             options |= _changed(options, resamples)
         options = {name: value for name, value in options.items() if value is not None}
@@ -79,7 +92,7 @@ class Renderer:
         return f'{json.dumps(options)[:-1]}, "messages": {request.messages}}}'.encode()
 
     def _form(self, question: Question) -> _Form:
-        """What all questions of a kind, with the same grades, share."""
+        """Form that all questions of a kind with the same grades share."""
         shared = (question.kind, question.scale, question.expected)
         if shared not in self._forms:
             response = _response_format(question, self._config.reasons)
