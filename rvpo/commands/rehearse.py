@@ -37,6 +37,9 @@ def _rehearse(run: RunContext, inputs: Inputs) -> None:
         rehearse_rewards(config, inputs.score, prompts, inputs.encoder)
     counted_on = weighed(config.rewards, config.every_judge, config.evaluate.judge)
     for name, judge in inputs.judges.items():
+        if judge.is_spent:
+            continue
         run.phase("asking the judge a first question")
         usage = rehearse_judge(judge.config, say, place_of(name), weighed=name in counted_on)
         judge.counted.count(usage)
+        judge.owe(0.0 if usage is None else usage.cost)

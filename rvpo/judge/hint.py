@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+from string import Template
 from typing import Final
+
+from rvpo.config.judges import OWN
+from rvpo.judge.spending import SPENT
 
 _KEY: Final = (
     "see that key_variable names the environment variable which holds this endpoint's key, and "
@@ -18,12 +22,12 @@ _NO_LOGPROBS: Final = (
 _REFUSED: Final = (
     ("top_logprobs.*(at most|less than|<=|maximum|between)", _FEWER_LOGPROBS),
     ("logprob", _NO_LOGPROBS),
-    ("too large|too long|context length", "lower judge.max_tokens or rollout's lengths"),
+    ("too large|too long|context length", "lower $judge.max_tokens or rollout's lengths"),
     (
         "max_tokens|max_completion_tokens",
-        "set judge.extra_body={max_tokens: null, max_completion_tokens: N}",
+        "set $judge.extra_body={max_tokens: null, max_completion_tokens: N}",
     ),
-    ("temperature", "set judge.extra_body={temperature: null}"),
+    ("temperature", "set $judge.extra_body={temperature: null}"),
 )
 _HINTS: Final = {
     "no log-probabilities": _NO_LOGPROBS,
@@ -31,9 +35,10 @@ _HINTS: Final = {
     "http 403": _KEY,
     "http 402": _CREDIT,
     "quota used up": _CREDIT,
+    SPENT: "raise $judge.budget.dollars",
     "http 404": (
-        "see that judge.model is a name this endpoint knows, and that its url is the base address, "
-        "such as https://api.openai.com/v1"
+        "see that $judge.model is a name this endpoint knows, and that its url is the base "
+        "address, such as https://api.openai.com/v1"
     ),
     "unknown host": "see that the endpoint's url is spelt right and can be reached from here",
     "connection": "see that the endpoint's url, with its port, is right and its server runs",
@@ -45,13 +50,18 @@ _HINTS: Final = {
 }
 
 
-def hint(failure: str, detail: str) -> str:
+def hint(failure: str, detail: str, where: str = OWN) -> str:
     """Advice on a failed answer; empty where there is none.
 
     Args:
         failure: `Answer.failure`.
         detail: `Answer.detail`.
+        where: the section of the judge.
     """
+    return Template(_hint(failure, detail)).substitute(judge=where)
+
+
+def _hint(failure: str, detail: str) -> str:
     if failure == "http 429" and "quota" in detail.lower():
         return _CREDIT
     if failure in ("http 400", "http 422"):

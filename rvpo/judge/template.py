@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from rvpo.config.judge import JudgeConfig
-from rvpo.config.judges import OWN, place_of
+from rvpo.config.judges import OWN
 from rvpo.errors import ConfigError, nearest
 
 REQUIRED: Final = ("response", "criterion")
@@ -46,18 +46,18 @@ class JudgeTemplate:
                 )
 
     @classmethod
-    def of(cls, judge: JudgeConfig, name: str = OWN) -> Self | None:
+    def of(cls, judge: JudgeConfig, section: str = OWN) -> Self | None:
         """The template of a judge; None where it is asked in our words.
 
         Args:
-            name: the judge's, for messages.
+            section: the judge's settings, for messages.
 
         Raises:
             ConfigError: the file cannot be read, has an unknown placeholder, or lacks one.
         """
         if judge.template is None:
             return None
-        where = f"{place_of(name)}.template: '{judge.template}'"
+        where = f"{section}.template: '{judge.template}'"
         try:
             text = judge.template.expanduser().read_bytes().decode("utf-8-sig")
         except (OSError, ValueError) as error:

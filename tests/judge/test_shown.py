@@ -144,7 +144,7 @@ def test_a_template_that_cannot_be_filled_is_refused(
     text: str | bytes, told: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=re.escape(told)) as refused:
-        JudgeTemplate.of(written(tmp_path, text), "gold")
+        JudgeTemplate.of(written(tmp_path, text), "judges.gold")
     assert str(refused.value).startswith(f"judges.gold.template: '{tmp_path}/judge.txt'")
 
 

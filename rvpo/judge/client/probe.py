@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from rvpo.config.judge import JudgeConfig
+from rvpo.config.judges import OWN
 from rvpo.judge.template import JudgeTemplate
 from rvpo.judge.types import Answer, Job, Judge, Question, Usage
 
@@ -22,11 +23,12 @@ _JOB: Final = Job(
 )
 
 
-def probe(judge: JudgeConfig, *, weighed: bool = False) -> Answer:
+def probe(judge: JudgeConfig, where: str = OWN, *, weighed: bool = False) -> Answer:
     """Ask one question as the run would ask it, but with little patience and unremembered.
 
     Args:
         judge: one that names endpoints.
+        where: the section of its settings, for messages.
         weighed: the run counts on its log-probabilities, so the question does.
 
     Returns:
@@ -49,12 +51,12 @@ def probe(judge: JudgeConfig, *, weighed: bool = False) -> Answer:
         }
     )
 
-    template = JudgeTemplate.of(judge)
+    template = JudgeTemplate.of(judge, where)
     shown = "It is 4." if template is not None and template.has_reference else ""
     question = replace(_QUESTION, expected=weighed, reference=shown)
 
     async def ask() -> Answer:
-        async with Asker(once, template=template) as asker:
+        async with Asker(once, where=where, template=template) as asker:
             (answer,) = await asker.answer(replace(_JOB, questions=(question,)))
         return answer
 

@@ -20,7 +20,8 @@ RESAMPLING_TEMPERATURE: Final = 0.3
 """Least temperature after an unreadable reply, which a temperature of 0 would repeat."""
 
 _LOGPROB_BYTES: Final = 4096  # of a token with what else it might have been, twice what is usual
-_CHARACTERS_PER_TOKEN: Final = 3  # few for most languages: an estimate shall not be too low
+CHARACTERS_PER_TOKEN: Final = 3
+"""Few for most languages: an estimate shall not be too low."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,9 @@ class Request:
     """SHA-256 of all that the verdict depends on."""
     tokens: int
     """Largest number of tokens expected, the longest reply included."""
-    longest_reply: int
+    repeat: int = 0
+    """See `Job.repeat`."""
+    longest_reply: int = LONGEST_REPLY
     """Bytes of the longest body that is read."""
 
 
@@ -70,9 +73,9 @@ class Renderer:
         text = json.dumps(messages(job, question, self._config.reasons, self._template))
         identity = self._form(question).identity.copy()
         identity.update(f"{job.repeat}\n{text}".encode())
-        tokens = len(text) // _CHARACTERS_PER_TOKEN + self._config.max_tokens
+        tokens = len(text) // CHARACTERS_PER_TOKEN + self._config.max_tokens
         longest = LONGEST_REPLY + question.expected * _LOGPROB_BYTES * self._config.max_tokens
-        return Request(question, text, identity.digest(), tokens, longest)
+        return Request(question, text, identity.digest(), tokens, job.repeat, longest)
 
     def body(self, request: Request, model: str, *, with_schema: bool, resamples: int) -> bytes:
         """The body of one call.
@@ -84,8 +87,9 @@ class Renderer:
         """
         asked = OPTIONS if request.question.expected else {}
         options = {"model": model, **asked, **self._sampling}
-        if resamples:
-            options |= _changed(options, resamples)
+        # A seed that the settings fix would give every repeat the same verdict.
+        if resamples or (request.repeat and "seed" in options):
+            options |= _changed(options, resamples, request.repeat * self._config.attempts)
         options = {name: value for name, value in options.items() if value is not None}
         if with_schema:
             options["response_format"] = self._form(request.question).response
@@ -114,14 +118,18 @@ class Renderer:
         ]
 
 
-def _changed(options: dict[str, Any], resamples: int) -> dict[str, Any]:
-    """Options that differ for another sample, whatever the settings ask for; null stays null."""
+def _changed(options: dict[str, Any], resamples: int, before: int) -> dict[str, Any]:
+    """Options that differ for another sample, whatever the settings ask for; null stays null.
+
+    Args:
+        before: seeds that earlier repeats of the question may have had.
+    """
     temperature, seed = options["temperature"], options.get("seed", 0)
     changed: dict[str, Any] = {}
-    if isinstance(temperature, int | float):
+    if resamples and isinstance(temperature, int | float):
         changed["temperature"] = max(temperature, RESAMPLING_TEMPERATURE)
     if isinstance(seed, int):
-        changed["seed"] = seed + resamples
+        changed["seed"] = seed + before + resamples
     return changed
 
 
