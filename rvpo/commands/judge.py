@@ -132,6 +132,7 @@ def prepare(
     suite = RewardSuite.from_config(chosen, config.every_judge)
     if judge is not None:
         suite = suite.asking(_known(judge, config))
+    suite.check_templates(config.every_judge)
     rewards = [r for r in suite.rewards if isinstance(r, RubricReward)]
     if samples is not None:
         responses = read_responses(samples, rewards, config.data, config.model.markers)
