@@ -8,7 +8,14 @@ from datetime import datetime
 
 from rich.console import Console
 
-from rvpo.commands.assemble import benchmarks_of, held_out_of, keeper_of, report_of, stream_of
+from rvpo.commands.assemble import (
+    benchmarks_of,
+    held_out_of,
+    keeper_of,
+    report_of,
+    stop_of,
+    stream_of,
+)
 from rvpo.commands.conclude import conclude
 from rvpo.commands.context import RunContext
 from rvpo.commands.engine import (
@@ -36,6 +43,7 @@ from rvpo.runtime.turns import Turns
 from rvpo.trainer.checkpoint import Checkpoints
 from rvpo.trainer.deepspeed_check import check_deepspeed
 from rvpo.trainer.evaluation import Evaluations, HeldOut
+from rvpo.trainer.gold_stop import GoldStop
 from rvpo.trainer.keep import Keeper
 from rvpo.trainer.kernels import check_kernels
 from rvpo.trainer.loop import train
@@ -90,6 +98,7 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
     with ExitStack() as stack:
         inputs = _checked_inputs(run, starts[0].date if starts else now)
         stack.callback(inputs.close)
+        over = stop_of(run, inputs)
         check_same({"settings": digest(dump_config(config)), **inputs.digests}, ranks)
         if starts is not None:
             beside = config.model.lora is not None
@@ -116,16 +125,18 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
             add_start(folder, Start(date=now, step=start, inputs=dict(inputs.digests)))
         turns = Turns()
         held_out = held_out_of(run, inputs, EngineInTurn(engine, turns))
-        _loop(run, inputs, policy, engine, turns, keep, held_out, range(start, config.steps))
+        # A run that its rule has ended ends again, as one that has done its steps does.
+        steps = range(start, start if over(start) else config.steps)
+        last = _loop(run, inputs, policy, engine, turns, keep, held_out, over, steps)
         run.phase("saving the model")
         try:
             keep.export(folder.model)
         except (CheckpointError, RankError):  # curves and table are not lost with the model
             display.close()
-            conclude(run, inputs, held_out, console)
+            conclude(run, inputs, held_out, last, console)
             ranks.wait()  # a rank that ended now would end the one that draws
             raise
-    conclude(run, inputs, held_out, console)
+    conclude(run, inputs, held_out, last, console)
     console.print(f"model   {folder.model}", markup=False, highlight=False)
 
 
@@ -175,8 +186,10 @@ def _loop(
     turns: Turns,
     keep: Keeper,
     held_out: HeldOut,
+    over: GoldStop,
     steps: range,
-) -> None:
+) -> int:
+    """Train; the number of steps done in the end."""
     ranks, display = run.ranks, run.display
     with ExitStack() as stack:
         report = stack.enter_context(closing(report_of(run)))
@@ -185,10 +198,11 @@ def _loop(
         if steps.start == 0 and (inputs.prompts.held_out or inputs.benchmarks):
             engine.load_weights(policy.weights(), version=0)
             keep.check(evaluate(0))
+            over.check()
         stream = stack.enter_context(closing(stream_of(run, inputs, engine, turns, steps)))
         interrupt = Interrupt(ranks, display.say)
         stack.enter_context(interrupt.listening())
-        train(
+        return train(
             steps,
             stream=stream,
             estimate=run.config.advantage,
@@ -197,6 +211,7 @@ def _loop(
             keep=keep,
             evaluate=evaluate,
             interrupt=interrupt,
+            over=over,
             ranks=ranks,
         )
 

@@ -13,6 +13,7 @@ from rvpo.rollout.engine import RolloutEngine
 from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.seed import derived_seed
 from rvpo.schedule import is_due
+from rvpo.trainer.gold import GoldWatch, each_of
 from rvpo.types import Prompt
 
 
@@ -28,6 +29,7 @@ class HeldOut:
         last_step: the run's; evaluated in any case, as step 0 is.
         seed: the run's.
         say: told what is going on.
+        watch: looks at the same samples, if there is one.
     """
 
     prompts: Sequence[Prompt]
@@ -39,6 +41,7 @@ class HeldOut:
     last_step: int
     seed: int
     say: Callable[[str], None]
+    watch: GoldWatch | None = None
 
     def __call__(self, step: int) -> dict[str, float]:
         """Evaluate if it is time; the means over prompts, the same on every rank.
@@ -46,33 +49,47 @@ class HeldOut:
         Args:
             step: updates done.
         """
-        if not self.prompts or not is_due(step, self.config.every, self.last_step):
+        watch = self._watch(step)
+        due = is_due(step, self.config.every, self.last_step)
+        if not self.prompts or not (due or watch is not None):
             return {}
-        path = self.folder.evaluation(step)
-        if self.ranks.first(path.exists()):
-            return self.at(step).metrics()
+        known = self.folder.evaluation(step).exists() and (watch is None or watch.knows(step))
+        if self.ranks.first(known):
+            looked = {} if watch is None else watch.at(step).metrics()
+            return self.at(step).metrics() | looked
         self.say(f"scoring {len(self.prompts)} held-out prompts")
-        scores = self._measure()
-        self.ranks.wait()  # nobody writes before all have looked
-        if self.ranks.is_main:
-            write_json(path, scores.to_json())
-        return scores.metrics()
+        return self._measure(step, watch)
 
     def at(self, step: int) -> HeldOutScores:
         """The scores after `step` updates."""
         return HeldOutScores.read(self.folder.evaluation(step))
 
-    def _measure(self) -> HeldOutScores:
+    def _watch(self, step: int) -> GoldWatch | None:
+        """The watch, if it is its time."""
+        if self.watch is None:
+            return None
+        every = self.watch.every or self.config.every
+        return self.watch if is_due(step, every, self.last_step) else None
+
+    def _measure(self, step: int, watch: GoldWatch | None) -> dict[str, float]:
         mine = self.prompts[self.ranks.share(len(self.prompts))]
         scoring = self.score.begin()
+        look = None if watch is None else watch.look()
         rollout = self.engine.generate(
             mine,
             self.config.samples_per_prompt,
             derived_seed(self.seed, "held out", self.ranks.rank),
-            on_sample=scoring.take,
+            on_sample=scoring.take if look is None else each_of(scoring.take, look.take),
         )
-        scored = scoring.collect(rollout, self.ranks)
-        return HeldOutScores.of(scored, [prompt.id for prompt in self.prompts])
+        ids = [prompt.id for prompt in self.prompts]
+        scores = HeldOutScores.of(scoring.collect(rollout, self.ranks), ids)
+        looked = None if look is None else look.collect(rollout, ids)
+        self.ranks.wait()  # nobody writes before all have looked
+        if self.ranks.is_main:
+            write_json(self.folder.evaluation(step), scores.to_json())
+            if looked is not None:
+                write_json(self.folder.gold_scores(step), looked.to_json())
+        return scores.metrics() | ({} if looked is None else looked.metrics())
 
 
 class Evaluations:

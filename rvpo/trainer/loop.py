@@ -26,14 +26,19 @@ def train(
     keep: Keep,
     evaluate: Callable[[int], dict[str, float]],
     interrupt: Interrupt,
+    over: Callable[[int], bool],
     ranks: Ranks,
-) -> None:
+) -> int:
     """Each pass trains on one rollout of the stream.
 
     Every rank generates its share of the prompts; the estimator sees the reward matrix of all
     ranks. Judges get to work on a sample while others are generated. `evaluate` is asked after each
     step for scores on other prompts, and gives none where it is not time for them; `keep` saves
-    what is due. Of `steps`, `start` are done already and `stop` is the end of the run.
+    what is due. Of `steps`, `start` are done already and `stop` is the end of the run; `over` is
+    asked after each step before, and true where the run ends there.
+
+    Returns:
+        Steps done.
 
     Raises:
         RvpoError: of whichever part failed; the newest checkpoint stays usable.
@@ -71,7 +76,10 @@ def train(
                 | scores,
             )
         )
-        stop = interrupt.requested()
-        keep(step + 1, policy, scores, last=stop or step + 1 == steps.stop)
+        stop, end = interrupt.requested(), step + 1 == steps.stop or over(step + 1)
+        keep(step + 1, policy, scores, last=stop or end)
         if stop:
             raise KeyboardInterrupt
+        if end:
+            return step + 1
+    return steps.start
