@@ -14,7 +14,7 @@ from rich.console import Console
 
 from rvpo.benchmarks.benchmark import Benchmark, BenchmarkSummary
 from rvpo.commands.engine import build_engine, check_engine, check_running
-from rvpo.commands.inputs import judges_of
+from rvpo.commands.inputs import judges_of, spent_in
 from rvpo.commands.needs import judges_of_benchmarks
 from rvpo.commands.passed_on import passed_on
 from rvpo.config.evaluation import EvaluationConfig
@@ -76,6 +76,7 @@ def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
                     judges_of_benchmarks(config.benchmarks, config.every_judge),
                     ranks,
                     console.print,
+                    spent_in(config.output),
                 )
                 stack.callback(judges.close)
                 for line in passed_on(config.rollout, ranks):

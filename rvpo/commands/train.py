@@ -29,7 +29,7 @@ from rvpo.commands.inputs import Inputs, read_inputs
 from rvpo.commands.passed_on import passed_on
 from rvpo.commands.rehearse import rehearse
 from rvpo.config.run import RunConfig, dump_config
-from rvpo.errors import CheckpointError, ConfigError, RankError
+from rvpo.errors import CheckpointError, ConfigError, RankError, SpentError
 from rvpo.report.display import Display
 from rvpo.report.provenance import provenance
 from rvpo.report.run_folder import RunFolder, write_text
@@ -42,6 +42,7 @@ from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.turns import Turns
 from rvpo.trainer.checkpoint import Checkpoints
 from rvpo.trainer.deepspeed_check import check_deepspeed
+from rvpo.trainer.dollars import Dollars
 from rvpo.trainer.evaluation import Evaluations, HeldOut
 from rvpo.trainer.gold_stop import GoldStop
 from rvpo.trainer.keep import Keeper
@@ -98,7 +99,7 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
     with ExitStack() as stack:
         inputs = _checked_inputs(run, starts[0].date if starts else now)
         stack.callback(inputs.close)
-        over = stop_of(run, inputs)
+        ends = stop_of(run, inputs)
         check_same({"settings": digest(dump_config(config)), **inputs.digests}, ranks)
         if starts is not None:
             beside = config.model.lora is not None
@@ -126,8 +127,8 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         turns = Turns()
         held_out = held_out_of(run, inputs, EngineInTurn(engine, turns))
         # A run that its rule has ended ends again, as one that has done its steps does.
-        steps = range(start, start if over(start) else config.steps)
-        last = _loop(run, inputs, policy, engine, turns, keep, held_out, over, steps)
+        steps = range(start, start if ends(start) else config.steps)
+        last = _loop(run, inputs, policy, engine, turns, keep, held_out, ends, steps)
         run.phase("saving the model")
         try:
             keep.export(folder.model)
@@ -186,7 +187,7 @@ def _loop(
     turns: Turns,
     keep: Keeper,
     held_out: HeldOut,
-    over: GoldStop,
+    ends: GoldStop,
     steps: range,
 ) -> int:
     """Train; the number of steps done in the end."""
@@ -195,10 +196,16 @@ def _loop(
         report = stack.enter_context(closing(report_of(run)))
         benchmarks = benchmarks_of(run, inputs, EngineInTurn(engine, turns))
         evaluate = Evaluations(held_out, benchmarks)
+        spent = Dollars(inputs.judges, inputs.score.asked_judges, ranks).over
+        if steps and (over := spent(steps.start, {})):
+            raise SpentError(over)
         if steps.start == 0 and (inputs.prompts.held_out or inputs.benchmarks):
             engine.load_weights(policy.weights(), version=0)
             keep.check(evaluate(0))
-            over.check()
+            ends.check()
+        elif evaluate.lacks(steps.start):  # there was no money for it
+            engine.load_weights(policy.weights(), version=steps.start)
+            keep.late(steps.start, evaluate(steps.start))
         stream = stack.enter_context(closing(stream_of(run, inputs, engine, turns, steps)))
         interrupt = Interrupt(ranks, display.say)
         stack.enter_context(interrupt.listening())
@@ -211,7 +218,8 @@ def _loop(
             keep=keep,
             evaluate=evaluate,
             interrupt=interrupt,
-            over=over,
+            ends=ends,
+            spent=spent,
             ranks=ranks,
         )
 

@@ -206,12 +206,17 @@ class ServeConfig(Section):
 
 
 class BudgetConfig(Section):
-    """Shares of failed verdicts beyond which training on the others would mislead."""
+    """Shares of failed verdicts beyond which training on the others would mislead, and the money
+    that there is for all."""
 
     group: Fraction = 0.25
     """A group that lost more than this share of its verdicts is left out of the update."""
     step: Fraction = 0.1
     """A step that lost more than this share of its verdicts stops the run before it trains."""
+    dollars: PositiveFloat | None = None
+    """Dollars that the judge may cost over the whole run, by the prices of its endpoints: its
+    rehearsal, training, evaluations and all resumed parts. The run ends with a checkpoint before a
+    step that would pass it, and nothing more is asked once it is spent. No limit if left out."""
 
 
 def _served_model(value: Any) -> Any:
@@ -282,6 +287,7 @@ class JudgeConfig(Section):
             )
         if self.endpoints and self.model is None:
             raise ValueError("`model` is required with `endpoints`: the name of the judge")
+        self._check_dollars()
         for index, endpoint in enumerate(self.endpoints):
             for limit in ("concurrency", "requests_per_minute", "tokens_per_minute"):
                 value = getattr(endpoint, limit)
@@ -294,3 +300,25 @@ class JudgeConfig(Section):
         if reserved:
             raise ValueError(f"extra_body: '{min(reserved)}' is set by rvpo itself; leave it out")
         return self
+
+    @property
+    def is_priced(self) -> bool:
+        """True where any of its endpoints has a price."""
+        return any(endpoint.input_price or endpoint.output_price for endpoint in self.endpoints)
+
+    def _check_dollars(self) -> None:
+        if self.budget.dollars is None:
+            return
+        if self.serve is not None:
+            raise ValueError(
+                f"budget.dollars: {self.budget.dollars:g} is for endpoints that cost money, and a "
+                "judge that is served here costs none; leave it out"
+            )
+        for index, endpoint in enumerate(self.endpoints):
+            for price in ("input_price", "output_price"):
+                if getattr(endpoint, price) is None:
+                    raise ValueError(
+                        f"budget.dollars: {self.budget.dollars:g} cannot be kept without the price "
+                        f"of every call; add {price}, dollars per million tokens, to "
+                        f"endpoints[{index}]"
+                    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +100,8 @@ def workspace(config: RunConfig, entity: str) -> Any:
     ]
     for title, metrics in _SECTIONS.items():
         if title != "Judge" or config.every_judge:
-            lines = [_line(label, [metric]) for label, metric in metrics.items()]
-            sections.append(workspaces.Section(name=title, panels=lines, is_open=True))
+            sections.append(_section(title, metrics))
+            sections += _of_each_judge(config) if title == "Judge" else []
     if config.evaluate.gold is not None:
         watch = [_matching(title, pattern) for title, pattern in _GOLD.items()]
         sections.append(workspaces.Section(name="Gold judge", panels=watch, is_open=True))
@@ -156,6 +156,24 @@ def write(config: RunConfig, entity: str, file: Path) -> None:
     model = workspace(config, entity)._to_model()
     spec = model.spec if isinstance(model.spec, dict) else model.spec.model_dump(by_alias=True)
     write_text(file, json.dumps(spec, indent=2, default=str) + "\n")
+
+
+def _section(title: str, metrics: Mapping[str, str]) -> Any:
+    lines = [_line(label, [metric]) for label, metric in metrics.items()]
+    return workspaces.Section(name=title, panels=lines, is_open=True)
+
+
+def _of_each_judge(config: RunConfig) -> list[Any]:
+    """A section for each of several judges: what of all of them is said of one as well."""
+    names = config.every_judge if len(config.every_judge) > 1 else ()
+    whole = {label: metric.removeprefix("judge/") for label, metric in _SECTIONS["Judge"].items()}
+    single = {label: name for label, name in whole.items() if name != "wait_exposed_s"}
+    return [
+        _section(
+            f"Judge: {name}", {label: f"judges/{name}/{part}" for label, part in single.items()}
+        )
+        for name in names
+    ]
 
 
 def _of_reward(config: RunConfig, name: str) -> list[Any]:

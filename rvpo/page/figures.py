@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -42,7 +43,7 @@ def plots(arms: Sequence[PageArm], satisfied: Mapping[str, float]) -> list[Plot]
     found += [*gold_watch(arms), *_benchmarks(arms)]
     found += [_who_decides(arms, names, "bottleneck")]
     found += [_who_decides(arms, names, "weight"), correlation(arms), _advantages(arms)]
-    found += [_judge(arms), _phases(arms)]
+    found += [*_judge(arms), _phases(arms)]
     return [plot for plot in found if plot is not None]
 
 
@@ -80,23 +81,37 @@ def _advantages(arms: Sequence[PageArm]) -> Plot | None:
     return _known_panels("Advantages and gradients", arms, metrics)
 
 
-def _judge(arms: Sequence[PageArm]) -> Plot | None:
-    metrics = {
-        "calls": "judge/requests",
-        "share of verdicts missing": "judge/failed_frac",
-        "share from the cache": "judge/cached_frac",
-        "seconds waited for": "judge/wait_exposed_s",
-        "median seconds of a call": "judge/latency_p50_s",
-        "groups left out": "judge/skipped_groups",
-        "cost in $": "judge/cost",
-    }
-    return _known_panels("The judge", arms, metrics)
+_OF_A_JUDGE = {
+    "calls": "requests",
+    "share of verdicts missing": "failed_frac",
+    "share from the cache": "cached_frac",
+    "seconds waited for": "wait_exposed_s",
+    "median seconds of a call": "latency_p50_s",
+    "groups left out": "skipped_groups",
+    "cost in $": "cost",
+}
+
+
+def _judge(arms: Sequence[PageArm]) -> list[Plot | None]:
+    """All judges together, and each of several."""
+    found = (re.match("judges/([^/]+)/", key) for key in _logged(arms))
+    names = sorted({match[1] for match in found if match})
+    titles = {"The judges" if names else "The judge": "judge"}
+    titles |= {f"Judge {name}": f"judges/{name}" for name in names}
+    return [
+        _known_panels(title, arms, {label: f"{prefix}/{n}" for label, n in _OF_A_JUDGE.items()})
+        for title, prefix in titles.items()
+    ]
 
 
 def _known_panels(title: str, arms: Sequence[PageArm], metrics: Mapping[str, str]) -> Plot | None:
-    logged = {key for arm in arms for run in arm.runs for row in run.metrics[-1:] for key in row}
+    logged = _logged(arms)
     known = {label: key for label, key in metrics.items() if key in logged}
     return _panels(title, "of a step", arms, known) if known else None
+
+
+def _logged(arms: Sequence[PageArm]) -> set[str]:
+    return {key for arm in arms for run in arm.runs for row in run.metrics[-1:] for key in row}
 
 
 def _panels(title: str, about: str, arms: Sequence[PageArm], metrics: Mapping[str, str]) -> Plot:

@@ -164,6 +164,7 @@ METRICS: Mapping[str, str] = {
     **_ROLLOUT,
     **{f"judge/{name}": sentence for name, sentence in _JUDGE.items()},
     **{f"judge/{{judged}}/{name}": f"{text} For one reward." for name, text in _JUDGE.items()},
+    **{f"judges/{{judge}}/{name}": f"{text} Of one judge." for name, text in _JUDGE.items()},
     **_WHOLE_JUDGE,
     **_EVALUATION,
     **_GOLD,

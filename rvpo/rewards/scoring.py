@@ -6,9 +6,10 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from rvpo.config.judges import place_of
+from rvpo.config.judges import OWN, place_of
 from rvpo.errors import RewardError
 from rvpo.rewards.budget import keep_within
 from rvpo.rewards.cell import Cell, Column, assemble
@@ -76,6 +77,8 @@ class Scoring:
         asked = self._judges.get(name)
         if asked is None:
             raise RewardError(f"reward '{given[0].name}' needs a judge, and there is none")
+        if name != OWN:
+            notice = partial(_named, notice, place_of(name))
         return Judging(given, trained, asked.judge, asked.budget, notice)
 
     def take(self, row: int, sample: Sample) -> None:
@@ -178,6 +181,10 @@ class Scoring:
         )
 
 
+def _named(notice: Notice, where: str, text: str) -> None:
+    notice(f"{where}: {text}")
+
+
 async def _together(
     rewards: Sequence[Reward], samples: Sequence[Sample], ids: Sequence[str]
 ) -> list[list[RewardScore]]:
@@ -221,7 +228,7 @@ def _judge_metrics(by_judge: Mapping[str, Sequence[Verdicts]]) -> dict[str, floa
     `judge/…` for all, and the time waited for.
 
     Args:
-        by_judge: what each judge said to every rank.
+        by_judge: verdicts of each judge, one of each rank.
     """
     if not by_judge:
         return {}

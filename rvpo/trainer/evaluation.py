@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from rvpo.config.run import EvaluateConfig
 from rvpo.report.held_out import HeldOutScores
@@ -50,19 +51,30 @@ class HeldOut:
             step: updates done.
         """
         watch = self._watch(step)
-        due = is_due(step, self.config.every, self.last_step)
-        if not self.prompts or not (due or watch is not None):
+        if not self._is_due(step):
             return {}
-        known = self.folder.evaluation(step).exists() and (watch is None or watch.knows(step))
-        if self.ranks.first(known):
+        if self.ranks.first(self._knows(step)):
             looked = {} if watch is None else watch.at(step).metrics()
             return self.at(step).metrics() | looked
         self.say(f"scoring {len(self.prompts)} held-out prompts")
         return self._measure(step, watch)
 
+    def lacks(self, step: int) -> bool:
+        """True where there should be an evaluation after `step` updates, and is none. Every rank
+        must call."""
+        return self._is_due(step) and not self.ranks.first(self._knows(step))
+
     def at(self, step: int) -> HeldOutScores:
         """The scores after `step` updates."""
         return HeldOutScores.read(self.folder.evaluation(step))
+
+    def _is_due(self, step: int) -> bool:
+        due = is_due(step, self.config.every, self.last_step)
+        return bool(self.prompts) and (due or self._watch(step) is not None)
+
+    def _knows(self, step: int) -> bool:
+        watch = self._watch(step)
+        return self.folder.evaluation(step).exists() and (watch is None or watch.knows(step))
 
     def _watch(self, step: int) -> GoldWatch | None:
         """The watch, if it is its time."""
@@ -92,11 +104,27 @@ class HeldOut:
         return scores.metrics() | ({} if looked is None else looked.metrics())
 
 
+class Evaluation(Protocol):
+    """Scores of the policy, when it is time for them."""
+
+    def __call__(self, step: int) -> dict[str, float]:
+        """Those after so many updates, on every rank; nothing where none are due."""
+        ...
+
+    def lacks(self, step: int) -> bool:
+        """True where there should be some and are none. Every rank must call."""
+        ...
+
+
 class Evaluations:
     """Several evaluations as one: what each gives is laid together."""
 
-    def __init__(self, *parts: Callable[[int], dict[str, float]]) -> None:
+    def __init__(self, *parts: Evaluation) -> None:
         self._parts = parts
+
+    def lacks(self, step: int) -> bool:
+        """See `Evaluation.lacks`."""
+        return any(part.lacks(step) for part in self._parts)
 
     def __call__(self, step: int) -> dict[str, float]:
         """The scores of all that are due after so many updates."""

@@ -126,14 +126,17 @@ def rehearse_judge(
     """
     if judge.serve is not None:
         return None
-    answer = probe(judge)
+    answer = probe(judge, where)
     if answer.failure is None:
         return answer.usage
     asked = f"{judge.model!r} at {', '.join(endpoint.url for endpoint in judge.endpoints)}"
     found = f"{where}: {asked} gave no verdict in a rehearsal: {answer.failure}"
     found += f", and said {answer.detail!r}" if answer.detail else ""
     if all(map(_WRONG.fullmatch, (answer.failure, *answer.usage.attempt_failures))):
-        known = hint(answer.failure, answer.detail) or "see that it is up and takes such requests"
+        known = (
+            hint(answer.failure, answer.detail, where)
+            or "see that it is up and takes such requests"
+        )
         raise RewardError(f"{found}; {known}")
     say(f"{found}; the run goes on and asks again")
     return answer.usage

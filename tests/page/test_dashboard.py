@@ -63,6 +63,22 @@ def test_a_gold_judge_has_a_section_that_finds_its_metrics(tmp_path: Path) -> No
     assert "Gold judge" not in sections(specification(load_config(path), tmp_path))
 
 
+def test_each_of_several_judges_has_a_section_with_its_curves(tmp_path: Path) -> None:
+    def named(*names: str) -> dict[str, list[dict[str, Any]]]:
+        rubric = {"rubric": "channels", "judge": names[0], "criteria": {"kind": "It is kind."}}
+        judges = {name: {"serve": name} for name in names}
+        config = tiny_config(Path("model"), rewards={"care": rubric}, judges=judges)
+        return sections(specification(config, tmp_path))
+
+    found = named("cheap", "gold")
+    for name in ("cheap", "gold"):
+        assert {f"judges/{name}/requests", f"judges/{name}/cost"} <= metrics(
+            found[f"Judge: {name}"]
+        )
+    assert "judge/cost" in metrics(found["Judge"])
+    assert not [name for name in named("gold") if name.startswith("Judge: ")]
+
+
 def test_runs_are_grouped_by_comparison_and_arm() -> None:
     settings = workspace(tiny_config(Path("model")), "somebody").runset_settings
     assert [metric.name for metric in settings.groupby] == ["Group", "JobType"]

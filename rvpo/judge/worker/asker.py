@@ -14,12 +14,15 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
 from rvpo.config.judge import JudgeConfig
+from rvpo.config.judges import OWN
+from rvpo.judge.spending import Spending
 from rvpo.judge.types import Answer, Job, Usage
 from rvpo.judge.verdict import Unreadable, read
 from rvpo.judge.worker.cache import Cache, CacheError
 from rvpo.judge.worker.connection import open_session
 from rvpo.judge.worker.endpoint import SCHEMA_REFUSED, Endpoint, Permit, all_endpoints
 from rvpo.judge.worker.form import Try
+from rvpo.judge.worker.purse import Purse
 from rvpo.judge.worker.refusal import Failure
 from rvpo.judge.worker.reply import CallFailed, Reply
 from rvpo.judge.worker.request import Renderer, Request
@@ -89,16 +92,26 @@ class Asker:
     Args:
         config: one that names endpoints.
         share: (index, count) of this worker among those that divide the endpoints' limits.
+        where: the section of the settings, for messages.
+        spending: is told of what each reply costs.
 
     Raises:
         ConfigError: a key is missing, limits cannot be divided, or the cache cannot be used.
     """
 
-    def __init__(self, config: JudgeConfig, share: tuple[int, int] = (0, 1)) -> None:
+    def __init__(
+        self,
+        config: JudgeConfig,
+        share: tuple[int, int] = (0, 1),
+        *,
+        where: str = OWN,
+        spending: Spending | None = None,
+    ) -> None:
         self._config = config
-        self._endpoints = all_endpoints(config, share)
-        self._cache = None if config.cache is None else Cache(config.cache)
+        self._endpoints = all_endpoints(config, share, where)
+        self._cache = None if config.cache is None else Cache(config.cache, where=where)
         self._renderer = Renderer(config)
+        self._purse = Purse(spending, config.budget.dollars, self._endpoints)
         self._flights: dict[bytes, _Flight] = {}
         self._latencies: deque[float] = deque(maxlen=_RECENT)
 
@@ -111,6 +124,7 @@ class Asker:
         self._router = Router(self._endpoints, self._config.deadline_s)
         sockets = {endpoint.socket for endpoint in self._endpoints}
         self._sessions = {socket: open_session(socket) for socket in sockets}
+        self._purse.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -123,6 +137,7 @@ class Asker:
         await asyncio.sleep(0)  # in which the loop closes the sockets of the last calls
         if self._cache is not None:
             await self._cache.close()
+        self._purse.close()
 
     async def answer(self, job: Job) -> list[Answer]:
         """One answer per question, in their order. Cancelling it cancels what only it waits for."""
@@ -286,6 +301,7 @@ class Asker:
             session = self._sessions[endpoint.socket]
             reply = await endpoint.call(session, permit, body, timeout_s, tried)
             self._router.heard()
+            self._purse.pay(asking.request, endpoint, reply)
             if asking.refused_by is endpoint:
                 asking.refused_by = None
                 endpoint.form.conclude()

@@ -3,7 +3,8 @@
     python -m rvpo.judge.worker.main
 
 The first line on standard input is JSON: the settings of the judge, the word that lets clients
-in, where to listen, and this worker's share of the endpoints' limits. The worker prints
+in, where to listen, this worker's share of the endpoints' limits, the name of the section of
+its settings, and the file of what the judge has cost. The worker prints
 `{"port": n}`, or `{"error": "..."}` and leaves. It ends when its standard input does, or on
 SIGTERM.
 
@@ -25,11 +26,13 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from rvpo.config.judge import JudgeConfig
 from rvpo.errors import ConfigError
 from rvpo.judge.handshake import BEAT_S, admit
+from rvpo.judge.spending import Spending
 from rvpo.judge.types import Job
 from rvpo.judge.worker.asker import Asker
 from rvpo.runtime.process import end_with_parent
@@ -240,7 +243,9 @@ async def work(setup: Mapping[str, Any]) -> None:
     """
     config = JudgeConfig.model_validate(setup["config"])
     index, count = setup["share"]
-    async with Asker(config, (index, count)) as asker:
+    books = setup["books"]
+    spending = None if books is None else Spending(Path(books), 1 + index)
+    async with Asker(config, (index, count), where=setup["where"], spending=spending) as asker:
         worker = Worker(asker, setup["token"])
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
         try:
@@ -249,7 +254,7 @@ async def work(setup: Mapping[str, Any]) -> None:
             )
         except OSError as error:
             raise ConfigError(
-                f"judge.host: a worker cannot listen on {setup['host']}:{setup['port']} "
+                f"{setup['where']}.host: a worker cannot listen on {setup['host']}:{setup['port']} "
                 f"({error.strerror}); give an address of this machine, such as 127.0.0.1"
             ) from error
         worker.port = server.sockets[0].getsockname()[1]
