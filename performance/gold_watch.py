@@ -115,8 +115,7 @@ def measure(url: str, options: argparse.Namespace) -> str:
 
 def agreement(said: str) -> str:
     """The part of what `rvpo judge` says that is about both judges."""
-    start = said.index(" against gold, on the verdicts")
-    return said[said.rindex("\n", 0, start) + 1 :].strip()
+    return said[said.index("agreement with judge 'gold'") :].strip()
 
 
 def main() -> None:

@@ -52,20 +52,26 @@ def agreement_rows(
     """A row for each reward, followed by those of its parts, in the order of their appearance.
 
     Args:
-        first: one judge's judgements.
-        second: the other's, of the same responses by the same rewards.
+        first: judgements by the judges that rewards ask.
+        second: the other judge's of the same responses, by the rewards that it was asked for.
     """
     found: dict[tuple[str, str | None], tuple[list[_Pair], list[int]]] = {}
     for one, other in zip(first, second, strict=True):
-        for verdict, against in zip(one.verdicts, other.verdicts, strict=True):
-            pairs, missing = _paired(str(one.response.prompt.turns), verdict, against)
-            for part in dict.fromkeys((None, verdict.part)):
-                known, lost = found.setdefault((verdict.reward, part), ([], []))
-                known += pairs
-                lost.append(missing)
+        prompt = str(one.response.prompt.turns)
+        for reward in dict.fromkeys(verdict.reward for verdict in other.verdicts):
+            for verdict, against in zip(_of(reward, one), _of(reward, other), strict=True):
+                pairs, missing = _paired(prompt, verdict, against)
+                for part in dict.fromkeys((None, verdict.part)):
+                    known, lost = found.setdefault((reward, part), ([], []))
+                    known += pairs
+                    lost.append(missing)
     rewards = list(dict.fromkeys(reward for reward, _ in found))
     keys = sorted(found, key=lambda key: (rewards.index(key[0]), key[1] is not None))
     return tuple(_row(*key, found[key][0], sum(found[key][1])) for key in keys)
+
+
+def _of(reward: str, judgement: Judgement) -> list[RepeatedVerdict]:
+    return [verdict for verdict in judgement.verdicts if verdict.reward == reward]
 
 
 def to_json(rows: Sequence[AgreementRow]) -> list[dict[str, Any]]:
@@ -73,12 +79,11 @@ def to_json(rows: Sequence[AgreementRow]) -> list[dict[str, Any]]:
     return [asdict(row) for row in rows]
 
 
-def notes(rows: Sequence[AgreementRow], first: str, second: str) -> Iterator[str]:
+def notes(rows: Sequence[AgreementRow], judge: str) -> Iterator[str]:
     """Sentences on what has no kappa, or one that says little.
 
     Args:
-        first: name of the first judge.
-        second: name of the other.
+        judge: name of the second judge.
     """
     for row in rows:
         if not row.pairs:
@@ -89,10 +94,10 @@ def notes(rows: Sequence[AgreementRow], first: str, second: str) -> Iterator[str
                 "responses of other worth would tell more"
             )
         elif any(row.constant):
-            judge = first if row.constant[0] else second
+            who = "its own judge" if row.constant[0] else f"judge '{judge}'"
             yield (
-                f"{row.name}: judge '{judge}' gave one verdict throughout, which makes kappa 0 "
-                "however often the other one agrees"
+                f"{row.name}: {who} gave one verdict throughout, which makes kappa 0 however often "
+                "the other one agrees"
             )
 
 

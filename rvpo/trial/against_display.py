@@ -9,17 +9,16 @@ from rvpo.trial.against import AgreementRow, notes
 from rvpo.trial.page import Page
 
 
-def show_agreement(page: Page, rows: Sequence[AgreementRow], first: str, second: str) -> None:
+def show_agreement(page: Page, rows: Sequence[AgreementRow], judge: str) -> None:
     """A table of every reward and its parts, and what is to be known of it.
 
     Args:
-        first: name of the judges that rewards ask.
-        second: name of the one that they are held against.
+        judge: name of the one that the rewards' own judges are held against.
     """
     page.line()
-    page.line(f"{first} against {second}, on the verdicts that both gave", "bold")
-    headings = ["pairs", "equal", "kappa", "95 % interval", first, second]
-    headings += [f"only {first}", f"only {second}", "missing"]
+    page.line(f"agreement with judge '{judge}', on the verdicts that both gave", "bold")
+    headings = ["pairs", "equal", "kappa", "95 % interval", "own", judge]
+    headings += ["only own", f"only {judge}", "missing"]
     page.table(
         ["reward", *headings],
         [
@@ -40,10 +39,11 @@ def show_agreement(page: Page, rows: Sequence[AgreementRow], first: str, second:
         right=range(1, len(headings) + 1),
     )
     page.line(
-        "kappa: Cohen's, agreement beyond chance, 1 for all and 0 for none; interval: bootstrap "
-        "over prompts"
+        "own: mean score by the reward's own judge; only own: share of the verdicts that it scores "
+        "higher; kappa: Cohen's, agreement beyond chance, from 0 for none to 1; interval: a "
+        "bootstrap over prompts"
     )
-    for note in notes(rows, first, second):
+    for note in notes(rows, judge):
         page.line(note, "yellow")
 
 

@@ -74,7 +74,7 @@ def test_what_has_no_kappa_says_so() -> None:
         ({"kind": 1, "rude": 0}, {"kind": 1, "rude": None}),
     )
     assert found["judged/kind"].kappa.value is None
-    assert list(notes([found["judged/kind"], found["judged/rude"]], "cheap", "gold")) == [
+    assert list(notes([found["judged/kind"], found["judged/rude"]], "gold")) == [
         "judged/kind: no kappa, for both judges gave one and the same verdict throughout; "
         "responses of other worth would tell more",
         "judged/rude: no kappa, for no verdict was given by both judges",
@@ -83,9 +83,9 @@ def test_what_has_no_kappa_says_so() -> None:
         ({"kind": 1, "rude": 0}, {"kind": 1, "rude": 0}),
         ({"kind": 1, "rude": 1}, {"kind": 0, "rude": 1}),
     )
-    (note,) = notes([one["judged/kind"]], "cheap", "gold")
-    assert note.startswith("judged/kind: judge 'cheap' gave one verdict throughout, which makes")
-    assert list(notes([one["judged/rude"]], "cheap", "gold")) == []
+    (note,) = notes([one["judged/kind"]], "gold")
+    assert note.startswith("judged/kind: its own judge gave one verdict throughout, which makes")
+    assert list(notes([one["judged/rude"]], "gold")) == []
 
 
 def priced(input_price: float | None) -> JudgeConfig:
