@@ -38,9 +38,10 @@ def train(
     Every rank generates its share of the prompts; the estimator sees the reward matrix of all
     ranks. Judges get to work on a sample while others are generated. `weigh` adds to scores what
     earlier steps have told of them. `evaluate` is asked after each step for scores on other
-    prompts, and gives none where it is not time for them; `keep` saves what is due; `spent` hears what the judging of each step took, and has a sentence where another
-    cannot be paid for. Of `steps`, `start` are done already and `stop` is the end of the run, which
-    `ends` may end before: it is asked after each step.
+    prompts, and gives none where it is not time for them; `keep` saves what is due; `spent` hears
+    what the judging of each step took, and has a sentence where another cannot be paid for. Of
+    `steps`, `start` are done already and `stop` is the end of the run, which `ends` may end before:
+    it is asked after each step.
 
     Returns:
         Steps done.
