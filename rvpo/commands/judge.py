@@ -28,13 +28,10 @@ from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.suite import RewardSuite
 from rvpo.runtime.extras import require
 from rvpo.runtime.ranks import Ranks
-<<<<<<< HEAD
 from rvpo.thinking import Sees
-=======
 from rvpo.trial.against import agreement_rows, to_json
 from rvpo.trial.against_display import show_agreement, show_costs
 from rvpo.trial.cost import run_cost
->>>>>>> h/together
 from rvpo.trial.display import show_judgement, show_summary
 from rvpo.trial.given import read_responses
 from rvpo.trial.judgement import Judgement
