@@ -47,7 +47,11 @@ LATENCY_S = 0.05
 WORDS = ("the", "patient", "should", "rest", "and", "see", "a", "doctor", "when", "fever", "lasts")
 FORMAT = {
     "type": "json_schema",
-    "json_schema": {"name": "verdict", "strict": True, "schema": schema("criterion", True)},
+    "json_schema": {
+        "name": "verdict",
+        "strict": True,
+        "schema": schema(Question("criterion", ""), True),
+    },
 }
 REPLY = json.dumps({"reason": "It says so in its second sentence.", "met": True})
 
@@ -236,7 +240,7 @@ async def drive(
 
     async def work() -> None:
         for body in rest:
-            assert read("criterion", await call(body))[0] == 1
+            assert read(Question("criterion", ""), await call(body))[0] == 1
             note()
 
     await asyncio.gather(*(work() for _ in range(concurrency)))

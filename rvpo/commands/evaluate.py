@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -89,6 +90,7 @@ def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
             with ranks.together():
                 for benchmark in benchmarks:
                     check_lengths(benchmark, encoder, "benchmarks")
+                encoder.check_values(benchmarks[0].prompts, say)
                 check_running(config.rollout, candidates[0].path, encoder, ranks, say)
             check_same(_read(config, benchmarks, candidates), ranks)
             if encoder.is_dated:
@@ -225,7 +227,20 @@ def _measure(
             "files": fingerprint(candidate.path),
             "precision": config.model.precision,
             **({"engine options": options} if options else {}),
+            **_spoken_to(config),
         },
         seed=derived_seed(config.seed, "benchmark", benchmark.name),
         say=console.print,
     )
+
+
+def _spoken_to(config: EvaluationConfig) -> dict[str, Any]:
+    """Settings by which prompts are written and thoughts are told from answers, and ended; those
+    that are left as they come are not among them."""
+    model, thoughts = config.model, config.rollout.max_thought_tokens
+    settings = {
+        "model.chat_template_kwargs": model.chat_template_kwargs or None,
+        "model.thinking": model.markers,
+        "rollout.max_thought_tokens": thoughts,
+    }
+    return {name: value for name, value in settings.items() if value is not None}

@@ -72,7 +72,10 @@ def read_inputs(
     score = score.fitted(prompts.every)
     judges = judges_of(asked_judges(config), ranks, display.say, spent_in(config.output))
     score = score.judged_by(
-        {name: AskedJudge(each.counted, each.config.budget) for name, each in judges.items()},
+        {
+            name: AskedJudge(each.counted, each.config.budget, each.config.repeat)
+            for name, each in judges.items()
+        },
         display.phase,
         display.say_once,
     )
@@ -85,6 +88,7 @@ def read_inputs(
             f"today in the model's chat template: {now:%Y-%m-%d}, as long as this run lasts"
         )
     encoder.check_fields(seen.every, display.say)
+    encoder.check_values(seen.every, display.say)
     encoder.check_lengths(seen.every, config.rollout.max_completion_tokens, seen=tokens.add)
     benchmarks = read_benchmarks(config.evaluate.benchmarks, display.say)
     for benchmark in benchmarks:

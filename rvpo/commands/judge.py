@@ -153,7 +153,7 @@ def prepare(
         suite = suite.asking(_known(judge, config))
     rewards = [r for r in suite.rewards if isinstance(r, RubricReward)]
     if samples is not None:
-        responses = read_responses(samples, rewards, config.data)
+        responses = read_responses(samples, rewards, config.data, config.model.markers)
         responses = responses if prompts is None else first_prompts(responses, prompts)
     else:
         held_out = config.data.held_out

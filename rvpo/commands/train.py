@@ -33,6 +33,7 @@ from rvpo.errors import CheckpointError, ConfigError, RankError, SpentError
 from rvpo.report.display import Display
 from rvpo.report.provenance import provenance
 from rvpo.report.run_folder import RunFolder, write_text
+from rvpo.rewards.reliability import Reliabilities
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.rollout.engine_in_turn import EngineInTurn
 from rvpo.runtime.agree import check_folder, check_same, check_share, digest
@@ -119,7 +120,8 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         if inputs.judges:
             run.phase("waiting for the judge")
             inputs.judges.connect()
-        keep = keeper_of(run, inputs, policy)
+        reliabilities = Reliabilities(inputs.score.half_lives)
+        keep = keeper_of(run, inputs, policy, [reliabilities])
         start = _enter(run, starts is not None, keep.checkpoints, policy, stack)
         if ranks.is_main:
             rewind(folder, start, display.say)
@@ -128,7 +130,7 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         held_out = held_out_of(run, inputs, EngineInTurn(engine, turns))
         # A run that its rule has ended ends again, as one that has done its steps does.
         steps = range(start, start if ends(start) else config.steps)
-        last = _loop(run, inputs, policy, engine, turns, keep, held_out, ends, steps)
+        last = _loop(run, inputs, policy, engine, turns, reliabilities, keep, held_out, ends, steps)
         run.phase("saving the model")
         try:
             keep.export(folder.model)
@@ -185,6 +187,7 @@ def _loop(
     policy: ZeroPolicy,
     engine: RolloutEngine,
     turns: Turns,
+    reliabilities: Reliabilities,
     keep: Keeper,
     held_out: HeldOut,
     ends: GoldStop,
@@ -212,6 +215,7 @@ def _loop(
         return train(
             steps,
             stream=stream,
+            weigh=reliabilities,
             estimate=run.config.advantage,
             policy=policy,
             report=report,

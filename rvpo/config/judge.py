@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
@@ -16,6 +16,7 @@ from rvpo.fields import (
     FilePath,
     Float,
     Fraction,
+    Int,
     NonNegativeFloat,
     NonNegativeInt,
     PathText,
@@ -219,12 +220,35 @@ class BudgetConfig(Section):
     step that would pass it, and nothing more is asked once it is spent. No limit if left out."""
 
 
+class RepeatConfig(Section):
+    """Verdicts that are asked for again in training, to see how far a criterion can be relied on.
+
+    The first one counts as a score. The others tell how much of what sets the samples of a prompt
+    apart is the judge's mood: each criterion's reliability, for reports and for
+    `advantage.weight_by_reliability`.
+    """
+
+    times: Annotated[Int, Field(ge=2)] = 2
+    """Verdicts on each of these questions, the one that counts included."""
+    share: Annotated[Float, Field(gt=0, le=1)] = 0.1
+    """Share of the prompts whose verdicts are asked for again, all their samples with all criteria:
+    calls cost share x (times - 1) more."""
+    half_life: PositiveFloat = 50.0
+    """Steps in which a repeat loses half of its part in the estimate, since the policy changes and
+    with it what its samples differ in."""
+
+
+def _repeat_times(value: Any) -> Any:
+    return {"times": value} if isinstance(value, int | float) else value
+
+
 def _served_model(value: Any) -> Any:
     return {"model": value} if isinstance(value, str) else value
 
 
 IDENTITY = ("model", "revision", "temperature", "max_tokens", "reasons", "structured", "extra_body")
-"""The settings that verdicts depend on, beside the served model. The others say how to get them."""
+"""The settings that verdicts depend on, beside the served model and, where criteria share a call,
+`criteria_per_call` and `order_seed`. The others say how to get them."""
 
 
 class JudgeConfig(Section):
@@ -242,7 +266,8 @@ class JudgeConfig(Section):
     temperature: NonNegativeFloat = 0.0
     """Sampling temperature of the judge; with 0 a verdict can be repeated and is worth caching."""
     max_tokens: PositiveInt = 512
-    """Tokens of the longest reply."""
+    """Tokens of the longest reply to one question; each further criterion of a call adds 160, or as
+    many again if that is less."""
     reasons: bool = True
     """Ask for a short reason before each verdict: better verdicts, more tokens."""
     structured: bool = True
@@ -259,6 +284,11 @@ class JudgeConfig(Section):
     attempt on."""
     attempts: PositiveInt = 5
     """Most attempts for one verdict."""
+    criteria_per_call: PositiveInt | Literal["all"] = 1
+    """Criteria of a response asked in one call: each alone is judged more accurately, several or
+    `all` take fewer calls and tokens. Each has a verdict of its own either way."""
+    order_seed: NonNegativeInt = 0
+    """Seed of the order in which criteria of one call stand; each response has another order."""
     hedge_quantile: Annotated[Float, Field(gt=0, lt=1)] | None = None
     """Ask again, and take the first reply, where a reply is slower than this share of recent ones;
     never if left out."""
@@ -277,6 +307,25 @@ class JudgeConfig(Section):
     address: Annotated[str, AfterValidator(_host)] | None = None
     """Address or name under which the other machines reach the workers; `host` if left out."""
     budget: BudgetConfig = BudgetConfig()
+    repeat: Annotated[RepeatConfig | None, BeforeValidator(_repeat_times)] = None
+    """Ask for a share of the verdicts again, and tell how reliable each criterion is: a table, or
+    the number of times alone; never if left out."""
+
+    @property
+    def repeated(self) -> float:
+        """Times that a verdict is asked for in training, mean over verdicts."""
+        return 1.0 if self.repeat is None else 1 + self.repeat.share * (self.repeat.times - 1)
+
+    @property
+    def may_repeat_itself(self) -> bool:
+        """True where a server that computes the same each time gives the same verdict each time."""
+        temperature: Any = self.extra_body.get("temperature", self.temperature)
+        return bool(temperature == 0)
+
+    @property
+    def most_per_call(self) -> int | None:
+        """Most criteria of a call; None for all that there are."""
+        return None if self.criteria_per_call == "all" else self.criteria_per_call
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

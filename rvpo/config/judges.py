@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator
@@ -59,6 +59,21 @@ def name_problems(where: str, name: str | None, judges: Collection[str]) -> Iter
         guess = nearest(name, list(judges))
         meant = f"did you mean '{guess}'?" if guess else f"choose from {there}"
         yield f"{where}.judge: there is no judge '{name}'; {meant}"
+
+
+def reliability_problems(asked: Iterable[str], judges: Mapping[str, JudgeConfig]) -> Iterator[str]:
+    """Problems of an estimator that weighs by reliability.
+
+    Args:
+        asked: names of the judges that rewards ask.
+    """
+    found = [judges[name] for name in asked if name in judges]
+    if all(judge.repeat is None for judge in found):
+        yield (
+            "advantage.weight_by_reliability: no reward's judge is asked for a verdict again, so "
+            "nothing tells how reliable a score is; set judge.repeat={times: 2, share: 0.1}, or "
+            "leave it out"
+        )
 
 
 def served_problems(judges: Mapping[str, JudgeConfig], others: Collection[int]) -> Iterator[str]:

@@ -164,6 +164,9 @@ def _with_lengths(summary: BenchmarkSummary, rows: Sequence[Row]) -> BenchmarkSu
     cut = sum(row["finish_reason"] == "length" for row in rows)
     tokens = sum(row["completion_tokens"] for row in rows)
     lengths = {"clipped_ratio": cut, "mean_length": tokens}
+    answers = sum(row.get("answer_tokens", row["completion_tokens"]) for row in rows)
+    if answers < tokens:
+        lengths |= {"thought_mean_length": tokens - answers, "answer_mean_length": answers}
     return replace(
         summary,
         scores=dict(summary.scores)
@@ -182,5 +185,6 @@ def _row(sample: Sample) -> dict[str, Any]:
         "thought": sample.thought,
         "answer": sample.answer,
         "completion_tokens": len(sample.completion_ids),
+        "answer_tokens": sample.answer_length,
         "finish_reason": sample.finish_reason,
     }

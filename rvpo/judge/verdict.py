@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from rvpo.judge.control_tokens import without_end_of_turn
 from rvpo.judge.prompt import EXAMPLE_REASON
-from rvpo.judge.types import QuestionKind
+from rvpo.judge.types import Question, QuestionKind
+from rvpo.scale import Scale, place, spelt
 from rvpo.thinking import Thinking, closing
 
 MAX_REASON_LENGTH = 400
@@ -33,7 +35,7 @@ _REASONS: dict[QuestionKind, str] = {
     "rating": "reason",
     "grade": "explanation",
 }
-_RATINGS = range(1, 11)
+_RATINGS: Scale = tuple((float(number), "") for number in range(1, 11))
 
 _THOUGHTS = Thinking.of(
     f"{opening}{closing(opening)}"
@@ -105,6 +107,9 @@ _VALUE = re.compile(
 _NEXT = re.compile(r",\s*+(\})?|(\})")
 _ESCAPE = re.compile(r'\\(["\\/bfnrt]|u[0-9a-fA-F]{4})?')
 _INNER = re.compile(r"""\\.|["]""", re.DOTALL)
+_SPACE = re.compile(r"\s*+")
+
+T = TypeVar("T")
 
 
 class Unreadable(ValueError):
@@ -113,23 +118,42 @@ class Unreadable(ValueError):
 
 def rating(value: float) -> int:
     """The number from 1 to 10 that a judge gave, of the value between 0 and 1 that it became."""
-    return round(_RATINGS[0] + value * (_RATINGS[-1] - _RATINGS[0]))
+    return round(1 + value * 9)
 
 
-def schema(kind: QuestionKind, reasons: bool) -> dict[str, Any]:
+def grades(question: Question) -> Scale:
+    """The grades that a question may be answered with; none where the answer is true or false."""
+    return question.scale or (_RATINGS if question.kind == "rating" else ())
+
+
+def is_graded(question: Question) -> bool:
+    """True where a verdict may lie between 0 and 1."""
+    return question.expected or bool(grades(question))
+
+
+def key_of(question: Question) -> str:
+    """The key of the verdict in a reply."""
+    graded = question.kind == "criterion" and question.scale
+    return "grade" if graded else _KEYS[question.kind]
+
+
+def schema(question: Question, reasons: bool) -> dict[str, Any]:
     """The JSON schema of a reply, for endpoints that can hold a model to one.
 
     Args:
-        kind: the question's.
+        question: the one that it answers; its kind and scale alone matter.
         reasons: the reason is asked for, and comes before the verdict that it leads to.
     """
     verdict: dict[str, Any] = {"type": "boolean"}
-    if kind == "rating":
+    if scale := grades(question):
         # An enum rather than a range: every implementation of structured output knows it.
-        verdict = {"type": "integer", "enum": list(_RATINGS)}
+        numbers = [json.loads(spelt(number)) for number, _ in scale]
+        whole = all(isinstance(number, int) for number in numbers)
+        verdict = {"type": "integer" if whole else "number", "enum": numbers}
+    kind = question.kind
     reason = {_REASONS[kind]: {"type": "string", "maxLength": MAX_REASON_LENGTH}}
     properties: dict[str, Any] = reason if reasons or kind == "grade" else {}
-    properties[_KEYS[kind]] = verdict
+    properties[key_of(question)] = verdict
     return {
         "type": "object",
         "properties": properties,
@@ -138,62 +162,72 @@ def schema(kind: QuestionKind, reasons: bool) -> dict[str, Any]:
     }
 
 
-def read(kind: QuestionKind, text: str, *, cut: bool = False) -> tuple[float, str]:
+def read(question: Question, text: str, *, cut: bool = False) -> tuple[float, str]:
     """The verdict in a reply, in time linear in its length.
 
     Args:
-        kind: the question's.
+        question: the one that it answers; its kind and scale alone matter.
         text: the reply.
         cut: it ended at the token limit, so that only an object and nothing else is whole.
 
     Returns:
-        1 or 0 for a criterion that is met or not, a rating's place between 0 (1) and 1 (10); and
-        the judge's reason, empty where it gave none.
+        1 or 0 for a criterion that is met or not, a grade's place between the lowest (0) and the
+        highest (1); and the judge's reason, empty where it gave none.
 
     Raises:
         Unreadable: the reply states no verdict, states it in no allowed form, breaks off, or
             says anything that may contradict it.
     """
-    text = text.encode("utf-8", "replace").decode("utf-8").strip().strip("\ufeff")
-    text = without_end_of_turn(text).strip()
-    if not text:
-        raise Unreadable("empty reply")
-    if cut and not (text.startswith("{") and text.endswith("}")):
-        raise Unreadable("truncated")
-    if not text.startswith("{") or not text.endswith("}") or _CLOSING_LINE.search(text):
-        text = _without_thought(text, _KEYS[kind]).strip()
-    if "{" not in text:
-        raise Unreadable("no verdict")
-    members = _only_object(text)
-    if kind != "grade":  # whose reference knows its keys in one spelling
+    members = the_object(text, key_of(question), cut=cut, value=_spelling)
+    return read_members(question, once(members))
+
+
+def read_members(question: Question, members: Mapping[str, str]) -> tuple[float, str]:
+    """The verdict in one flat object; see `read`.
+
+    Args:
+        members: its keys, and their values as they are spelt.
+
+    Raises:
+        Unreadable: it states no verdict, or says more than one.
+    """
+    if question.kind != "grade":  # whose reference knows its keys in one spelling
         lowered = {name.lower(): word for name, word in members.items()}
         members = lowered if len(lowered) == len(members) else members
-    return _value(kind, members), _reason(kind, members)
+    return _value(question, members), _reason(question.kind, members)
 
 
-def _value(kind: QuestionKind, members: dict[str, str]) -> float:
-    key, reason = _KEYS[kind], _REASONS[kind]
-    if members.keys() - {key, reason}:
+def _value(question: Question, members: Mapping[str, str]) -> float:
+    kind, key = question.kind, key_of(question)
+    if members.keys() - {key, _REASONS[kind]}:
         raise Unreadable("unknown key")
     if key not in members:
         raise Unreadable("no verdict")
     word = members[key]
     if kind != "grade":  # whose reference takes the two words of JSON and nothing else
         word = _unquoted(word).strip()
-    if kind == "rating":
-        # As text: a number of any length is compared, and never made.
-        word = re.sub(r"\.0{1,9}$", "", word)
-        ratings = {str(rating): rating for rating in _RATINGS}
-        if word not in ratings:
-            raise Unreadable("rating is no whole number from 1 to 10")
-        return (ratings[word] - _RATINGS[0]) / (_RATINGS[-1] - _RATINGS[0])
+    if scale := grades(question):
+        return _grade(scale, word, key)
     verdict = {"true": 1.0, "false": 0.0}.get(word if kind == "grade" else word.lower())
     if verdict is None:
         raise Unreadable(f"{key} is neither true nor false")
     return verdict
 
 
-def _reason(kind: QuestionKind, members: dict[str, str]) -> str:
+def _grade(scale: Scale, word: str, key: str) -> float:
+    """The place of a grade that is given by its number, or by its word."""
+    # As text: a number of any length is compared, and never made.
+    decimal = re.fullmatch(r"(-?[0-9]++)(\.[0-9]{1,9})", word)
+    number = decimal[1] + decimal[2].rstrip("0").rstrip(".") if decimal else word
+    for value, name in scale:
+        if number == spelt(value) or (name and word.casefold() == name.casefold()):
+            return place(scale, value)
+    if scale == _RATINGS:
+        raise Unreadable("rating is no whole number from 1 to 10")
+    raise Unreadable(f"{key} is none of the scale")
+
+
+def _reason(kind: QuestionKind, members: Mapping[str, str]) -> str:
     word = members.get(_REASONS[kind], "null")
     if word.lower() in ("null", "none"):
         return ""
@@ -205,15 +239,37 @@ def _reason(kind: QuestionKind, members: dict[str, str]) -> str:
     return reason
 
 
-def _only_object(text: str) -> dict[str, str]:
-    """The members of the one object that a reply consists of, a wrapper on the white list aside."""
+def the_object(
+    text: str, key: str, *, cut: bool, value: Callable[[str, int], tuple[T, int] | None]
+) -> list[tuple[str, T]]:
+    """The keys and values of the one object that a reply consists of, a wrapper on the white list
+    aside.
+
+    Args:
+        key: key of a verdict.
+        cut: see `read`.
+        value: see `pairs`.
+
+    Raises:
+        Unreadable: the reply is no such object.
+    """
+    text = text.encode("utf-8", "replace").decode("utf-8").strip().strip("\ufeff")
+    text = without_end_of_turn(text).strip()
+    if not text:
+        raise Unreadable("empty reply")
+    if cut and not (text.startswith("{") and text.endswith("}")):
+        raise Unreadable("truncated")
+    if not text.startswith("{") or not text.endswith("}") or _CLOSING_LINE.search(text):
+        text = _without_thought(text, key).strip()
+    if "{" not in text:
+        raise Unreadable("no verdict")
     opening = _OPENING.match(text)
     position = opening.end() if opening else 0
     fence = _FENCE.match(text, position)
     position = fence.end() if fence else position
     if not text.startswith("{", position):
         raise Unreadable("words beside the verdict")
-    members, position = _members(text, position)
+    found, position = pairs(text, position, value)
     if fence:
         fence_end = _FENCE_END.match(text, position)
         if fence_end is None:
@@ -222,29 +278,65 @@ def _only_object(text: str) -> dict[str, str]:
     rest = text[position:].strip()
     if rest and not _COURTESY.fullmatch(rest):
         raise Unreadable("words beside the verdict")
-    return members
+    return found
 
 
-def _members(text: str, position: int) -> tuple[dict[str, str], int]:
-    """The keys and the spelling of their values of a flat object, and where it ends."""
-    members: dict[str, str] = {}
+def pairs(
+    text: str, position: int, value: Callable[[str, int], tuple[T, int] | None]
+) -> tuple[list[tuple[str, T]], int]:
+    """The keys and values of an object, in order, and where it ends.
+
+    Args:
+        position: place of its brace.
+        value: reads the value at a position: what it is, and where the next thing stands; None
+            where there is none.
+
+    Raises:
+        Unreadable: it is no object of such values, or breaks off.
+    """
+    found: list[tuple[str, T]] = []
     brace = _BRACE.match(text, position)
     position = brace.end() if brace else position
     if text.startswith("}", position):
-        return members, position + 1
+        return found, position + 1
     while True:
         key = _KEY.match(text, position)
-        value = key and _VALUE.match(text, key.end())
-        end = value and _NEXT.match(text, value.end())
-        if not key or not value or not end:
+        read = key and value(text, key.end())
+        end = read and _NEXT.match(text, read[1])
+        if not key or not read or not end:
             raise Unreadable("malformed object" if text.find("}", position) >= 0 else "truncated")
-        name = _unquoted(key[1])
-        if name in members:
-            raise Unreadable("repeated key")
-        members[name] = value[1]
+        found.append((_unquoted(key[1]), read[0]))
         position = end.end()
         if end[1] or end[2]:
-            return members, position
+            return found, position
+
+
+def flat(text: str, position: int) -> tuple[list[tuple[str, str]], int] | None:
+    """The keys of an object without objects in it, and how their values are spelt; as `pairs`
+    reads a value."""
+    if not text.startswith("{", position):
+        return None
+    found, position = pairs(text, position, _spelling)
+    space = _SPACE.match(text, position)
+    return found, space.end() if space else position
+
+
+def _spelling(text: str, position: int) -> tuple[str, int] | None:
+    """A value as it is spelt, and where the next thing stands."""
+    found = _VALUE.match(text, position)
+    return found and (found[1], found.end())
+
+
+def once(members: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Members whose keys differ.
+
+    Raises:
+        Unreadable: they do not.
+    """
+    found = dict(members)
+    if len(found) < len(members):
+        raise Unreadable("repeated key")
+    return found
 
 
 def _unquoted(word: str) -> str:

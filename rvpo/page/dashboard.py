@@ -42,6 +42,7 @@ _SECTIONS = {
         "its bound": "advantage/taylor_bound",
         "k": "rvpo/k",
         "dead groups": "advantage/dead_group_frac",
+        "the lowest is noise": "advantage/noisy_bottleneck",
     },
     "Update": {
         "loss": "loss",
@@ -184,7 +185,15 @@ def _of_reward(config: RunConfig, name: str) -> list[Any]:
             panels.LinePlot(title=f"parts: {label}", x="Step", metric_regex=_parts(metric, name))
             for label, metric in list(_OF_A_REWARD.items())[:2]
         ]
+        if any(judge.repeat is not None for judge in config.every_judge.values()):
+            lines.append(_reliability(name))
     return lines
+
+
+def _reliability(name: str) -> Any:
+    """The reliability of a judged reward's criteria or classes, and of the whole."""
+    pattern = f"^judge/{re.escape(name)}(/.+)?/reliability$"
+    return panels.LinePlot(title="reliability", x="Step", metric_regex=pattern)
 
 
 def _parts(metric: str, name: str) -> str:

@@ -27,6 +27,7 @@ from rvpo.page.panels import (
     runs_of,
     window_of,
 )
+from rvpo.page.reliability import noise_notes, reliability
 from rvpo.report.curves import COLOURS, line_styles, trailing_mean
 from rvpo.report.picture import label
 from rvpo.report.record import PHASES
@@ -43,7 +44,7 @@ def plots(arms: Sequence[PageArm], satisfied: Mapping[str, float]) -> list[Plot]
     found += [*gold_watch(arms), *_benchmarks(arms)]
     found += [_who_decides(arms, names, "bottleneck")]
     found += [_who_decides(arms, names, "weight"), correlation(arms), _advantages(arms)]
-    found += [*_judge(arms), _phases(arms)]
+    found += [*_judge(arms), reliability(arms), _phases(arms)]
     return [plot for plot in found if plot is not None]
 
 
@@ -51,11 +52,10 @@ def plots(arms: Sequence[PageArm], satisfied: Mapping[str, float]) -> list[Plot]
 
 
 def notes(arms: Sequence[PageArm]) -> list[str]:
-    """Notes on what the page leaves out, with the reason."""
+    """Notes on what the page leaves out, with the reason, and on noise that training follows."""
     columns = {e.columns for arm in arms for run in arm.runs for e in run.held_out.values()}
-    if len(columns) < 2:
-        return []
-    return ["Held-out prompts are left out: the runs were scored by different rewards."]
+    left_out = "Held-out prompts are left out: the runs were scored by different rewards."
+    return [left_out] * (len(columns) > 1) + noise_notes(arms)
 
 
 def _rewards(arms: Sequence[PageArm], names: Sequence[str]) -> Plot:

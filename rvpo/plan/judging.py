@@ -103,6 +103,7 @@ def load_findings(config: RunConfig, asked: Load, held_out: int, name: str = OWN
     """
     judge, where = config.every_judge[name], place_of(name)
     step = config.rollout.prompts_per_step * config.rollout.samples_per_prompt * asked.calls
+    step *= judge.repeated
     examined = asked.calls if asked.held_out is None else asked.held_out
     evaluate = config.evaluate
     times = sum(is_due(n, evaluate.every, config.steps) for n in range(config.steps + 1))
@@ -112,7 +113,7 @@ def load_findings(config: RunConfig, asked: Load, held_out: int, name: str = OWN
         Finding(
             f"{where} calls",
             "ok",
-            f"{step:,.0f} a step, {asked.calls:.1f} a sample; {run:,.0f} in all"
+            f"{step:,.0f} a step, {asked.calls * judge.repeated:.1f} a sample; {run:,.0f} in all"
             + (f", {evaluations:,.0f} of them held out" if evaluations else ""),
         ),
         Finding(
@@ -185,6 +186,7 @@ def _called(config: RunConfig, name: str, endpoint: EndpointConfig, asked: Load 
     if asked is not None and asked.calls and len(judge.endpoints) == 1:
         rollout = config.rollout
         calls = rollout.prompts_per_step * rollout.samples_per_prompt * asked.calls
+        calls *= judge.repeated
         found += f"; a step's calls take {_step_time(endpoint, asked, calls, seconds)}"
     if answer.usage.attempt_failures:
         failed = ", ".join(answer.usage.attempt_failures)

@@ -15,12 +15,14 @@ from rvpo.trainer.keep import Keep
 from rvpo.trainer.metrics import step_metrics
 from rvpo.trainer.policy import Policy
 from rvpo.trainer.stream import RolloutStream
+from rvpo.types import RolloutScores
 
 
 def train(
     steps: range,
     *,
     stream: RolloutStream,
+    weigh: Callable[[RolloutScores], RolloutScores],
     estimate: AdvantageEstimator,
     policy: Policy,
     report: Report,
@@ -34,11 +36,12 @@ def train(
     """Each pass trains on one rollout of the stream.
 
     Every rank generates its share of the prompts; the estimator sees the reward matrix of all
-    ranks. Judges get to work on a sample while others are generated. `evaluate` is asked after each
-    step for scores on other prompts, and gives none where it is not time for them; `keep` saves
-    what is due; `spent` hears what the judging of each step took, and has a sentence where another
-    cannot be paid for. Of `steps`, `start` are done already and `stop` is the end of the run, which
-    `ends` may end before: it is asked after each step.
+    ranks. Judges get to work on a sample while others are generated. `weigh` adds to scores what
+    earlier steps have told of them. `evaluate` is asked after each step for scores on other
+    prompts, and gives none where it is not time for them; `keep` saves what is due; `spent` hears
+    what the judging of each step took, and has a sentence where another cannot be paid for. Of
+    `steps`, `start` are done already and `stop` is the end of the run, which `ends` may end before:
+    it is asked after each step.
 
     Returns:
         Steps done.
@@ -57,7 +60,7 @@ def train(
 
         clock.begin("score")
         try:
-            scored = scoring.collect(rollout, ranks)  # [N, M]
+            scored = weigh(scoring.collect(rollout, ranks))  # [N, M]
         except SpentError:
             if step > steps.start:
                 keep.save(step, policy)

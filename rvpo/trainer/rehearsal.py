@@ -114,7 +114,8 @@ def rehearse_judge(
     A judge that the run serves itself is not there yet and is not asked.
 
     Args:
-        say: hears of a judge that is only busy, or gives no verdict that can be read.
+        say: hears of a judge that is only busy, or gives no verdict that can be read, and of
+            repeats that may all be the same.
         where: the section of its settings, for messages.
 
     Returns:
@@ -124,6 +125,12 @@ def rehearse_judge(
         ConfigError: a key is missing, or an endpoint cannot be used.
         RewardError: it will not answer, however often it is asked.
     """
+    if judge.repeat is not None and judge.may_repeat_itself:
+        say(
+            f"{where}.repeat: at temperature 0 many servers give the same verdict each time, and a "
+            "repeat that cannot differ says nothing of how reliable a criterion is; set "
+            f"{where}.temperature to what verdicts are to be relied on at, such as 0.7"
+        )
     if judge.serve is not None:
         return None
     answer = probe(judge, where)

@@ -320,7 +320,7 @@ GOOD = '{"explanation": "It does.", "criteria_met": true}'
     ],
 )
 def test_a_grade_is_read_in_any_dress(text: str) -> None:
-    value, reason = read("grade", text)
+    value, reason = read(Question("grade", ""), text)
     assert value == 1
     assert reason.startswith("It")
 
@@ -339,12 +339,15 @@ def test_a_grade_is_read_in_any_dress(text: str) -> None:
 )
 def test_a_reply_without_one_verdict_is_no_grade(text: str) -> None:
     with pytest.raises(Unreadable):
-        read("grade", text)
+        read(Question("grade", ""), text)
 
 
 def test_a_grade_always_explains_itself() -> None:
     for reasons in (True, False):
-        assert list(schema("grade", reasons)["properties"]) == ["explanation", "criteria_met"]
+        assert list(schema(Question("grade", ""), reasons)["properties"]) == [
+            "explanation",
+            "criteria_met",
+        ]
 
 
 # --- the benchmark --------------------------------------------------------------------------------

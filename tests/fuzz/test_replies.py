@@ -11,7 +11,7 @@ from typing import cast
 
 import pytest
 
-from rvpo.judge.types import QuestionKind
+from rvpo.judge.types import Question, QuestionKind
 from rvpo.judge.verdict import Unreadable, read
 from tests.fuzz.replies import Sample, samples
 
@@ -20,7 +20,7 @@ COUNT = int(os.environ.get("RVPO_FUZZ_REPLIES", "20000"))
 
 def reading(sample: Sample) -> float | None:
     try:
-        return read(cast(QuestionKind, sample.kind), sample.text)[0]
+        return read(Question(cast(QuestionKind, sample.kind), ""), sample.text)[0]
     except Unreadable:
         return None
 

@@ -24,7 +24,9 @@ from typing import Any
 
 from aiohttp import web
 
+from rvpo.judge.types import Question
 from rvpo.judge.verdict import Unreadable, read
+from tests.judge.sheets import criteria, verdicts
 
 INPUT_TOKENS, OUTPUT_TOKENS = 100, 20
 
@@ -173,8 +175,11 @@ class FakeEndpoint:
         if delay:
             await asyncio.sleep(delay)
         text = body["messages"][-1]["content"]
-        self.seen.answered.update(re.findall(r"item-\d+", text)[-1:])
-        return web.json_response(completion(verdict(self._truth(text))))
+        asked = criteria(body)
+        for each in asked.values() or (text,):
+            self.seen.answered.update(re.findall(r"item-\d+", each)[-1:])
+        said = verdicts(body, self._truth) if asked else verdict(self._truth(text))
+        return web.json_response(completion(said))
 
     async def _fault(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse | None:
         """Make a call fail, if it shall. What a failing call says is the opposite of the truth."""
@@ -259,7 +264,7 @@ def verdict(met: bool, reason: str = "It says so.") -> str:
 def unreadable(text: str) -> str:
     """The reason a client gives for not reading a text."""
     try:
-        read("criterion", text)
+        read(Question("criterion", ""), text)
     except Unreadable as error:
         return str(error)
     raise AssertionError(f"{text!r} is readable")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rvpo.judge.types import QuestionKind
+from rvpo.judge.types import Question, QuestionKind
 from rvpo.judge.verdict import MAX_REASON_LENGTH, Unreadable, read, schema
 from rvpo.thinking import closing
 
@@ -172,16 +172,16 @@ UNREADABLE = {
 
 @pytest.mark.parametrize("text", READABLE.values(), ids=READABLE)
 def test_reply_is_read(text: str) -> None:
-    assert read("criterion", text)[0] == 1.0
+    assert read(Question("criterion", ""), text)[0] == 1.0
     # A brace more or less in a reason must not turn a verdict: the opposite reads as the opposite.
     swapped = text.replace("true", "TRUE").replace("false", "true").replace("TRUE", "false")
-    assert read("criterion", swapped)[0] == 0.0
+    assert read(Question("criterion", ""), swapped)[0] == 0.0
 
 
 @pytest.mark.parametrize(("text", "reason"), UNREADABLE.items())
 def test_reply_that_states_no_one_verdict_is_refused(text: str, reason: str) -> None:
     with pytest.raises(Unreadable) as error:
-        read("criterion", text)
+        read(Question("criterion", ""), text)
     assert str(error.value) == reason
 
 
@@ -196,12 +196,12 @@ def test_reply_that_states_no_one_verdict_is_refused(text: str, reason: str) -> 
 )
 def test_rating_in_prose_beside_another_is_refused(text: str) -> None:
     with pytest.raises(Unreadable, match="words beside the verdict"):
-        read("rating", text)
+        read(Question("rating", ""), text)
 
 
 @pytest.mark.parametrize("text", ['\n{"met": true} ', '{"reason": "It says {1.", "met": true}'])
 def test_reply_cut_at_the_token_limit_is_read_where_it_is_one_object(text: str) -> None:
-    assert read("criterion", text, cut=True)[0] == 1.0
+    assert read(Question("criterion", ""), text, cut=True)[0] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -209,14 +209,16 @@ def test_reply_cut_at_the_token_limit_is_read_where_it_is_one_object(text: str) 
     ['```json\n{"met": true}\n```', 'My verdict: {"met": true}', '{"met": true}\nThanks!'],
 )
 def test_reply_cut_at_the_token_limit_is_refused_with_anything_beside(text: str) -> None:
-    assert read("criterion", text)[0] == 1.0
+    assert read(Question("criterion", ""), text)[0] == 1.0
     with pytest.raises(Unreadable, match="truncated"):
-        read("criterion", text, cut=True)
+        read(Question("criterion", ""), text, cut=True)
 
 
 @pytest.mark.parametrize("rating", range(1, 11))
 def test_ratings_are_spread_evenly_from_0_to_1(rating: int) -> None:
-    assert read("rating", f'{{"rating": {rating}}}')[0] == pytest.approx((rating - 1) / 9)
+    assert read(Question("rating", ""), f'{{"rating": {rating}}}')[0] == pytest.approx(
+        (rating - 1) / 9
+    )
 
 
 @pytest.mark.parametrize(
@@ -239,12 +241,12 @@ def test_ratings_are_spread_evenly_from_0_to_1(rating: int) -> None:
 )
 def test_rating_is_a_whole_number_in_its_range(value: str) -> None:
     with pytest.raises(Unreadable):
-        read("rating", f'{{"rating": {value}}}')
+        read(Question("rating", ""), f'{{"rating": {value}}}')
 
 
 def test_ratings_that_disagree_are_refused() -> None:
     with pytest.raises(Unreadable, match="words beside the verdict"):
-        read("rating", '{"rating": 7} or {"rating": 8}')
+        read(Question("rating", ""), '{"rating": 7} or {"rating": 8}')
 
 
 @pytest.mark.parametrize(
@@ -258,7 +260,7 @@ def test_ratings_that_disagree_are_refused() -> None:
     ],
 )
 def test_reason_is_the_judges_own_words(text: str, reason: str) -> None:
-    assert read("criterion", text)[1] == reason
+    assert read(Question("criterion", ""), text)[1] == reason
 
 
 @settings(deadline=None)
@@ -278,13 +280,13 @@ def test_a_verdict_is_read_alone_and_refused_beside_any_words(
     reply = json.dumps({"reason": reason, "met": met}, indent=indent, ensure_ascii=ascii_only)
     if fenced:
         reply = f"```json\n{reply}\n```"
-    assert read("criterion", reply) == (float(met), reason.strip())
+    assert read(Question("criterion", ""), reply) == (float(met), reason.strip())
     with pytest.raises(Unreadable):
-        read("criterion", reply + beside if after else beside + reply)
+        read(Question("criterion", ""), reply + beside if after else beside + reply)
 
 
 def test_a_rating_in_quotes_is_a_rating() -> None:
-    assert read("rating", "{'rating': '7'}")[0] == pytest.approx(6 / 9)
+    assert read(Question("rating", ""), "{'rating': '7'}")[0] == pytest.approx(6 / 9)
 
 
 PIECES = [
@@ -303,7 +305,7 @@ PIECES = [
 )
 def test_any_text_is_read_or_refused(kind: QuestionKind, text: str) -> None:
     with suppress(Unreadable):
-        value, reason = read(kind, text)
+        value, reason = read(Question(kind, ""), text)
         assert 0.0 <= value <= 1.0
         reason.encode()
 
@@ -314,7 +316,7 @@ def test_reply_cut_short_never_turns_its_verdict(met: bool, cut: int, reason: st
     whole = json.dumps({"reason": reason, "met": met})
     cut_short = whole[: min(cut, len(whole) - 1)]
     with pytest.raises(Unreadable):
-        read("criterion", cut_short)
+        read(Question("criterion", ""), cut_short)
 
 
 @settings(deadline=None)
@@ -324,7 +326,10 @@ def test_quoted_verdict_without_escapes_is_never_taken_for_the_verdict(
 ) -> None:
     quote = json.dumps({"met": quoted})
     with pytest.raises(Unreadable):
-        read("criterion", f'{{"reason": "it holds {quote} as text", "met": {str(met).lower()}}}')
+        read(
+            Question("criterion", ""),
+            f'{{"reason": "it holds {quote} as text", "met": {str(met).lower()}}}',
+        )
 
 
 OPENINGS = [
@@ -358,14 +363,14 @@ def test_thoughts_and_tokens_that_end_a_turn_are_set_aside_in_every_shape(
         for opening, inside in thoughts
     )
     verdict = f"```json\n{said(met)}\n```" if fenced else said(met)
-    assert read("criterion", f"{before}{verdict}{end}") == (float(met), "It says so.")
+    assert read(Question("criterion", ""), f"{before}{verdict}{end}") == (float(met), "It says so.")
     for other in (f"{before}No. {verdict}{end}", f"{before}{verdict} No.{end}"):
         with pytest.raises(Unreadable):
-            read("criterion", other)
+            read(Question("criterion", ""), other)
     if thoughts:
         opening, inside = thoughts[-1]
         with pytest.raises(Unreadable):
-            read("criterion", f"{opening}{inside}{verdict}{end}")
+            read(Question("criterion", ""), f"{opening}{inside}{verdict}{end}")
 
 
 @settings(deadline=None)
@@ -379,10 +384,10 @@ def test_a_thought_that_the_template_opened_ends_at_the_end_of_a_line(
     met: bool, opening: str, before: str, gap: str
 ) -> None:
     end = closing(opening)
-    assert read("criterion", f"{before}{gap}{end}\n{said(met)}")[0] == met
+    assert read(Question("criterion", ""), f"{before}{gap}{end}\n{said(met)}")[0] == met
     for other in (f"{before}{gap}{end} so {said(met)}", f"{said(met)}{gap}{end}\n{said(not met)}"):
         with pytest.raises(Unreadable):
-            read("criterion", other)
+            read(Question("criterion", ""), other)
 
 
 @settings(deadline=None)
@@ -400,9 +405,9 @@ def test_the_final_message_of_harmony_is_read_and_its_analysis_is_not(
         for text in thoughts
     )
     final = f"<|start|>assistant<|channel|>final<|message|>{said(met)}{end}"
-    assert read("criterion", analysis + final) == (float(met), "It says so.")
+    assert read(Question("criterion", ""), analysis + final) == (float(met), "It says so.")
     with pytest.raises(Unreadable):
-        read("criterion", analysis + final.replace("final", "commentary"))
+        read(Question("criterion", ""), analysis + final.replace("final", "commentary"))
 
 
 @settings(deadline=None)
@@ -414,14 +419,14 @@ def test_the_case_of_a_known_key_and_the_zeros_of_a_rating_mean_nothing(
     key = "".join(c.upper() if up else c for c, up in zip("rating", flips, strict=True))
     rating, zeros = data.draw(st.integers(1, 10)), data.draw(st.sampled_from(["", ".0", ".00"]))
     text = f'{{"{key}": {rating}{zeros}}}'
-    assert read("rating", text)[0] == pytest.approx((rating - 1) / 9)
+    assert read(Question("rating", ""), text)[0] == pytest.approx((rating - 1) / 9)
     with pytest.raises(Unreadable):
-        read("rating", text[:-1] + ', "rAtinG": 1, "Rating": 1}')
+        read(Question("rating", ""), text[:-1] + ', "rAtinG": 1, "Rating": 1}')
 
 
 def test_a_grade_is_read_as_its_reference_reads_it() -> None:
     with pytest.raises(Unreadable, match="unknown key"):
-        read("grade", '{"explanation": "So.", "Criteria_Met": true}')
+        read(Question("grade", ""), '{"explanation": "So.", "Criteria_Met": true}')
 
 
 MANY = 500_000
@@ -468,17 +473,19 @@ MANY = 500_000
 def test_reply_is_refused_in_time_linear_in_its_length(text: str) -> None:
     start = time.process_time()
     with pytest.raises(Unreadable):
-        read("criterion", text)
+        read(Question("criterion", ""), text)
     assert time.process_time() - start < 5.0  # quadratic time would be hours
 
 
 @pytest.mark.parametrize("reasons", [True, False])
 def test_schema_admits_the_verdict_and_nothing_else(reasons: bool) -> None:
     for kind, key in (("criterion", "met"), ("rating", "rating")):
-        form = schema(kind, reasons)  # type: ignore[arg-type]
+        form = schema(Question(kind, ""), reasons)  # type: ignore[arg-type]
         assert list(form["properties"]) == (["reason", key] if reasons else [key])
         assert form["required"] == list(form["properties"])
         assert form["additionalProperties"] is False
         assert form["properties"].get("reason", {}).get("maxLength") in (None, MAX_REASON_LENGTH)
-    assert schema("criterion", reasons)["properties"]["met"] == {"type": "boolean"}
-    assert schema("rating", reasons)["properties"]["rating"]["enum"] == list(range(1, 11))
+    assert schema(Question("criterion", ""), reasons)["properties"]["met"] == {"type": "boolean"}
+    assert schema(Question("rating", ""), reasons)["properties"]["rating"]["enum"] == list(
+        range(1, 11)
+    )

@@ -79,6 +79,14 @@ def test_each_of_several_judges_has_a_section_with_its_curves(tmp_path: Path) ->
     assert not [name for name in named("gold") if name.startswith("Judge: ")]
 
 
+def test_reliability_is_drawn_where_judges_are_asked_again(tmp_path: Path) -> None:
+    for settings, drawn in (([], False), (["judge.repeat=2"], True)):
+        config = load_config(EXPERIMENTS / "quickstart_judge.yaml", settings)
+        panels = sections(specification(config, tmp_path))["Reward: judged"]
+        patterns = [panel["config"].get("metricRegex") for panel in panels]
+        assert ("^judge/judged(/.+)?/reliability$" in patterns) == drawn
+
+
 def test_runs_are_grouped_by_comparison_and_arm() -> None:
     settings = workspace(tiny_config(Path("model")), "somebody").runset_settings
     assert [metric.name for metric in settings.groupby] == ["Group", "JobType"]

@@ -110,5 +110,6 @@ def serve_options(config: ServeConfig, model_path: str, *, on_gpu: bool) -> list
             options += ["--kv-cache-memory-bytes", str(int(config.kv_cache_gib * 2**30))]
     else:
         # The default block of 128 tokens would leave up to 127 of a shared prefix uncached.
-        options += ["--enforce-eager", "--block-size", "32"]
+        # Prompts whole: see `rvpo.rollout.servers.command`; a judge asked again has a seed.
+        options += ["--enforce-eager", "--block-size", "32", "--no-enable-chunked-prefill"]
     return options
