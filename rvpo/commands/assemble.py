@@ -10,6 +10,7 @@ from rvpo.config.sample_files import SampleFilesConfig
 from rvpo.data.prompts import PromptStream
 from rvpo.evaluate.during import DuringTraining
 from rvpo.report.constant import ConstantRewards
+from rvpo.report.noise import NoisyRewards
 from rvpo.report.record import Report, Reports
 from rvpo.report.run_folder import MetricsFile
 from rvpo.report.sample_files import Keeping, SampleFiles
@@ -156,6 +157,7 @@ def report_of(run: RunContext) -> Report:
         *(tracker.open(tracked) for tracker in settings.trackers),
         display,
         ConstantRewards(display.say),
+        NoisyRewards(display.say, run.config.advantage.weight_by_reliability),
     )
 
 

@@ -28,6 +28,7 @@ from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.suite import RewardSuite
 from rvpo.runtime.extras import require
 from rvpo.runtime.ranks import Ranks
+from rvpo.thinking import Sees
 from rvpo.trial.against import agreement_rows, to_json
 from rvpo.trial.against_display import show_agreement, show_costs
 from rvpo.trial.cost import run_cost
@@ -61,11 +62,17 @@ class Trial:
         return {name: [r for r in self.rewards if r.judge == name] for name in names}
 
     @property
+    def asked_together(self) -> dict[tuple[str, Sees], list[RubricReward]]:
+        """The rewards of a judge that are shown the same part of a response."""
+        keys = dict.fromkeys((reward.judge, reward.sees) for reward in self.rewards)
+        return {key: [r for r in self.rewards if (r.judge, r.sees) == key] for key in keys}
+
+    @property
     def verdicts(self) -> int:
         """Questions to ask, repeats included."""
         asked = (
             len(every_question(rewards, response.prompt))
-            for rewards in self.by_judge.values()
+            for rewards in self.asked_together.values()
             for response in self.responses
         )
         return self.repeats * sum(asked)
@@ -94,26 +101,29 @@ class Trial:
             RewardError: the judge's worker cannot be reached.
         """
         asked = [
-            [self._ask(judges[name], rewards, response) for name, rewards in self.by_judge.items()]
+            [
+                self._ask(judges[name], rewards, response, sees)
+                for (name, sees), rewards in self.asked_together.items()
+            ]
             for response in self.responses
         ]
         for response, every in zip(self.responses, asked, strict=True):
             parts = []
-            for rewards, futures in zip(self.by_judge.values(), every, strict=True):
+            for rewards, futures in zip(self.asked_together.values(), every, strict=True):
                 wanted = every_question(rewards, response.prompt)
                 answers = [dict(zip(wanted, future.result(), strict=True)) for future in futures]
                 parts.append(Judgement.of(response, rewards, answers))
             yield Judgement.joined(parts)
 
     def _ask(
-        self, judge: Judge, rewards: Sequence[RubricReward], response: Response
+        self, judge: Judge, rewards: Sequence[RubricReward], response: Response, sees: Sees
     ) -> list[Future[tuple[Answer, ...]]]:
         """[R] the answers of each repeat, on their way."""
         wanted = every_question(rewards, response.prompt)
         jobs = [
             Job(
                 conversation=response.prompt.turns,
-                response=response.text,
+                response=response.seen(sees),
                 questions=wanted,
                 repeat=repeat,
             )
@@ -151,6 +161,7 @@ def prepare(
     suite = RewardSuite.from_config(chosen, config.every_judge)
     if judge is not None:
         suite = suite.asking(_known(judge, config))
+    suite.check_templates(config.every_judge)
     rewards = [r for r in suite.rewards if isinstance(r, RubricReward)]
     if samples is not None:
         responses = read_responses(samples, rewards, config.data, config.model.markers)
