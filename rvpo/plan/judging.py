@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rvpo.config.judge import EndpointConfig, JudgeConfig
@@ -12,6 +12,7 @@ from rvpo.errors import RvpoError
 from rvpo.judge.client.probe import probe
 from rvpo.judge.hint import hint
 from rvpo.judge.prompt import messages
+from rvpo.judge.sheet import calls, company, labels, sheet_messages
 from rvpo.judge.types import Job, Question
 from rvpo.plan.machine import Finding
 from rvpo.rewards.judged import every_question
@@ -34,10 +35,17 @@ class Load:
     """Calls of a sample that is trained on, on average over prompts."""
     held_out: float | None = None
     """Calls of a sample of a held-out prompt; as many as `calls` if left out."""
+    verdicts: float | None = None
+    """Verdicts of a sample that is trained on; as many as `calls` if left out."""
     input_tokens: float
     """Tokens that a call sends: with a response half as long as it may be."""
     output_tokens: float
     """Tokens that a call receives."""
+
+    @property
+    def answers(self) -> float:
+        """Verdicts of a sample that is trained on."""
+        return self.calls if self.verdicts is None else self.verdicts
 
     def cost(self, endpoint: EndpointConfig) -> float | None:
         """Dollars of a call, None where a price is not set."""
@@ -69,18 +77,20 @@ def load(
     trained = [reward for reward in rewards if reward.judge == name]
     examined = asked if config.evaluate.judge in (None, name) else []
     step = max(1, len(prompts) // _READ_PROMPTS)
-    lengths = [
-        sum(len(message["content"]) for message in chat)
-        for prompt in prompts[::step]
-        for chat in chats(judge, every_question(asked, prompt), prompt)
-    ]
+    lengths: list[int] = []
+    verdicts = 0
+    for prompt in prompts[::step]:
+        questions = every_question(asked, prompt)
+        verdicts += len(questions)
+        lengths += [_characters(chat) for chat in chats(judge, questions, prompt)]
     response = config.rollout.max_completion_tokens / 2
-    reply = _REPLY_TOKENS if judge.reasons else _BARE_REPLY_TOKENS
+    reply = min(_REPLY_TOKENS if judge.reasons else _BARE_REPLY_TOKENS, judge.max_tokens)
     return Load(
-        calls=_calls(trained, prompts),
-        held_out=_calls(examined, prompts),
+        calls=_calls(judge, trained, prompts),
+        held_out=_calls(judge, examined, prompts),
+        verdicts=sum(len(every_question(trained, prompt)) for prompt in prompts) / len(prompts),
         input_tokens=sum(lengths) / max(1, len(lengths)) / CHARACTERS + response,
-        output_tokens=min(reply, judge.max_tokens),
+        output_tokens=reply * verdicts / max(1, len(lengths)),
     )
 
 
@@ -89,9 +99,10 @@ def asked_of(config: RunConfig, name: str, rewards: Sequence[RubricReward]) -> l
     return [r for r in rewards if r.judge == name or config.evaluate.judge == name]
 
 
-def _calls(rewards: Sequence[RubricReward], prompts: Sequence[Prompt]) -> float:
-    """Questions about a sample, on average over prompts."""
-    return sum(len(every_question(rewards, prompt)) for prompt in prompts) / len(prompts)
+def _calls(judge: JudgeConfig, rewards: Sequence[RubricReward], prompts: Sequence[Prompt]) -> float:
+    """Calls about a sample, on average over prompts."""
+    asked = (every_question(rewards, prompt) for prompt in prompts)
+    return sum(len(calls(each, judge.most_per_call, company)) for each in asked) / len(prompts)
 
 
 def load_findings(config: RunConfig, asked: Load, held_out: int, name: str = OWN) -> list[Finding]:
@@ -114,7 +125,8 @@ def load_findings(config: RunConfig, asked: Load, held_out: int, name: str = OWN
             f"{where} calls",
             "ok",
             f"{step:,.0f} a step, {asked.calls * judge.repeated:.1f} a sample; {run:,.0f} in all"
-            + (f", {evaluations:,.0f} of them held out" if evaluations else ""),
+            + (f", {evaluations:,.0f} of them held out" if evaluations else "")
+            + _together(asked),
         ),
         Finding(
             f"{where} tokens",
@@ -123,10 +135,15 @@ def load_findings(config: RunConfig, asked: Load, held_out: int, name: str = OWN
             f"{_short(step * asked.output_tokens)} out a step, "
             f"{_short(run * asked.input_tokens)} and {_short(run * asked.output_tokens)} in all",
             f"estimated with responses half as long as they may be and {asked.output_tokens:.0f} "
-            "tokens a verdict; what the cache knows is not asked",
+            "tokens a reply; what the cache knows is not asked",
         ),
     ]
     return [*found, _cost(judge, where, asked, step, run)]
+
+
+def _together(asked: Load) -> str:
+    several = f"; {asked.answers:.1f} verdicts a sample, several a call"
+    return several if asked.answers > asked.calls else ""
 
 
 def _cost(judge: JudgeConfig, where: str, asked: Load, step: float, run: float) -> Finding:
@@ -185,9 +202,9 @@ def _called(config: RunConfig, name: str, endpoint: EndpointConfig, asked: Load 
     found = f"{model} at {endpoint.url} answered in schema in {seconds:.2f} s"
     if asked is not None and asked.calls and len(judge.endpoints) == 1:
         rollout = config.rollout
-        calls = rollout.prompts_per_step * rollout.samples_per_prompt * asked.calls
-        calls *= judge.repeated
-        found += f"; a step's calls take {_step_time(endpoint, asked, calls, seconds)}"
+        each_step = rollout.prompts_per_step * rollout.samples_per_prompt * asked.calls
+        each_step *= judge.repeated
+        found += f"; a step's calls take {_step_time(endpoint, asked, each_step, seconds)}"
     if answer.usage.attempt_failures:
         failed = ", ".join(answer.usage.attempt_failures)
         return Finding(where, "note", f"{found}, but only when asked again ({failed})")
@@ -219,4 +236,18 @@ def chats(
 ) -> list[list[dict[str, str]]]:
     """The messages of each call about a sample, with an empty response."""
     job = Job(conversation=prompt.turns, response="", questions=tuple(asked))
-    return [messages(job, question, judge.reasons) for question in asked]
+    return [
+        messages(job, together[0], judge.reasons)
+        if len(together) == 1
+        else sheet_messages(job, together, _names(together), judge.reasons)
+        for together in calls(asked, judge.most_per_call, company)
+    ]
+
+
+def _names(questions: Sequence[Question]) -> Sequence[str]:
+    """Labels as long as those of a run."""
+    return labels([question.text.encode(errors="surrogatepass") for question in questions])
+
+
+def _characters(chat: Sequence[Mapping[str, str]]) -> int:
+    return sum(len(message["content"]) for message in chat)

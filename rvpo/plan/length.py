@@ -56,7 +56,9 @@ def _longest(judge: JudgeConfig, rewards: Sequence[RubricReward], prompts: Seque
     longest = 0
     for prompt in prompts:
         asked = sorted(every_question(rewards, prompt), key=lambda question: len(question.text))
-        for chat in chats(judge, asked[-1:], prompt):
+        if judge.most_per_call == 1:
+            asked = asked[-1:]
+        for chat in chats(judge, asked, prompt):
             longest = max(longest, sum(len(message["content"]) for message in chat))
     return longest
 
