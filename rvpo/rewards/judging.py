@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from rvpo.config.judge import BudgetConfig, RepeatConfig
 from rvpo.errors import RewardError
+from rvpo.judge.spending import SPENT
 from rvpo.judge.types import Answer, Job, Judge, Question
 from rvpo.rewards.judged import JudgedReward, every_question
 from rvpo.rewards.repeats import ONCE, Repeating
@@ -168,7 +169,10 @@ class Judging:
             if future.cancelled() or left < 0 or unanswered[row]:
                 continue
             sample = samples[row]
-            left -= self._lost(sample, self._answers(row, sample))
+            found = self._answers(row, sample)
+            if any(answer.failure == SPENT for answer in found.values()):
+                continue  # nothing more is asked, and all that is under way is paid for
+            left -= self._lost(sample, found)
             if left < 0 and self._judge is not None:
                 self._judge.cancel()
 
