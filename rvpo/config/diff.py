@@ -66,7 +66,8 @@ def _counted(config: RunConfig, free: Collection[str]) -> Iterator[tuple[str, An
 def identity(judge: JudgeConfig) -> dict[str, Any]:
     """The settings that verdicts depend on, by name."""
     served = {} if judge.serve is None else {"serve": {"model": judge.serve.model}}
-    return {**judge.model_dump(include={*IDENTITY, "template"}), **served}
+    names = {*IDENTITY, "template", "criteria_per_call", "order_seed"}
+    return {**judge.model_dump(include=names), **served}
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

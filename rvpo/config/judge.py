@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
@@ -248,8 +248,8 @@ def _served_model(value: Any) -> Any:
 
 
 IDENTITY = ("model", "revision", "temperature", "max_tokens", "reasons", "structured", "extra_body")
-"""The settings that verdicts depend on, beside the served model and, for rewards, `template`. The
-others say how to get them."""
+"""The settings that verdicts depend on, beside the served model and, of rewards, `template` and,
+where criteria share a call, `criteria_per_call` and `order_seed`. Others say how to get them."""
 
 
 class JudgeConfig(Section):
@@ -267,7 +267,8 @@ class JudgeConfig(Section):
     temperature: NonNegativeFloat = 0.0
     """Sampling temperature of the judge; with 0 a verdict can be repeated and is worth caching."""
     max_tokens: PositiveInt = 512
-    """Tokens of the longest reply."""
+    """Tokens of the longest reply to one question; each further criterion of a call adds 160, or as
+    many again if that is less."""
     template: InputFile | None = None
     """A text file that asks for criteria and ratings in words of your own, with `<<response>>` and
     `<<criterion>>` (or the lines of the rubric) where they are to stand, and as you like
@@ -288,6 +289,11 @@ class JudgeConfig(Section):
     attempt on."""
     attempts: PositiveInt = 5
     """Most attempts for one verdict."""
+    criteria_per_call: PositiveInt | Literal["all"] = 1
+    """Criteria of a response asked in one call: each alone is judged more accurately, several or
+    `all` take fewer calls and tokens. Each has a verdict of its own either way."""
+    order_seed: NonNegativeInt = 0
+    """Seed of the order in which criteria of one call stand; each response has another order."""
     hedge_quantile: Annotated[Float, Field(gt=0, lt=1)] | None = None
     """Ask again, and take the first reply, where a reply is slower than this share of recent ones;
     never if left out."""
@@ -320,6 +326,11 @@ class JudgeConfig(Section):
         """True where a server that computes the same each time gives the same verdict each time."""
         temperature: Any = self.extra_body.get("temperature", self.temperature)
         return bool(temperature == 0)
+
+    @property
+    def most_per_call(self) -> int | None:
+        """Most criteria of a call; None for all that there are."""
+        return None if self.criteria_per_call == "all" else self.criteria_per_call
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

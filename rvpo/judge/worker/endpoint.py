@@ -29,7 +29,7 @@ from rvpo.judge.worker.limits import Breaker, Pace, Window, share_of
 from rvpo.judge.worker.proxy import proxy_of
 from rvpo.judge.worker.refusal import BAD_MINUTES, Failure, Refusal, excerpt
 from rvpo.judge.worker.reply import CallFailed, NotCompleted, Reply, cost_of, read_reply
-from rvpo.judge.worker.request import CHARACTERS_PER_TOKEN, Request
+from rvpo.judge.worker.request import CHARACTERS_PER_TOKEN, Sheet
 
 SCHEMA_REFUSED: Final = "schema refused"
 """The reason of a call that may succeed without its schema."""
@@ -214,9 +214,9 @@ class Endpoint:
         if reply.input_tokens or reply.output_tokens:
             permit.used = reply.input_tokens + reply.output_tokens
 
-    def cost(self, request: Request, reply: Reply) -> float:
+    def cost(self, sheet: Sheet, reply: Reply) -> float:
         """Dollars of a reply that does not say what it took, rather too many than too few."""
-        sent = len(request.messages) / CHARACTERS_PER_TOKEN
+        sent = len(sheet.messages) / CHARACTERS_PER_TOKEN
         return cost_of(self._config, sent, len(reply.text) / CHARACTERS_PER_TOKEN)
 
     def news(self) -> tuple[str, ...]:

@@ -39,7 +39,8 @@ from rvpo.judge.worker.asker import Asker
 from rvpo.runtime.process import end_with_parent
 
 PENDING_PER_CALL: Final = 4
-"""Questions taken up for each call that may be in flight; further jobs wait, as text."""
+"""Calls' worth of questions taken up for each call that may be in flight; further jobs wait, as
+text."""
 BACKLOG_BYTES: Final = 2**20
 """Jobs waiting per connection; beyond it nothing more is read, so the sender has to wait."""
 
@@ -113,7 +114,7 @@ class Worker:
         self._token = token
         self.port = 0  # where clients come in, once it listens
         self._most = PENDING_PER_CALL * asker.concurrency
-        self._pending = 0  # questions
+        self._pending = 0  # calls
         self._turns: deque[Connection] = deque()
         self._clients: set[asyncio.Task[None]] = set()
         self._strangers: dict[asyncio.StreamWriter, None] = {}  # the oldest first
@@ -185,10 +186,11 @@ class Worker:
             number, job = connection.take()
             if connection.backlog:
                 self._turns.append(connection)
-            self._pending += len(job.questions)
+            calls = self._asker.calls_for(job)
+            self._pending += calls
             task = asyncio.create_task(self._answer(connection.writer, number, job))
             connection.tasks.add(task)
-            task.add_done_callback(partial(self._finish, connection, len(job.questions)))
+            task.add_done_callback(partial(self._finish, connection, calls))
 
     async def _answer(self, writer: asyncio.StreamWriter, number: int, job: Job) -> None:
         answers = await self._asker.answer(job)
@@ -197,9 +199,9 @@ class Worker:
             writer.write(json.dumps(reply).encode() + b"\n")
             await writer.drain()
 
-    def _finish(self, connection: Connection, questions: int, task: asyncio.Task[None]) -> None:
+    def _finish(self, connection: Connection, calls: int, task: asyncio.Task[None]) -> None:
         connection.tasks.discard(task)
-        self._pending -= questions
+        self._pending -= calls
         self._report(task)
         self._take_up()
 

@@ -8,7 +8,7 @@ from rvpo.judge.spending import SPENT, Spending
 from rvpo.judge.worker.endpoint import Endpoint
 from rvpo.judge.worker.refusal import Failure
 from rvpo.judge.worker.reply import CallFailed, Reply
-from rvpo.judge.worker.request import Request
+from rvpo.judge.worker.request import Sheet
 
 
 class Purse:
@@ -38,7 +38,7 @@ class Purse:
             for endpoint in self._endpoints:
                 endpoint.broken = Failure(SPENT)
 
-    def pay(self, request: Request, endpoint: Endpoint, reply: Reply) -> None:
+    def pay(self, sheet: Sheet, endpoint: Endpoint, reply: Reply) -> None:
         """Note what a reply has cost.
 
         Raises:
@@ -47,7 +47,7 @@ class Purse:
         if self._spending is None:
             return
         try:
-            self._spending.add(reply.cost if reply.is_counted else endpoint.cost(request, reply))
+            self._spending.add(reply.cost if reply.is_counted else endpoint.cost(sheet, reply))
         except OSError as error:
             reason = f"spending cannot be noted: {error.strerror}"
             raise CallFailed(reason, "none") from error
