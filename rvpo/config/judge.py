@@ -248,8 +248,8 @@ def _served_model(value: Any) -> Any:
 
 
 IDENTITY = ("model", "revision", "temperature", "max_tokens", "reasons", "structured", "extra_body")
-"""The settings that verdicts depend on, beside the served model and, of rewards, `template` and,
-where criteria share a call, `criteria_per_call` and `order_seed`. Others say how to get them."""
+"""The settings that verdicts depend on, beside the served model and, for rewards, `template`,
+`criteria_per_call` and `order_seed`. The others say how to get them."""
 
 
 class JudgeConfig(Section):

@@ -15,15 +15,7 @@ from dataclasses import replace
 from itertools import chain, pairwise
 from typing import Final, TypeVar
 
-from rvpo.judge.prompt import (
-    READING,
-    block,
-    deciding,
-    grade_words,
-    material,
-    places,
-    reply_form,
-)
+from rvpo.judge.prompt import block, chat, deciding, reply_form
 from rvpo.judge.template import JudgeTemplate
 from rvpo.judge.types import Job, Question
 
@@ -34,22 +26,15 @@ _LETTERS: Final = "BCDFGHJKLMNPQRSTVWXZ"  # no vowels, so that no label is a wor
 _LENGTH: Final = 5  # of a label: one in 3.2 million
 
 _CHECK = """\
-You check several sentences, the criteria, one by one: whether each is true of an assistant's
-response.
-"""
+You judge an assistant's response by several sentences, the criteria, and say of each by itself
+whether it is true of the response, or how far.
 
-_GRADE = """\
-You grade several sentences, the criteria, one by one: how far each is true of an assistant's
-response.
-"""
-
-_ALONE = """
 How to decide:
 - Judge each criterion by itself, as if it were the only one. What another criterion says, or how
   you decided on it, is no evidence.
 """
 
-_FORM = """
+_REPLY = """
 Each criterion has a label, the letters in its title. Reply with one JSON object and nothing else:
 it has one member for each criterion, in the order given. The member's name is the label, and its
 value is
@@ -122,21 +107,16 @@ def sheet_messages(
         questions: criteria that may share a call, see `company`.
         names: the label of each.
         reasons: ask for the judge's reason before each verdict.
-        template: see `prompt.messages`; all criteria stand in the place of one.
+        template: see `prompt.messages`; the place of its criterion takes them all.
 
     Returns:
         A system and a user message, encodable as UTF-8.
     """
-    first, *_ = questions
+    first = questions[0]
     asked = [block(f"Criterion {name}", q.text) for name, q in zip(names, questions, strict=True)]
-    asked += grade_words(first)
-    reply = READING + _FORM + reply_form(first, reasons)
-    if template is not None:
-        system, user = reply.lstrip("\n"), template.filled(places(job, first, asked))
-    else:
-        system = (_GRADE if first.scale else _CHECK) + _ALONE + deciding(first) + reply
-        user = "\n\n".join([*material(job, first), *asked])
-    return [{"role": "system", "content": system}, {"role": "user", "content": user}]
+    return chat(
+        job, first, _CHECK + deciding(first), _REPLY + reply_form(first, reasons), asked, template
+    )
 
 
 def _label(digest: bytes, length: int) -> str:

@@ -188,29 +188,46 @@ def read(question: Question, text: str, *, cut: bool = False) -> tuple[float, st
     return read_members(question, once(members))
 
 
-def value_end(question: Question, text: str) -> tuple[str, int]:
-    """The end of the object in a reply that `read` reads, from the verdict's value on.
+def _statement(text: str, key: str, *, cut: bool) -> str:
+    """The object in a reply, with at most words around it."""
+    text = text.encode("utf-8", "replace").decode("utf-8").strip().strip("\ufeff")
+    text = without_end_of_turn(text).strip()
+    if not text:
+        raise Unreadable("empty reply")
+    if cut and not (text.startswith("{") and text.endswith("}")):
+        raise Unreadable("truncated")
+    if not text.startswith("{") or not text.endswith("}") or _CLOSING_LINE.search(text):
+        text = _without_thought(text, key).strip()
+    if "{" not in text:
+        raise Unreadable("no verdict")
+    return text
+
+
+def value_place(question: Question, text: str) -> tuple[str, int]:
+    """The place of the verdict's value in a reply that `read` reads.
 
     Returns:
-        It, and the number of quotes before the value itself, 0 or 1.
+        The object's end, from the key of the verdict on; and the bytes of it before the value, its
+        opening quote included.
     """
-    members = the_object(text, key_of(question), cut=False, value=_rest)
-    (end,) = (end for name, end in members if name.lower() == key_of(question))
-    return end[: end.rindex("}") + 1], int(end[0] in "\"'")
-
-
-def _rest(text: str, position: int) -> tuple[str, int] | None:
-    """Everything from a value on, and where the next thing stands."""
-    found = _VALUE.match(text, position)
-    return found and (text[position:], found.end())
+    stated = _statement(text, key_of(question), cut=False)
+    position = stated.index("{") + 1
+    while key := _KEY.search(stated, position):
+        value = _VALUE.match(stated, key.end())
+        assert value is not None  # of what was read
+        if _unquoted(key[1]).lower() == key_of(question):
+            shown = stated[key.start() : stated.rindex("}") + 1]
+            before = len(stated[key.start() : value.start()].encode())
+            return shown, before + (value[1][0] in "\"'")
+        position = value.end()
+    raise Unreadable("no verdict")
 
 
 def spellings(question: Question) -> dict[str, float]:
     """The values that a verdict may have, by each way to write them, in small letters."""
-    scale = grades(question)
-    found = {spelt(number): place(scale, number) for number, _ in scale}
-    found |= {word.casefold(): place(scale, number) for number, word in scale if word}
-    return found or {"true": 1.0, "false": 0.0}
+    found = {spelt(number): place(grades(question), number) for number, _ in grades(question)}
+    words = {w.casefold(): place(grades(question), n) for n, w in grades(question) if w}
+    return found | words or {"true": 1.0, "false": 0.0}
 
 
 def read_members(question: Question, members: Mapping[str, str]) -> tuple[float, str]:
@@ -284,16 +301,7 @@ def the_object(
     Raises:
         Unreadable: the reply is no such object.
     """
-    text = text.encode("utf-8", "replace").decode("utf-8").strip().strip("\ufeff")
-    text = without_end_of_turn(text).strip()
-    if not text:
-        raise Unreadable("empty reply")
-    if cut and not (text.startswith("{") and text.endswith("}")):
-        raise Unreadable("truncated")
-    if not text.startswith("{") or not text.endswith("}") or _CLOSING_LINE.search(text):
-        text = _without_thought(text, key).strip()
-    if "{" not in text:
-        raise Unreadable("no verdict")
+    text = _statement(text, key, cut=cut)
     opening = _OPENING.match(text)
     position = opening.end() if opening else 0
     fence = _FENCE.match(text, position)

@@ -196,6 +196,11 @@ class RubricReward:
         """The same reward, given by another judge."""
         return replace(self, judge=judge)
 
+    def apart(self) -> RubricReward:
+        """The same reward with a score for each criterion, unless one rating is asked for."""
+        form = "channels" if self.form == "explicit" else self.form
+        return replace(self, form=form, weight=0.0, condition=None)
+
     def unusable(self, prompt: Prompt, answers: Mapping[Question, Answer]) -> Set[Question]:
         """Questions whose answers it cannot use: of a weighted mean all, if one failed."""
         asked = self.questions(prompt)

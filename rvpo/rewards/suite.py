@@ -128,6 +128,17 @@ class RewardSuite:
         rewards = [r if isinstance(r, Reward) else r.asking(judge) for r in self.rewards]
         return replace(self, rewards=rewards)
 
+    def watched_by(self, judge: str) -> RewardSuite:
+        """The rewards that another judge gives and this one could: a score for each verdict, of
+        which no training depends.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        judged = [r for r in self.rewards if not isinstance(r, Reward) and r.judge != judge]
+        found = [reward.apart() for reward in judged if reward.asking(judge).judge == judge]
+        return replace(self, rewards=found)
+
     @property
     def is_judged(self) -> bool:
         """True where any reward needs a judge."""

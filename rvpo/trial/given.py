@@ -51,7 +51,12 @@ def read_responses(
     known = _Data(data)
     thinking = Thinking.of((), markers)
     return tuple(
-        Response(text=line.answer(thinking), prompt=_prompt(line, rewards, known)) for line in lines
+        Response(
+            text=line.answer(thinking),
+            prompt=_prompt(line, rewards, known),
+            everything=line.completion,
+        )
+        for line in lines
     )
 
 

@@ -182,7 +182,7 @@ class Caller:
         follow."""
         if remedy in ("retry", "resample", "divide"):
             asking.attempts += 1
-        if remedy == "none" or asking.attempts >= self._config.attempts:
+        if remedy in ("none", "stop") or asking.attempts >= self._config.attempts:
             return False
         if remedy == "switch":
             return self._others(asking)
@@ -258,7 +258,7 @@ class Caller:
         asking.sent += 1
         try:
             session = self._sessions[endpoint.socket]
-            longest = asking.sheet.longest_reply
+            longest = asking.sheet.requests[0].longest_reply
             reply = await endpoint.call(session, permit, body, timeout_s, tried, longest)
             self._router.heard()
             self._purse.pay(asking.sheet, endpoint, reply)
@@ -321,7 +321,7 @@ def _verdicts(sheet: Sheet, reply: Reply) -> dict[bytes, tuple[float, str] | Unr
 
     Raises:
         Unreadable: it says nothing on any of them.
-        Unweighable: its log-probabilities do not say what they are asked for.
+        Unweighable: it does not tell how probable each grade of a question was.
     """
     if not sheet.labels:
         (request,) = sheet.requests

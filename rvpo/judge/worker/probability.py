@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rvpo.judge.types import Question
-from rvpo.judge.verdict import spellings, value_end
+from rvpo.judge.verdict import spellings, value_place
 
 OPTIONS: Final[Mapping[str, Any]] = {"logprobs": True, "top_logprobs": 20}
 """Fields of a request; 20 is the most that OpenAI gives, and vLLM where it is not told more."""
@@ -55,8 +55,8 @@ def expected(question: Question, text: str, verdict: float, logprobs: Any) -> fl
     tokens = list(_tokens(logprobs))
     if not tokens:
         raise Unweighable("no log-probabilities")
-    end, quotes = value_end(question, text)
-    token = _at(tokens, end.encode(), quotes)
+    shown, offset = value_place(question, text)
+    token = _at(tokens, shown.encode(), offset)
     values = spellings(question)
     mass: dict[float, float] = {}
     for other, logprob in token.alternatives.items():
@@ -69,16 +69,16 @@ def expected(question: Question, text: str, verdict: float, logprobs: Any) -> fl
     return min(1.0, sum(value * share for value, share in mass.items()) / total)
 
 
-def _at(tokens: Sequence[_Token], end: bytes, offset: int) -> _Token:
+def _at(tokens: Sequence[_Token], shown: bytes, offset: int) -> _Token:
     """The token that the verdict's value begins in.
 
     Args:
-        end: the object that holds the verdict, from the value on.
+        shown: the end of the object that holds the verdict.
         offset: bytes of it before the value.
     """
     spelt = b"".join(token.raw for token in tokens)
-    start = spelt.rfind(end)  # what comes before may be thoughts, which spell verdicts too
-    if start < 0 or not spelt[:start].rstrip().endswith(b":"):
+    start = spelt.rfind(shown)  # what comes before may be thoughts, which spell verdicts too
+    if start < 0:
         raise Unweighable("log-probabilities are of another text")
     left = start + offset
     for token in tokens:

@@ -13,9 +13,10 @@ from rvpo.judge.worker.refusal import Failure, Refusal
 
 _MOST_TOKENS: Final = 10**9  # of a call: a server that counts more counts wrong
 
-Remedy = Literal["wait", "retry", "switch", "plain", "again", "resample", "none"]
+Remedy = Literal["wait", "retry", "switch", "plain", "again", "resample", "none", "stop"]
 """Remedy after a failure: the endpoint's own pause, trying later, another endpoint, asking without
-a schema, asking as the endpoint now prefers, another sample of the same model, or nothing."""
+a schema, asking as the endpoint now prefers, another sample of the same model, or nothing: of a
+question that cannot be answered, or of any."""
 
 
 class CallFailed(Exception):

@@ -44,6 +44,8 @@ class Request:
     """SHA-256 of all that the verdict depends on."""
     tokens: int
     """Largest number of tokens expected, the longest reply included."""
+    longest_reply: int = LONGEST_REPLY
+    """Bytes of the longest body that is read."""
     company: Question | None = None
     """Everything that it has in common with criteria asked beside it; None of one asked alone."""
 
@@ -57,8 +59,6 @@ class Sheet:
     """Names of the criteria in the reply; none where there is one question."""
     messages: str
     tokens: int
-    longest_reply: int = LONGEST_REPLY
-    """Bytes of the longest body that is read."""
 
     @property
     def questions(self) -> dict[str, Question]:
@@ -119,20 +119,17 @@ class Renderer:
         identity = self._form(question, company is not None).identity.copy()
         identity.update(f"{job.repeat}\n{text}".encode())
         tokens = len(text) // CHARACTERS_PER_TOKEN + self._config.max_tokens
-        return Request(job, question, text, identity.digest(), tokens, company)
+        longest = LONGEST_REPLY + question.expected * _LOGPROB_BYTES * self._config.max_tokens
+        return Request(job, question, text, identity.digest(), tokens, longest, company)
 
     def sheet(self, requests: Sequence[Request]) -> Sheet:
         """The call that asks one question, or criteria that may share one."""
         if len(requests) == 1:
             (alone,) = requests
-            longest = LONGEST_REPLY
-            if alone.question.expected:
-                longest += _LOGPROB_BYTES * self._config.max_tokens
-            return Sheet((alone,), (), alone.messages, alone.tokens, longest)
+            return Sheet((alone,), (), alone.messages, alone.tokens)
         names = labels([request.key for request in requests])
         asked = [request.question for request in requests]
-        reasons = self._config.reasons
-        chat = sheet_messages(requests[0].job, asked, names, reasons, self._template)
+        chat = sheet_messages(requests[0].job, asked, names, self._config.reasons, self._template)
         text = json.dumps(chat)
         longest = self._config.max_tokens + self._more_tokens(len(requests))
         tokens = len(text) // CHARACTERS_PER_TOKEN + longest
