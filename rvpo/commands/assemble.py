@@ -77,8 +77,15 @@ def benchmarks_of(run: RunContext, inputs: Inputs, engine: RolloutEngine) -> Dur
 def keeper_of(run: RunContext, inputs: Inputs, policy: ZeroPolicy) -> Keeper:
     """Checkpoints and models, in the folder of the run."""
     folder, ranks, settings = run.folder, run.ranks, run.config.checkpoint
+    sparing = inputs.score.sparing
     return Keeper(
-        Checkpoints(folder.checkpoints, every=settings.every, keep=settings.keep, ranks=ranks),
+        Checkpoints(
+            folder.checkpoints,
+            every=settings.every,
+            keep=settings.keep,
+            ranks=ranks,
+            carried=[] if sparing is None else [sparing],
+        ),
         lambda path: export_model(policy, inputs.encoder.tokenizer, path, ranks, run.config.model),
         folder,
         ranks,

@@ -67,7 +67,7 @@ def read_inputs(
     prompts = read_splits(config, display.say)
     for where, of_place in prompts.by_place.items():
         score.check_criteria(of_place, where)
-    score = score.fitted(prompts.every)
+    score = score.fitted(prompts.every).remembering(config.seed, config.rollout.staleness)
     judges = judges_of(asked_judges(config), ranks, display.say)
     score = score.judged_by(
         {name: AskedJudge(each.counted, each.config.budget) for name, each in judges.items()},

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from rvpo.commands.needs import of_judge
 from rvpo.commands.served import check_served
-from rvpo.config.rewards import RubricRewardConfig
+from rvpo.config.rewards import ComparisonRewardConfig, RubricRewardConfig
 from rvpo.config.run import RunConfig
 from rvpo.data.prompts import load_prompts
 from rvpo.errors import ConfigError
@@ -95,6 +95,13 @@ def prepare(config: RunConfig, samples: Path | None, prompts: int | None, repeat
         DataError: the completions or the data cannot be read, or have no criteria.
     """
     chosen = {n: r for n, r in config.rewards.items() if isinstance(r, RubricRewardConfig)}
+    compared = compared_rewards(config)
+    if not chosen and compared:
+        raise ConfigError(
+            f"rewards: {', '.join(compared)} compares samples of one prompt with one another, and "
+            "`rvpo judge` tries criteria; add a reward with a rubric, as in "
+            "rewards={polite: {rubric: channels, criteria: {polite: The response is polite.}}}"
+        )
     if not chosen:
         raise ConfigError(
             f"rewards: none of {', '.join(config.rewards)} asks a judge; add one, as in "
@@ -117,6 +124,11 @@ def prepare(config: RunConfig, samples: Path | None, prompts: int | None, repeat
         responses=responses,
         repeats=repeats,
     )
+
+
+def compared_rewards(config: RunConfig) -> list[str]:
+    """Names of the rewards that compare samples, which a trial leaves out."""
+    return [n for n, r in config.rewards.items() if isinstance(r, ComparisonRewardConfig)]
 
 
 def try_rubrics(
@@ -147,6 +159,11 @@ def try_rubrics(
     page, ranks = Page(console), Ranks.alone()
     with page.phase("reading what is to be judged"):
         trial = prepare(config, samples, prompts, repeats)
+    for name in compared_rewards(config):
+        page.line(
+            f"rewards.{name}: left out, it compares samples of one prompt with one another; its "
+            f"metrics judge/{name}/... say how far the judge goes by the order"
+        )
     check_served(config.judge, ranks)
     deadline_s = min(config.judge.deadline_s, PATIENCE * config.judge.timeout_s)
     judge = config.judge.model_copy(update={"deadline_s": deadline_s})

@@ -25,7 +25,12 @@ from rvpo.config.data import DataConfig
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import JudgeName, name_problems, served_problems
 from rvpo.config.judges import named as named_judges
-from rvpo.config.rewards import RewardConfig, RewardName, RubricRewardConfig
+from rvpo.config.rewards import (
+    JudgedRewardConfig,
+    RewardConfig,
+    RewardName,
+    RubricRewardConfig,
+)
 from rvpo.config.sample_files import SampleFilesConfig
 from rvpo.config.secret import without_secrets
 from rvpo.config.sentences import validated
@@ -329,12 +334,13 @@ class RunConfig(Section):
         if self.evaluate.judge is not None:
             yield from name_problems("evaluate", self.evaluate.judge, judges)
         for name, reward in self.rewards.items():
-            if isinstance(reward, RubricRewardConfig):
+            if isinstance(reward, JudgedRewardConfig):
                 if judges:
                     yield from name_problems(f"rewards.{name}", reward.judge, judges)
                 else:
+                    noun = "rubric" if isinstance(reward, RubricRewardConfig) else "comparison"
                     yield (
-                        f"rewards.{name}: a rubric needs a judge; add judge: {{serve: MODEL}}, or "
+                        f"rewards.{name}: a {noun} needs a judge; add judge: {{serve: MODEL}}, or "
                         "judge: {model: NAME, endpoints: [{url: https://...}]}"
                     )
             condition = reward.only_if

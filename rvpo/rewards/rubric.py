@@ -7,13 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from rvpo.config.judges import OWN
-from rvpo.config.rewards import Condition
+from rvpo.config.rewards import Condition, SpareConfig
 from rvpo.criterion import CLASS_WEIGHTS, Criterion
 from rvpo.errors import DataError, nearest
 from rvpo.judge.types import Answer, Question
 from rvpo.judge.verdict import rating
 from rvpo.rewards.cell import EMPTY, Cell
 from rvpo.rewards.remark import CriterionRemark, RubricRemark
+from rvpo.rewards.spare import SPARED, Streak
 from rvpo.schedule import Ramp
 from rvpo.thinking import Sees
 from rvpo.types import Failed, Prompt, Remark
@@ -49,6 +50,7 @@ class RubricReward:
         sees: part of a completion that it is shown.
         slots: most criteria of a prompt; set by `fitted`.
         groups: classes and axes that occur; set by `fitted`.
+        spare: see `SpareConfig`; for `channels`.
     """
 
     name: str
@@ -62,6 +64,7 @@ class RubricReward:
     sees: Sees = "answer"
     slots: int = 0
     groups: tuple[str, ...] = ()
+    spare: SpareConfig | None = None
 
     def fitted(self, prompts: Sequence[Prompt]) -> RubricReward:
         """The reward with as many columns as these prompts need, and the names of their classes and
@@ -166,6 +169,33 @@ class RubricReward:
             )
         ]
         return cells + [EMPTY] * (len(self.columns) - len(cells))
+
+    def spared(
+        self,
+        prompt: Prompt,
+        cells: Sequence[Cell],
+        answers: Mapping[Question, Answer],
+        settled: Mapping[Question, Streak],
+    ) -> list[Cell]:
+        """The cells of a sample, once some criteria were asked of a few samples of its group alone.
+
+        Args:
+            cells: one for each column, by these answers.
+            settled: such criteria, whether or not this sample was asked.
+        """
+        criteria = self.criteria(prompt)
+        found = list(cells)
+        for place, criterion in enumerate(criteria):
+            question = self.question(criterion)
+            streak = settled.get(question)
+            if streak is None:
+                continue
+            cell = replace(found[place], spared=True)
+            if answers[question] == SPARED:
+                remark = CriterionRemark.not_asked(criterion, cell.share, streak)
+                cell = replace(cell, score=None, remark=remark)
+            found[place] = cell
+        return found
 
     def _rating(self, criteria: Sequence[Criterion]) -> Question:
         lines = [

@@ -12,11 +12,14 @@ from rvpo.config.judges import place_of
 from rvpo.errors import RewardError
 from rvpo.rewards.budget import keep_within
 from rvpo.rewards.cell import Cell, Column, assemble
+from rvpo.rewards.comparison import ComparisonReward, Opponent
 from rvpo.rewards.condition import conditioned
+from rvpo.rewards.duels import Duels
 from rvpo.rewards.event_loop import EventLoop
 from rvpo.rewards.judged import JudgedReward
 from rvpo.rewards.judging import AskedJudge, Judging, Notice, Verdicts
 from rvpo.rewards.reward import Reward
+from rvpo.rewards.spare import Spared, VerdictCounts
 from rvpo.rewards.tally import Tally
 from rvpo.runtime.deepcopy import own
 from rvpo.runtime.ignore import ignore
@@ -27,7 +30,7 @@ from rvpo.types import Prompt, RewardScore, Rollout, RolloutScores, Sample
 if TYPE_CHECKING:
     from rvpo.runtime.ranks import Ranks
 
-AnyReward = Reward | JudgedReward
+AnyReward = Reward | JudgedReward | ComparisonReward
 
 
 class Scoring:
@@ -45,6 +48,10 @@ class Scoring:
         loop: runs async functions; one of its own if left out.
         say: hears what the judge's endpoints do that was not asked of them; often the same, for
             each worker finds it out.
+        group_size: G; samples are compared as soon as a group is whole, and without it when the
+            rollout is.
+        opponent: samples are compared with these, and not with their siblings.
+        spared: choices of settled criteria for this step; needs the group size.
     """
 
     def __init__(
@@ -55,8 +62,15 @@ class Scoring:
         notice: Notice = ignore,
         loop: EventLoop | None = None,
         say: Notice = ignore,
+        *,
+        group_size: int | None = None,
+        opponent: Opponent | None = None,
+        spared: Spared | None = None,
     ) -> None:
         self._rewards = rewards
+        self._group_size = group_size
+        self._opponent = opponent
+        self._spared = spared
         self._say = say
         self._loop = EventLoop() if loop is None else loop
         self._judges = judges
@@ -76,7 +90,16 @@ class Scoring:
         asked = self._judges.get(name)
         if asked is None:
             raise RewardError(f"reward '{given[0].name}' needs a judge, and there is none")
-        return Judging(given, trained, asked.judge, asked.budget, notice)
+        return Judging(
+            given,
+            trained,
+            asked.judge,
+            asked.budget,
+            notice,
+            self._group_size,
+            self._opponent,
+            self._spared,
+        )
 
     def take(self, row: int, sample: Sample) -> None:
         """Ask the judge about a sample, given its row in the rollout; returns at once."""
@@ -99,8 +122,8 @@ class Scoring:
             RewardError: a function raised or broke its contract (the message names the reward
                 and the prompt), or the judge failed more often than the budget allows.
         """
-        for row, sample in enumerate(rollout.samples):
-            self.take(row, sample)
+        for judging in self._judging.values():
+            judging.ask_rest(rollout.samples, rollout.group_size)
         computed = self._computed(rollout.samples)
         needed = {name: each.needed(rollout.samples) for name, each in self._judging.items()}
         every = [needed] if ranks is None else ranks.gather_objects(needed)
@@ -114,6 +137,8 @@ class Scoring:
         counts = {name: each.without_answers() for name, each in verdicts.items()}
         parts = [counts] if ranks is None else ranks.gather_objects(counts)
         by_judge = {name: [part[name] for part in parts] for name in self._judging}
+        if self._spared is not None:
+            self._spared.conclude(_outcomes(part for each in parts for part in each.values()))
         for text in _every(by_judge.values()).news:
             self._say(text)
         scored = replace(scored, metrics=_judge_metrics(by_judge))
@@ -157,11 +182,7 @@ class Scoring:
     ) -> RolloutScores:
         cells = {name: [each] for name, each in computed.items()}  # columns of cells, by reward
         for reward in self._judged:
-            answers = verdicts[reward.judge].answers
-            rows = [
-                reward.cells(sample.prompt, found)
-                for sample, found in zip(rollout.samples, answers, strict=True)
-            ]
+            rows = self._judging[reward.judge].cells(reward, verdicts[reward.judge].answers)
             columns = range(len(reward.columns))
             cells[reward.name] = [[row[column] for row in rows] for column in columns]
         return assemble(
@@ -201,6 +222,15 @@ def _after_condition(
     return [conditioned(column, on, condition.at_least) for column in cells[reward.name]]
 
 
+def _outcomes(parts: Iterable[Verdicts]) -> dict[str, VerdictCounts]:
+    """Outcomes of the criteria that may be settled."""
+    found: dict[str, VerdictCounts] = {}
+    for part in parts:
+        for key, outcome in part.outcomes.items():
+            found[key] = found.get(key, VerdictCounts()) + outcome
+    return found
+
+
 def _tallies(parts: Iterable[Verdicts]) -> dict[str, Tally]:
     """Counts of answers, by reward."""
     found: dict[str, Tally] = {}
@@ -221,13 +251,19 @@ def _judge_metrics(by_judge: Mapping[str, Sequence[Verdicts]]) -> dict[str, floa
     `judge/…` for all, and the time waited for.
 
     Args:
-        by_judge: what each judge said to every rank.
+        by_judge: the verdicts of each judge to every rank.
     """
     if not by_judge:
         return {}
     metrics = _every(by_judge.values()).metrics("judge")
-    for name, tally in _tallies(part for each in by_judge.values() for part in each).items():
+    every = [part for of_ranks in by_judge.values() for part in of_ranks]
+    for name, tally in _tallies(every).items():
         metrics |= tally.metrics(f"judge/{name}")
+    duels: dict[str, Duels] = {}
+    for name, counts in (item for part in every for item in part.duels.items()):
+        duels[name] = duels.get(name, Duels()) + counts
+    for name, counts in duels.items():
+        metrics |= counts.metrics(f"judge/{name}")
     if len(by_judge) > 1:
         for name, of_ranks in by_judge.items():
             metrics |= _every([of_ranks]).metrics(f"judges/{name}")

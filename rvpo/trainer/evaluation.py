@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from rvpo.config.run import EvaluateConfig
 from rvpo.report.held_out import HeldOutScores
 from rvpo.report.run_folder import RunFolder, write_json
+from rvpo.rewards.comparison import Opponent
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.seed import derived_seed
 from rvpo.schedule import is_due
+from rvpo.trainer.first_answers import FirstAnswer, keep_first_answers, read_first_answers
 from rvpo.types import Prompt
 
 
@@ -52,7 +54,7 @@ class HeldOut:
         if self.ranks.first(path.exists()):
             return self.at(step).metrics()
         self.say(f"scoring {len(self.prompts)} held-out prompts")
-        scores = self._measure()
+        scores = self._measure(step)
         self.ranks.wait()  # nobody writes before all have looked
         if self.ranks.is_main:
             write_json(path, scores.to_json())
@@ -62,9 +64,9 @@ class HeldOut:
         """The scores after `step` updates."""
         return HeldOutScores.read(self.folder.evaluation(step))
 
-    def _measure(self) -> HeldOutScores:
+    def _measure(self, step: int) -> HeldOutScores:
         mine = self.prompts[self.ranks.share(len(self.prompts))]
-        scoring = self.score.begin()
+        scoring = self.score.begin(opponent=self._opponent(step))
         rollout = self.engine.generate(
             mine,
             self.config.samples_per_prompt,
@@ -72,7 +74,29 @@ class HeldOut:
             on_sample=scoring.take,
         )
         scored = scoring.collect(rollout, self.ranks)
+        if step == 0 and self.score.compares:
+            own = [FirstAnswer.of(sample) for sample in rollout.samples]
+            every = [each for part in self.ranks.gather_objects(own) for each in part]
+            if self.ranks.is_main:
+                keep_first_answers(self.folder.first_answers, every)
         return HeldOutScores.of(scored, [prompt.id for prompt in self.prompts])
+
+    def _opponent(self, step: int) -> Opponent | None:
+        """The policy's answer before training in a sample's place, to compare it with: the mean is
+        its share of wins against its beginning. At first that is the sample itself."""
+        if not self.score.compares:
+            return None
+        if step == 0:
+            return lambda _, sample: sample
+        places = range(self.config.samples_per_prompt)
+        ids = [prompt.id for prompt in self.prompts for _ in places]
+        with self.ranks.together():  # a network's disk may show another rank less
+            path = self.folder.first_answers
+            found = read_first_answers(path, ids) if self.ranks.is_main else None
+        every = self.ranks.first(found)
+        assert every is not None
+        first = self.ranks.share(len(self.prompts)).start * self.config.samples_per_prompt
+        return lambda row, _: every[first + row]
 
 
 class Evaluations:

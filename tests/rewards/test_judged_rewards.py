@@ -594,10 +594,12 @@ def test_budget_counts_the_verdicts_of_all_ranks() -> None:
 
     class Gathered(Ranks):
         def gather_objects(self, value: Any) -> list[Any]:
-            if isinstance(value, Verdicts):
-                whole = replace(value, failed=[0] * 4, failures=Counter())
-                return [value, whole]
-            return [value, value]
+            whole = {
+                name: replace(each, failed=[0] * 4, failures=Counter())
+                for name, each in (value.items() if isinstance(value, dict) else ())
+                if isinstance(each, Verdicts)
+            }
+            return [value, whole or value]
 
     ranks = Gathered(rank=0, size=2, device=torch.device("cpu"))
     for step, message in ((0.1, "2 of the 16 verdicts"), (0.13, None)):
