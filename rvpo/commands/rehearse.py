@@ -36,5 +36,9 @@ def _rehearse(run: RunContext, inputs: Inputs) -> None:
     for prompts in filter(None, (inputs.prompts.train, inputs.prompts.held_out)):
         rehearse_rewards(config, inputs.score, prompts, inputs.encoder)
     for name, judge in inputs.judges.items():
+        if judge.is_spent:
+            continue
         run.phase("asking the judge a first question")
-        judge.counted.count(rehearse_judge(judge.config, say, place_of(name)))
+        usage = rehearse_judge(judge.config, say, place_of(name))
+        judge.counted.count(usage)
+        judge.owe(0.0 if usage is None else usage.cost)

@@ -56,16 +56,18 @@ def changed_settings(old: RunConfig, new: RunConfig, free: Collection[str]) -> l
 def _counted(config: RunConfig, free: Collection[str]) -> Iterator[tuple[str, Any]]:
     settings = config.model_dump()
     if config.judge is not None:
-        settings["judge"] = _identity(config.judge)
-    settings["judges"] = {name: _identity(judge) for name, judge in config.judges.items()}
+        settings["judge"] = identity(config.judge)
+    settings["judges"] = {name: identity(judge) for name, judge in config.judges.items()}
     for name, value in _flat(settings):
         if not any(f"{name}.".startswith(f"{each}.") for each in free):
             yield name, value
 
 
-def _identity(judge: JudgeConfig) -> list[Any]:
-    settings = judge.model_dump()
-    return [judge.serve and judge.serve.model, *(settings[name] for name in IDENTITY)]
+def identity(judge: JudgeConfig) -> dict[str, Any]:
+    """The settings that verdicts depend on, by name."""
+    served = {} if judge.serve is None else {"serve": {"model": judge.serve.model}}
+    names = {*IDENTITY, "criteria_per_call", "order_seed"}
+    return {**judge.model_dump(include=names), **served}
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

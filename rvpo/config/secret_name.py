@@ -7,6 +7,9 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Any, Final
 
+JUDGES: Final = ("judge", "judges")
+"""Sections whose misplaced texts and tables may hold a key, so that no sentence repeats them."""
+
 _LONGEST: Final = 200
 # Letters that look like Latin ones, of Cyrillic and Greek; Turkish, Polish and Danish letters that
 # have no accent to take off.

@@ -16,7 +16,7 @@ How to decide:
 - Say "tie" where neither is better by the question, and only there.
 """
 
-BLOCKS: Final = "The conversation, response A, response B and the question"
+BLOCKS: Final = "The conversation, the two responses and the question"
 """Parts of the message, in their order."""
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+from string import Template
 from typing import Final
+
+from rvpo.config.judges import OWN
+from rvpo.judge.spending import SPENT
 
 _KEY: Final = (
     "see that key_variable names the environment variable which holds this endpoint's key, and "
@@ -11,21 +15,22 @@ _KEY: Final = (
 )
 _CREDIT: Final = "see to the credit and the limits of the account that the key belongs to"
 _REFUSED: Final = (
-    ("too large|too long|context length", "lower judge.max_tokens or rollout's lengths"),
+    ("too large|too long|context length", "lower $judge.max_tokens or rollout's lengths"),
     (
         "max_tokens|max_completion_tokens",
-        "set judge.extra_body={max_tokens: null, max_completion_tokens: N}",
+        "set $judge.extra_body={max_tokens: null, max_completion_tokens: N}",
     ),
-    ("temperature", "set judge.extra_body={temperature: null}"),
+    ("temperature", "set $judge.extra_body={temperature: null}"),
 )
 _HINTS: Final = {
     "http 401": _KEY,
     "http 403": _KEY,
     "http 402": _CREDIT,
     "quota used up": _CREDIT,
+    SPENT: "raise $judge.budget.dollars",
     "http 404": (
-        "see that judge.model is a name this endpoint knows, and that its url is the base address, "
-        "such as https://api.openai.com/v1"
+        "see that $judge.model is a name this endpoint knows, and that its url is the base "
+        "address, such as https://api.openai.com/v1"
     ),
     "unknown host": "see that the endpoint's url is spelt right and can be reached from here",
     "connection": "see that the endpoint's url, with its port, is right and its server runs",
@@ -37,13 +42,18 @@ _HINTS: Final = {
 }
 
 
-def hint(failure: str, detail: str) -> str:
+def hint(failure: str, detail: str, where: str = OWN) -> str:
     """Advice on a failed answer; empty where there is none.
 
     Args:
         failure: `Answer.failure`.
         detail: `Answer.detail`.
+        where: the section of the judge.
     """
+    return Template(_hint(failure, detail)).substitute(judge=where)
+
+
+def _hint(failure: str, detail: str) -> str:
     if failure == "http 429" and "quota" in detail.lower():
         return _CREDIT
     if failure in ("http 400", "http 422"):

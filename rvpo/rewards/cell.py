@@ -22,6 +22,13 @@ class Cell:
     spared: bool = False
     """A few samples of the group alone were asked, so that it trains nothing in the group."""
 
+    @property
+    def part(self) -> str:
+        """The narrowest name that it counts towards, of those that divide a reward: its criterion,
+        or its class where prompts have criteria of their own; else the reward. Empty where there is
+        nothing to score."""
+        return self.aspects[:2][-1] if self.aspects else ""
+
 
 EMPTY = Cell(None, share=0.0)
 """Cell of a sample whose prompt has fewer criteria than others."""

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, Final
 
-from rvpo.config.judge import BudgetConfig
+from rvpo.config.judge import BudgetConfig, RepeatConfig
 from rvpo.errors import RewardError
 from rvpo.judge.types import Answer, Job, Judge, Question
+from rvpo.rewards.asked import NOT_ASKED as NOT_ASKED
+from rvpo.rewards.asked import AskedSample, ComparedGroup, Sent, Settled
 from rvpo.rewards.cell import Cell
 from rvpo.rewards.comparison import ComparisonReward, Opponent, Shown
 from rvpo.rewards.duels import Duels
 from rvpo.rewards.judged import JudgedReward
+from rvpo.rewards.repeats import ONCE, Repeats
 from rvpo.rewards.rubric import RubricReward
-from rvpo.rewards.spare import SPARED, Spared, Streak, VerdictCounts, key_of
+from rvpo.rewards.spare import Spared, VerdictCounts, key_of
 from rvpo.rewards.tally import Tally
 from rvpo.runtime.ignore import ignore
 from rvpo.types import Prompt, Sample
@@ -26,15 +29,12 @@ from rvpo.types import Prompt, Sample
 NOTICE_S: Final = 15.0
 """A longer wait is told of, and again whenever it has doubled."""
 
-NOT_ASKED = Answer(value=None, failure="not asked, too many had failed")
 _TOO_FEW = 20
 """Failures that do not yet show that the judge is down."""
 
 
 Notice = Callable[[str], None]
 _Answers = Mapping[Question, Answer]
-Settled = Mapping[Question, Streak]
-"""Criteria that are asked of a few samples of a group."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,76 +50,41 @@ class Verdicts:
     """Reasons of those in `failed`."""
     waited_s: float
     """Seconds of waiting when everything else was done."""
+    again: Sequence[Sequence[Mapping[Question, Answer]]] = ()
+    """[repeats][N] further answers to the same questions; nothing where nobody asked again."""
     duels: Mapping[str, Duels] = field(default_factory=dict)
     """Counts of comparisons, by reward."""
-    outcomes: Mapping[str, VerdictCounts] = field(default_factory=dict)
-    """Outcomes of the criteria that may be settled."""
+    settling: Mapping[str, VerdictCounts] = field(default_factory=dict)
+    """Counts of verdicts on the criteria that may be settled."""
 
     def without_answers(self) -> Verdicts:
         """The counts alone, for other ranks."""
-        return replace(self, answers=())
-
-
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """Questions about one sample, on their way."""
-
-    questions: tuple[Question, ...]
-    future: Future[tuple[Answer, ...]]
-
-    def answers(self) -> dict[Question, Answer]:
-        """Waits for them."""
-        try:
-            return dict(zip(self.questions, self.future.result(), strict=True))
-        except CancelledError:
-            return dict.fromkeys(self.questions, NOT_ASKED)
+        return replace(self, answers=(), again=())
 
 
 @dataclass(frozen=True)
 class AskedJudge:
-    """A judge, and the shares of its verdicts that may fail."""
+    """A judge, the shares of its verdicts that may fail, and of those that it is asked again."""
 
     judge: Judge
     budget: BudgetConfig
+    repeat: RepeatConfig | None = None
 
 
-@dataclass(eq=False)
-class _Row:
-    """A sample, and what was asked about it."""
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Choices of what is asked about the samples of a rollout."""
 
-    sample: Sample
-    asked: dict[str, tuple[Question, ...]]
-    """Questions by reward."""
-    settled: Mapping[str, Settled] = field(default_factory=dict)
-    """Those by reward that were asked of a few samples of the group, be it of this one or not."""
-    sent: list[_Sent] = field(default_factory=list)
-
-    @property
-    def questions(self) -> tuple[Question, ...]:
-        """Each question once."""
-        return tuple(dict.fromkeys(q for asked in self.asked.values() for q in asked))
-
-    @property
-    def answers(self) -> _Answers:
-        """Waits for them."""
-        together = {q: answer for sent in self.sent for q, answer in sent.answers().items()}
-        found = {question: together[question] for question in self.questions}
-        return dict.fromkeys(self.spared, SPARED) | found
-
-    @property
-    def spared(self) -> set[Question]:
-        """Questions that were not asked of this sample."""
-        asked = set(self.questions)
-        return {q for settled in self.settled.values() for q in settled if q not in asked}
+    group_size: int | None = None
+    """G; samples are compared as soon as a group is whole, and without it when the rollout is."""
+    opponent: Opponent | None = None
+    """The one that each sample is compared with in place of its siblings."""
+    spared: Spared | None = None
+    """Choices of settled criteria; none without the group size."""
 
 
-@dataclass(frozen=True)
-class _Group:
-    """Responses that are compared with one another."""
-
-    shown: Sequence[Shown]
-    rows: Sequence[_Row]
-    """The row that each counts for, and whose answers hold those about it."""
+EVERYTHING: Final = Selection()
+"""All criteria of all samples, and siblings when the rollout is complete."""
 
 
 class Judging:
@@ -128,10 +93,8 @@ class Judging:
     Args:
         rewards: those that the judge gives.
         trained: names of those among them that the update depends on.
-        group_size: G; samples are compared as soon as a group is whole, and without it in
-            `ask_rest`.
-        opponent: samples are compared with these, and not with their siblings.
-        spared: choices of settled criteria; needs the group size.
+        repeats: prompts whose questions are asked several times.
+        selection: choices of what is asked.
     """
 
     def __init__(
@@ -141,9 +104,8 @@ class Judging:
         judge: Judge | None,
         budget: BudgetConfig,
         notice: Notice = ignore,
-        group_size: int | None = None,
-        opponent: Opponent | None = None,
-        spared: Spared | None = None,
+        repeats: Repeats = ONCE,
+        selection: Selection = EVERYTHING,
     ) -> None:
         if rewards and judge is None:
             raise RewardError(f"reward '{rewards[0].name}' needs a judge, and there is none")
@@ -154,11 +116,10 @@ class Judging:
         self._judge = judge
         self._budget = budget
         self._notice = notice
-        self._size = group_size
-        self._opponent = opponent
-        self._spared = spared
-        self._rows: dict[int, _Row] = {}
-        self._groups: dict[int, _Group] = {}  # those that were compared, by their first row
+        self._repeats = repeats
+        self._selection = selection
+        self._rows: dict[int, AskedSample] = {}
+        self._groups: dict[int, ComparedGroup] = {}  # by the first row
         self._of_prompt: dict[str, dict[str, tuple[Question, ...]]] = {}
         self._settled_of: dict[str, dict[str, Settled]] = {}
 
@@ -166,20 +127,21 @@ class Judging:
         """Send everything that there is to ask about a sample, once; returns at once."""
         if row in self._rows:
             return
-        asked = self._rows[row] = self._row(row, sample)
+        asked = self._rows[row] = self._asked(row, sample)
         self._send(asked, sample, asked.questions)
+        opponent, size = self._selection.opponent, self._selection.group_size
         if not self._comparisons:
             return
-        if self._opponent is not None:
-            self._compare(row, _Group([sample, self._opponent(row, sample)], [asked, asked]))
-        elif self._size is not None:
-            self._compare_siblings(row - row % self._size, self._size)
+        if opponent is not None:
+            self._compare(row, ComparedGroup([sample, opponent(row, sample)], [asked, asked]))
+        elif size is not None:
+            self._compare_siblings(row - row % size, size)
 
     def ask_rest(self, samples: Sequence[Sample], group_size: int) -> None:
         """Send what was not asked yet about these samples, the rollout's rows in order."""
         for row, sample in enumerate(samples):
             self.ask(row, sample)
-        if self._comparisons and self._opponent is None:
+        if self._comparisons and self._selection.opponent is None:
             for start in range(0, len(samples), group_size):
                 self._compare_siblings(start, group_size)
 
@@ -201,33 +163,25 @@ class Judging:
         self._wait(step_needed)
         waited_s = monotonic() - started
         rows = [self._rows[row] for row in range(len(samples))]
-        answers = {row: row.answers for row in rows}
+        answers = {row: row.answers() for row in rows}
         failures = Counter(
             answers[row][q].failure or "no answer"
             for row in rows
             for q in self._needed(row)
             if answers[row][q].value is None
         )
+        again = [[row.answers(n) for row in rows] for n in range(1, self._repeats.times)]
         return Verdicts(
             answers=list(answers.values()),
-            tallies=self._tallies(answers),
+            again=again,
+            tallies=self._tallies(rows, list(answers.values()), *again),
             asked=[len(self._needed(row)) for row in rows],
             failed=self._failed(rows, answers),
             failures=failures,
             waited_s=waited_s,
             duels={reward.name: self._duels(reward, answers) for reward in self._comparisons},
-            outcomes=self._outcomes(answers),
+            settling=self._settling(answers),
         )
-
-    def _row(self, row: int, sample: Sample) -> _Row:
-        """A sample with the questions about it by itself."""
-        prompt = sample.prompt
-        asked, settled = dict(self._questions(prompt)), self._settled(prompt)
-        if self._spared is not None and self._size is not None:
-            for name, questions in settled.items():
-                if not self._spared.is_asked(name, prompt.id, row, self._size):
-                    asked[name] = tuple(q for q in asked[name] if q not in questions)
-        return _Row(sample, asked, settled)
 
     def cells(
         self, reward: JudgedReward | ComparisonReward, answers: Sequence[_Answers]
@@ -238,29 +192,41 @@ class Judging:
             pairs = zip(rows, answers, strict=True)
             return [_spared(row, reward, found) for row, found in pairs]
         by_row = dict(zip(rows, answers, strict=True))
-        cells: dict[_Row, Cell] = {}
+        cells: dict[AskedSample, Cell] = {}
         for group in self._groups.values():
-            found = reward.cells(group.shown, [by_row[row] for row in group.rows])
-            for row, cell in zip(group.rows, found, strict=True):
+            scored = reward.cells(group.shown, [by_row[row] for row in group.rows])
+            for row, cell in zip(group.rows, scored, strict=True):
                 cells.setdefault(row, cell)  # that of the sample, not of its opponent
         return [[cells[row]] for row in rows]
 
-    def _send(self, row: _Row, shown: Shown, questions: Sequence[Question]) -> None:
+    def _asked(self, number: int, sample: Sample) -> AskedSample:
+        """A sample with the questions about it by itself."""
+        prompt, spared, size = sample.prompt, self._selection.spared, self._selection.group_size
+        asked, settled = dict(self._questions(prompt)), self._settled(prompt)
+        if spared is not None and size is not None:
+            for name, questions in settled.items():
+                if not spared.is_asked(name, prompt.id, number, size):
+                    asked[name] = tuple(q for q in asked[name] if q not in questions)
+        return AskedSample(sample, asked, settled)
+
+    def _send(self, row: AskedSample, shown: Shown, questions: Sequence[Question]) -> None:
         if self._judge is None:
             return
-        turns = row.sample.prompt.turns
+        prompt = row.sample.prompt
         for sees in dict.fromkeys(question.sees for question in questions):
             asked = tuple(question for question in questions if question.sees == sees)
-            job = Job(conversation=turns, response=shown.seen(sees), questions=asked)
-            row.sent.append(_Sent(asked, self._judge.submit(job)))
+            job = Job(conversation=prompt.turns, response=shown.seen(sees), questions=asked)
+            for repeat in self._repeats.of(prompt):
+                future = self._judge.submit(replace(job, repeat=repeat))
+                row.sent.append(Sent(asked, future, repeat))
 
     def _compare_siblings(self, start: int, size: int) -> None:
         """Ask about the pairs of a group, once, if all of it is there."""
         rows = [self._rows[row] for row in range(start, start + size) if row in self._rows]
         if len(rows) == size and start not in self._groups:
-            self._compare(start, _Group([row.sample for row in rows], rows))
+            self._compare(start, ComparedGroup([row.sample for row in rows], rows))
 
-    def _compare(self, number: int, group: _Group) -> None:
+    def _compare(self, number: int, group: ComparedGroup) -> None:
         self._groups[number] = group
         for reward in self._comparisons:
             asked = reward.questions(group.shown)
@@ -277,22 +243,23 @@ class Judging:
             unanswered[row] -= 1
             if future.cancelled() or left < 0 or unanswered[row]:
                 continue
-            left -= len(self._lost(row, row.answers))
+            left -= len(self._lost(row, row.answers()))
             if left < 0 and self._judge is not None:
                 self._judge.cancel()
 
-    def _lost(self, row: _Row, found: _Answers) -> set[Question]:
+    def _lost(self, row: AskedSample, found: _Answers) -> set[Question]:
         """Verdicts that training needs and cannot use, as far as this sample alone tells."""
         lost: set[Question] = set()
         for reward in self._alone:
             if reward.name in self._trained:
                 lost |= reward.unusable(row.sample.prompt, found)
-        for reward in self._comparisons:
-            if reward.name in self._trained:
-                lost |= {q for q in row.asked.get(reward.name, ()) if found[q].value is None}
+        for name in self._trained & {reward.name for reward in self._comparisons}:
+            lost |= {q for q in row.asked.get(name, ()) if found[q].value is None}
         return lost - row.spared
 
-    def _failed(self, rows: Sequence[_Row], answers: Mapping[_Row, _Answers]) -> list[int]:
+    def _failed(
+        self, rows: Sequence[AskedSample], answers: Mapping[AskedSample, _Answers]
+    ) -> list[int]:
         """[N] verdicts that training needs and cannot use."""
         lost = {row: self._lost(row, answers[row]) for row in rows}
         for reward in self._comparisons:
@@ -304,7 +271,7 @@ class Judging:
                     lost[row] |= questions
         return [len(lost[row]) for row in rows]
 
-    def _duels(self, reward: ComparisonReward, answers: Mapping[_Row, _Answers]) -> Duels:
+    def _duels(self, reward: ComparisonReward, answers: Mapping[AskedSample, _Answers]) -> Duels:
         groups = self._groups.values()
         each = (reward.duels(g.shown, [answers[row] for row in g.rows]) for g in groups)
         return sum(each, Duels())
@@ -318,39 +285,39 @@ class Judging:
 
     def _settled(self, prompt: Prompt) -> Mapping[str, Settled]:
         """Criteria of the prompt that are asked of a few samples, by reward."""
-        if self._spared is None or self._size is None:
+        spared = self._selection.spared
+        if spared is None or self._selection.group_size is None:
             return {}
         if prompt.id not in self._settled_of:
-            streaks = {
-                name: {q: self._spared.settled(name, q) for q in questions}
+            self._settled_of[prompt.id] = {
+                name: settled
                 for name, questions in self._questions(prompt).items()
+                if (settled := spared.settled(name, questions))
             }
-            found = {
-                name: {q: streak for q, streak in each.items() if streak is not None}
-                for name, each in streaks.items()
-            }
-            self._settled_of[prompt.id] = {name: each for name, each in found.items() if each}
         return self._settled_of[prompt.id]
 
-    def _outcomes(self, answers: Mapping[_Row, _Answers]) -> dict[str, VerdictCounts]:
-        """Outcomes of the criteria that may be settled."""
-        if self._spared is None:
+    def _settling(self, answers: Mapping[AskedSample, _Answers]) -> dict[str, VerdictCounts]:
+        """Counts of verdicts on the criteria that may be settled."""
+        if self._selection.spared is None:
             return {}
         given: dict[tuple[str, Question], list[Answer]] = {}
         for row, found in answers.items():
-            for name in self._spared.rewards & row.asked.keys():
+            for name in self._selection.spared.rewards & row.asked.keys():
                 for question in row.asked[name]:
                     given.setdefault((name, question), []).append(found[question])
         return {key_of(*criterion): VerdictCounts.of(each) for criterion, each in given.items()}
 
-    def _needed(self, row: _Row) -> Sequence[Question]:
+    def _needed(self, row: AskedSample) -> Sequence[Question]:
         """Questions without those that are only logged: that one is missing misleads no update."""
         needed = [asked for name, asked in row.asked.items() if name in self._trained]
         return list(dict.fromkeys(question for asked in needed for question in asked))
 
-    def _tallies(self, answers: Mapping[_Row, _Answers]) -> dict[str, Tally]:
+    def _tallies(
+        self, rows: Sequence[AskedSample], *answers: Sequence[_Answers]
+    ) -> dict[str, Tally]:
         counted: dict[str, list[Answer]] = {reward.name: [] for reward in self._rewards}
-        for row, found in answers.items():
+        every = [pair for each in answers for pair in zip(rows, each, strict=True)]
+        for row, found in every:
             left = dict(found)
             for reward in self._rewards:
                 asked = [q for q in row.asked.get(reward.name, ()) if q in left]
@@ -358,7 +325,7 @@ class Judging:
         return {name: Tally.of(each) for name, each in counted.items()}
 
 
-def _spared(row: _Row, reward: JudgedReward, answers: _Answers) -> list[Cell]:
+def _spared(row: AskedSample, reward: JudgedReward, answers: _Answers) -> list[Cell]:
     cells = reward.cells(row.sample.prompt, answers)
     settled = row.settled.get(reward.name)
     if not settled or not isinstance(reward, RubricReward):

@@ -164,13 +164,13 @@ class Spared:
         """Names of the rewards whose criteria may be settled."""
         return self.memory.rewards.keys()
 
-    def settled(self, reward: str, question: Question) -> Streak | None:
-        """The streak of a criterion that is asked of a few samples; None of one that all are."""
+    def settled(self, reward: str, questions: Iterable[Question]) -> dict[Question, Streak]:
+        """The streaks of those criteria that are asked of a few samples."""
         config = self.memory.rewards.get(reward)
         if config is None:
-            return None
-        streak = self.streaks.get(key_of(reward, question))
-        return streak if streak is not None and streak.steps >= config.after else None
+            return {}
+        streaks = {q: self.streaks.get(key_of(reward, q)) for q in questions}
+        return {q: s for q, s in streaks.items() if s is not None and s.steps >= config.after}
 
     def is_asked(self, reward: str, prompt_id: str, row: int, group_size: int) -> bool:
         """True for a sample that is asked about the settled criteria of a reward.
@@ -186,6 +186,15 @@ class Spared:
     def conclude(self, outcomes: StepVerdicts) -> None:
         """Remember the step's outcomes, of all ranks."""
         self.memory.conclude(self.step, outcomes)
+
+
+def added(parts: Iterable[StepVerdicts]) -> dict[str, VerdictCounts]:
+    """The counts of several ranks or judges together."""
+    found: dict[str, VerdictCounts] = {}
+    for part in parts:
+        for key, counts in part.items():
+            found[key] = found.get(key, VerdictCounts()) + counts
+    return found
 
 
 def _conclude(streaks: dict[str, Streak], outcomes: StepVerdicts) -> None:

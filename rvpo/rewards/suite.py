@@ -17,7 +17,7 @@ from rvpo.criterion import Criterion
 from rvpo.errors import ConfigError, DataError
 from rvpo.rewards.comparison import ComparisonReward, Opponent
 from rvpo.rewards.event_loop import EventLoop
-from rvpo.rewards.judging import AskedJudge, Notice
+from rvpo.rewards.judging import AskedJudge, Notice, Selection
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.scoring import AnyReward, Scoring, column_names
@@ -141,6 +141,14 @@ class RewardSuite:
         return tuple(dict.fromkeys(reward.judge for reward in judged))
 
     @property
+    def half_lives(self) -> dict[str, float]:
+        """Steps in which what is known of a reward's reliability fades to a half, by the names of
+        the rewards whose verdicts are asked for again."""
+        judged = [reward for reward in self.rewards if not isinstance(reward, Reward)]
+        repeats = {reward.name: self.judges[reward.judge].repeat for reward in judged}
+        return {name: repeat.half_life for name, repeat in repeats.items() if repeat is not None}
+
+    @property
     def aspects(self) -> tuple[str, ...]:
         """Names that reports show: each reward, and the parts of rubrics."""
         return tuple(aspect for reward in self.rewards for aspect in reward.aspects)
@@ -148,6 +156,8 @@ class RewardSuite:
     def begin(
         self,
         progress: float = 0.0,
+        seed: int | None = None,
+        *,
         group_size: int | None = None,
         opponent: Opponent | None = None,
         step: int | None = None,
@@ -156,6 +166,7 @@ class RewardSuite:
 
         Args:
             progress: share of training done, for weights that change.
+            seed: chooses the verdicts that are asked for again; none if left out.
             group_size: G, with which samples are compared as soon as a group is whole; left out,
                 they are when the rollout is.
             opponent: samples are compared with these, and not with their siblings.
@@ -169,9 +180,12 @@ class RewardSuite:
             self.notice,
             self.loop,
             self.say,
-            group_size=group_size,
-            opponent=opponent,
-            spared=self.sparing.at(step) if self.sparing and step is not None else None,
+            seed,
+            Selection(
+                group_size=group_size,
+                opponent=opponent,
+                spared=self.sparing.at(step) if self.sparing and step is not None else None,
+            ),
         )
 
     def close(self) -> None:

@@ -21,7 +21,7 @@ class Checkpoints:
         folder: theirs; made when the first one is written.
         every: steps between two.
         keep: number of the newest that stay.
-        carried: what is kept with the policy, and restored with it.
+        carried: state that is kept with the policy, and restored with it.
     """
 
     def __init__(
@@ -47,6 +47,10 @@ class Checkpoints:
         """
         if last or step % self._every == 0:
             self._save(step, policy)
+
+    def holds(self, step: int) -> bool:
+        """True where there is one of `step` updates. Every rank must call."""
+        return self._ranks.first(self._of(step).is_dir())
 
     def check_space(self, policy: Policy) -> None:
         """Refuse a disk that could not hold the checkpoints to come.
@@ -102,11 +106,14 @@ class Checkpoints:
             raise CheckpointError(f"{folder} is damaged ({broken}){before}")
         return seal
 
+    def _of(self, step: int) -> Path:
+        return self._folder / f"step-{step:06d}"
+
     def _complete(self) -> list[Path]:
         return sorted(path for path in steps_in(self._folder) if path.is_dir())
 
     def _save(self, step: int, policy: Policy) -> None:
-        target = self._folder / f"step-{step:06d}"
+        target = self._of(step)
         partial = target.with_name(target.name + ".partial")
         if self._ranks.is_main:
             with writing(partial):

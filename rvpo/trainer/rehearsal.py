@@ -114,7 +114,8 @@ def rehearse_judge(
     A judge that the run serves itself is not there yet and is not asked.
 
     Args:
-        say: hears of a judge that is only busy, or gives no verdict that can be read.
+        say: hears of a judge that is only busy, or gives no verdict that can be read, and of
+            repeats that may all be the same.
         where: the section of its settings, for messages.
 
     Returns:
@@ -124,16 +125,25 @@ def rehearse_judge(
         ConfigError: a key is missing, or an endpoint cannot be used.
         RewardError: it will not answer, however often it is asked.
     """
+    if judge.repeat is not None and judge.may_repeat_itself:
+        say(
+            f"{where}.repeat: at temperature 0 many servers give the same verdict each time, and a "
+            "repeat that cannot differ says nothing of how reliable a criterion is; set "
+            f"{where}.temperature to what verdicts are to be relied on at, such as 0.7"
+        )
     if judge.serve is not None:
         return None
-    answer = probe(judge)
+    answer = probe(judge, where)
     if answer.failure is None:
         return answer.usage
     asked = f"{judge.model!r} at {', '.join(endpoint.url for endpoint in judge.endpoints)}"
     found = f"{where}: {asked} gave no verdict in a rehearsal: {answer.failure}"
     found += f", and said {answer.detail!r}" if answer.detail else ""
     if all(map(_WRONG.fullmatch, (answer.failure, *answer.usage.attempt_failures))):
-        known = hint(answer.failure, answer.detail) or "see that it is up and takes such requests"
+        known = (
+            hint(answer.failure, answer.detail, where)
+            or "see that it is up and takes such requests"
+        )
         raise RewardError(f"{found}; {known}")
     say(f"{found}; the run goes on and asks again")
     return answer.usage

@@ -193,7 +193,7 @@ def test_the_mean_over_the_few_is_unbiased() -> None:
     for step in range(2500):
         truth = [float(chance.random() < 0.93) for _ in range(GROUP)]
         choice = memory.at(step)
-        streak = choice.settled("care", question)
+        streak = choice.settled("care", [question]).get(question)
         few = [
             g for g in range(GROUP) if streak is None or choice.is_asked("care", "p/0", g, GROUP)
         ]

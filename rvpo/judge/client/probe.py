@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from rvpo.config.judge import JudgeConfig
+from rvpo.config.judges import OWN
 from rvpo.judge.types import Answer, Job, Judge, Question, Usage
 
 PATIENCE_S: Final = 20.0
@@ -20,11 +21,12 @@ _QUESTION: Final = Job(
 )
 
 
-def probe(judge: JudgeConfig) -> Answer:
+def probe(judge: JudgeConfig, where: str = OWN) -> Answer:
     """Ask one question as the run would ask it, but with little patience and unremembered.
 
     Args:
         judge: one that names endpoints.
+        where: the section of its settings, for messages.
 
     Returns:
         The verdict, which is 1 of a judge that can tell, or why there is none.
@@ -47,7 +49,7 @@ def probe(judge: JudgeConfig) -> Answer:
     )
 
     async def ask() -> Answer:
-        async with Asker(once) as asker:
+        async with Asker(once, where=where) as asker:
             (answer,) = await asker.answer(_QUESTION)
         return answer
 
