@@ -90,6 +90,10 @@ class ComparisonReward:
         """The same reward, given by another judge."""
         return replace(self, judge=judge)
 
+    def apart(self) -> ComparisonReward:
+        """The same reward for itself: of weight 0 and without a condition."""
+        return replace(self, weight=0.0, condition=None)
+
     def questions(self, group: Sequence[Shown]) -> list[tuple[Question, ...]]:
         """[G] questions about each sample of a group, in which it stands before its opponents."""
         return self._round(group).questions

@@ -19,7 +19,7 @@ from rvpo.rewards.cell import Cell
 from rvpo.rewards.comparison import ComparisonReward, Opponent, Shown
 from rvpo.rewards.duels import Duels
 from rvpo.rewards.judged import JudgedReward
-from rvpo.rewards.repeats import ONCE, Repeats
+from rvpo.rewards.repeats import ONCE, Repeating
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.spare import Spared, VerdictCounts, key_of
 from rvpo.rewards.tally import Tally
@@ -104,7 +104,7 @@ class Judging:
         judge: Judge | None,
         budget: BudgetConfig,
         notice: Notice = ignore,
-        repeats: Repeats = ONCE,
+        repeats: Repeating = ONCE,
         selection: Selection = EVERYTHING,
     ) -> None:
         if rewards and judge is None:

@@ -6,14 +6,34 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rvpo.criterion import Criterion, CriterionClass, Polarity
-from rvpo.judge.types import Answer
+from rvpo.judge.types import Answer, Question
+from rvpo.judge.verdict import is_graded, told
 from rvpo.rewards.spare import Streak
-from rvpo.types import Remark
+from rvpo.types import Failed, Remark
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A criterion, and what the judge says of it."""
+
+    criterion: Criterion
+    share: float
+    """Share of the reward's weight, among the criteria of the prompt, in [0, 1]."""
+    question: Question
+    answer: Answer
+
+    @property
+    def score(self) -> float | Failed:
+        """1 where a positive criterion is met or a negative one is not, 0 where it is the other way
+        round, in between for grades."""
+        if self.answer.value is None:
+            return Failed(self.answer.failure or "no answer")
+        return self.criterion.score(self.answer.value)
 
 
 @dataclass(frozen=True, slots=True)
 class CriterionRemark(Remark):
-    """A verdict: 1 where a positive criterion is met or a negative one is not, else 0."""
+    """A verdict on one criterion."""
 
     polarity: Polarity
     label: CriterionClass
@@ -23,12 +43,13 @@ class CriterionRemark(Remark):
     """Share of the reward's weight, among the criteria of the prompt, in [0, 1]."""
 
     @classmethod
-    def of(cls, criterion: Criterion, share: float, verdict: Answer) -> CriterionRemark:
-        if verdict.value is None:
-            said = f"failed: {verdict.failure or 'no answer'}"
+    def of(cls, judged: Judged) -> CriterionRemark:
+        criterion, answer = judged.criterion, judged.answer
+        if answer.value is None:
+            said = f"failed: {answer.failure or 'no answer'}"
         else:
-            said = "met" if verdict.value else "not met"
-        return cls._saying(said, verdict.reason, criterion, share)
+            said = told(judged.question, answer.value)
+        return cls._saying(said, answer.reason, criterion, judged.share)
 
     @classmethod
     def not_asked(cls, criterion: Criterion, share: float, streak: Streak) -> CriterionRemark:
@@ -57,8 +78,11 @@ class RubricRemark(Remark):
     criteria: tuple[CriterionRemark, ...]
 
     @classmethod
-    def of(cls, remarks: Iterable[CriterionRemark]) -> RubricRemark:
-        criteria = tuple(remarks)
-        met = sum(remark.answer == "met" for remark in criteria)
-        said = f"{met} of {len(criteria)} met"
+    def of(cls, judged: Iterable[Judged]) -> RubricRemark:
+        every = tuple(judged)
+        graded = sum(is_graded(one.question) for one in every)
+        met = sum(one.answer.value == 1 and not is_graded(one.question) for one in every)
+        said = f"{met} of {len(every) - graded} met" if graded < len(every) else ""
+        said += f"{', ' if said and graded else ''}{graded} graded" if graded else ""
+        criteria = tuple(map(CriterionRemark.of, every))
         return cls(question="all criteria", answer=said, reason="", criteria=criteria)

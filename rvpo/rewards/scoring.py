@@ -22,7 +22,7 @@ from rvpo.rewards.event_loop import EventLoop
 from rvpo.rewards.judged import JudgedReward
 from rvpo.rewards.judging import EVERYTHING, AskedJudge, Judging, Notice, Selection, Verdicts
 from rvpo.rewards.reliability import agreements
-from rvpo.rewards.repeats import NOT_REPEATED, ONCE, Repeats
+from rvpo.rewards.repeats import NOT_REPEATED, ONCE, Repeating
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.spare import added
 from rvpo.rewards.tally import Tally
@@ -101,10 +101,10 @@ class Scoring:
         repeats = self._repeats(asked)
         return Judging(given, trained, asked.judge, asked.budget, notice, repeats, self._selection)
 
-    def _repeats(self, asked: AskedJudge) -> Repeats:
+    def _repeats(self, asked: AskedJudge) -> Repeating:
         if asked.repeat is None or self._seed is None:
             return ONCE
-        return Repeats(asked.repeat.times, asked.repeat.share, self._seed)
+        return Repeating(asked.repeat.times, asked.repeat.share, self._seed)
 
     def take(self, row: int, sample: Sample) -> None:
         """Ask the judge about a sample, given its row in the rollout; returns at once."""
