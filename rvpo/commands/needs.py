@@ -9,7 +9,7 @@ from rvpo.config.data import DatasetSource, Source
 from rvpo.config.evaluation import EvaluationConfig
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import asked
-from rvpo.config.rewards import RubricRewardConfig
+from rvpo.config.rewards import RubricRewardConfig, classifiers
 from rvpo.config.run import RolloutConfig, RunConfig
 from rvpo.files.stored import needs_extra
 from rvpo.rubrics import RubricSource
@@ -53,19 +53,21 @@ def of_evaluation(config: EvaluationConfig) -> Iterator[Need]:
 def of_judge(config: JudgeConfig) -> Iterator[Need]:
     """Needs of the client, and of vLLM where the run serves the judge itself."""
     yield Need("judge")
-    if config.serve is not None:
+    if config.needs_vllm:
         yield Need("cpu", "name judge.endpoints in place of judge.serve")
 
 
 def asked_judges(config: RunConfig) -> dict[str, JudgeConfig]:
-    """The judges for which a reward or a benchmark of the run has questions, by name."""
+    """The judges for which a reward or a benchmark of the run has questions, and the classifiers of
+    its rewards, by name."""
     judges = config.every_judge
     rubrics = [each for each in config.rewards.values() if isinstance(each, RubricRewardConfig)]
     names = {asked(reward.judge, judges) for reward in rubrics}
     if rubrics and config.evaluate.judge is not None:
         names.add(config.evaluate.judge)
     names |= judges_of_benchmarks(config.evaluate.benchmarks, judges).keys()
-    return {name: judge for name, judge in judges.items() if name in names}
+    of_rewards = classifiers(config.rewards)
+    return {name: judge for name, judge in judges.items() if name in names} | of_rewards
 
 
 def judges_of_benchmarks(

@@ -5,8 +5,10 @@ from __future__ import annotations
 from rvpo.commands.context import RunContext
 from rvpo.commands.inputs import Inputs
 from rvpo.config.judges import place_of
+from rvpo.rewards.classifier import ClassifierReward
 from rvpo.trainer.adapters import rehearse_adapters
 from rvpo.trainer.rehearsal import (
+    rehearse_classifier,
     rehearse_judge,
     rehearse_rewards,
     rehearse_saving,
@@ -37,4 +39,10 @@ def _rehearse(run: RunContext, inputs: Inputs) -> None:
         rehearse_rewards(config, inputs.score, prompts, inputs.encoder)
     for name, judge in inputs.judges.items():
         run.phase("asking the judge a first question")
-        judge.counted.count(rehearse_judge(judge.config, say, place_of(name)))
+        scored = [r for r in inputs.score.rewards if isinstance(r, ClassifierReward)]
+        asked = [reward for reward in scored if reward.judge == name]
+        judge.counted.count(
+            rehearse_classifier(judge.config, asked, say, place_of(name))
+            if asked
+            else rehearse_judge(judge.config, say, place_of(name))
+        )

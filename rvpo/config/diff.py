@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rvpo.config.judge import IDENTITY, JudgeConfig
+from rvpo.config.rewards import ClassifierRewardConfig
 from rvpo.config.run import RunConfig, load_config
 from rvpo.errors import ConfigError
 
@@ -46,8 +47,8 @@ def check_unchanged(config: RunConfig, stored: Path) -> None:
 def changed_settings(old: RunConfig, new: RunConfig, free: Collection[str]) -> list[str]:
     """The dotted names of what differs, but for what is `free` to and all below it.
 
-    Of a judge only that counts which its verdicts depend on: where and how patiently it is asked
-    may always change.
+    Of a judge or classifier only that counts which its verdicts depend on: where and how patiently
+    it is asked may always change.
     """
     before, after = dict(_counted(old, free)), dict(_counted(new, free))
     return [name for name in before | after if before.get(name) != after.get(name)]
@@ -58,6 +59,9 @@ def _counted(config: RunConfig, free: Collection[str]) -> Iterator[tuple[str, An
     if config.judge is not None:
         settings["judge"] = _identity(config.judge)
     settings["judges"] = {name: _identity(judge) for name, judge in config.judges.items()}
+    for name, reward in config.rewards.items():
+        if isinstance(reward, ClassifierRewardConfig):
+            settings["rewards"][name]["classifier"] = reward.classifier.identity()
     for name, value in _flat(settings):
         if not any(f"{name}.".startswith(f"{each}.") for each in free):
             yield name, value

@@ -222,8 +222,8 @@ IDENTITY = ("model", "revision", "temperature", "max_tokens", "reasons", "struct
 """The settings that verdicts depend on, beside the served model. The others say how to get them."""
 
 
-class JudgeConfig(Section):
-    """Judge of the rubrics, with its patience and its limits."""
+class AskedConfig(Section):
+    """Settings of whoever is asked over HTTP: the places, patience, memory and limits."""
 
     model: str | None = None
     """The judge, the same at all endpoints: scores of different judges are not comparable. Part of
@@ -232,21 +232,6 @@ class JudgeConfig(Section):
     """Any further name of the judge's version, also part of the cache's key."""
     endpoints: tuple[EndpointConfig, ...] = ()
     """Servers to ask. Several share the load, and one takes over where another fails."""
-    serve: Annotated[ServeConfig | None, BeforeValidator(_served_model)] = None
-    """Serve a model with vLLM instead of naming endpoints: a model, or a table with `model`."""
-    temperature: NonNegativeFloat = 0.0
-    """Sampling temperature of the judge; with 0 a verdict can be repeated and is worth caching."""
-    max_tokens: PositiveInt = 512
-    """Tokens of the longest reply."""
-    reasons: bool = True
-    """Ask for a short reason before each verdict: better verdicts, more tokens."""
-    structured: bool = True
-    """Ask the endpoint to hold replies to a JSON schema; where it refuses, replies are parsed."""
-    extra_body: Annotated[dict[str, Any], AfterValidator(_without_secrets)] = Field(
-        default_factory=dict
-    )
-    """Further fields of every request, such as {reasoning_effort: low}; null leaves out one that
-    the endpoint does not take, as in {temperature: null}. No place for secrets: it is stored."""
     timeout_s: PositiveFloat = 60.0
     """Longest wait for one attempt, in seconds."""
     deadline_s: PositiveFloat = 300.0
@@ -274,14 +259,7 @@ class JudgeConfig(Section):
     budget: BudgetConfig = BudgetConfig()
 
     @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if bool(self.endpoints) == (self.serve is not None):
-            raise ValueError(
-                "a judge needs either `endpoints` (a list of tables with a url) or `serve` "
-                "(a model for vLLM to serve here), and not both"
-            )
-        if self.endpoints and self.model is None:
-            raise ValueError("`model` is required with `endpoints`: the name of the judge")
+    def _limits_can_be_shared(self) -> Self:
         for index, endpoint in enumerate(self.endpoints):
             for limit in ("concurrency", "requests_per_minute", "tokens_per_minute"):
                 value = getattr(endpoint, limit)
@@ -290,6 +268,42 @@ class JudgeConfig(Section):
                         f"endpoints[{index}].{limit}: {value} cannot be shared by {self.workers} "
                         f"workers; make it at least {self.workers}, or use fewer workers"
                     )
+        return self
+
+
+class JudgeConfig(AskedConfig):
+    """Judge of the rubrics, with its patience and its limits."""
+
+    serve: Annotated[ServeConfig | None, BeforeValidator(_served_model)] = None
+    """Serve a model with vLLM instead of naming endpoints: a model, or a table with `model`."""
+    temperature: NonNegativeFloat = 0.0
+    """Sampling temperature of the judge; with 0 a verdict can be repeated and is worth caching."""
+    max_tokens: PositiveInt = 512
+    """Tokens of the longest reply."""
+    reasons: bool = True
+    """Ask for a short reason before each verdict: better verdicts, more tokens."""
+    structured: bool = True
+    """Ask the endpoint to hold replies to a JSON schema; where it refuses, replies are parsed."""
+    extra_body: Annotated[dict[str, Any], AfterValidator(_without_secrets)] = Field(
+        default_factory=dict
+    )
+    """Further fields of every request, such as {reasoning_effort: low}; null leaves out one that
+    the endpoint does not take, as in {temperature: null}. No place for secrets: it is stored."""
+
+    @property
+    def needs_vllm(self) -> bool:
+        """True where vLLM is to serve it here."""
+        return self.serve is not None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if bool(self.endpoints) == (self.serve is not None):
+            raise ValueError(
+                "a judge needs either `endpoints` (a list of tables with a url) or `serve` "
+                "(a model for vLLM to serve here), and not both"
+            )
+        if self.endpoints and self.model is None:
+            raise ValueError("`model` is required with `endpoints`: the name of the judge")
         reserved = {"model", "messages", "response_format", "stream", "n"} & self.extra_body.keys()
         if reserved:
             raise ValueError(f"extra_body: '{min(reserved)}' is set by rvpo itself; leave it out")

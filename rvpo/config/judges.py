@@ -79,5 +79,7 @@ def served_problems(judges: Mapping[str, JudgeConfig], others: Collection[int]) 
 
 
 def place_of(name: str) -> str:
-    """The section that describes a judge."""
+    """The section that describes a judge, or the classifier of a reward."""
+    if "." in name:
+        return f"rewards.{name}"
     return OWN if name == OWN else f"judges.{name}"

@@ -10,9 +10,10 @@ from typing import Any, Literal, Protocol, Self
 from rvpo.scale import Scale
 from rvpo.thinking import Sees
 
-QuestionKind = Literal["criterion", "rating", "grade"]
+QuestionKind = Literal["criterion", "rating", "grade", "score"]
 """Kind of a question: whether a criterion holds of a response, or how good the response is by a
-whole rubric. A grade is a criterion too, asked in the words of a benchmark's own template."""
+whole rubric. A grade is a criterion too, asked in the words of a benchmark's own template. A score
+is asked of a classifier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Question:
     kind: QuestionKind
     text: str
     """The criterion, the lines of the rubric, or a benchmark's template filled in, which is then
-    all that the judge reads."""
+    all that the judge reads. Of a score, the template by which the classifier's input is made."""
     sees: Sees = "answer"
     """Part of the completion that is the response of its job."""
     reference: str = ""
@@ -33,6 +34,8 @@ class Question:
     expected: bool = False
     """The verdict is the mean grade by the judge's own log-probabilities, and not the grade that it
     wrote."""
+    logits: bool = False
+    """The scores of a classifier are to be those before its softmax or sigmoid."""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
@@ -96,9 +99,9 @@ class Answer:
 
     value: float | None
     """A criterion: 1 met, 0 not met, whether that is good or bad. A rating: 0 worst to 1 best.
-    None where it failed."""
+    Scores: 1, for they are in `reason`. None where it failed."""
     reason: str = ""
-    """The judge's own words."""
+    """The judge's own words; a classifier's are its `rvpo.judge.scores.Scores`."""
     failure: str | None = None
     """Reason that there is no value, in a few words that repeat: they are counted."""
     detail: str = ""

@@ -7,9 +7,16 @@ from dataclasses import dataclass, field, replace
 
 from rvpo.config.imports import import_function
 from rvpo.config.judges import asked
-from rvpo.config.rewards import FunctionRewardConfig, RewardConfig, RubricRewardConfig
+from rvpo.config.rewards import (
+    ClassifierRewardConfig,
+    FunctionRewardConfig,
+    RewardConfig,
+    RubricRewardConfig,
+    classifier_of,
+)
 from rvpo.criterion import Criterion
 from rvpo.errors import ConfigError, DataError
+from rvpo.rewards.classifier import ClassifierReward
 from rvpo.rewards.event_loop import EventLoop
 from rvpo.rewards.judging import AskedJudge, Notice
 from rvpo.rewards.reward import Reward
@@ -57,9 +64,10 @@ class RewardSuite:
             judges: names of those that the settings describe.
 
         Raises:
-            ConfigError: a path does not import, or a function does not take the arguments.
+            ConfigError: a path does not import, a function does not take the arguments, or a
+                classifier is not what the settings say.
         """
-        return cls([_build(name, reward, judges) for name, reward in rewards.items()])
+        return cls([_build(name, rewards, judges) for name in rewards])
 
     def fitted(self, prompts: Sequence[Prompt]) -> RewardSuite:
         """The suite with columns for the criteria that these prompts bring.
@@ -143,8 +151,10 @@ class RewardSuite:
         return self.begin().collect(rollout)
 
 
-def _build(name: str, reward: RewardConfig, judges: Collection[str]) -> AnyReward:
-    match reward:
+def _build(name: str, rewards: Mapping[str, RewardConfig], judges: Collection[str]) -> AnyReward:
+    match reward := rewards[name]:
+        case ClassifierRewardConfig():
+            return ClassifierReward.from_config(name, reward, classifier_of(name, rewards))
         case FunctionRewardConfig():
             return Reward(
                 name=name,

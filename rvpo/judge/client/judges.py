@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import place_of
+from rvpo.judge.client.classifier import served_by
 from rvpo.judge.client.service import JudgeService
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.ranks import Ranks
@@ -30,8 +31,7 @@ class Judges(Mapping[str, JudgeService]):
         say: Callable[[str], None] = ignore,
     ) -> None:
         self._services = {
-            name: JudgeService(config, ranks, say, where=place_of(name))
-            for name, config in configs.items()
+            name: _service(config, ranks, say, place_of(name)) for name, config in configs.items()
         }
 
     def __getitem__(self, name: str) -> JudgeService:
@@ -57,3 +57,9 @@ class Judges(Mapping[str, JudgeService]):
         """Drop what is unanswered and leave nothing running. A second call does nothing."""
         for service in self.values():
             service.close()
+
+
+def _service(
+    config: JudgeConfig, ranks: Ranks, say: Callable[[str], None], where: str
+) -> JudgeService:
+    return JudgeService(config, ranks, say, serve=served_by(config, where), where=where)

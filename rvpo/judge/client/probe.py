@@ -20,11 +20,12 @@ _QUESTION: Final = Job(
 )
 
 
-def probe(judge: JudgeConfig) -> Answer:
+def probe(judge: JudgeConfig, question: Question = _QUESTION.questions[0]) -> Answer:
     """Ask one question as the run would ask it, but with little patience and unremembered.
 
     Args:
         judge: one that names endpoints.
+        question: the one about an answer to a sum.
 
     Returns:
         The verdict, which is 1 of a judge that can tell, or why there is none.
@@ -48,7 +49,7 @@ def probe(judge: JudgeConfig) -> Answer:
 
     async def ask() -> Answer:
         async with Asker(once) as asker:
-            (answer,) = await asker.answer(_QUESTION)
+            (answer,) = await asker.answer(replace(_QUESTION, questions=(question,)))
         return answer
 
     return asyncio.run(ask())
@@ -85,7 +86,7 @@ class Counted:
                 counted.set_exception(error)
             else:
                 first, *others = future.result()
-                counted.set_result((replace(first, usage=_both(first.usage, spent)), *others))
+                counted.set_result((replace(first, usage=both(first.usage, spent)), *others))
 
         answered.add_done_callback(pass_on)
         return counted
@@ -95,7 +96,7 @@ class Counted:
         self._judge.cancel()
 
 
-def _both(usage: Usage, spent: Usage) -> Usage:
+def both(usage: Usage, spent: Usage) -> Usage:
     """Usage of both; whether it was cached and how long it took stay the first's, if it was asked
     at all."""
     return replace(

@@ -189,4 +189,4 @@ class JudgeService:
             ),
             "model": self.config.model or self._server.endpoint().model,
         }
-        return JudgeConfig.model_validate(self.config.model_dump() | served)
+        return type(self.config).model_validate(self.config.model_dump() | served)

@@ -22,8 +22,9 @@ from rvpo.judge.worker.endpoint import SCHEMA_REFUSED, Endpoint, Permit, all_end
 from rvpo.judge.worker.form import Try
 from rvpo.judge.worker.refusal import Failure
 from rvpo.judge.worker.reply import CallFailed, Reply
-from rvpo.judge.worker.request import Renderer, Request
+from rvpo.judge.worker.request import Request
 from rvpo.judge.worker.router import NoEndpoint, Router
+from rvpo.judge.worker.scoring import renderer_of
 
 FIRST_BACKOFF_S: Final = 0.5
 LONGEST_BACKOFF_S: Final = 8.0
@@ -98,7 +99,7 @@ class Asker:
         self._config = config
         self._endpoints = all_endpoints(config, share)
         self._cache = None if config.cache is None else Cache(config.cache)
-        self._renderer = Renderer(config)
+        self._renderer = renderer_of(config)
         self._flights: dict[bytes, _Flight] = {}
         self._latencies: deque[float] = deque(maxlen=_RECENT)
 
@@ -315,6 +316,8 @@ class Asker:
         asking.input_tokens += reply.input_tokens
         asking.output_tokens += reply.output_tokens
         asking.cost += reply.cost
+        if asking.request.question.kind == "score":  # which was read with the reply
+            return 1.0, reply.text
         cut = reply.cut
         try:
             return read(asking.request.question, reply.text, cut=cut)

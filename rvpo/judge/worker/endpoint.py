@@ -14,7 +14,6 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 import aiohttp
-from yarl import URL
 
 from rvpo.config.judge import EndpointConfig, JudgeConfig
 from rvpo.config.redaction import Hidden
@@ -27,7 +26,9 @@ from rvpo.judge.worker.form import Form, Try
 from rvpo.judge.worker.limits import Breaker, Pace, Window, share_of
 from rvpo.judge.worker.proxy import proxy_of
 from rvpo.judge.worker.refusal import BAD_MINUTES, Failure, Refusal, excerpt
-from rvpo.judge.worker.reply import CallFailed, NotCompleted, Reply, read_reply
+from rvpo.judge.worker.reply import CallFailed, NotCompleted, Reply
+from rvpo.judge.worker.route import CHAT, Route
+from rvpo.judge.worker.scoring import route_of
 
 SCHEMA_REFUSED: Final = "schema refused"
 """The reason of a call that may succeed without its schema."""
@@ -62,6 +63,7 @@ class Endpoint:
         model: the judge's name where the endpoint has none of its own.
         name: its name in messages, such as `judge.endpoints[0]`.
         share: (index, count) of this worker among those that divide the limits.
+        route: the one that is asked.
 
     Raises:
         ConfigError: its key is not in the environment, its limits are too small to divide, or the
@@ -69,7 +71,12 @@ class Endpoint:
     """
 
     def __init__(
-        self, config: EndpointConfig, model: str, name: str, share: tuple[int, int]
+        self,
+        config: EndpointConfig,
+        model: str,
+        name: str,
+        share: tuple[int, int],
+        route: Route = CHAT,
     ) -> None:
         self.model = config.model or model
         self.concurrency = share_of(config.concurrency, *share)
@@ -85,7 +92,8 @@ class Endpoint:
         self._name = name
         self._news: list[str] = []
         self._is_said_plain = False
-        self._url = _completions(config)
+        self._route = route
+        self._url = route.url(config)
         self._proxy = None if config.socket is not None else proxy_of(self._url)
         self._window = Window(self.concurrency)
         self._breaker = Breaker()
@@ -180,7 +188,7 @@ class Endpoint:
             self._breaker.fail(time.monotonic(), permit.started)
             raise CallFailed(_reason(error), "retry") from None
         try:
-            reply = read_reply(text, self._config, self.detail)
+            reply = self._route.read(text, self._config, self.detail)
         except NotCompleted as error:  # gateways pass on errors as if they were replies
             refusal, reason = error.refusal, str(error)
             status = refusal.status or _BAD_MINUTE
@@ -282,7 +290,7 @@ class Endpoint:
                 return self._in_other_form(reason, detail)
             return CallFailed(reason, "retry", detail)
         self._breaker.succeed(now)
-        return CallFailed(reason, "none", detail)
+        return CallFailed(self._route.reason(reason, refusal.message), "none", detail)
 
     def _in_other_form(self, reason: str, detail: str) -> CallFailed:
         if self.form.plain:
@@ -297,7 +305,7 @@ def all_endpoints(config: JudgeConfig, share: tuple[int, int]) -> tuple[Endpoint
         ConfigError: one of them cannot be used.
     """
     return tuple(
-        Endpoint(endpoint, config.model or "", f"judge.endpoints[{index}]", share)
+        Endpoint(endpoint, config.model or "", f"judge.endpoints[{index}]", share, route_of(config))
         for index, endpoint in enumerate(config.endpoints)
     )
 
@@ -356,8 +364,3 @@ def _is_of_request(status: int) -> bool:
     """True where a status says that something in the request is not liked."""
     mistaken = 400 <= status < 500 and status not in _DENIALS | _OF_SIZE | BAD_MINUTES
     return mistaken or status == 501
-
-
-def _completions(config: EndpointConfig) -> URL:
-    base = URL(config.url)
-    return (base / "chat" / "completions").with_query(base.query)  # Azure has its version there

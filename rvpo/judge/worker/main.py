@@ -27,7 +27,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
-from rvpo.config.judge import JudgeConfig
+from rvpo.config.classifier import judge_of
 from rvpo.errors import ConfigError
 from rvpo.judge.handshake import BEAT_S, admit
 from rvpo.judge.types import Job
@@ -238,7 +238,7 @@ async def work(setup: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: the settings cannot be worked with here.
     """
-    config = JudgeConfig.model_validate(setup["config"])
+    config = judge_of(setup["config"])
     index, count = setup["share"]
     async with Asker(config, (index, count)) as asker:
         worker = Worker(asker, setup["token"])

@@ -16,7 +16,7 @@ from rvpo.scale import Scale
 RESAMPLING_TEMPERATURE: Final = 0.3
 """Least temperature after an unreadable reply, which a temperature of 0 would repeat."""
 
-_CHARACTERS_PER_TOKEN: Final = 3  # few for most languages: an estimate shall not be too low
+CHARACTERS_PER_TOKEN: Final = 3  # few for most languages: an estimate shall not be too low
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Renderer:
         text = json.dumps(messages(job, question, self._config.reasons))
         identity = self._form(question).identity.copy()
         identity.update(f"{job.repeat}\n{text}".encode())
-        tokens = len(text) // _CHARACTERS_PER_TOKEN + self._config.max_tokens
+        tokens = len(text) // CHARACTERS_PER_TOKEN + self._config.max_tokens
         return Request(question, text, identity.digest(), tokens)
 
     def body(self, request: Request, model: str, *, with_schema: bool, resamples: int) -> bytes:
