@@ -7,7 +7,11 @@ The nodes are network namespaces of this machine, which takes root. Real vLLM se
 `rollout.staleness` 0 and 2, and runs in which the first server is ended by SIGKILL, with all its
 processes, while it generates and while it takes weights; `rvpo serve` starts it again.
 
-Lost are samples that a step should have and has not, doubled are those that it has besides.
+A run that is finished is not repeated; remove its folder, or --runs, to measure it again.
+
+Lost are samples that a step should have and has not, doubled are those that it has besides. Where
+samples are older than the trainer's weights, the two log-probabilities are of two policies, and
+their difference is left out.
 """
 
 from __future__ import annotations
@@ -98,7 +102,7 @@ def settings_of(case: Case, model: Path, folder: Path) -> Path:
         model,
         folder / "run",
         steps=case.steps,
-        data={"train": {"function": "tests.toy:letters", "arguments": {"count": 300}}},
+        data={"train": {"function": "tests.toy:letters", "arguments": {"count": 600}}},
         rollout={
             "engine": {"name": "servers", "urls": list(URLS), "max_context_tokens": 256},
             "prompts_per_step": PROMPTS,
@@ -213,7 +217,15 @@ def miscounted(run: Path, steps: int) -> tuple[int, int]:
 
 
 def line(case: Case, config: Path) -> str:
-    """The table's line of a run."""
+    """The table's line of a run, made once."""
+    kept = config.parent / "line.md"
+    if not kept.exists():
+        kept.write_text(measured(case, config))
+    return kept.read_text()
+
+
+def measured(case: Case, config: Path) -> str:
+    """Train, and say what came of it."""
     seen = watched(case, config)
     run = config.parent / "run"
     if seen.code:
@@ -233,7 +245,7 @@ def line(case: Case, config: Path) -> str:
         f"{max(gaps):.1f}",
         f"step {seen.again_at}" if seen.again_at else "-",
         ", ".join(map(version_of, URLS)),
-        f"{max(differences):.1e}" + (", of older weights" if case.staleness else ""),
+        "-" if case.staleness else f"{max(differences):.1e}",
     ]
     return "| " + " | ".join(cells) + " |"
 
@@ -244,12 +256,14 @@ def main() -> None:
     parser.add_argument("--only", help="the runs whose names hold this")
     add_save_option(parser)
     options = parser.parse_args()
-    shutil.rmtree(options.runs, ignore_errors=True)
     model = save_tiny_model(options.runs / "model")
     heads = ["staleness", "killed", "steps", "lost", "doubled", "median step, s", "longest, s"]
     heads += ["serves again", "versions at the end", "largest difference of log-probabilities"]
     lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     chosen = [case for case in CASES if (options.only or "") in case.name]
+    for case in chosen:
+        if not (options.runs / case.name / "line.md").exists():
+            shutil.rmtree(options.runs / case.name, ignore_errors=True)
     configs = {case: settings_of(case, model, options.runs / case.name) for case in chosen}
     with far_node(), served(next(iter(configs.values()))):
         for case, config in configs.items():

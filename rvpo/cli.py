@@ -198,32 +198,11 @@ def plan(
 def judge(
     config: Config,
     settings: Settings = None,
-    samples: Annotated[
-        Path | None,
-        typer.Option(
-            "--samples",
-            metavar="FILE",
-            help="Completions to judge, as JSON lines with a prompt or prompt_id; without it, "
-            "reference, empty and off-topic answers to prompts of the data.",
-        ),
-    ] = None,
-    prompts: Annotated[
-        int | None,
-        typer.Option(
-            "--prompts",
-            metavar="N",
-            min=1,
-            help="Judge answers to the first N prompts only; 5 without --samples.",
-        ),
-    ] = None,
-    repeats: Annotated[
-        int,
-        typer.Option("--repeats", metavar="R", min=1, help="Ask every question R times."),
-    ] = 2,
-    json_file: Annotated[
-        Path | None,
-        typer.Option("--json", metavar="FILE", help="Write everything to FILE, as JSON lines."),
-    ] = None,
+    samples: options.Samples = None,
+    prompts: options.FirstPrompts = None,
+    repeats: options.Repeats = 2,
+    json_file: options.JsonFile = None,
+    asked: options.ByJudge = None,
 ) -> None:
     """Judge completions by the rubrics of a run, to try them before it."""
     with one_sentence():
@@ -235,7 +214,8 @@ def judge(
         from rvpo.runtime.console import PlainConsole
 
         run_config = load_config(config, settings or [])
-        summary = try_rubrics(run_config, samples, prompts, repeats, json_file, PlainConsole())
+        console = PlainConsole()
+        summary = try_rubrics(run_config, samples, prompts, repeats, json_file, console, asked)
         raise typer.Exit(int(summary.tally.failed > 0))
 
 

@@ -30,6 +30,10 @@ class RewardError(RvpoError, RuntimeError):
     """A reward function that raised or broke its contract."""
 
 
+class SpentError(RewardError):
+    """A judge whose budget of dollars is spent, on every rank alike."""
+
+
 class EngineError(RvpoError, RuntimeError):
     """A generation engine that could not start, sample or take new weights."""
 

@@ -47,7 +47,7 @@ _BEGINS_ANSWER: Final = re.compile(
     r"<\|(?:begin|start)_(?P<what>(?:of_)?(?:answer|response|solution|text))\|>", re.IGNORECASE
 )
 _MAY_OPEN: Final = re.compile(rf"{_shapes(_WIDE)}|<\|inner_prefix\|>|<\|channel>", re.IGNORECASE)
-_TAG: Final = re.compile(r"(?P<open><|\[)(?P<end>/?)(?P<name>[A-Za-z][\w:-]*)(?P<close>>|\])")
+_TAG: Final = r"(?P<open><|\[)(?P<end>/?)(?P<name>[A-Za-z][\w:-]*)(?P<close>>|\])"
 # Harmony, gpt-oss: messages of an assistant, each with a channel.
 _HEADER: Final = re.compile(
     r"\s*(?:<\|start\|>[^<]*)?<\|channel\|>(?P<channel>\w*)(?P<rest>.*?)<\|message\|>", re.DOTALL
@@ -57,6 +57,8 @@ _ENDS: Final = re.compile(r"<\|(?:end|call|return)\|>")
 _OPENED_CHANNEL: Final = re.compile(r"<\|channel\|>\w*(?:<\|message\|>)?\s*\Z")
 HARMONY: Final = ("<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|constrain|>", "<|call|>")
 """Tokens that such messages are made of."""
+ANALYSIS: Final = ("<|channel|>analysis<|message|>", "<|end|>")
+"""Beginning and end of a thought there."""
 _QUOTES: Final = "\"'`"
 
 
@@ -70,6 +72,9 @@ class Parts:
     """All that is no thought; empty where the thought never ended."""
     opened: str = ""
     """The end of the prompt, where the chat template began the thought there."""
+    answer_tokens: int | None = None
+    """Tokens of an answer behind a thought, as the model's tokenizer writes it; None where nobody
+    has counted them, or there is nothing to count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +92,19 @@ class Thinking:
     pairs: tuple[tuple[str, str], ...] = ()
 
     @staticmethod
-    def of(texts: Iterable[str]) -> Thinking:
+    def of(texts: Iterable[str], told: tuple[str, str] | None = None) -> Thinking:
         """Splitter by the markers, of words such as "reasoning" too, that stand in a model's
-        template or among its tokens, each with what closes it."""
+        template or among its tokens, each with what closes it.
+
+        Args:
+            told: the pair that the settings name, which comes first.
+        """
         every = "\n".join(texts)
         opening = dict.fromkeys(match[0] for match in _MAY_OPEN.finditer(every))
-        pairs = ((marker, closing(marker)) for marker in opening)
-        return Thinking(tuple(pair for pair in pairs if pair[1] in every))
+        pairs = {marker: closing(marker) for marker in opening}
+        found = {marker: end for marker, end in pairs.items() if end in every}
+        first = {} if told is None else dict([told])
+        return Thinking(tuple((first | found | first).items()))
 
     def opened_by(self, prompt_end: str) -> str:
         """The marker that a rendered prompt ends with, and the blank space after it."""
@@ -134,9 +145,12 @@ class Thinking:
         parts = self.split(text)
         if parts.thought or parts.answer != text:
             return parts
-        for tag in _TAG.finditer(text):
-            if tag["end"] and self._opens(closing(tag[0])) and not _said(text, tag.span()):
-                return self.split(text, opened=closing(tag[0]))
+        own = {end: opening for opening, end in self.pairs}
+        known = [re.escape(marker) for pair in self.pairs for marker in pair]
+        for tag in re.finditer("|".join([*known, _TAG]), text):
+            opening = own.get(tag[0]) or (closing(tag[0]) if tag["end"] else "")
+            if opening and self._opens(opening) and not _said(text, tag.span()):
+                return self.split(text, opened=opening)
             if self._opens(tag[0]):
                 break
         return parts

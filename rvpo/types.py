@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from rvpo.agreement import Agreement
 from rvpo.lazy import torch
 from rvpo.thinking import NO_MODEL, Parts, Sees
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 STANDARD_ARGUMENTS = ("prompts", "completions", "completion_ids")
 """Arguments that every reward function is called with, besides the columns of the data."""
+LENGTH_ARGUMENTS = ("thought_tokens", "answer_tokens")
+"""Arguments that a reward function is called with where it names them: tokens of each completion's
+thoughts and of its answer."""
 Message = Mapping[str, Any]
 """One chat turn: `{"role": ..., "content": ...}`, both texts, and whatever else the chat template
 reads of it, such as `tool_calls`."""
@@ -85,6 +89,9 @@ class Sample:
     """The same of each token, where weights came in between; empty where all tokens have one."""
     parts: Parts | None = None
     """The text, split by who sampled it; left out, it is split as that of any model."""
+    given: tuple[int, ...] = ()
+    """Places of tokens that the policy did not draw, such as an end that a budget put to a thought:
+    context for what follows, and never trained on."""
 
     @property
     def token_versions(self) -> tuple[int, ...]:
@@ -100,6 +107,25 @@ class Sample:
     def thought(self) -> str:
         """The thoughts without their markers; empty where there are none."""
         return self._split.thought
+
+    @property
+    def answer_length(self) -> int:
+        """Tokens of the answer, with the token that ended it; all of them where there is no
+        thought, and by its share of the text where nobody has counted them."""
+        tokens, parts = len(self.completion_ids), self._split
+        if not parts.answer and (self.text or parts.opened):
+            return 0
+        if parts.answer == self.text:
+            return tokens
+        if parts.answer_tokens is None:
+            return round(tokens * len(parts.answer) / len(self.text))
+        return min(tokens, parts.answer_tokens + (self.finish_reason == "stop"))
+
+    @property
+    def thought_length(self) -> int:
+        """Tokens of the thoughts, their markers and the blank space behind them; 0 where there is
+        no thought."""
+        return len(self.completion_ids) - self.answer_length
 
     def seen(self, sees: Sees) -> str:
         """Part that a reward is shown: the answer, or everything, and with it the marker of a
@@ -177,10 +203,12 @@ class Rewards:
             at least 0, all 1 if left out. Weight 0 means logged but not trained on.
         valid: [N, M] bool, true where a value exists; everywhere if left out.
         prompts: [P] the id of each group's prompt; None where nobody says.
+        reliability: [M], or [N, M] where prompts have criteria of their own; in [0, 1], the share
+            of what tells siblings apart in a score that is no noise. None where nobody asks.
 
     Raises:
-        ValueError: shapes disagree, a valid value is not finite (the reward is named), or a
-            weight is negative.
+        ValueError: shapes disagree, a valid value is not finite (the reward is named), a weight
+            is negative, or a reliability is not in [0, 1].
     """
 
     values: Tensor  # [N, M] float
@@ -189,6 +217,7 @@ class Rewards:
     weights: Tensor  # [N, M] float
     valid: Tensor  # [N, M] bool
     prompts: tuple[str, ...] | None
+    reliability: Tensor | None  # [N, M] float
 
     def __init__(
         self,
@@ -198,11 +227,14 @@ class Rewards:
         weights: Tensor | None = None,
         valid: Tensor | None = None,
         prompts: Sequence[str] | None = None,
+        reliability: Tensor | None = None,
     ) -> None:
         values = values if values.is_floating_point() else values.float()
         weights = torch.ones_like(values) if weights is None else weights.to(values)
         valid = torch.ones_like(values, dtype=torch.bool) if valid is None else valid
         problem = next(_problems(values, names, group_size, weights, valid, prompts), None)
+        if problem is None and reliability is not None:
+            problem = next(_reliability_problems(values, reliability), None)
         if problem is not None:
             raise ValueError(problem)
         vars(self).update(  # the dataclass is frozen
@@ -212,6 +244,7 @@ class Rewards:
             weights=weights.expand_as(values),
             valid=valid,
             prompts=None if prompts is None else tuple(prompts),
+            reliability=None if reliability is None else reliability.to(values).expand_as(values),
         )
 
     @property
@@ -262,6 +295,14 @@ def _problems(
         yield f"prompts names {len(prompts)} prompts; expected {groups}, one for each group"
 
 
+def _reliability_problems(values: Tensor, reliability: Tensor) -> Iterator[str]:
+    shape = list(values.shape)
+    if reliability.shape not in (values.shape, values.shape[1:]):
+        yield f"reliability has shape {list(reliability.shape)}; expected {shape[1:]} or {shape}"
+    if not bool(((reliability >= 0) & (reliability <= 1)).all()):
+        yield "reliability must lie between 0 and 1"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RolloutScores:
     """The rewards of a step, with what only reports need of them.
@@ -280,6 +321,8 @@ class RolloutScores:
     """Judges' words, by (row, column)."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Time, tokens and cost of scoring, ready to be logged."""
+    agreements: Mapping[str, Agreement] = field(default_factory=dict)
+    """Agreement with their repeats of scores that were asked for again, of all ranks, by aspect."""
 
     def __post_init__(self) -> None:
         if any(bool(self.rewards.valid[row, column]) for row, column in self.failures):
@@ -296,7 +339,9 @@ class Channels:
 
     comparable: Tensor  # [N, M] bool, at least two samples of the group have this score
     constant: Tensor  # [N, M] bool, comparable, and all scores of the group are exactly equal
-    weight: Tensor  # [N, M] dA/dZ_j, scaled to sum to 1 over each trained row, 0 in the others
+    weight: Tensor
+    """[N, M] dA/dZ_j, scaled to sum to 1 over each trained row, 0 in the others; where reliability
+    weighs, times that, which leaves less."""
     bottleneck: Tensor  # [N, M] 1 at a trained row's lowest z, in equal parts among ties
 
 
@@ -306,7 +351,9 @@ class Advantages:
 
     values: Tensor  # [N], 0 wherever `trained` is false
     trained: Tensor  # [N] bool; the others leave the loss and its normaliser
-    z: Tensor  # [N, M] group z-score of each reward, 0 where there is no score
+    z: Tensor
+    """[N, M] group z-score of each reward, 0 where there is no score; where reliability weighs,
+    times that."""
     metrics: Mapping[str, float]
     """Diagnostics of the step, ready to be logged; those of a reward under its name."""
     channels: Channels | None = None

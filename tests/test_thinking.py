@@ -152,13 +152,24 @@ SPECIAL = [
 
 
 def make_encoder(
-    tiny_model: Path, template: str = TEMPLATE, special: Sequence[str] = SPECIAL
+    tiny_model: Path,
+    template: str = TEMPLATE,
+    special: Sequence[str] = SPECIAL,
+    markers: tuple[str, str] | None = None,
+    **template_values: Any,
 ) -> Encoder:
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     tokenizer.add_special_tokens({"additional_special_tokens": list(special)})
     tokenizer.add_special_tokens({"bos_token": "<s>", "eos_token": "</s>"})
     tokenizer.chat_template = template
-    return Encoder(tokenizer, (tokenizer.eos_token_id,), 512, len(tokenizer))
+    return Encoder(
+        tokenizer,
+        (tokenizer.eos_token_id,),
+        512,
+        len(tokenizer),
+        template_values=template_values,
+        markers=markers,
+    )
 
 
 def sampled(encoder: Encoder, text: str) -> Sample:
@@ -290,6 +301,18 @@ def test_a_file_of_completions_is_judged_by_its_answers(
     data = DataConfig.model_validate({"train": {"function": "tests.toy:letters"}})
     rubric = RubricReward(name="care", form="channels", fixed={"rest": Criterion(text="rest")})
     assert read_responses(file, [rubric], data)[0].text == answer
+
+
+def test_a_file_of_completions_is_split_by_the_markers_of_the_settings(tmp_path: Path) -> None:
+    file = tmp_path / "samples.jsonl"
+    completions = ["<mull>rest</mull>Sleep.", "rest</mull>\nSleep.", "<mull>rest"]
+    file.write_text(
+        "".join(json.dumps({"prompt": "Ill?", "completion": c}) + "\n" for c in completions)
+    )
+    data = DataConfig.model_validate({"train": {"function": "tests.toy:letters"}})
+    rubric = RubricReward(name="care", form="channels", fixed={"rest": Criterion(text="rest")})
+    found = read_responses(file, [rubric], data, ("<mull>", "</mull>"))
+    assert [response.text for response in found] == ["Sleep.", "Sleep.", ""]
 
 
 def test_samples_keep_thought_and_answer_and_are_judged_by_what_they_keep(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rvpo.thinking import NO_MODEL
+from rvpo.thinking import NO_MODEL, Thinking
 from tests.test_thinking import MARKERS, everywhere
 
 words = st.text(alphabet="abc .\n", max_size=20).map(str.strip).filter(bool)
@@ -91,3 +91,35 @@ def test_a_completion_that_goes_on_beginning_thoughts_has_no_answer() -> None:
     block = "<think></think>"
     assert NO_MODEL.split(block * 64 + "Rest").answer == "Rest"
     assert NO_MODEL.split(block * 20_000 + "Rest").answer == ""
+
+
+OWN = [("<mull>", "</mull>"), ("Plan:", "Reply:"), ("((", "))"), ("§", "¶")]
+
+
+@pytest.mark.parametrize("pair", OWN)
+@given(thought=words, answer=words, space=st.sampled_from(["", "\n", "\n\n"]))
+@everywhere
+def test_markers_that_the_settings_name_split_as_others_do(
+    pair: tuple[str, str], thought: str, answer: str, space: str
+) -> None:
+    opening, end = pair
+    thinking = Thinking.of([], pair)
+    text = f"{thought}\n{end}\n{answer}"
+    for parts in (
+        thinking.split(f"{opening}{text}"),
+        thinking.split(text, thinking.opened_by(f"user: hi\nassistant: {opening}{space}")),
+        thinking.split_alone(text),
+        thinking.split_alone(f"{opening}{text}"),
+    ):
+        assert (parts.thought, parts.answer) == (thought.strip(), answer)
+    assert thinking.split(f"{opening}{thought}").answer == ""
+    assert thinking.split("<think>So.</think>Sleep.").answer == "Sleep."
+
+
+def test_what_the_settings_name_comes_before_what_a_template_shows() -> None:
+    shows = ["{{ '<think>' + thought + '</think>' }}"]
+    assert Thinking.of(shows, ("<mull>", "</mull>")).pairs == (
+        ("<mull>", "</mull>"),
+        ("<think>", "</think>"),
+    )
+    assert Thinking.of(shows, ("<think>", "Reply:")).pairs == (("<think>", "Reply:"),)

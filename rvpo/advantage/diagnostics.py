@@ -16,6 +16,9 @@ and over the whole step:
     advantage/untrained_frac               share of samples left out of the loss
     advantage/dead_group_frac              share of comparable groups with every usable channel dead
     rvpo/k                                 risk coefficient of the step; RVPO, finite k
+    advantage/noisy_bottleneck             share of rows whose lowest z is of a reward whose
+                                           reliability is below a half, ties counting in equal parts
+    advantage/noisy_weight                 mean weight of such rewards; both where it is known
 
 and of each reward, or in reports of each aspect of the rewards:
 
@@ -44,6 +47,8 @@ if TYPE_CHECKING:
 
 NEGLIGIBLE = 1e-6
 """An advantage smaller than this counts as zero: whitening leaves rounding, not exact zeros."""
+NOISY = 0.5
+"""Reliability below which more than half of what a score tells apart is noise."""
 
 
 def diagnosed(
@@ -73,6 +78,7 @@ def diagnosed(
         z=scores.z.to(rewards.values),
         metrics={
             **_of_step(scores, usable, trained, aggregate, advantages, rewards.group_size),
+            **_noise(rewards, channels, trained),
             **_by_aspect(rewards, channels, trained, rewards.columns),
         },
         channels=channels,
@@ -96,6 +102,21 @@ def metrics_by_aspect(
     of_columns = _by_aspect(rewards, channels, trained, rewards.columns)
     rest = {name: x for name, x in advantages.metrics.items() if name not in of_columns}
     return rest | _by_aspect(rewards, channels, trained, aspects)
+
+
+def _noise(rewards: Rewards, channels: Channels, trained: Tensor) -> dict[str, float]:
+    """Part that rewards of low reliability have in the advantages."""
+    if rewards.reliability is None:
+        return {}
+    noisy, metrics = rewards.reliability < NOISY, {}
+    told = channels.bottleneck.any(dim=1)
+    if bool(told.any()):
+        lowest_of = channels.bottleneck.where(noisy, 0.0)[told].sum(dim=1)
+        metrics["advantage/noisy_bottleneck"] = lowest_of.mean().item()
+    if bool(trained.any()):
+        weight_of = channels.weight.where(noisy, 0.0)[trained].sum(dim=1)
+        metrics["advantage/noisy_weight"] = weight_of.mean().item()
+    return metrics
 
 
 def _by_aspect(
@@ -148,6 +169,8 @@ def _channels(
 ) -> Channels:
     weight, bottleneck = torch.zeros_like(scores.z), torch.zeros_like(scores.z)
     weight[trained] = aggregate.contribution
+    if scores.reliability is not None:  # dA/dZ of Z as it was before it was shrunk
+        weight *= scores.reliability
     told = trained & usable.any(dim=1)
     bottleneck[told] = lowest(scores.z[told], usable[told])[1]
     return Channels(

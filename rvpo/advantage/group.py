@@ -11,13 +11,13 @@ Masks of a step's scores, each called by one word in every module of this packag
                         decide
     trained     [N]     the row takes part in whitening and in the loss
 
-A channel that is constant in a group, and a group in which all usable channels are, is called dead
-in settings and metrics.
+A channel that is constant in a group, or known to be nothing but noise where reliability weighs,
+and a group in which all usable channels are so, is called dead in settings and metrics.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rvpo.lazy import torch
@@ -39,7 +39,20 @@ class GroupScores:
     mean: Tensor  # [N, M] of the group's scores, 0 where there is none
     std: Tensor  # [N, M] unbiased, 0 where constant or not comparable
     centred: Tensor  # [N, M] score - mean, 0 where not valid, constant or not comparable
-    z: Tensor  # [N, M] centred / (std + eps)
+    z: Tensor  # [N, M] centred / (std + eps), times the reliability
+    reliability: Tensor | None = None  # [N, M] by which z is shrunk; None leaves it as it is
+
+    @property
+    def dead(self) -> Tensor:
+        """[N, M] bool: constant, or shrunk to nothing."""
+        if self.reliability is None:
+            return self.constant
+        return self.constant | (self.comparable & (self.reliability == 0))
+
+    def shrunk(self, reliability: Tensor) -> GroupScores:
+        """The scores as far as they are no noise: the z-scores of mean + reliability centred, where
+        mean and std stay those of the scores as they were given."""
+        return replace(self, z=self.z * reliability, reliability=reliability)
 
 
 def standardise(values: Tensor, valid: Tensor, group_size: int, eps: float) -> GroupScores:
@@ -86,7 +99,7 @@ def standardise(values: Tensor, valid: Tensor, group_size: int, eps: float) -> G
 
 def in_dead_group(scores: GroupScores, usable: Tensor, group_size: int) -> Tensor:
     """[N] bool: no usable channel of the row's group tells its samples apart."""
-    telling = (usable & ~scores.constant).any(dim=1).reshape(-1, group_size)
+    telling = (usable & ~scores.dead).any(dim=1).reshape(-1, group_size)
     return ~telling.any(dim=1).repeat_interleave(group_size)
 
 

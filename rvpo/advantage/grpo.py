@@ -49,6 +49,10 @@ class GRPO:
     there are. drop: the same, but a score that no sibling has is left out of the sum too.
     skip_sample: the row is not trained on. All are the same when no score is missing. A sample
     whose every score has weight 0 is left out; TRL counts it as 0."""
+    weight_by_reliability: bool = False
+    """Shrink what is noise: a score goes to m + rho (r - m), m its group's mean, before it is added
+    up. rho, the reliability, is found by asking for some verdicts again (`repeat` of a judge), and
+    is 1 for every other score."""
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -61,7 +65,7 @@ class GRPO:
             rewards: all samples of the step, over all ranks.
             progress: not used.
         """
-        reading = read(rewards, self.missing, self.eps)
+        reading = read(rewards, self.missing, self.eps, self.weight_by_reliability)
         weights = rewards.weights.double()
         r = (weights * reading.values.where(reading.counted, 0.0)).sum(dim=1)
         total = standardise(r[:, None], reading.trained[:, None], rewards.group_size, self.eps)

@@ -31,24 +31,38 @@ class Reading:
     rewards: Rewards  # with 0 for missing scores under the rule `zero`, else as they were
     scores: GroupScores  # of these rewards
     known: GroupScores  # of the scores there are; the same but under the rule `zero`
-    values: Tensor  # [N, M] float64, each score; the group's mean where a row has none
+    values: Tensor  # [N, M] float64, each score, shrunk; the group's mean where a row has none
     usable: Tensor  # [N, M] bool
     counted: Tensor  # [N, M] bool
     trained: Tensor  # [N] bool
 
 
-def read(rewards: Rewards, missing: Missing, eps: float) -> Reading:
-    """Apply a rule for missing scores.
+def read(rewards: Rewards, missing: Missing, eps: float, by_reliability: bool = False) -> Reading:
+    """Apply a rule for missing scores, and shrink noisy ones.
+
+        r -> mean_G r + rho (r - mean_G r)              Kelley 1927, with rho the reliability
+
+    Mean and standard deviation of the group stay those of r, so that a z-score becomes rho Z.
 
     Args:
         rewards: all samples of the step.
         missing: the rule.
         eps: added to the standard deviation of z-scores.
+        by_reliability: shrink.
+
+    Raises:
+        ValueError: scores shall be shrunk and their reliability is not given.
     """
     scores = known = standardise(rewards.values, rewards.valid, rewards.group_size, eps)
     if missing == "zero":
         rewards = _with_zeros(rewards)
         scores = standardise(rewards.values, rewards.valid, rewards.group_size, eps)
+    values = rewards.values.double().where(rewards.valid, scores.mean)
+    if by_reliability:
+        rho = _reliability(rewards)
+        scores, known = scores.shrunk(rho), known.shrunk(rho)
+        # What is sure stays as it is to the last bit.
+        values = values.where(rho == 1, scores.mean + rho * (values - scores.mean))
     usable = scores.comparable & rewards.weighted
     asked = scores.comparable & (rewards.weights > 0)  # of the row, be the score there or not
     trained = usable.any(dim=1)
@@ -58,11 +72,21 @@ def read(rewards: Rewards, missing: Missing, eps: float) -> Reading:
         rewards=rewards,
         scores=scores,
         known=known,
-        values=rewards.values.double().where(rewards.valid, scores.mean),
+        values=values,
         usable=usable,
         counted=asked if missing == "group_mean" else usable,
         trained=trained,
     )
+
+
+def _reliability(rewards: Rewards) -> Tensor:
+    """[N, M] float64."""
+    if rewards.reliability is None:
+        raise ValueError(
+            "weight_by_reliability needs the reliability of each reward; give Rewards its "
+            "`reliability`, or leave weight_by_reliability out"
+        )
+    return rewards.reliability.double()
 
 
 def _with_zeros(rewards: Rewards) -> Rewards:

@@ -49,7 +49,7 @@ class RawRVPO(WhitenedEstimator):
 
     def __call__(self, rewards: Rewards, progress: float = 0.0) -> Advantages:
         """See `WhitenedEstimator`."""
-        reading = read(rewards, self.missing, self.eps)
+        reading = read(rewards, self.missing, self.eps, self.weight_by_reliability)
         trained, weights = self.trained(reading), self.weights(reading)
         aggregate = aggregate_soft_min(
             reading.values[trained], weights[trained], value_at(self.k, progress)

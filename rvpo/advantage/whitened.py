@@ -36,14 +36,18 @@ class WhitenedEstimator(ABC):
     zero: it counts as a score of 0, for the group's statistics too. skip_sample: the row is not
     trained on, for an aggregate that favours the lowest is optimistic over fewer rewards."""
     dead_channels: Literal["keep", "mask"] = "keep"
-    """A reward that is constant in a group: takes part there with z = 0, or leaves the aggregate.
-    GDPO's sum is the same either way."""
+    """A reward that is constant in a group, or of reliability 0 where that weighs: takes part there
+    with z = 0, or leaves the aggregate. GDPO's sum is the same either way."""
     dead_groups: Literal["keep", "recentre", "mask"] = "keep"
     """Groups with nothing but dead channels. A penalised aggregate is below 0 on average in every
     other group, so that whitening lifts these above 0: keep that, re-centre every group before
     whitening, or take the dead ones out of whitening and the loss."""
     whiten: bool = True
     """Scale the advantages of a step to mean 0 and standard deviation 1."""
+    weight_by_reliability: bool = False
+    """Shrink what is noise: a score goes to m + rho (r - m), m its group's mean, so that its
+    z-score becomes rho Z. rho, the reliability, is found by asking for some verdicts again
+    (`repeat` of a judge), and is 1 for every other score."""
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -69,8 +73,8 @@ class WhitenedEstimator(ABC):
         """[N, M] float64, 0 where a channel is not counted; each trained row has one above 0."""
         counted = reading.counted
         if self.dead_channels == "mask":
-            telling = counted & ~reading.scores.constant
-            # Over constant channels alone every aggregate is 0, which needs them to be there.
+            telling = counted & ~reading.scores.dead
+            # Over dead channels alone every aggregate is 0, which needs them to be there.
             counted = telling.where(telling.any(dim=1, keepdim=True), counted)
         return reading.rewards.weights.double().where(counted, 0.0)
 

@@ -39,7 +39,7 @@ class ZScoreEstimator(WhitenedEstimator):
 
     def __call__(self, rewards: Rewards, progress: float = 0.0) -> Advantages:
         """See `WhitenedEstimator`."""
-        reading = read(rewards, self.missing, self.eps)
+        reading = read(rewards, self.missing, self.eps, self.weight_by_reliability)
         trained, weights = self.trained(reading), self.weights(reading)
         aggregate = self.aggregate(reading.scores.z[trained], weights[trained], progress)
         return self.finished(reading, trained, aggregate, aggregate.values)

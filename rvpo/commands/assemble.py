@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rvpo.commands.context import RunContext
 from rvpo.commands.inputs import Inputs
 from rvpo.config.sample_files import SampleFilesConfig
@@ -14,6 +16,7 @@ from rvpo.report.sample_files import Keeping, SampleFiles
 from rvpo.report.trackers import TrackedRun
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.runtime.turns import Turns
+from rvpo.trainer.carried import Carried
 from rvpo.trainer.checkpoint import Checkpoints
 from rvpo.trainer.evaluation import HeldOut
 from rvpo.trainer.export import export_model
@@ -74,11 +77,23 @@ def benchmarks_of(run: RunContext, inputs: Inputs, engine: RolloutEngine) -> Dur
     )
 
 
-def keeper_of(run: RunContext, inputs: Inputs, policy: ZeroPolicy) -> Keeper:
-    """Checkpoints and models, in the folder of the run."""
+def keeper_of(
+    run: RunContext, inputs: Inputs, policy: ZeroPolicy, carried: Sequence[Carried]
+) -> Keeper:
+    """Checkpoints and models, in the folder of the run.
+
+    Args:
+        carried: state that checkpoints keep beside the policy.
+    """
     folder, ranks, settings = run.folder, run.ranks, run.config.checkpoint
     return Keeper(
-        Checkpoints(folder.checkpoints, every=settings.every, keep=settings.keep, ranks=ranks),
+        Checkpoints(
+            folder.checkpoints,
+            every=settings.every,
+            keep=settings.keep,
+            ranks=ranks,
+            carried=carried,
+        ),
         lambda path: export_model(policy, inputs.encoder.tokenizer, path, ranks, run.config.model),
         folder,
         ranks,

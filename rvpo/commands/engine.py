@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from rvpo.config.run import ModelConfig, RolloutConfig
+from rvpo.config.model import ModelConfig
+from rvpo.config.run import RolloutConfig
 from rvpo.errors import ConfigError
 from rvpo.rollout import EngineInputs
 from rvpo.rollout.encoder import Encoder

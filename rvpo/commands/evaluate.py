@@ -9,12 +9,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from rvpo.benchmarks.benchmark import Benchmark, BenchmarkSummary
 from rvpo.commands.engine import build_engine, check_engine, check_running
-from rvpo.commands.inputs import judges_of
+from rvpo.commands.inputs import judges_of, spent_in
 from rvpo.commands.needs import judges_of_benchmarks
 from rvpo.commands.passed_on import passed_on
 from rvpo.config.evaluation import EvaluationConfig
@@ -76,6 +77,7 @@ def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
                     judges_of_benchmarks(config.benchmarks, config.every_judge),
                     ranks,
                     console.print,
+                    spent_in(config.output),
                 )
                 stack.callback(judges.close)
                 for line in passed_on(config.rollout, ranks):
@@ -88,6 +90,7 @@ def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
             with ranks.together():
                 for benchmark in benchmarks:
                     check_lengths(benchmark, encoder, "benchmarks")
+                encoder.check_values(benchmarks[0].prompts, say)
                 check_running(config.rollout, candidates[0].path, encoder, ranks, say)
             check_same(_read(config, benchmarks, candidates), ranks)
             if encoder.is_dated:
@@ -224,7 +227,20 @@ def _measure(
             "files": fingerprint(candidate.path),
             "precision": config.model.precision,
             **({"engine options": options} if options else {}),
+            **_spoken_to(config),
         },
         seed=derived_seed(config.seed, "benchmark", benchmark.name),
         say=console.print,
     )
+
+
+def _spoken_to(config: EvaluationConfig) -> dict[str, Any]:
+    """Settings by which prompts are written and thoughts are told from answers, and ended; those
+    that are left as they come are not among them."""
+    model, thoughts = config.model, config.rollout.max_thought_tokens
+    settings = {
+        "model.chat_template_kwargs": model.chat_template_kwargs or None,
+        "model.thinking": model.markers,
+        "rollout.max_thought_tokens": thoughts,
+    }
+    return {name: value for name, value in settings.items() if value is not None}

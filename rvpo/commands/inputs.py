@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 
 from rvpo.benchmarks.benchmark import Benchmark
 from rvpo.commands.needs import asked_judges
 from rvpo.commands.served import check_served
 from rvpo.config.judge import JudgeConfig
+from rvpo.config.judges import place_of
 from rvpo.config.run import RunConfig
 from rvpo.data.encoder import encoder_of
 from rvpo.data.splits import Splits, read_splits
@@ -68,9 +70,12 @@ def read_inputs(
     for where, of_place in prompts.by_place.items():
         score.check_criteria(of_place, where)
     score = score.fitted(prompts.every)
-    judges = judges_of(asked_judges(config), ranks, display.say)
+    judges = judges_of(asked_judges(config), ranks, display.say, spent_in(config.output))
     score = score.judged_by(
-        {name: AskedJudge(each.counted, each.config.budget) for name, each in judges.items()},
+        {
+            name: AskedJudge(each.counted, each.config.budget, each.config.repeat)
+            for name, each in judges.items()
+        },
         display.phase,
         display.say_once,
     )
@@ -83,6 +88,7 @@ def read_inputs(
             f"today in the model's chat template: {now:%Y-%m-%d}, as long as this run lasts"
         )
     encoder.check_fields(seen.every, display.say)
+    encoder.check_values(seen.every, display.say)
     encoder.check_lengths(seen.every, config.rollout.max_completion_tokens, seen=tokens.add)
     benchmarks = read_benchmarks(config.evaluate.benchmarks, display.say)
     for benchmark in benchmarks:
@@ -100,13 +106,24 @@ def read_inputs(
 
 
 def judges_of(
-    configs: Mapping[str, JudgeConfig], ranks: Ranks, say: Callable[[str], None]
+    configs: Mapping[str, JudgeConfig],
+    ranks: Ranks,
+    say: Callable[[str], None],
+    books: Path | None = None,
 ) -> Judges:
     """Judges that can be had here.
+
+    Args:
+        books: see `Judges`.
 
     Raises:
         ConfigError: vLLM would have to serve one and cannot.
     """
-    for config in configs.values():
-        check_served(config, ranks)
-    return Judges(configs, ranks, say)
+    for name, config in configs.items():
+        check_served(config, ranks, place_of(name))
+    return Judges(configs, ranks, say, books)
+
+
+def spent_in(output: Path) -> Path:
+    """The folder of what judges have cost, in that of a run or an evaluation."""
+    return output / "spent"

@@ -4,7 +4,7 @@ loaded."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from typing import IO, Any
 
 from rich.console import Console
 
+from rvpo.commands.inputs import judges_of
 from rvpo.commands.needs import of_judge
-from rvpo.commands.served import check_served
+from rvpo.config.judge import JudgeConfig
 from rvpo.config.rewards import RubricRewardConfig
 from rvpo.config.run import RunConfig
 from rvpo.data.prompts import load_prompts
-from rvpo.errors import ConfigError
-from rvpo.judge.client.service import JudgeService
+from rvpo.errors import ConfigError, nearest
 from rvpo.judge.types import Answer, Job, Judge
 from rvpo.rewards.judged import every_question
 from rvpo.rewards.rubric import RubricReward
@@ -50,38 +50,66 @@ class Trial:
     """Times that each question is asked."""
 
     @property
+    def by_judge(self) -> dict[str, list[RubricReward]]:
+        """The rewards that each judge gives, by its name."""
+        names = dict.fromkeys(reward.judge for reward in self.rewards)
+        return {name: [r for r in self.rewards if r.judge == name] for name in names}
+
+    @property
     def verdicts(self) -> int:
         """Questions to ask, repeats included."""
-        asked = (len(every_question(self.rewards, response.prompt)) for response in self.responses)
+        asked = (
+            len(every_question(rewards, response.prompt))
+            for rewards in self.by_judge.values()
+            for response in self.responses
+        )
         return self.repeats * sum(asked)
 
-    def judged_by(self, judge: Judge) -> Iterator[Judgement]:
+    def judged_by(self, judges: Mapping[str, Judge]) -> Iterator[Judgement]:
         """Ask everything at once; each judgement follows, in order, when it is complete.
+
+        Args:
+            judges: those that the rewards ask, by name.
 
         Raises:
             RewardError: the judge's worker cannot be reached.
         """
         asked = [
-            [self._ask(judge, r, repeat) for repeat in range(self.repeats)] for r in self.responses
+            [self._ask(judges[name], rewards, response) for name, rewards in self.by_judge.items()]
+            for response in self.responses
         ]
-        for response, futures in zip(self.responses, asked, strict=True):
-            wanted = every_question(self.rewards, response.prompt)
-            answers = [dict(zip(wanted, future.result(), strict=True)) for future in futures]
-            yield Judgement.of(response, self.rewards, answers)
+        for response, every in zip(self.responses, asked, strict=True):
+            parts = []
+            for rewards, futures in zip(self.by_judge.values(), every, strict=True):
+                wanted = every_question(rewards, response.prompt)
+                answers = [dict(zip(wanted, future.result(), strict=True)) for future in futures]
+                parts.append(Judgement.of(response, rewards, answers))
+            yield Judgement.joined(parts)
 
-    def _ask(self, judge: Judge, response: Response, repeat: int) -> Future[tuple[Answer, ...]]:
-        wanted = every_question(self.rewards, response.prompt)
-        return judge.submit(
+    def _ask(
+        self, judge: Judge, rewards: Sequence[RubricReward], response: Response
+    ) -> list[Future[tuple[Answer, ...]]]:
+        """[R] the answers of each repeat, on their way."""
+        wanted = every_question(rewards, response.prompt)
+        jobs = [
             Job(
                 conversation=response.prompt.turns,
                 response=response.text,
                 questions=wanted,
                 repeat=repeat,
             )
-        )
+            for repeat in range(self.repeats)
+        ]
+        return [judge.submit(job) for job in jobs]
 
 
-def prepare(config: RunConfig, samples: Path | None, prompts: int | None, repeats: int) -> Trial:
+def prepare(
+    config: RunConfig,
+    samples: Path | None,
+    prompts: int | None,
+    repeats: int,
+    judge: str | None = None,
+) -> Trial:
     """Read what is to be judged.
 
     Args:
@@ -89,9 +117,10 @@ def prepare(config: RunConfig, samples: Path | None, prompts: int | None, repeat
             out if there are any.
         prompts: judge the responses to the first so many prompts; without it, all of `samples`, or
             a few of the data.
+        judge: name of the one that is asked, in place of those that rewards name.
 
     Raises:
-        ConfigError: no reward has a rubric.
+        ConfigError: no reward has a rubric, or there is no such judge.
         DataError: the completions or the data cannot be read, or have no criteria.
     """
     chosen = {n: r for n, r in config.rewards.items() if isinstance(r, RubricRewardConfig)}
@@ -100,9 +129,12 @@ def prepare(config: RunConfig, samples: Path | None, prompts: int | None, repeat
             f"rewards: none of {', '.join(config.rewards)} asks a judge; add one, as in "
             "rewards={polite: {rubric: channels, criteria: {polite: The response is polite.}}}"
         )
-    rewards = [r for r in RewardSuite.from_config(chosen).rewards if isinstance(r, RubricReward)]
+    suite = RewardSuite.from_config(chosen, config.every_judge)
+    if judge is not None:
+        suite = suite.asking(_known(judge, config))
+    rewards = [r for r in suite.rewards if isinstance(r, RubricReward)]
     if samples is not None:
-        responses = read_responses(samples, rewards, config.data)
+        responses = read_responses(samples, rewards, config.data, config.model.markers)
         responses = responses if prompts is None else first_prompts(responses, prompts)
     else:
         held_out = config.data.held_out
@@ -126,47 +158,63 @@ def try_rubrics(
     repeats: int,
     json_file: Path | None,
     console: Console,
+    judge: str | None = None,
 ) -> TrialSummary:
     """Judge completions by the rubrics of a run, and print what comes of it.
 
     Args:
-        samples, prompts, repeats: see `prepare`.
+        samples, prompts, repeats, judge: see `prepare`.
         json_file: takes a JSON line for each response, and one for the summary.
 
     Raises:
-        ConfigError: no reward has a rubric, the judge cannot be set up, or `json_file` cannot be
-            written.
+        ConfigError: no reward has a rubric, a judge is not there or cannot be set up, or
+            `json_file` cannot be written.
         DataError: the completions or the data cannot be read.
         EngineError: a served judge does not come up.
         RewardError: the judge's worker does not start, or cannot be reached.
     """
     if json_file is not None and samples is not None and json_file.resolve() == samples.resolve():
         raise ConfigError(f"--json: {json_file} holds the --samples; give another file")
-    assert config.judge is not None  # a configuration with rubrics has one
-    require("rvpo judge", *of_judge(config.judge))
     page, ranks = Page(console), Ranks.alone()
     with page.phase("reading what is to be judged"):
-        trial = prepare(config, samples, prompts, repeats)
-    check_served(config.judge, ranks)
-    deadline_s = min(config.judge.deadline_s, PATIENCE * config.judge.timeout_s)
-    judge = config.judge.model_copy(update={"deadline_s": deadline_s})
+        trial = prepare(config, samples, prompts, repeats, judge)
+    asked = {name: _hasty(config.every_judge[name]) for name in trial.by_judge}
+    require("rvpo judge", *(need for name in asked for need in of_judge(asked[name], name)))
     judgements = []
     with ExitStack() as stack:
         lines = stack.enter_context(_writing(json_file))
-        service = stack.enter_context(closing(JudgeService(judge, ranks, console.print)))
-        name = judge.model or (judge.serve and judge.serve.model)
-        with page.phase(f"starting the judge, {name}"):
-            service.start()
-            service.connect()
+        judges = stack.enter_context(closing(judges_of(asked, ranks, console.print)))
+        with page.phase(_starting(asked)):
+            judges.start()
+            judges.connect()
         with page.phase(_announcement(trial)):
-            for judgement in trial.judged_by(service):
+            for judgement in trial.judged_by(judges):
                 judgements.append(judgement)
                 _write(lines, judgement.to_json())
                 show_judgement(page, judgement)
         summary = TrialSummary.of(judgements, trial.rewards)
         _write(lines, summary.to_json())
-    show_summary(page, summary, judge, repeats)
+    show_summary(page, summary, asked, repeats)
     return summary
+
+
+def _known(judge: str, config: RunConfig) -> str:
+    there = list(config.every_judge)
+    if judge not in there:
+        guess = nearest(judge, there)
+        meant = f"did you mean {guess}?" if guess else f"there are {', '.join(there)}"
+        raise ConfigError(f"--judge {judge}: there is no such judge; {meant}")
+    return judge
+
+
+def _hasty(judge: JudgeConfig) -> JudgeConfig:
+    deadline_s = min(judge.deadline_s, PATIENCE * judge.timeout_s)
+    return judge.model_copy(update={"deadline_s": deadline_s})
+
+
+def _starting(judges: Mapping[str, JudgeConfig]) -> str:
+    names = [each.model or (each.serve and each.serve.model) for each in judges.values()]
+    return f"starting the judge{'s' * (len(names) > 1)}, {', '.join(map(str, names))}"
 
 
 def _announcement(trial: Trial) -> str:

@@ -8,7 +8,7 @@ from rvpo.config.benchmarks import BenchmarksConfig
 from rvpo.config.data import DatasetSource, Source
 from rvpo.config.evaluation import EvaluationConfig
 from rvpo.config.judge import JudgeConfig
-from rvpo.config.judges import asked
+from rvpo.config.judges import OWN, asked, place_of
 from rvpo.config.rewards import RubricRewardConfig, classifiers
 from rvpo.config.run import RolloutConfig, RunConfig
 from rvpo.files.stored import needs_extra
@@ -20,8 +20,8 @@ def of_training(config: RunConfig) -> Iterator[Need]:
     """A plan's, and what only a run takes: its engine, the judge that it serves, its trackers."""
     yield from of_plan(config)
     yield from _of_engine(config.rollout)
-    for judge in asked_judges(config).values():
-        yield from of_judge(judge)
+    for name, judge in asked_judges(config).items():
+        yield from of_judge(judge, name)
     for tracker in config.report.trackers:
         if tracker.name in MODULES:
             yield Need(tracker.name, f"take {tracker.name} out of report.trackers")
@@ -46,15 +46,16 @@ def of_evaluation(config: EvaluationConfig) -> Iterator[Need]:
     """Needs of a training, without its trackers."""
     yield Need("train")
     yield from _of_engine(config.rollout)
-    for judge in judges_of_benchmarks(config.benchmarks, config.every_judge).values():
-        yield from of_judge(judge)
+    for name, judge in judges_of_benchmarks(config.benchmarks, config.every_judge).items():
+        yield from of_judge(judge, name)
 
 
-def of_judge(config: JudgeConfig) -> Iterator[Need]:
+def of_judge(config: JudgeConfig, name: str = OWN) -> Iterator[Need]:
     """Needs of the client, and of vLLM where the run serves the judge itself."""
     yield Need("judge")
     if config.needs_vllm:
-        yield Need("cpu", "name judge.endpoints in place of judge.serve")
+        where = place_of(name)
+        yield Need("cpu", f"name {where}.endpoints in place of {where}.serve")
 
 
 def asked_judges(config: RunConfig) -> dict[str, JudgeConfig]:
@@ -66,8 +67,8 @@ def asked_judges(config: RunConfig) -> dict[str, JudgeConfig]:
     if rubrics and config.evaluate.judge is not None:
         names.add(config.evaluate.judge)
     names |= judges_of_benchmarks(config.evaluate.benchmarks, judges).keys()
-    of_rewards = classifiers(config.rewards)
-    return {name: judge for name, judge in judges.items() if name in names} | of_rewards
+    found = {name: judge for name, judge in judges.items() if name in names}
+    return found | classifiers(config.rewards)
 
 
 def judges_of_benchmarks(

@@ -1,4 +1,4 @@
-"""The options of `rvpo compare` and `rvpo serve`, as the command line names them."""
+"""The options of `rvpo judge`, `rvpo compare` and `rvpo serve`, as the command line names them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,40 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+Samples = Annotated[
+    Path | None,
+    typer.Option(
+        "--samples",
+        metavar="FILE",
+        help="Completions to judge, as JSON lines with a prompt or prompt_id; without it, "
+        "reference, empty and off-topic answers to prompts of the data.",
+    ),
+]
+FirstPrompts = Annotated[
+    int | None,
+    typer.Option(
+        "--prompts",
+        metavar="N",
+        min=1,
+        help="Judge answers to the first N prompts only; 5 without --samples.",
+    ),
+]
+Repeats = Annotated[
+    int, typer.Option("--repeats", metavar="R", min=1, help="Ask every question R times.")
+]
+JsonFile = Annotated[
+    Path | None,
+    typer.Option("--json", metavar="FILE", help="Write everything to FILE, as JSON lines."),
+]
+ByJudge = Annotated[
+    str | None,
+    typer.Option(
+        "--judge",
+        metavar="NAME",
+        help="Ask this one of the run's judges, in place of those that rewards name.",
+    ),
+]
 
 Vary = Annotated[
     list[str] | None,

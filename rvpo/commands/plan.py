@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from rvpo.commands.engine import adapter_problem
-from rvpo.commands.needs import of_plan
+from rvpo.commands.needs import asked_judges, judges_of_benchmarks, of_plan
+from rvpo.config.judge import ServeConfig
+from rvpo.config.judges import place_of
 from rvpo.config.run import RunConfig
 from rvpo.data.visited import visited
 from rvpo.errors import ConfigError, RvpoError
@@ -18,7 +20,7 @@ from rvpo.plan.classifiers import classifier_findings
 from rvpo.plan.data import Data, read_data
 from rvpo.plan.device import Devices, device_findings
 from rvpo.plan.disk import disk_findings
-from rvpo.plan.judging import Load, endpoint_findings, load, load_findings
+from rvpo.plan.judging import Load, asked_of, endpoint_findings, load, load_findings
 from rvpo.plan.length import length_findings
 from rvpo.plan.machine import Finding, Machine, diagnose
 from rvpo.plan.model import describe, read_model
@@ -54,7 +56,7 @@ def plan(
 ) -> Plan:
     """Look at everything a run needs: data, model, judge, memory and disk.
 
-    Nothing is trained or written. The judge is asked one question at each endpoint.
+    Nothing is trained or written. Each judge is asked one question at each endpoint.
 
     Args:
         machine: the one that `rvpo.plan.machine.examine` reads.
@@ -79,15 +81,16 @@ def plan(
     findings += model.findings
     findings += rehearsal_findings(config, data)
     findings += adapter_findings(config, model.shape)
-    judge, asked, judged = _judge(config, data)
-    findings += judged
+    judging = _judging(config, data)
+    findings += judging.findings
     findings += classifier_findings(config, model, len(data.held_out))
     if model.shape is None:
         unknown = Finding("memory", "note", "unknown without the size of the model")
         return Plan((*findings, unknown))
     findings += _answers(config, devices)
-    findings += device_findings(config, model.shape, judge, model.prompt_tokens, devices, machine)
-    findings += disk_findings(config, model.shape, model.prompt_tokens, asked)
+    tokens = model.prompt_tokens
+    findings += device_findings(config, model.shape, judging.shapes, tokens, devices, machine)
+    findings += disk_findings(config, model.shape, tokens, judging.loads)
     if devices.nodes is not None:
         findings += times_of(config, model, devices, card, assumed)
     return Plan(tuple(findings))
@@ -141,31 +144,73 @@ def _output(config: RunConfig) -> list[Finding]:
     return [Finding("output", "ok", str(config.output))]
 
 
-def _judge(config: RunConfig, data: Data) -> tuple[ModelShape | None, Load | None, list[Finding]]:
-    """The size of a served judge, its load as far as it is known, and what is to say about it."""
-    if config.judge is None or not (data.rubrics or config.evaluate.benchmarks.needs_judge):
-        return None, None, []
-    findings: list[Finding] = []
-    asked = None
-    if not data.rubrics:
-        findings.append(Finding("judge calls", "ok", "none in training; benchmarks ask it"))
-    elif data.train:
-        asked = load(config, data.rubrics, data.train)
-        findings += load_findings(config, asked, len(data.held_out))
-        findings += length_findings(config, data.rubrics, data.prompts.every)
-    else:
-        findings.append(Finding("judge calls", "note", "unknown without the prompts"))
-    served = config.judge.serve
-    if served is None:
-        return None, asked, [*findings, *endpoint_findings(config, asked)]
-    shape, finding = describe(served.model, "judge", served.trust_remote_code)
-    findings.append(finding)
+@dataclass(frozen=True, slots=True)
+class _Judging:
+    """The judges of a run, as far as they are known."""
+
+    shapes: dict[str, ModelShape | None]
+    """Sizes of those that are served, by name."""
+    loads: dict[str, Load]
+    """Loads by training and held-out prompts, by name."""
+    findings: list[Finding]
+
+
+def _judging(config: RunConfig, data: Data) -> _Judging:
+    """The judges that are asked, and what is to say about each."""
+    found = _Judging({}, {}, [])
+    judges = config.every_judge
+    rubrics = [name for name in judges if asked_of(config, name, data.rubrics)]
+    graders = judges_of_benchmarks(config.evaluate.benchmarks, judges)
+    for name in (name for name in judges if name in rubrics or name in graders):
+        judge = judges[name]
+        load_of, findings = _load(config, data, name, asks=name in rubrics)
+        found.findings.extend(findings)
+        if load_of is not None:
+            found.loads[name] = load_of
+        if judge.serve is None:
+            found.findings.extend(endpoint_findings(config, load_of, name))
+        else:
+            found.shapes[name], findings = _served(judge.serve, place_of(name))
+            found.findings.extend(findings)
+    if rubrics and data.train:
+        found.findings.extend(length_findings(config, data.rubrics, data.prompts.every))
+    return _Judging(found.shapes, found.loads, [*found.findings, *_unasked(config)])
+
+
+def _load(
+    config: RunConfig, data: Data, name: str, *, asks: bool
+) -> tuple[Load | None, list[Finding]]:
+    """A judge's load by prompts, None where it has none or they are not known."""
+    calls = f"{place_of(name)} calls"
+    if not asks:
+        return None, [Finding(calls, "ok", "none in training; benchmarks ask it")]
+    if not data.train:
+        return None, [Finding(calls, "note", "unknown without the prompts")]
+    asked = load(config, data.rubrics, data.train, name)
+    return asked, load_findings(config, asked, len(data.held_out), name)
+
+
+def _served(serve: ServeConfig, where: str) -> tuple[ModelShape | None, list[Finding]]:
+    """The size of a judge that the run serves, and whether it can be."""
+    shape, finding = describe(serve.model, where, serve.trust_remote_code)
     if not installed("vllm"):
-        findings.append(
-            Finding(
-                "judge", "missing", "vLLM is not installed, which serves the judge", "rvpo doctor"
-            )
+        lacks = "vLLM is not installed, which serves the judge"
+        return shape, [finding, Finding(where, "missing", lacks, "rvpo doctor")]
+    if finding.state == "missing":
+        return shape, [finding]
+    later = Finding(where, "note", "not asked: the run starts it, and waits for it")
+    return shape, [finding, later]
+
+
+def _unasked(config: RunConfig) -> list[Finding]:
+    """Judges that have a name and no question, which may be a name forgotten elsewhere."""
+    return [
+        Finding(
+            place_of(name),
+            "note",
+            "nothing asks it",
+            f"rewards.NAME.judge={name}, or evaluate.judge={name}, or leave it out",
         )
-    elif finding.state != "missing":
-        findings.append(Finding("judge", "note", "not asked: the run starts it, and waits for it"))
-    return shape, asked, findings
+        for name in config.judges
+        if name not in asked_judges(config)
+    ]

@@ -38,11 +38,15 @@ def _rehearse(run: RunContext, inputs: Inputs) -> None:
     for prompts in filter(None, (inputs.prompts.train, inputs.prompts.held_out)):
         rehearse_rewards(config, inputs.score, prompts, inputs.encoder)
     for name, judge in inputs.judges.items():
+        if judge.is_spent:
+            continue
         run.phase("asking the judge a first question")
         scored = [r for r in inputs.score.rewards if isinstance(r, ClassifierReward)]
         asked = [reward for reward in scored if reward.judge == name]
-        judge.counted.count(
+        usage = (
             rehearse_classifier(judge.config, asked, say, place_of(name))
             if asked
             else rehearse_judge(judge.config, say, place_of(name))
         )
+        judge.counted.count(usage)
+        judge.owe(0.0 if usage is None else usage.cost)

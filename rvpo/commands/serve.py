@@ -13,6 +13,7 @@ from typing import Final
 
 from rvpo.config.judge import is_this_machine
 from rvpo.config.run import RunConfig
+from rvpo.data.encoder import encoder_of
 from rvpo.errors import ConfigError
 from rvpo.model_files import resolve_model
 from rvpo.rollout.servers.command import Served, model_name, server_start
@@ -92,14 +93,18 @@ def serve(
 
 
 def _served(config: RunConfig) -> Served:
-    model = config.model
+    model, budget = config.model, None
+    path = resolve_model(model.path)
+    if config.rollout.max_thought_tokens is not None:
+        budget = encoder_of(model, config.rollout, path).thought_budget
     adapts = model.lora is not None and model.lora.sync == "adapter"
     return Served(
-        path=resolve_model(model.path),
+        path=path,
         dtype=str(model.dtype).removeprefix("torch."),
         trust_remote_code=model.trust_remote_code,
         seed=config.seed,
         adapter=model.lora if adapts else None,
+        thought_budget=budget,
     )
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from rvpo.config.judge import JudgeConfig
+from rvpo.config.judges import OWN
 from rvpo.rollout.vllm.requirement import VLLM
 from rvpo.runtime.ranks import Ranks
 
 
-def check_served(judge: JudgeConfig, ranks: Ranks) -> None:
+def check_served(judge: JudgeConfig, ranks: Ranks, where: str = OWN) -> None:
     """Refuse a judge that vLLM would have to serve and cannot, as it is installed.
+
+    Args:
+        where: the section of its settings, for messages.
 
     Raises:
         ConfigError: its build is for another place, or there are two.
@@ -16,6 +20,6 @@ def check_served(judge: JudgeConfig, ranks: Ranks) -> None:
     if judge.needs_vllm:
         VLLM.check_build(
             on_gpu=ranks.device.type == "cuda",
-            asked="judge.serve",
-            instead="name judge.endpoints in its place",
+            asked=f"{where}.serve",
+            instead=f"name {where}.endpoints in its place",
         )

@@ -22,10 +22,11 @@ from rvpo.commands.inputs import Inputs, read_inputs
 from rvpo.commands.passed_on import passed_on
 from rvpo.commands.rehearse import rehearse
 from rvpo.config.run import RunConfig, dump_config
-from rvpo.errors import CheckpointError, ConfigError, RankError
+from rvpo.errors import CheckpointError, ConfigError, RankError, SpentError
 from rvpo.report.display import Display
 from rvpo.report.provenance import provenance
 from rvpo.report.run_folder import RunFolder, write_text
+from rvpo.rewards.reliability import Reliabilities
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.rollout.engine_in_turn import EngineInTurn
 from rvpo.runtime.agree import check_folder, check_same, check_share, digest
@@ -35,6 +36,7 @@ from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.turns import Turns
 from rvpo.trainer.checkpoint import Checkpoints
 from rvpo.trainer.deepspeed_check import check_deepspeed
+from rvpo.trainer.dollars import Dollars
 from rvpo.trainer.evaluation import Evaluations, HeldOut
 from rvpo.trainer.keep import Keeper
 from rvpo.trainer.kernels import check_kernels
@@ -109,14 +111,16 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         if inputs.judges:
             run.phase("waiting for the judge")
             inputs.judges.connect()
-        keep = keeper_of(run, inputs, policy)
+        reliabilities = Reliabilities(inputs.score.half_lives)
+        keep = keeper_of(run, inputs, policy, [reliabilities])
         start = _enter(run, starts is not None, keep.checkpoints, policy, stack)
         if ranks.is_main:
             rewind(folder, start, display.say)
             add_start(folder, Start(date=now, step=start, inputs=dict(inputs.digests)))
         turns = Turns()
         held_out = held_out_of(run, inputs, EngineInTurn(engine, turns))
-        _loop(run, inputs, policy, engine, turns, keep, held_out, range(start, config.steps))
+        steps = range(start, config.steps)
+        _loop(run, inputs, policy, engine, turns, reliabilities, keep, held_out, steps)
         run.phase("saving the model")
         try:
             keep.export(folder.model)
@@ -173,6 +177,7 @@ def _loop(
     policy: ZeroPolicy,
     engine: RolloutEngine,
     turns: Turns,
+    reliabilities: Reliabilities,
     keep: Keeper,
     held_out: HeldOut,
     steps: range,
@@ -182,21 +187,29 @@ def _loop(
         report = stack.enter_context(closing(report_of(run)))
         benchmarks = benchmarks_of(run, inputs, EngineInTurn(engine, turns))
         evaluate = Evaluations(held_out, benchmarks)
+        spent = Dollars(inputs.judges, inputs.score.asked_judges, ranks).over
+        if steps and (over := spent(steps.start, {})):
+            raise SpentError(over)
         if steps.start == 0 and (inputs.prompts.held_out or inputs.benchmarks):
             engine.load_weights(policy.weights(), version=0)
             keep.check(evaluate(0))
+        elif evaluate.lacks(steps.start):  # there was no money for it
+            engine.load_weights(policy.weights(), version=steps.start)
+            keep.late(steps.start, evaluate(steps.start))
         stream = stack.enter_context(closing(stream_of(run, inputs, engine, turns, steps)))
         interrupt = Interrupt(ranks, display.say)
         stack.enter_context(interrupt.listening())
         train(
             steps,
             stream=stream,
+            weigh=reliabilities,
             estimate=run.config.advantage,
             policy=policy,
             report=report,
             keep=keep,
             evaluate=evaluate,
             interrupt=interrupt,
+            spent=spent,
             ranks=ranks,
         )
 

@@ -11,7 +11,9 @@ from typing import Any
 
 from rvpo.compare.arm import OWN, Arm, parse_arms
 from rvpo.config import document
-from rvpo.config.diff import changed_settings
+from rvpo.config.diff import changed_settings, identity
+from rvpo.config.judges import asked
+from rvpo.config.rewards import RubricRewardConfig
 from rvpo.config.run import RunConfig, load_config
 from rvpo.errors import CheckpointError, ConfigError
 from rvpo.report.held_out import HeldOutScores
@@ -142,6 +144,12 @@ class Comparison:
                 raise ConfigError(
                     f"--vary: {run.arm.name} and {other.arm.name} are the same run; name each once"
                 )
+            if differ := _judged_differently(run.config, other.config):
+                raise ConfigError(
+                    f"--vary: {run.arm.name} and {other.arm.name} have {differ} of held-out "
+                    "prompts scored by different judges, whose scores are not comparable; add "
+                    "evaluate.judge=NAME, one of judges that examines all arms"
+                )
 
     def unequal_starts(self) -> list[str]:
         """Differences between the first steps of a seed's arms, a sentence each; none if all goes
@@ -170,6 +178,25 @@ class Comparison:
             f"report.arm={document.dump_value(arm.name)}",
         )
         return Run(arm, seed, self.file, (*self.settings, *arm.settings, *own))
+
+
+def _judged_differently(config: RunConfig, other: RunConfig) -> str:
+    """Rewards whose scores of held-out prompts would be those of different judges."""
+    if config.data.held_out is None:
+        return ""
+    examiners, others = _examiners(config), _examiners(other)
+    differ = [name for name in examiners if examiners[name] != others.get(name, examiners[name])]
+    return ", ".join(differ)
+
+
+def _examiners(config: RunConfig) -> dict[str, Any]:
+    """All that the judge's verdicts on held-out prompts depend on, by judged reward."""
+    judges = config.every_judge
+    rubrics = {n: r for n, r in config.rewards.items() if isinstance(r, RubricRewardConfig)}
+    return {
+        name: identity(judges[asked(config.evaluate.judge or reward.judge, judges)])
+        for name, reward in rubrics.items()
+    }
 
 
 def _check_stored(run: Run) -> None:

@@ -102,6 +102,7 @@ class ClassifierConfig(AskedConfig):
             )
         if self.endpoints and self.model is None:
             raise ValueError("`model` is required with `endpoints`: the name of the classifier")
+        self._check_dollars(("input_price",), self.serve is not None)
         if len(set(self.labels)) < len(self.labels):
             raise ValueError(f"labels: {', '.join(self.labels)} must differ")
         return self

@@ -47,8 +47,8 @@ def check_unchanged(config: RunConfig, stored: Path) -> None:
 def changed_settings(old: RunConfig, new: RunConfig, free: Collection[str]) -> list[str]:
     """The dotted names of what differs, but for what is `free` to and all below it.
 
-    Of a judge or classifier only that counts which its verdicts depend on: where and how patiently
-    it is asked may always change.
+    Of a judge only that counts which its verdicts depend on: where and how patiently it is asked
+    may always change.
     """
     before, after = dict(_counted(old, free)), dict(_counted(new, free))
     return [name for name in before | after if before.get(name) != after.get(name)]
@@ -57,8 +57,8 @@ def changed_settings(old: RunConfig, new: RunConfig, free: Collection[str]) -> l
 def _counted(config: RunConfig, free: Collection[str]) -> Iterator[tuple[str, Any]]:
     settings = config.model_dump()
     if config.judge is not None:
-        settings["judge"] = _identity(config.judge)
-    settings["judges"] = {name: _identity(judge) for name, judge in config.judges.items()}
+        settings["judge"] = identity(config.judge)
+    settings["judges"] = {name: identity(judge) for name, judge in config.judges.items()}
     for name, reward in config.rewards.items():
         if isinstance(reward, ClassifierRewardConfig):
             settings["rewards"][name]["classifier"] = reward.classifier.identity()
@@ -67,9 +67,11 @@ def _counted(config: RunConfig, free: Collection[str]) -> Iterator[tuple[str, An
             yield name, value
 
 
-def _identity(judge: JudgeConfig) -> list[Any]:
-    settings = judge.model_dump()
-    return [judge.serve and judge.serve.model, *(settings[name] for name in IDENTITY)]
+def identity(judge: JudgeConfig) -> dict[str, Any]:
+    """The settings that verdicts depend on, by name."""
+    served = {} if judge.serve is None else {"serve": {"model": judge.serve.model}}
+    names = {*IDENTITY, "criteria_per_call", "order_seed"}
+    return {**judge.model_dump(include=names), **served}
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -13,7 +13,8 @@ from rvpo.config import document
 from rvpo.config.benchmarks import BenchmarksConfig
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import JudgeName, named, served_problems
-from rvpo.config.run import DistributedConfig, ModelConfig, RolloutConfig
+from rvpo.config.model import ModelConfig
+from rvpo.config.run import DistributedConfig, RolloutConfig
 from rvpo.config.secret import without_secrets
 from rvpo.config.sentences import validated
 from rvpo.fields import FilePath, NonNegativeInt, Section

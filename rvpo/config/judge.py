@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
@@ -16,6 +16,7 @@ from rvpo.fields import (
     FilePath,
     Float,
     Fraction,
+    Int,
     NonNegativeFloat,
     NonNegativeInt,
     PathText,
@@ -206,12 +207,39 @@ class ServeConfig(Section):
 
 
 class BudgetConfig(Section):
-    """Shares of failed verdicts beyond which training on the others would mislead."""
+    """Shares of failed verdicts beyond which training on the others would mislead, and the money
+    that there is for all."""
 
     group: Fraction = 0.25
     """A group that lost more than this share of its verdicts is left out of the update."""
     step: Fraction = 0.1
     """A step that lost more than this share of its verdicts stops the run before it trains."""
+    dollars: PositiveFloat | None = None
+    """Dollars that the judge may cost over the whole run, by the prices of its endpoints: its
+    rehearsal, training, evaluations and all resumed parts. The run ends with a checkpoint before a
+    step that would pass it, and nothing more is asked once it is spent. No limit if left out."""
+
+
+class RepeatConfig(Section):
+    """Verdicts that are asked for again in training, to see how far a criterion can be relied on.
+
+    The first one counts as a score. The others tell how much of what sets the samples of a prompt
+    apart is the judge's mood: each criterion's reliability, for reports and for
+    `advantage.weight_by_reliability`.
+    """
+
+    times: Annotated[Int, Field(ge=2)] = 2
+    """Verdicts on each of these questions, the one that counts included."""
+    share: Annotated[Float, Field(gt=0, le=1)] = 0.1
+    """Share of the prompts whose verdicts are asked for again, all their samples with all criteria:
+    calls cost share x (times - 1) more."""
+    half_life: PositiveFloat = 50.0
+    """Steps in which a repeat loses half of its part in the estimate, since the policy changes and
+    with it what its samples differ in."""
+
+
+def _repeat_times(value: Any) -> Any:
+    return {"times": value} if isinstance(value, int | float) else value
 
 
 def _served_model(value: Any) -> Any:
@@ -219,7 +247,8 @@ def _served_model(value: Any) -> Any:
 
 
 IDENTITY = ("model", "revision", "temperature", "max_tokens", "reasons", "structured", "extra_body")
-"""The settings that verdicts depend on, beside the served model. The others say how to get them."""
+"""The settings that verdicts depend on, beside the served model and, where criteria share a call,
+`criteria_per_call` and `order_seed`. The others say how to get them."""
 
 
 class AskedConfig(Section):
@@ -270,6 +299,28 @@ class AskedConfig(Section):
                     )
         return self
 
+    @property
+    def is_priced(self) -> bool:
+        """True where any of its endpoints has a price."""
+        return any(endpoint.input_price or endpoint.output_price for endpoint in self.endpoints)
+
+    def _check_dollars(self, prices: Sequence[str], served: bool) -> None:
+        if self.budget.dollars is None:
+            return
+        if served:
+            raise ValueError(
+                f"budget.dollars: {self.budget.dollars:g} is for endpoints that cost money, and a "
+                "judge that is served here costs none; leave it out"
+            )
+        for index, endpoint in enumerate(self.endpoints):
+            for price in prices:
+                if getattr(endpoint, price) is None:
+                    raise ValueError(
+                        f"budget.dollars: {self.budget.dollars:g} cannot be kept without the price "
+                        f"of every call; add {price}, dollars per million tokens, to "
+                        f"endpoints[{index}]"
+                    )
+
 
 class JudgeConfig(AskedConfig):
     """Judge of the rubrics, with its patience and its limits."""
@@ -279,7 +330,8 @@ class JudgeConfig(AskedConfig):
     temperature: NonNegativeFloat = 0.0
     """Sampling temperature of the judge; with 0 a verdict can be repeated and is worth caching."""
     max_tokens: PositiveInt = 512
-    """Tokens of the longest reply."""
+    """Tokens of the longest reply to one question; each further criterion of a call adds 160, or as
+    many again if that is less."""
     reasons: bool = True
     """Ask for a short reason before each verdict: better verdicts, more tokens."""
     structured: bool = True
@@ -289,6 +341,30 @@ class JudgeConfig(AskedConfig):
     )
     """Further fields of every request, such as {reasoning_effort: low}; null leaves out one that
     the endpoint does not take, as in {temperature: null}. No place for secrets: it is stored."""
+    criteria_per_call: PositiveInt | Literal["all"] = 1
+    """Criteria of a response asked in one call: each alone is judged more accurately, several or
+    `all` take fewer calls and tokens. Each has a verdict of its own either way."""
+    order_seed: NonNegativeInt = 0
+    """Seed of the order in which criteria of one call stand; each response has another order."""
+    repeat: Annotated[RepeatConfig | None, BeforeValidator(_repeat_times)] = None
+    """Ask for a share of the verdicts again, and tell how reliable each criterion is: a table, or
+    the number of times alone; never if left out."""
+
+    @property
+    def repeated(self) -> float:
+        """Times that a verdict is asked for in training, mean over verdicts."""
+        return 1.0 if self.repeat is None else 1 + self.repeat.share * (self.repeat.times - 1)
+
+    @property
+    def may_repeat_itself(self) -> bool:
+        """True where a server that computes the same each time gives the same verdict each time."""
+        temperature: Any = self.extra_body.get("temperature", self.temperature)
+        return bool(temperature == 0)
+
+    @property
+    def most_per_call(self) -> int | None:
+        """Most criteria of a call; None for all that there are."""
+        return None if self.criteria_per_call == "all" else self.criteria_per_call
 
     @property
     def needs_vllm(self) -> bool:
@@ -304,6 +380,7 @@ class JudgeConfig(AskedConfig):
             )
         if self.endpoints and self.model is None:
             raise ValueError("`model` is required with `endpoints`: the name of the judge")
+        self._check_dollars(("input_price", "output_price"), self.serve is not None)
         reserved = {"model", "messages", "response_format", "stream", "n"} & self.extra_body.keys()
         if reserved:
             raise ValueError(f"extra_body: '{min(reserved)}' is set by rvpo itself; leave it out")

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from typing import Annotated, Final
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator
 
-from rvpo.config.judge import JudgeConfig
-from rvpo.config.rewards import RewardName
+from rvpo.config.judge import IDENTITY, JudgeConfig, ServeConfig
 from rvpo.errors import nearest
 
 OWN: Final = "judge"
 """Name of the judge that the section `judge` describes."""
 
 
-def _other(name: str) -> str:
-    if name == OWN:
+def _name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", value):
+        raise ValueError(
+            "a judge's name becomes part of metric names; use letters, digits, - and _"
+        )
+    if value == OWN:
         raise ValueError(
             f"'{OWN}' is the one of the section `judge`; give this judge a name of its own, such "
             "as gold"
         )
-    return name
+    return value
 
 
-JudgeName = Annotated[RewardName, AfterValidator(_other)]
+JudgeName = Annotated[str, AfterValidator(_name)]
 
 
 def named(judge: JudgeConfig | None, others: Mapping[str, JudgeConfig]) -> dict[str, JudgeConfig]:
@@ -57,6 +61,21 @@ def name_problems(where: str, name: str | None, judges: Collection[str]) -> Iter
         yield f"{where}.judge: there is no judge '{name}'; {meant}"
 
 
+def reliability_problems(asked: Iterable[str], judges: Mapping[str, JudgeConfig]) -> Iterator[str]:
+    """Problems of an estimator that weighs by reliability.
+
+    Args:
+        asked: names of the judges that rewards ask.
+    """
+    found = [judges[name] for name in asked if name in judges]
+    if all(judge.repeat is None for judge in found):
+        yield (
+            "advantage.weight_by_reliability: no reward's judge is asked for a verdict again, so "
+            "nothing tells how reliable a score is; set judge.repeat={times: 2, share: 0.1}, or "
+            "leave it out"
+        )
+
+
 def served_problems(judges: Mapping[str, JudgeConfig], others: Collection[int]) -> Iterator[str]:
     """Problems of judges that a run serves, with its engines and with one another.
 
@@ -67,15 +86,56 @@ def served_problems(judges: Mapping[str, JudgeConfig], others: Collection[int]) 
     for name, judge in judges.items():
         if judge.serve is None:
             continue
-        where = place_of(name)
+        where, mine = place_of(name), set(judge.serve.devices)
         yield from judge.serve.problems(others, where)
-        both = sorted(gpu for gpu in judge.serve.devices if gpu in taken)
-        if both:
+        if both := sorted(mine & taken.keys()):
             yield (
                 f"{where}.serve.devices: {both} belong to {taken[both[0]]} too; give each GPUs of "
                 "its own"
             )
-        taken |= dict.fromkeys(judge.serve.devices, where)
+        taken |= dict.fromkeys(mine, where)
+    for name, judge in judges.items():
+        if judge.serve is not None and (both := sorted(_shared(judge.serve) & taken.keys())):
+            yield (
+                f"{place_of(name)}.serve.tensor_parallel: {judge.serve.gpus} are the first GPUs, "
+                f"of which {both} belong to {taken[both[0]]}; make it smaller, or give it devices"
+            )
+
+
+def _shared(serve: ServeConfig) -> set[int]:
+    """GPUs of a judge that has none for itself."""
+    return set() if serve.devices else set(range(serve.gpus))
+
+
+def told_apart(judges: Mapping[str, JudgeConfig]) -> dict[str, JudgeConfig]:
+    """The same, with a further `revision` where the file of verdicts would take one for another.
+
+    Two servers may well call their models by one name; who gives them two names means two judges.
+    The first of such judges stays as it is, and with it what is filed under its settings.
+    """
+    found: dict[str, JudgeConfig] = {}
+    for name, judge in judges.items():
+        if any(_is_taken_for(judge, other) for other in found.values()):
+            revision = f"{judge.revision or ''} {name}".strip()
+            judge = judge.model_copy(update={"revision": revision})
+        found[name] = judge
+    return found
+
+
+def _is_taken_for(judge: JudgeConfig, other: JudgeConfig) -> bool:
+    """True where verdicts of both are filed as one judge's, and they are asked at other places.
+
+    Of those that are served here the weights are part of what verdicts are filed under.
+    """
+    if judge.serve is not None or other.serve is not None or judge.cache is None:
+        return False
+    places = [{(each.url, each.socket) for each in one.endpoints} for one in (judge, other)]
+    return places[0] != places[1] and _filed(judge) == _filed(other)
+
+
+def _filed(judge: JudgeConfig) -> list[Any]:
+    models = {endpoint.model or judge.model for endpoint in judge.endpoints}
+    return [judge.cache, models, *(getattr(judge, name) for name in IDENTITY)]
 
 
 def place_of(name: str) -> str:

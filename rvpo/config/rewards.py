@@ -255,13 +255,14 @@ def served_apart(rewards: Mapping[str, AnyRewardConfig]) -> dict[str, JudgeConfi
 def _kind_of_reward(value: Any) -> str | None:
     if isinstance(value, Section):
         return type(value).__name__
+    if not isinstance(value, dict):
+        return None
     kinds = {
         "function": "FunctionRewardConfig",
         "rubric": "RubricRewardConfig",
         "classifier": "ClassifierRewardConfig",
     }
-    keys = value if isinstance(value, dict) else {}
-    meant = {name for key in keys if (name := nearest(str(key), list(kinds)))}
+    meant = {name for key in value if (name := nearest(str(key), list(kinds)))}
     # Without either, the message about a missing function is the more helpful one.
     return kinds[meant.pop()] if len(meant) == 1 else kinds["function"] if not meant else None
 

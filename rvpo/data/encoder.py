@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rvpo.config.run import ModelConfig, RolloutConfig
+from rvpo.config.model import ModelConfig
+from rvpo.config.run import RolloutConfig
 from rvpo.rollout.encoder import Encoder
+from rvpo.rollout.thought_budget import BUDGET
 from rvpo.runtime.ignore import ignore
 
 
@@ -16,10 +18,23 @@ def encoder_of(
 
     Args:
         path: the model's files, wherever `model.path` has led to.
+
+    Raises:
+        ConfigError: as there, or the model does not show where a thought ends that is to be ended.
     """
-    return Encoder.from_model(
+    encoder = Encoder.from_model(
         path,
         trust_remote_code=model.trust_remote_code,
         max_context_tokens=rollout.engine.max_context_tokens,
         say=say,
+        template_values=model.chat_template_kwargs,
+        markers=model.markers,
+        max_thought_tokens=rollout.max_thought_tokens,
     )
+    budget = encoder.thought_budget
+    if budget is not None:
+        say(
+            f"{BUDGET}: a thought begins with {budget.opening!r} and is ended with "
+            f"{budget.closing!r} after {budget.tokens} tokens"
+        )
+    return encoder

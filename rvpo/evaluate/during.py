@@ -38,6 +38,14 @@ class DuringTraining:
     seed: int
     say: Callable[[str], None]
 
+    def lacks(self, step: int) -> bool:
+        """True where a benchmark should have a result after `step` updates, and has none. Every
+        rank must call."""
+        if not is_due(step, self.every, self.last_step):
+            return False
+        there = [self._results(each, step).summary.exists() for each in self.benchmarks]
+        return not self.ranks.first(all(there))
+
     def __call__(self, step: int) -> dict[str, float]:
         """Evaluate if it is time; `eval/NAME/SCORE`, the same on every rank.
 
@@ -48,11 +56,10 @@ class DuringTraining:
             return {}
         metrics: dict[str, float] = {}
         for benchmark in self.benchmarks:
-            results = ResultFolder(self.folder.benchmark(benchmark.name, step))
             summary = measure(
                 benchmark,
                 self.engine,
-                results,
+                self._results(benchmark, step),
                 self.ranks,
                 weights={"step": step},
                 seed=derived_seed(self.seed, "benchmark", benchmark.name),
@@ -61,3 +68,6 @@ class DuringTraining:
             found = summary.metrics.items()
             metrics |= {f"eval/{benchmark.name}/{name}": value for name, value in found}
         return metrics
+
+    def _results(self, benchmark: Benchmark, step: int) -> ResultFolder:
+        return ResultFolder(self.folder.benchmark(benchmark.name, step))

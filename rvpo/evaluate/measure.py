@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from rvpo.benchmarks.benchmark import Benchmark, BenchmarkSummary, Pending, Row, Score
-from rvpo.errors import RewardError
+from rvpo.errors import RewardError, SpentError
 from rvpo.evaluate.results import RUN, ResultFolder
+from rvpo.judge.spending import SPENT
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.runtime.ranks import Ranks
@@ -47,6 +48,7 @@ def measure(
         CheckpointError: its files are damaged.
         DataError: a prompt is too long for the model.
         EngineError, RewardError: the engine or the judge failed; what is kept stays.
+        SpentError: the judge may cost no more.
     """
     prompts = benchmark.prompts
     rows: list[Row] = []
@@ -135,6 +137,12 @@ def _keep(
     rows = [row for part in ranks.gather_objects(made) for row in part]
     if ranks.is_main:
         folder.keep(number, rows)
+    if any(verdict["failure"] == SPENT for row in rows for verdict in row.get("verdicts", ())):
+        raise SpentError(
+            f"{benchmark.name}: the dollars that its judge may cost are spent, and some verdicts "
+            "were not asked; raise budget.dollars of that judge, then give the same command again: "
+            "answers and verdicts that came are kept"
+        )
     ungraded = sum(map(benchmark.ungraded, rows)) / len(rows)
     if ungraded > TOO_MANY_FAILED:
         raise RewardError(
@@ -156,6 +164,9 @@ def _with_lengths(summary: BenchmarkSummary, rows: Sequence[Row]) -> BenchmarkSu
     cut = sum(row["finish_reason"] == "length" for row in rows)
     tokens = sum(row["completion_tokens"] for row in rows)
     lengths = {"clipped_ratio": cut, "mean_length": tokens}
+    answers = sum(row.get("answer_tokens", row["completion_tokens"]) for row in rows)
+    if answers < tokens:
+        lengths |= {"thought_mean_length": tokens - answers, "answer_mean_length": answers}
     return replace(
         summary,
         scores=dict(summary.scores)
@@ -174,5 +185,6 @@ def _row(sample: Sample) -> dict[str, Any]:
         "thought": sample.thought,
         "answer": sample.answer,
         "completion_tokens": len(sample.completion_ids),
+        "answer_tokens": sample.answer_length,
         "finish_reason": sample.finish_reason,
     }

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+from string import Template
 from typing import Final
+
+from rvpo.config.judges import OWN
+from rvpo.judge.spending import SPENT
 
 _KEY: Final = (
     "see that key_variable names the environment variable which holds this endpoint's key, and "
@@ -11,12 +15,12 @@ _KEY: Final = (
 )
 _CREDIT: Final = "see to the credit and the limits of the account that the key belongs to"
 _REFUSED: Final = (
-    ("too large|too long|context length", "lower judge.max_tokens or rollout's lengths"),
+    ("too large|too long|context length", "lower $judge.max_tokens or rollout's lengths"),
     (
         "max_tokens|max_completion_tokens",
-        "set judge.extra_body={max_tokens: null, max_completion_tokens: N}",
+        "set $judge.extra_body={max_tokens: null, max_completion_tokens: N}",
     ),
-    ("temperature", "set judge.extra_body={temperature: null}"),
+    ("temperature", "set $judge.extra_body={temperature: null}"),
 )
 _NO_ROUTE: Final = (
     "see that the server has the route below its url: vLLM has /classify and /score beside /v1, so "
@@ -27,9 +31,10 @@ _HINTS: Final = {
     "http 403": _KEY,
     "http 402": _CREDIT,
     "quota used up": _CREDIT,
+    SPENT: "raise $judge.budget.dollars",
     "http 404": (
-        "see that judge.model is a name this endpoint knows, and that its url is the base address, "
-        "such as https://api.openai.com/v1"
+        "see that $judge.model is a name this endpoint knows, and that its url is the base "
+        "address, such as https://api.openai.com/v1"
     ),
     "input too long": (
         "lower rollout.max_completion_tokens, or give a classifier that reads more tokens; an "
@@ -45,18 +50,23 @@ _HINTS: Final = {
 }
 
 
-def hint_of_scores(failure: str, detail: str) -> str:
+def hint_of_scores(failure: str, detail: str, where: str = OWN) -> str:
     """Advice on a classifier's failed answer; see `hint`."""
-    return _NO_ROUTE if failure == "http 404" else hint(failure, detail)
+    return _NO_ROUTE if failure == "http 404" else hint(failure, detail, where)
 
 
-def hint(failure: str, detail: str) -> str:
+def hint(failure: str, detail: str, where: str = OWN) -> str:
     """Advice on a failed answer; empty where there is none.
 
     Args:
         failure: `Answer.failure`.
         detail: `Answer.detail`.
+        where: the section of the judge.
     """
+    return Template(_hint(failure, detail)).substitute(judge=where)
+
+
+def _hint(failure: str, detail: str) -> str:
     if failure == "http 429" and "quota" in detail.lower():
         return _CREDIT
     if failure in ("http 400", "http 422"):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Protocol, Self
 
 from rvpo.scale import Scale
@@ -18,7 +19,7 @@ is asked of a classifier."""
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One thing asked about a response, in one call of its own."""
+    """One thing asked about a response."""
 
     kind: QuestionKind
     text: str
@@ -54,6 +55,8 @@ class Job:
     questions: tuple[Question, ...]
     repeat: int = 0
     """Asks anew instead of reading the cache for another repeat: part of the cache's key."""
+    alone: bool = False
+    """Asks each criterion in a call of its own, however many the judge's settings put into one."""
 
     def to_json(self) -> dict[str, Any]:
         """The job for the wire; `from_json` reads it back."""
@@ -66,6 +69,7 @@ class Job:
             response=value["response"],
             questions=tuple(Question.from_json(question) for question in value["questions"]),
             repeat=value["repeat"],
+            alone=value.get("alone", False),
         )
 
 
@@ -91,6 +95,41 @@ class Usage:
     """Attempts that failed, by reason, whether or not a later one succeeded."""
     other_model: bool = False
     """Answered by a model that was not asked for, or that answered not at first."""
+
+    def __add__(self, other: Usage) -> Usage:
+        """Both together, in the longer of both times."""
+        failures = Counter(self.attempt_failures) + Counter(other.attempt_failures)
+        return Usage(
+            cached=self.cached and other.cached,
+            **{name: getattr(self, name) + getattr(other, name) for name in (*_COUNTS, "cost")},
+            latency_s=max(self.latency_s, other.latency_s),
+            attempt_failures=dict(failures),
+            other_model=self.other_model or other.other_model,
+        )
+
+    def shares(self, count: int) -> list[Usage]:
+        """The same, divided among the answers that share it: all counts together are what they
+        were, and the first answers have what cannot be divided. The time is each one's own."""
+        return [self._part(index, count) for index in range(count)]
+
+    def _part(self, index: int, count: int) -> Usage:
+        counts: dict[str, Any] = {
+            name: _share(getattr(self, name), index, count) for name in _COUNTS
+        }
+        failures = {r: _share(number, index, count) for r, number in self.attempt_failures.items()}
+        return replace(
+            self,
+            **counts,
+            cost=self.cost / count,
+            attempt_failures={reason: number for reason, number in failures.items() if number},
+        )
+
+
+_COUNTS = ("requests", "retries", "hedges", "parse_failures", "input_tokens", "output_tokens")
+
+
+def _share(number: int, index: int, count: int) -> int:
+    return number // count + (index < number % count)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

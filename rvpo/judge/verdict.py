@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from rvpo.judge.control_tokens import without_end_of_turn
 from rvpo.judge.prompt import EXAMPLE_REASON
@@ -107,6 +107,9 @@ _VALUE = re.compile(
 _NEXT = re.compile(r",\s*+(\})?|(\})")
 _ESCAPE = re.compile(r'\\(["\\/bfnrt]|u[0-9a-fA-F]{4})?')
 _INNER = re.compile(r"""\\.|["]""", re.DOTALL)
+_SPACE = re.compile(r"\s*+")
+
+T = TypeVar("T")
 
 
 class Unreadable(ValueError):
@@ -175,17 +178,8 @@ def read(question: Question, text: str, *, cut: bool = False) -> tuple[float, st
         Unreadable: the reply states no verdict, states it in no allowed form, breaks off, or
             says anything that may contradict it.
     """
-    text = text.encode("utf-8", "replace").decode("utf-8").strip().strip("\ufeff")
-    text = without_end_of_turn(text).strip()
-    if not text:
-        raise Unreadable("empty reply")
-    if cut and not (text.startswith("{") and text.endswith("}")):
-        raise Unreadable("truncated")
-    if not text.startswith("{") or not text.endswith("}") or _CLOSING_LINE.search(text):
-        text = _without_thought(text, key_of(question)).strip()
-    if "{" not in text:
-        raise Unreadable("no verdict")
-    return read_members(question, _only_object(text))
+    members = the_object(text, key_of(question), cut=cut, value=_spelling)
+    return read_members(question, once(members))
 
 
 def read_members(question: Question, members: Mapping[str, str]) -> tuple[float, str]:
@@ -245,15 +239,37 @@ def _reason(kind: QuestionKind, members: Mapping[str, str]) -> str:
     return reason
 
 
-def _only_object(text: str) -> dict[str, str]:
-    """The members of the one object that a reply consists of, a wrapper on the white list aside."""
+def the_object(
+    text: str, key: str, *, cut: bool, value: Callable[[str, int], tuple[T, int] | None]
+) -> list[tuple[str, T]]:
+    """The keys and values of the one object that a reply consists of, a wrapper on the white list
+    aside.
+
+    Args:
+        key: key of a verdict.
+        cut: see `read`.
+        value: see `pairs`.
+
+    Raises:
+        Unreadable: the reply is no such object.
+    """
+    text = text.encode("utf-8", "replace").decode("utf-8").strip().strip("\ufeff")
+    text = without_end_of_turn(text).strip()
+    if not text:
+        raise Unreadable("empty reply")
+    if cut and not (text.startswith("{") and text.endswith("}")):
+        raise Unreadable("truncated")
+    if not text.startswith("{") or not text.endswith("}") or _CLOSING_LINE.search(text):
+        text = _without_thought(text, key).strip()
+    if "{" not in text:
+        raise Unreadable("no verdict")
     opening = _OPENING.match(text)
     position = opening.end() if opening else 0
     fence = _FENCE.match(text, position)
     position = fence.end() if fence else position
     if not text.startswith("{", position):
         raise Unreadable("words beside the verdict")
-    members, position = _members(text, position)
+    found, position = pairs(text, position, value)
     if fence:
         fence_end = _FENCE_END.match(text, position)
         if fence_end is None:
@@ -262,29 +278,65 @@ def _only_object(text: str) -> dict[str, str]:
     rest = text[position:].strip()
     if rest and not _COURTESY.fullmatch(rest):
         raise Unreadable("words beside the verdict")
-    return members
+    return found
 
 
-def _members(text: str, position: int) -> tuple[dict[str, str], int]:
-    """The keys and the spelling of their values of a flat object, and where it ends."""
-    members: dict[str, str] = {}
+def pairs(
+    text: str, position: int, value: Callable[[str, int], tuple[T, int] | None]
+) -> tuple[list[tuple[str, T]], int]:
+    """The keys and values of an object, in order, and where it ends.
+
+    Args:
+        position: place of its brace.
+        value: reads the value at a position: what it is, and where the next thing stands; None
+            where there is none.
+
+    Raises:
+        Unreadable: it is no object of such values, or breaks off.
+    """
+    found: list[tuple[str, T]] = []
     brace = _BRACE.match(text, position)
     position = brace.end() if brace else position
     if text.startswith("}", position):
-        return members, position + 1
+        return found, position + 1
     while True:
         key = _KEY.match(text, position)
-        value = key and _VALUE.match(text, key.end())
-        end = value and _NEXT.match(text, value.end())
-        if not key or not value or not end:
+        read = key and value(text, key.end())
+        end = read and _NEXT.match(text, read[1])
+        if not key or not read or not end:
             raise Unreadable("malformed object" if text.find("}", position) >= 0 else "truncated")
-        name = _unquoted(key[1])
-        if name in members:
-            raise Unreadable("repeated key")
-        members[name] = value[1]
+        found.append((_unquoted(key[1]), read[0]))
         position = end.end()
         if end[1] or end[2]:
-            return members, position
+            return found, position
+
+
+def flat(text: str, position: int) -> tuple[list[tuple[str, str]], int] | None:
+    """The keys of an object without objects in it, and how their values are spelt; as `pairs`
+    reads a value."""
+    if not text.startswith("{", position):
+        return None
+    found, position = pairs(text, position, _spelling)
+    space = _SPACE.match(text, position)
+    return found, space.end() if space else position
+
+
+def _spelling(text: str, position: int) -> tuple[str, int] | None:
+    """A value as it is spelt, and where the next thing stands."""
+    found = _VALUE.match(text, position)
+    return found and (found[1], found.end())
+
+
+def once(members: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Members whose keys differ.
+
+    Raises:
+        Unreadable: they do not.
+    """
+    found = dict(members)
+    if len(found) < len(members):
+        raise Unreadable("repeated key")
+    return found
 
 
 def _unquoted(word: str) -> str:

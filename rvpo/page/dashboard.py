@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ _SECTIONS = {
         "its bound": "advantage/taylor_bound",
         "k": "rvpo/k",
         "dead groups": "advantage/dead_group_frac",
+        "the lowest is noise": "advantage/noisy_bottleneck",
     },
     "Update": {
         "loss": "loss",
@@ -91,8 +92,8 @@ def workspace(config: RunConfig, entity: str) -> Any:
     ]
     for title, metrics in _SECTIONS.items():
         if title != "Judge" or config.every_judge:
-            lines = [_line(label, [metric]) for label, metric in metrics.items()]
-            sections.append(workspaces.Section(name=title, panels=lines, is_open=True))
+            sections.append(_section(title, metrics))
+            sections += _of_each_judge(config) if title == "Judge" else []
     for name in config.evaluate.benchmarks.chosen():
         line = panels.LinePlot(title="all scores", x="Step", metric_regex=f"^eval/{name}/[^/]+$")
         parts = panels.LinePlot(title="by part", x="Step", metric_regex=f"^eval/{name}/.+/.+$")
@@ -146,6 +147,24 @@ def write(config: RunConfig, entity: str, file: Path) -> None:
     write_text(file, json.dumps(spec, indent=2, default=str) + "\n")
 
 
+def _section(title: str, metrics: Mapping[str, str]) -> Any:
+    lines = [_line(label, [metric]) for label, metric in metrics.items()]
+    return workspaces.Section(name=title, panels=lines, is_open=True)
+
+
+def _of_each_judge(config: RunConfig) -> list[Any]:
+    """A section for each of several judges: what of all of them is said of one as well."""
+    names = config.every_judge if len(config.every_judge) > 1 else ()
+    whole = {label: metric.removeprefix("judge/") for label, metric in _SECTIONS["Judge"].items()}
+    single = {label: name for label, name in whole.items() if name != "wait_exposed_s"}
+    return [
+        _section(
+            f"Judge: {name}", {label: f"judges/{name}/{part}" for label, part in single.items()}
+        )
+        for name in names
+    ]
+
+
 def _of_reward(config: RunConfig, name: str) -> list[Any]:
     lines = [_line(label, [metric.format(name)]) for label, metric in _OF_A_REWARD.items()]
     reward = config.rewards[name]
@@ -155,7 +174,15 @@ def _of_reward(config: RunConfig, name: str) -> list[Any]:
             panels.LinePlot(title=f"parts: {label}", x="Step", metric_regex=_parts(metric, name))
             for label, metric in list(_OF_A_REWARD.items())[:2]
         ]
+        if any(judge.repeat is not None for judge in config.every_judge.values()):
+            lines.append(_reliability(name))
     return lines
+
+
+def _reliability(name: str) -> Any:
+    """The reliability of a judged reward's criteria or classes, and of the whole."""
+    pattern = f"^judge/{re.escape(name)}(/.+)?/reliability$"
+    return panels.LinePlot(title="reliability", x="Step", metric_regex=pattern)
 
 
 def _parts(metric: str, name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -25,6 +26,7 @@ from rvpo.page.panels import (
     runs_of,
     window_of,
 )
+from rvpo.page.reliability import noise_notes, reliability
 from rvpo.report.curves import COLOURS, line_styles, trailing_mean
 from rvpo.report.picture import label
 from rvpo.report.record import PHASES
@@ -41,7 +43,7 @@ def plots(arms: Sequence[PageArm], satisfied: Mapping[str, float]) -> list[Plot]
     found += _benchmarks(arms)
     found += [_who_decides(arms, names, "bottleneck")]
     found += [_who_decides(arms, names, "weight"), correlation(arms), _advantages(arms)]
-    found += [_judge(arms), _phases(arms)]
+    found += [*_judge(arms), reliability(arms), _phases(arms)]
     return [plot for plot in found if plot is not None]
 
 
@@ -49,11 +51,10 @@ def plots(arms: Sequence[PageArm], satisfied: Mapping[str, float]) -> list[Plot]
 
 
 def notes(arms: Sequence[PageArm]) -> list[str]:
-    """Notes on what the page leaves out, with the reason."""
+    """Notes on what the page leaves out, with the reason, and on noise that training follows."""
     columns = {e.columns for arm in arms for run in arm.runs for e in run.held_out.values()}
-    if len(columns) < 2:
-        return []
-    return ["Held-out prompts are left out: the runs were scored by different rewards."]
+    left_out = "Held-out prompts are left out: the runs were scored by different rewards."
+    return [left_out] * (len(columns) > 1) + noise_notes(arms)
 
 
 def _rewards(arms: Sequence[PageArm], names: Sequence[str]) -> Plot:
@@ -79,23 +80,37 @@ def _advantages(arms: Sequence[PageArm]) -> Plot | None:
     return _known_panels("Advantages and gradients", arms, metrics)
 
 
-def _judge(arms: Sequence[PageArm]) -> Plot | None:
-    metrics = {
-        "calls": "judge/requests",
-        "share of verdicts missing": "judge/failed_frac",
-        "share from the cache": "judge/cached_frac",
-        "seconds waited for": "judge/wait_exposed_s",
-        "median seconds of a call": "judge/latency_p50_s",
-        "groups left out": "judge/skipped_groups",
-        "cost in $": "judge/cost",
-    }
-    return _known_panels("The judge", arms, metrics)
+_OF_A_JUDGE = {
+    "calls": "requests",
+    "share of verdicts missing": "failed_frac",
+    "share from the cache": "cached_frac",
+    "seconds waited for": "wait_exposed_s",
+    "median seconds of a call": "latency_p50_s",
+    "groups left out": "skipped_groups",
+    "cost in $": "cost",
+}
+
+
+def _judge(arms: Sequence[PageArm]) -> list[Plot | None]:
+    """All judges together, and each of several."""
+    found = (re.match("judges/([^/]+)/", key) for key in _logged(arms))
+    names = sorted({match[1] for match in found if match})
+    titles = {"The judges" if names else "The judge": "judge"}
+    titles |= {f"Judge {name}": f"judges/{name}" for name in names}
+    return [
+        _known_panels(title, arms, {label: f"{prefix}/{n}" for label, n in _OF_A_JUDGE.items()})
+        for title, prefix in titles.items()
+    ]
 
 
 def _known_panels(title: str, arms: Sequence[PageArm], metrics: Mapping[str, str]) -> Plot | None:
-    logged = {key for arm in arms for run in arm.runs for row in run.metrics[-1:] for key in row}
+    logged = _logged(arms)
     known = {label: key for label, key in metrics.items() if key in logged}
     return _panels(title, "of a step", arms, known) if known else None
+
+
+def _logged(arms: Sequence[PageArm]) -> set[str]:
+    return {key for arm in arms for run in arm.runs for row in run.metrics[-1:] for key in row}
 
 
 def _panels(title: str, about: str, arms: Sequence[PageArm], metrics: Mapping[str, str]) -> Plot:

@@ -24,7 +24,7 @@ class Data:
 
     prompts: Splits
     rubrics: tuple[RubricReward, ...]
-    """Rewards that ask the judge."""
+    """Rewards that ask a judge."""
     findings: tuple[Finding, ...]
 
     @property
@@ -55,7 +55,7 @@ def read_data(config: RunConfig) -> Data:
         splits = Splits(train=(), held_out=(), places=())
     rubrics: list[RubricReward] = []
     try:
-        suite = RewardSuite.from_config(config.rewards)
+        suite = RewardSuite.from_config(config.rewards, config.every_judge)
         rubrics = [reward for reward in suite.rewards if isinstance(reward, RubricReward)]
         for where, prompts in splits.by_place.items():
             suite.check_criteria(prompts, where)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rvpo.config.run import RunConfig
@@ -19,7 +20,7 @@ from rvpo.plan.memory import (
     memory,
     model_bytes,
 )
-from rvpo.plan.served import served_findings, share_of_trainers
+from rvpo.plan.served import served_findings, shares_of_trainers, taken_of_host
 from rvpo.plan.servers import engine_findings
 from rvpo.plan.shape import ModelShape
 from rvpo.rollout import ServersConfig
@@ -87,8 +88,8 @@ class Devices:
                 "--gpus: this machine has none to take the memory of; give --gpu-memory GIB too"
             )
         needed = config.rollout.engine.gpus_needed(config.distributed.processes)
-        if config.judge is not None and config.judge.serve is not None:
-            needed = max(needed, config.judge.serve.gpus_needed)
+        served = (judge.serve for judge in config.every_judge.values())
+        needed = max(needed, *(each.gpus_needed for each in served if each is not None), 0)
         count = gpus
         if count is None:
             count = len(sizes) or (needed if gpu_memory_gib else 0)
@@ -101,25 +102,26 @@ class Devices:
         sold = gpu_memory_gib if size < gpu_memory_gib else None
         return cls(gpus=count, memory=size * GIB, given=given, sold=sold)
 
-    def place(self, config: RunConfig, prompt_tokens: int, judge: float = 0.0) -> Place:
+    def place(self, config: RunConfig, prompt_tokens: int, judges: Sequence[float] = ()) -> Place:
         """The place of each training process on GPUs.
 
         Args:
             prompt_tokens: those of the longest prompt.
-            judge: bytes that a judge takes of its GPU.
+            judges: bytes that each judge takes of its GPU.
         """
         return Place(
             ranks=min(config.distributed.processes, self.gpus) * self.training,
             prompt_tokens=prompt_tokens,
             device=self.memory,
-            judge=judge,
+            judge=sum(judges),
+            judges=len(judges),
         )
 
 
 def device_findings(
     config: RunConfig,
     shape: ModelShape,
-    judge: ModelShape | None,
+    judges: Mapping[str, ModelShape | None],
     prompt_tokens: int,
     devices: Devices,
     machine: Machine,
@@ -127,20 +129,21 @@ def device_findings(
     """Memory by part, and whether it is there.
 
     Args:
-        judge: the size of a served judge.
+        judges: the sizes of served judges, by name.
         prompt_tokens: those of the longest prompt.
     """
     if not devices.gpus:
         on_cpu = Place(ranks=config.distributed.processes, prompt_tokens=prompt_tokens, device=None)
-        found = _on_cpu(config, shape, judge, on_cpu, devices)
+        found = _on_cpu(config, shape, judges, on_cpu, devices)
         return [found, *cache_findings(config, shape, on_cpu)]
     assert devices.memory is not None
-    place = devices.place(config, prompt_tokens, share_of_trainers(config, judge, devices.memory))
+    shared = shares_of_trainers(config, judges, devices.memory)
+    place = devices.place(config, prompt_tokens, shared)
     return [
         _count(config, devices),
         *engine_findings(config, shape, place),
         *gpu_findings(config, shape, place),
-        *served_findings(config, judge, devices.gpus, devices.memory),
+        *served_findings(config, judges, devices.gpus, devices.memory),
         _host(config, shape, devices, place, machine),
     ]
 
@@ -148,13 +151,12 @@ def device_findings(
 def _on_cpu(
     config: RunConfig,
     shape: ModelShape,
-    judge: ModelShape | None,
+    judges: Mapping[str, ModelShape | None],
     place: Place,
     devices: Devices,
 ) -> Finding:
     ranks, parts = place.ranks, memory(config, shape, place)
-    served = config.judge.serve if config.judge else None
-    taken = 2.0 * judge.parameters + served.cpu_kv_cache_gib * GIB if judge and served else 0.0
+    taken = taken_of_host(config, judges)
     peak = ranks * parts.peak + taken
     shards = ranks * (parts.weights + parts.gradients + parts.optimizer + parts.reference)
     update = parts.buffers + parts.gathered + parts.activations + parts.logits
@@ -164,7 +166,7 @@ def _on_cpu(
         f"{ranks * parts.engine / GIB:.1f} to generate"
     )
     if taken:
-        found += f", {taken / GIB:.1f} for the judge"
+        found += f", {taken / GIB:.1f} for the judge" + "s" * (len(judges) > 1)
     if devices.memory is None:
         return Finding("memory", "note", f"{found}; how much there is is unknown")
     state: State = "ok" if peak <= devices.memory else "missing"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from rvpo.config.judges import place_of
 from rvpo.config.run import RunConfig
 from rvpo.plan.judging import CHARACTERS, Load
 from rvpo.plan.machine import Finding, State
@@ -24,7 +25,7 @@ _ZIPPED = 0.3
 
 
 def disk_findings(
-    config: RunConfig, shape: ModelShape, prompt_tokens: int, asked: Load | None
+    config: RunConfig, shape: ModelShape, prompt_tokens: int, asked: Mapping[str, Load]
 ) -> list[Finding]:
     """Checkpoints, the saved model, samples and verdicts.
 
@@ -33,7 +34,7 @@ def disk_findings(
 
     Args:
         prompt_tokens: those of the longest prompt.
-        asked: load of the judge; None where training asks none.
+        asked: load of each judge that training asks, by name.
     """
     one, saved = checkpoint_bytes(config, shape), model_bytes(config, shape)
     samples = sample_bytes(config, prompt_tokens, asked)
@@ -51,24 +52,25 @@ def disk_findings(
         f"about {samples / 1e9:,.1f} GB of samples",
     ]
     if verdicts:
-        assert config.judge is not None
-        parts.append(f"up to {verdicts / 1e9:,.1f} GB of verdicts in {config.judge.cache}")
+        caches = sorted({str(config.every_judge[name].cache) for name in asked} - {"None"})
+        parts.append(f"up to {verdicts / 1e9:,.1f} GB of verdicts in {' and '.join(caches)}")
     found = f"{', '.join(parts)}: {needed / 1e9:,.1f} GB, of {free / 1e9:,.1f} free"
     if free >= needed:
         return [Finding("disk", "ok", found)]
     state: State = "missing" if free < insisted else "note"
-    return [Finding("disk", state, found, ", or ".join(_remedies(config, verdicts)))]
+    return [Finding("disk", state, found, ", or ".join(_remedies(config, asked)))]
 
 
-def sample_bytes(config: RunConfig, prompt_tokens: int, asked: Load | None) -> float:
+def sample_bytes(config: RunConfig, prompt_tokens: int, asked: Mapping[str, Load]) -> float:
     """Bytes of the samples that stay of a run, about."""
     rollout, settings = config.rollout, config.report.samples
-    rewards = len(config.rewards) + (asked.calls if asked else 0)
+    rewards = len(config.rewards) + sum(each.calls for each in asked.values())
     # The completion stands there as it is, and once more as thought and answer.
     tokens = prompt_tokens + 2 * rollout.max_completion_tokens / 2
     size = _SAMPLE_BYTES + CHARACTERS * tokens + _SCORE_BYTES * rewards
-    if asked and config.judge is not None:
-        size += asked.calls * (_REMARK_BYTES if config.judge.reasons else _SCORE_BYTES)
+    for name, each in asked.items():
+        reasons = config.every_judge[name].reasons
+        size += each.calls * (_REMARK_BYTES if reasons else _SCORE_BYTES)
     step = size * rollout.prompts_per_step * rollout.samples_per_prompt
     if step / config.distributed.processes >= 1e6 * settings.gzip_mb:
         step *= _ZIPPED
@@ -80,20 +82,20 @@ def sample_bytes(config: RunConfig, prompt_tokens: int, asked: Load | None) -> f
     return step * min(kept, config.steps)
 
 
-def verdict_bytes(config: RunConfig, asked: Load | None) -> float:
-    """Bytes that a run adds to the judge's cache at most: all its verdicts are new ones."""
-    if asked is None or config.judge is None or config.judge.cache is None:
-        return 0.0
+def verdict_bytes(config: RunConfig, asked: Mapping[str, Load]) -> float:
+    """Bytes that a run adds to the judges' caches at most: all its verdicts are new ones."""
     samples = config.rollout.prompts_per_step * config.rollout.samples_per_prompt
-    return _VERDICT_BYTES * asked.calls * samples * config.steps
+    kept = [load for name, load in asked.items() if config.every_judge[name].cache is not None]
+    return _VERDICT_BYTES * sum(load.calls for load in kept) * samples * config.steps
 
 
-def _remedies(config: RunConfig, verdicts: float) -> Sequence[str]:
+def _remedies(config: RunConfig, asked: Iterable[str]) -> Sequence[str]:
     remedies = ["output=FOLDER on a larger disk"]
     if config.checkpoint.keep > 1:
         remedies.append("checkpoint.keep=1")
     if config.report.samples.keep is None:
         remedies.append("report.samples.keep=20")
-    if verdicts:
-        remedies.append("judge.cache=FILE on another disk")
+    for name in asked:
+        if config.every_judge[name].cache is not None:
+            remedies.append(f"{place_of(name)}.cache=FILE on another disk")
     return remedies

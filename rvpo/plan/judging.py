@@ -1,4 +1,4 @@
-"""The judging of a run: calls, tokens, dollars and seconds, and a first question to the judge."""
+"""The judging of a run by each judge: calls, tokens, dollars and seconds, and a first question."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rvpo.config.judge import EndpointConfig, JudgeConfig
+from rvpo.config.judges import OWN, place_of
 from rvpo.config.run import RunConfig
 from rvpo.errors import RvpoError
 from rvpo.judge.client.probe import probe
@@ -15,6 +16,7 @@ from rvpo.judge.types import Job, Question
 from rvpo.plan.machine import Finding
 from rvpo.rewards.judged import every_question
 from rvpo.rewards.rubric import RubricReward
+from rvpo.schedule import is_due
 from rvpo.types import Prompt
 
 CHARACTERS = 4
@@ -26,10 +28,12 @@ _READ_PROMPTS = 500  # as many are rendered to measure what a call is long
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """Load of the judge. Tokens are estimates."""
+    """Load of a judge. Tokens are estimates."""
 
     calls: float
-    """Calls of a sample, on average over prompts."""
+    """Calls of a sample that is trained on, on average over prompts."""
+    held_out: float | None = None
+    """Calls of a sample of a held-out prompt; as many as `calls` if left out."""
     input_tokens: float
     """Tokens that a call sends: with a response half as long as it may be."""
     output_tokens: float
@@ -45,49 +49,75 @@ class Load:
         return dollars / 1e6
 
 
-def load(config: RunConfig, rewards: Sequence[RubricReward], prompts: Sequence[Prompt]) -> Load:
-    """Load of a sample of these prompts.
+def load(
+    config: RunConfig,
+    rewards: Sequence[RubricReward],
+    prompts: Sequence[Prompt],
+    name: str = OWN,
+) -> Load:
+    """Load of a judge by a sample of these prompts.
+
+    Args:
+        rewards: all that judges give; those count that ask this one.
+        name: the judge's.
 
     Raises:
         DataError: a prompt's criteria cannot be read.
     """
-    assert config.judge is not None
-    calls = [len(every_question(rewards, prompt)) for prompt in prompts]
+    judge = config.every_judge[name]
+    asked = asked_of(config, name, rewards)
+    trained = [reward for reward in rewards if reward.judge == name]
+    examined = asked if config.evaluate.judge in (None, name) else []
     step = max(1, len(prompts) // _READ_PROMPTS)
     lengths = [
         sum(len(message["content"]) for message in chat)
         for prompt in prompts[::step]
-        for chat in chats(config.judge, every_question(rewards, prompt), prompt)
+        for chat in chats(judge, every_question(asked, prompt), prompt)
     ]
     response = config.rollout.max_completion_tokens / 2
-    reply = _REPLY_TOKENS if config.judge.reasons else _BARE_REPLY_TOKENS
+    reply = _REPLY_TOKENS if judge.reasons else _BARE_REPLY_TOKENS
     return Load(
-        calls=sum(calls) / len(calls),
+        calls=_calls(trained, prompts),
+        held_out=_calls(examined, prompts),
         input_tokens=sum(lengths) / max(1, len(lengths)) / CHARACTERS + response,
-        output_tokens=min(reply, config.judge.max_tokens),
+        output_tokens=min(reply, judge.max_tokens),
     )
 
 
-def load_findings(config: RunConfig, asked: Load, held_out: int) -> list[Finding]:
-    """Calls, tokens and cost, of a step and of the run.
+def asked_of(config: RunConfig, name: str, rewards: Sequence[RubricReward]) -> list[RubricReward]:
+    """The rewards for which a judge is asked, in training or about held-out prompts."""
+    return [r for r in rewards if r.judge == name or config.evaluate.judge == name]
+
+
+def _calls(rewards: Sequence[RubricReward], prompts: Sequence[Prompt]) -> float:
+    """Questions about a sample, on average over prompts."""
+    return sum(len(every_question(rewards, prompt)) for prompt in prompts) / len(prompts)
+
+
+def load_findings(config: RunConfig, asked: Load, held_out: int, name: str = OWN) -> list[Finding]:
+    """Calls, tokens and cost of a judge, of a step and of the run.
 
     Args:
-        held_out: prompts scored before and after training.
+        held_out: prompts scored before, during and after training.
+        name: the judge's.
     """
-    judge = config.judge
-    assert judge is not None
+    judge, where = config.every_judge[name], place_of(name)
     step = config.rollout.prompts_per_step * config.rollout.samples_per_prompt * asked.calls
-    evaluations = 2 * held_out * config.evaluate.samples_per_prompt * asked.calls
+    step *= judge.repeated
+    examined = asked.calls if asked.held_out is None else asked.held_out
+    evaluate = config.evaluate
+    times = sum(is_due(n, evaluate.every, config.steps) for n in range(config.steps + 1))
+    evaluations = times * held_out * evaluate.samples_per_prompt * examined
     run = config.steps * step + evaluations
     found = [
         Finding(
-            "judge calls",
+            f"{where} calls",
             "ok",
-            f"{step:,.0f} a step, {asked.calls:.1f} a sample; {run:,.0f} in all"
+            f"{step:,.0f} a step, {asked.calls * judge.repeated:.1f} a sample; {run:,.0f} in all"
             + (f", {evaluations:,.0f} of them held out" if evaluations else ""),
         ),
         Finding(
-            "judge tokens",
+            f"{where} tokens",
             "ok",
             f"about {_short(step * asked.input_tokens)} in and "
             f"{_short(step * asked.output_tokens)} out a step, "
@@ -96,70 +126,76 @@ def load_findings(config: RunConfig, asked: Load, held_out: int) -> list[Finding
             "tokens a verdict; what the cache knows is not asked",
         ),
     ]
-    return [*found, _cost(judge, asked, step, run)]
+    return [*found, _cost(judge, where, asked, step, run)]
 
 
-def _cost(judge: JudgeConfig, asked: Load, step: float, run: float) -> Finding:
+def _cost(judge: JudgeConfig, where: str, asked: Load, step: float, run: float) -> Finding:
+    part = f"{where} cost"
     if judge.serve is not None:
-        return Finding("judge cost", "ok", "none: the judge is served here")
+        return Finding(part, "ok", "none: the judge is served here")
     costs = [asked.cost(endpoint) for endpoint in judge.endpoints]
     known = [cost for cost in costs if cost is not None]
     if len(known) < len(costs):
         unpriced = judge.endpoints[costs.index(None)].url
         return Finding(
-            "judge cost",
+            part,
             "note",
             f"unknown: {unpriced} has no price",
             "set input_price and output_price, dollars per million tokens, for each endpoint",
         )
     dearest = max(known)
-    where = " at the dearest endpoint" if len(set(known)) > 1 else ""
-    found = f"about ${step * dearest:,.2f} a step, ${run * dearest:,.2f} in all{where}"
-    return Finding("judge cost", "ok", found)
+    at = " at the dearest endpoint" if len(set(known)) > 1 else ""
+    found = f"about ${step * dearest:,.2f} a step, ${run * dearest:,.2f} in all{at}"
+    most = judge.budget.dollars
+    if most is not None and run * dearest > most:
+        found += f", more than the ${most:g} of {where}.budget.dollars, at which the run ends"
+        return Finding(part, "note", found, "a larger budget, or fewer steps")
+    return Finding(part, "ok", found)
 
 
-def endpoint_findings(config: RunConfig, asked: Load | None) -> list[Finding]:
+def endpoint_findings(config: RunConfig, asked: Load | None, name: str = OWN) -> list[Finding]:
     """One real call to each endpoint. The others take over where one fails; all failing is fatal.
 
     Args:
         asked: load of a step, to say how long that takes.
+        name: the judge's.
     """
-    assert config.judge is not None
-    found = [_called(config, endpoint, asked) for endpoint in config.judge.endpoints]
+    endpoints = config.every_judge[name].endpoints
+    found = [_called(config, name, endpoint, asked) for endpoint in endpoints]
     if all(finding.state == "missing" for finding in found):
         return found
     return [replace(f, state="note") if f.state == "missing" else f for f in found]
 
 
-def _called(config: RunConfig, endpoint: EndpointConfig, asked: Load | None) -> Finding:
-    judge = config.judge
-    assert judge is not None
-    name = endpoint.model or judge.model
-    remedy = f"see that {endpoint.url} is up, offers {name!r} and takes the key"
+def _called(config: RunConfig, name: str, endpoint: EndpointConfig, asked: Load | None) -> Finding:
+    judge, where = config.every_judge[name], place_of(name)
+    model = endpoint.model or judge.model
+    remedy = f"see that {endpoint.url} is up, offers {model!r} and takes the key"
     try:
-        answer = probe(judge.model_copy(update={"endpoints": (endpoint,)}))
+        answer = probe(judge.model_copy(update={"endpoints": (endpoint,)}), where)
     except RvpoError as error:  # it was not asked, and the sentence says what to do
-        return Finding("judge", "missing", str(error))
+        return Finding(where, "missing", str(error))
     if answer.value is None:
         found = f"{endpoint.url} gave no verdict: {answer.failure}"
         if answer.detail:
             found += f", and said {answer.detail!r}"
-        known = hint(answer.failure or "", answer.detail)
-        return Finding("judge", "missing", found, known or remedy)
+        known = hint(answer.failure or "", answer.detail, where)
+        return Finding(where, "missing", found, known or remedy)
     seconds = answer.usage.latency_s
-    found = f"{name} at {endpoint.url} answered in schema in {seconds:.2f} s"
-    if asked is not None and len(judge.endpoints) == 1:
+    found = f"{model} at {endpoint.url} answered in schema in {seconds:.2f} s"
+    if asked is not None and asked.calls and len(judge.endpoints) == 1:
         rollout = config.rollout
         calls = rollout.prompts_per_step * rollout.samples_per_prompt * asked.calls
+        calls *= judge.repeated
         found += f"; a step's calls take {_step_time(endpoint, asked, calls, seconds)}"
     if answer.usage.attempt_failures:
         failed = ", ".join(answer.usage.attempt_failures)
-        return Finding("judge", "note", f"{found}, but only when asked again ({failed})")
+        return Finding(where, "note", f"{found}, but only when asked again ({failed})")
     if answer.news:
-        return Finding("judge", "note", "; ".join((found, *answer.news)))
+        return Finding(where, "note", "; ".join((found, *answer.news)))
     if answer.value != 1:
-        return Finding("judge", "note", f"{found}, but said that 2 + 2 is not 4")
-    return Finding("judge", "ok", found)
+        return Finding(where, "note", f"{found}, but said that 2 + 2 is not 4")
+    return Finding(where, "ok", found)
 
 
 def _step_time(endpoint: EndpointConfig, asked: Load, calls: float, seconds: float) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from rvpo.config.judge import JudgeConfig
+from rvpo.config.judges import place_of
 from rvpo.config.run import RunConfig
-from rvpo.plan.judging import CHARACTERS, chats
+from rvpo.plan.judging import CHARACTERS, asked_of, chats
 from rvpo.plan.machine import Finding
 from rvpo.rewards.judged import every_question
 from rvpo.rewards.rubric import RubricReward
@@ -27,31 +29,36 @@ def length_findings(
 
 def _context(
     config: RunConfig, rewards: Sequence[RubricReward], prompts: Sequence[Prompt]
-) -> list[Finding]:
-    judge = config.judge
-    if judge is None or judge.serve is None:
-        return []
+) -> Iterator[Finding]:
+    for name, judge in config.every_judge.items():
+        asked = asked_of(config, name, rewards)
+        if judge.serve is None or not asked:
+            continue
+        where, longest = place_of(name), _longest(judge, asked, prompts)
+        response = config.rollout.max_completion_tokens
+        needed = math.ceil(longest / CHARACTERS) + response + judge.max_tokens
+        room = judge.serve.max_context_tokens
+        if needed <= room:
+            continue
+        yield Finding(
+            f"{where} context",
+            "note",
+            f"the longest question to the judge takes about {needed:,} tokens, with a response of "
+            f"{response:,} and a reply of {judge.max_tokens:,}; the served judge has room for "
+            f"{room:,}, and what does not fit fails",
+            f"{where}.serve.max_context_tokens={_ROUND * math.ceil(needed / _ROUND)}, as far as "
+            f"the model allows, or a smaller {where}.max_tokens or rollout.max_completion_tokens",
+        )
+
+
+def _longest(judge: JudgeConfig, rewards: Sequence[RubricReward], prompts: Sequence[Prompt]) -> int:
+    """Characters of the longest call, with an empty response."""
     longest = 0
     for prompt in prompts:
         asked = sorted(every_question(rewards, prompt), key=lambda question: len(question.text))
         for chat in chats(judge, asked[-1:], prompt):
             longest = max(longest, sum(len(message["content"]) for message in chat))
-    response = config.rollout.max_completion_tokens
-    needed = math.ceil(longest / CHARACTERS) + response + judge.max_tokens
-    room = judge.serve.max_context_tokens
-    if needed <= room:
-        return []
-    return [
-        Finding(
-            "judge context",
-            "note",
-            f"the longest question to the judge takes about {needed:,} tokens, with a response of "
-            f"{response:,} and a reply of {judge.max_tokens:,}; the served judge has room for "
-            f"{room:,}, and what does not fit fails",
-            f"judge.serve.max_context_tokens={_ROUND * math.ceil(needed / _ROUND)}, as far as the "
-            "model allows, or a smaller judge.max_tokens or rollout.max_completion_tokens",
-        )
-    ]
+    return longest
 
 
 def _criteria(rewards: Sequence[RubricReward], prompts: Sequence[Prompt]) -> list[Finding]:

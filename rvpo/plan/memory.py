@@ -44,7 +44,9 @@ class Place:
     device: float | None
     """Memory of a GPU in bytes; None on a CPU."""
     judge: float = 0.0
-    """Bytes that a served judge takes of the same GPU."""
+    """Bytes that served judges take of the same GPU."""
+    judges: int = 1
+    """Number of those judges, each a process with a context of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -329,8 +331,8 @@ def model_bytes(config: RunConfig, shape: ModelShape) -> int:
 def _context(place: Place) -> float:
     if place.device is None:
         return _LIBRARIES
-    judge = _CUDA if place.judge else 0  # a process of its own
-    return _CUDA + judge + (_NCCL if place.ranks > 1 else 0)
+    judges = place.judges * _CUDA if place.judge else 0
+    return _CUDA + judges + (_NCCL if place.ranks > 1 else 0)
 
 
 def _activations(config: RunConfig, shape: ModelShape, wide: int, row: int) -> float:

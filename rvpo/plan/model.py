@@ -121,7 +121,7 @@ def _billions(shape: ModelShape) -> str:
 
 
 def _setting(part: str) -> str:
-    return "model.path" if part == "model" else "judge.serve.model"
+    return "model.path" if part == "model" else f"{part}.serve.model"
 
 
 def _download(path: str, part: str) -> str:

@@ -18,7 +18,7 @@ def rehearsal_findings(config: RunConfig, data: Data) -> list[Finding]:
     try:
         path = resolve_model(config.model.path)
         encoder = encoder_of(config.model, config.rollout, path)
-        suite = RewardSuite.from_config(config.rewards)
+        suite = RewardSuite.from_config(config.rewards, config.every_judge)
         suite = suite.fitted(data.prompts.every) if data.train else suite
     except RvpoError:
         return []

@@ -1,66 +1,86 @@
-"""The memory of a judge that is served on GPUs."""
+"""The memory of judges that are served."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rvpo.config.judge import ServeConfig
+from rvpo.config.judges import place_of
 from rvpo.config.run import RunConfig
 from rvpo.plan.machine import Finding
 from rvpo.plan.memory import GIB
 from rvpo.plan.shape import ModelShape
 
+Shapes = Mapping[str, ModelShape | None]
+"""Sizes of served judges by name, None where one is not known."""
 
-def share_of_trainers(config: RunConfig, judge: ModelShape | None, memory: float) -> float:
-    """Bytes of each trainer's GPU that a served judge takes; none where it has GPUs of its own.
+
+def shares_of_trainers(config: RunConfig, judges: Shapes, memory: float) -> list[float]:
+    """Bytes of a trainer's GPU that each judge takes which has no GPUs of its own.
 
     Args:
-        judge: its size.
         memory: bytes of a GPU.
     """
-    served = config.judge.serve if config.judge else None
-    return 0.0 if served is None or served.devices else _share(served, judge, memory)
+    return [
+        _share(served, judges[name], memory)
+        for name, served in _served(config, judges)
+        if not served.devices
+    ]
+
+
+def taken_of_host(config: RunConfig, judges: Shapes) -> float:
+    """Bytes that the judges take where they are served on CPUs."""
+    return sum(
+        2.0 * shape.parameters + served.cpu_kv_cache_gib * GIB
+        for name, served in _served(config, judges)
+        if (shape := judges[name]) is not None
+    )
 
 
 def served_findings(
-    config: RunConfig, judge: ModelShape | None, gpus: int, memory: float
+    config: RunConfig, judges: Shapes, gpus: int, memory: float
 ) -> Iterator[Finding]:
-    """Everything that a judge served on GPUs lacks.
+    """Everything that judges served on GPUs lack.
 
     Args:
-        judge: its size.
         gpus: number of them on the machine.
         memory: bytes of each.
     """
-    served = config.judge.serve if config.judge else None
-    if served is None:
-        return
     processes = config.distributed.processes
-    apart = all(processes <= number < gpus for number in served.devices)
-    if not apart or served.gpus > gpus:
-        on = f"GPUs {list(served.devices)}" if served.devices else f"{served.gpus} GPUs"
-        yield Finding(
-            "served judge",
-            "missing",
-            f"it is to have {on} of {gpus}, of which the first {processes} train",
-            "judge.serve.devices that are there and do not train, or none, to share",
-        )
-    share = _share(served, judge, memory)
-    needed = 2 * judge.parameters / served.gpus if judge is not None else 0
-    if needed > share:
-        yield Finding(
-            "served judge",
-            "missing",
-            f"its share of {share / GIB:.1f} GiB does not hold its {needed / GIB:.1f} GiB",
-            "raise judge.serve.gpu_memory, or serve a smaller judge",
-        )
-    elif share > memory:
-        yield Finding(
-            "served judge",
-            "missing",
-            f"it takes {share / GIB:.1f} GiB of a GPU's {memory / GIB:.1f}",
-            "lower judge.serve.kv_cache_gib, or serve a smaller judge",
-        )
+    for name, served in _served(config, judges):
+        where = place_of(name)
+        apart = all(processes <= number < gpus for number in served.devices)
+        if not apart or served.gpus > gpus:
+            on = f"GPUs {list(served.devices)}" if served.devices else f"{served.gpus} GPUs"
+            yield _lacks(
+                where,
+                f"it is to have {on} of {gpus}, of which the first {processes} train",
+                f"{where}.serve.devices that are there and do not train, or none, to share",
+            )
+        share, shape = _share(served, judges[name], memory), judges[name]
+        needed = 2 * shape.parameters / served.gpus if shape is not None else 0
+        if needed > share:
+            yield _lacks(
+                where,
+                f"its share of {share / GIB:.1f} GiB does not hold its {needed / GIB:.1f} GiB",
+                f"raise {where}.serve.gpu_memory, or serve a smaller judge",
+            )
+        elif share > memory:
+            yield _lacks(
+                where,
+                f"it takes {share / GIB:.1f} GiB of a GPU's {memory / GIB:.1f}",
+                f"lower {where}.serve.kv_cache_gib, or serve a smaller judge",
+            )
+
+
+def _served(config: RunConfig, judges: Shapes) -> Iterator[tuple[str, ServeConfig]]:
+    for name, judge in config.every_judge.items():
+        if judge.serve is not None and name in judges:
+            yield name, judge.serve
+
+
+def _lacks(where: str, found: str, remedy: str) -> Finding:
+    return Finding(f"served {where}", "missing", found, remedy)
 
 
 def _share(served: ServeConfig, judge: ModelShape | None, device: float) -> float:

@@ -49,6 +49,9 @@ _ADVANTAGES: Mapping[str, str] = {
     "advantage/taylor_bound": "Bound of that residual.",
     "advantage/dead_group_frac": "Share of groups in which every used reward is constant.",
     "advantage/untrained_frac": "Share of samples that have no advantage.",
+    "advantage/noisy_bottleneck": "Share of samples whose lowest z-score is of a reward of "
+    "reliability below a half: there the soft minimum follows noise. With judge.repeat.",
+    "advantage/noisy_weight": "The share that such rewards have in the aggregate's gradient, mean.",
     "rvpo/k": "Sharpness of the SoftMin at this step.",
 }
 _UPDATE: Mapping[str, str] = {
@@ -90,6 +93,12 @@ _ROLLOUT: Mapping[str, str] = {
     "completions/mean_terminated_length": "Tokens of a completion that ended by itself, mean.",
     "completions/min_terminated_length": "The shortest of those.",
     "completions/max_terminated_length": "The longest of those.",
+    "completions/thought_mean_length": "Tokens of a sample's thoughts, their markers among them, "
+    "mean; this and the next two in steps in which a sample has a thought.",
+    "completions/answer_mean_length": "Tokens of the answer behind them, mean.",
+    "completions/unanswered_ratio": "Share of samples whose thought never ended.",
+    "completions/thought_ended_ratio": "Share of samples whose thought rollout.max_thought_tokens "
+    "ended, where it ended any.",
     "policy/version": "Updates done before this one.",
     "policy/staleness_mean": "Updates that the sampling weights were behind, mean over the tokens "
     "of a sample and over samples.",
@@ -140,6 +149,15 @@ _WHOLE_JUDGE: Mapping[str, str] = {
     "judge/wait_exposed_s": "Seconds that training waited for verdicts.",
     "judge/skipped_groups": "Groups left out because too many of their verdicts are missing.",
 }
+_RELIABILITY: Mapping[str, str] = {
+    "judge/{reward}/reliability": "Share of what sets the samples of a prompt apart that the judge "
+    "finds again when it is asked again: by a criterion, by the criteria of a class, by all of a "
+    "reward. With judge.repeat.",
+    "judge/{reward}/reliability_low": "Lower end of its interval of 95 %.",
+    "judge/{reward}/reliability_high": "Upper end of that.",
+    "judge/{reward}/reliability_scores": "Repeated scores that it rests on: as many as would tell "
+    "as much if all differed alike from their prompt's others. Old ones count less.",
+}
 _EVALUATION: Mapping[str, str] = {
     "eval/rewards/{reward}/mean": "Mean score on the held-out prompts.",
     "eval/{benchmark}/{score}": "A score of a benchmark.",
@@ -153,7 +171,9 @@ METRICS: Mapping[str, str] = {
     **_ROLLOUT,
     **{f"judge/{name}": sentence for name, sentence in _JUDGE.items()},
     **{f"judge/{{judged}}/{name}": f"{text} For one reward." for name, text in _JUDGE.items()},
+    **{f"judges/{{judge}}/{name}": f"{text} Of one judge." for name, text in _JUDGE.items()},
     **_WHOLE_JUDGE,
+    **_RELIABILITY,
     **_EVALUATION,
 }
 """Every metric of `metrics.jsonl` and of the trackers."""

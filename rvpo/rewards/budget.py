@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from rvpo.config.judge import BudgetConfig
 from rvpo.config.judges import OWN
-from rvpo.errors import RewardError
+from rvpo.errors import RewardError, SpentError
+from rvpo.judge.spending import SPENT
 from rvpo.rewards.advice import advice, cache_remedy
 from rvpo.rewards.judging import NOT_ASKED
 from rvpo.types import RolloutScores
@@ -37,14 +38,22 @@ def keep_within(
         where: the section of the judge that they are from.
 
     Raises:
+        SpentError: verdicts were not asked because the judge has cost what it may.
         RewardError: the step as a whole lost more than the budget allows.
     """
+    if unasked := failures[SPENT]:
+        raise SpentError(
+            f"{where}.budget.dollars: ${budget.dollars or 0:g} are spent, and {unasked:,} of the "
+            f"{sum(asked):,} verdicts of this step or evaluation were not asked. It is left for "
+            "later, and all steps before it are saved: raise the budget, and go on with --resume "
+            f"{where}.budget.dollars=NUMBER"
+        )
     if _exceeds(sum(failed), budget.step, sum(asked)):
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in failures.most_common(5))
         raise RewardError(
             f"{where}: {sum(failed):,} of the {sum(asked):,} verdicts of this step are missing "
             f"({reasons}), more than {where}.budget.step={budget.step:g} allows; nothing was "
-            f"trained on them. {_remedy(failures, details)}, then continue with --resume"
+            f"trained on them. {_remedy(failures, details, where)}, then continue with --resume"
         )
     if not any(asked):
         return scored
@@ -66,8 +75,8 @@ def keep_within(
     return replace(scored, rewards=rewards, failures=why, metrics=metrics)
 
 
-def _remedy(failures: Counter[str], details: Mapping[str, str]) -> str:
-    known = advice(failures, details)
+def _remedy(failures: Counter[str], details: Mapping[str, str], where: str) -> str:
+    known = advice(failures, details, where)
     causes = [reason for reason in failures if reason != NOT_ASKED.failure]
     is_cache = bool(causes) and all(map(cache_remedy, causes))
     mend = "Mend the cache" if is_cache else "Mend the judge"

@@ -20,6 +20,13 @@ class Cell:
     """Names of what the score counts towards in reports."""
     remark: Remark | None = None
 
+    @property
+    def part(self) -> str:
+        """The narrowest name that it counts towards, of those that divide a reward: its criterion,
+        or its class where prompts have criteria of their own; else the reward. Empty where there is
+        nothing to score."""
+        return self.aspects[:2][-1] if self.aspects else ""
+
 
 EMPTY = Cell(None, share=0.0)
 """Cell of a sample whose prompt has fewer criteria than others."""

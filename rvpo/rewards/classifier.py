@@ -113,10 +113,14 @@ class ClassifierReward:
             for column, number in zip(self.columns, self.channels.values(), strict=True)
         ]
 
+    def loss(self, answer: Answer) -> str:
+        """Reason that an answer has no score for some column; empty where it has them all."""
+        read = (self._read(number, answer) for number in self.channels.values())
+        return next((each.reason for each in read if isinstance(each, Failed)), "")
+
     def unusable(self, prompt: Prompt, answers: Mapping[Question, Answer]) -> Set[Question]:
         """The question, if it failed or its answer has no score for some column."""
-        failed = any(isinstance(cell.score, Failed) for cell in self.cells(prompt, answers))
-        return {self.question} if failed else set()
+        return {self.question} if self.loss(answers[self.question]) else set()
 
     def _cell(self, column: str, number: int, share: float, answer: Answer) -> Cell:
         aspects = tuple(dict.fromkeys((self.name, column)))

@@ -10,10 +10,11 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, Final
 
-from rvpo.config.judge import BudgetConfig
+from rvpo.config.judge import BudgetConfig, RepeatConfig
 from rvpo.errors import RewardError
 from rvpo.judge.types import Answer, Job, Judge, Question
 from rvpo.rewards.judged import JudgedReward, every_question
+from rvpo.rewards.repeats import ONCE, Repeats
 from rvpo.rewards.tally import Tally
 from rvpo.runtime.ignore import ignore
 from rvpo.types import Sample
@@ -42,10 +43,12 @@ class Verdicts:
     """Reasons of those in `failed`."""
     waited_s: float
     """Seconds of waiting when everything else was done."""
+    again: Sequence[Sequence[Mapping[Question, Answer]]] = ()
+    """[repeats][N] further answers to the same questions; nothing where nobody asked again."""
 
     def without_answers(self) -> Verdicts:
         """The counts alone, for other ranks."""
-        return replace(self, answers=())
+        return replace(self, answers=(), again=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class _Sent:
 
     questions: tuple[Question, ...]
     future: Future[tuple[Answer, ...]]
+    repeat: int
 
     def answers(self) -> dict[Question, Answer]:
         """Waits for them."""
@@ -65,10 +69,11 @@ class _Sent:
 
 @dataclass(frozen=True)
 class AskedJudge:
-    """A judge, and the shares of its verdicts that may fail."""
+    """A judge, the shares of its verdicts that may fail, and of those that it is asked again."""
 
     judge: Judge
     budget: BudgetConfig
+    repeat: RepeatConfig | None = None
 
 
 class Judging:
@@ -77,6 +82,7 @@ class Judging:
     Args:
         rewards: those that the judge gives.
         trained: names of those among them that the update depends on.
+        repeats: prompts whose questions are asked several times.
     """
 
     def __init__(
@@ -86,6 +92,7 @@ class Judging:
         judge: Judge | None,
         budget: BudgetConfig,
         notice: Notice = ignore,
+        repeats: Repeats = ONCE,
     ) -> None:
         if rewards and judge is None:
             raise RewardError(f"reward '{rewards[0].name}' needs a judge, and there is none")
@@ -94,6 +101,7 @@ class Judging:
         self._judge = judge
         self._budget = budget
         self._notice = notice
+        self._repeats = repeats
         self._sent: dict[int, list[_Sent]] = {}  # by row
         self._asked: dict[str, tuple[Question, ...]] = {}  # by prompt
         self._needed_of: dict[str, tuple[Question, ...]] = {}
@@ -107,7 +115,9 @@ class Judging:
         for sees in dict.fromkeys(question.sees for question in questions):
             asked = tuple(question for question in questions if question.sees == sees)
             job = Job(conversation=sample.prompt.turns, response=sample.seen(sees), questions=asked)
-            self._sent[row].append(_Sent(asked, self._judge.submit(job)))
+            for repeat in self._repeats.of(sample.prompt):
+                sent = self._judge.submit(replace(job, repeat=repeat))
+                self._sent[row].append(_Sent(asked, sent, repeat))
 
     def needed(self, samples: Sequence[Sample]) -> int:
         """Verdicts on these samples that training needs."""
@@ -134,9 +144,14 @@ class Judging:
             for q in self._needed(sample)
             if found[q].value is None
         )
+        again = [
+            [self._answers(row, sample, repeat) for row, sample in enumerate(samples)]
+            for repeat in range(1, self._repeats.times)
+        ]
         return Verdicts(
             answers=answers,
-            tallies=self._tallies(samples, answers),
+            again=again,
+            tallies=self._tallies(samples, answers, *again),
             asked=[len(self._needed(sample)) for sample in samples],
             failed=[self._lost(sample, found) for sample, found in pairs],
             failures=failures,
@@ -165,9 +180,11 @@ class Judging:
                 lost |= reward.unusable(sample.prompt, found)
         return len(lost)
 
-    def _answers(self, row: int, sample: Sample) -> Mapping[Question, Answer]:
-        found = [sent.answers() for sent in self._sent.get(row, ())]
+    def _answers(self, row: int, sample: Sample, repeat: int = 0) -> Mapping[Question, Answer]:
+        found = [sent.answers() for sent in self._sent.get(row, ()) if sent.repeat == repeat]
         together = {question: answer for each in found for question, answer in each.items()}
+        if repeat and not found:
+            return {}
         return {question: together[question] for question in self._questions(sample)}
 
     def _questions(self, sample: Sample) -> tuple[Question, ...]:
@@ -185,10 +202,11 @@ class Judging:
         return self._needed_of[prompt.id]
 
     def _tallies(
-        self, samples: Sequence[Sample], answers: Sequence[Mapping[Question, Answer]]
+        self, samples: Sequence[Sample], *answers: Sequence[Mapping[Question, Answer]]
     ) -> dict[str, Tally]:
         counted: dict[str, list[Answer]] = {reward.name: [] for reward in self._rewards}
-        for sample, found in zip(samples, answers, strict=True):
+        every = [pair for each in answers for pair in zip(samples, each, strict=True)]
+        for sample, found in every:
             left = dict(found)
             for reward in self._rewards:
                 asked = [q for q in reward.questions(sample.prompt) if q in left]

@@ -20,7 +20,7 @@ from rvpo.errors import ConfigError, RewardError, nearest
 from rvpo.runtime.deepcopy import own
 from rvpo.schedule import Ramp
 from rvpo.thinking import Sees
-from rvpo.types import STANDARD_ARGUMENTS, Failed, RewardScore
+from rvpo.types import LENGTH_ARGUMENTS, STANDARD_ARGUMENTS, Failed, RewardScore
 
 _TIMES = ("m", "M")
 """Kinds of numpy's numbers that are spans and points of time."""
@@ -35,7 +35,8 @@ class Reward:
         f(prompts, completions, completion_ids, **columns) -> list[float | None]
 
     It is called by keyword, once for a batch of completions, with a list of that length for
-    every column of the data.
+    every column of the data. One that names `thought_tokens` or `answer_tokens` is given the
+    lengths of each completion's thoughts and of its answer.
 
     Args:
         name: the one in reports and metrics.
@@ -103,6 +104,12 @@ class Reward:
         return sees
 
     @property
+    def lengths(self) -> tuple[str, ...]:
+        """Lengths that the function asks for by their names, and nothing else gives it."""
+        named = {p.name for p in _named(inspect.signature(self.function).parameters.values())}
+        return tuple(n for n in LENGTH_ARGUMENTS if n in named and n not in self.arguments)
+
+    @property
     def is_async(self) -> bool:
         """A coroutine function, or an object whose `__call__` is one."""
         return any(map(inspect.iscoroutinefunction, (self.function, type(self.function).__call__)))
@@ -115,7 +122,7 @@ class Reward:
                 f"reward '{self.name}': argument '{clashes[0]}' is also a column of the data; "
                 "rename one of them"
             )
-        given = {*STANDARD_ARGUMENTS, *columns, *self.arguments}
+        given = {*STANDARD_ARGUMENTS, *LENGTH_ARGUMENTS, *columns, *self.arguments}
         for parameter in _named(inspect.signature(self.function).parameters.values()):
             if parameter.default is parameter.empty and parameter.name not in given:
                 guess = nearest(parameter.name, list(columns))

@@ -6,22 +6,26 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from rvpo.config.judges import place_of
+from rvpo.agreement import Agreement, summed
+from rvpo.config.judges import OWN, place_of
 from rvpo.errors import RewardError
+from rvpo.judge.types import Answer, Question
 from rvpo.rewards.budget import keep_within
 from rvpo.rewards.cell import Cell, Column, assemble
 from rvpo.rewards.condition import conditioned
 from rvpo.rewards.event_loop import EventLoop
 from rvpo.rewards.judged import JudgedReward
 from rvpo.rewards.judging import AskedJudge, Judging, Notice, Verdicts
+from rvpo.rewards.reliability import agreements
+from rvpo.rewards.repeats import NOT_REPEATED, ONCE, Repeats
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.tally import Tally
 from rvpo.runtime.deepcopy import own
 from rvpo.runtime.ignore import ignore
 from rvpo.schedule import value_at
-from rvpo.thinking import Sees
 from rvpo.types import Prompt, RewardScore, Rollout, RolloutScores, Sample
 
 if TYPE_CHECKING:
@@ -45,6 +49,8 @@ class Scoring:
         loop: runs async functions; one of its own if left out.
         say: hears what the judge's endpoints do that was not asked of them; often the same, for
             each worker finds it out.
+        seed: chooses the verdicts that are asked for again, the same on every rank; none if left
+            out.
     """
 
     def __init__(
@@ -55,17 +61,25 @@ class Scoring:
         notice: Notice = ignore,
         loop: EventLoop | None = None,
         say: Notice = ignore,
+        seed: int | None = None,
     ) -> None:
         self._rewards = rewards
         self._say = say
         self._loop = EventLoop() if loop is None else loop
         self._judges = judges
+        self._seed = seed
         self._weights = {reward.name: value_at(reward.weight, progress) for reward in rewards}
         carrying = [reward for reward in rewards if self._weights[reward.name] > 0]
         # A reward that others are conditioned on decides over what they train.
         gates = [reward.condition.reward for reward in carrying if reward.condition is not None]
         trained = frozenset((*(reward.name for reward in carrying), *gates))
         self._judged = [reward for reward in rewards if not isinstance(reward, Reward)]
+        self._again = {
+            name: repeats.times
+            for name, asked in judges.items()
+            if (repeats := self._repeats(asked)).times > 1
+            if any(reward.judge == name for reward in self._judged)
+        }
         self._judging = {
             name: self._judging_by(name, trained, notice)
             for name in dict.fromkeys(reward.judge for reward in self._judged)
@@ -76,7 +90,15 @@ class Scoring:
         asked = self._judges.get(name)
         if asked is None:
             raise RewardError(f"reward '{given[0].name}' needs a judge, and there is none")
-        return Judging(given, trained, asked.judge, asked.budget, notice)
+        if name != OWN:
+            notice = partial(_named, notice, place_of(name))
+        repeats = self._repeats(asked)
+        return Judging(given, trained, asked.judge, asked.budget, notice, repeats)
+
+    def _repeats(self, asked: AskedJudge) -> Repeats:
+        if asked.repeat is None or self._seed is None:
+            return ONCE
+        return Repeats(asked.repeat.times, asked.repeat.share, self._seed)
 
     def take(self, row: int, sample: Sample) -> None:
         """Ask the judge about a sample, given its row in the rollout; returns at once."""
@@ -108,15 +130,20 @@ class Scoring:
             name: judging.finish(rollout.samples, sum(each[name] for each in every))
             for name, judging in self._judging.items()
         }
-        scored = self._matrix(rollout, computed, verdicts)
+        answers = {name: each.answers for name, each in verdicts.items()}
+        cells = self._cells(rollout, computed, answers)
+        scored = self._matrix(rollout, cells)
+        agreed = self._agreements(rollout, computed, verdicts, cells, scored)
         if ranks is not None:
             scored = ranks.gather(scored)
+            if self._again:
+                agreed = summed(ranks.gather_objects(agreed))
         counts = {name: each.without_answers() for name, each in verdicts.items()}
         parts = [counts] if ranks is None else ranks.gather_objects(counts)
         by_judge = {name: [part[name] for part in parts] for name in self._judging}
         for text in _every(by_judge.values()).news:
             self._say(text)
-        scored = replace(scored, metrics=_judge_metrics(by_judge))
+        scored = replace(scored, metrics=_judge_metrics(by_judge), agreements=agreed)
         for name, of_ranks in by_judge.items():
             scored = keep_within(
                 self._judges[name].budget,
@@ -139,7 +166,7 @@ class Scoring:
             reward.check_columns(column_names([sample.prompt for sample in samples]))
         # Each has arguments of its own: what one does to them, the others must not see.
         scores = {
-            r.name: r.scores(_arguments(samples, r.sees), ids) for r in functions if not r.is_async
+            r.name: r.scores(_arguments(samples, r), ids) for r in functions if not r.is_async
         }
         awaited = [reward for reward in functions if reward.is_async]
         if awaited:
@@ -149,41 +176,89 @@ class Scoring:
             name: [Cell(score, aspects=(name,)) for score in each] for name, each in scores.items()
         }
 
-    def _matrix(
+    def _cells(
         self,
         rollout: Rollout,
         computed: Mapping[str, list[Cell]],
-        verdicts: Mapping[str, Verdicts],
-    ) -> RolloutScores:
-        cells = {name: [each] for name, each in computed.items()}  # columns of cells, by reward
+        answers: Mapping[str, Sequence[Mapping[Question, Answer]]],
+    ) -> dict[str, Sequence[Sequence[Cell]]]:
+        """Columns of cells by reward.
+
+        Args:
+            answers: [N] each judge's.
+        """
+        cells = {name: [each] for name, each in computed.items()}
         for reward in self._judged:
-            answers = verdicts[reward.judge].answers
             rows = [
                 reward.cells(sample.prompt, found)
-                for sample, found in zip(rollout.samples, answers, strict=True)
+                for sample, found in zip(rollout.samples, answers[reward.judge], strict=True)
             ]
             columns = range(len(reward.columns))
             cells[reward.name] = [[row[column] for row in rows] for column in columns]
+        return {reward.name: _after_condition(reward, cells) for reward in self._rewards}
+
+    def _matrix(
+        self, rollout: Rollout, cells: Mapping[str, Sequence[Sequence[Cell]]]
+    ) -> RolloutScores:
         return assemble(
             [
                 Column(name, self._weights[reward.name], column)
                 for reward in self._rewards
-                for name, column in zip(
-                    reward.columns, _after_condition(reward, cells), strict=True
-                )
+                for name, column in zip(reward.columns, cells[reward.name], strict=True)
             ],
             [aspect for reward in self._rewards for aspect in reward.aspects],
             rollout.group_size,
             [sample.prompt.id for sample in rollout.samples[:: rollout.group_size]],
         )
 
+    def _agreements(
+        self,
+        rollout: Rollout,
+        computed: Mapping[str, list[Cell]],
+        verdicts: Mapping[str, Verdicts],
+        cells: Mapping[str, Sequence[Sequence[Cell]]],
+        scored: RolloutScores,
+    ) -> dict[str, Agreement]:
+        """Agreement of this rank's scores with their repeats.
+
+        The repeats are scored as everything is: of the score that trains, conditions included, the
+        reliability is asked. A judge that is not asked again answers as it did.
+        """
+        if not self._again:
+            return {}
+        repeats = []
+        for repeat in range(max(self._again.values()) - 1):
+            answers = {name: self._again_of(name, verdicts[name], repeat) for name in verdicts}
+            repeats.append(self._matrix(rollout, self._cells(rollout, computed, answers)))
+        parts = {
+            cell.part
+            for reward in self._judged
+            if reward.judge in self._again
+            for column in cells[reward.name]
+            for cell in column
+        }
+        return agreements(scored, repeats, sorted(parts - {""}))
+
+    def _again_of(
+        self, judge: str, verdicts: Verdicts, repeat: int
+    ) -> Sequence[Mapping[Question, Answer]]:
+        """[N] a judge's answers to a repeat."""
+        if judge not in self._again:
+            return verdicts.answers
+        none = [dict.fromkeys(answers, NOT_REPEATED) for answers in verdicts.answers]
+        if repeat >= len(verdicts.again):
+            return none
+        return [found or lack for found, lack in zip(verdicts.again[repeat], none, strict=True)]
+
+
+def _named(notice: Notice, where: str, text: str) -> None:
+    notice(f"{where}: {text}")
+
 
 async def _together(
     rewards: Sequence[Reward], samples: Sequence[Sample], ids: Sequence[str]
 ) -> list[list[RewardScore]]:
-    tasks = [
-        asyncio.ensure_future(r.scores_async(_arguments(samples, r.sees), ids)) for r in rewards
-    ]
+    tasks = [asyncio.ensure_future(r.scores_async(_arguments(samples, r), ids)) for r in rewards]
     try:
         return await asyncio.gather(*tasks)
     finally:  # one failed: the step has, and the others need not go on
@@ -221,7 +296,7 @@ def _judge_metrics(by_judge: Mapping[str, Sequence[Verdicts]]) -> dict[str, floa
     `judge/…` for all, and the time waited for.
 
     Args:
-        by_judge: what each judge said to every rank.
+        by_judge: verdicts of each judge, one of each rank.
     """
     if not by_judge:
         return {}
@@ -236,15 +311,20 @@ def _judge_metrics(by_judge: Mapping[str, Sequence[Verdicts]]) -> dict[str, floa
     return metrics | {"judge/wait_exposed_s": max(waited)}
 
 
-def _arguments(samples: Sequence[Sample], sees: Sees) -> dict[str, Any]:
+def _arguments(samples: Sequence[Sample], reward: Reward) -> dict[str, Any]:
     """Arguments as TRL passes them for conversational data: a list over completions under every
-    name.
+    name. A column of the data comes before a length of the same name.
 
     It is the caller's own, down to the last item of a column.
     """
     prompts = [sample.prompt for sample in samples]
-    contents = [sample.seen(sees) for sample in samples]
+    contents = [sample.seen(reward.sees) for sample in samples]
+    lengths = {
+        "thought_tokens": [sample.thought_length for sample in samples],
+        "answer_tokens": [sample.answer_length for sample in samples],
+    }
     return {
+        **{name: lengths[name] for name in reward.lengths},
         "prompts": [own(list(map(dict, prompt.messages))) for prompt in prompts],
         "completions": [[{"role": "assistant", "content": content}] for content in contents],
         "completion_ids": [list(sample.completion_ids) for sample in samples],

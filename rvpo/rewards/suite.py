@@ -129,17 +129,26 @@ class RewardSuite:
         return tuple(dict.fromkeys(reward.judge for reward in judged))
 
     @property
+    def half_lives(self) -> dict[str, float]:
+        """Steps in which what is known of a reward's reliability fades to a half, by the names of
+        the rewards whose verdicts are asked for again."""
+        judged = [reward for reward in self.rewards if not isinstance(reward, Reward)]
+        repeats = {reward.name: self.judges[reward.judge].repeat for reward in judged}
+        return {name: repeat.half_life for name, repeat in repeats.items() if repeat is not None}
+
+    @property
     def aspects(self) -> tuple[str, ...]:
         """Names that reports show: each reward, and the parts of rubrics."""
         return tuple(aspect for reward in self.rewards for aspect in reward.aspects)
 
-    def begin(self, progress: float = 0.0) -> Scoring:
+    def begin(self, progress: float = 0.0, seed: int | None = None) -> Scoring:
         """Start scoring a rollout.
 
         Args:
             progress: share of training done, for weights that change.
+            seed: chooses the verdicts that are asked for again; none if left out.
         """
-        return Scoring(self.rewards, self.judges, progress, self.notice, self.loop, self.say)
+        return Scoring(self.rewards, self.judges, progress, self.notice, self.loop, self.say, seed)
 
     def close(self) -> None:
         """End what async functions left running."""

@@ -9,13 +9,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, Final
 
 from rvpo.errors import ConfigError, DataError
 from rvpo.model_files import reading_model
+from rvpo.rollout.chat_template import SETTING, check_values
 from rvpo.rollout.stops import read_stops
+from rvpo.rollout.thought_budget import BUDGET, ThoughtBudget, contains
 from rvpo.runtime.ignore import ignore
-from rvpo.thinking import HARMONY, Parts, Thinking, closing
+from rvpo.thinking import ANALYSIS, HARMONY, Parts, Thinking, closing
 from rvpo.types import Prompt
 
 _TAG: Final = re.compile(r"<[A-Za-z][\w:-]*>|\[[A-Za-z][\w:-]*\]")
@@ -25,6 +28,8 @@ _BATCH: Final = 256
 """Prompts of one call of the tokenizer, which shares them out among its threads."""
 _TRIED: Final = 8
 """Prompts with a field of messages that are rendered without it."""
+_BESIDE: Final = ("", " ", "\n", "\n\n", "a", ".", "?", ":")
+"""Texts that may stand beside a marker."""
 _ALWAYS: Final = {"role", "content"}
 _SAYING: Final = frozenset(
     ["tool_calls", "function_call", "image", "images", "audio", "audios", "video", "videos"]
@@ -44,6 +49,12 @@ class Encoder:
     tokenizer, and ids of the rest are sampled, too."""
     now: datetime = field(default_factory=datetime.now)
     """Date for templates that write one, fixed so that prompts do not change overnight."""
+    template_values: Mapping[str, Any] = field(default_factory=dict)
+    """Values of variables of the chat template, the same in every prompt."""
+    markers: tuple[str, str] | None = None
+    """Text that opens a thought of the model, and text that closes it, where the settings tell."""
+    max_thought_tokens: int | None = None
+    """Tokens after which the engine ends a thought; None where it does not."""
 
     @staticmethod
     def from_model(
@@ -52,15 +63,21 @@ class Encoder:
         trust_remote_code: bool,
         max_context_tokens: int | None,
         say: Callable[[str], None] = ignore,
+        template_values: Mapping[str, Any] = MappingProxyType({}),
+        markers: tuple[str, str] | None = None,
+        max_thought_tokens: int | None = None,
     ) -> Encoder:
         """Read tokenizer, stop tokens and context length of a model.
 
         Args:
             say: see `read_stops`.
+            template_values: see the class.
+            markers: see the class.
+            max_thought_tokens: see the class.
 
         Raises:
-            ConfigError: there is no tokenizer, no chat template or no end token, or the model's
-                context is shorter than asked for.
+            ConfigError: there is no tokenizer, no chat template or no end token, the model's
+                context is shorter than asked for, or the template has no such variable.
         """
         from transformers import AutoConfig, AutoTokenizer
 
@@ -72,7 +89,8 @@ class Encoder:
                 f"model.path: the tokenizer of {path!r} has no chat template; use an instruct "
                 "model or save the tokenizer with a template"
             )
-        stop_ids = read_stops(path, tokenizer, model, say)
+        check_values(tokenizer, template_values, path)
+        stop_ids = read_stops(path, tokenizer, model, say, template_values)
         # Of a model that sees and reads, the half that reads.
         limit = getattr(model.get_text_config(), "max_position_embeddings", None)
         limit = limit or max_context_tokens
@@ -86,7 +104,13 @@ class Encoder:
                 f"{limit} tokens of {path!r}"
             )
         return Encoder(
-            tokenizer, stop_ids, max_context_tokens or limit, model.get_text_config().vocab_size
+            tokenizer,
+            stop_ids,
+            max_context_tokens or limit,
+            model.get_text_config().vocab_size,
+            template_values=template_values,
+            markers=markers,
+            max_thought_tokens=max_thought_tokens,
         )
 
     @property
@@ -145,6 +169,23 @@ class Encoder:
                 )
             say(f"{told}chat template does not show: the model will not see it")
 
+    def check_values(self, prompts: Sequence[Prompt], say: Callable[[str], None]) -> None:
+        """Tell of values for the chat template that change none of a few prompts, such as the text
+        "false", which is true where a template asks.
+
+        Args:
+            say: hears of each; a value may well be the template's own.
+        """
+        tried = prompts[:_TRIED]
+        for name, value in self.template_values.items():
+            rest = {k: v for k, v in self.template_values.items() if k != name}
+            without = replace(self, template_values=rest)
+            if tried and all(_alike(self, without, prompt) for prompt in tried):
+                say(
+                    f"{SETTING}.{name}: {value!r} changes nothing in the first {len(tried)} "
+                    "prompts, which are the same without it"
+                )
+
     def _shows(self, name: str, prompt: Prompt) -> bool:
         bare = [{k: v for k, v in each.items() if k != name} for each in prompt.messages]
         try:
@@ -179,6 +220,7 @@ class Encoder:
                 tokenize=False,
                 add_generation_prompt=True,
                 strftime_now=self.now.strftime,
+                **self.template_values,
             )
             return text
 
@@ -194,15 +236,54 @@ class Encoder:
         return text
 
     def split(self, prompt_ids: Sequence[int], text: str) -> Parts:
-        """Thought and answer of a completion, of which the prompt may have begun the thought."""
+        """Thought and answer of a completion, of which the prompt may have begun the thought, and
+        the length of an answer behind one."""
         end: str = self.tokenizer.decode(prompt_ids[-_END_OF_PROMPT:], skip_special_tokens=False)
-        return self.thinking.split(text, self.thinking.opened_by(end))
+        parts = self.thinking.split(text, self.thinking.opened_by(end))
+        if not parts.answer or parts.answer == text:
+            return parts
+        ids = self.tokenizer(parts.answer, add_special_tokens=False)["input_ids"]
+        return replace(parts, answer_tokens=len(ids))
+
+    @cached_property
+    def thought_budget(self) -> ThoughtBudget | None:
+        """The limit of a thought, by the markers of this model; None where there is none.
+
+        Raises:
+            ConfigError: the model shows no markers, or its tokens of them depend on what stands
+                beside them.
+        """
+        tokens = self.max_thought_tokens
+        if tokens is None:
+            return None
+        pairs = (*self.thinking.pairs, *([ANALYSIS] if self._has_channels else []))
+        if not pairs:
+            raise ConfigError(
+                f"{BUDGET}: neither the chat template nor the tokens of the model show by what it "
+                "begins and ends a thought; write model.thinking={open: ..., close: ...}, or leave "
+                "it out"
+            )
+        opening, end = pairs[0]
+        return ThoughtBudget(tokens, opening, end, self._fixed(opening), self._fixed(end))
+
+    def _fixed(self, marker: str) -> tuple[int, ...]:
+        """[T] token ids of a marker, by which it can be found in others."""
+        ids = tuple(self.tokenizer(marker, add_special_tokens=False)["input_ids"])
+        for beside in _BESIDE:
+            text = f"{beside}{marker}{beside}"
+            if not contains(self.tokenizer(text, add_special_tokens=False)["input_ids"], ids):
+                raise ConfigError(
+                    f"{BUDGET}: the tokens of {marker!r} depend on what stands beside it, so an "
+                    "engine cannot count those behind it; leave it out, or add the marker to the "
+                    "tokenizer as a token of its own"
+                )
+        return ids
 
     @cached_property
     def thinking(self) -> Thinking:
         """The markers of the model's thoughts."""
         added = [str(token) for token in self.tokenizer.added_tokens_decoder.values()]
-        return Thinking.of([str(self.tokenizer.chat_template), *added])
+        return Thinking.of([str(self.tokenizer.chat_template), *added], self.markers)
 
     @cached_property
     def _unsaid(self) -> frozenset[int]:
@@ -213,10 +294,16 @@ class Encoder:
         pairs = [(tag, closing(tag)) for tag in special if _TAG.fullmatch(tag)]
         pairs = [pair for pair in pairs if pair[1] in special]
         said = {tag for pair in (*pairs, *self.thinking.pairs) for tag in pair}
-        if "<|channel|>" in special:
+        if self._has_channels:
             said |= set(HARMONY)
         ends = {*self.stop_ids, *map(self.tokenizer.convert_tokens_to_ids, self._roles)}
         return frozenset(id for tag, id in special.items() if tag not in said or id in ends)
+
+    @property
+    def _has_channels(self) -> bool:
+        """True where the model speaks in channels, as gpt-oss does."""
+        added = self.tokenizer.added_tokens_decoder.values()
+        return any(str(token) == HARMONY[0] and token.special for token in added)
 
     @property
     def _roles(self) -> list[str]:
@@ -238,12 +325,19 @@ class Encoder:
             setting: the one that `max_completion_tokens` is from, for messages.
 
         Raises:
-            DataError: with the longest offender and the number of offenders.
+            DataError: with the longest offender and the number of offenders; or a prompt would use
+                up the budget of thoughts.
         """
-        room = self.max_context_tokens - max_completion_tokens
+        room, budget = self.max_context_tokens - max_completion_tokens, self.thought_budget
         long = []
         for prompt, ids in zip(prompts, self.encode_each(prompts), strict=True):
             seen(ids)
+            if budget is not None and budget.is_begun_early(ids):
+                raise DataError(
+                    f"prompt {prompt.id!r} holds {budget.opening!r} without {budget.closing!r} "
+                    "behind it, and an engine would count all that follows as a thought; take it "
+                    f"out of the prompt, or leave {BUDGET} out"
+                )
             if len(ids) > room:
                 long.append((len(ids), prompt.id))
         if long:
@@ -253,6 +347,14 @@ class Encoder:
                 f"tokens and max_completion_tokens={max_completion_tokens} more do not fit in the "
                 f"context of {self.max_context_tokens}; shorten or drop them, or lower {setting}"
             )
+
+
+def _alike(one: Encoder, other: Encoder, prompt: Prompt) -> bool:
+    """True where a prompt reads the same to the model by both."""
+    try:
+        return one._rendered(prompt, prompt.tools) == other._rendered(prompt, prompt.tools)
+    except DataError:  # one of them cannot do without the value
+        return False
 
 
 @contextmanager

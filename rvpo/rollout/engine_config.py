@@ -68,6 +68,8 @@ class EngineConfig(Section):
     """True where it can generate while the policy learns, as `rollout.staleness` above 0 asks."""
     in_flight: ClassVar[bool] = False
     """True where it can take new weights while it generates, as `rollout.in_flight` asks."""
+    ends_thoughts: ClassVar[bool] = False
+    """True where it can end thoughts, as `rollout.max_thought_tokens` asks."""
 
     def requires(self) -> tuple[Requirement, ...]:
         """Packages that it imports, beside those of every run."""

@@ -23,7 +23,7 @@ def sampled(
     Args:
         versions: result of `versions_of`.
     """
-    text = encoder.decode(completion_ids)
+    text, budget = encoder.decode(completion_ids), encoder.thought_budget
     oldest, each = versions
     return Sample(
         prompt=prompt,
@@ -35,4 +35,5 @@ def sampled(
         finish_reason=finish_reason,
         policy_version=oldest,
         versions=each,
+        given=() if budget is None else budget.written(prompt_ids, completion_ids),
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rvpo.errors import ConfigError
@@ -14,7 +15,11 @@ _SENTINEL = "quartz"
 
 
 def read_stops(
-    path: str, tokenizer: Any, config: Any, say: Callable[[str], None] = ignore
+    path: str,
+    tokenizer: Any,
+    config: Any,
+    say: Callable[[str], None] = ignore,
+    template_values: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[int, ...]:
     """Ids of the tokens that end a completion, in order.
 
@@ -24,6 +29,7 @@ def read_stops(
     Args:
         config: the model's, as transformers reads it.
         say: hears of what is left out, and of what the template adds.
+        template_values: those of the chat template's variables.
 
     Raises:
         ConfigError: the files do not give token ids, or nothing ends a completion.
@@ -40,7 +46,8 @@ def read_stops(
     if stops < wanted:
         without = ", ".join(map(str, sorted(wanted - stops)))
         say(f"model.path: the end token {without} is not in the vocabulary: left out")
-    stops |= _end_of_turn(tokenizer, frozenset(stops), say)
+    tail = _behind_an_answer(tokenizer, template_values)
+    stops |= _end_of_turn(tokenizer, tail, frozenset(stops), say)
     if not stops:
         raise ConfigError(
             f"model.path: nothing ends a completion of {path!r}: neither its tokenizer, nor its "
@@ -84,10 +91,13 @@ def _ids(stated: Any, path: str) -> list[int]:
 
 
 def _end_of_turn(
-    tokenizer: Any, stops: frozenset[int], say: Callable[[str], None]
+    tokenizer: Any, tail: str, stops: frozenset[int], say: Callable[[str], None]
 ) -> frozenset[int]:
-    """The token that the template writes behind an answer, where nothing else makes it a stop."""
-    tail = _behind_an_answer(tokenizer)
+    """The token that the template writes behind an answer, where nothing else makes it a stop.
+
+    Args:
+        tail: the text there.
+    """
     ids = tokenizer(tail, add_special_tokens=False)["input_ids"] if tail.strip() else []
     if not stops.isdisjoint(ids):
         return frozenset()
@@ -109,11 +119,11 @@ def _end_of_turn(
     return frozenset()
 
 
-def _behind_an_answer(tokenizer: Any) -> str:
+def _behind_an_answer(tokenizer: Any, template_values: Mapping[str, Any]) -> str:
     """Text that the template writes behind the assistant's last turn; empty if it will not tell."""
     chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": _SENTINEL}]
     try:
-        text: str = tokenizer.apply_chat_template(chat, tokenize=False)
+        text: str = tokenizer.apply_chat_template(chat, tokenize=False, **template_values)
     except Exception:  # templates are code of the model and raise anything
         return ""
     return text.rpartition(_SENTINEL)[2] if _SENTINEL in text else ""

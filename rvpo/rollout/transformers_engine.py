@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from rvpo.errors import EngineError
 from rvpo.fields import PositiveInt
@@ -15,6 +15,7 @@ from rvpo.rollout.engine_config import EngineConfig, EngineInputs
 from rvpo.rollout.lora_config import LoraConfig
 from rvpo.rollout.memory import EngineLoad, EngineMemory
 from rvpo.rollout.named_weights import named_weights
+from rvpo.rollout.thought_budget import Thought, ThoughtBudget
 from rvpo.runtime.device_memory import MemoryPeak
 from rvpo.runtime.ignore import ignore
 from rvpo.types import Generation, Prompt, Rollout, Sample, Sampling
@@ -31,6 +32,8 @@ class TransformersConfig(EngineConfig):
     """Completions generated at once."""
     max_context_tokens: PositiveInt | None = None
     """Tokens of the longest prompt plus completion; the model's own limit if left out."""
+
+    ends_thoughts: ClassVar[bool] = True
 
     def memory(self, load: EngineLoad) -> EngineMemory:
         """A second copy of the weights at all times, and the KV cache of a batch."""
@@ -148,6 +151,8 @@ class TransformersEngine:
         )
         mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in encoded])
         recorder = _LogprobRecorder(sampling.temperature)
+        budget = self._encoder.thought_budget
+        ends = [] if budget is None else [_ThoughtEnder(budget, encoded)]
         drawn = {"do_sample": True, "temperature": sampling.temperature, "top_k": 0, "top_p": 1.0}
         settings = _generation_config(
             max_new_tokens=sampling.max_completion_tokens,
@@ -159,7 +164,7 @@ class TransformersEngine:
             output = self._model.generate(
                 input_ids=input_ids.to(self._model.device),
                 attention_mask=mask.to(self._model.device),
-                logits_processor=[recorder],
+                logits_processor=[*ends, recorder],
                 generation_config=settings,
             )
             logprobs = recorder.finish(output)
@@ -180,7 +185,7 @@ class TransformersEngine:
         ends = [i for i, token in enumerate(completion) if token in self._encoder.stop_ids]
         length = ends[0] + 1 if ends else len(completion)
         assert self._version is not None
-        text = self._encoder.decode(completion[:length])
+        text, budget = self._encoder.decode(completion[:length]), self._encoder.thought_budget
         return Sample(
             prompt=prompt,
             prompt_ids=prompt_ids,
@@ -190,6 +195,7 @@ class TransformersEngine:
             parts=self._encoder.split(prompt_ids, text),
             finish_reason="stop" if ends else "length",
             policy_version=self._version,
+            given=() if budget is None else budget.written(prompt_ids, completion[:length]),
         )
 
 
@@ -198,6 +204,30 @@ def _generation_config(**settings: Any) -> Any:
 
     config: Any = GenerationConfig  # which has no types
     return config(**settings)
+
+
+class _ThoughtEnder:
+    """Gives all probability to the end of a thought that has used its budget up.
+
+    Args:
+        prompts: token ids of each row's prompt.
+    """
+
+    def __init__(self, budget: ThoughtBudget, prompts: Sequence[Sequence[int]]) -> None:
+        self._thoughts = [Thought(budget, ids) for ids in prompts]
+        self._begun = False
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        if self._begun:
+            for thought, token in zip(self._thoughts, input_ids[:, -1].tolist(), strict=True):
+                thought.take(token)
+        self._begun = True
+        for row, thought in enumerate(self._thoughts):
+            if thought.due is not None:
+                chosen = torch.full_like(scores[row], -torch.inf)
+                chosen[thought.due] = 0.0
+                scores[row] = chosen
+        return scores
 
 
 class _LogprobRecorder:

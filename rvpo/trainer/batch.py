@@ -31,6 +31,8 @@ class TrainedSample:
     """Place of its group in the step; groups of equal prompts stay apart by it."""
     is_masked: bool = False
     """True where it only counts as a sample and is not computed."""
+    given: Sequence[int] = ()
+    """Places of tokens that the policy did not draw, and does not learn from."""
 
     @staticmethod
     def of(
@@ -53,7 +55,13 @@ class TrainedSample:
             ages=ages,
             group=group,
             is_masked=is_masked,
+            given=sample.given,
         )
+
+    @property
+    def drawn(self) -> int:
+        """Tokens of the completion that the policy drew, at least 1 for weights to be finite."""
+        return max(1, self.length - len(self.given))
 
     @property
     def length(self) -> int:
@@ -98,11 +106,22 @@ class MicroBatch:
     advantages: Tensor  # [T], of the token's sample
     weights: Tensor  # [T] in the loss of the update
     update_tokens: int
-    """Completion tokens of the whole update, over all ranks and micro-batches."""
+    """Completion tokens of the whole update that were drawn, over all ranks and micro-batches."""
     old_logprobs: Tensor | None = None
     """[T] the policy's before the step; None where it is still the one that learns."""
+    drawn: Tensor | None = None
+    """[T] bool, tokens that the policy drew; None where it drew all. The others are context, and
+    nothing is learned from them."""
     counts: bool = True
     """False for a pass that only keeps the ranks together."""
+
+    @property
+    def drawn_lengths(self) -> Tensor:
+        """[samples] tokens of each that the policy drew, at least 1."""
+        if self.drawn is None:
+            return self.lengths
+        count = len(self.lengths)
+        return torch.bincount(self.sample[self.drawn], minlength=count).clamp(min=1)
 
 
 _LEAST_ROOM: Final = 4
@@ -143,7 +162,7 @@ def micro_batches(
     """
     each = iter(weights)
     weighed = [(row, [next(each) for part in row for _ in part.samples]) for row in rows]
-    tokens = sum(sample.length for row in rows for part in row for sample in part.samples)
+    tokens = sum(sample.drawn for row in rows for part in row for sample in part.samples)
     mine = [_lay_out(row, own, tokens, device) for row, own in weighed[rank::ranks]]
     wanted = -(-len(rows) // ranks)
     # ZeRO-3 gathers weights in every forward pass: a rank with fewer would keep others waiting.
@@ -238,7 +257,15 @@ def _lay_out(
         advantages=each([sample.advantage for sample in samples]),
         weights=each(weights),
         update_tokens=update_tokens,
+        drawn=_drawn(samples, device),
     )
+
+
+def _drawn(samples: Sequence[TrainedSample], device: torch.device) -> Tensor | None:
+    if not any(sample.given for sample in samples):
+        return None
+    places = [place not in sample.given for sample in samples for place in range(sample.length)]
+    return torch.tensor(places, device=device)
 
 
 def _idle(row: PackedRow, device: torch.device) -> MicroBatch:

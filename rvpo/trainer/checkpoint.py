@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from rvpo.errors import CheckpointError
 from rvpo.report.run_folder import remove, steps_in, writing
 from rvpo.runtime.ranks import Ranks, is_of_ranks
+from rvpo.trainer.carried import Carried, load, save
 from rvpo.trainer.policy import Policy
 from rvpo.trainer.seal import Seal
 
@@ -19,9 +21,19 @@ class Checkpoints:
         folder: theirs; made when the first one is written.
         every: steps between two.
         keep: number of the newest that stay.
+        carried: state that is kept with the policy, and restored with it.
     """
 
-    def __init__(self, folder: Path, *, every: int, keep: int, ranks: Ranks) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        every: int,
+        keep: int,
+        ranks: Ranks,
+        carried: Sequence[Carried] = (),
+    ) -> None:
+        self._carried = carried
         self._folder = folder
         self._every = every
         self._keep = keep
@@ -35,6 +47,10 @@ class Checkpoints:
         """
         if last or step % self._every == 0:
             self._save(step, policy)
+
+    def holds(self, step: int) -> bool:
+        """True where there is one of `step` updates. Every rank must call."""
+        return self._ranks.first(self._of(step).is_dir())
 
     def check_space(self, policy: Policy) -> None:
         """Refuse a disk that could not hold the checkpoints to come.
@@ -62,6 +78,7 @@ class Checkpoints:
         seal = self._intact(newest, before)
         try:
             policy.load(newest)
+            load(newest, self._carried)
         except CheckpointError as error:
             raise CheckpointError(f"{error}{before}") from error
         except Exception as error:  # PyTorch and DeepSpeed raise anything at a foreign file
@@ -89,11 +106,14 @@ class Checkpoints:
             raise CheckpointError(f"{folder} is damaged ({broken}){before}")
         return seal
 
+    def _of(self, step: int) -> Path:
+        return self._folder / f"step-{step:06d}"
+
     def _complete(self) -> list[Path]:
         return sorted(path for path in steps_in(self._folder) if path.is_dir())
 
     def _save(self, step: int, policy: Policy) -> None:
-        target = self._folder / f"step-{step:06d}"
+        target = self._of(step)
         partial = target.with_name(target.name + ".partial")
         if self._ranks.is_main:
             with writing(partial):
@@ -103,6 +123,8 @@ class Checkpoints:
             self._require(policy.checkpoint_bytes)
         self._ranks.wait()
         policy.save(partial)
+        if self._ranks.is_main:
+            save(partial, self._carried)
         self._ranks.wait()
         seal = Seal.of(partial, step, self._ranks)
         if self._ranks.is_main:

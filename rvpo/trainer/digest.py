@@ -82,7 +82,9 @@ def digests(
     for name, reward in config.rewards.items():
         if isinstance(reward, FunctionRewardConfig):
             found[f"code of rewards.{name}"] = code_digest(reward.function.partition(":")[0])
-    found["chat template"] = _of_text(json.dumps(tokenizer.chat_template))
+    values = config.model.chat_template_kwargs
+    template = [tokenizer.chat_template, values] if values else tokenizer.chat_template
+    found["chat template"] = _of_text(json.dumps(template))
     found["tokenizer"] = _of_tokenizer(tokenizer)
     found |= of_model(model_path, "model")
     for name, judge in config.every_judge.items():

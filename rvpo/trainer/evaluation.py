@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from rvpo.config.run import EvaluateConfig
 from rvpo.report.held_out import HeldOutScores
@@ -58,6 +59,13 @@ class HeldOut:
             write_json(path, scores.to_json())
         return scores.metrics()
 
+    def lacks(self, step: int) -> bool:
+        """True where there should be an evaluation after `step` updates, and is none. Every rank
+        must call."""
+        if not self.prompts or not is_due(step, self.config.every, self.last_step):
+            return False
+        return not self.ranks.first(self.folder.evaluation(step).exists())
+
     def at(self, step: int) -> HeldOutScores:
         """The scores after `step` updates."""
         return HeldOutScores.read(self.folder.evaluation(step))
@@ -75,11 +83,27 @@ class HeldOut:
         return HeldOutScores.of(scored, [prompt.id for prompt in self.prompts])
 
 
+class Evaluation(Protocol):
+    """Scores of the policy, when it is time for them."""
+
+    def __call__(self, step: int) -> dict[str, float]:
+        """Those after so many updates, on every rank; nothing where none are due."""
+        ...
+
+    def lacks(self, step: int) -> bool:
+        """True where there should be some and are none. Every rank must call."""
+        ...
+
+
 class Evaluations:
     """Several evaluations as one: what each gives is laid together."""
 
-    def __init__(self, *parts: Callable[[int], dict[str, float]]) -> None:
+    def __init__(self, *parts: Evaluation) -> None:
         self._parts = parts
+
+    def lacks(self, step: int) -> bool:
+        """See `Evaluation.lacks`."""
+        return any(part.lacks(step) for part in self._parts)
 
     def __call__(self, step: int) -> dict[str, float]:
         """The scores of all that are due after so many updates."""

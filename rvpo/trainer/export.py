@@ -16,7 +16,7 @@ from typing import Any, Final
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from rvpo.config.run import ModelConfig
+from rvpo.config.model import ModelConfig
 from rvpo.errors import CheckpointError
 from rvpo.report.run_folder import write_json, writing
 from rvpo.rollout.adapter import save_adapter

@@ -35,6 +35,15 @@ class Keep(Protocol):
         """
         ...
 
+    def save(self, step: int, policy: Policy) -> None:
+        """Write the checkpoint of a step that was kept before and had none due. Called on every
+        rank.
+
+        Raises:
+            CheckpointError: it cannot be written.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class Keeper:
@@ -62,6 +71,16 @@ class Keeper:
         if self.best is not None and scores:
             self._keep_best(step, self.best, scores)
         self.checkpoints.after(step, policy, last=last)
+
+    def save(self, step: int, policy: Policy) -> None:
+        """See `Keep`."""
+        if not self.checkpoints.holds(step):
+            self.checkpoints.after(step, policy, last=True)
+
+    def late(self, step: int, scores: Mapping[str, float]) -> None:
+        """Take note of an evaluation that could not be made when its step was kept."""
+        if self.best is not None and scores:
+            self._keep_best(step, self.best, scores)
 
     def check(self, scores: Mapping[str, float]) -> None:
         """Refuse a metric that no evaluation gives.

@@ -67,4 +67,24 @@ def completion_metrics(step: int, rollout: Rollout, ranks: Ranks) -> dict[str, f
             "completions/min_terminated_length": min(terminated),
             "completions/max_terminated_length": max(terminated),
         }
-    return metrics | generation_metrics([made for _, made in parts], sum(lengths))
+    return (
+        metrics
+        | _thought_metrics(rollout, ranks)
+        | generation_metrics([made for _, made in parts], sum(lengths))
+    )
+
+
+def _thought_metrics(rollout: Rollout, ranks: Ranks) -> dict[str, float]:
+    """Lengths of thoughts and answers, where a sample of any rank has a thought; and of samples
+    whose thoughts were ended, where any was."""
+    mine = [(s.thought_length, s.answer_length, bool(s.given)) for s in rollout.samples]
+    rows = [row for part in ranks.gather_objects(mine) for row in part]
+    thoughts, answers, ended = (list(each) for each in zip(*rows, strict=True))
+    if not any(thoughts):
+        return {}
+    metrics = {
+        "completions/thought_mean_length": fmean(thoughts),
+        "completions/answer_mean_length": fmean(answers),
+        "completions/unanswered_ratio": fmean(length == 0 for length in answers),
+    }
+    return metrics | ({"completions/thought_ended_ratio": fmean(ended)} if any(ended) else {})

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from rvpo.config.update import UpdateConfig
+from rvpo.corrections.correction import Corrected
 from rvpo.losses import LossInputs, Surrogate
 from rvpo.trainer.batch import MicroBatch
 from rvpo.trainer.kl import KL
@@ -43,16 +44,18 @@ def objective(
         reference_logprobs: [T], needed where `config.beta` is above 0.
     """
     old = logprobs.detach() if batch.old_logprobs is None else batch.old_logprobs
-    corrected = config.correction.correct(
-        old, batch.sampled_logprobs, batch.sample, len(batch.lengths), batch.ages
-    )
+    if batch.drawn is not None:  # what nobody drew is as it was, and nothing moves it
+        logprobs, entropy = logprobs.where(batch.drawn, old), entropy.where(batch.drawn, 0.0)
+        if reference_logprobs is not None:
+            reference_logprobs = reference_logprobs.where(batch.drawn, old)
+    corrected = _corrected(config, batch, old)
     inputs = LossInputs(
         logprobs=logprobs,
         old_logprobs=old,
         advantages=batch.advantages,
         importance=corrected.factors,
         sample=batch.sample,
-        lengths=batch.lengths,
+        lengths=batch.drawn_lengths,
         counted=corrected.counted,
     )
     surrogate = config.loss(inputs)
@@ -63,6 +66,8 @@ def objective(
         kl_loss = KL[config.kl](logprobs, reference_logprobs, ratio)
         kl = kl_loss if config.kl == "ratio_k3" else KL["k3"](logprobs, reference_logprobs, ratio)
         losses = losses + config.beta * kl_loss
+    if batch.drawn is not None:
+        losses = losses.where(batch.drawn, 0.0)
     policy_loss = (losses * batch.weights).sum() * float(batch.counts)
     loss = policy_loss
     if config.entropy_bonus:
@@ -77,3 +82,16 @@ def objective(
         kl=kl,
         kl_loss=kl_loss,
     )
+
+
+def _corrected(config: UpdateConfig, batch: MicroBatch, old_logprobs: Tensor) -> Corrected:
+    """Importance weights of the tokens that the policy drew; no other one counts."""
+    sampled = batch.sampled_logprobs
+    if batch.drawn is not None:  # to whatever weight a whole sample has they add nothing
+        sampled = sampled.where(batch.drawn, old_logprobs)
+    corrected = config.correction.correct(
+        old_logprobs, sampled, batch.sample, len(batch.lengths), batch.ages
+    )
+    if batch.drawn is None:
+        return corrected
+    return Corrected(corrected.factors.where(batch.drawn, 0.0), corrected.counted & batch.drawn)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rvpo.config.run import ModelConfig
+from rvpo.config.model import ModelConfig
 
 
 def quantisation(model: ModelConfig) -> Any:

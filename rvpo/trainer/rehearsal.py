@@ -22,7 +22,7 @@ from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.stops import read_generation
 from rvpo.trainer.savable import check_tokenizer, savable
-from rvpo.types import Failed, Prompt, Rollout, Sample
+from rvpo.types import Prompt, Rollout, Sample
 
 _LARGEST_GROUP = 64
 _PROMPTS = 2
@@ -115,7 +115,8 @@ def rehearse_judge(
     A judge that the run serves itself is not there yet and is not asked.
 
     Args:
-        say: hears of a judge that is only busy, or gives no verdict that can be read.
+        say: hears of a judge that is only busy, or gives no verdict that can be read, and of
+            repeats that may all be the same.
         where: the section of its settings, for messages.
 
     Returns:
@@ -125,9 +126,15 @@ def rehearse_judge(
         ConfigError: a key is missing, or an endpoint cannot be used.
         RewardError: it will not answer, however often it is asked.
     """
+    if judge.repeat is not None and judge.may_repeat_itself:
+        say(
+            f"{where}.repeat: at temperature 0 many servers give the same verdict each time, and a "
+            "repeat that cannot differ says nothing of how reliable a criterion is; set "
+            f"{where}.temperature to what verdicts are to be relied on at, such as 0.7"
+        )
     if judge.serve is not None:
         return None
-    answer = probe(judge)
+    answer = probe(judge, where)
     _check(judge, answer, say, where)
     return answer.usage
 
@@ -157,18 +164,17 @@ def rehearse_classifier(
     if judge.serve is not None:
         return None
     spent = Usage()
-    prompt = Prompt(id="rehearsal", messages=({"role": "user", "content": "What is 2 + 2?"},))
     for reward in rewards:
-        answer = probe(judge, reward.question)
+        answer = probe(judge, where, reward.question)
         spent = both(answer.usage, spent)
         _check(judge, answer, say, where, hint_of_scores)
-        for cell in reward.cells(prompt, {reward.question: answer}):
-            if answer.failure is None and isinstance(cell.score, Failed):
-                raise RewardError(
-                    f"rewards.{reward.name}: its classifier answered a first question with "
-                    f"{answer.reason}, which gives no score: {cell.score.reason}; see the "
-                    "reward's label and score, and classifier.labels"
-                )
+        lost = reward.loss(answer) if answer.failure is None else ""
+        if lost:
+            raise RewardError(
+                f"rewards.{reward.name}: its classifier answered a first question with "
+                f"{answer.reason}, which gives no score: {lost}; see the reward's label and "
+                "score, and classifier.labels"
+            )
     return spent
 
 
@@ -177,7 +183,7 @@ def _check(
     answer: Answer,
     say: Callable[[str], None],
     where: str,
-    known: Callable[[str, str], str] = hint,
+    known: Callable[[str, str, str], str] = hint,
 ) -> None:
     """Refuse a judge that will not answer, and tell of one that only did not."""
     if answer.failure is None:
@@ -186,7 +192,7 @@ def _check(
     found = f"{where}: {asked} gave no verdict in a rehearsal: {answer.failure}"
     found += f", and said {answer.detail!r}" if answer.detail else ""
     if all(map(_WRONG.fullmatch, (answer.failure, *answer.usage.attempt_failures))):
-        advice = known(answer.failure, answer.detail)
+        advice = known(answer.failure, answer.detail, where)
         raise RewardError(f"{found}; {advice or 'see that it is up and takes such requests'}")
     say(f"{found}; the run goes on and asks again")
 

@@ -17,11 +17,13 @@ correction.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from rvpo.config.update import UpdateConfig
+from rvpo.losses import Surrogate
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.batch import MicroBatch
 from rvpo.trainer.objective import Outcome
@@ -57,6 +59,10 @@ class TokenStatistics:
         self._prompts += len(batch.spans)
         self._loss += float(outcome.loss.detach())
         self._policy_loss += float(outcome.policy_loss.detach())
+        if batch.drawn is not None:
+            if not bool(batch.drawn.any()):
+                return
+            batch, outcome, entropy = _drawn_alone(batch, batch.drawn, outcome, entropy)
         self._count({"entropy": entropy, "ratio": outcome.surrogate.ratio})
         self._count_kl(outcome)
         self._count_clips(batch, outcome)
@@ -134,3 +140,39 @@ def _of_samples(values: Tensor, batch: MicroBatch) -> Tensor:
     """[samples] the mean over the tokens of each."""
     sums = torch.zeros(len(batch.lengths), dtype=torch.float64, device=values.device)
     return sums.index_add(0, batch.sample, values.double()) / batch.lengths
+
+
+def _drawn_alone(
+    batch: MicroBatch, drawn: Tensor, outcome: Outcome, entropy: Tensor
+) -> tuple[MicroBatch, Outcome, Tensor]:
+    """The same, of the tokens that the policy drew.
+
+    Args:
+        drawn: [T] bool.
+    """
+
+    def kept(values: Tensor | None) -> Tensor | None:
+        return None if values is None else values[drawn]
+
+    surrogate = outcome.surrogate
+    alone = replace(
+        batch,
+        sample=batch.sample[drawn],
+        lengths=batch.drawn_lengths,
+        sampled_logprobs=batch.sampled_logprobs[drawn],
+        drawn=None,
+    )
+    told = replace(
+        outcome,
+        surrogate=Surrogate(
+            loss=surrogate.loss[drawn],
+            ratio=surrogate.ratio[drawn],
+            clipped_low=surrogate.clipped_low[drawn],
+            clipped_high=surrogate.clipped_high[drawn],
+        ),
+        old_logprobs=outcome.old_logprobs[drawn],
+        importance=outcome.importance[drawn],
+        kl=kept(outcome.kl),
+        kl_loss=kept(outcome.kl_loss),
+    )
+    return alone, told, entropy[drawn]

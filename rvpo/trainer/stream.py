@@ -45,7 +45,8 @@ class Sampler:
         Raises:
             EngineError: the engine failed.
         """
-        scoring = self.score.begin(progress_at(step, self.steps))
+        seed = derived_seed(self.seed, step, "repeat")
+        scoring = self.score.begin(progress_at(step, self.steps), seed)
         batch = self.prompts.at(step)
         start = time.perf_counter()
         rollout = self.engine.generate(

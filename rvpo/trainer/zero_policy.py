@@ -315,7 +315,7 @@ class ZeroPolicy:
         places = [(number, s) for number, row in enumerate(rows) for p in row for s in p.samples]
         weights = token_weights(
             self._config.loss.weighting,
-            [sample.length for _, sample in places],
+            [sample.drawn for _, sample in places],
             [number for number, _ in places],
             self._rollout.max_completion_tokens,
             masked=len(samples) - len(computed),

@@ -10,10 +10,12 @@ import numpy as np
 from rich.text import Text
 
 from rvpo.config.judge import JudgeConfig
+from rvpo.config.judges import place_of
 from rvpo.judge.types import Answer, QuestionKind
 from rvpo.judge.verdict import rating
 from rvpo.report.tables import shown
 from rvpo.rewards.advice import advice
+from rvpo.rewards.tally import Tally
 from rvpo.trial.judgement import Judgement, RepeatedVerdict
 from rvpo.trial.page import Page, PageCell
 from rvpo.trial.response import REFERENCE_COLUMNS
@@ -40,8 +42,14 @@ def show_judgement(page: Page, judgement: Judgement) -> None:
     page.line()
 
 
-def show_summary(page: Page, summary: TrialSummary, judge: JudgeConfig, repeats: int) -> None:
-    """The table over all responses, what it took, and what is missing."""
+def show_summary(
+    page: Page, summary: TrialSummary, judges: Mapping[str, JudgeConfig], repeats: int
+) -> None:
+    """The table over all responses, what it took, and what is missing.
+
+    Args:
+        judges: those that were asked, by name.
+    """
     headings = [*summary.kinds, "agreement", "failed"]
     if len(summary.kinds) == 1:
         headings[0] = "mean score"
@@ -72,14 +80,15 @@ def show_summary(page: Page, summary: TrialSummary, judge: JudgeConfig, repeats:
             "differs trains nothing",
             "yellow",
         )
-    for line in (_agreement(summary, judge, repeats), *_totals(summary, judge)):
+    for line in (_agreement(summary, judges, repeats), *_totals(summary, judges)):
         page.line(line)
     tally = summary.tally
     for line in tally.news:
         page.line(_plain(line), "yellow")
-    if tally.failed:
-        for line in advice(tally.failures, tally.details):
+    for name, each in summary.tallies.items():
+        for line in advice(each.failures, each.details, place_of(name)):
             page.line(_plain(line), "yellow")
+    if tally.failed:
         reasons = _counted(tally.failures)
         page.line(f"{tally.failed:,} of {tally.verdicts:,} verdicts failed: {reasons}", "bold red")
 
@@ -135,24 +144,34 @@ def _means(row: CriterionRow) -> Sequence[str]:
     return [shown(mean, _SCORE) for mean in row.means.values()]
 
 
-def _agreement(summary: TrialSummary, judge: JudgeConfig, repeats: int) -> str:
+def _agreement(summary: TrialSummary, judges: Mapping[str, JudgeConfig], repeats: int) -> str:
     if summary.agreement is None:
         once = "every question was asked once" if repeats == 1 else "no question was answered twice"
         return f"agreement: unknown, {once}"
     line = f"agreement: {summary.agreement:.1%} of repeated verdicts are equal"
-    if judge.temperature == 0:
-        line += "; at judge.temperature=0 that shows the endpoint's noise alone"
+    cold = [place_of(name) for name, judge in judges.items() if judge.temperature == 0]
+    if cold:
+        at = " and ".join(f"{where}.temperature=0" for where in cold)
+        line += f"; at {at} that shows the endpoint's noise alone"
     return line
 
 
-def _totals(summary: TrialSummary, judge: JudgeConfig) -> list[str]:
-    tally = summary.tally
+def _totals(summary: TrialSummary, judges: Mapping[str, JudgeConfig]) -> list[str]:
+    lines: list[str] = []
+    for name, judge in judges.items():
+        where = place_of(name)
+        by = f"{where}: " if len(judges) > 1 else ""
+        lines += [by + line for line in _total(summary.tallies[name], judge, where)]
+    return lines
+
+
+def _total(tally: Tally, judge: JudgeConfig, where: str) -> list[str]:
     lines = [
         f"verdicts: {tally.verdicts:,}, {tally.cached:,} of them known before or asked twice at "
         f"once; {tally.requests:,} requests, {tally.retries:,} retries, "
         f"{tally.parse_failures:,} unreadable replies",
         f"tokens: {tally.input_tokens:,} in, {tally.output_tokens:,} out; cost: "
-        f"{_cost(tally.cost, judge)}",
+        f"{_cost(tally.cost, judge, where)}",
     ]
     if tally.attempt_failures:
         lines.append(f"failed attempts: {_counted(tally.attempt_failures)}")
@@ -167,12 +186,12 @@ def _counted(reasons: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {_plain(reason)}" for reason, count in common)
 
 
-def _cost(dollars: float, judge: JudgeConfig) -> str:
+def _cost(dollars: float, judge: JudgeConfig, where: str) -> str:
     if judge.serve is not None:
         return "none, the judge is served here"
     if any(e.input_price is None or e.output_price is None for e in judge.endpoints):
         least = f"at least ${dollars:,.4f}, " if dollars else ""
-        return f"{least}no price set (input_price and output_price of judge.endpoints)"
+        return f"{least}no price set (input_price and output_price of {where}.endpoints)"
     return f"${dollars:,.4f}"
 
 

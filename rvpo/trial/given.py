@@ -17,7 +17,7 @@ from rvpo.files.gzipped import unzipped
 from rvpo.files.json_file import json_lines
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rubrics.overlap import question
-from rvpo.thinking import NO_MODEL
+from rvpo.thinking import Thinking
 from rvpo.trial.response import Response
 from rvpo.types import Message, Prompt, is_message
 
@@ -25,7 +25,10 @@ _FORM = 'write {"prompt_id": ..., "completion": ...} or {"prompt": ..., "complet
 
 
 def read_responses(
-    path: Path, rewards: Sequence[RubricReward], data: DataConfig
+    path: Path,
+    rewards: Sequence[RubricReward],
+    data: DataConfig,
+    markers: tuple[str, str] | None = None,
 ) -> tuple[Response, ...]:
     """The responses of a file of JSON lines, in their order.
 
@@ -33,6 +36,10 @@ def read_responses(
     the samples that a run writes have. Criteria of its own stand in the column that the reward
     reads, each a text or a table; where a reward needs criteria and a line has none, they are
     those of the prompt of this id in the run's data. Without that need the data are not read.
+
+    Args:
+        markers: text that opens a thought of the model, and text that closes it, where the settings
+            tell.
 
     Raises:
         DataError: the file cannot be read, a line is no response, or the data have no such prompt.
@@ -42,7 +49,10 @@ def read_responses(
     if not lines:
         raise DataError(f"{path}: there are no lines; {_FORM}")
     known = _Data(data)
-    return tuple(Response(text=line.answer, prompt=_prompt(line, rewards, known)) for line in lines)
+    thinking = Thinking.of((), markers)
+    return tuple(
+        Response(text=line.answer(thinking), prompt=_prompt(line, rewards, known)) for line in lines
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +68,13 @@ class _Line:
             raise DataError(f"{self.where}: has no text 'completion'; {_FORM}")
         return text
 
-    @property
-    def answer(self) -> str:
+    def answer(self, thinking: Thinking) -> str:
         """The answer as a run's samples have it beside the completion, or the completion without
         thought."""
         answer, completion = self.fields.get("answer"), self.completion
         if isinstance(answer, str) and isinstance(self.fields.get("thought"), str):
             return answer
-        return NO_MODEL.split_alone(completion).answer
+        return thinking.split_alone(completion).answer
 
 
 @dataclass(frozen=True)

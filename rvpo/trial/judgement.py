@@ -73,8 +73,8 @@ class Judgement:
     scores: Mapping[str, float | None]
     """Scores by reward, as a run has them, criteria weighed: the mean over the repeats that lack no
     verdict; None without any. No entry where the prompt has no criteria."""
-    answers: Mapping[Question, tuple[Answer, ...]]
-    """[R] to each question, those that rewards share once."""
+    answers: Mapping[tuple[str, Question], tuple[Answer, ...]]
+    """[R] to each question of each judge, those that rewards share once."""
 
     @classmethod
     def of(
@@ -85,19 +85,31 @@ class Judgement:
     ) -> Judgement:
         """
         Args:
+            rewards: those of one judge.
             answers: [R] each repeat's, to all questions of the rewards.
         """
         together = {q: tuple(found[q] for found in answers) for q in answers[0]}
-        verdicts = [v for r in rewards for v in _verdicts(r, response.prompt, together)]
+        prompt = response.prompt
+        verdicts = [v for r in rewards for v in _verdicts(r, prompt, together)]
         return cls(
             response=response,
             verdicts=tuple(verdicts),
             scores={
-                reward.name: mean(_score(reward, response.prompt, found) for found in answers)
+                reward.name: mean(_score(reward, prompt, found) for found in answers)
                 for reward in rewards
-                if reward.questions(response.prompt)
+                if reward.questions(prompt)
             },
-            answers=together,
+            answers={(r.judge, q): together[q] for r in rewards for q in r.questions(prompt)},
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Judgement]) -> Judgement:
+        """Those of the same response by several judges, as one."""
+        return cls(
+            response=parts[0].response,
+            verdicts=tuple(verdict for part in parts for verdict in part.verdicts),
+            scores={name: score for part in parts for name, score in part.scores.items()},
+            answers={key: answers for part in parts for key, answers in part.answers.items()},
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -134,7 +146,7 @@ def _verdicts(
             for q in reward.questions(prompt)
         ]
     criteria = reward.criteria(prompt)
-    asked = [Question("criterion", criterion.text) for criterion in criteria]
+    asked = [reward.question(criterion) for criterion in criteria]
     names: Sequence[str | None] = list(reward.fixed) or [None] * len(criteria)
     return [
         RepeatedVerdict(reward=reward.name, question=q, criterion=c, name=name, answers=answers[q])

@@ -51,12 +51,15 @@ class TrialSummary:
     agreement: float | None
     tally: Tally
     """Counts of the answers, those that rewards share once."""
+    tallies: Mapping[str, Tally]
+    """The same by judge."""
 
     @classmethod
     def of(cls, judgements: Sequence[Judgement], rewards: Sequence[RubricReward]) -> TrialSummary:
         occurring = {judgement.response.kind for judgement in judgements}
         kinds = tuple(kind for kind in get_args(Kind) if kind in occurring)
         answers = [answers for j in judgements for answers in j.answers.values()]
+        judges = dict.fromkeys(reward.judge for reward in rewards)
         return cls(
             kinds=kinds,
             rows=tuple(row for reward in rewards for row in _rows(reward, judgements, kinds)),
@@ -70,7 +73,15 @@ class TrialSummary:
             constant=tuple(name for reward in rewards for name in _constant(reward, judgements)),
             agreement=agreement(answers),
             tally=Tally.of(answer for each in answers for answer in each),
+            tallies={name: _tally_by(name, judgements) for name in judges},
         )
+
+    def _metrics(self) -> dict[str, float]:
+        """`judge/…` for all, and `judges/{judge}/…` for each of several, as a run has them."""
+        metrics = self.tally.metrics("judge")
+        for name, tally in self.tallies.items() if len(self.tallies) > 1 else ():
+            metrics |= tally.metrics(f"judges/{name}")
+        return metrics
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as the last JSON line holds it."""
@@ -80,10 +91,15 @@ class TrialSummary:
                 "contrasts": [asdict(contrast) for contrast in self.contrasts],
                 "constant": list(self.constant),
                 "agreement": self.agreement,
-                "metrics": self.tally.metrics("judge"),
+                "metrics": self._metrics(),
                 "failures": dict(self.tally.failures),
             }
         }
+
+
+def _tally_by(judge: str, judgements: Sequence[Judgement]) -> Tally:
+    found = [each for j in judgements for (name, _), each in j.answers.items() if name == judge]
+    return Tally.of(answer for answers in found for answer in answers)
 
 
 def _rows(

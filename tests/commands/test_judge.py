@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from aiohttp import web
 from typer.testing import CliRunner, Result
 
@@ -229,3 +230,54 @@ def test_ctrl_c_leaves_nothing_running(tmp_path: Path) -> None:
         assert children
         wait_until(lambda: not any(alive(int(pid)) for pid in children))
         assert "Traceback" not in errors
+
+
+def two_judges(folder: Path, cheap: str, gold: str) -> Path:
+    path = configuration(folder, cheap)
+    settings = yaml.safe_load(path.read_text())
+    again = {"hard": {**RUBRIC, "judge": "gold"}, "hard too": {**RUBRIC, "judge": "gold"}}
+    settings["rewards"] |= {name.replace(" ", "_"): reward for name, reward in again.items()}
+    settings["judges"] = {"gold": settings["judge"] | {"endpoints": [{"url": gold}]}}
+    path.write_text(dump(settings))
+    return path
+
+
+def strict(body: Mapping[str, Any]) -> web.Response:
+    """Nothing is met."""
+    return web.json_response(completion(json.dumps({"reason": "No.", "met": False})))
+
+
+def test_each_reward_is_tried_on_the_judge_that_it_names(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    with FakeEndpoint(script=reply) as cheap, FakeEndpoint(script=strict) as gold:
+        path = two_judges(tmp_path, cheap.url, gold.url)
+        result = judged(path, "--prompts", "1", "--repeats", "1", "--json", str(out))
+    assert result.exit_code == 0, result.output
+    # 3 responses and 2 criteria; the rewards that ask gold ask it the same.
+    assert len(cheap.seen.arrivals) == len(gold.seen.arrivals) == 6
+    *judgements, summary = lines(out)
+    for judgement in judgements:
+        assert judgement["scores"]["hard"] == judgement["scores"]["hard_too"] == 0.5
+    assert judgements[0]["scores"]["judged"] == 1.0
+    found = summary["summary"]["metrics"]
+    assert found["judge/verdicts"] == 12
+    assert found["judges/judge/verdicts"] == found["judges/gold/verdicts"] == 6
+    assert "judge: verdicts: 6, 0 of them known before" in result.stdout
+    assert "cost: no price set (input_price and output_price of judges.gold.endpoints)" in (
+        result.stdout
+    )
+
+
+def test_one_judge_is_tried_in_place_of_the_others(tmp_path: Path) -> None:
+    with FakeEndpoint(script=reply) as cheap, FakeEndpoint(script=strict) as gold:
+        path = two_judges(tmp_path, cheap.url, gold.url)
+        result = judged(path, "--prompts", "1", "--repeats", "1", "--judge", "gold")
+    assert result.exit_code == 0, result.output
+    assert (len(cheap.seen.arrivals), len(gold.seen.arrivals)) == (0, 6)
+
+
+def test_a_judge_that_is_not_there_is_said_to_be_none(tmp_path: Path) -> None:
+    path = two_judges(tmp_path, "http://127.0.0.1:1/v1", "http://127.0.0.1:1/v1")
+    result = judged(path, "--judge", "golds")
+    assert result.exit_code == 2
+    assert "--judge golds: there is no such judge; did you mean gold?" in result.output

@@ -113,3 +113,24 @@ def test_a_gpu_belongs_to_one_of_those_that_a_run_serves(tmp_path: Path) -> None
 def test_a_filled_text_is_not_filled_again() -> None:
     assert fill("{a}{b}{c}", {"a": "{b}", "b": "{a}"}) == "{b}{a}{c}"
     assert placeholder_problem("{a} {b}", ("a", "b"), "a") == ""
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"model": "g", "endpoints": ["sk-proj-0123456789abcdef0123456789"]},
+        {"model": "g", "endpoints": [{"url": "https://user:sk-proj-0123456789abcdef@a/v1"}]},
+        {"model": "g", "endpoints": [{"url": "https://a", "api_key": "correct-horse-battery"}]},
+    ],
+)
+def test_a_key_among_the_settings_is_refused_and_not_repeated(tmp_path: Path, given: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, given, label=0)
+    assert not {"sk-proj", "correct-horse"} & set(str(caught.value).replace("'", " ").split())
+    assert "sk-proj" not in str(caught.value)
+    assert "key_variable" in str(caught.value) or "must be a table" in str(caught.value)
+
+
+def test_a_label_may_be_called_like_a_secret(tmp_path: Path) -> None:
+    config = load(tmp_path, AT, labels={"password_leak": 3})
+    assert config.rewards["safe"].parts == "label"

@@ -9,15 +9,18 @@ keep; they are tried from a folder, `.jinja` files at any depth, and the table i
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import pytest
 
 from rvpo.criterion import Criterion
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.suite import RewardSuite
+from rvpo.rollout.chat_template import variables
 from rvpo.rollout.encoder import Encoder
 from rvpo.thinking import HARMONY
 from rvpo.types import Prompt, Rollout, Sample
@@ -63,6 +66,45 @@ OURS = {
     "channel": TEMPLATE + "{# <|channel> <channel|> #}",
     "action": TEMPLATE + "{# <|START_THINKING|> <|END_THINKING|> #}",
 }
+BAR = "\uff5c"
+SPOKEN = "<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n"
+FAMILIES: dict[str, tuple[str, Sequence[Mapping[str, Any]]]] = {
+    "Qwen3": (
+        TEMPLATE.replace(
+            ASSISTANT,
+            f"{ASSISTANT}{{% if enable_thinking is defined and enable_thinking is false %}}"
+            "<think>\n\n</think>\n\n{% endif %}",
+        ),
+        [{}, {"enable_thinking": True}, {"enable_thinking": False}],
+    ),
+    "DeepSeek-R1's distillations": (
+        TEMPLATE.replace(
+            SPOKEN, f"<{BAR}{{{{ m.role }}}}{BAR}>{{{{ m.content.split('</think>')[-1] }}}}"
+        ).replace(ASSISTANT, f"<{BAR}Assistant{BAR}><think>\n"),
+        [{}],
+    ),
+    "SmolLM3": (
+        "{% if enable_thinking is not defined %}{% set enable_thinking = true %}{% endif %}"
+        "{% if messages[0].role == 'system' %}{% set own = messages[0].content %}"
+        "{% if '/no_think' in own %}{% set enable_thinking = false %}{% endif %}{% endif %}"
+        "Mode: {{ '/think' if enable_thinking else '/no_think' }}\n"
+        "{% if enable_thinking %}Write <think> a thought </think> and then an answer.\n{% endif %}"
+        + TEMPLATE.replace(
+            ASSISTANT,
+            f"{ASSISTANT}{{% if not enable_thinking %}}<think>\n\n</think>\n{{% endif %}}",
+        ),
+        [{}, {"enable_thinking": True}, {"enable_thinking": False}],
+    ),
+    "gpt-oss": (
+        "{% if effort is not defined %}{% set effort = 'medium' %}{% endif %}"
+        "<|start|>system<|message|>Effort: {{ effort }}. Channels: analysis, final.<|end|>"
+        + TEMPLATE.replace(
+            SPOKEN, "<|start|>{{ m.role }}<|message|>{{ m.content }}<|end|>"
+        ).replace(ASSISTANT, "<|start|>assistant{# <|channel|>analysis<|message|> #}"),
+        [{}, {"effort": "low"}],
+    ),
+}
+"""Templates of ours in the shapes of four families, and values for their variables."""
 FOLDER = os.environ.get("RVPO_CHAT_TEMPLATES", "")
 PUBLISHED = {path.stem: path for path in sorted(Path(FOLDER).rglob("*.jinja"))} if FOLDER else {}
 
@@ -132,10 +174,18 @@ def met(sample: Sample) -> bool:
 
 
 def table(
-    model: Path, template: str, special: Sequence[str], system: str = ""
+    model: Path,
+    template: str,
+    special: Sequence[str],
+    system: str = "",
+    values: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, tuple[bool, bool]]:
-    """Of each shape of completion, what the judge finds and what is right."""
-    encoder = make_encoder(model, template, [*special, *HARMONY])
+    """Of each shape of completion, what the judge finds and what is right.
+
+    Args:
+        values: those of the template's variables.
+    """
+    encoder = make_encoder(model, template, [*special, *HARMONY], **values)
     encoder = replace(encoder, max_context_tokens=8192)
     prompt = make_prompt()
     if system:
@@ -160,6 +210,28 @@ def test_what_is_met_only_in_a_thought_is_not_met(
     }
 
 
+@pytest.mark.parametrize("special", [SPECIAL, ["<s>", "</s>"]], ids=["special", "text"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_whatever_the_values_of_a_template_a_thought_meets_nothing(
+    family: str, special: list[str], tiny_model: Path
+) -> None:
+    template, every = FAMILIES[family]
+    assert encoded(tiny_model, template, every, special) == len({str(v) for v in every[-2:]})
+    for values in every:
+        found = table(tiny_model, template, special, values=values)
+        assert {shape: met for shape, (met, _) in found.items()} == {
+            shape: right for shape, (_, right) in found.items()
+        }
+
+
+def encoded(
+    model: Path, template: str, every: Sequence[Mapping[str, Any]], special: Sequence[str]
+) -> int:
+    """Different sequences of token ids that a prompt has, by values of the template's variables."""
+    encoders = [make_encoder(model, template, [*special, *HARMONY], **v) for v in every]
+    return len({encoder.encode(make_prompt()) for encoder in encoders})
+
+
 @pytest.mark.skipif(not PUBLISHED, reason="RVPO_CHAT_TEMPLATES names no folder of templates")
 @pytest.mark.parametrize("special", [SPECIAL, ["<s>", "</s>"]], ids=["special", "text"])
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -168,6 +240,12 @@ def test_a_published_template_changes_nothing(
 ) -> None:
     template = PUBLISHED[name].read_text()
     found = table(tiny_model, template, special)
+    switched: list[Mapping[str, Any]] = [{"enable_thinking": on} for on in (True, False)]
+    if "enable_thinking" in variables(template, name):
+        assert encoded(tiny_model, template, switched, special) == 2
+        for values in switched:
+            more = table(tiny_model, template, special, values=values)
+            found |= {f"{shape}, {values}": value for shape, value in more.items()}
     if "/no_think" in template:
         unthinking = table(tiny_model, template, special, "/no_think")
         found |= {f"{shape}, /no_think": value for shape, value in unthinking.items()}

@@ -26,6 +26,7 @@ from aiohttp import web
 
 from rvpo.judge.types import Question
 from rvpo.judge.verdict import Unreadable, read
+from tests.judge.sheets import criteria, verdicts
 
 INPUT_TOKENS, OUTPUT_TOKENS = 100, 20
 
@@ -177,8 +178,11 @@ class FakeEndpoint:
         if delay:
             await asyncio.sleep(delay)
         text = body["messages"][-1]["content"]
-        self.seen.answered.update(re.findall(r"item-\d+", text)[-1:])
-        return web.json_response(completion(verdict(self._truth(text))))
+        asked = criteria(body)
+        for each in asked.values() or (text,):
+            self.seen.answered.update(re.findall(r"item-\d+", each)[-1:])
+        said = verdicts(body, self._truth) if asked else verdict(self._truth(text))
+        return web.json_response(completion(said))
 
     async def _fault(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse | None:
         """Make a call fail, if it shall. What a failing call says is the opposite of the truth."""

@@ -52,6 +52,30 @@ def test_the_parts_of_a_rubric_are_found_by_a_pattern(tmp_path: Path) -> None:
     assert "^rewards/judged/.+/mean$" in patterns
 
 
+def test_each_of_several_judges_has_a_section_with_its_curves(tmp_path: Path) -> None:
+    def named(*names: str) -> dict[str, list[dict[str, Any]]]:
+        rubric = {"rubric": "channels", "judge": names[0], "criteria": {"kind": "It is kind."}}
+        judges = {name: {"serve": name} for name in names}
+        config = tiny_config(Path("model"), rewards={"care": rubric}, judges=judges)
+        return sections(specification(config, tmp_path))
+
+    found = named("cheap", "gold")
+    for name in ("cheap", "gold"):
+        assert {f"judges/{name}/requests", f"judges/{name}/cost"} <= metrics(
+            found[f"Judge: {name}"]
+        )
+    assert "judge/cost" in metrics(found["Judge"])
+    assert not [name for name in named("gold") if name.startswith("Judge: ")]
+
+
+def test_reliability_is_drawn_where_judges_are_asked_again(tmp_path: Path) -> None:
+    for settings, drawn in (([], False), (["judge.repeat=2"], True)):
+        config = load_config(EXPERIMENTS / "quickstart_judge.yaml", settings)
+        panels = sections(specification(config, tmp_path))["Reward: judged"]
+        patterns = [panel["config"].get("metricRegex") for panel in panels]
+        assert ("^judge/judged(/.+)?/reliability$" in patterns) == drawn
+
+
 def test_runs_are_grouped_by_comparison_and_arm() -> None:
     settings = workspace(tiny_config(Path("model")), "somebody").runset_settings
     assert [metric.name for metric in settings.groupby] == ["Group", "JobType"]

@@ -58,3 +58,16 @@ def test_every_reward_is_named_within_the_figure(count: int, arms: int, tmp_path
 def test_a_hundred_lines_are_told_apart() -> None:
     styles = [tuple(map(str, style.items())) for style in line_styles(112, COLOURS)]
     assert len(set(styles)) == 112
+
+
+def test_each_of_several_judges_has_a_figure(tmp_path: Path) -> None:
+    def titles(path: Path, *prefixes: str) -> list[str]:
+        folder = RunFolder(run(path, ["care"]))
+        row = {"step": 3, **{f"{prefix}/requests": 7.0 for prefix in prefixes}}
+        with folder.metrics.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        return [plot.title for plot in plots(read_arms([path]), {}) if "udge" in plot.title]
+
+    several = ("judge", "judge/care", "judges/gold", "judges/cheap")
+    assert titles(tmp_path / "two", *several) == ["The judges", "Judge cheap", "Judge gold"]
+    assert titles(tmp_path / "one", "judge", "judge/care") == ["The judge"]

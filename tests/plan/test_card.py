@@ -51,5 +51,5 @@ def test_the_plan_says_which_memory_it_took(typed: float, words: str) -> None:
     shape = published_shape("Qwen2.5-1.5B")
     assert shape is not None
     devices = Devices.of(config, CPU, 1, typed)
-    found = device_findings(config, shape, None, 100, devices, CPU)
+    found = device_findings(config, shape, {}, 100, devices, CPU)
     assert (found[0].part, found[0].found) == ("GPUs", words)

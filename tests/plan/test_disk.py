@@ -12,7 +12,7 @@ from rvpo.plan.disk import sample_bytes, verdict_bytes
 from rvpo.plan.judging import Load
 from tests.configs import tiny_config
 
-ASKED = Load(calls=17.0, input_tokens=500.0, output_tokens=60.0)
+ASKED = {"judge": Load(calls=17.0, input_tokens=500.0, output_tokens=60.0)}
 
 
 def planned(**samples: Any) -> RunConfig:
@@ -44,4 +44,4 @@ def test_samples_are_counted_as_they_were_measured() -> None:
 
 def test_every_verdict_may_be_a_new_one() -> None:
     assert verdict_bytes(planned(), ASKED) == 440 * 17 * 1536 * 300
-    assert verdict_bytes(planned(), None) == 0
+    assert verdict_bytes(planned(), {}) == 0

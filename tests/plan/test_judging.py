@@ -57,6 +57,13 @@ def test_every_criterion_of_a_sample_is_a_call() -> None:
     )
 
 
+def test_verdicts_that_are_asked_for_again_are_calls_of_training_alone() -> None:
+    again = judged(repeat={"times": 3, "share": 0.25})
+    assert said(again, 5, 15, held_out=3)["judge calls"] == (
+        "120 a step, 15.0 a sample; 1,440 in all, 240 of them held out"
+    )
+
+
 def test_a_rating_by_the_whole_rubric_is_one_call() -> None:
     calls = said(judged(rubric="implicit"), 5, 15)["judge calls"]
     assert calls == "8 a step, 1.0 a sample; 80 in all"

@@ -130,7 +130,7 @@ def host_words(config: RunConfig, memory: float | None = None) -> Finding:
         wandb="no key",
     )
     devices = Devices(gpus=8, memory=GPU, given=memory is None)
-    found = device_findings(config, shape_of("7B"), None, 1024, devices, machine)
+    found = device_findings(config, shape_of("7B"), {}, 1024, devices, machine)
     return next(finding for finding in found if finding.part == "host memory")
 
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from rvpo.config.deepspeed import DEEPSPEED_OPTIONS
-from rvpo.config.run import ModelConfig, RunConfig
+from rvpo.config.model import ModelConfig
+from rvpo.config.run import RunConfig
 from rvpo.errors import ConfigError
 from rvpo.plan.memory import (
     GIB,

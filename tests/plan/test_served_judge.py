@@ -25,7 +25,7 @@ def planned(gpus: int | None, **serve: Any) -> dict[str, Finding]:
     )
     assert POLICY is not None
     devices = Devices.of(config, MACHINE, gpus, 79.0)
-    found = device_findings(config, POLICY, JUDGE, 100, devices, MACHINE)
+    found = device_findings(config, POLICY, {"judge": JUDGE}, 100, devices, MACHINE)
     return {each.part.strip(): each for each in found}
 
 

@@ -30,7 +30,10 @@ PACKAGE = Path(table.__file__).parents[1]
 ROOTS = {name.partition("/")[0] for name in METRICS if "/" in name}
 NAMESPACES = ("evaluate/measure.py", "report/trackers/wandb.py")
 """Of names that are no metrics of a step."""
-READERS = ("page/dashboard.py", "page/figures.py", "report/curves.py", "report/display.py")
+READERS = (
+    *("page/dashboard.py", "page/figures.py", "page/reliability.py"),
+    *("report/curves.py", "report/display.py"),
+)
 
 
 def scores() -> RolloutScores:

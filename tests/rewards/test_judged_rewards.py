@@ -20,7 +20,8 @@ from rvpo.advantage.diagnostics import metrics_by_aspect
 from rvpo.config.judge import BudgetConfig
 from rvpo.config.rewards import Condition, RubricRewardConfig
 from rvpo.criterion import Criterion
-from rvpo.errors import DataError, RewardError
+from rvpo.errors import DataError, RewardError, SpentError
+from rvpo.judge.spending import SPENT
 from rvpo.judge.types import Answer, Question
 from rvpo.rewards.budget import keep_within
 from rvpo.rewards.cell import Cell
@@ -270,6 +271,26 @@ def test_trouble_of_the_cache_is_not_laid_on_the_judge(reason: str, remedy: str)
     assert f"Mend the cache ({reason}: {remedy}" in sentence(**cut_short)
     assert "Mend the judge (cache" in sentence(**cut_short, timeout=1)
     assert "Mend the judge, then" in sentence(timeout=100)
+
+
+@given(st.integers(1, 20), st.integers(0, 20))
+def test_verdicts_that_there_is_no_money_for_stop_the_step_however_few(
+    unasked: int, others: int
+) -> None:
+    with pytest.raises(SpentError) as stopped:
+        keep_within(
+            BudgetConfig(group=1, step=1, dollars=2.5),
+            with_columns(Rewards(torch.ones(2, 1), ["r"], group_size=2)),
+            asked=[50, 50],
+            failed=[unasked + others, 0],
+            failures=Counter({SPENT: unasked, "timeout": others}),
+            details={},
+            where="judges.gold",
+        )
+    assert str(stopped.value).startswith(
+        f"judges.gold.budget.dollars: $2.5 are spent, and {unasked} of the 100 verdicts"
+    )
+    assert str(stopped.value).endswith("--resume judges.gold.budget.dollars=NUMBER")
 
 
 def test_what_is_only_logged_stops_nothing() -> None:
@@ -594,9 +615,10 @@ def test_budget_counts_the_verdicts_of_all_ranks() -> None:
 
     class Gathered(Ranks):
         def gather_objects(self, value: Any) -> list[Any]:
-            if isinstance(value, Verdicts):
-                whole = replace(value, failed=[0] * 4, failures=Counter())
-                return [value, whole]
+            verdicts = value.get("judge") if isinstance(value, dict) else None
+            if isinstance(verdicts, Verdicts):
+                whole = replace(verdicts, failed=[0] * 4, failures=Counter())
+                return [value, {"judge": whole}]
             return [value, value]
 
     ranks = Gathered(rank=0, size=2, device=torch.device("cpu"))

@@ -24,7 +24,7 @@ from transformers import (
     Phi3Config,
 )
 
-from rvpo.config.run import ModelConfig
+from rvpo.config.model import ModelConfig
 from rvpo.errors import CheckpointError, ConfigError
 from rvpo.report.metrics import entry_of
 from rvpo.rollout.adapter import save_adapter

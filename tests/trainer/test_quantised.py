@@ -10,7 +10,7 @@ import torch
 from transformers import AutoTokenizer
 
 from rvpo.commands.needs import of_training
-from rvpo.config.run import ModelConfig
+from rvpo.config.model import ModelConfig
 from rvpo.runtime.extras import MODULES, Need, installed
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.adapters import original_name

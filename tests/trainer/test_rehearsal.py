@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from transformers import T5Config
 
-from rvpo.config.judge import EndpointConfig, JudgeConfig, ServeConfig
+from rvpo.config.judge import EndpointConfig, JudgeConfig, RepeatConfig, ServeConfig
 from rvpo.errors import ConfigError, RewardError
 from rvpo.judge.client.client import JudgeClient
 from rvpo.judge.client.probe import Counted
@@ -67,6 +67,17 @@ def test_a_judge_that_will_never_answer_stops_the_run(status: int) -> None:
     ):
         rehearse_judge(judge(endpoint.url), said.append)
     assert not said
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_repeats_that_may_all_be_the_same_are_told_of(temperature: float) -> None:
+    for repeat in (None, RepeatConfig()):
+        said: list[str] = []
+        with FakeEndpoint(truth=lambda shown: True) as endpoint:
+            asked = judge(endpoint.url, temperature=temperature, repeat=repeat)
+            rehearse_judge(asked, said.append, "judges.gold")
+        told = [text for text in said if text.startswith("judges.gold.repeat: at temperature 0")]
+        assert len(told) == (temperature == 0 and repeat is not None)
 
 
 def test_an_address_without_a_judge_stops_the_run() -> None:

@@ -20,16 +20,10 @@ _PROGRAM: Final = python_module("rvpo.judge.classifier.main")
 _NO_KV_CACHE_GIB: Final = 1  # of vLLM's environment, which the program does not read
 
 
-def served_by(config: JudgeConfig, where: str) -> Callable[..., JudgeServer]:
-    """The function that starts the server of a judge, or of a classifier.
-
-    Args:
-        where: the section that describes it, for messages.
-    """
+def served_by(config: JudgeConfig) -> Callable[..., JudgeServer]:
+    """The function that starts the server of a judge, or of a classifier."""
     own = config.own if isinstance(config, ClassifierJudge) else None
-    if own is None:
-        return JudgeServer.start
-    return partial(start_classifier, own, where=f"{where}.serve")
+    return JudgeServer.start if own is None else partial(start_classifier, own)
 
 
 def start_classifier(
@@ -39,12 +33,13 @@ def start_classifier(
     *,
     on_gpu: bool,
     visible: str | None = None,
-    where: str = "classifier.serve",
+    where: str = "classifier",
 ) -> JudgeServer:
     """Start the server of a classifier and return at once; see `JudgeServer.start`.
 
     Args:
         own: the settings of this server.
+        where: the section that describes it, for messages.
         on_gpu: training is; the server itself computes on a GPU only where it has `devices`.
     """
     options = ["--model", model_path, "--served-model-name", config.model]
@@ -55,7 +50,7 @@ def start_classifier(
     if own.allow_pickle:
         options += ["--allow-pickle"]
     start = ServerStart(
-        where=where,
+        where=f"{where}.serve",
         model=config.model,
         options=tuple(options),
         environment=server_environment(visible),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
 
 from rvpo.config.judge import JudgeConfig
-from rvpo.config.judges import place_of
+from rvpo.config.judges import place_of, told_apart
 from rvpo.judge.client.classifier import served_by
 from rvpo.judge.client.service import JudgeService
 from rvpo.runtime.ignore import ignore
+from rvpo.runtime.network import main_address
 from rvpo.runtime.ranks import Ranks
 
 
@@ -19,6 +22,7 @@ class Judges(Mapping[str, JudgeService]):
         configs: those that are asked, by name.
         ranks: those of the run, or this process alone.
         say: see `JudgeService`.
+        books: folder of what each has cost, a file by its name; see `JudgeService`.
 
     Raises:
         ConfigError: see `JudgeService`.
@@ -29,9 +33,19 @@ class Judges(Mapping[str, JudgeService]):
         configs: Mapping[str, JudgeConfig],
         ranks: Ranks,
         say: Callable[[str], None] = ignore,
+        books: Path | None = None,
     ) -> None:
+        self._ranks = ranks
         self._services = {
-            name: _service(config, ranks, say, place_of(name)) for name, config in configs.items()
+            name: JudgeService(
+                config,
+                ranks,
+                say,
+                serve=served_by(config),
+                where=place_of(name),
+                books=None if books is None else books / name,
+            )
+            for name, config in told_apart(configs).items()
         }
 
     def __getitem__(self, name: str) -> JudgeService:
@@ -45,8 +59,11 @@ class Judges(Mapping[str, JudgeService]):
 
     def start(self) -> None:
         """See `JudgeService.start`. Every rank must call."""
-        for service in self.values():
-            service.start()
+        # The ranks meet once: one that fails at a judge must not leave others at the next meeting.
+        reached = main_address(self._ranks)
+        # Those that are awaited, for they share GPUs, come last: the others come up meanwhile.
+        for service in sorted(self.values(), key=lambda service: service.shares_gpus):
+            service.start(reached)
 
     def connect(self) -> None:
         """See `JudgeService.connect`. Every rank must call."""
@@ -55,11 +72,6 @@ class Judges(Mapping[str, JudgeService]):
 
     def close(self) -> None:
         """Drop what is unanswered and leave nothing running. A second call does nothing."""
-        for service in self.values():
-            service.close()
-
-
-def _service(
-    config: JudgeConfig, ranks: Ranks, say: Callable[[str], None], where: str
-) -> JudgeService:
-    return JudgeService(config, ranks, say, serve=served_by(config, where), where=where)
+        with ExitStack() as stack:
+            for service in self.values():
+                stack.callback(service.close)

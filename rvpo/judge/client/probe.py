@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from rvpo.config.judge import JudgeConfig
+from rvpo.config.judges import OWN
 from rvpo.judge.types import Answer, Job, Judge, Question, Usage
 
 PATIENCE_S: Final = 20.0
@@ -20,11 +21,14 @@ _QUESTION: Final = Job(
 )
 
 
-def probe(judge: JudgeConfig, question: Question = _QUESTION.questions[0]) -> Answer:
+def probe(
+    judge: JudgeConfig, where: str = OWN, question: Question = _QUESTION.questions[0]
+) -> Answer:
     """Ask one question as the run would ask it, but with little patience and unremembered.
 
     Args:
         judge: one that names endpoints.
+        where: the section of its settings, for messages.
         question: the one about an answer to a sum.
 
     Returns:
@@ -48,7 +52,7 @@ def probe(judge: JudgeConfig, question: Question = _QUESTION.questions[0]) -> An
     )
 
     async def ask() -> Answer:
-        async with Asker(once) as asker:
+        async with Asker(once, where=where) as asker:
             (answer,) = await asker.answer(replace(_QUESTION, questions=(question,)))
         return answer
 

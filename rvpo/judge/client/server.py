@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rvpo.config.judge import EndpointConfig, ServeConfig
+from rvpo.config.judges import OWN
 from rvpo.runtime.vllm_server import PROGRAM, ServerStart, VllmServer, server_environment
 
 
@@ -30,6 +31,7 @@ class JudgeServer:
         on_gpu: bool,
         visible: str | None = None,
         program: Sequence[str] = PROGRAM,
+        where: str = OWN,
     ) -> JudgeServer:
         """Start the server and return at once; it takes half a minute and more to come up.
 
@@ -37,9 +39,10 @@ class JudgeServer:
             model_path: a model folder or a Hub id, as `resolve_model` returns it.
             visible: its GPUs, as CUDA names them; those of this process if left out.
             program: command that serves; takes vLLM's options.
+            where: the section of the judge, for messages.
         """
         start = ServerStart(
-            where="judge.serve",
+            where=f"{where}.serve",
             model=config.model,
             options=tuple(serve_options(config, model_path, on_gpu=on_gpu)),
             environment=server_environment(visible),
@@ -107,5 +110,6 @@ def serve_options(config: ServeConfig, model_path: str, *, on_gpu: bool) -> list
             options += ["--kv-cache-memory-bytes", str(int(config.kv_cache_gib * 2**30))]
     else:
         # The default block of 128 tokens would leave up to 127 of a shared prefix uncached.
-        options += ["--enforce-eager", "--block-size", "32"]
+        # Prompts whole: see `rvpo.rollout.servers.command`; a judge asked again has a seed.
+        options += ["--enforce-eager", "--block-size", "32", "--no-enable-chunked-prefill"]
     return options

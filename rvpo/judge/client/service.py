@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rvpo.config.judge import JudgeConfig, is_this_machine
 from rvpo.config.judges import OWN
@@ -15,6 +16,7 @@ from rvpo.judge.client.gpus import judge_gpus
 from rvpo.judge.client.probe import Counted
 from rvpo.judge.client.server import JudgeServer, fingerprint
 from rvpo.judge.client.workers import JudgeWorkers
+from rvpo.judge.spending import Spending
 from rvpo.judge.types import Answer, Job
 from rvpo.model_files import resolve_model
 from rvpo.runtime.ignore import ignore
@@ -36,6 +38,8 @@ class JudgeService:
         mounts: see `network_disk`.
         serve: starts the server of a judge that is served here.
         where: the section of its settings, for messages.
+        books: the file of what the judge has cost, which outlives a start; a temporary one if left
+            out.
 
     Raises:
         ConfigError: a served judge has `devices` that are not there, or that training has.
@@ -52,6 +56,7 @@ class JudgeService:
         mounts: Path = MOUNTS,
         serve: Callable[..., JudgeServer] = JudgeServer.start,
         where: str = OWN,
+        books: Path | None = None,
     ) -> None:
         self.counted = Counted(self)
         self.config = config
@@ -59,46 +64,57 @@ class JudgeService:
         self._say = say
         self._where = where
         self._mounts = mounts
+        self._books = books
+        self._spending: Spending | None = None
+        self._owed = 0.0
         self._reached = LOOPBACK
         self._open = ExitStack()
         self._serve = serve
         self._server: JudgeServer | None = None
         self._gpus: str | None = None
         if config.serve is not None and ranks.is_main:
-            self._gpus = judge_gpus(config.serve, ranks)
+            self._gpus = judge_gpus(config.serve, ranks, where=where)
         self._client: JudgeClient | None = None
 
-    def start(self) -> None:
+    def start(self, reached: str | None = None) -> None:
         """Have a served judge come up, which takes half a minute, and return at once. Every rank
         must call.
 
         A judge on a GPU that others use too is up on return, and they must wait until then: vLLM
         measures by what is free there before and after, and would take their share for its own.
 
+        Args:
+            reached: address of rank 0 for all ranks, if that is known.
+
         Raises:
             ConfigError: there is no such model to serve, an endpoint cannot be used, or the other
                 machines could not reach the workers.
             EngineError: a served judge does not come up, on such a GPU.
         """
-        self._reached = main_address(self._ranks)
+        self._reached = main_address(self._ranks) if reached is None else reached
         if not self._ranks.is_main:
             return
         from rvpo.judge.worker.endpoint import all_endpoints
 
         self._check_host()
+        self._open_books()
         self._tell_of_cache()
         self._shrink_cache()
         config = self.config
         # Workers would find out too, after minutes of loading models. The last has least.
-        all_endpoints(config, (config.workers - 1, config.workers))
+        all_endpoints(config, (config.workers - 1, config.workers), self._where)
         if config.serve is not None:
             self._model_path = resolve_model(config.serve.model, f"{self._where}.serve.model")
             on_gpu = self._ranks.device.type == "cuda"
             self._server = self._serve(
-                config.serve, self._model_path, on_gpu=on_gpu, visible=self._gpus
+                config.serve,
+                self._model_path,
+                on_gpu=on_gpu,
+                visible=self._gpus,
+                where=self._where,
             )
             self._open.callback(self._server.close)
-            if on_gpu and not config.serve.devices:
+            if on_gpu and self.shares_gpus:
                 self._server.ready()
 
     def connect(self) -> None:
@@ -120,9 +136,26 @@ class JudgeService:
         config = self._with_endpoints()
         host = config.host or self._reached
         judge_end = (lambda: None) if self._server is None else self._server.end_of
-        workers = JudgeWorkers.start(config, host, judge_end=judge_end)
+        workers = JudgeWorkers.start(
+            config, host, judge_end=judge_end, where=self._where, books=self._books
+        )
         self._open.callback(workers.close)
         return workers.addresses.at(config.address or (self._reached if is_any(host) else host))
+
+    def _open_books(self) -> None:
+        """
+        Raises:
+            CheckpointError: they are damaged.
+        """
+        if not self.config.is_priced:
+            self._books = None
+            return
+        if self._books is None:
+            folder = self._open.enter_context(TemporaryDirectory(prefix="rvpo-spent-"))
+            self._books = Path(folder) / "dollars"
+        self._spending = Spending(self._books, 0)
+        self._open.callback(self._spending.close)
+        self._spending.total()
 
     def _check_host(self) -> None:
         host = self.config.host
@@ -140,7 +173,7 @@ class JudgeService:
             return
         from rvpo.judge.worker.cache import shrink
 
-        if dropped := shrink(path, round(1e9 * most), self._mounts):
+        if dropped := shrink(path, round(1e9 * most), self._mounts, self._where):
             self._say(
                 f"{self._where}.cache: dropped {dropped:,} verdicts of {path}, which held more "
                 f"than the {most:g} GB of {self._where}.cache_gb"
@@ -165,6 +198,42 @@ class JudgeService:
         if self._client is None:
             raise RuntimeError("the judge is not connected")
         return self._client.submit(job)
+
+    @property
+    def shares_gpus(self) -> bool:
+        """True where it is served on GPUs that others use too, if on any."""
+        serve = self.config.serve
+        return self.config.needs_vllm and serve is not None and not serve.devices
+
+    @property
+    def is_spent(self) -> bool:
+        """True where it has cost what it may in earlier starts; on the main rank.
+
+        Raises:
+            CheckpointError: the file that tells is damaged.
+        """
+        most = self.config.budget.dollars
+        if most is None or self._books is None:
+            return False
+        return Spending(self._books, 0).total() >= most
+
+    def owe(self, dollars: float) -> None:
+        """Note what was paid for the judge beside its workers."""
+        self._owed += dollars
+
+    def spent(self) -> float:
+        """Dollars that the judge has cost so far, over all starts; on the main rank, once it is
+        started.
+
+        Raises:
+            CheckpointError: the file that tells is damaged.
+            OSError: it cannot be written.
+        """
+        if self._spending is None:
+            return 0.0
+        self._spending.add(self._owed)
+        self._owed = 0.0
+        return self._spending.total()
 
     def cancel(self) -> None:
         """See `JudgeClient.cancel`."""

@@ -10,9 +10,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Final
 
 from rvpo.config.judge import JudgeConfig
+from rvpo.config.judges import OWN
 from rvpo.errors import ConfigError, RewardError
 from rvpo.judge.client.client import JudgeAddresses
 from rvpo.judge.handshake import obituary
@@ -59,6 +61,8 @@ class JudgeWorkers:
         host: str = LOOPBACK,
         program: Sequence[str] = _PROGRAM,
         judge_end: Callable[[], str | None] = lambda: None,
+        where: str = OWN,
+        books: Path | None = None,
     ) -> JudgeWorkers:
         """Start `config.workers` processes and wait until they listen.
 
@@ -66,6 +70,8 @@ class JudgeWorkers:
             host: address that they listen on.
             program: command that runs as a worker.
             judge_end: reason that the judge will never answer again, once it is so.
+            where: the section of the settings, for messages.
+            books: the file of what the judge has cost; None keeps none.
 
         Raises:
             ConfigError: `host` is no address of this machine.
@@ -76,7 +82,7 @@ class JudgeWorkers:
             workers: list[_Worker] = []
             stack.callback(_end_workers, workers)
             for index in range(config.workers):
-                workers.append(_Worker(program, config, host, token, index))
+                workers.append(_Worker(program, config, host, token, index, where, books))
             until = time.monotonic() + START_S
             for worker in workers:
                 worker.wait_until_listening(until)
@@ -102,19 +108,27 @@ class _Worker:
     """One worker: its port for life, and the process there at the moment."""
 
     def __init__(
-        self, program: Sequence[str], config: JudgeConfig, host: str, token: str, index: int
+        self,
+        program: Sequence[str],
+        config: JudgeConfig,
+        host: str,
+        token: str,
+        index: int,
+        where: str,
+        books: Path | None,
     ) -> None:
         try:
             self._held = hold_port(host, socket.SO_REUSEPORT)
         except OSError as error:
             raise ConfigError(
-                f"judge.host: workers cannot listen on {host!r} "
+                f"{where}.host: workers cannot listen on {host!r} "
                 f"({error.strerror or error}); give an address of this machine, such as 127.0.0.1"
             ) from error
         port: int = self._held.getsockname()[1]
         self.address = (host, port)
         self._token = token
-        self._name = f"judge worker {index + 1} of {config.workers}"
+        of = "" if where == OWN else f" of {where}"
+        self._name = f"judge worker {index + 1} of {config.workers}{of}"
         self._program = program
         hello = {
             "config": config.model_dump(mode="json"),
@@ -122,6 +136,8 @@ class _Worker:
             "host": host,
             "port": port,
             "share": [index, config.workers],
+            "where": where,
+            "books": None if books is None else str(books),
         }
         self._hello = json.dumps(hello).encode() + b"\n"
         self._log = Log()

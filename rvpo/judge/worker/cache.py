@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
+from rvpo.config.judges import OWN
 from rvpo.errors import ConfigError
 from rvpo.runtime.mount import MOUNTS, network_disk
 
@@ -44,18 +45,19 @@ class Cache:
     Args:
         path: the file, made if missing.
         mounts: see `network_disk`.
+        where: the section of the judge, for messages.
 
     Raises:
         ConfigError: it cannot be made or opened, or is no cache.
     """
 
-    def __init__(self, path: Path, mounts: Path = MOUNTS) -> None:
+    def __init__(self, path: Path, mounts: Path = MOUNTS, where: str = OWN) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             _set_up(path, _journal(path, mounts))
         except (OSError, sqlite3.Error) as error:
             raise ConfigError(
-                f"judge.cache: {path} cannot be used as a cache ({error}); give another path, "
+                f"{where}.cache: {path} cannot be used as a cache ({error}); give another path, "
                 "or move the file away if it is damaged or no SQLite file"
             ) from error
         self._reader = _connect(path)
@@ -142,7 +144,7 @@ class Cache:
                     raise
 
 
-def shrink(path: Path, most: int, mounts: Path = MOUNTS) -> int:
+def shrink(path: Path, most: int, mounts: Path = MOUNTS, where: str = OWN) -> int:
     """Drop verdicts until those that are left take no more than nine tenths of so many bytes.
 
     Keys are digests, so that a stretch of them is a sample of all. The file does not get smaller:
@@ -150,6 +152,7 @@ def shrink(path: Path, most: int, mounts: Path = MOUNTS) -> int:
 
     Args:
         mounts: see `network_disk`.
+        where: the section of the judge, for messages.
 
     Returns:
         The number of verdicts dropped; 0 where they take no more than `most` bytes.
@@ -175,8 +178,8 @@ def shrink(path: Path, most: int, mounts: Path = MOUNTS) -> int:
             return dropped
     except (OSError, sqlite3.Error) as error:
         raise ConfigError(
-            f"judge.cache: {path} cannot be made smaller ({error}); give another path, or leave "
-            "judge.cache_gb out"
+            f"{where}.cache: {path} cannot be made smaller ({error}); give another path, or leave "
+            f"{where}.cache_gb out"
         ) from error
 
 

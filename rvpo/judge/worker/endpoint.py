@@ -16,6 +16,7 @@ from typing import Final
 import aiohttp
 
 from rvpo.config.judge import EndpointConfig, JudgeConfig
+from rvpo.config.judges import OWN
 from rvpo.config.redaction import Hidden
 from rvpo.config.secret import masked
 from rvpo.errors import ConfigError
@@ -26,7 +27,8 @@ from rvpo.judge.worker.form import Form, Try
 from rvpo.judge.worker.limits import Breaker, Pace, Window, share_of
 from rvpo.judge.worker.proxy import proxy_of
 from rvpo.judge.worker.refusal import BAD_MINUTES, Failure, Refusal, excerpt
-from rvpo.judge.worker.reply import CallFailed, NotCompleted, Reply
+from rvpo.judge.worker.reply import CallFailed, NotCompleted, Reply, cost_of
+from rvpo.judge.worker.request import CHARACTERS_PER_TOKEN, Sheet
 from rvpo.judge.worker.route import CHAT, Route
 from rvpo.judge.worker.scoring import route_of
 
@@ -218,6 +220,11 @@ class Endpoint:
         if reply.input_tokens or reply.output_tokens:
             permit.used = reply.input_tokens + reply.output_tokens
 
+    def cost(self, sheet: Sheet, reply: Reply) -> float:
+        """Dollars of a reply that does not say what it took, rather too many than too few."""
+        sent = len(sheet.messages) / CHARACTERS_PER_TOKEN
+        return cost_of(self._config, sent, len(reply.text) / CHARACTERS_PER_TOKEN)
+
     def news(self) -> tuple[str, ...]:
         """Sentences on what it does that was not asked of it, each handed out once."""
         if self.form.plain and not self._is_said_plain:
@@ -225,7 +232,7 @@ class Endpoint:
             self._news.append(
                 f"{self._name} refuses `response_format` (calls with it failed, and the same "
                 "questions were answered without it) and is asked in words alone; "
-                "judge.structured=false asks so from the start"
+                f"{_judge_of(self._name)}.structured=false asks so from the start"
             )
         news, self._news = self._news, []
         return tuple(news)
@@ -298,16 +305,28 @@ class Endpoint:
         return CallFailed(reason, "again", detail)
 
 
-def all_endpoints(config: JudgeConfig, share: tuple[int, int]) -> tuple[Endpoint, ...]:
+def all_endpoints(
+    config: JudgeConfig, share: tuple[int, int], where: str = OWN
+) -> tuple[Endpoint, ...]:
     """The endpoints that the settings name, as one worker sees them.
+
+    Args:
+        where: the section of the settings, for messages.
 
     Raises:
         ConfigError: one of them cannot be used.
     """
     return tuple(
-        Endpoint(endpoint, config.model or "", f"judge.endpoints[{index}]", share, route_of(config))
+        Endpoint(
+            endpoint, config.model or "", f"{where}.endpoints[{index}]", share, route_of(config)
+        )
         for index, endpoint in enumerate(config.endpoints)
     )
+
+
+def _judge_of(name: str) -> str:
+    """The section of the judge that an endpoint, or a limit of one, is named in."""
+    return name.partition(".endpoints")[0]
 
 
 async def _beginning(content: aiohttp.StreamReader) -> bytes:
@@ -350,7 +369,7 @@ def _pace(limit: int | None, name: str, share: tuple[int, int]) -> Pace | None:
     if part < 1:
         raise ConfigError(
             f"{name}: {limit} cannot be shared by {share[1]} workers; give at least {share[1]}, "
-            "or fewer judge.workers"
+            f"or fewer {_judge_of(name)}.workers"
         )
     return Pace(part)
 

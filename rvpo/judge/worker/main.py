@@ -3,7 +3,8 @@
     python -m rvpo.judge.worker.main
 
 The first line on standard input is JSON: the settings of the judge, the word that lets clients
-in, where to listen, and this worker's share of the endpoints' limits. The worker prints
+in, where to listen, this worker's share of the endpoints' limits, the name of the section of
+its settings, and the file of what the judge has cost. The worker prints
 `{"port": n}`, or `{"error": "..."}` and leaves. It ends when its standard input does, or on
 SIGTERM.
 
@@ -25,17 +26,20 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from rvpo.config.classifier import judge_of
 from rvpo.errors import ConfigError
 from rvpo.judge.handshake import BEAT_S, admit
+from rvpo.judge.spending import Spending
 from rvpo.judge.types import Job
 from rvpo.judge.worker.asker import Asker
 from rvpo.runtime.process import end_with_parent
 
 PENDING_PER_CALL: Final = 4
-"""Questions taken up for each call that may be in flight; further jobs wait, as text."""
+"""Calls' worth of questions taken up for each call that may be in flight; further jobs wait, as
+text."""
 BACKLOG_BYTES: Final = 2**20
 """Jobs waiting per connection; beyond it nothing more is read, so the sender has to wait."""
 
@@ -109,7 +113,7 @@ class Worker:
         self._token = token
         self.port = 0  # where clients come in, once it listens
         self._most = PENDING_PER_CALL * asker.concurrency
-        self._pending = 0  # questions
+        self._pending = 0  # calls
         self._turns: deque[Connection] = deque()
         self._clients: set[asyncio.Task[None]] = set()
         self._strangers: dict[asyncio.StreamWriter, None] = {}  # the oldest first
@@ -181,10 +185,11 @@ class Worker:
             number, job = connection.take()
             if connection.backlog:
                 self._turns.append(connection)
-            self._pending += len(job.questions)
+            calls = self._asker.calls_for(job)
+            self._pending += calls
             task = asyncio.create_task(self._answer(connection.writer, number, job))
             connection.tasks.add(task)
-            task.add_done_callback(partial(self._finish, connection, len(job.questions)))
+            task.add_done_callback(partial(self._finish, connection, calls))
 
     async def _answer(self, writer: asyncio.StreamWriter, number: int, job: Job) -> None:
         answers = await self._asker.answer(job)
@@ -193,9 +198,9 @@ class Worker:
             writer.write(json.dumps(reply).encode() + b"\n")
             await writer.drain()
 
-    def _finish(self, connection: Connection, questions: int, task: asyncio.Task[None]) -> None:
+    def _finish(self, connection: Connection, calls: int, task: asyncio.Task[None]) -> None:
         connection.tasks.discard(task)
-        self._pending -= questions
+        self._pending -= calls
         self._report(task)
         self._take_up()
 
@@ -240,7 +245,9 @@ async def work(setup: Mapping[str, Any]) -> None:
     """
     config = judge_of(setup["config"])
     index, count = setup["share"]
-    async with Asker(config, (index, count)) as asker:
+    books = setup["books"]
+    spending = None if books is None else Spending(Path(books), 1 + index)
+    async with Asker(config, (index, count), where=setup["where"], spending=spending) as asker:
         worker = Worker(asker, setup["token"])
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
         try:
@@ -249,7 +256,7 @@ async def work(setup: Mapping[str, Any]) -> None:
             )
         except OSError as error:
             raise ConfigError(
-                f"judge.host: a worker cannot listen on {setup['host']}:{setup['port']} "
+                f"{setup['where']}.host: a worker cannot listen on {setup['host']}:{setup['port']} "
                 f"({error.strerror}); give an address of this machine, such as 127.0.0.1"
             ) from error
         worker.port = server.sockets[0].getsockname()[1]

@@ -55,6 +55,11 @@ class Reply:
     cost: float
     """US dollars."""
 
+    @property
+    def is_counted(self) -> bool:
+        """True where the server says how many tokens it took."""
+        return bool(self.input_tokens or self.output_tokens)
+
 
 def read_reply(body: bytes, prices: EndpointConfig, detail: Callable[[str], str]) -> Reply:
     """Read the body of a reply of success.
@@ -95,12 +100,16 @@ def read_reply(body: bytes, prices: EndpointConfig, detail: Callable[[str], str]
         model=detail(model) if isinstance(model := value.get("model"), str) else "",
         input_tokens=input_tokens,
         output_tokens=output_tokens,
-        cost=(
-            input_tokens * (prices.input_price or 0.0)
-            + output_tokens * (prices.output_price or 0.0)
-        )
-        / 1e6,
+        cost=cost_of(prices, input_tokens, output_tokens),
     )
+
+
+def cost_of(prices: EndpointConfig, input_tokens: float, output_tokens: float) -> float:
+    """US dollars of so many tokens; 0 for those without a price."""
+    dollars = input_tokens * (prices.input_price or 0.0) + output_tokens * (
+        prices.output_price or 0.0
+    )
+    return dollars / 1e6
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,28 +1,38 @@
-"""The request for a question, and the key under which its verdict is remembered."""
+"""Requests for questions, and the keys under which their verdicts are remembered."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from rvpo.config.judge import JudgeConfig
 from rvpo.judge.prompt import PROMPT_VERSION, messages
+from rvpo.judge.sheet import SHEET_VERSION, company, labels, sheet_messages
 from rvpo.judge.types import Job, Question, QuestionKind
 from rvpo.judge.verdict import schema
+from rvpo.judge.verdicts import sheet_schema
 from rvpo.scale import Scale
 
 RESAMPLING_TEMPERATURE: Final = 0.3
 """Least temperature after an unreadable reply, which a temperature of 0 would repeat."""
 
-CHARACTERS_PER_TOKEN: Final = 3  # few for most languages: an estimate shall not be too low
+CHARACTERS_PER_TOKEN: Final = 3
+"""Few for most languages: an estimate shall not be too low."""
+
+
+_MORE_TOKENS: Final = 160  # of one more verdict in a reply: its label, and a reason of full length
+_LIMITS: Final = ("max_tokens", "max_completion_tokens")
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A question, rendered once for all its calls."""
+    """A question alone, rendered once for all its calls."""
 
+    job: Job
     question: Question
     messages: str
     """The chat as JSON."""
@@ -30,11 +40,30 @@ class Request:
     """SHA-256 of all that the verdict depends on."""
     tokens: int
     """Largest number of tokens expected, the longest reply included."""
+    company: Question | None = None
+    """Everything that it has in common with criteria asked beside it; None of one asked alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """All that one call asks: a question alone, or several criteria of one response."""
+
+    requests: tuple[Request, ...]
+    labels: tuple[str, ...]
+    """Names of the criteria in the reply; none where there is one question."""
+    messages: str
+    tokens: int
+
+    @property
+    def questions(self) -> dict[str, Question]:
+        """The question of each label."""
+        asked = [request.question for request in self.requests]
+        return dict(zip(self.labels, asked, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """What questions of a kind share."""
+    """Everything that questions of a kind share."""
 
     response: dict[str, Any]
     """The `response_format` of their requests."""
@@ -52,17 +81,49 @@ class Renderer:
             "max_tokens": config.max_tokens,
             **config.extra_body,
         }
-        self._forms: dict[tuple[QuestionKind, Scale, bool], _Form] = {}
+        self._forms: dict[tuple[QuestionKind, Scale, bool, bool], _Form] = {}
 
-    def render(self, job: Job, question: Question) -> Request:
-        """The request for one question of a job."""
+    def requests(self, job: Job) -> list[Request]:
+        """The requests for the questions of a job, in their order.
+
+        A criterion's key says whether others are asked beside it, and never which: it stays the
+        same when some of them are known already, or are asked again.
+        """
+        if self._config.criteria_per_call == 1 or job.alone:
+            return [self.render(job, question) for question in job.questions]
+        asked = Counter(company(question) for question in set(job.questions))
+        shared = (company(question) for question in job.questions)
+        return [
+            self.render(job, question, common if asked[common] > 1 else None)
+            for question, common in zip(job.questions, shared, strict=True)
+        ]
+
+    def render(self, job: Job, question: Question, company: Question | None = None) -> Request:
+        """The request for one question of a job.
+
+        Args:
+            company: see `Request.company`.
+        """
         text = json.dumps(messages(job, question, self._config.reasons))
-        identity = self._form(question).identity.copy()
+        identity = self._form(question, company is not None).identity.copy()
         identity.update(f"{job.repeat}\n{text}".encode())
         tokens = len(text) // CHARACTERS_PER_TOKEN + self._config.max_tokens
-        return Request(question, text, identity.digest(), tokens)
+        return Request(job, question, text, identity.digest(), tokens, company)
 
-    def body(self, request: Request, model: str, *, with_schema: bool, resamples: int) -> bytes:
+    def sheet(self, requests: Sequence[Request]) -> Sheet:
+        """The call that asks one question, or criteria that may share one."""
+        if len(requests) == 1:
+            (alone,) = requests
+            return Sheet((alone,), (), alone.messages, alone.tokens)
+        names = labels([request.key for request in requests])
+        asked = [request.question for request in requests]
+        chat = sheet_messages(requests[0].job, asked, names, self._config.reasons)
+        text = json.dumps(chat)
+        longest = self._config.max_tokens + self._more_tokens(len(requests))
+        tokens = len(text) // CHARACTERS_PER_TOKEN + longest
+        return Sheet(tuple(requests), names, text, tokens)
+
+    def body(self, sheet: Sheet, model: str, *, with_schema: bool, resamples: int) -> bytes:
         """The body of one call.
 
         Args:
@@ -71,47 +132,69 @@ class Renderer:
             resamples: number of unreadable replies before; changes seed and temperature.
         """
         options = {"model": model, **self._sampling}
-        if resamples:
-            options |= _changed(options, resamples)
+        repeat = sheet.requests[0].job.repeat
+        # A seed that the settings fix would give every repeat the same verdict.
+        if resamples or (repeat and "seed" in options):
+            options |= _changed(options, resamples, repeat * self._config.attempts)
+        for name in _LIMITS:
+            if type(options.get(name)) is int:
+                options[name] += self._more_tokens(len(sheet.requests))
         options = {name: value for name, value in options.items() if value is not None}
         if with_schema:
-            options["response_format"] = self._form(request.question).response
-        return f'{json.dumps(options)[:-1]}, "messages": {request.messages}}}'.encode()
+            options["response_format"] = self._response_format(sheet)
+        return f'{json.dumps(options)[:-1]}, "messages": {sheet.messages}}}'.encode()
 
-    def _form(self, question: Question) -> _Form:
-        """What all questions of a kind, with the same grades, share."""
-        shared = (question.kind, question.scale, question.expected)
+    def _response_format(self, sheet: Sheet) -> dict[str, Any]:
+        if sheet.labels:
+            return _named_format("criteria", sheet_schema(sheet.questions, self._config.reasons))
+        return self._form(sheet.requests[0].question).response
+
+    def _more_tokens(self, questions: int) -> int:
+        """Tokens that a reply may take beyond those of one verdict."""
+        return (questions - 1) * min(_MORE_TOKENS, self._config.max_tokens)
+
+    def _form(self, question: Question, beside: bool = False) -> _Form:
+        """Everything that all questions of a kind, with the same grades, share."""
+        shared = (question.kind, question.scale, question.expected, beside)
         if shared not in self._forms:
-            response = _response_format(question, self._config.reasons)
-            identity = json.dumps(self._identity(question, response))
+            response = _named_format(question.kind, schema(question, self._config.reasons))
+            identity = json.dumps(self._identity(question, response, beside))
             self._forms[shared] = _Form(response, hashlib.sha256(identity.encode()))
         return self._forms[shared]
 
-    def _identity(self, question: Question, response: dict[str, Any]) -> list[Any]:
+    def _identity(self, question: Question, response: dict[str, Any], beside: bool) -> list[Any]:
         """All that a verdict depends on besides the messages and the repeat."""
         config = self._config
         models = sorted({endpoint.model or config.model or "" for endpoint in config.endpoints})
         form = response if config.structured else None
         shared = [config.model, models, config.revision, self._sampling, form]
+        together = ["together", SHEET_VERSION, config.criteria_per_call, config.order_seed]
         return [
             PROMPT_VERSION,
             question.kind,
             *shared,
             *(["expected"] if question.expected else []),
+            *(together if beside else []),
         ]
 
 
-def _changed(options: dict[str, Any], resamples: int) -> dict[str, Any]:
-    """Options that differ for another sample, whatever the settings ask for; null stays null."""
+def _changed(options: dict[str, Any], resamples: int, before: int) -> dict[str, Any]:
+    """Options that differ for another sample, whatever the settings ask for; null stays null.
+
+    Args:
+        before: seeds that earlier repeats of the question may have had.
+    """
     temperature, seed = options["temperature"], options.get("seed", 0)
     changed: dict[str, Any] = {}
-    if isinstance(temperature, int | float):
+    if resamples and isinstance(temperature, int | float):
         changed["temperature"] = max(temperature, RESAMPLING_TEMPERATURE)
     if isinstance(seed, int):
-        changed["seed"] = seed + resamples
+        changed["seed"] = seed + before + resamples
     return changed
 
 
-def _response_format(question: Question, reasons: bool) -> dict[str, Any]:
-    form = {"name": question.kind, "schema": schema(question, reasons), "strict": True}
-    return {"type": "json_schema", "json_schema": form}
+def _named_format(name: str, form: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "json_schema",
+        "json_schema": {"name": name, "schema": form, "strict": True},
+    }

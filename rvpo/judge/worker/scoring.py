@@ -21,8 +21,8 @@ from rvpo.judge.control_tokens import harmless
 from rvpo.judge.scores import Scores
 from rvpo.judge.types import Job, Question
 from rvpo.judge.worker.refusal import Refusal
-from rvpo.judge.worker.reply import NotCompleted, Reply, count
-from rvpo.judge.worker.request import CHARACTERS_PER_TOKEN, Renderer, Request
+from rvpo.judge.worker.reply import NotCompleted, Reply, cost_of, count
+from rvpo.judge.worker.request import CHARACTERS_PER_TOKEN, Renderer, Request, Sheet
 from rvpo.judge.worker.route import CHAT, Route
 
 INPUT_VERSION: Final = "1"
@@ -71,17 +71,17 @@ class ScoreRenderer(Renderer):
         self._route: ScoreRoute = config.route
         self._model = [config.model, models, config.revision]
 
-    def render(self, job: Job, question: Question) -> Request:
-        """The request for the scores of a response."""
+    def render(self, job: Job, question: Question, company: Question | None = None) -> Request:
+        """The request for the scores of a response, which is asked alone."""
         text = json.dumps(input_of(job, question.text, self._route))
         identity = ["scores", INPUT_VERSION, *self._model, question.logits, job.repeat]
         key = hashlib.sha256(f"{json.dumps(identity)}\n{text}".encode()).digest()
-        return Request(question, text, key, len(text) // CHARACTERS_PER_TOKEN)
+        return Request(job, question, text, key, len(text) // CHARACTERS_PER_TOKEN)
 
-    def body(self, request: Request, model: str, *, with_schema: bool, resamples: int) -> bytes:
+    def body(self, sheet: Sheet, model: str, *, with_schema: bool, resamples: int) -> bytes:
         """The body of one call; every call is the same."""
-        options = {"model": model, "use_activation": not request.question.logits}
-        return f"{json.dumps(options)[:-1]}, {request.messages[1:]}".encode()
+        options = {"model": model, "use_activation": not sheet.requests[0].question.logits}
+        return f"{json.dumps(options)[:-1]}, {sheet.messages[1:]}".encode()
 
 
 def read_scores(body: bytes, prices: EndpointConfig, detail: Callable[[str], str]) -> Reply:
@@ -111,7 +111,7 @@ def read_scores(body: bytes, prices: EndpointConfig, detail: Callable[[str], str
         model=detail(model) if isinstance(model, str) else "",
         input_tokens=tokens,
         output_tokens=0,
-        cost=tokens * (prices.input_price or 0.0) / 1e6,
+        cost=cost_of(prices, tokens, 0),
     )
 
 

@@ -18,6 +18,7 @@ from rvpo.rollout.engine_config import EngineInputs
 from rvpo.rollout.lora_config import LoraConfig
 from rvpo.rollout.servers.place import ServerPlace
 from rvpo.rollout.servers.settings import ServersConfig
+from rvpo.rollout.thought_budget import ThoughtBudget
 from rvpo.rollout.vllm.options import has_scales
 from rvpo.runtime.seed import derived_seed
 from rvpo.runtime.vllm_server import PROGRAM, ServerStart, server_environment
@@ -42,6 +43,8 @@ class Served:
     """Seed of the run."""
     adapter: LoraConfig | None = None
     """The adapters that the servers are given in place of weights; None where those come, whole."""
+    thought_budget: ThoughtBudget | None = None
+    """The limit of thoughts, which they end; None where there is none."""
 
     @classmethod
     def of(cls, inputs: EngineInputs) -> Served:
@@ -52,6 +55,7 @@ class Served:
             trust_remote_code=inputs.trust_remote_code,
             seed=inputs.seed,
             adapter=inputs.adapter,
+            thought_budget=inputs.encoder.thought_budget,
         )
 
 
@@ -108,7 +112,13 @@ def server_options(engine: ServersConfig, served: Served, *, on_gpu: bool) -> It
     if on_gpu:
         yield from ("--gpu-memory-utilization", str(engine.gpu_memory))
     else:
-        yield "--enforce-eager"
+        # A generator of random numbers on a CPU cannot be turned back, which vLLM does with a
+        # request's own after each piece of its prompt but the last: so prompts stay whole.
+        yield from ("--enforce-eager", "--no-enable-chunked-prefill")
+        # The default block of 128 tokens would leave up to 127 of a shared prefix uncached.
+        yield from ("--block-size", "32")
+    if served.thought_budget is not None:
+        yield from ("--reasoning-config", json.dumps(served.thought_budget.markers))
     yield from _weights(engine, served, on_gpu)
     for name, value in engine.options.items():
         if value is not None:

@@ -108,7 +108,7 @@ class ServersEngine:
     def _requests(
         self, prompts: Sequence[Prompt], group: int, seed: int, sampling: Sampling | None
     ) -> Iterator[SampleRequest]:
-        drawn = sampling or self._terms.sampling
+        drawn, budget = sampling or self._terms.sampling, self._encoder.thought_budget
         for place, (prompt, ids) in enumerate(
             zip(prompts, self._encoder.encode_each(prompts), strict=True)
         ):
@@ -129,6 +129,7 @@ class ServersEngine:
                     max_tokens=min(drawn.max_completion_tokens, room),
                     stop_ids=self._encoder.stop_ids,
                     vocabulary=self._encoder.vocabulary,
+                    thought_tokens=None if budget is None else budget.tokens,
                 )
 
     def _completions(

@@ -56,6 +56,8 @@ class SampleRequest:
     stop_ids: tuple[int, ...]
     vocabulary: int
     """See `Encoder.vocabulary`."""
+    thought_tokens: int | None = None
+    """The most of a thought; None where there is no limit."""
 
     @property
     def sampling(self) -> dict[str, Any]:
@@ -75,6 +77,11 @@ class SampleRequest:
             "stop_token_ids": list(self.stop_ids),
             "logprobs": 0,
             "detokenize": False,
+            **(
+                {}
+                if self.thought_tokens is None
+                else {"thinking_token_budget": self.thought_tokens}
+            ),
         }
 
 

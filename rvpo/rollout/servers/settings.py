@@ -155,6 +155,7 @@ class ServersConfig(EngineConfig):
 
     concurrent: ClassVar[bool] = True
     in_flight: ClassVar[bool] = True
+    ends_thoughts: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

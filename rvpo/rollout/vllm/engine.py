@@ -17,6 +17,7 @@ from rvpo.rollout.adapter_effect import PROMPT
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, Weights
 from rvpo.rollout.sampled import sampled
+from rvpo.rollout.thought_budget import ThoughtBudget
 from rvpo.rollout.vllm.adapters import AdapterSender
 from rvpo.rollout.vllm.cache_use import CacheUse
 from rvpo.rollout.vllm.failure import lighter, not_started, refuse_experts
@@ -79,8 +80,7 @@ class VllmEngine:
         sockets = None if self._in_process else private_folder("rvpo-engine-")
         _prepare_environment(config, sockets)
         try:
-            from vllm import LLM, SamplingParams
-            from vllm.sampling_params import RequestOutputKind
+            from vllm import LLM
             from vllm.v1.engine.exceptions import EngineDeadError
         except ImportError as error:
             raise ConfigError(
@@ -88,17 +88,12 @@ class VllmEngine:
             ) from error
         # Of a process that died vLLM also speaks as of any error at run time.
         self._death = (EngineDeadError,) if self._in_process else (EngineDeadError, RuntimeError)
-        self._sampling = SamplingParams(
-            temperature=temperature,
-            max_tokens=max_completion_tokens,
-            logprobs=0,
-            stop_token_ids=list(encoder.stop_ids),
-            detokenize=False,
-            output_kind=RequestOutputKind.FINAL_ONLY,
-        )
+        sampling = Sampling(temperature=temperature, max_completion_tokens=max_completion_tokens)
+        self._sampling = _sampling_params(sampling, encoder.stop_ids, encoder.thought_budget)
         options = _options(config, encoder.max_context_tokens, placement)
         options |= {"model": model_path, "dtype": dtype, "seed": seed}
         options |= {"trust_remote_code": trust_remote_code}
+        options |= _thought_options(encoder.thought_budget)
         try:
             with placement.environment():
                 self._llm: Any = LLM(**options)
@@ -285,6 +280,34 @@ class VllmEngine:
             completion.finish_reason,
             versions_of(prompt, completion.weight_versions, len(ids), in_flight=self._in_flight),
         )
+
+
+def _sampling_params(
+    sampling: Sampling, stop_ids: Sequence[int], thought_budget: ThoughtBudget | None
+) -> Any:
+    """The sampling of a request, in vLLM's words."""
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    return SamplingParams(
+        temperature=sampling.temperature,
+        max_tokens=sampling.max_completion_tokens,
+        logprobs=0,
+        stop_token_ids=list(stop_ids),
+        detokenize=False,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+        thinking_token_budget=None if thought_budget is None else thought_budget.tokens,
+    )
+
+
+def _thought_options(thought_budget: ThoughtBudget | None) -> dict[str, Any]:
+    """The option by which an engine knows where thoughts begin and end."""
+    if thought_budget is None:
+        return {}
+    from vllm.config.reasoning import ReasoningConfig
+
+    markers: dict[str, Any] = dict(thought_budget.markers)
+    return {"reasoning_config": ReasoningConfig(**markers)}
 
 
 def request_seeds(seed: int, requests: int, *, on_gpu: bool) -> list[int | None]:

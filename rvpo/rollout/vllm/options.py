@@ -160,8 +160,11 @@ _REFUSED = {
     ),
     "no rollout asks for it": (
         "served_model_name max_logprobs enable_return_routed_experts return_sampling_mask "
-        "aux_output_config enable_trace_replay structured_outputs_config reasoning_parser "
-        "reasoning_parser_plugin reasoning_config stream_interval profiler_config"
+        "aux_output_config enable_trace_replay structured_outputs_config stream_interval "
+        "profiler_config"
+    ),
+    "write rollout.max_thought_tokens, and model.thinking where a model shows no markers": (
+        "reasoning_parser reasoning_parser_plugin reasoning_config"
     ),
     "rvpo reads vLLM's own counts, and reports them as kv_cache/* and tokens_per_second/*": (
         "disable_log_stats aggregate_engine_logging show_hidden_metrics_for_version "

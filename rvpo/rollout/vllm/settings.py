@@ -55,6 +55,7 @@ class VllmConfig(EngineConfig):
 
     concurrent: ClassVar[bool] = True
     in_flight: ClassVar[bool] = True
+    ends_thoughts: ClassVar[bool] = True
 
     def requires(self) -> tuple[Requirement, ...]:
         """vLLM, of which there are builds for GPUs and for CPUs."""

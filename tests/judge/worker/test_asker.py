@@ -22,7 +22,8 @@ from pydantic import ValidationError
 from rvpo.config.judge import EndpointConfig, JudgeConfig
 from rvpo.errors import ConfigError
 from rvpo.judge.types import Answer, Job, Question
-from rvpo.judge.worker.asker import HEDGE_SAMPLES, Asker
+from rvpo.judge.worker.asker import Asker
+from rvpo.judge.worker.caller import HEDGE_SAMPLES
 from rvpo.judge.worker.endpoint import Endpoint
 from rvpo.judge.worker.refusal import Failure
 from rvpo.judge.worker.request import Renderer

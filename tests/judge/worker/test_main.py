@@ -51,6 +51,8 @@ class Process:
             "host": "127.0.0.1",
             "port": port,
             "share": share,
+            "where": "judge",
+            "books": None,
         }
         assert self.popen.stdin is not None
         assert self.popen.stdout is not None

@@ -75,6 +75,7 @@ def test_weights_come_by_nccl_on_gpus_and_by_gloo_elsewhere(
     assert json.loads(value_of(words, "--weight-transfer-config")) == {"backend": backend}
     assert value_of(words, "--load-format") == "dummy"
     assert ("--enforce-eager" in words) is not on_gpu
+    assert ("--no-enable-chunked-prefill" in words) is not on_gpu
     assert ("--gpu-memory-utilization" in words) is on_gpu
 
 

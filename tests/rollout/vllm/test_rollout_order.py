@@ -116,7 +116,10 @@ def engine_around(llm: FakeLlm, *, on_gpu: bool) -> VllmEngine:
         "_memory": MemoryPeak(torch.device("cpu")),
         "_sampling": Request(),
         "_encoder": SimpleNamespace(
-            encode=lambda prompt: [1, 2], decode=lambda ids: "x", split=lambda ids, text: None
+            thought_budget=None,
+            encode=lambda prompt: [1, 2],
+            decode=lambda ids: "x",
+            split=lambda ids, text: None,
         ),
         "_sleep": Sleep(llm, cast(Any, llm), ever=on_gpu),
     }

@@ -88,6 +88,8 @@ class FakeCore:
 
 
 class FakeEncoder:
+    thought_budget = None
+
     def encode(self, prompt: Prompt) -> tuple[int, ...]:
         return (1, 2)
 

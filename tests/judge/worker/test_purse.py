@@ -1,0 +1,120 @@
+"""A judge with a budget of dollars is asked as long as there is money, and then no more."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import chain
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from rvpo.config.judge import JudgeConfig
+from rvpo.judge.hint import hint
+from rvpo.judge.spending import SPENT, Spending
+from rvpo.judge.types import Answer
+from rvpo.judge.worker.asker import Asker
+from tests.judge.server import FakeEndpoint, Script, completion, verdict
+from tests.judge.worker.test_asker import config, job, says
+
+CALL = 0.001
+"""Dollars of a call: 100 tokens in at 8 a million, and 20 out at 10."""
+PRICED = {"input_price": 8.0, "output_price": 10.0}
+
+
+def ask(judge: JudgeConfig, spending: Spending, *numbers: int) -> list[Answer]:
+    async def run() -> list[Answer]:
+        async with Asker(judge, spending=spending) as asker:
+            return list(chain.from_iterable(await asyncio.gather(asker.answer(job(*numbers)))))
+
+    return asyncio.run(run())
+
+
+def limited(url: str, dollars: float | None, concurrency: int = 1) -> JudgeConfig:
+    endpoint = {**PRICED, "concurrency": concurrency}
+    return config(url, endpoint=endpoint, budget={"dollars": dollars})
+
+
+@settings(max_examples=8)
+@given(calls=st.integers(1, 12), concurrency=st.integers(1, 4), before=st.integers(0, 13))
+def test_no_call_begins_once_the_money_is_spent(
+    calls: int,
+    concurrency: int,
+    before: int,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    path = tmp_path_factory.mktemp("spent") / "judge"
+    other = Spending(path, 0)
+    other.add(before * CALL)
+    other.close()
+    with FakeEndpoint() as endpoint:
+        judge = limited(endpoint.url, (calls - 0.5) * CALL, concurrency)
+        answers = ask(judge, Spending(path, 1), *range(20))
+    asked = len(endpoint.seen.arrivals)
+    left = max(0, calls - before)
+    assert left <= asked <= max(0, left + concurrency - 1) if left else asked == 0
+    assert Spending(path, 0).total() == pytest.approx((before + asked) * CALL)
+    assert [answer.failure for answer in answers if answer.value is None] == [SPENT] * (20 - asked)
+
+
+def test_what_waits_for_a_pace_is_told_at_once(tmp_path: Path) -> None:
+    with FakeEndpoint() as endpoint:
+        judge = limited(endpoint.url, CALL)
+        slow = judge.endpoints[0].model_copy(update={"requests_per_minute": 1})
+        judge = judge.model_copy(update={"endpoints": (slow,)})
+        answers = ask(judge, Spending(tmp_path / "judge", 1), *range(500))  # of 500 minutes
+    assert sum(answer.failure == SPENT for answer in answers) == 499
+
+
+def test_without_a_budget_it_is_only_counted(tmp_path: Path) -> None:
+    with FakeEndpoint() as endpoint:
+        answers = ask(limited(endpoint.url, None), Spending(tmp_path / "judge", 1), *range(5))
+    assert all(answer.failure is None for answer in answers)
+    assert Spending(tmp_path / "judge", 0).total() == pytest.approx(5 * CALL)
+
+
+def uncounted() -> Script:
+    reply = {**completion(verdict(True)), "usage": None}
+    return lambda body: web.json_response(reply)
+
+
+def test_a_reply_that_counts_nothing_is_not_free(tmp_path: Path) -> None:
+    with FakeEndpoint(script=uncounted()) as endpoint:
+        answers = ask(limited(endpoint.url, 0.01), Spending(tmp_path / "judge", 1), *range(40))
+    assert 0 < sum(answer.value is not None for answer in answers) < 40
+    assert all(answer.usage.cost == 0 for answer in answers)  # by the server's own count
+
+
+def test_replies_that_cannot_be_read_are_paid_too(tmp_path: Path) -> None:
+    with FakeEndpoint(script=lambda body: says("Hm.")) as endpoint:
+        ask(limited(endpoint.url, None), Spending(tmp_path / "judge", 1), 1)
+    paid = Spending(tmp_path / "judge", 0).total()
+    assert paid == pytest.approx(len(endpoint.seen.arrivals) * CALL)
+    assert len(endpoint.seen.arrivals) > 1
+
+
+@pytest.mark.parametrize("price", list(PRICED))
+def test_a_budget_needs_the_price_of_every_call(price: str) -> None:
+    prices = {name: value for name, value in PRICED.items() if name != price}
+    with pytest.raises(
+        ValidationError, match=rf"budget\.dollars: 5 cannot be kept .*add {price}, .*endpoints\[1\]"
+    ):
+        JudgeConfig.model_validate(
+            {
+                "model": "m",
+                "endpoints": [{"url": "http://a/v1", **PRICED}, {"url": "http://b/v1", **prices}],
+                "budget": {"dollars": 5},
+            }
+        )
+
+
+def test_a_judge_that_is_served_costs_no_dollars() -> None:
+    with pytest.raises(ValidationError, match=r"budget\.dollars: 5 is for endpoints that cost"):
+        JudgeConfig.model_validate({"serve": "m", "budget": {"dollars": 5}})
+
+
+def test_the_way_on_is_a_larger_budget_of_that_judge() -> None:
+    assert hint(SPENT, "", "judges.gold") == "raise judges.gold.budget.dollars"
