@@ -13,7 +13,9 @@ from pydantic import (
     BeforeValidator,
     Discriminator,
     Field,
+    PlainSerializer,
     Tag,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -24,6 +26,7 @@ from rvpo.config.placeholders import placeholder_problem
 from rvpo.criterion import CriterionClass, Polarity
 from rvpo.errors import nearest
 from rvpo.fields import ImportPath, Int, NonNegativeFloat, PositiveFloat, Section
+from rvpo.scale import alike, plain, scale_of
 from rvpo.schedule import Ramp, value_at
 from rvpo.thinking import Sees
 
@@ -106,6 +109,17 @@ def _sentence(value: str) -> str:
     return value
 
 
+_SCALE_SCHEMA = {"anyOf": [{"type": "object"}, {"type": "array", "items": {"type": "number"}}]}
+ScaleField = Annotated[
+    tuple[tuple[float, str], ...],
+    BeforeValidator(scale_of),
+    PlainSerializer(plain, return_type=Any),
+    WithJsonSchema(_SCALE_SCHEMA),
+]
+"""Grades: a table of numbers and words, such as {0: missing, 1: partly, 2: fully}, or a list of
+numbers."""
+
+
 class CriterionConfig(Section):
     """A criterion that every response is judged by."""
 
@@ -119,6 +133,8 @@ class CriterionConfig(Section):
     """Weight by `weights: points`."""
     axis: str = ""
     """Topic, such as accuracy; reports show it."""
+    scale: ScaleField = ()
+    """Grades of this criterion, in place of those of the reward."""
 
 
 def _criterion(value: Any) -> Any:
@@ -145,10 +161,43 @@ class RubricRewardConfig(AnyRewardConfig):
     sees: Sees = "answer"
     """Part of a completion that the judge is shown: the answer, or everything, thoughts and their
     markers too."""
+    reference: str | None = None
+    """The column of the data that holds a good answer, which the judge is shown beside the
+    response; none is shown if left out."""
+    scale: ScaleField = ()
+    """Grades of each criterion, or of the rating, in place of met or not (or 1 to 10): numbers with
+    a word each, as in {0: missing, 1: partly, 2: fully}, or numbers alone, as in [0, 1, 2]. The
+    lowest becomes a score of 0, the highest of 1, the others what lies between."""
+    grade: Literal["verdict", "probability"] = "verdict"
+    """The grade that the judge writes, or the mean of all grades by its own log-probabilities,
+    which has fewer ties and needs an endpoint that gives them. Grades are then told apart by their
+    first character: give a scale of figures, such as [0, 1, 2], or none."""
     weights: Literal["uniform", "class", "points"] | None = None
     """Weights of a prompt's criteria against each other: equal, by class (essential 1, important
     .7, optional .3, pitfall .9), or their points. Left out: uniform for channels, class for
     explicit."""
+
+    @model_validator(mode="after")
+    def _grades_agree(self) -> Self:
+        own = [name for name, criterion in self.criteria.items() if criterion.scale]
+        if own and self.rubric == "implicit":
+            raise ValueError(
+                f"criteria.{own[0]}.scale: rubric: implicit is one rating by all criteria; give "
+                "the reward a `scale`, or write rubric: channels or explicit"
+            )
+        if self.grade == "verdict":
+            return self
+        if self.rubric == "implicit" and not self.scale:
+            raise ValueError(
+                "grade: probability needs grades that differ in their first character, and a "
+                "rating goes from 1 to 10; give a scale of figures, such as scale=[1, 2, 3, 4, 5]"
+            )
+        every = {"scale": self.scale}
+        every |= {f"criteria.{name}.scale": c.scale for name, c in self.criteria.items()}
+        for where, scale in every.items():
+            if twice := alike(scale):
+                raise ValueError(f"{where}: {twice}")
+        return self
 
     @property
     def parts(self) -> str:
@@ -157,7 +206,7 @@ class RubricRewardConfig(AnyRewardConfig):
 
 
 PLACEHOLDERS: Final = ("response", "prompt", "conversation", "system")
-"""Names that a classifier's template may have between braces."""
+"""Names that a classifier's template may have as placeholders."""
 
 
 def _classifier(value: Any) -> Any:
@@ -194,7 +243,8 @@ class ClassifierRewardConfig(AnyRewardConfig):
     template: str = "chat"
     """Text that the classifier reads: `chat` is the conversation in the chat template of its own
     tokenizer, `pair` the conversation and the response as a pair of texts, and anything else a text
-    with {response}, and with {prompt} (the last turn), {conversation} or {system} where wanted."""
+    with `<<response>>`, and with `<<prompt>>` (the last turn), `<<conversation>>` or `<<system>>`
+    where wanted."""
     sees: Sees = "answer"
     """Part of a completion that the classifier is shown: the answer, or everything, thoughts and
     their markers too."""

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rvpo.config.judge import EndpointConfig, JudgeConfig
-from rvpo.config.judges import OWN, place_of
+from rvpo.config.judges import OWN, place_of, weighed
 from rvpo.config.run import RunConfig
 from rvpo.errors import RvpoError
 from rvpo.judge.client.probe import probe
 from rvpo.judge.hint import hint
 from rvpo.judge.prompt import messages
+from rvpo.judge.template import JudgeTemplate
 from rvpo.judge.types import Job, Question
 from rvpo.plan.machine import Finding
 from rvpo.rewards.judged import every_question
@@ -68,11 +69,11 @@ def load(
     asked = asked_of(config, name, rewards)
     trained = [reward for reward in rewards if reward.judge == name]
     examined = asked if config.evaluate.judge in (None, name) else []
-    step = max(1, len(prompts) // _READ_PROMPTS)
+    step, template = max(1, len(prompts) // _READ_PROMPTS), JudgeTemplate.of(judge, place_of(name))
     lengths = [
         sum(len(message["content"]) for message in chat)
         for prompt in prompts[::step]
-        for chat in chats(judge, every_question(asked, prompt), prompt)
+        for chat in chats(judge, every_question(asked, prompt), prompt, template)
     ]
     response = config.rollout.max_completion_tokens / 2
     reply = _REPLY_TOKENS if judge.reasons else _BARE_REPLY_TOKENS
@@ -171,8 +172,10 @@ def _called(config: RunConfig, name: str, endpoint: EndpointConfig, asked: Load 
     judge, where = config.every_judge[name], place_of(name)
     model = endpoint.model or judge.model
     remedy = f"see that {endpoint.url} is up, offers {model!r} and takes the key"
+    counted_on = weighed(config.rewards, config.every_judge, config.evaluate.judge)
     try:
-        answer = probe(judge.model_copy(update={"endpoints": (endpoint,)}), where)
+        alone = judge.model_copy(update={"endpoints": (endpoint,)})
+        answer = probe(alone, where, weighed=name in counted_on)
     except RvpoError as error:  # it was not asked, and the sentence says what to do
         return Finding(where, "missing", str(error))
     if answer.value is None:
@@ -215,8 +218,15 @@ def _short(number: float) -> str:
 
 
 def chats(
-    judge: JudgeConfig, asked: Sequence[Question], prompt: Prompt
+    judge: JudgeConfig,
+    asked: Sequence[Question],
+    prompt: Prompt,
+    template: JudgeTemplate | None = None,
 ) -> list[list[dict[str, str]]]:
-    """The messages of each call about a sample, with an empty response."""
+    """The messages of each call about a sample, with an empty response.
+
+    Args:
+        template: the judge's.
+    """
     job = Job(conversation=prompt.turns, response="", questions=tuple(asked))
-    return [messages(job, question, judge.reasons) for question in asked]
+    return [messages(job, question, judge.reasons, template) for question in asked]

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import place_of
 from rvpo.config.run import RunConfig
+from rvpo.judge.template import JudgeTemplate
 from rvpo.plan.judging import CHARACTERS, asked_of, chats
 from rvpo.plan.machine import Finding
 from rvpo.rewards.judged import every_question
@@ -53,10 +54,11 @@ def _context(
 
 def _longest(judge: JudgeConfig, rewards: Sequence[RubricReward], prompts: Sequence[Prompt]) -> int:
     """Characters of the longest call, with an empty response."""
-    longest = 0
+    longest, template = 0, JudgeTemplate.of(judge)
     for prompt in prompts:
-        asked = sorted(every_question(rewards, prompt), key=lambda question: len(question.text))
-        for chat in chats(judge, asked[-1:], prompt):
+        questions = every_question(rewards, prompt)
+        asked = sorted(questions, key=lambda question: len(question.text + question.reference))
+        for chat in chats(judge, asked[-1:], prompt, template):
             longest = max(longest, sum(len(message["content"]) for message in chat))
     return longest
 

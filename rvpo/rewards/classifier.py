@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from rvpo.config.judges import place_of
@@ -100,6 +100,10 @@ class ClassifierReward:
         """The same reward: no judge gives the scores of a classifier."""
         return self
 
+    def apart(self) -> Self:
+        """The same reward, for itself: of weight 0 and without a condition."""
+        return replace(self, weight=0.0, condition=None)
+
     def questions(self, prompt: Prompt) -> tuple[Question, ...]:
         """The one question about each sample."""
         return (self.question,)
@@ -171,7 +175,7 @@ def _known_labels(config: ClassifierRewardConfig, where: str) -> tuple[str, ...]
     if config.template == "chat" and not card.has_chat_template:
         raise ConfigError(
             f"{where}.template: the tokenizer of {serve.model!r} has no chat template; write "
-            "template: pair, or a text with {response} as the classifier was trained to read it"
+            "template: pair, or a text with <<response>> as the classifier was trained to read it"
         )
     if given and len(given) != len(card.labels):
         raise ConfigError(

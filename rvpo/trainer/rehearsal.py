@@ -36,7 +36,7 @@ _ANSWERS = (
 _GOOD = "The answer is 4."
 _WRONG: Final = re.compile(
     r"http (?!408|409|425|429)[34]\d\d|quota used up|connection|unknown host|tls|no completion"
-    r"|schema refused|no scores"
+    r"|schema refused|no scores|no log-probabilities"
 )
 """Failures of a judge whose address, key, name or settings are wrong, and not its day bad."""
 
@@ -108,7 +108,7 @@ def rehearse_rewards(
 
 
 def rehearse_judge(
-    judge: JudgeConfig, say: Callable[[str], None], where: str = OWN
+    judge: JudgeConfig, say: Callable[[str], None], where: str = OWN, *, weighed: bool = False
 ) -> Usage | None:
     """Ask the judge one question, which every endpoint may answer.
 
@@ -118,6 +118,7 @@ def rehearse_judge(
         say: hears of a judge that is only busy, or gives no verdict that can be read, and of
             repeats that may all be the same.
         where: the section of its settings, for messages.
+        weighed: the run counts on its log-probabilities.
 
     Returns:
         The judge's usage.
@@ -134,7 +135,7 @@ def rehearse_judge(
         )
     if judge.serve is not None:
         return None
-    answer = probe(judge, where)
+    answer = probe(judge, where, weighed=weighed)
     _check(judge, answer, say, where)
     return answer.usage
 
@@ -165,7 +166,7 @@ def rehearse_classifier(
         return None
     spent = Usage()
     for reward in rewards:
-        answer = probe(judge, where, reward.question)
+        answer = probe(judge, where, asked=reward.question)
         spent = both(answer.usage, spent)
         _check(judge, answer, say, where, hint_of_scores)
         lost = reward.loss(answer) if answer.failure is None else ""

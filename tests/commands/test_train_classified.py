@@ -35,7 +35,7 @@ def test_a_run_learns_from_the_scores_of_its_own_classifier_and_of_one_that_is_s
                 "classifier": {"model": "guard", "endpoints": [{"url": server.url}], **kept},
                 "label": 1,
                 "polarity": "negative",
-                "template": "{response}",
+                "template": "<<response>>",
                 "sees": "everything",
             },
         }

@@ -31,8 +31,8 @@ def load(folder: Path, classifier: Any = "a/folder", **reward: Any) -> RunConfig
         ({"label": -1}, "rewards.safe.label: must be"),
         ({"label": 0, "labels": {"a": 1}}, "label and labels are both given"),
         ({"template": "chta"}, "did you mean 'chat'?"),
-        ({"template": "{prompt}"}, "there must be a {response} in it"),
-        ({"template": "{response} {promt}"}, "did you mean {prompt}?"),
+        ({"template": "<<prompt>>"}, "there must be a <<response>> in it"),
+        ({"template": "<<response>> <<promt>>"}, "did you mean <<prompt>>?"),
         ({"score": "logits"}, "did you mean 'logit'?"),
         ({"rubric": "channels"}, "and no two of them"),
         ({"classifier": {}}, "a classifier needs either `serve`"),
@@ -111,8 +111,8 @@ def test_a_gpu_belongs_to_one_of_those_that_a_run_serves(tmp_path: Path) -> None
 
 
 def test_a_filled_text_is_not_filled_again() -> None:
-    assert fill("{a}{b}{c}", {"a": "{b}", "b": "{a}"}) == "{b}{a}{c}"
-    assert placeholder_problem("{a} {b}", ("a", "b"), "a") == ""
+    assert fill("<<a>><<b>><<c>>", {"a": "<<b>>", "b": "<<a>>"}) == "<<b>><<a>><<c>>"
+    assert placeholder_problem("<<a>> <<b>>", ("a", "b"), "a") == ""
 
 
 @pytest.mark.parametrize(

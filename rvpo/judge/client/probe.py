@@ -9,27 +9,34 @@ from typing import Final
 
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import OWN
+from rvpo.judge.template import JudgeTemplate
 from rvpo.judge.types import Answer, Job, Judge, Question, Usage
 
 PATIENCE_S: Final = 20.0
 """Longest time of one attempt, in seconds."""
 
-_QUESTION: Final = Job(
+_QUESTION: Final = Question("criterion", "The response is the number four.")
+_JOB: Final = Job(
     conversation=(("user", "What is 2 + 2? Answer with one number."),),
     response="4",
-    questions=(Question("criterion", "The response is the number four."),),
+    questions=(),
 )
 
 
 def probe(
-    judge: JudgeConfig, where: str = OWN, question: Question = _QUESTION.questions[0]
+    judge: JudgeConfig,
+    where: str = OWN,
+    *,
+    weighed: bool = False,
+    asked: Question | None = None,
 ) -> Answer:
     """Ask one question as the run would ask it, but with little patience and unremembered.
 
     Args:
         judge: one that names endpoints.
         where: the section of its settings, for messages.
-        question: the one about an answer to a sum.
+        weighed: the run counts on its log-probabilities, so the question does.
+        asked: the question about an answer to a sum, in place of one to a judge.
 
     Returns:
         The verdict, which is 1 of a judge that can tell, or why there is none.
@@ -51,9 +58,13 @@ def probe(
         }
     )
 
+    template = JudgeTemplate.of(judge, where)
+    shown = "It is 4." if template is not None and template.has_reference else ""
+    question = replace(_QUESTION, expected=weighed, reference=shown)
+
     async def ask() -> Answer:
-        async with Asker(once, where=where) as asker:
-            (answer,) = await asker.answer(replace(_QUESTION, questions=(question,)))
+        async with Asker(once, where=where, template=template) as asker:
+            (answer,) = await asker.answer(replace(_JOB, questions=(asked or question,)))
         return answer
 
     return asyncio.run(ask())

@@ -50,7 +50,7 @@ class Purse:
             self._spending.add(reply.cost if reply.is_counted else endpoint.cost(sheet, reply))
         except OSError as error:
             reason = f"spending cannot be noted: {error.strerror}"
-            raise CallFailed(reason, "none") from error
+            raise CallFailed(reason, "stop") from error
         self.open()
 
     def close(self) -> None:

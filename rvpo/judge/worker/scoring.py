@@ -19,6 +19,7 @@ from rvpo.config.judge import EndpointConfig, JudgeConfig
 from rvpo.config.placeholders import fill
 from rvpo.judge.control_tokens import harmless
 from rvpo.judge.scores import Scores
+from rvpo.judge.template import JudgeTemplate
 from rvpo.judge.types import Job, Question
 from rvpo.judge.worker.refusal import Refusal
 from rvpo.judge.worker.reply import NotCompleted, Reply, cost_of, count
@@ -131,6 +132,12 @@ def route_of(config: JudgeConfig) -> Route:
     return _ROUTES[config.route] if isinstance(config, ClassifierJudge) else CHAT
 
 
-def renderer_of(config: JudgeConfig) -> Renderer:
-    """The one that makes a judge's requests."""
-    return ScoreRenderer(config) if isinstance(config, ClassifierJudge) else Renderer(config)
+def renderer_of(config: JudgeConfig, template: JudgeTemplate | None = None) -> Renderer:
+    """The one that makes a judge's requests.
+
+    Args:
+        template: the judge's own; a classifier has none.
+    """
+    if isinstance(config, ClassifierJudge):
+        return ScoreRenderer(config)
+    return Renderer(config, template)
