@@ -67,10 +67,11 @@ def test_every_estimator_weighs_by_reliability_where_a_judge_is_asked_again(name
             run(repeat, advantage=weighing, **sections)
 
 
-def test_the_judge_that_a_reward_names_counts() -> None:
+@pytest.mark.parametrize("kind", [{"rubric": "channels"}, {"compare": "Which is kinder?"}], ids=str)
+def test_the_judge_that_a_reward_names_counts(kind: dict[str, str]) -> None:
     config = run(
         judges={"gold": NOWHERE | {"repeat": 2}},
-        rewards={"polite": {"rubric": "channels", "judge": "gold"}},
+        rewards={"polite": kind | {"judge": "gold"}},
         advantage={"name": "rvpo", "weight_by_reliability": True},
     )
     assert config.advantage.weight_by_reliability
