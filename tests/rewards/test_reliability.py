@@ -533,3 +533,15 @@ def test_rewards_that_no_judge_gives_are_taken_as_they_are() -> None:
     assert known.reliability is not None
     assert known.reliability[:, known.names.index("length")].eq(1).all()
     assert known.reliability[:, known.names.index("rubric/coin")].max() < 0.5
+
+
+def test_ranks_gather_reliability_with_its_rows() -> None:
+    def work(ranks: Ranks) -> torch.Tensor | None:
+        mine = step(np.eye(2))
+        own = torch.full((4, 1), 0.1 * (ranks.rank + 1), dtype=torch.double)
+        relied = replace(mine, rewards=replace(mine.rewards, reliability=own))
+        return ranks.gather(relied).rewards.reliability
+
+    for found in on_each_rank(work):
+        assert isinstance(found, torch.Tensor)
+        assert found[:, 0].tolist() == [0.1] * 4 + [0.2] * 4
