@@ -316,8 +316,8 @@ class RunConfig(Section):
             judges, "evaluate.benchmarks", "add judge: {serve: MODEL}"
         )
         if self.advantage.weight_by_reliability:
-            rubrics = [r for r in self.rewards.values() if isinstance(r, RubricRewardConfig)]
-            yield from reliability_problems((asked(r.judge, judges) for r in rubrics), judges)
+            given = [r for r in self.rewards.values() if isinstance(r, JudgedRewardConfig)]
+            yield from reliability_problems((asked(r.judge, judges) for r in given), judges)
         if self.evaluate.judge is not None:
             yield from name_problems("evaluate", self.evaluate.judge, judges)
         if self.evaluate.gold is not None:
