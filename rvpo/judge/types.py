@@ -11,9 +11,10 @@ from typing import Any, Literal, Protocol, Self
 from rvpo.scale import Grades
 from rvpo.thinking import Sees
 
-QuestionKind = Literal["criterion", "rating", "grade"]
-"""Kind of a question: whether a criterion holds of a response, or how good the response is by a
-whole rubric. A grade is a criterion too, asked in the words of a benchmark's own template."""
+QuestionKind = Literal["criterion", "rating", "grade", "comparison"]
+"""Kind of a question: whether a criterion holds of a response, how good the response is by a whole
+rubric, or whether it is better than another one. A grade is a criterion too, asked in the words of
+a benchmark's own template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +23,8 @@ class Question:
 
     kind: QuestionKind
     text: str
-    """The criterion, the lines of the rubric, or a benchmark's template filled in, which is then
-    all that the judge reads."""
+    """The criterion, the lines of the rubric, the question that two responses are compared by, or
+    a benchmark's template filled in, which is then all that the judge reads."""
     sees: Sees = "answer"
     """Part of the completion that is the response of its job."""
     reference: str = ""
@@ -34,6 +35,8 @@ class Question:
     expected: bool = False
     """The verdict is the mean grade by the judge's own log-probabilities, and not the grade that it
     wrote."""
+    other: str = ""
+    """The response that the job's own is compared with, which is shown first."""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
@@ -134,7 +137,8 @@ class Answer:
     """The judge's answer to one question, or the reason that there is none."""
 
     value: float | None
-    """A criterion: 1 met, 0 not met, whether that is good or bad. A rating: 0 worst to 1 best.
+    """A criterion: 1 met, 0 not met, whether that is good or bad. A rating: 0 worst to 1 best. A
+    comparison: 1 where the job's response is better, 0 where the other is, .5 where neither is.
     None where it failed."""
     reason: str = ""
     """The judge's own words."""
