@@ -74,7 +74,8 @@ def load(
     judge = config.every_judge[name]
     asked = asked_of(config, name, rewards)
     trained = [reward for reward in rewards if reward.judge == name]
-    examined = asked if config.evaluate.judge in (None, name) else []
+    examiner = config.evaluate.judge
+    examined = trained if examiner is None else list(rewards) if examiner == name else []
     step, template = max(1, len(prompts) // _READ_PROMPTS), JudgeTemplate.of(judge, place_of(name))
     lengths = [
         sum(len(message["content"]) for message in chat)
