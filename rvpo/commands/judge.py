@@ -313,7 +313,7 @@ class _Session:
 
         Args:
             other: asks that judge about the same responses.
-            first: what those said that rewards ask.
+            first: judgements by the judges that rewards ask.
             summary: sums that up.
 
         Returns:

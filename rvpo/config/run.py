@@ -322,7 +322,7 @@ class RunConfig(Section):
             yield from name_problems("evaluate", self.evaluate.judge, judges)
         if self.evaluate.gold is not None:
             judged = {
-                n: r.judge for n, r in self.rewards.items() if isinstance(r, RubricRewardConfig)
+                n: r.judge for n, r in self.rewards.items() if isinstance(r, JudgedRewardConfig)
             }
             held_out = self.data.held_out is not None
             yield from gold_problems(self.evaluate.gold, judges, judged, held_out)

@@ -37,6 +37,8 @@ class Load:
     """Calls of a sample that is trained on, on average over prompts."""
     held_out: float | None = None
     """Calls of a sample of a held-out prompt; as many as `calls` if left out."""
+    watched: float = 0.0
+    """Further calls of such a sample, where the gold watch looks."""
     verdicts: float = 1.0
     """Verdicts of a call, on average."""
     input_tokens: float
@@ -72,7 +74,8 @@ def load(
     judge = config.every_judge[name]
     asked = asked_of(config, name, rewards)
     trained = [reward for reward in rewards if reward.judge == name]
-    examined = asked if config.evaluate.judge in (None, name) else []
+    examiner = config.evaluate.judge
+    examined = trained if examiner is None else list(rewards) if examiner == name else []
     step, template = max(1, len(prompts) // _READ_PROMPTS), JudgeTemplate.of(judge, place_of(name))
     lengths = [
         sum(len(message["content"]) for message in chat)
@@ -86,6 +89,7 @@ def load(
     return Load(
         calls=_calls(judge, trained, prompts),
         held_out=_calls(judge, examined, prompts),
+        watched=_calls(judge, watched_of(config, name, rewards), prompts),
         verdicts=verdicts,
         input_tokens=sum(lengths) / max(1, len(lengths)) / CHARACTERS + response,
         output_tokens=verdicts * (reply + (_LABEL_TOKENS if verdicts > 1 else 0)),
@@ -94,7 +98,30 @@ def load(
 
 def asked_of(config: RunConfig, name: str, rewards: Sequence[RubricReward]) -> list[RubricReward]:
     """The rewards for which a judge is asked, in training or about held-out prompts."""
-    return [r for r in rewards if r.judge == name or config.evaluate.judge == name]
+    watched = watched_of(config, name, rewards)
+    return [r for r in rewards if name in (r.judge, config.evaluate.judge) or r in watched]
+
+
+def watched_of(config: RunConfig, name: str, rewards: Sequence[RubricReward]) -> list[RubricReward]:
+    """The rewards for which a judge is asked where the gold watch looks, beyond an evaluation."""
+    gold, examiner = config.evaluate.gold, config.evaluate.judge
+    if gold is None or name == examiner:
+        return []
+    watched = [reward for reward in rewards if reward.judge != gold.judge]
+    if name == gold.judge:
+        return watched
+    return [] if examiner is None else [reward for reward in watched if reward.judge == name]
+
+
+def _evaluations(config: RunConfig) -> tuple[int, int]:
+    """Times that held-out prompts are scored, and that the gold watch looks at them."""
+    steps, evaluate = range(config.steps + 1), config.evaluate
+    scored = {n for n in steps if is_due(n, evaluate.every, config.steps)}
+    if evaluate.gold is None:
+        return len(scored), 0
+    every = evaluate.gold.every or evaluate.every
+    looks = {n for n in steps if is_due(n, every, config.steps)}
+    return len(scored | looks), len(looks)
 
 
 def _calls(judge: JudgeConfig, rewards: Sequence[RubricReward], prompts: Sequence[Prompt]) -> float:
@@ -115,8 +142,9 @@ def load_findings(config: RunConfig, asked: Load, held_out: int, name: str = OWN
     step *= judge.repeated
     examined = asked.calls if asked.held_out is None else asked.held_out
     evaluate = config.evaluate
-    times = sum(is_due(n, evaluate.every, config.steps) for n in range(config.steps + 1))
-    evaluations = times * held_out * evaluate.samples_per_prompt * examined
+    times, looks = _evaluations(config)
+    evaluations = held_out * evaluate.samples_per_prompt
+    evaluations *= times * examined + looks * asked.watched
     run = config.steps * step + evaluations
     found = [
         Finding(
