@@ -116,6 +116,12 @@ class EvaluateConfig(Section):
     benchmarks: BenchmarksConfig = BenchmarksConfig()
     """Benchmarks to evaluate on at the same steps, with the same engine."""
 
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Names of judges that are asked what rewards ask, in place of those that these name."""
+        gold = None if self.gold is None else self.gold.judge
+        return tuple(name for name in (self.judge, gold) if name is not None)
+
 
 class CheckpointConfig(Section):
     every: PositiveInt = 50

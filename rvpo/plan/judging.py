@@ -211,7 +211,7 @@ def _called(config: RunConfig, name: str, endpoint: EndpointConfig, asked: Load 
     judge, where = config.every_judge[name], place_of(name)
     model = endpoint.model or judge.model
     remedy = f"see that {endpoint.url} is up, offers {model!r} and takes the key"
-    counted_on = weighed(config.rewards, config.every_judge, config.evaluate.judge)
+    counted_on = weighed(config.rewards, config.every_judge, config.evaluate.others)
     try:
         alone = judge.model_copy(update={"endpoints": (endpoint,)})
         answer = probe(alone, where, weighed=name in counted_on)
