@@ -26,7 +26,8 @@ CHARACTERS = 4
 _REPLY_TOKENS = 60  # of a verdict with its reason, in JSON
 _BARE_REPLY_TOKENS = 10
 _LABEL_TOKENS = 8  # of a criterion in the reply to several
-_READ_PROMPTS = 500  # as many are rendered to measure what a call is long
+READ_PROMPTS = 500
+"""As many are rendered to measure what a call is long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,14 +74,14 @@ def load(
     asked = asked_of(config, name, rewards)
     trained = [reward for reward in rewards if reward.judge == name]
     examined = asked if config.evaluate.judge in (None, name) else []
-    step, template = max(1, len(prompts) // _READ_PROMPTS), JudgeTemplate.of(judge, place_of(name))
+    step, template = max(1, len(prompts) // READ_PROMPTS), JudgeTemplate.of(judge, place_of(name))
     lengths = [
         sum(len(message["content"]) for message in chat)
         for prompt in prompts[::step]
         for chat in chats(judge, every_question(asked, prompt), prompt, template)
     ]
     response = config.rollout.max_completion_tokens / 2
-    reply = min(_REPLY_TOKENS if judge.reasons else _BARE_REPLY_TOKENS, judge.max_tokens)
+    reply = reply_tokens(judge)
     questions = sum(len(every_question(asked, prompt)) for prompt in prompts) / len(prompts)
     verdicts = questions / (_calls(judge, asked, prompts) or 1.0) or 1.0
     return Load(
@@ -90,6 +91,17 @@ def load(
         input_tokens=sum(lengths) / max(1, len(lengths)) / CHARACTERS + response,
         output_tokens=verdicts * (reply + (_LABEL_TOKENS if verdicts > 1 else 0)),
     )
+
+
+def reply_tokens(judge: JudgeConfig) -> int:
+    """Tokens of a reply with one verdict, about."""
+    return min(_REPLY_TOKENS if judge.reasons else _BARE_REPLY_TOKENS, judge.max_tokens)
+
+
+def evaluations(config: RunConfig) -> int:
+    """Times that held-out prompts are scored, before and after training included."""
+    every = config.evaluate.every
+    return sum(is_due(step, every, config.steps) for step in range(config.steps + 1))
 
 
 def asked_of(config: RunConfig, name: str, rewards: Sequence[RubricReward]) -> list[RubricReward]:
@@ -114,10 +126,8 @@ def load_findings(config: RunConfig, asked: Load, held_out: int, name: str = OWN
     step = config.rollout.prompts_per_step * config.rollout.samples_per_prompt * asked.calls
     step *= judge.repeated
     examined = asked.calls if asked.held_out is None else asked.held_out
-    evaluate = config.evaluate
-    times = sum(is_due(n, evaluate.every, config.steps) for n in range(config.steps + 1))
-    evaluations = times * held_out * evaluate.samples_per_prompt * examined
-    run = config.steps * step + evaluations
+    scored = evaluations(config) * held_out * config.evaluate.samples_per_prompt * examined
+    run = config.steps * step + scored
     found = [
         Finding(
             f"{where} calls",
@@ -125,7 +135,7 @@ def load_findings(config: RunConfig, asked: Load, held_out: int, name: str = OWN
             f"{step:,.0f} a step, {asked.calls * judge.repeated:.1f} a sample"
             + (f" with {asked.verdicts:.1f} criteria each" if asked.verdicts > 1 else "")
             + f"; {run:,.0f} in all"
-            + (f", {evaluations:,.0f} of them held out" if evaluations else ""),
+            + (f", {scored:,.0f} of them held out" if scored else ""),
         ),
         Finding(
             f"{where} tokens",

@@ -215,8 +215,8 @@ def test_every_problem_is_reported_at_once(file: Path) -> None:
             "rewards.nothing=",
             "rewards.nothing: must be a table of weight and only_if and function and arguments and "
             "sees or a table of weight and only_if and judge and sees and rubric and criteria and "
-            "column and reference and scale and grade and weights and spare or a table of weight and only_if and judge and sees and "
-            "compare and pairs, got nothing",
+            "column and reference and scale and grade and weights and spare or a table of weight "
+            "and only_if and judge and sees and compare and pairs, got nothing",
         ),
         ("steps=8.5", "steps: must be a whole number, got 8.5"),
         ("steps=yes", "steps: must be a number, got true"),
