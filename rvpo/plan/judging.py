@@ -27,7 +27,7 @@ _REPLY_TOKENS = 60  # of a verdict with its reason, in JSON
 _BARE_REPLY_TOKENS = 10
 _LABEL_TOKENS = 8  # of a criterion in the reply to several
 READ_PROMPTS = 500
-"""As many are rendered to measure what a call is long."""
+"""Number of prompts that are rendered, to measure the length of a call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
