@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -15,12 +16,16 @@ from pydantic import (
     PlainSerializer,
     Tag,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 
+from rvpo.config.classifier import ClassifierConfig, ClassifierJudge
+from rvpo.config.judge import JudgeConfig
+from rvpo.config.placeholders import placeholder_problem
 from rvpo.criterion import CriterionClass, Polarity
 from rvpo.errors import nearest
-from rvpo.fields import ImportPath, NonNegativeFloat, PositiveFloat, PositiveInt, Section
+from rvpo.fields import ImportPath, Int, NonNegativeFloat, PositiveFloat, PositiveInt, Section
 from rvpo.scale import alike, plain, scale_of
 from rvpo.schedule import Ramp, value_at
 from rvpo.thinking import Sees
@@ -75,6 +80,11 @@ class AnyRewardConfig(Section):
     def largest_weight(self) -> float:
         """Largest weight during the whole training."""
         return max(value_at(self.weight, progress) for progress in (0.0, 1.0))
+
+    @property
+    def parts(self) -> str:
+        """Word for what it has a score for each of; empty where it has a single one."""
+        return ""
 
 
 class FunctionRewardConfig(AnyRewardConfig):
@@ -216,6 +226,108 @@ class RubricRewardConfig(JudgedRewardConfig):
                 raise ValueError(f"{where}: {twice}")
         return self
 
+    @property
+    def parts(self) -> str:
+        """See `AnyRewardConfig`."""
+        return "criterion" if self.rubric == "channels" else ""
+
+
+PLACEHOLDERS: Final = ("response", "prompt", "conversation", "system")
+"""Names that a classifier's template may have as placeholders."""
+
+
+def _classifier(value: Any) -> Any:
+    return {"serve": value} if isinstance(value, str) else value
+
+
+def _label(value: Any) -> Any:
+    if isinstance(value, bool):  # what YAML makes of a bare yes or no
+        raise ValueError("must be the name of a label, in quotes, or its number")
+    return value
+
+
+Label = Annotated[Annotated[Int, Field(ge=0)] | str, BeforeValidator(_label)]
+
+
+class ClassifierRewardConfig(AnyRewardConfig):
+    """A reward given by a sequence classifier: a reward model, or one that finds what is unsafe."""
+
+    classifier: Annotated[ClassifierConfig, BeforeValidator(_classifier)]
+    """The classifier: a folder or Hub id, which a process of the run then serves, or a table with
+    `serve` or `endpoints`. Rewards with the same table share one."""
+    label: Label | None = None
+    """Label whose score it is, by its name or its number from 0 on; none for a classifier with one
+    score, as reward models have."""
+    labels: dict[RewardName, Label] = Field(default_factory=dict)
+    """Several labels, by names of your own: each is a channel, and they share the weight."""
+    score: Literal["probability", "logit"] | None = None
+    """The label's probability, as the classifier's own softmax or sigmoid gives it, or the logit
+    before that, which any number can be. Left out: the probability of a label, and the logit
+    where no label is named."""
+    polarity: Polarity = "positive"
+    """Value of a high score: good (positive), or bad (negative), which turns a probability p into
+    1 - p and a logit x into -x."""
+    template: str = "chat"
+    """Text that the classifier reads: `chat` is the conversation in the chat template of its own
+    tokenizer, `pair` the conversation and the response as a pair of texts, and anything else a text
+    with `<<response>>`, and with `<<prompt>>` (the last turn), `<<conversation>>` or `<<system>>`
+    where wanted."""
+    sees: Sees = "answer"
+    """Part of a completion that the classifier is shown: the answer, or everything, thoughts and
+    their markers too."""
+
+    @field_validator("template")
+    @classmethod
+    def _is_template(cls, value: str) -> str:
+        problem = placeholder_problem(value, PLACEHOLDERS, "response")
+        if value not in ("chat", "pair") and problem:
+            guess = nearest(value, ["chat", "pair"])
+            meant = f"did you mean '{guess}'?" if guess else "write chat, pair, or such a text"
+            raise ValueError(f"{value[:60]!r} is no template, {problem}; {meant}")
+        return value
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> Self:
+        if self.label is not None and self.labels:
+            raise ValueError("label and labels are both given; name all of them in labels")
+        return self
+
+    @property
+    def parts(self) -> str:
+        """See `AnyRewardConfig`."""
+        return "label" if self.labels else ""
+
+    @property
+    def is_logit(self) -> bool:
+        """True where scores are logits."""
+        chosen = self.label is not None or bool(self.labels)
+        return self.score == "logit" or (self.score is None and not chosen)
+
+    @property
+    def asked(self) -> ClassifierJudge:
+        """The classifier as those know it who ask judges."""
+        pair = self.template == "pair" and bool(self.classifier.endpoints)
+        return self.classifier.as_judge("score" if pair else "classify")
+
+
+def classifier_of(name: str, rewards: Mapping[str, AnyRewardConfig]) -> str:
+    """Name of the classifier that a reward asks: after the first reward that has the same."""
+    asked = {n: r.asked for n, r in rewards.items() if isinstance(r, ClassifierRewardConfig)}
+    first = next(other for other, judge in asked.items() if judge == asked[name])
+    return f"{first}.classifier"
+
+
+def classifiers(rewards: Mapping[str, AnyRewardConfig]) -> dict[str, ClassifierJudge]:
+    """The classifiers that rewards ask, each once, by name."""
+    asked = {n: r.asked for n, r in rewards.items() if isinstance(r, ClassifierRewardConfig)}
+    return {classifier_of(name, rewards): judge for name, judge in asked.items()}
+
+
+def served_apart(rewards: Mapping[str, AnyRewardConfig]) -> dict[str, JudgeConfig]:
+    """The classifiers that have GPUs of their own here, by name."""
+    every = classifiers(rewards).items()
+    return {name: each for name, each in every if each.serve is not None and each.serve.devices}
+
 
 def _question(value: str) -> str:
     if not value.strip():
@@ -240,14 +352,16 @@ class ComparisonRewardConfig(JudgedRewardConfig):
 def _kind_of_reward(value: Any) -> str | None:
     if isinstance(value, Section):
         return type(value).__name__
+    if not isinstance(value, dict):
+        return None
     kinds = {
         "function": "FunctionRewardConfig",
         "rubric": "RubricRewardConfig",
         "compare": "ComparisonRewardConfig",
+        "classifier": "ClassifierRewardConfig",
     }
-    keys = value if isinstance(value, dict) else {}
     # A misspelt key names a kind where no key is one: `spare` is like `compare`, and is not it.
-    meant = kinds.keys() & keys or {n for key in keys if (n := nearest(str(key), list(kinds)))}
+    meant = kinds.keys() & value or {n for key in value if (n := nearest(str(key), list(kinds)))}
     # Without either, the message about a missing function is the more helpful one.
     return kinds[meant.pop()] if len(meant) == 1 else kinds["function"] if not meant else None
 
@@ -255,11 +369,13 @@ def _kind_of_reward(value: Any) -> str | None:
 RewardConfig = Annotated[
     Annotated[FunctionRewardConfig, Tag("FunctionRewardConfig")]
     | Annotated[RubricRewardConfig, Tag("RubricRewardConfig")]
-    | Annotated[ComparisonRewardConfig, Tag("ComparisonRewardConfig")],
+    | Annotated[ComparisonRewardConfig, Tag("ComparisonRewardConfig")]
+    | Annotated[ClassifierRewardConfig, Tag("ClassifierRewardConfig")],
     Discriminator(
         _kind_of_reward,
         custom_error_type="reward",
         custom_error_message="must be a table with `function` (a Python function), `rubric` (the "
-        "judge, by criteria) or `compare` (the judge, pair by pair), and not two of them",
+        "judge, by criteria), `compare` (the judge, pair by pair) or `classifier` (a model's "
+        "scores), and no two of them",
     ),
 ]

@@ -38,6 +38,7 @@ from rvpo.config.rewards import (
     RewardConfig,
     RewardName,
     RubricRewardConfig,
+    served_apart,
 )
 from rvpo.config.sample_files import SampleFilesConfig
 from rvpo.config.secret import without_secrets
@@ -309,7 +310,8 @@ class RunConfig(Section):
 
     def _judge_problems(self) -> Iterator[str]:
         judges = self.every_judge
-        yield from served_problems(judges, self.rollout.engine.own_gpus())
+        served = judges | served_apart(self.rewards)
+        yield from served_problems(served, self.rollout.engine.own_gpus())
         yield from self.evaluate.benchmarks.problems(
             judges, "evaluate.benchmarks", "add judge: {serve: MODEL}"
         )
@@ -341,10 +343,10 @@ class RunConfig(Section):
             if other is None or condition.reward == name:
                 others = ", ".join(n for n in self.rewards if n != name) or "none"
                 yield f"{where}: '{condition.reward}' is no other reward; there are {others}"
-            elif isinstance(other, RubricRewardConfig) and other.rubric == "channels":
+            elif other.parts:
                 yield (
-                    f"{where}: '{condition.reward}' has a score for each criterion; name a reward "
-                    "with a single one, such as a rubric: explicit"
+                    f"{where}: '{condition.reward}' has a score for each {other.parts}; name a "
+                    "reward with a single one, such as a rubric: explicit"
                 )
 
 

@@ -11,10 +11,10 @@ from typing import Any, Literal, Protocol, Self
 from rvpo.scale import Grades
 from rvpo.thinking import Sees
 
-QuestionKind = Literal["criterion", "rating", "grade", "comparison"]
+QuestionKind = Literal["criterion", "rating", "grade", "comparison", "score"]
 """Kind of a question: whether a criterion holds of a response, how good the response is by a whole
 rubric, or whether it is better than another one. A grade is a criterion too, asked in the words of
-a benchmark's own template."""
+a benchmark's own template. A score is asked of a classifier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,8 @@ class Question:
     kind: QuestionKind
     text: str
     """The criterion, the lines of the rubric, the question that two responses are compared by, or
-    a benchmark's template filled in, which is then all that the judge reads."""
+    a benchmark's template filled in, which is then all that the judge reads. Of a score, the
+    template by which the classifier's input is made."""
     sees: Sees = "answer"
     """Part of the completion that is the response of its job."""
     reference: str = ""
@@ -37,6 +38,8 @@ class Question:
     wrote."""
     other: str = ""
     """The response that the job's own is compared with, which is shown first."""
+    logits: bool = False
+    """The scores of a classifier are to be those before its softmax or sigmoid."""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
@@ -139,9 +142,9 @@ class Answer:
     value: float | None
     """A criterion: 1 met, 0 not met, whether that is good or bad. A rating: 0 worst to 1 best. A
     comparison: 1 where the job's response is better, 0 where the other is, .5 where neither is.
-    None where it failed."""
+    Scores: 1, for they are in `reason`. None where it failed."""
     reason: str = ""
-    """The judge's own words."""
+    """The judge's own words; a classifier's are its `rvpo.judge.scores.Scores`."""
     failure: str | None = None
     """Reason that there is no value, in a few words that repeat: they are counted."""
     detail: str = ""

@@ -209,9 +209,9 @@ def _called(config: RunConfig, name: str, endpoint: EndpointConfig, asked: Load 
     found = f"{model} at {endpoint.url} answered in schema in {seconds:.2f} s"
     if asked is not None and asked.calls and len(judge.endpoints) == 1:
         rollout = config.rollout
-        calls = rollout.prompts_per_step * rollout.samples_per_prompt * asked.calls
-        calls *= judge.repeated
-        found += f"; a step's calls take {_step_time(endpoint, asked, calls, seconds)}"
+        each_step = rollout.prompts_per_step * rollout.samples_per_prompt * asked.calls
+        each_step *= judge.repeated
+        found += f"; a step's calls take {_step_time(endpoint, asked, each_step, seconds)}"
     if answer.usage.attempt_failures:
         failed = ", ".join(answer.usage.attempt_failures)
         return Finding(where, "note", f"{found}, but only when asked again ({failed})")

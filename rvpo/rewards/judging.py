@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from rvpo.config.judge import BudgetConfig, RepeatConfig
 from rvpo.errors import RewardError
+from rvpo.judge.spending import SPENT
 from rvpo.judge.types import Answer, Job, Judge, Question
 from rvpo.rewards.asked import NOT_ASKED as NOT_ASKED
 from rvpo.rewards.asked import AskedSample, ComparedGroup, Sent, Settled
@@ -243,7 +244,10 @@ class Judging:
             unanswered[row] -= 1
             if future.cancelled() or left < 0 or unanswered[row]:
                 continue
-            left -= len(self._lost(row, row.answers()))
+            found = row.answers()
+            if any(answer.failure == SPENT for answer in found.values()):
+                continue  # nothing more is asked, and all that is under way is paid for
+            left -= len(self._lost(row, found))
             if left < 0 and self._judge is not None:
                 self._judge.cancel()
 

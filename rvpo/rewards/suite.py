@@ -9,14 +9,17 @@ from rvpo.config.imports import import_function
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import asked, place_of
 from rvpo.config.rewards import (
+    ClassifierRewardConfig,
     ComparisonRewardConfig,
     FunctionRewardConfig,
     RewardConfig,
     RubricRewardConfig,
+    classifier_of,
 )
 from rvpo.criterion import Criterion
 from rvpo.errors import ConfigError, DataError
 from rvpo.judge.template import JudgeTemplate
+from rvpo.rewards.classifier import ClassifierReward
 from rvpo.rewards.comparison import ComparisonReward, Opponent
 from rvpo.rewards.event_loop import EventLoop
 from rvpo.rewards.judging import AskedJudge, Notice, Selection
@@ -68,9 +71,10 @@ class RewardSuite:
             judges: names of those that the settings describe.
 
         Raises:
-            ConfigError: a path does not import, or a function does not take the arguments.
+            ConfigError: a path does not import, a function does not take the arguments, or a
+                classifier is not what the settings say.
         """
-        return cls([_build(name, reward, judges) for name, reward in rewards.items()])
+        return cls([_build(name, rewards, judges) for name in rewards])
 
     def fitted(self, prompts: Sequence[Prompt]) -> RewardSuite:
         """The suite with columns for the criteria that these prompts bring.
@@ -228,8 +232,10 @@ class RewardSuite:
         return self.begin().collect(rollout)
 
 
-def _build(name: str, reward: RewardConfig, judges: Collection[str]) -> AnyReward:
-    match reward:
+def _build(name: str, rewards: Mapping[str, RewardConfig], judges: Collection[str]) -> AnyReward:
+    match reward := rewards[name]:
+        case ClassifierRewardConfig():
+            return ClassifierReward.from_config(name, reward, classifier_of(name, rewards))
         case FunctionRewardConfig():
             return Reward(
                 name=name,
