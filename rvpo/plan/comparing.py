@@ -28,7 +28,7 @@ def with_comparisons(
     """The load of a judge with the pairs that rewards compare, two responses a call.
 
     Args:
-        load: by its other questions.
+        load: the load by its other questions.
         rewards: comparisons; those count that ask this judge.
         name: the judge's.
     """
