@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Self
+from typing import Final, Self
+
+NOISY: Final = 0.5
+"""Reliability below which more than half of what a score tells apart is noise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

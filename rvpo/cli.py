@@ -203,6 +203,7 @@ def judge(
     repeats: options.Repeats = 2,
     json_file: options.JsonFile = None,
     asked: options.ByJudge = None,
+    against: options.Against = None,
 ) -> None:
     """Judge completions by the rubrics of a run, to try them before it."""
     with one_sentence():
@@ -215,8 +216,10 @@ def judge(
 
         run_config = load_config(config, settings or [])
         console = PlainConsole()
-        summary = try_rubrics(run_config, samples, prompts, repeats, json_file, console, asked)
-        raise typer.Exit(int(summary.tally.failed > 0))
+        failed = try_rubrics(
+            run_config, samples, prompts, repeats, json_file, console, asked, against
+        )
+        raise typer.Exit(int(failed > 0))
 
 
 @app.command()

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+from rvpo.scale import Grades, plain, scale_of
+
 Polarity = Literal["positive", "negative"]
 """Sign of meeting a criterion: the response is the better (positive) or the worse one
 (negative)."""
@@ -24,9 +26,10 @@ CLASS_WEIGHTS: Mapping[str, float] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Criterion:
-    """A sentence that is true or false of a response.
+    """A sentence that is true or false of a response, or true of it in grades.
 
-    The judge is asked only whether it is literally true; polarity is applied afterwards.
+    The judge is asked only whether, or how far, it is literally true; polarity is applied
+    afterwards.
 
     Raises:
         ValueError: the text is empty, or polarity or class is not one of theirs.
@@ -40,6 +43,8 @@ class Criterion:
     """Size in the data set, never negative: the sign is in `polarity`."""
     axis: str = ""
     """Topic, such as accuracy or completeness, for curves; empty where the data set has none."""
+    scale: Grades = ()
+    """Grades, which become scores from 0 (the lowest) to 1; met or not where there are none."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str) or not self.text.strip():
@@ -56,12 +61,16 @@ class Criterion:
             raise ValueError(f"axis must be a text, got {self.axis!r}")
 
     def score(self, met: float) -> float:
-        """1 where the response does well: it meets a positive or avoids a negative criterion."""
+        """1 where the response does well: it meets a positive or avoids a negative criterion.
+
+        Args:
+            met: 1 met, 0 not met, a grade's place in between.
+        """
         return met if self.polarity == "positive" else 1.0 - met
 
     def to_row(self) -> dict[str, Any]:
         """The criterion as a data column holds it; `from_row` reads it back."""
-        return asdict(self)
+        return _known(asdict(self) | {"scale": plain(self.scale) if self.scale else None})
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Criterion:
@@ -72,4 +81,13 @@ class Criterion:
         """
         if not isinstance(row, Mapping):
             raise TypeError(f"{row!r} is no table with a text")
-        return cls(**{name: value for name, value in row.items() if value is not None})
+        given = _known(row)
+        scale = given.get("scale")
+        return cls(
+            **{**given, "scale": scale_of(_known(scale) if isinstance(scale, Mapping) else scale)}
+        )
+
+
+def _known(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row without what only others of its file have."""
+    return {name: value for name, value in row.items() if value is not None}

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-Scale = tuple[tuple[float, str], ...]
+Grades = tuple[tuple[float, str], ...]
 """(number, word) of each grade, from the lowest to the highest; a word is empty where none was
 given. No grades at all: something is true or not."""
 
@@ -17,13 +17,12 @@ _NUMBER: Final = re.compile(r"-?[0-9]{1,6}(\.[0-9]{1,6})?")
 _LONGEST_WORD: Final = 200  # characters: a short sentence will do
 
 
-def scale_of(value: Any) -> Scale:
+def scale_of(value: Any) -> Grades:
     """The scale that settings or data give.
 
     Args:
         value: a table of numbers and words, a list of numbers, or of pairs of both; None or
-            nothing for no scale. Keys may be numbers in quotes, as JSON has them; a word of
-            None is a grade that only other rows of the same file have.
+            nothing for no scale. Keys may be numbers in quotes, as JSON has them.
 
     Raises:
         ValueError: it is no scale.
@@ -31,7 +30,7 @@ def scale_of(value: Any) -> Scale:
     if value is None:
         return ()
     if isinstance(value, Mapping):
-        pairs = [(number, word) for number, word in value.items() if word is not None]
+        pairs = list(value.items())
     elif isinstance(value, Sequence) and not isinstance(value, str):
         pairs = [_pair(item) for item in value]
     else:
@@ -61,13 +60,13 @@ def spelt(number: float) -> str:
     return str(int(number)) if number == int(number) else f"{number:.6f}".rstrip("0")
 
 
-def place(scale: Scale, number: float) -> float:
+def place(scale: Grades, number: float) -> float:
     """The number's place between the lowest (0) and the highest grade (1)."""
     lowest, highest = scale[0][0], scale[-1][0]
     return (number - lowest) / (highest - lowest)
 
 
-def said(scale: Scale, value: float) -> str:
+def said(scale: Grades, value: float) -> str:
     """A place on a scale as reports show it: "1 of 0 to 2 (partly)", or "1.3 of 0 to 2" between
     grades."""
     lowest, highest = scale[0][0], scale[-1][0]
@@ -79,7 +78,20 @@ def said(scale: Scale, value: float) -> str:
     return f"{between:g} of {spelt(lowest)} to {spelt(highest)}"
 
 
-def plain(scale: Scale) -> dict[float, str] | list[float]:
+def alike(scale: Grades) -> str:
+    """Problem of grades that begin with the same character; empty where they can be told apart."""
+    for number, _ in scale:
+        same = [spelt(other) for other, _ in scale if spelt(other)[0] == spelt(number)[0]]
+        if len(same) > 1:
+            return (
+                f"grade: probability tells grades apart by the first character of their numbers, "
+                f"and {' and '.join(same[:2])} begin alike; give figures from 0 to 9, or write "
+                "grade: verdict"
+            )
+    return ""
+
+
+def plain(scale: Grades) -> dict[float, str] | list[float]:
     """The scale as settings write it; `scale_of` reads it back."""
     words = any(word for _, word in scale)
     numbers: list[float] = [int(n) if n == int(n) else n for n, _ in scale]
@@ -107,7 +119,8 @@ def _word(value: Any) -> str:
     word = value.strip() if isinstance(value, str) else None
     if word is None or len(word) > _LONGEST_WORD or len(word.splitlines()) > 1:
         raise ValueError(
-            f"the word of a grade is a line of up to {_LONGEST_WORD} characters, got {value!r:.80}"
+            f"the word of a grade is a line of up to {_LONGEST_WORD} characters, in quotes where "
+            f"YAML reads something else, got {value!r:.80}"
         )
     if _NUMBER.fullmatch(word):
         raise ValueError(f"the word of a grade cannot be a number itself, got {word!r}")

@@ -38,6 +38,7 @@ from typing import TYPE_CHECKING
 
 from rvpo.advantage.aggregate import Aggregate, lowest
 from rvpo.advantage.group import GroupScores, in_dead_group
+from rvpo.agreement import NOISY
 from rvpo.lazy import torch
 from rvpo.types import Advantages, Channels, Rewards
 
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
 
 NEGLIGIBLE = 1e-6
 """An advantage smaller than this counts as zero: whitening leaves rounding, not exact zeros."""
-NOISY = 0.5
-"""Reliability below which more than half of what a score tells apart is noise."""
 
 
 def diagnosed(

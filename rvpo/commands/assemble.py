@@ -10,6 +10,7 @@ from rvpo.config.sample_files import SampleFilesConfig
 from rvpo.data.prompts import PromptStream
 from rvpo.evaluate.during import DuringTraining
 from rvpo.report.constant import ConstantRewards
+from rvpo.report.noise import NoisyRewards
 from rvpo.report.record import Report, Reports
 from rvpo.report.run_folder import MetricsFile
 from rvpo.report.sample_files import Keeping, SampleFiles
@@ -20,6 +21,8 @@ from rvpo.trainer.carried import Carried
 from rvpo.trainer.checkpoint import Checkpoints
 from rvpo.trainer.evaluation import HeldOut
 from rvpo.trainer.export import export_model
+from rvpo.trainer.gold import GoldWatch
+from rvpo.trainer.gold_stop import GoldStop, counted_names
 from rvpo.trainer.keep import Keeper
 from rvpo.trainer.stream import Ahead, InTurn, RolloutStream, Sampler
 from rvpo.trainer.zero_policy import ZeroPolicy
@@ -49,7 +52,11 @@ def stream_of(
 
 def held_out_of(run: RunContext, inputs: Inputs, engine: RolloutEngine) -> HeldOut:
     """The rewards of prompts that are never trained on."""
-    judge = run.config.evaluate.judge
+    judge, gold = run.config.evaluate.judge, run.config.evaluate.gold
+    watch = None
+    if gold is not None:
+        training = inputs.score.watched_by(gold.judge)
+        watch = GoldWatch(training, gold.judge, gold.every, run.folder, run.ranks, run.display.say)
     return HeldOut(
         inputs.prompts.held_out,
         engine,
@@ -60,6 +67,28 @@ def held_out_of(run: RunContext, inputs: Inputs, engine: RolloutEngine) -> HeldO
         last_step=run.config.steps,
         seed=run.config.seed,
         say=run.display.phase,
+        watch=watch,
+    )
+
+
+def stop_of(run: RunContext, inputs: Inputs) -> GoldStop:
+    """The rule that may end the run before its last step.
+
+    Raises:
+        ConfigError: it names what is no reward that is watched.
+    """
+    gold = run.config.evaluate.gold
+    if gold is None:
+        return GoldStop(None, (), 0.0, run.folder, run.ranks, run.display.say)
+    watched = inputs.score.watched_by(gold.judge)
+    names = [reward.name for reward in watched.rewards]
+    return GoldStop(
+        gold.stop,
+        counted_names(gold.stop, names, watched.aspects),
+        run.config.every_judge[gold.judge].budget.step,
+        run.folder,
+        run.ranks,
+        run.display.say,
     )
 
 
@@ -128,6 +157,7 @@ def report_of(run: RunContext) -> Report:
         *(tracker.open(tracked) for tracker in settings.trackers),
         display,
         ConstantRewards(display.say),
+        NoisyRewards(display.say, run.config.advantage.weight_by_reliability),
     )
 
 

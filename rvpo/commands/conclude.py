@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich.console import Console
 
 from rvpo.commands.context import RunContext
 from rvpo.commands.inputs import Inputs
 from rvpo.report.curves import draw_curves
+from rvpo.report.gold_table import gold_changes, gold_json, render_gold, warnings_of
 from rvpo.report.held_out import compare, comparisons_json, render_table
 from rvpo.report.run_folder import write_json
 from rvpo.trainer.evaluation import HeldOut
+from rvpo.trainer.gold import GoldWatch
 
 
-def conclude(run: RunContext, inputs: Inputs, held_out: HeldOut, console: Console) -> None:
-    """Draw the curves, and compare held-out scores before and after; on the main rank alone."""
+def conclude(
+    run: RunContext, inputs: Inputs, held_out: HeldOut, last: int, console: Console
+) -> None:
+    """Draw the curves, and compare held-out scores before and after; on the main rank alone.
+
+    Args:
+        last: steps done.
+    """
     if not run.ranks.is_main:
         return
-    folder, last = run.folder, run.config.steps
+    folder = run.folder
     draw_curves(folder.metrics, inputs.score.aspects, folder.curves, title=folder.path.name)
     lost = [s for s in (0, last) if not folder.evaluation(s).exists()]
     if inputs.prompts.held_out and lost:
@@ -25,7 +35,20 @@ def conclude(run: RunContext, inputs: Inputs, held_out: HeldOut, console: Consol
             f"{named} is missing: no table of held-out scores", markup=False, highlight=False
         )
     elif inputs.prompts.held_out:
-        comparisons = compare(held_out.at(0), held_out.at(last), run.config.seed)
-        write_json(folder.held_out, comparisons_json(comparisons))
+        seed = run.config.seed
+        comparisons = compare(held_out.at(0), held_out.at(last), seed)
         console.print(render_table(comparisons))
+        by_both = _by_both(held_out.watch, last, seed, console)
+        write_json(folder.held_out, comparisons_json(comparisons) | by_both)
     console.print(f"curves  {folder.curves}\nmetrics {folder.metrics}")
+
+
+def _by_both(watch: GoldWatch | None, last: int, seed: int, console: Console) -> dict[str, Any]:
+    """Show what both judges say of the change, and give what `held_out.json` has of it."""
+    if watch is None or not (watch.knows(0) and watch.knows(last)):
+        return {}
+    changes = gold_changes(watch.at(0), watch.at(last), seed)
+    console.print(render_gold(changes, watch.judge))
+    for text in warnings_of(changes, watch.judge):
+        console.print(text, markup=False, highlight=False, style="yellow")
+    return {"gold": gold_json(changes, watch.judge)}

@@ -7,8 +7,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import IO, Any
 
 from rich.console import Console
@@ -20,12 +21,17 @@ from rvpo.config.rewards import RubricRewardConfig
 from rvpo.config.run import RunConfig
 from rvpo.data.prompts import load_prompts
 from rvpo.errors import ConfigError, nearest
+from rvpo.judge.client.judges import Judges
 from rvpo.judge.types import Answer, Job, Judge
 from rvpo.rewards.judged import every_question
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.suite import RewardSuite
 from rvpo.runtime.extras import require
 from rvpo.runtime.ranks import Ranks
+from rvpo.thinking import Sees
+from rvpo.trial.against import agreement_rows, to_json
+from rvpo.trial.against_display import show_agreement, show_costs
+from rvpo.trial.cost import run_cost
 from rvpo.trial.display import show_judgement, show_summary
 from rvpo.trial.given import read_responses
 from rvpo.trial.judgement import Judgement
@@ -56,14 +62,34 @@ class Trial:
         return {name: [r for r in self.rewards if r.judge == name] for name in names}
 
     @property
+    def asked_together(self) -> dict[tuple[str, Sees], list[RubricReward]]:
+        """The rewards of a judge that are shown the same part of a response."""
+        keys = dict.fromkeys((reward.judge, reward.sees) for reward in self.rewards)
+        return {key: [r for r in self.rewards if (r.judge, r.sees) == key] for key in keys}
+
+    @property
     def verdicts(self) -> int:
         """Questions to ask, repeats included."""
         asked = (
             len(every_question(rewards, response.prompt))
-            for rewards in self.by_judge.values()
+            for rewards in self.asked_together.values()
             for response in self.responses
         )
         return self.repeats * sum(asked)
+
+    def held_against(self, judge: str) -> Trial:
+        """The same responses, with what other judges give to be asked of this one.
+
+        Raises:
+            ConfigError: it gives everything already.
+        """
+        others = tuple(reward.asking(judge) for reward in self.rewards if reward.judge != judge)
+        if not others:
+            raise ConfigError(
+                f"--against {judge}: every reward asks it already; name another judge, or the one "
+                "that is tried with --judge"
+            )
+        return replace(self, rewards=others)
 
     def judged_by(self, judges: Mapping[str, Judge]) -> Iterator[Judgement]:
         """Ask everything at once; each judgement follows, in order, when it is complete.
@@ -75,26 +101,29 @@ class Trial:
             RewardError: the judge's worker cannot be reached.
         """
         asked = [
-            [self._ask(judges[name], rewards, response) for name, rewards in self.by_judge.items()]
+            [
+                self._ask(judges[name], rewards, response, sees)
+                for (name, sees), rewards in self.asked_together.items()
+            ]
             for response in self.responses
         ]
         for response, every in zip(self.responses, asked, strict=True):
             parts = []
-            for rewards, futures in zip(self.by_judge.values(), every, strict=True):
+            for rewards, futures in zip(self.asked_together.values(), every, strict=True):
                 wanted = every_question(rewards, response.prompt)
                 answers = [dict(zip(wanted, future.result(), strict=True)) for future in futures]
                 parts.append(Judgement.of(response, rewards, answers))
             yield Judgement.joined(parts)
 
     def _ask(
-        self, judge: Judge, rewards: Sequence[RubricReward], response: Response
+        self, judge: Judge, rewards: Sequence[RubricReward], response: Response, sees: Sees
     ) -> list[Future[tuple[Answer, ...]]]:
         """[R] the answers of each repeat, on their way."""
         wanted = every_question(rewards, response.prompt)
         jobs = [
             Job(
                 conversation=response.prompt.turns,
-                response=response.text,
+                response=response.seen(sees),
                 questions=wanted,
                 repeat=repeat,
             )
@@ -132,6 +161,7 @@ def prepare(
     suite = RewardSuite.from_config(chosen, config.every_judge)
     if judge is not None:
         suite = suite.asking(_known(judge, config))
+    suite.check_templates(config.every_judge)
     rewards = [r for r in suite.rewards if isinstance(r, RubricReward)]
     if samples is not None:
         responses = read_responses(samples, rewards, config.data, config.model.markers)
@@ -159,12 +189,17 @@ def try_rubrics(
     json_file: Path | None,
     console: Console,
     judge: str | None = None,
-) -> TrialSummary:
+    against: str | None = None,
+) -> int:
     """Judge completions by the rubrics of a run, and print what comes of it.
 
     Args:
         samples, prompts, repeats, judge: see `prepare`.
         json_file: takes a JSON line for each response, and one for the summary.
+        against: name of a judge that is asked the same, to see how far the two agree.
+
+    Returns:
+        Verdicts that failed.
 
     Raises:
         ConfigError: no reward has a rubric, a judge is not there or cannot be set up, or
@@ -178,32 +213,91 @@ def try_rubrics(
     page, ranks = Page(console), Ranks.alone()
     with page.phase("reading what is to be judged"):
         trial = prepare(config, samples, prompts, repeats, judge)
-    asked = {name: _hasty(config.every_judge[name]) for name in trial.by_judge}
+        known = None if against is None else _known(against, config, "--against")
+        other = None if known is None else trial.held_against(known)
+    trials = [trial] if other is None else [trial, other]
+    asked = {name: _hasty(config.every_judge[name]) for each in trials for name in each.by_judge}
     require("rvpo judge", *(need for name in asked for need in of_judge(asked[name], name)))
-    judgements = []
     with ExitStack() as stack:
         lines = stack.enter_context(_writing(json_file))
         judges = stack.enter_context(closing(judges_of(asked, ranks, console.print)))
         with page.phase(_starting(asked)):
             judges.start()
             judges.connect()
-        with page.phase(_announcement(trial)):
-            for judgement in trial.judged_by(judges):
-                judgements.append(judgement)
-                _write(lines, judgement.to_json())
-                show_judgement(page, judgement)
+        session = _Session(config, judges, page, lines)
+        judgements = session.judge(trial)
         summary = TrialSummary.of(judgements, trial.rewards)
         _write(lines, summary.to_json())
-    show_summary(page, summary, asked, repeats)
-    return summary
+        show_summary(page, summary, {name: asked[name] for name in trial.by_judge}, repeats)
+        failed = summary.tally.failed
+        if other is not None:
+            failed += session.hold_against(other, judgements, summary)
+    return failed
 
 
-def _known(judge: str, config: RunConfig) -> str:
+@dataclass(frozen=True)
+class _Session:
+    """Judges that answer, and the places for what they say."""
+
+    config: RunConfig
+    judges: Judges
+    page: Page
+    lines: IO[str] | None
+
+    def judge(self, trial: Trial) -> list[Judgement]:
+        """Every judgement of a trial, shown when it is complete."""
+        judgements = []
+        with self.page.phase(f"judging {_announcement(trial)}"):
+            for judgement in trial.judged_by(self.judges):
+                judgements.append(judgement)
+                _write(self.lines, judgement.to_json())
+                show_judgement(self.page, judgement)
+        return judgements
+
+    def hold_against(self, other: Trial, first: Sequence[Judgement], summary: TrialSummary) -> int:
+        """Show how far another judge agrees, and what training would cost with either.
+
+        Args:
+            other: asks that judge about the same responses.
+            first: what those said that rewards ask.
+            summary: sums that up.
+
+        Returns:
+            Verdicts of the other judge that failed.
+        """
+        (name,) = other.by_judge
+        with self.page.phase(f"asking judge '{name}' the same, {_announcement(other)}"):
+            second = list(other.judged_by(self.judges))
+        for judgement in second:
+            _write(self.lines, {"judge": name, **judgement.to_json()})
+        rows = agreement_rows(first, second)
+        _write(self.lines, {"against": {"judge": name, "rows": to_json(rows)}})
+        show_agreement(self.page, rows, name)
+        held = TrialSummary.of(second, other.rewards)
+        takes, about = self._training(other)
+        each = takes / max(1, held.tally.verdicts)
+        costs = {
+            judge: run_cost(tally, self.config.every_judge[judge], each * tally.verdicts)
+            for judge, tally in {**summary.tallies, **held.tallies}.items()
+        }
+        show_costs(self.page, takes, about, costs)
+        return held.tally.failed
+
+    def _training(self, trial: Trial) -> tuple[float, str]:
+        """Verdicts that the run's training takes, and how they come about."""
+        prompts = {response.prompt.turns: response.prompt for response in trial.responses}
+        asked = fmean(len(every_question(trial.rewards, prompt)) for prompt in prompts.values())
+        steps, rollout = self.config.steps, self.config.rollout
+        samples = rollout.prompts_per_step * rollout.samples_per_prompt
+        return steps * samples * asked, f"{steps:,} steps of {samples:,} samples, {asked:.1f} each"
+
+
+def _known(judge: str, config: RunConfig, option: str = "--judge") -> str:
     there = list(config.every_judge)
     if judge not in there:
         guess = nearest(judge, there)
         meant = f"did you mean {guess}?" if guess else f"there are {', '.join(there)}"
-        raise ConfigError(f"--judge {judge}: there is no such judge; {meant}")
+        raise ConfigError(f"{option} {judge}: there is no such judge; {meant}")
     return judge
 
 
@@ -220,7 +314,7 @@ def _starting(judges: Mapping[str, JudgeConfig]) -> str:
 def _announcement(trial: Trial) -> str:
     prompts = len({response.prompt.turns for response in trial.responses})
     return (
-        f"judging {_count(len(trial.responses), 'response')} to {_count(prompts, 'prompt')}: "
+        f"{_count(len(trial.responses), 'response')} to {_count(prompts, 'prompt')}: "
         f"{_count(trial.verdicts, 'verdict')}, {_count(trial.repeats, 'time')} each question"
     )
 

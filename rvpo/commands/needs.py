@@ -65,6 +65,8 @@ def asked_judges(config: RunConfig) -> dict[str, JudgeConfig]:
     names = {asked(reward.judge, judges) for reward in rubrics}
     if rubrics and config.evaluate.judge is not None:
         names.add(config.evaluate.judge)
+    if config.evaluate.gold is not None:
+        names.add(config.evaluate.gold.judge)
     names |= judges_of_benchmarks(config.evaluate.benchmarks, judges).keys()
     return {name: judge for name, judge in judges.items() if name in names}
 

@@ -41,6 +41,15 @@ ByJudge = Annotated[
     ),
 ]
 
+Against = Annotated[
+    str | None,
+    typer.Option(
+        "--against",
+        metavar="NAME",
+        help="Ask another of the run's judges the same, and say how far it agrees.",
+    ),
+]
+
 Vary = Annotated[
     list[str] | None,
     typer.Option(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rvpo.commands.context import RunContext
 from rvpo.commands.inputs import Inputs
-from rvpo.config.judges import place_of
+from rvpo.config.judges import place_of, weighed
 from rvpo.trainer.adapters import rehearse_adapters
 from rvpo.trainer.rehearsal import (
     rehearse_judge,
@@ -35,10 +35,11 @@ def _rehearse(run: RunContext, inputs: Inputs) -> None:
         rehearse_adapters(inputs.model_path, config.model.lora, trust_remote_code=trusted)
     for prompts in filter(None, (inputs.prompts.train, inputs.prompts.held_out)):
         rehearse_rewards(config, inputs.score, prompts, inputs.encoder)
+    counted_on = weighed(config.rewards, config.every_judge, config.evaluate.judge)
     for name, judge in inputs.judges.items():
         if judge.is_spent:
             continue
         run.phase("asking the judge a first question")
-        usage = rehearse_judge(judge.config, say, place_of(name))
+        usage = rehearse_judge(judge.config, say, place_of(name), weighed=name in counted_on)
         judge.counted.count(usage)
         judge.owe(0.0 if usage is None else usage.cost)

@@ -8,7 +8,14 @@ from datetime import datetime
 
 from rich.console import Console
 
-from rvpo.commands.assemble import benchmarks_of, held_out_of, keeper_of, report_of, stream_of
+from rvpo.commands.assemble import (
+    benchmarks_of,
+    held_out_of,
+    keeper_of,
+    report_of,
+    stop_of,
+    stream_of,
+)
 from rvpo.commands.conclude import conclude
 from rvpo.commands.context import RunContext
 from rvpo.commands.engine import (
@@ -38,6 +45,7 @@ from rvpo.trainer.checkpoint import Checkpoints
 from rvpo.trainer.deepspeed_check import check_deepspeed
 from rvpo.trainer.dollars import Dollars
 from rvpo.trainer.evaluation import Evaluations, HeldOut
+from rvpo.trainer.gold_stop import GoldStop
 from rvpo.trainer.keep import Keeper
 from rvpo.trainer.kernels import check_kernels
 from rvpo.trainer.loop import train
@@ -92,6 +100,7 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
     with ExitStack() as stack:
         inputs = _checked_inputs(run, starts[0].date if starts else now)
         stack.callback(inputs.close)
+        ends = stop_of(run, inputs)
         check_same({"settings": digest(dump_config(config)), **inputs.digests}, ranks)
         if starts is not None:
             beside = config.model.lora is not None
@@ -119,17 +128,18 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
             add_start(folder, Start(date=now, step=start, inputs=dict(inputs.digests)))
         turns = Turns()
         held_out = held_out_of(run, inputs, EngineInTurn(engine, turns))
-        steps = range(start, config.steps)
-        _loop(run, inputs, policy, engine, turns, reliabilities, keep, held_out, steps)
+        # A run that its rule has ended ends again, as one that has done its steps does.
+        steps = range(start, start if ends(start) else config.steps)
+        last = _loop(run, inputs, policy, engine, turns, reliabilities, keep, held_out, ends, steps)
         run.phase("saving the model")
         try:
             keep.export(folder.model)
         except (CheckpointError, RankError):  # curves and table are not lost with the model
             display.close()
-            conclude(run, inputs, held_out, console)
+            conclude(run, inputs, held_out, last, console)
             ranks.wait()  # a rank that ended now would end the one that draws
             raise
-    conclude(run, inputs, held_out, console)
+    conclude(run, inputs, held_out, last, console)
     console.print(f"model   {folder.model}", markup=False, highlight=False)
 
 
@@ -180,8 +190,10 @@ def _loop(
     reliabilities: Reliabilities,
     keep: Keeper,
     held_out: HeldOut,
+    ends: GoldStop,
     steps: range,
-) -> None:
+) -> int:
+    """Train; the number of steps done in the end."""
     ranks, display = run.ranks, run.display
     with ExitStack() as stack:
         report = stack.enter_context(closing(report_of(run)))
@@ -193,13 +205,14 @@ def _loop(
         if steps.start == 0 and (inputs.prompts.held_out or inputs.benchmarks):
             engine.load_weights(policy.weights(), version=0)
             keep.check(evaluate(0))
+            ends.check()
         elif evaluate.lacks(steps.start):  # there was no money for it
             engine.load_weights(policy.weights(), version=steps.start)
             keep.late(steps.start, evaluate(steps.start))
         stream = stack.enter_context(closing(stream_of(run, inputs, engine, turns, steps)))
         interrupt = Interrupt(ranks, display.say)
         stack.enter_context(interrupt.listening())
-        train(
+        return train(
             steps,
             stream=stream,
             weigh=reliabilities,
@@ -209,6 +222,7 @@ def _loop(
             keep=keep,
             evaluate=evaluate,
             interrupt=interrupt,
+            ends=ends,
             spent=spent,
             ranks=ranks,
         )

@@ -128,6 +128,7 @@ class Comparison:
         Raises:
             ConfigError: they differ in something else, or two arms in nothing.
         """
+        self._check_length()
         varied = {s.partition("=")[0] for arm in self.arms for s in arm.settings}
         free = (*OWN, *varied)
         first = self.runs[0].config
@@ -149,6 +150,16 @@ class Comparison:
                     f"--vary: {run.arm.name} and {other.arm.name} have {differ} of held-out "
                     "prompts scored by different judges, whose scores are not comparable; add "
                     "evaluate.judge=NAME, one of judges that examines all arms"
+                )
+
+    def _check_length(self) -> None:
+        """Refuse runs that a rule may end: what they did is compared after the same steps."""
+        for run in self.runs:
+            gold = run.config.evaluate.gold
+            if gold is not None and gold.stop is not None:
+                raise ConfigError(
+                    f"{run.arm.name}: evaluate.gold.stop may end one run before others, and runs "
+                    "are compared after the same steps; leave it out: evaluate.gold.stop=null"
                 )
 
     def unequal_starts(self) -> list[str]:

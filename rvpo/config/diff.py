@@ -12,6 +12,7 @@ from rvpo.errors import ConfigError
 
 MAY_CHANGE_ON_RESUME = (
     *("output", "steps", "checkpoint", "report", "evaluate.every"),
+    *("evaluate.gold.every", "evaluate.gold.stop"),
     *("distributed.processes", "distributed.patience_minutes"),
     *("rollout.engine.gpu_memory", "rollout.engine.cpu_kv_cache_gib", "rollout.engine.devices"),
     *("rollout.engine.urls", "rollout.engine.start", "rollout.engine.least"),
@@ -66,7 +67,7 @@ def _counted(config: RunConfig, free: Collection[str]) -> Iterator[tuple[str, An
 def identity(judge: JudgeConfig) -> dict[str, Any]:
     """The settings that verdicts depend on, by name."""
     served = {} if judge.serve is None else {"serve": {"model": judge.serve.model}}
-    names = {*IDENTITY, "criteria_per_call", "order_seed"}
+    names = {*IDENTITY, "template", "criteria_per_call", "order_seed"}
     return {**judge.model_dump(include=names), **served}
 
 

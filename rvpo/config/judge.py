@@ -16,6 +16,7 @@ from rvpo.fields import (
     FilePath,
     Float,
     Fraction,
+    InputFile,
     Int,
     NonNegativeFloat,
     NonNegativeInt,
@@ -247,7 +248,7 @@ def _served_model(value: Any) -> Any:
 
 
 IDENTITY = ("model", "revision", "temperature", "max_tokens", "reasons", "structured", "extra_body")
-"""The settings that verdicts depend on, beside the served model and, where criteria share a call,
+"""The settings that verdicts depend on, beside the served model and, for rewards, `template`,
 `criteria_per_call` and `order_seed`. The others say how to get them."""
 
 
@@ -268,6 +269,10 @@ class JudgeConfig(Section):
     max_tokens: PositiveInt = 512
     """Tokens of the longest reply to one question; each further criterion of a call adds 160, or as
     many again if that is less."""
+    template: InputFile | None = None
+    """A text file that asks for criteria and ratings in words of your own, with `<<response>>` and
+    `<<criterion>>` (or the lines of the rubric) where they are to stand, and as you like
+    `<<conversation>>` and `<<reference>>`."""
     reasons: bool = True
     """Ask for a short reason before each verdict: better verdicts, more tokens."""
     structured: bool = True

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator
 
 from rvpo.config.judge import IDENTITY, JudgeConfig, ServeConfig
+from rvpo.config.rewards import RewardConfig, RubricRewardConfig
 from rvpo.errors import nearest
 
 OWN: Final = "judge"
@@ -40,6 +41,24 @@ def asked(name: str | None, judges: Collection[str]) -> str:
     """Name of the judge that a section asks: the one that it names, else that of the section
     `judge`, else the only one that there is. The settings' own check has told of any other."""
     return name if name is not None else OWN if OWN in judges else next(iter(judges), OWN)
+
+
+def weighed(
+    rewards: Mapping[str, RewardConfig], judges: Collection[str], held_out: str | None
+) -> set[str]:
+    """Names of the judges whose log-probabilities count.
+
+    Args:
+        judges: names of those that there are.
+        held_out: name of the one that judges held-out prompts in place of the others.
+    """
+    probable = [
+        reward
+        for reward in rewards.values()
+        if isinstance(reward, RubricRewardConfig) and reward.grade == "probability"
+    ]
+    names = {asked(reward.judge, judges) for reward in probable}
+    return names | ({held_out} if probable and held_out is not None else set())
 
 
 def name_problems(where: str, name: str | None, judges: Collection[str]) -> Iterator[str]:

@@ -5,13 +5,23 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 
 from rvpo.criterion import CriterionClass, Polarity
 from rvpo.errors import nearest
 from rvpo.fields import ImportPath, NonNegativeFloat, PositiveFloat, Section
+from rvpo.scale import alike, plain, scale_of
 from rvpo.schedule import Ramp, value_at
 from rvpo.thinking import Sees
 
@@ -89,6 +99,17 @@ def _sentence(value: str) -> str:
     return value
 
 
+_SCALE_SCHEMA = {"anyOf": [{"type": "object"}, {"type": "array", "items": {"type": "number"}}]}
+ScaleField = Annotated[
+    tuple[tuple[float, str], ...],
+    BeforeValidator(scale_of),
+    PlainSerializer(plain, return_type=Any),
+    WithJsonSchema(_SCALE_SCHEMA),
+]
+"""Grades: a table of numbers and words, such as {0: missing, 1: partly, 2: fully}, or a list of
+numbers."""
+
+
 class CriterionConfig(Section):
     """A criterion that every response is judged by."""
 
@@ -102,6 +123,8 @@ class CriterionConfig(Section):
     """Weight by `weights: points`."""
     axis: str = ""
     """Topic, such as accuracy; reports show it."""
+    scale: ScaleField = ()
+    """Grades of this criterion, in place of those of the reward."""
 
 
 def _criterion(value: Any) -> Any:
@@ -128,10 +151,43 @@ class RubricRewardConfig(AnyRewardConfig):
     sees: Sees = "answer"
     """Part of a completion that the judge is shown: the answer, or everything, thoughts and their
     markers too."""
+    reference: str | None = None
+    """The column of the data that holds a good answer, which the judge is shown beside the
+    response; none is shown if left out."""
+    scale: ScaleField = ()
+    """Grades of each criterion, or of the rating, in place of met or not (or 1 to 10): numbers with
+    a word each, as in {0: missing, 1: partly, 2: fully}, or numbers alone, as in [0, 1, 2]. The
+    lowest becomes a score of 0, the highest of 1, the others what lies between."""
+    grade: Literal["verdict", "probability"] = "verdict"
+    """The grade that the judge writes, or the mean of all grades by its own log-probabilities,
+    which has fewer ties and needs an endpoint that gives them. Grades are then told apart by their
+    first character: give a scale of figures, such as [0, 1, 2], or none."""
     weights: Literal["uniform", "class", "points"] | None = None
     """Weights of a prompt's criteria against each other: equal, by class (essential 1, important
     .7, optional .3, pitfall .9), or their points. Left out: uniform for channels, class for
     explicit."""
+
+    @model_validator(mode="after")
+    def _grades_agree(self) -> Self:
+        own = [name for name, criterion in self.criteria.items() if criterion.scale]
+        if own and self.rubric == "implicit":
+            raise ValueError(
+                f"criteria.{own[0]}.scale: rubric: implicit is one rating by all criteria; give "
+                "the reward a `scale`, or write rubric: channels or explicit"
+            )
+        if self.grade == "verdict":
+            return self
+        if self.rubric == "implicit" and not self.scale:
+            raise ValueError(
+                "grade: probability needs grades that differ in their first character, and a "
+                "rating goes from 1 to 10; give a scale of figures, such as scale=[1, 2, 3, 4, 5]"
+            )
+        every = {"scale": self.scale}
+        every |= {f"criteria.{name}.scale": c.scale for name, c in self.criteria.items()}
+        for where, scale in every.items():
+            if twice := alike(scale):
+                raise ValueError(f"{where}: {twice}")
+        return self
 
 
 def _kind_of_reward(value: Any) -> str | None:

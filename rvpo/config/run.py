@@ -22,6 +22,7 @@ from rvpo.advantage import Estimator
 from rvpo.config import document
 from rvpo.config.benchmarks import BenchmarksConfig
 from rvpo.config.data import DataConfig
+from rvpo.config.gold import GoldConfig, gold_problems
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import (
     JudgeName,
@@ -104,6 +105,8 @@ class EvaluateConfig(Section):
     judge: str | None = None
     """Name of the judge of held-out prompts, in place of those that rewards name. Benchmarks name
     their own."""
+    gold: GoldConfig | None = None
+    """A better judge to watch the one that trains, on the same held-out answers."""
     benchmarks: BenchmarksConfig = BenchmarksConfig()
     """Benchmarks to evaluate on at the same steps, with the same engine."""
 
@@ -310,6 +313,12 @@ class RunConfig(Section):
             yield from reliability_problems((asked(r.judge, judges) for r in rubrics), judges)
         if self.evaluate.judge is not None:
             yield from name_problems("evaluate", self.evaluate.judge, judges)
+        if self.evaluate.gold is not None:
+            judged = {
+                n: r.judge for n, r in self.rewards.items() if isinstance(r, RubricRewardConfig)
+            }
+            held_out = self.data.held_out is not None
+            yield from gold_problems(self.evaluate.gold, judges, judged, held_out)
         for name, reward in self.rewards.items():
             if isinstance(reward, RubricRewardConfig):
                 if judges:

@@ -14,7 +14,14 @@ _KEY: Final = (
     "that the key may use this model"
 )
 _CREDIT: Final = "see to the credit and the limits of the account that the key belongs to"
+_FEWER_LOGPROBS: Final = "set judge.extra_body={top_logprobs: N} to as many as it gives"
+_NO_LOGPROBS: Final = (
+    "grade: probability needs an endpoint that gives log-probabilities; write grade: verdict for "
+    "the rewards that ask this judge, or ask another"
+)
 _REFUSED: Final = (
+    ("top_logprobs.*(at most|less than|<=|maximum|between)", _FEWER_LOGPROBS),
+    ("logprob", _NO_LOGPROBS),
     ("too large|too long|context length", "lower $judge.max_tokens or rollout's lengths"),
     (
         "max_tokens|max_completion_tokens",
@@ -23,6 +30,7 @@ _REFUSED: Final = (
     ("temperature", "set $judge.extra_body={temperature: null}"),
 )
 _HINTS: Final = {
+    "no log-probabilities": _NO_LOGPROBS,
     "http 401": _KEY,
     "http 403": _KEY,
     "http 402": _CREDIT,

@@ -15,7 +15,8 @@ from dataclasses import replace
 from itertools import chain, pairwise
 from typing import Final, TypeVar
 
-from rvpo.judge.prompt import DECIDING, READING, block, material, reply_form
+from rvpo.judge.prompt import block, chat, deciding, reply_form
+from rvpo.judge.template import JudgeTemplate
 from rvpo.judge.types import Job, Question
 
 SHEET_VERSION: Final = "1"
@@ -25,15 +26,15 @@ _LETTERS: Final = "BCDFGHJKLMNPQRSTVWXZ"  # no vowels, so that no label is a wor
 _LENGTH: Final = 5  # of a label: one in 3.2 million
 
 _CHECK = """\
-You check several sentences, the criteria, one by one: whether each is true of an assistant's
-response.
+You judge an assistant's response by several sentences, the criteria, and say of each by itself
+whether it is true of the response, or how far.
 
 How to decide:
 - Judge each criterion by itself, as if it were the only one. What another criterion says, or how
   you decided on it, is no evidence.
 """
 
-_FORM = """
+_REPLY = """
 Each criterion has a label, the letters in its title. Reply with one JSON object and nothing else:
 it has one member for each criterion, in the order given. The member's name is the label, and its
 value is
@@ -93,7 +94,11 @@ def labels(keys: Sequence[bytes]) -> tuple[str, ...]:
 
 
 def sheet_messages(
-    job: Job, questions: Sequence[Question], names: Sequence[str], reasons: bool
+    job: Job,
+    questions: Sequence[Question],
+    names: Sequence[str],
+    reasons: bool,
+    template: JudgeTemplate | None = None,
 ) -> list[dict[str, str]]:
     """The chat that asks several criteria about a response.
 
@@ -102,16 +107,16 @@ def sheet_messages(
         questions: criteria that may share a call, see `company`.
         names: the label of each.
         reasons: ask for the judge's reason before each verdict.
+        template: see `prompt.messages`; the place of its criterion takes them all.
 
     Returns:
         A system and a user message, encodable as UTF-8.
     """
-    form = reply_form(questions[0].kind, reasons)
+    first = questions[0]
     asked = [block(f"Criterion {name}", q.text) for name, q in zip(names, questions, strict=True)]
-    return [
-        {"role": "system", "content": _CHECK + DECIDING + READING + _FORM + form},
-        {"role": "user", "content": "\n\n".join([*material(job), *asked])},
-    ]
+    return chat(
+        job, first, _CHECK + deciding(first), _REPLY + reply_form(first, reasons), asked, template
+    )
 
 
 def _label(digest: bytes, length: int) -> str:

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Protocol, Self
 
-from rvpo.scale import Scale
+from rvpo.scale import Grades
 from rvpo.thinking import Sees
 
 QuestionKind = Literal["criterion", "rating", "grade"]
@@ -28,7 +28,7 @@ class Question:
     """Part of the completion that is the response of its job."""
     reference: str = ""
     """A good answer, shown beside the response; empty where there is none."""
-    scale: Scale = ()
+    scale: Grades = ()
     """Grades of a criterion, met or not where there are none; of a rating, 1 to 10 where there are
     none."""
     expected: bool = False

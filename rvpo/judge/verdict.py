@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from rvpo.judge.control_tokens import without_end_of_turn
 from rvpo.judge.prompt import EXAMPLE_REASON
 from rvpo.judge.types import Question, QuestionKind
-from rvpo.scale import Scale, place, spelt
+from rvpo.scale import Grades, place, said, spelt
 from rvpo.thinking import Thinking, closing
 
 MAX_REASON_LENGTH = 400
@@ -35,7 +35,7 @@ _REASONS: dict[QuestionKind, str] = {
     "rating": "reason",
     "grade": "explanation",
 }
-_RATINGS: Scale = tuple((float(number), "") for number in range(1, 11))
+_RATINGS: Grades = tuple((float(number), "") for number in range(1, 11))
 
 _THOUGHTS = Thinking.of(
     f"{opening}{closing(opening)}"
@@ -116,12 +116,7 @@ class Unreadable(ValueError):
     """A reply that states no one verdict. Its text is a reason that repeats, to be counted."""
 
 
-def rating(value: float) -> int:
-    """The number from 1 to 10 that a judge gave, of the value between 0 and 1 that it became."""
-    return round(1 + value * 9)
-
-
-def grades(question: Question) -> Scale:
+def grades(question: Question) -> Grades:
     """The grades that a question may be answered with; none where the answer is true or false."""
     return question.scale or (_RATINGS if question.kind == "rating" else ())
 
@@ -129,6 +124,17 @@ def grades(question: Question) -> Scale:
 def is_graded(question: Question) -> bool:
     """True where a verdict may lie between 0 and 1."""
     return question.expected or bool(grades(question))
+
+
+def told(question: Question, value: float) -> str:
+    """A verdict in words: "met", "7 of 10", "1 of 0 to 2 (partly)", "met by 83 %"."""
+    if question.kind == "rating" and not question.scale and not question.expected:
+        return f"{round(1 + value * 9)} of 10"
+    if scale := grades(question):
+        return said(scale, value)
+    if question.expected:
+        return f"met by {100 * value:.0f} %"
+    return "met" if value else "not met"
 
 
 def key_of(question: Question) -> str:
@@ -182,6 +188,48 @@ def read(question: Question, text: str, *, cut: bool = False) -> tuple[float, st
     return read_members(question, once(members))
 
 
+def _statement(text: str, key: str, *, cut: bool) -> str:
+    """The object in a reply, with at most words around it."""
+    text = text.encode("utf-8", "replace").decode("utf-8").strip().strip("\ufeff")
+    text = without_end_of_turn(text).strip()
+    if not text:
+        raise Unreadable("empty reply")
+    if cut and not (text.startswith("{") and text.endswith("}")):
+        raise Unreadable("truncated")
+    if not text.startswith("{") or not text.endswith("}") or _CLOSING_LINE.search(text):
+        text = _without_thought(text, key).strip()
+    if "{" not in text:
+        raise Unreadable("no verdict")
+    return text
+
+
+def value_place(question: Question, text: str) -> tuple[str, int]:
+    """The place of the verdict's value in a reply that `read` reads.
+
+    Returns:
+        The object's end, from the key of the verdict on; and the bytes of it before the value, its
+        opening quote included.
+    """
+    stated = _statement(text, key_of(question), cut=False)
+    position = stated.index("{") + 1
+    while key := _KEY.search(stated, position):
+        value = _VALUE.match(stated, key.end())
+        assert value is not None  # of what was read
+        if _unquoted(key[1]).lower() == key_of(question):
+            shown = stated[key.start() : stated.rindex("}") + 1]
+            before = len(stated[key.start() : value.start()].encode())
+            return shown, before + (value[1][0] in "\"'")
+        position = value.end()
+    raise Unreadable("no verdict")
+
+
+def spellings(question: Question) -> dict[str, float]:
+    """The values that a verdict may have, by each way to write them, in small letters."""
+    found = {spelt(number): place(grades(question), number) for number, _ in grades(question)}
+    words = {w.casefold(): place(grades(question), n) for n, w in grades(question) if w}
+    return found | words or {"true": 1.0, "false": 0.0}
+
+
 def read_members(question: Question, members: Mapping[str, str]) -> tuple[float, str]:
     """The verdict in one flat object; see `read`.
 
@@ -214,7 +262,7 @@ def _value(question: Question, members: Mapping[str, str]) -> float:
     return verdict
 
 
-def _grade(scale: Scale, word: str, key: str) -> float:
+def _grade(scale: Grades, word: str, key: str) -> float:
     """The place of a grade that is given by its number, or by its word."""
     # As text: a number of any length is compared, and never made.
     decimal = re.fullmatch(r"(-?[0-9]++)(\.[0-9]{1,9})", word)
@@ -253,16 +301,7 @@ def the_object(
     Raises:
         Unreadable: the reply is no such object.
     """
-    text = text.encode("utf-8", "replace").decode("utf-8").strip().strip("\ufeff")
-    text = without_end_of_turn(text).strip()
-    if not text:
-        raise Unreadable("empty reply")
-    if cut and not (text.startswith("{") and text.endswith("}")):
-        raise Unreadable("truncated")
-    if not text.startswith("{") or not text.endswith("}") or _CLOSING_LINE.search(text):
-        text = _without_thought(text, key).strip()
-    if "{" not in text:
-        raise Unreadable("no verdict")
+    text = _statement(text, key, cut=cut)
     opening = _OPENING.match(text)
     position = opening.end() if opening else 0
     fence = _FENCE.match(text, position)

@@ -77,6 +77,15 @@ _SECTIONS = {
     },
 }
 
+_GOLD = {
+    "gap: training judge less gold judge": "^judge_gap/.+$",
+    "verdicts that only the training judge gives": "^judge_gap_only_training/.+$",
+    "verdicts that only the gold judge gives": "^judge_gap_only_gold/.+$",
+    "held-out scores by the gold judge": "^eval/gold/rewards/.+/mean$",
+    "verdicts missing": "^judge_gap_missing/.+$",
+}
+"""Patterns of the gold watch's metrics: the parts of rubrics come from the data."""
+
 
 def workspace(config: RunConfig, entity: str) -> Any:
     """The workspace of a run's project, with a panel for whatever its rewards log.
@@ -94,6 +103,9 @@ def workspace(config: RunConfig, entity: str) -> Any:
         if title != "Judge" or config.every_judge:
             sections.append(_section(title, metrics))
             sections += _of_each_judge(config) if title == "Judge" else []
+    if config.evaluate.gold is not None:
+        watch = [_matching(title, pattern) for title, pattern in _GOLD.items()]
+        sections.append(workspaces.Section(name="Gold judge", panels=watch, is_open=True))
     for name in config.evaluate.benchmarks.chosen():
         line = panels.LinePlot(title="all scores", x="Step", metric_regex=f"^eval/{name}/[^/]+$")
         parts = panels.LinePlot(title="by part", x="Step", metric_regex=f"^eval/{name}/.+/.+$")
@@ -186,6 +198,10 @@ def _reliability(name: str) -> Any:
 
 def _parts(metric: str, name: str) -> str:
     return "^" + metric.replace("{}", re.escape(name) + "/.+") + "$"
+
+
+def _matching(title: str, pattern: str) -> Any:
+    return panels.LinePlot(title=title, x="Step", metric_regex=pattern)
 
 
 def _line(title: str, metrics: Sequence[str]) -> Any:

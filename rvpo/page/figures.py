@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from rvpo.compare.neglect import BETTER, Scale, counts
 from rvpo.page.correlation import correlation
+from rvpo.page.gold import gold_watch
 from rvpo.page.history import PageArm, reward_names
 from rvpo.page.panels import (
     Plot,
@@ -40,7 +41,7 @@ def plots(arms: Sequence[PageArm], satisfied: Mapping[str, float]) -> list[Plot]
     """
     names = reward_names(arms)
     found: list[Plot | None] = [_rewards(arms, names), *_held_out(arms, satisfied)]
-    found += _benchmarks(arms)
+    found += [*gold_watch(arms), *_benchmarks(arms)]
     found += [_who_decides(arms, names, "bottleneck")]
     found += [_who_decides(arms, names, "weight"), correlation(arms), _advantages(arms)]
     found += [*_judge(arms), reliability(arms), _phases(arms)]

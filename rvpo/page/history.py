@@ -14,6 +14,7 @@ import numpy.typing as npt
 from rvpo.config.run import RunConfig, load_config
 from rvpo.errors import ConfigError
 from rvpo.evaluate.results import results_of
+from rvpo.report.gold import GoldScores
 from rvpo.report.held_out import HeldOutScores
 from rvpo.report.run_folder import RunFolder
 from rvpo.report.sample_files import sample_files, samples_of
@@ -43,6 +44,12 @@ class RunHistory:
             step: HeldOutScores.read(self.folder.evaluation(step))
             for step in self.folder.evaluated()
         }
+
+    @cached_property
+    def gold(self) -> dict[int, GoldScores]:
+        """Both judges' scores of held-out answers, by step."""
+        folder = self.folder
+        return {step: GoldScores.read(folder.gold_scores(step)) for step in folder.watched()}
 
     @cached_property
     def benchmarks(self) -> dict[str, dict[int, dict[str, float]]]:

@@ -57,6 +57,7 @@ def read_data(config: RunConfig) -> Data:
     try:
         suite = RewardSuite.from_config(config.rewards, config.every_judge)
         rubrics = [reward for reward in suite.rewards if isinstance(reward, RubricReward)]
+        suite.check_templates(config.every_judge)
         for where, prompts in splits.by_place.items():
             suite.check_criteria(prompts, where)
         if splits.train:

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rvpo.config.judge import EndpointConfig, JudgeConfig
-from rvpo.config.judges import OWN, place_of
+from rvpo.config.judges import OWN, place_of, weighed
 from rvpo.config.run import RunConfig
 from rvpo.errors import RvpoError
 from rvpo.judge.client.probe import probe
 from rvpo.judge.hint import hint
 from rvpo.judge.prompt import messages
 from rvpo.judge.sheet import calls, company, labels, sheet_messages
+from rvpo.judge.template import JudgeTemplate
 from rvpo.judge.types import Job, Question
 from rvpo.plan.machine import Finding
 from rvpo.rewards.judged import every_question
@@ -76,13 +77,13 @@ def load(
     asked = asked_of(config, name, rewards)
     trained = [reward for reward in rewards if reward.judge == name]
     examined = asked if config.evaluate.judge in (None, name) else []
-    step = max(1, len(prompts) // _READ_PROMPTS)
+    step, template = max(1, len(prompts) // _READ_PROMPTS), JudgeTemplate.of(judge, place_of(name))
     lengths: list[int] = []
     verdicts = 0
     for prompt in prompts[::step]:
         questions = every_question(asked, prompt)
         verdicts += len(questions)
-        lengths += [_characters(chat) for chat in chats(judge, questions, prompt)]
+        lengths += [_characters(chat) for chat in chats(judge, questions, prompt, template)]
     response = config.rollout.max_completion_tokens / 2
     reply = min(_REPLY_TOKENS if judge.reasons else _BARE_REPLY_TOKENS, judge.max_tokens)
     return Load(
@@ -188,8 +189,10 @@ def _called(config: RunConfig, name: str, endpoint: EndpointConfig, asked: Load 
     judge, where = config.every_judge[name], place_of(name)
     model = endpoint.model or judge.model
     remedy = f"see that {endpoint.url} is up, offers {model!r} and takes the key"
+    counted_on = weighed(config.rewards, config.every_judge, config.evaluate.judge)
     try:
-        answer = probe(judge.model_copy(update={"endpoints": (endpoint,)}), where)
+        alone = judge.model_copy(update={"endpoints": (endpoint,)})
+        answer = probe(alone, where, weighed=name in counted_on)
     except RvpoError as error:  # it was not asked, and the sentence says what to do
         return Finding(where, "missing", str(error))
     if answer.value is None:
@@ -232,14 +235,21 @@ def _short(number: float) -> str:
 
 
 def chats(
-    judge: JudgeConfig, asked: Sequence[Question], prompt: Prompt
+    judge: JudgeConfig,
+    asked: Sequence[Question],
+    prompt: Prompt,
+    template: JudgeTemplate | None = None,
 ) -> list[list[dict[str, str]]]:
-    """The messages of each call about a sample, with an empty response."""
+    """The messages of each call about a sample, with an empty response.
+
+    Args:
+        template: the judge's.
+    """
     job = Job(conversation=prompt.turns, response="", questions=tuple(asked))
     return [
-        messages(job, together[0], judge.reasons)
+        messages(job, together[0], judge.reasons, template)
         if len(together) == 1
-        else sheet_messages(job, together, _names(together), judge.reasons)
+        else sheet_messages(job, together, _names(together), judge.reasons, template)
         for together in calls(asked, judge.most_per_call, company)
     ]
 

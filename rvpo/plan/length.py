@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import place_of
 from rvpo.config.run import RunConfig
+from rvpo.judge.template import JudgeTemplate
 from rvpo.plan.judging import CHARACTERS, asked_of, chats
 from rvpo.plan.machine import Finding
 from rvpo.rewards.judged import every_question
@@ -34,7 +35,8 @@ def _context(
         asked = asked_of(config, name, rewards)
         if judge.serve is None or not asked:
             continue
-        where, longest = place_of(name), _longest(judge, asked, prompts)
+        where = place_of(name)
+        longest = _longest(judge, where, asked, prompts)
         response = config.rollout.max_completion_tokens
         needed = math.ceil(longest / CHARACTERS) + response + judge.max_tokens
         room = judge.serve.max_context_tokens
@@ -51,14 +53,17 @@ def _context(
         )
 
 
-def _longest(judge: JudgeConfig, rewards: Sequence[RubricReward], prompts: Sequence[Prompt]) -> int:
+def _longest(
+    judge: JudgeConfig, where: str, rewards: Sequence[RubricReward], prompts: Sequence[Prompt]
+) -> int:
     """Characters of the longest call, with an empty response."""
-    longest = 0
+    longest, template = 0, JudgeTemplate.of(judge, where)
     for prompt in prompts:
-        asked = sorted(every_question(rewards, prompt), key=lambda question: len(question.text))
+        questions = every_question(rewards, prompt)
+        asked = sorted(questions, key=lambda question: len(question.text + question.reference))
         if judge.most_per_call == 1:
             asked = asked[-1:]
-        for chat in chats(judge, asked, prompt):
+        for chat in chats(judge, asked, prompt, template):
             longest = max(longest, sum(len(message["content"]) for message in chat))
     return longest
 

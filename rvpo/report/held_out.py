@@ -182,7 +182,7 @@ def compare(before: HeldOutScores, after: HeldOutScores, seed: int = 0) -> list[
     if before.reward_names != after.reward_names or before.prompt_ids != after.prompt_ids:
         raise ValueError("before and after must hold the same rewards of the same prompts in order")
     return [
-        _compare(
+        change_of(
             name,
             before.means[:, j],
             after.means[:, j],
@@ -193,9 +193,16 @@ def compare(before: HeldOutScores, after: HeldOutScores, seed: int = 0) -> list[
     ]
 
 
-def _compare(
+def change_of(
     reward: str, before: Floats, after: Floats, seed: int, failed: tuple[float, float]
 ) -> RewardChange:
+    """The change of what prompts have, tested as in `compare`.
+
+    Args:
+        before: [P] a value for each prompt, NaN where there is none.
+        after: [P] the same prompts' later on.
+        failed: share of the scores that judging lost, before and after.
+    """
     paired = np.isfinite(before) & np.isfinite(after)
     before, after = before[paired], after[paired]
     if not len(before):

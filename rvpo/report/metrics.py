@@ -160,8 +160,19 @@ _RELIABILITY: Mapping[str, str] = {
 }
 _EVALUATION: Mapping[str, str] = {
     "eval/rewards/{reward}/mean": "Mean score on the held-out prompts.",
+    "eval/gold/rewards/{reward}/mean": "The gold judge's mean score on the same answers.",
     "eval/{benchmark}/{score}": "A score of a benchmark.",
     "eval/{benchmark}/{score}/{part}": "The same for a part, such as an axis or a category.",
+}
+
+_GOLD: Mapping[str, str] = {
+    "judge_gap/{reward}": "Training judge's score less the gold judge's, mean over the held-out "
+    "answers that both judged.",
+    "judge_gap_only_training/{reward}": "Share of their verdicts that only the training judge "
+    "gives: its score is the higher one.",
+    "judge_gap_only_gold/{reward}": "Share of their verdicts that only the gold judge gives.",
+    "judge_gap_missing/{reward}": "Share of the verdicts that either judge did not give, which no "
+    "gap counts.",
 }
 
 METRICS: Mapping[str, str] = {
@@ -175,6 +186,7 @@ METRICS: Mapping[str, str] = {
     **_WHOLE_JUDGE,
     **_RELIABILITY,
     **_EVALUATION,
+    **_GOLD,
 }
 """Every metric of `metrics.jsonl` and of the trackers."""
 

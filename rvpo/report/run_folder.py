@@ -1,8 +1,8 @@
 """The folder of one run, and the reports that write into it.
 
     config.yaml  provenance.json  metrics.jsonl  samples/step-000001.rank-0.jsonl[.gz]
-    held_out/step-000000.json  benchmarks/NAME/step-000000/  checkpoints/  models/step-000010/
-    best/  best.json  model/  held_out.json  curves.png
+    held_out/step-000000.json  gold/step-000000.json  benchmarks/NAME/step-000000/  checkpoints/
+    models/step-000010/  best/  best.json  model/  held_out.json  curves.png
 
 Files written in one go appear under their name only when complete. `metrics.jsonl` grows by one
 flushed line a step, so a kill can tear its last line and nothing else.
@@ -28,7 +28,7 @@ from rvpo.runtime.environment import MEETING_MARK
 from rvpo.runtime.ignore import ignore
 
 _BEFORE_FIRST_STEP = {
-    *("config.yaml", "provenance.json", "metrics.jsonl", "held_out", "benchmarks"),
+    *("config.yaml", "provenance.json", "metrics.jsonl", "held_out", "gold", "benchmarks"),
     *("wandb", "trackio"),
 }
 """Entries of a run that starts its first step. `metrics.jsonl` is empty until then."""
@@ -139,6 +139,7 @@ class RunFolder:
         self.best_of = path / "best.json"
         self.benchmarks = path / "benchmarks"
         self.evaluations = path / "held_out"
+        self.gold = path / "gold"
         self.held_out = path / "held_out.json"
         self.curves = path / "curves.png"
 
@@ -260,6 +261,14 @@ class RunFolder:
         """The steps that have held-out scores, in order."""
         return sorted(steps_in(self.evaluations, "step-*.json").values())
 
+    def gold_scores(self, step: int) -> Path:
+        """File of both judges' scores of held-out answers after `step` updates."""
+        return self.gold / f"step-{step:06d}.json"
+
+    def watched(self) -> list[int]:
+        """The steps that have both judges' scores, in order."""
+        return sorted(steps_in(self.gold, "step-*.json").values())
+
     def damaged_metrics(self, step: int) -> Path:
         """File for a `metrics.jsonl` that did not hold every step up to `step`."""
         return self.metrics.with_name(f"metrics.damaged-{step:06d}.jsonl")
@@ -270,8 +279,7 @@ class RunFolder:
         Raises:
             CheckpointError: `metrics.jsonl` cannot be read.
         """
-        dated = (self.samples, self.evaluations, self.models, *self.benchmarks.glob("*/"))
-        told = [step for folder in dated for step in steps_in(folder).values()]
+        told = [step for folder in self._dated() for step in steps_in(folder).values()]
         return max([0, len(surviving_metrics(self.metrics)), *told])
 
     def count_metrics(self) -> int:
@@ -285,6 +293,11 @@ class RunFolder:
             CheckpointError: another line is damaged.
         """
         return read_metrics(self.metrics)
+
+    def _dated(self) -> tuple[Path, ...]:
+        """The folders whose entries belong to steps."""
+        every = (self.samples, self.evaluations, self.gold, self.models)
+        return (*every, *self.benchmarks.glob("*/"))
 
     def rewind(self, step: int) -> list[int]:
         """Forget every step after `step`, so that a resumed run can do them again.
@@ -304,9 +317,8 @@ class RunFolder:
                 self.metrics.replace(self.damaged_metrics(step))
         lines = (known.get(number, {"step": number}) for number in steps)
         write_text(self.metrics, "".join(json.dumps(line) + "\n" for line in lines))
-        dated = (self.samples, self.evaluations, self.models, *self.benchmarks.glob("*/"))
         with writing(self.path):
-            for folder in dated:
+            for folder in self._dated():
                 torn = (*folder.glob("step-*.tmp"), *folder.glob("step-*.partial"))
                 later = (path for path, done in steps_in(folder).items() if done > step)
                 for path in (*torn, *later):

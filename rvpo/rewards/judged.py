@@ -57,6 +57,11 @@ class JudgedReward(Protocol):
         """The same reward, given by another judge."""
         ...
 
+    def apart(self) -> Self:
+        """The same reward with a score for each verdict as far as there are several, for itself:
+        of weight 0 and without a condition."""
+        ...
+
     def questions(self, prompt: Prompt) -> tuple[Question, ...]:
         """Questions to the judge about each sample of the prompt, none twice."""
         ...

@@ -15,7 +15,7 @@ from rvpo.errors import RewardError
 from rvpo.judge.spending import SPENT
 from rvpo.judge.types import Answer, Job, Judge, Question
 from rvpo.rewards.judged import JudgedReward, every_question
-from rvpo.rewards.repeats import ONCE, Repeats
+from rvpo.rewards.repeats import ONCE, Repeating
 from rvpo.rewards.tally import Tally
 from rvpo.runtime.ignore import ignore
 from rvpo.types import Sample
@@ -93,7 +93,7 @@ class Judging:
         judge: Judge | None,
         budget: BudgetConfig,
         notice: Notice = ignore,
-        repeats: Repeats = ONCE,
+        repeats: Repeating = ONCE,
     ) -> None:
         if rewards and judge is None:
             raise RewardError(f"reward '{rewards[0].name}' needs a judge, and there is none")

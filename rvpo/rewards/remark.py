@@ -6,13 +6,33 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rvpo.criterion import Criterion, CriterionClass, Polarity
-from rvpo.judge.types import Answer
-from rvpo.types import Remark
+from rvpo.judge.types import Answer, Question
+from rvpo.judge.verdict import is_graded, told
+from rvpo.types import Failed, Remark
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A criterion, and what the judge says of it."""
+
+    criterion: Criterion
+    share: float
+    """Share of the reward's weight, among the criteria of the prompt, in [0, 1]."""
+    question: Question
+    answer: Answer
+
+    @property
+    def score(self) -> float | Failed:
+        """1 where a positive criterion is met or a negative one is not, 0 where it is the other way
+        round, in between for grades."""
+        if self.answer.value is None:
+            return Failed(self.answer.failure or "no answer")
+        return self.criterion.score(self.answer.value)
 
 
 @dataclass(frozen=True, slots=True)
 class CriterionRemark(Remark):
-    """A verdict: 1 where a positive criterion is met or a negative one is not, else 0."""
+    """A verdict on one criterion."""
 
     polarity: Polarity
     label: CriterionClass
@@ -22,19 +42,20 @@ class CriterionRemark(Remark):
     """Share of the reward's weight, among the criteria of the prompt, in [0, 1]."""
 
     @classmethod
-    def of(cls, criterion: Criterion, share: float, verdict: Answer) -> CriterionRemark:
-        if verdict.value is None:
-            said = f"failed: {verdict.failure or 'no answer'}"
+    def of(cls, judged: Judged) -> CriterionRemark:
+        criterion, answer = judged.criterion, judged.answer
+        if answer.value is None:
+            said = f"failed: {answer.failure or 'no answer'}"
         else:
-            said = "met" if verdict.value else "not met"
+            said = told(judged.question, answer.value)
         return cls(
             question=criterion.text,
             answer=said,
-            reason=verdict.reason,
+            reason=answer.reason,
             polarity=criterion.polarity,
             label=criterion.label,
             axis=criterion.axis,
-            share=share,
+            share=judged.share,
         )
 
 
@@ -45,8 +66,11 @@ class RubricRemark(Remark):
     criteria: tuple[CriterionRemark, ...]
 
     @classmethod
-    def of(cls, remarks: Iterable[CriterionRemark]) -> RubricRemark:
-        criteria = tuple(remarks)
-        met = sum(remark.answer == "met" for remark in criteria)
-        said = f"{met} of {len(criteria)} met"
+    def of(cls, judged: Iterable[Judged]) -> RubricRemark:
+        every = tuple(judged)
+        graded = sum(is_graded(one.question) for one in every)
+        met = sum(one.answer.value == 1 and not is_graded(one.question) for one in every)
+        said = f"{met} of {len(every) - graded} met" if graded < len(every) else ""
+        said += f"{', ' if said and graded else ''}{graded} graded" if graded else ""
+        criteria = tuple(map(CriterionRemark.of, every))
         return cls(question="all criteria", answer=said, reason="", criteria=criteria)

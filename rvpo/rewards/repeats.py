@@ -10,7 +10,7 @@ from rvpo.types import Prompt
 
 
 @dataclass(frozen=True, slots=True)
-class Repeats:
+class Repeating:
     """Prompts whose verdicts are asked for several times.
 
     All samples of such a prompt are, by all of the judge's questions: what tells samples of a group
@@ -33,7 +33,7 @@ class Repeats:
         return range(self.times if chosen else 1)
 
 
-ONCE = Repeats()
+ONCE = Repeating()
 """Every verdict is asked for once."""
 
 NOT_REPEATED = Answer(value=None, failure="not asked again")

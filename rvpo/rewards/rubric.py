@@ -9,11 +9,13 @@ from typing import Literal
 from rvpo.config.judges import OWN
 from rvpo.config.rewards import Condition
 from rvpo.criterion import CLASS_WEIGHTS, Criterion
-from rvpo.errors import DataError, nearest
-from rvpo.judge.types import Answer, Question
-from rvpo.judge.verdict import rating
+from rvpo.errors import ConfigError, DataError, nearest
+from rvpo.judge.template import JudgeTemplate
+from rvpo.judge.types import Answer, Question, QuestionKind
+from rvpo.judge.verdict import told
 from rvpo.rewards.cell import EMPTY, Cell
-from rvpo.rewards.remark import CriterionRemark, RubricRemark
+from rvpo.rewards.remark import CriterionRemark, Judged, RubricRemark
+from rvpo.scale import Grades, alike
 from rvpo.schedule import Ramp
 from rvpo.thinking import Sees
 from rvpo.types import Failed, Prompt, Remark
@@ -47,6 +49,9 @@ class RubricReward:
         weighing: weights of criteria against each other.
         judge: name of the judge that is asked.
         sees: part of a completion that it is shown.
+        reference: column that holds a good answer to show beside it; empty for none.
+        scale: grades of criteria that have none of their own, and of the rating.
+        expected: scores are mean grades by the judge's log-probabilities.
         slots: most criteria of a prompt; set by `fitted`.
         groups: classes and axes that occur; set by `fitted`.
     """
@@ -60,6 +65,9 @@ class RubricReward:
     weighing: Weighing = "uniform"
     judge: str = OWN
     sees: Sees = "answer"
+    reference: str = ""
+    scale: Grades = ()
+    expected: bool = False
     slots: int = 0
     groups: tuple[str, ...] = ()
 
@@ -68,15 +76,17 @@ class RubricReward:
         axes.
 
         Raises:
-            DataError: a prompt's criteria cannot be read.
+            DataError: a prompt's criteria cannot be read, or it has no reference answer.
         """
-        if self.fixed:
+        if self.fixed and not self.reference:
             return self
         slots, groups = 0, set[str]()
         for prompt in prompts:
-            rubric = self.criteria(prompt)
+            rubric = self.checked(prompt)
             slots = max(slots, len(rubric))
             groups |= {group for criterion in rubric for group in _groups(criterion)}
+        if self.fixed:
+            return self
         if not slots:
             columns = [name for prompt in prompts[:1] for name in prompt.columns]
             guess = nearest(self.column, columns)
@@ -126,20 +136,70 @@ class RubricReward:
                 f"prompt {prompt.id!r}: column '{self.column}' holds no criteria ({error})"
             ) from error
 
+    def checked(self, prompt: Prompt) -> tuple[Criterion, ...]:
+        """The prompt's criteria, when nothing else is missing that the judge is shown.
+
+        Raises:
+            DataError: what its column holds are no criteria, their grades cannot be told apart,
+                or there is no reference answer.
+        """
+        criteria = self.criteria(prompt)
+        for criterion in criteria:
+            asked = self.question(prompt, criterion)
+            if self.expected and self.form != "implicit" and (twice := alike(asked.scale)):
+                raise DataError(f"prompt {prompt.id!r}: criterion {criterion.text!r:.80}: {twice}")
+        return criteria
+
+    def check_template(self, template: JudgeTemplate) -> None:
+        """
+        Raises:
+            ConfigError: the judge's template would not show the reference, or show none.
+        """
+        setting = f"rewards.{self.name}.reference"
+        if self.reference and not template.has_reference:
+            raise ConfigError(
+                f"{setting}: {template.where} has no <<reference>>, so the judge would not see "
+                f"column '{self.reference}'; put it where that is to stand, or leave reference out"
+            )
+        if template.has_reference and not self.reference:
+            raise ConfigError(
+                f"{template.where} shows a <<reference>>, and rewards.{self.name} has none; set "
+                f"{setting} to the column that holds it, or take <<reference>> out"
+            )
+
     def questions(self, prompt: Prompt) -> tuple[Question, ...]:
         """Questions to the judge about each sample of the prompt; nothing without criteria."""
         criteria = self.criteria(prompt)
         if self.form == "implicit":
-            return (self._rating(criteria),) if criteria else ()
-        return tuple(dict.fromkeys(self.question(criterion) for criterion in criteria))
+            return (self._rating(prompt, criteria),) if criteria else ()
+        return tuple(dict.fromkeys(self.question(prompt, criterion) for criterion in criteria))
 
-    def question(self, criterion: Criterion) -> Question:
-        """The question that asks for one criterion."""
-        return Question("criterion", criterion.text, sees=self.sees)
+    def question(self, prompt: Prompt, criterion: Criterion) -> Question:
+        """The question that asks for one criterion.
+
+        Raises:
+            DataError: the prompt has no reference answer.
+        """
+        return self._question(prompt, "criterion", criterion.text, criterion.scale or self.scale)
+
+    def _question(self, prompt: Prompt, kind: QuestionKind, text: str, scale: Grades) -> Question:
+        return Question(
+            kind,
+            text,
+            sees=self.sees,
+            reference=shown_reference(prompt, self.reference, self.name) if self.reference else "",
+            scale=scale,
+            expected=self.expected,
+        )
 
     def asking(self, judge: str) -> RubricReward:
         """The same reward, given by another judge."""
         return replace(self, judge=judge)
+
+    def apart(self) -> RubricReward:
+        """The same reward with a score for each criterion, unless one rating is asked for."""
+        form = "channels" if self.form == "explicit" else self.form
+        return replace(self, form=form, weight=0.0, condition=None)
 
     def unusable(self, prompt: Prompt, answers: Mapping[Question, Answer]) -> Set[Question]:
         """Questions whose answers it cannot use: of a weighted mean all, if one failed."""
@@ -153,26 +213,25 @@ class RubricReward:
         if not criteria:
             return [EMPTY] * len(self.columns)
         if self.form == "implicit":
-            return [self._rated(answers[self._rating(criteria)])]
-        shares = self._shares(criteria)
-        verdicts = [answers[self.question(criterion)] for criterion in criteria]
-        if self.form == "explicit":
-            return [self._explicit(criteria, shares, verdicts)]
-        names: list[str | None] = list(self.fixed) or [None] * len(criteria)
-        cells = [
-            self._channel(name, criterion, share, verdict)
-            for name, criterion, share, verdict in zip(
-                names, criteria, shares, verdicts, strict=True
-            )
+            rating = self._rating(prompt, criteria)
+            return [self._rated(rating, answers[rating])]
+        judged = [
+            Judged(criterion, share, question, answers[question])
+            for criterion, share in zip(criteria, self._shares(criteria), strict=True)
+            for question in (self.question(prompt, criterion),)
         ]
+        if self.form == "explicit":
+            return [self._explicit(judged)]
+        names: list[str | None] = list(self.fixed) or [None] * len(criteria)
+        cells = [self._channel(name, one) for name, one in zip(names, judged, strict=True)]
         return cells + [EMPTY] * (len(self.columns) - len(cells))
 
-    def _rating(self, criteria: Sequence[Criterion]) -> Question:
+    def _rating(self, prompt: Prompt, criteria: Sequence[Criterion]) -> Question:
         lines = [
             c.text if c.polarity == "positive" else f"(to be avoided) {c.text}" for c in criteria
         ]
         text = "\n".join(f"{i}. {line}" for i, line in enumerate(lines, start=1))
-        return Question("rating", text, sees=self.sees)
+        return self._question(prompt, "rating", text, self.scale)
 
     def _shares(self, criteria: Sequence[Criterion]) -> list[float]:
         weights = [WEIGHINGS[self.weighing](criterion) for criterion in criteria]
@@ -180,37 +239,60 @@ class RubricReward:
         # All of 0 points: none can count more than another.
         return [w / total for w in weights] if total else [1 / len(criteria)] * len(criteria)
 
-    def _channel(
-        self, name: str | None, criterion: Criterion, share: float, verdict: Answer
-    ) -> Cell:
-        parts = (name,) if name is not None else _groups(criterion)
+    def _channel(self, name: str | None, judged: Judged) -> Cell:
+        parts = (name,) if name is not None else _groups(judged.criterion)
         return Cell(
-            Failed(verdict.failure or "no answer")
-            if verdict.value is None
-            else criterion.score(verdict.value),
-            share,
+            judged.score,
+            judged.share,
             (self.name, *(f"{self.name}/{part}" for part in parts)),
-            None if verdict.value is None else CriterionRemark.of(criterion, share, verdict),
+            None if judged.answer.value is None else CriterionRemark.of(judged),
         )
 
-    def _explicit(
-        self, criteria: Sequence[Criterion], shares: Sequence[float], verdicts: Sequence[Answer]
-    ) -> Cell:
-        judged = list(zip(criteria, shares, verdicts, strict=True))
-        said = RubricRemark.of(CriterionRemark.of(*each) for each in judged)
+    def _explicit(self, judged: Sequence[Judged]) -> Cell:
+        said = RubricRemark.of(judged)
         score = 0.0
-        for criterion, share, verdict in judged:
-            if verdict.value is None:
-                failed = Failed(verdict.failure or "no answer")
-                return Cell(failed, aspects=(self.name,), remark=said)
-            score += share * criterion.score(verdict.value)
+        for one in judged:
+            if isinstance(one.score, Failed):
+                return Cell(one.score, aspects=(self.name,), remark=said)
+            score += one.share * one.score
         return Cell(score, aspects=(self.name,), remark=said)
 
-    def _rated(self, answer: Answer) -> Cell:
+    def _rated(self, rating: Question, answer: Answer) -> Cell:
         if answer.value is None:
             return Cell(Failed(answer.failure or "no answer"), aspects=(self.name,))
-        said = Remark("the whole rubric", f"{rating(answer.value)} of 10", answer.reason)
+        said = Remark("the whole rubric", told(rating, answer.value), answer.reason)
         return Cell(answer.value, aspects=(self.name,), remark=said)
+
+
+def shown_reference(prompt: Prompt, column: str, reward: str) -> str:
+    """The reference answer that a column of the data holds.
+
+    Args:
+        reward: name of the one that shows it, for messages.
+
+    Raises:
+        DataError: there is no such column, or it holds nothing, or no text.
+    """
+    where = f"rewards.{reward}.reference: prompt {prompt.id!r}"
+    if column not in prompt.columns:
+        guess = nearest(column, list(prompt.columns))
+        meant = f"did you mean '{guess}'?" if guess else "name the column of a good answer"
+        raise DataError(
+            f"{where} has no column '{column}', it has {', '.join(prompt.columns) or 'none'}; "
+            f"{meant}, or leave reference out"
+        )
+    value = prompt.columns[column]
+    if value is not None and not isinstance(value, str | int | float):
+        raise DataError(
+            f"{where}: column '{column}' holds a {type(value).__name__}; a reference answer is text"
+        )
+    text = "" if value is None else str(value)
+    if not text.strip():
+        raise DataError(
+            f"{where}: column '{column}' is empty; give every prompt a reference answer, or leave "
+            "reference out"
+        )
+    return text
 
 
 def _groups(criterion: Criterion) -> tuple[str, ...]:

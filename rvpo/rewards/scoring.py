@@ -20,7 +20,7 @@ from rvpo.rewards.event_loop import EventLoop
 from rvpo.rewards.judged import JudgedReward
 from rvpo.rewards.judging import AskedJudge, Judging, Notice, Verdicts
 from rvpo.rewards.reliability import agreements
-from rvpo.rewards.repeats import NOT_REPEATED, ONCE, Repeats
+from rvpo.rewards.repeats import NOT_REPEATED, ONCE, Repeating
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.tally import Tally
 from rvpo.runtime.deepcopy import own
@@ -95,10 +95,10 @@ class Scoring:
         repeats = self._repeats(asked)
         return Judging(given, trained, asked.judge, asked.budget, notice, repeats)
 
-    def _repeats(self, asked: AskedJudge) -> Repeats:
+    def _repeats(self, asked: AskedJudge) -> Repeating:
         if asked.repeat is None or self._seed is None:
             return ONCE
-        return Repeats(asked.repeat.times, asked.repeat.share, self._seed)
+        return Repeating(asked.repeat.times, asked.repeat.share, self._seed)
 
     def take(self, row: int, sample: Sample) -> None:
         """Ask the judge about a sample, given its row in the rollout; returns at once."""

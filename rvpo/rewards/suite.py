@@ -6,10 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from rvpo.config.imports import import_function
-from rvpo.config.judges import asked
+from rvpo.config.judge import JudgeConfig
+from rvpo.config.judges import asked, place_of
 from rvpo.config.rewards import FunctionRewardConfig, RewardConfig, RubricRewardConfig
 from rvpo.criterion import Criterion
 from rvpo.errors import ConfigError, DataError
+from rvpo.judge.template import JudgeTemplate
 from rvpo.rewards.event_loop import EventLoop
 from rvpo.rewards.judging import AskedJudge, Notice
 from rvpo.rewards.reward import Reward
@@ -78,25 +80,42 @@ class RewardSuite:
         )
 
     def check_criteria(self, prompts: Sequence[Prompt], where: str) -> None:
-        """Read the criteria of every prompt.
+        """Read what every prompt brings for the judge.
 
         Args:
             prompts: those of a source, in the order of their rows.
             where: the setting and the file that they are from, for messages.
 
         Raises:
-            DataError: those of a row cannot be read.
+            DataError: the criteria of a row cannot be read, or it lacks a reference answer.
         """
         every = [reward for reward in self.rewards if isinstance(reward, RubricReward)]
-        rubrics = [reward for reward in every if not reward.fixed]
+        rubrics = [reward for reward in every if not reward.fixed or reward.reference]
         if not rubrics:
             return
         for row, prompt in enumerate(prompts):
             for reward in rubrics:
                 try:
-                    reward.criteria(prompt)
+                    reward.checked(prompt)
                 except DataError as error:
                     raise DataError(f"{where}: row {row}, {error}") from error
+
+    def check_templates(self, judges: Mapping[str, JudgeConfig]) -> None:
+        """Read the templates of judges, and see that they show what rewards want to be shown.
+
+        Args:
+            judges: those that there are, by name.
+
+        Raises:
+            ConfigError: a template cannot be read, is wrong in itself, or does not fit a reward.
+        """
+        for name, judge in judges.items():
+            template = JudgeTemplate.of(judge, place_of(name))
+            if template is None:
+                continue
+            for reward in self.rewards:
+                if isinstance(reward, RubricReward) and reward.judge == name:
+                    reward.check_template(template)
 
     def judged_by(
         self, judges: Mapping[str, AskedJudge], notice: Notice = ignore, say: Notice = ignore
@@ -108,6 +127,17 @@ class RewardSuite:
         """The suite with one judge in place of those that rewards name."""
         rewards = [r if isinstance(r, Reward) else r.asking(judge) for r in self.rewards]
         return replace(self, rewards=rewards)
+
+    def watched_by(self, judge: str) -> RewardSuite:
+        """The rewards that another judge gives and this one could: a score for each verdict, of
+        which no training depends.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        judged = [r for r in self.rewards if not isinstance(r, Reward) and r.judge != judge]
+        found = [reward.apart() for reward in judged if reward.asking(judge).judge == judge]
+        return replace(self, rewards=found)
 
     @property
     def is_judged(self) -> bool:
@@ -169,9 +199,12 @@ def _build(name: str, reward: RewardConfig, judges: Collection[str]) -> AnyRewar
                 form=reward.rubric,
                 weight=reward.weight,
                 condition=reward.only_if,
-                fixed={n: Criterion(**c.model_dump()) for n, c in reward.criteria.items()},
+                fixed={n: Criterion.from_row(c.model_dump()) for n, c in reward.criteria.items()},
                 column=reward.column,
                 weighing=reward.weights or ("class" if reward.rubric == "explicit" else "uniform"),
                 judge=asked(reward.judge, judges),
                 sees=reward.sees,
+                reference=reward.reference or "",
+                scale=reward.scale,
+                expected=reward.grade == "probability",
             )

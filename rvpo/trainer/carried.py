@@ -22,7 +22,7 @@ class Carried(Protocol):
         ...
 
     def state(self) -> dict[str, Any]:
-        """Everything, as JSON holds it."""
+        """Everything, as JSON holds it; empty where nothing was found out."""
         ...
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -31,13 +31,14 @@ class Carried(Protocol):
 
 
 def save(folder: Path, carried: Sequence[Carried]) -> None:
-    """Write the state of each.
+    """Write the state of each that has any.
 
     Raises:
         CheckpointError: the file cannot be written.
     """
-    if carried:
-        write_json(folder / CARRIED, {each.name: each.state() for each in carried})
+    states = {each.name: state for each in carried if (state := each.state())}
+    if states:
+        write_json(folder / CARRIED, states)
 
 
 def load(folder: Path, carried: Sequence[Carried]) -> None:

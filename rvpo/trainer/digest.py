@@ -19,10 +19,11 @@ from typing import Any, Final
 from uuid import UUID
 
 from rvpo import __version__
-from rvpo.config.judges import OWN
+from rvpo.config.judges import OWN, place_of
 from rvpo.config.rewards import FunctionRewardConfig
 from rvpo.config.run import RunConfig
 from rvpo.judge.prompt import PROMPT_VERSION
+from rvpo.judge.template import JudgeTemplate
 from rvpo.report.provenance import PACKAGES, installed_version
 from rvpo.types import Prompt
 
@@ -89,6 +90,8 @@ def digests(
     found |= of_model(model_path, "model")
     for name, judge in config.every_judge.items():
         found["judge prompt"] = f"version {PROMPT_VERSION}"
+        if (template := JudgeTemplate.of(judge, place_of(name))) is not None:
+            found[f"template of {place_of(name)}"] = template.sha256
         if judge.serve is not None:
             served = "served judge" if name == OWN else f"served judge {name}"
             found |= of_model(judge.serve.model, served)

@@ -14,6 +14,7 @@ from rvpo.rollout.engine import RolloutEngine
 from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.seed import derived_seed
 from rvpo.schedule import is_due
+from rvpo.trainer.gold import GoldWatch, each_of
 from rvpo.types import Prompt
 
 
@@ -29,6 +30,7 @@ class HeldOut:
         last_step: the run's; evaluated in any case, as step 0 is.
         seed: the run's.
         say: told what is going on.
+        watch: looks at the same samples, if there is one.
     """
 
     prompts: Sequence[Prompt]
@@ -40,6 +42,7 @@ class HeldOut:
     last_step: int
     seed: int
     say: Callable[[str], None]
+    watch: GoldWatch | None = None
 
     def __call__(self, step: int) -> dict[str, float]:
         """Evaluate if it is time; the means over prompts, the same on every rank.
@@ -47,40 +50,58 @@ class HeldOut:
         Args:
             step: updates done.
         """
-        if not self.prompts or not is_due(step, self.config.every, self.last_step):
+        watch = self._watch(step)
+        if not self._is_due(step):
             return {}
-        path = self.folder.evaluation(step)
-        if self.ranks.first(path.exists()):
-            return self.at(step).metrics()
+        if self.ranks.first(self._knows(step)):
+            looked = {} if watch is None else watch.at(step).metrics()
+            return self.at(step).metrics() | looked
         self.say(f"scoring {len(self.prompts)} held-out prompts")
-        scores = self._measure()
-        self.ranks.wait()  # nobody writes before all have looked
-        if self.ranks.is_main:
-            write_json(path, scores.to_json())
-        return scores.metrics()
+        return self._measure(step, watch)
 
     def lacks(self, step: int) -> bool:
         """True where there should be an evaluation after `step` updates, and is none. Every rank
         must call."""
-        if not self.prompts or not is_due(step, self.config.every, self.last_step):
-            return False
-        return not self.ranks.first(self.folder.evaluation(step).exists())
+        return self._is_due(step) and not self.ranks.first(self._knows(step))
 
     def at(self, step: int) -> HeldOutScores:
         """The scores after `step` updates."""
         return HeldOutScores.read(self.folder.evaluation(step))
 
-    def _measure(self) -> HeldOutScores:
+    def _is_due(self, step: int) -> bool:
+        due = is_due(step, self.config.every, self.last_step)
+        return bool(self.prompts) and (due or self._watch(step) is not None)
+
+    def _knows(self, step: int) -> bool:
+        watch = self._watch(step)
+        return self.folder.evaluation(step).exists() and (watch is None or watch.knows(step))
+
+    def _watch(self, step: int) -> GoldWatch | None:
+        """The watch, if it is its time."""
+        if self.watch is None:
+            return None
+        every = self.watch.every or self.config.every
+        return self.watch if is_due(step, every, self.last_step) else None
+
+    def _measure(self, step: int, watch: GoldWatch | None) -> dict[str, float]:
         mine = self.prompts[self.ranks.share(len(self.prompts))]
         scoring = self.score.begin()
+        look = None if watch is None else watch.look()
         rollout = self.engine.generate(
             mine,
             self.config.samples_per_prompt,
             derived_seed(self.seed, "held out", self.ranks.rank),
-            on_sample=scoring.take,
+            on_sample=scoring.take if look is None else each_of(scoring.take, look.take),
         )
-        scored = scoring.collect(rollout, self.ranks)
-        return HeldOutScores.of(scored, [prompt.id for prompt in self.prompts])
+        ids = [prompt.id for prompt in self.prompts]
+        scores = HeldOutScores.of(scoring.collect(rollout, self.ranks), ids)
+        looked = None if look is None else look.collect(rollout, ids)
+        self.ranks.wait()  # nobody writes before all have looked
+        if self.ranks.is_main:
+            write_json(self.folder.evaluation(step), scores.to_json())
+            if looked is not None:
+                write_json(self.folder.gold_scores(step), looked.to_json())
+        return scores.metrics() | ({} if looked is None else looked.metrics())
 
 
 class Evaluation(Protocol):

@@ -29,9 +29,10 @@ def train(
     keep: Keep,
     evaluate: Callable[[int], dict[str, float]],
     interrupt: Interrupt,
+    ends: Callable[[int], bool],
     spent: Callable[[int, Mapping[str, float]], str | None],
     ranks: Ranks,
-) -> None:
+) -> int:
     """Each pass trains on one rollout of the stream.
 
     Every rank generates its share of the prompts; the estimator sees the reward matrix of all
@@ -39,7 +40,11 @@ def train(
     earlier steps have told of them. `evaluate` is asked after each step for scores on other
     prompts, and gives none where it is not time for them; `keep` saves what is due; `spent` hears
     what the judging of each step took, and has a sentence where another cannot be paid for. Of
-    `steps`, `start` are done already and `stop` is the end of the run.
+    `steps`, `start` are done already and `stop` is the end of the run, which `ends` may end before:
+    it is asked after each step.
+
+    Returns:
+        Steps done.
 
     Raises:
         RvpoError: of whichever part failed; the newest checkpoint stays usable.
@@ -83,13 +88,16 @@ def train(
                 | scores,
             )
         )
-        stop, end = interrupt.requested(), step + 1 == steps.stop
+        stop, end = interrupt.requested(), step + 1 == steps.stop or ends(step + 1)
         over = over or (None if end else spent(step + 1, scored.metrics))
         keep(step + 1, policy, scores, last=stop or end or over is not None)
         if stop:
             raise KeyboardInterrupt
         if over is not None:
             raise SpentError(over)
+        if end:
+            return step + 1
+    return steps.start
 
 
 def _evaluated(

@@ -35,7 +35,7 @@ _ANSWERS = (
 _GOOD = "The answer is 4."
 _WRONG: Final = re.compile(
     r"http (?!408|409|425|429)[34]\d\d|quota used up|connection|unknown host|tls|no completion"
-    r"|schema refused"
+    r"|schema refused|no log-probabilities"
 )
 """Failures of a judge whose address, key, name or settings are wrong, and not its day bad."""
 
@@ -107,7 +107,7 @@ def rehearse_rewards(
 
 
 def rehearse_judge(
-    judge: JudgeConfig, say: Callable[[str], None], where: str = OWN
+    judge: JudgeConfig, say: Callable[[str], None], where: str = OWN, *, weighed: bool = False
 ) -> Usage | None:
     """Ask the judge one question, which every endpoint may answer.
 
@@ -117,6 +117,7 @@ def rehearse_judge(
         say: hears of a judge that is only busy, or gives no verdict that can be read, and of
             repeats that may all be the same.
         where: the section of its settings, for messages.
+        weighed: the run counts on its log-probabilities.
 
     Returns:
         The judge's usage.
@@ -133,7 +134,7 @@ def rehearse_judge(
         )
     if judge.serve is not None:
         return None
-    answer = probe(judge, where)
+    answer = probe(judge, where, weighed=weighed)
     if answer.failure is None:
         return answer.usage
     asked = f"{judge.model!r} at {', '.join(endpoint.url for endpoint in judge.endpoints)}"

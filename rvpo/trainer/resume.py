@@ -10,6 +10,7 @@ from pathlib import Path
 from rvpo.config.diff import check_unchanged
 from rvpo.config.run import RunConfig, load_config
 from rvpo.errors import CheckpointError
+from rvpo.report.gold import GoldScores
 from rvpo.report.held_out import HeldOutScores
 from rvpo.report.run_folder import RunFolder, steps_in
 from rvpo.trainer.keep import read_best
@@ -49,6 +50,8 @@ def open_run(config: RunConfig) -> tuple[RunFolder, tuple[Start, ...]]:
     read_best(folder)
     for step in folder.evaluated():
         HeldOutScores.read(folder.evaluation(step))
+    for step in folder.watched():
+        GoldScores.read(folder.gold_scores(step))
     return folder, read_starts(folder)
 
 

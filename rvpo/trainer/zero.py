@@ -61,7 +61,8 @@ def load_model(config: RunConfig, model_path: str) -> Any:
     deepspeed.init_distributed("nccl" if torch.cuda.is_available() else "gloo")
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     # transformers shards while loading as long as this object lives.
-    settings = deepspeed_settings(config.update, config.model.precision)
+    adapters = config.model.lora is not None
+    settings = deepspeed_settings(config.update, config.model.precision, adapters=adapters)
     sharding = HfDeepSpeedConfig(settings)  # type: ignore[no-untyped-call]
     model: Any
     loaded: dict[str, Any]
@@ -102,7 +103,8 @@ def initialize(model: Any, config: RunConfig, *, trainable: bool) -> Any:
 
     from rvpo.trainer.moments import allocate_moments
 
-    settings = deepspeed_settings(config.update, config.model.precision)
+    adapters = config.model.lora is not None
+    settings = deepspeed_settings(config.update, config.model.precision, adapters=adapters)
     optimizer = None
     if trainable:
         optimizer = _optimizer(model, config.update)
@@ -118,9 +120,19 @@ def initialize(model: Any, config: RunConfig, *, trainable: bool) -> Any:
     return engine
 
 
-def deepspeed_settings(update: UpdateConfig, precision: str) -> dict[str, Any]:
-    """Settings of DeepSpeed; the micro-batches of a step are counted by the policy."""
+def deepspeed_settings(
+    update: UpdateConfig, precision: str, *, adapters: bool = False
+) -> dict[str, Any]:
+    """Settings of DeepSpeed; the micro-batches of a step are counted by the policy.
+
+    Args:
+        adapters: they are trained, and not the model's own weights.
+    """
     zero: dict[str, Any] = {"stage": 3}
+    if adapters:
+        # In the second step DeepSpeed looks from each module at all those that follow within this
+        # distance. PEFT puts eleven in the place of one, and the base is at hand where it is small.
+        zero["stage3_max_reuse_distance"] = 0
     if update.offload_optimizer:
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
     ours = {

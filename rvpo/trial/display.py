@@ -11,8 +11,8 @@ from rich.text import Text
 
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import place_of
-from rvpo.judge.types import Answer, QuestionKind
-from rvpo.judge.verdict import rating
+from rvpo.judge.types import Answer, Question
+from rvpo.judge.verdict import told
 from rvpo.report.tables import shown
 from rvpo.rewards.advice import advice
 from rvpo.rewards.tally import Tally
@@ -107,18 +107,16 @@ def _row(verdict: RepeatedVerdict) -> list[PageCell]:
 
 def _said(verdict: RepeatedVerdict) -> str:
     """The verdict, or how often each was given where repeats differ."""
-    said = Counter(_word(verdict.question.kind, answer) for answer in verdict.answers)
+    said = Counter(_word(verdict.question, answer) for answer in verdict.answers)
     if len(said) == 1:
         return next(iter(said))
     return ", ".join(f"{count} {word}" for word, count in said.items())
 
 
-def _word(kind: QuestionKind, answer: Answer) -> str:
+def _word(question: Question, answer: Answer) -> str:
     if answer.value is None:
         return f"failed ({_plain(answer.failure or 'no answer')})"
-    if kind == "rating":
-        return f"{rating(answer.value)} of 10"
-    return "met" if answer.value else "not met"
+    return _plain(told(question, answer.value))
 
 
 def _why(verdict: RepeatedVerdict) -> str:

@@ -51,7 +51,12 @@ def read_responses(
     known = _Data(data)
     thinking = Thinking.of((), markers)
     return tuple(
-        Response(text=line.answer(thinking), prompt=_prompt(line, rewards, known)) for line in lines
+        Response(
+            text=line.answer(thinking),
+            prompt=_prompt(line, rewards, known),
+            everything=line.completion,
+        )
+        for line in lines
     )
 
 
@@ -105,7 +110,8 @@ def _prompt(line: _Line, rewards: Sequence[RubricReward], data: _Data) -> Prompt
     messages = _messages(line, data.system_prompt) if "prompt" in line.fields else None
     if identity is None and messages is None:
         raise DataError(f"{line.where}: has neither 'prompt' nor 'prompt_id'; {_FORM}")
-    lacking = [r for r in rewards if not r.fixed and r.column not in line.fields]
+    needed = _needed(rewards)
+    lacking = [column for column in needed if column not in line.fields]
     if messages is not None and not lacking:
         columns = {
             name: _criteria(value) if name in {reward.column for reward in rewards} else value
@@ -116,10 +122,25 @@ def _prompt(line: _Line, rewards: Sequence[RubricReward], data: _Data) -> Prompt
         return Prompt(id=name, messages=messages, columns=columns)
     if identity is None:
         raise DataError(
-            f"{line.where}: has no criteria in '{lacking[0].column}', which reward "
-            f"'{lacking[0].name}' needs; give some, or the 'prompt_id' to find them by in the data"
+            f"{line.where}: has no {needed[lacking[0]]}; give it, or the 'prompt_id' to find it "
+            "by in the data"
         )
     return _known(line, str(identity), messages, data)
+
+
+def _needed(rewards: Sequence[RubricReward]) -> dict[str, str]:
+    """The columns that a line needs where the data do not have them, with what they hold."""
+    shown = {
+        r.reference: f"reference answer in '{r.reference}', which reward '{r.name}' shows"
+        for r in rewards
+        if r.reference
+    }
+    asked = {
+        r.column: f"criteria in '{r.column}', which reward '{r.name}' needs"
+        for r in rewards
+        if not r.fixed
+    }
+    return shown | asked
 
 
 def _known(line: _Line, identity: str, messages: tuple[Message, ...] | None, data: _Data) -> Prompt:

@@ -11,6 +11,7 @@ from typing import Any
 from rvpo.criterion import Criterion
 from rvpo.judge.types import Answer, Question
 from rvpo.rewards.rubric import RubricReward
+from rvpo.scale import plain
 from rvpo.trial.response import Response
 from rvpo.types import Failed, Prompt
 
@@ -48,8 +49,9 @@ class RepeatedVerdict:
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as a JSON line holds it."""
-        criterion = self.criterion
-        return {
+        criterion, scale = self.criterion, self.question.scale
+        graded = {"scale": plain(scale)} if scale else {}
+        return graded | {
             "reward": self.reward,
             "name": self.name,
             "kind": self.question.kind,
@@ -146,7 +148,7 @@ def _verdicts(
             for q in reward.questions(prompt)
         ]
     criteria = reward.criteria(prompt)
-    asked = [reward.question(criterion) for criterion in criteria]
+    asked = [reward.question(prompt, criterion) for criterion in criteria]
     names: Sequence[str | None] = list(reward.fixed) or [None] * len(criteria)
     return [
         RepeatedVerdict(reward=reward.name, question=q, criterion=c, name=name, answers=answers[q])

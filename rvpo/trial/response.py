@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from rvpo.thinking import Sees
 from rvpo.types import Prompt
 
 Kind = Literal["given", "reference", "empty", "off-topic"]
@@ -22,7 +23,14 @@ class Response:
 
     prompt: Prompt
     text: str
+    """The answer."""
     kind: Kind = "given"
+    everything: str | None = None
+    """The completion with its thoughts; None where it has none."""
+
+    def seen(self, sees: Sees) -> str:
+        """Part that a reward is shown."""
+        return self.text if sees == "answer" or self.everything is None else self.everything
 
 
 def first_prompts(responses: Sequence[Response], count: int) -> tuple[Response, ...]:

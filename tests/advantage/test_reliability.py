@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rvpo.advantage import GDPO, GRPO, RVPO, HardMin, MeanVariance, RawRVPO
-from rvpo.advantage.diagnostics import NOISY
+from rvpo.agreement import NOISY
 from rvpo.types import Rewards
 from tests.advantage.matrices import ALL, Z_SCORE, label, matrix, random_binary, rows
 

@@ -179,3 +179,18 @@ def test_arms_may_differ_in_what_varies_alone(tiny_model: Path, tmp_path: Path) 
     assert {run.config.report.group for run in found.runs} == {"both"}
     with pytest.raises(ConfigError, match="steps"):
         Comparison.of(config, [], ["steps=0,3"], 2, tmp_path / "both")
+
+
+def test_runs_that_a_rule_may_end_are_not_compared(tiny_model: Path, tmp_path: Path) -> None:
+    judge = "{model: m, endpoints: [{url: 'http://127.0.0.1:9/v1'}]}"
+    watched = (
+        "rewards.kind={rubric: channels, criteria: {kind: It is kind.}}",
+        f"judge={judge}",
+        f"judges={{gold: {judge}}}",
+        "evaluate.gold={judge: gold, stop: {gap: 0.5}}",
+    )
+    config = write_config(tiny_model, tmp_path)
+    with pytest.raises(ConfigError, match=r"evaluate\.gold\.stop may end one run before others"):
+        Comparison.of(config, watched, ["update.lr=1e-3,1e-4"], 2, tmp_path / "out")
+    settings = (*watched, "evaluate.gold.stop=null")
+    assert Comparison.of(config, settings, ["update.lr=1e-3,1e-4"], 2, tmp_path / "out").runs

@@ -281,3 +281,68 @@ def test_a_judge_that_is_not_there_is_said_to_be_none(tmp_path: Path) -> None:
     result = judged(path, "--judge", "golds")
     assert result.exit_code == 2
     assert "--judge golds: there is no such judge; did you mean gold?" in result.output
+
+
+def test_two_judges_are_held_against_each_other(tmp_path: Path) -> None:
+    file, out = tmp_path / "samples.jsonl", tmp_path / "out.jsonl"
+    said = ["good", "good", "bad", "neither"]
+    rows = [{"prompt": f"{n}?", "completion": text} for n, text in enumerate(said)]
+    file.write_text("\n".join(map(json.dumps, rows)))
+
+    def flatters(body: Mapping[str, Any]) -> web.Response:
+        _, sentence = asked(body)
+        return web.json_response(completion(json.dumps({"reason": "", "met": "good" in sentence})))
+
+    with FakeEndpoint(script=flatters) as cheap, FakeEndpoint(script=reply) as gold:
+        path = configuration(tmp_path, cheap.url)
+        judges = f"judges={{gold: {{model: g, cache: null, endpoints: [{{url: {gold.url}}}]}}}}"
+        arguments = ("--samples", str(file), "--repeats", "1", "--json", str(out), judges)
+        result = judged(path, *arguments, "--against", "gold")
+        unknown = judged(path, *arguments, "--against", "gild")
+        itself = judged(path, *arguments, "--against", "gold", "--judge", "gold")
+    assert result.exit_code == 0, result.output
+    table = [line.split() for line in result.stdout.splitlines()]
+    # good: met always against two of four. bad, to be avoided: never against one of four.
+    assert [
+        "good",
+        "4",
+        "50%",
+        "0.00",
+        "0.00",
+        "to",
+        "0.00",
+        "1.00",
+        "0.50",
+        "50%",
+        "0%",
+        "0",
+    ] in table
+    assert [
+        "bad",
+        "4",
+        "75%",
+        "0.00",
+        "0.00",
+        "to",
+        "0.00",
+        "1.00",
+        "0.75",
+        "25%",
+        "0%",
+        "0",
+    ] in table
+    for sentence in (
+        "agreement with judge 'gold', on the verdicts that both gave",
+        "judged/good: its own judge gave one verdict throughout, which makes kappa 0",
+        "training takes 64 verdicts (4 steps of 8 samples, 2.0 each); held-out prompts come on top",
+        "  with judge: about $0.02",
+        "  with gold: about 6,400 tokens in and 1,280 tokens out at no price set",
+    ):
+        assert sentence in result.stdout
+    assert len(cheap.seen.arrivals) == len(gold.seen.arrivals) == 8
+    told = lines(out)
+    assert [line.get("judge") for line in told[5:9]] == ["gold"] * 4
+    assert told[-1]["against"]["rows"][0]["pairs"] == 8
+    assert unknown.exit_code == itself.exit_code == 2
+    assert "--against gild: there is no such judge; did you mean gold?" in unknown.output
+    assert "--against gold: every reward asks it already" in itself.output

@@ -167,6 +167,21 @@ def test_the_same_run_again_asks_nothing_and_learns_the_same(
     assert samples(run) == samples(undisturbed.run)
 
 
+def test_a_run_with_its_criteria_together_learns_the_same_by_a_third_of_the_calls(
+    undisturbed: Finished, tiny_model: Path, tmp_path: Path
+) -> None:
+    with FakeEndpoint(truth=truth) as endpoint:
+        sections = judged(endpoint, tmp_path / "cache.sqlite", criteria_per_call="all")
+        train(write_config(tiny_model, tmp_path, **sections))
+    run = tmp_path / "run"
+    check_verdicts(run)
+    assert learned(run) == learned(undisturbed.run)
+    assert samples(run) == samples(undisturbed.run)
+    calls = len(endpoint.seen.arrivals)
+    assert sum(row["judge/requests"] for row in metrics(run)) == calls
+    assert calls - 1 == (undisturbed.calls - 1) / len(CRITERIA)  # one of the rehearsal
+
+
 def test_a_worker_killed_in_mid_step_loses_no_verdict_and_doubles_none(
     undisturbed: Finished, tiny_model: Path, tmp_path: Path
 ) -> None:

@@ -14,8 +14,6 @@ from tests.judge.server import FakeEndpoint
 
 pytestmark = pytest.mark.slow
 
-HALF_LIFE = 10.0
-
 
 def test_what_is_known_of_a_judge_goes_on_with_a_resumed_run(
     tiny_model: Path, tmp_path: Path
@@ -23,11 +21,11 @@ def test_what_is_known_of_a_judge_goes_on_with_a_resumed_run(
     draw = random.Random(1)
 
     def flips(shown: str) -> bool:
-        is_coin = re.findall(r"item-\d+", shown)[-1] == "item-2"
+        is_coin = re.findall(r"item-\d+", shown)[-1:] == ["item-2"]
         return draw.random() < 0.5 if is_coin else truth(shown)
 
     with FakeEndpoint(truth=flips, keep_bodies=False) as endpoint:
-        repeat = {"times": 3, "share": 1.0, "half_life": HALF_LIFE}
+        repeat = {"times": 3, "share": 1.0, "half_life": 10}
         sections = judged(endpoint, tmp_path / "cache.sqlite", repeat=repeat)
         weighing = {"name": "rvpo", "weight_by_reliability": True}
         config = write_config(tiny_model, tmp_path, **sections | {"advantage": weighing})
@@ -42,8 +40,6 @@ def test_what_is_known_of_a_judge_goes_on_with_a_resumed_run(
     assert known["first"] == known["fault"] == [1, 1, 1]
     assert max(known["second"]) < 0.7
     scores = [row["judge/judged/second/reliability_scores"] for row in rows]
-    kept = 0.5 ** (1 / HALF_LIFE)
-    assert scores[1] > kept * scores[0]
-    assert kept * scores[1] < scores[2] <= kept * scores[1] + 2 * 3
+    assert scores[0] <= 8 < scores[2]  # which is all that a step has
     low, high = (rows[2][f"judge/judged/second/reliability_{end}"] for end in ("low", "high"))
     assert low < known["second"][2] < high or low == 0

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rvpo.judge.types import Question, QuestionKind
-from rvpo.judge.verdict import MAX_REASON_LENGTH, Unreadable, read, schema
+from rvpo.judge.verdict import MAX_REASON_LENGTH, Unreadable, read, schema, told
+from rvpo.scale import scale_of
 from rvpo.thinking import closing
 
 READABLE = {
@@ -489,3 +491,77 @@ def test_schema_admits_the_verdict_and_nothing_else(reasons: bool) -> None:
     assert schema(Question("rating", ""), reasons)["properties"]["rating"]["enum"] == list(
         range(1, 11)
     )
+
+
+GRADED = Question("criterion", "", scale=scale_of({0: "missing", 0.5: "partly", 2: "fully"}))
+NUMBERS = Question("criterion", "", scale=scale_of([-1, 0, 1]))
+STARS = Question("rating", "", scale=scale_of([1, 2, 3]))
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "value"),
+    [
+        (GRADED, '{"reason": "So.", "grade": 0}', 0.0),
+        (GRADED, '{"reason": "So.", "grade": 0.5}', 0.25),
+        (GRADED, "```json\n{'Grade': '2.0'}\n```", 1.0),
+        (GRADED, '{"grade": 0.500}', 0.25),
+        (GRADED, '{"grade": "Partly"}', 0.25),
+        (GRADED, 'Here is my grade:\n{"grade": " fully "}\nI hope this helps!', 1.0),
+        (NUMBERS, '{"grade": -1}', 0.0),
+        (NUMBERS, '<think>{"grade": -1}</think>{"grade": 1}', 1.0),
+        (STARS, '{"rating": 2}', 0.5),
+    ],
+)
+def test_a_grade_is_read_by_its_number_or_its_word(
+    question: Question, text: str, value: float
+) -> None:
+    assert read(question, text)[0] == value
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "told"),
+    [
+        (GRADED, '{"grade": 1}', "grade is none of the scale"),
+        (GRADED, '{"grade": 0.25}', "grade is none of the scale"),
+        (GRADED, '{"grade": "partly or fully"}', "grade is none of the scale"),
+        (GRADED, '{"grade": "2: fully"}', "grade is none of the scale"),
+        (GRADED, '{"grade": true}', "grade is none of the scale"),
+        (GRADED, '{"grade": 5e-1}', "grade is none of the scale"),
+        (GRADED, '{"grade": null}', "grade is none of the scale"),
+        (GRADED, '{"grade": ""}', "grade is none of the scale"),
+        (GRADED, '{"met": true}', "unknown key"),
+        (GRADED, '{"grade": 0, "met": true}', "unknown key"),
+        (GRADED, '{"grade": 0, "grade": 2}', "repeated key"),
+        (GRADED, '{"grade": 0} or {"grade": 2}', "words beside the verdict"),
+        (GRADED, "2", "no verdict"),
+        (NUMBERS, '{"grade": "missing"}', "grade is none of the scale"),
+        (STARS, '{"rating": 4}', "rating is none of the scale"),
+        (STARS, '{"grade": 2}', "unknown key"),
+        (Question("criterion", ""), '{"grade": 1}', "unknown key"),
+    ],
+)
+def test_what_is_none_of_the_grades_is_refused(question: Question, text: str, told: str) -> None:
+    with pytest.raises(Unreadable) as refused:
+        read(question, text)
+    assert str(refused.value) == told
+
+
+@pytest.mark.parametrize("question", [GRADED, NUMBERS, STARS])
+def test_the_schema_of_a_grade_admits_the_scale_alone(question: Question) -> None:
+    key = "rating" if question is STARS else "grade"
+    form = schema(question, True)["properties"]
+    assert list(form) == ["reason", key]
+    assert form[key]["enum"] == [number for number, _ in question.scale]
+    assert form[key]["type"] == ("number" if question is GRADED else "integer")
+    for number in form[key]["enum"]:
+        value = read(question, json.dumps({"reason": "So.", key: number}))[0]
+        assert told(question, value).startswith(f"{number} of ")
+
+
+def test_verdicts_are_told_in_words() -> None:
+    assert told(Question("criterion", ""), 1.0) == "met"
+    assert told(Question("criterion", ""), 0.0) == "not met"
+    assert told(Question("criterion", "", expected=True), 0.834) == "met by 83 %"
+    assert told(Question("rating", ""), 6 / 9) == "7 of 10"
+    assert told(GRADED, 0.25) == "0.5 of 0 to 2 (partly)"
+    assert told(replace(GRADED, expected=True), 0.6) == "1.2 of 0 to 2"

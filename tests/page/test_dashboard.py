@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,16 @@ def test_the_parts_of_a_rubric_are_found_by_a_pattern(tmp_path: Path) -> None:
     panels = sections(specification(config, tmp_path))["Reward: judged"]
     patterns = [panel["config"].get("metricRegex") for panel in panels]
     assert "^rewards/judged/.+/mean$" in patterns
+
+
+def test_a_gold_judge_has_a_section_that_finds_its_metrics(tmp_path: Path) -> None:
+    watched = ["judges={gold: {serve: {model: m}}}", "evaluate.gold={judge: gold}"]
+    path = EXPERIMENTS / "quickstart_judge.yaml"
+    panels = sections(specification(load_config(path, watched), tmp_path))["Gold judge"]
+    patterns = [panel["config"].get("metricRegex") for panel in panels]
+    for name in ("judge_gap/judged/friendly", "eval/gold/rewards/judged/mean"):
+        assert [bool(re.search(pattern, name)) for pattern in patterns].count(True) == 1
+    assert "Gold judge" not in sections(specification(load_config(path), tmp_path))
 
 
 def test_each_of_several_judges_has_a_section_with_its_curves(tmp_path: Path) -> None:

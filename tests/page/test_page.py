@@ -14,10 +14,14 @@ import pytest
 from rvpo.config.run import RunConfig, dump_config
 from rvpo.errors import ConfigError
 from rvpo.page.build import build
+from rvpo.page.gold import gold_watch
 from rvpo.page.history import read_arms
+from rvpo.page.panels import THEMES
+from rvpo.report.gold import GoldScores
 from rvpo.report.held_out import HeldOutScores
 from rvpo.report.run_folder import RunFolder, write_json
 from tests.configs import tiny_settings
+from tests.fakes import make_scores
 
 REWARDS = [f"criterion {n}" for n in range(17)]
 
@@ -164,3 +168,25 @@ def test_a_single_run_of_one_step_has_a_page(tmp_path: Path) -> None:
 def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds no run that has done a step"):
         read_arms([tmp_path])
+
+
+def test_the_gap_between_two_judges_has_its_curves(tmp_path: Path) -> None:
+    for seed in range(2):
+        run = make_run(tmp_path / "watched" / f"seed-{seed}", seed=seed)
+        for step, kind in ((0, 1.0), (6, 0.0), (12, None)):
+            training = make_scores([[1.0, 0.0]] * 2, ["judged/kind", "judged/rude"])
+            gold = make_scores([[kind, 0.0]] * 2, ["judged/kind", "judged/rude"])
+            look = GoldScores.of(training, gold, ["p"], "gold")
+            write_json(run.gold_scores(step), look.to_json())
+    drawn = {plot.title: plot for plot in gold_watch(read_arms([tmp_path]))}
+    assert list(drawn) == ["Training judge and gold judge", "The gap between the judges"]
+    gap = drawn["The gap between the judges"]
+    assert "training judge's mean score less that of gold" in gap.caption
+    kind, _ = gap.draw(THEMES["light"]).axes
+    lines = [line.get_ydata().tolist() for line in kind.get_lines()]
+    assert lines[0] == [0.0, 1.0]  # no gap where nobody knows it
+    assert kind.get_title(loc="left") == "judged/kind"
+
+
+def test_a_run_without_a_gold_judge_has_no_such_curves(page: tuple[Path, str]) -> None:
+    assert gold_watch(read_arms([page[0]])) == []

@@ -23,7 +23,7 @@ class Count:
         self.steps = steps
 
     def state(self) -> dict[str, Any]:
-        return {"steps": self.steps}
+        return {"steps": self.steps} if self.steps else {}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.steps = state["steps"]
@@ -43,7 +43,7 @@ def test_each_goes_on_from_its_own_state_and_a_new_one_begins(tmp_path: Path, ra
 
 def test_a_checkpoint_of_nothing_more_has_no_such_file(tmp_path: Path, ranks: Ranks) -> None:
     policy: Any = Plain()
-    checkpoints(tmp_path, ranks).after(1, policy, last=False)
+    checkpoints(tmp_path, ranks, Count("a")).after(1, policy, last=False)
     assert not list(tmp_path.glob(f"*/{CARRIED}"))
     assert checkpoints(tmp_path, ranks, Count("a")).restore(policy) == 1
 

@@ -201,3 +201,15 @@ def test_no_advice_for_less_memory_ends_in_a_run_that_does_not_go_on() -> None:
         config = tiny_config(Path("model"), update={"loss": loss})
         said = "; ".join(lighter_updates(config.update, on_gpu=True))
         assert ("update.micro_batch_tokens" in said) is is_free
+
+
+def test_with_adapters_no_weights_are_looked_for_ahead_unless_a_user_asks_for_it() -> None:
+    def distance(adapters: bool, **options: Any) -> int | None:
+        update = UpdateConfig(deepspeed={"zero_optimization": options} if options else {})
+        zero = deepspeed_settings(update, "bf16", adapters=adapters)["zero_optimization"]
+        found: int | None = zero.get("stage3_max_reuse_distance")
+        return found
+
+    assert distance(adapters=True) == 0
+    assert distance(adapters=False) is None
+    assert distance(adapters=True, stage3_max_reuse_distance=7) == 7

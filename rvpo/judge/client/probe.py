@@ -9,24 +9,27 @@ from typing import Final
 
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import OWN
+from rvpo.judge.template import JudgeTemplate
 from rvpo.judge.types import Answer, Job, Judge, Question, Usage
 
 PATIENCE_S: Final = 20.0
 """Longest time of one attempt, in seconds."""
 
-_QUESTION: Final = Job(
+_QUESTION: Final = Question("criterion", "The response is the number four.")
+_JOB: Final = Job(
     conversation=(("user", "What is 2 + 2? Answer with one number."),),
     response="4",
-    questions=(Question("criterion", "The response is the number four."),),
+    questions=(),
 )
 
 
-def probe(judge: JudgeConfig, where: str = OWN) -> Answer:
+def probe(judge: JudgeConfig, where: str = OWN, *, weighed: bool = False) -> Answer:
     """Ask one question as the run would ask it, but with little patience and unremembered.
 
     Args:
         judge: one that names endpoints.
         where: the section of its settings, for messages.
+        weighed: the run counts on its log-probabilities, so the question does.
 
     Returns:
         The verdict, which is 1 of a judge that can tell, or why there is none.
@@ -48,9 +51,13 @@ def probe(judge: JudgeConfig, where: str = OWN) -> Answer:
         }
     )
 
+    template = JudgeTemplate.of(judge, where)
+    shown = "It is 4." if template is not None and template.has_reference else ""
+    question = replace(_QUESTION, expected=weighed, reference=shown)
+
     async def ask() -> Answer:
-        async with Asker(once, where=where) as asker:
-            (answer,) = await asker.answer(_QUESTION)
+        async with Asker(once, where=where, template=template) as asker:
+            (answer,) = await asker.answer(replace(_JOB, questions=(question,)))
         return answer
 
     return asyncio.run(ask())

@@ -18,6 +18,7 @@ from rvpo.config.judges import OWN
 from rvpo.errors import ConfigError, RewardError
 from rvpo.judge.client.client import JudgeAddresses
 from rvpo.judge.handshake import obituary
+from rvpo.judge.template import JudgeTemplate
 from rvpo.runtime.port import LOOPBACK, hold_port
 from rvpo.runtime.process import PIPE, Child, Log, end_all, python_module
 
@@ -74,15 +75,15 @@ class JudgeWorkers:
             books: the file of what the judge has cost; None keeps none.
 
         Raises:
-            ConfigError: `host` is no address of this machine.
+            ConfigError: `host` is no address of this machine, or the template cannot be read.
             RewardError: a worker does not start; its own sentence says why.
         """
-        token = secrets.token_hex(32)
+        token, template = secrets.token_hex(32), JudgeTemplate.of(config, where)
         with ExitStack() as stack:
             workers: list[_Worker] = []
             stack.callback(_end_workers, workers)
             for index in range(config.workers):
-                workers.append(_Worker(program, config, host, token, index, where, books))
+                workers.append(_Worker(program, config, host, token, index, where, books, template))
             until = time.monotonic() + START_S
             for worker in workers:
                 worker.wait_until_listening(until)
@@ -116,6 +117,7 @@ class _Worker:
         index: int,
         where: str,
         books: Path | None,
+        template: JudgeTemplate | None,
     ) -> None:
         try:
             self._held = hold_port(host, socket.SO_REUSEPORT)
@@ -132,6 +134,8 @@ class _Worker:
         self._program = program
         hello = {
             "config": config.model_dump(mode="json"),
+            # As it is at the start: the file may be edited for the next run while this one goes on.
+            "template": None if template is None else template.text,
             "token": token,
             "host": host,
             "port": port,

@@ -16,6 +16,7 @@ from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import OWN
 from rvpo.judge.sheet import calls, company
 from rvpo.judge.spending import Spending
+from rvpo.judge.template import JudgeTemplate
 from rvpo.judge.types import Answer, Job, Usage
 from rvpo.judge.verdict import is_graded
 from rvpo.judge.worker.cache import Cache, CacheError
@@ -65,9 +66,11 @@ class Asker:
         share: (index, count) of this worker among those that divide the endpoints' limits.
         where: the section of the settings, for messages.
         spending: is told of what each reply costs.
+        template: text of the settings' file, where it was read before.
 
     Raises:
-        ConfigError: a key is missing, limits cannot be divided, or the cache cannot be used.
+        ConfigError: a key is missing, limits cannot be divided, the cache cannot be used, or the
+            template not be read.
     """
 
     def __init__(
@@ -77,11 +80,12 @@ class Asker:
         *,
         where: str = OWN,
         spending: Spending | None = None,
+        template: JudgeTemplate | None = None,
     ) -> None:
         self._config = config
         self._endpoints = all_endpoints(config, share, where)
         self._cache = None if config.cache is None else Cache(config.cache, where=where)
-        self._renderer = Renderer(config)
+        self._renderer = Renderer(config, template or JudgeTemplate.of(config, where))
         purse = Purse(spending, config.budget.dollars, self._endpoints)
         self._purse = purse
         self._caller = Caller(config, self._endpoints, self._renderer, purse)

@@ -19,6 +19,7 @@ from rvpo.judge.worker.connection import open_session
 from rvpo.judge.worker.endpoint import SCHEMA_REFUSED, Endpoint, Permit
 from rvpo.judge.worker.form import Try
 from rvpo.judge.worker.inquiry import Inquiry, Ruling
+from rvpo.judge.worker.probability import Unweighable, expected
 from rvpo.judge.worker.purse import Purse
 from rvpo.judge.worker.refusal import Failure
 from rvpo.judge.worker.reply import CallFailed, Remedy, Reply
@@ -181,7 +182,7 @@ class Caller:
         follow."""
         if remedy in ("retry", "resample", "divide"):
             asking.attempts += 1
-        if remedy == "none" or asking.attempts >= self._config.attempts:
+        if remedy in ("none", "stop") or asking.attempts >= self._config.attempts:
             return False
         if remedy == "switch":
             return self._others(asking)
@@ -257,7 +258,8 @@ class Caller:
         asking.sent += 1
         try:
             session = self._sessions[endpoint.socket]
-            reply = await endpoint.call(session, permit, body, timeout_s, tried)
+            longest = asking.sheet.requests[0].longest_reply
+            reply = await endpoint.call(session, permit, body, timeout_s, tried, longest)
             self._router.heard()
             self._purse.pay(asking.sheet, endpoint, reply)
             if asking.refused_by is endpoint:
@@ -292,6 +294,8 @@ class Caller:
         cut = reply.cut
         try:
             found = _verdicts(asking.sheet, reply)
+        except Unweighable as error:  # another endpoint may tell more; the same one tells no more
+            raise CallFailed(str(error), "switch") from None
         except Unreadable as error:
             if not reply.text.strip():  # an empty reply is an overload more often than an answer
                 raise CallFailed(str(error), "plain" if with_schema else "retry") from None
@@ -317,10 +321,15 @@ def _verdicts(sheet: Sheet, reply: Reply) -> dict[bytes, tuple[float, str] | Unr
 
     Raises:
         Unreadable: it says nothing on any of them.
+        Unweighable: it does not tell how probable each grade of a question was.
     """
     if not sheet.labels:
         (request,) = sheet.requests
-        return {request.key: read(request.question, reply.text, cut=reply.cut)}
+        question = request.question
+        value, reason = read(question, reply.text, cut=reply.cut)
+        if question.expected:
+            value = expected(question, reply.text, value, reply.logprobs)
+        return {request.key: (value, reason)}
     found = read_sheet(sheet.questions, reply.text, cut=reply.cut)
     return {
         request.key: found[label]

@@ -32,7 +32,7 @@ class StrayReply(aiohttp.ClientConnectionError):
 
 
 class TooLong(Exception):
-    """A reply has more than `LONGEST_REPLY` bytes."""
+    """A reply has more bytes than are read."""
 
 
 class OnlyReply(aiohttp.ClientResponse):
@@ -52,19 +52,22 @@ class OnlyReply(aiohttp.ClientResponse):
         await super().start(cast(Connection, self._held))
         return self
 
-    async def whole(self) -> bytes:
+    async def whole(self, most: int = LONGEST_REPLY) -> bytes:
         """The body, once the connection has shown that nothing contradicts it.
+
+        Args:
+            most: bytes that are read.
 
         Raises:
             StrayReply: the connection brought another reply, or bytes that are none.
             TooLong: there is more than is read.
             aiohttp.ClientError: the body is not whole.
         """
-        body = await _read(self.content)
+        body = await _read(self.content, most)
         while (content := await self._next()) is not None:
             try:
                 async with asyncio.timeout(CLOSE_S):
-                    repeats = await _read(content) == body
+                    repeats = await _read(content, most) == body
             except TimeoutError:
                 repeats = False
             if not repeats:
@@ -151,12 +154,12 @@ def open_session(socket: Path | None = None) -> aiohttp.ClientSession:
     )
 
 
-async def _read(content: aiohttp.StreamReader) -> bytes:
+async def _read(content: aiohttp.StreamReader, most: int) -> bytes:
     chunks = []
     size = 0
     async for chunk in content.iter_any():
         chunks.append(chunk)
         size += len(chunk)
-        if size > LONGEST_REPLY:
+        if size > most:
             raise TooLong
     return b"".join(chunks)

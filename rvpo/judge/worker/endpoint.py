@@ -22,7 +22,7 @@ from rvpo.config.redaction import Hidden
 from rvpo.config.secret import masked
 from rvpo.errors import ConfigError
 from rvpo.judge.worker.answering import Answering
-from rvpo.judge.worker.connection import OnlyReply, StrayReply, TooLong
+from rvpo.judge.worker.connection import LONGEST_REPLY, OnlyReply, StrayReply, TooLong
 from rvpo.judge.worker.denials import Denials
 from rvpo.judge.worker.form import Form, Try
 from rvpo.judge.worker.limits import Breaker, Pace, Window, share_of
@@ -148,11 +148,13 @@ class Endpoint:
         body: bytes,
         timeout_s: float,
         tried: Try,
+        longest: int = LONGEST_REPLY,
     ) -> Reply:
         """Send one request and read the whole reply, within `timeout_s`.
 
         Args:
             tried: form of the body.
+            longest: most bytes of a reply that are read.
 
         Raises:
             CallFailed: there is no completion.
@@ -175,7 +177,7 @@ class Endpoint:
                     reason = f"http {status}"
                     raise self._refused(status, reason, wait, refusal, permit, tried, body)
                 assert isinstance(response, OnlyReply)
-                text = await response.whole()
+                text = await response.whole(longest)
         except TooLong:
             raise CallFailed("reply too long", "resample") from None
         except (TimeoutError, aiohttp.ClientError, OSError) as error:

@@ -33,6 +33,7 @@ from rvpo.config.judge import JudgeConfig
 from rvpo.errors import ConfigError
 from rvpo.judge.handshake import BEAT_S, admit
 from rvpo.judge.spending import Spending
+from rvpo.judge.template import JudgeTemplate
 from rvpo.judge.types import Job
 from rvpo.judge.worker.asker import Asker
 from rvpo.runtime.process import end_with_parent
@@ -245,9 +246,11 @@ async def work(setup: Mapping[str, Any]) -> None:
     """
     config = JudgeConfig.model_validate(setup["config"])
     index, count = setup["share"]
-    books = setup["books"]
+    books, text, where = setup["books"], setup["template"], setup["where"]
     spending = None if books is None else Spending(Path(books), 1 + index)
-    async with Asker(config, (index, count), where=setup["where"], spending=spending) as asker:
+    template = None if text is None else JudgeTemplate(text)
+    asking = Asker(config, (index, count), where=where, spending=spending, template=template)
+    async with asking as asker:
         worker = Worker(asker, setup["token"])
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
         try:

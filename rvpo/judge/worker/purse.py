@@ -51,7 +51,7 @@ class Purse:
             self._spending.add(reply.cost if reply.is_counted else endpoint.cost(sheet, reply))
             self.open()
         except CheckpointError:
-            raise CallFailed(UNNOTED, "none") from None
+            raise CallFailed(UNNOTED, "stop") from None
 
     def close(self) -> None:
         """Close the books. A second call does nothing."""

@@ -13,9 +13,10 @@ from rvpo.judge.worker.refusal import Failure, Refusal
 
 _MOST_TOKENS: Final = 10**9  # of a call: a server that counts more counts wrong
 
-Remedy = Literal["wait", "retry", "switch", "plain", "again", "resample", "none"]
+Remedy = Literal["wait", "retry", "switch", "plain", "again", "resample", "none", "stop"]
 """Remedy after a failure: the endpoint's own pause, trying later, another endpoint, asking without
-a schema, asking as the endpoint now prefers, another sample of the same model, or nothing."""
+a schema, asking as the endpoint now prefers, another sample of the same model, or nothing: of a
+question that cannot be answered, or of any."""
 
 
 class CallFailed(Exception):
@@ -54,6 +55,8 @@ class Reply:
     output_tokens: int
     cost: float
     """US dollars."""
+    logprobs: Any = None
+    """Log-probabilities of its tokens, as the server gives them."""
 
     @property
     def is_counted(self) -> bool:
@@ -101,6 +104,7 @@ def read_reply(body: bytes, prices: EndpointConfig, detail: Callable[[str], str]
         input_tokens=input_tokens,
         output_tokens=output_tokens,
         cost=cost_of(prices, input_tokens, output_tokens),
+        logprobs=choice.get("logprobs"),
     )
 
 

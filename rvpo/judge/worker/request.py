@@ -12,14 +12,18 @@ from typing import Any, Final
 from rvpo.config.judge import JudgeConfig
 from rvpo.judge.prompt import PROMPT_VERSION, messages
 from rvpo.judge.sheet import SHEET_VERSION, company, labels, sheet_messages
+from rvpo.judge.template import JudgeTemplate
 from rvpo.judge.types import Job, Question, QuestionKind
 from rvpo.judge.verdict import schema
 from rvpo.judge.verdicts import sheet_schema
-from rvpo.scale import Scale
+from rvpo.judge.worker.connection import LONGEST_REPLY
+from rvpo.judge.worker.probability import OPTIONS
+from rvpo.scale import Grades
 
 RESAMPLING_TEMPERATURE: Final = 0.3
 """Least temperature after an unreadable reply, which a temperature of 0 would repeat."""
 
+_LOGPROB_BYTES: Final = 4096  # of a token with what else it might have been, twice what is usual
 CHARACTERS_PER_TOKEN: Final = 3
 """Few for most languages: an estimate shall not be too low."""
 
@@ -40,6 +44,8 @@ class Request:
     """SHA-256 of all that the verdict depends on."""
     tokens: int
     """Largest number of tokens expected, the longest reply included."""
+    longest_reply: int = LONGEST_REPLY
+    """Bytes of the longest body that is read."""
     company: Question | None = None
     """Everything that it has in common with criteria asked beside it; None of one asked alone."""
 
@@ -72,16 +78,21 @@ class _Form:
 
 
 class Renderer:
-    """Makes requests of questions, and bodies of requests."""
+    """Makes requests of questions, and bodies of requests.
 
-    def __init__(self, config: JudgeConfig) -> None:
+    Args:
+        template: see `messages`.
+    """
+
+    def __init__(self, config: JudgeConfig, template: JudgeTemplate | None = None) -> None:
         self._config = config
+        self._template = template
         self._sampling: dict[str, Any] = {
             "temperature": config.temperature,
             "max_tokens": config.max_tokens,
             **config.extra_body,
         }
-        self._forms: dict[tuple[QuestionKind, Scale, bool, bool], _Form] = {}
+        self._forms: dict[tuple[QuestionKind, Grades, bool, bool], _Form] = {}
 
     def requests(self, job: Job) -> list[Request]:
         """The requests for the questions of a job, in their order.
@@ -104,11 +115,12 @@ class Renderer:
         Args:
             company: see `Request.company`.
         """
-        text = json.dumps(messages(job, question, self._config.reasons))
+        text = json.dumps(messages(job, question, self._config.reasons, self._template))
         identity = self._form(question, company is not None).identity.copy()
         identity.update(f"{job.repeat}\n{text}".encode())
         tokens = len(text) // CHARACTERS_PER_TOKEN + self._config.max_tokens
-        return Request(job, question, text, identity.digest(), tokens, company)
+        longest = LONGEST_REPLY + question.expected * _LOGPROB_BYTES * self._config.max_tokens
+        return Request(job, question, text, identity.digest(), tokens, longest, company)
 
     def sheet(self, requests: Sequence[Request]) -> Sheet:
         """The call that asks one question, or criteria that may share one."""
@@ -117,7 +129,7 @@ class Renderer:
             return Sheet((alone,), (), alone.messages, alone.tokens)
         names = labels([request.key for request in requests])
         asked = [request.question for request in requests]
-        chat = sheet_messages(requests[0].job, asked, names, self._config.reasons)
+        chat = sheet_messages(requests[0].job, asked, names, self._config.reasons, self._template)
         text = json.dumps(chat)
         longest = self._config.max_tokens + self._more_tokens(len(requests))
         tokens = len(text) // CHARACTERS_PER_TOKEN + longest
@@ -131,7 +143,8 @@ class Renderer:
             with_schema: ask for a reply held to the schema.
             resamples: number of unreadable replies before; changes seed and temperature.
         """
-        options = {"model": model, **self._sampling}
+        asked = OPTIONS if sheet.requests[0].question.expected else {}
+        options = {"model": model, **asked, **self._sampling}
         repeat = sheet.requests[0].job.repeat
         # A seed that the settings fix would give every repeat the same verdict.
         if resamples or (repeat and "seed" in options):

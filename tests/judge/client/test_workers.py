@@ -115,6 +115,26 @@ def test_a_token_is_never_shown_and_travels_whole() -> None:
     assert rebuilt == addresses
 
 
+def test_a_template_that_is_edited_is_for_the_next_run(tmp_path: Path) -> None:
+    file = tmp_path / "judge.txt"
+    file.write_text("<<response>> as first written <<criterion>>")
+    with FakeEndpoint() as endpoint:
+        settings = config(template=file)
+        settings = settings.model_copy(update={"endpoints": (EndpointConfig(url=endpoint.url),)})
+        asked = Job(conversation=(), response="a", questions=(Question("criterion", criterion(1)),))
+        with (
+            closing(JudgeWorkers.start(settings, program=REAL)) as workers,
+            closing(JudgeClient(workers.addresses)) as client,
+        ):
+            client.submit(asked).result(20)
+            file.write_text("no template any more")
+            os.kill(workers._workers[0].process.pid, signal.SIGKILL)
+            client.submit(asked).result(20)
+    assert len(endpoint.seen.bodies) == 2
+    for body in endpoint.seen.bodies:
+        assert "as first written" in body["messages"][-1]["content"]
+
+
 def test_a_killed_worker_comes_back_on_its_port(tmp_path: Path) -> None:
     with closing(start("--pid", str(tmp_path))) as workers:
         (first,) = pids(tmp_path)

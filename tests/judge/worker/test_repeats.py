@@ -20,8 +20,8 @@ NOWHERE = "http://127.0.0.1:9/v1"
 def sent(settings: JudgeConfig, repeat: int, resamples: int = 0) -> dict[str, Any]:
     renderer = Renderer(settings)
     asked = job(1, repeat=repeat)
-    request = renderer.render(asked, asked.questions[0])
-    body = renderer.body(request, "judge", with_schema=False, resamples=resamples)
+    sheet = renderer.sheet(renderer.requests(asked))
+    body = renderer.body(sheet, "judge", with_schema=False, resamples=resamples)
     found: dict[str, Any] = json.loads(body)
     return found
 

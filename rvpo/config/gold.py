@@ -1,0 +1,88 @@
+"""The settings of the gold watch: a better judge beside the one that trains."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Self
+
+from pydantic import model_validator
+
+from rvpo.config.judges import asked, name_problems
+from rvpo.fields import NonNegativeInt, PositiveFloat, PositiveInt, Section
+
+
+class GoldStopConfig(Section):
+    """The rule that ends a run whose policy has learned to please its training judge."""
+
+    gap: PositiveFloat | None = None
+    """Largest gap that is let pass: the training judge's mean score less the gold judge's, on the
+    held-out answers that both judged."""
+    growth: PositiveFloat | None = None
+    """The largest growth of that gap since before training. A judge that is lenient from the start
+    has a gap and no growth."""
+    times: PositiveInt = 2
+    """Evaluations in a row, the newest one included, in which the same gap has to be too large."""
+    of: tuple[str, ...] = ()
+    """Rewards whose gap counts, such as `judged`, and criteria or classes of theirs, such as
+    `judged/polite`; every reward that is watched, as a whole, if left out."""
+
+    @model_validator(mode="after")
+    def _has_a_limit(self) -> Self:
+        if self.gap is None and self.growth is None:
+            raise ValueError(
+                "names no limit, so that nothing would ever stop the run; add gap, such as "
+                "gap: 0.2, or growth, such as growth: 0.1"
+            )
+        return self
+
+
+class GoldConfig(Section):
+    """A second judge for held-out answers, which trains nothing: a policy that learns to please
+    its training judge scores ever better with that one, and not with this one."""
+
+    judge: str
+    """Name of the judge that is trusted. It judges the same answers as those that rewards ask."""
+    every: NonNegativeInt = 0
+    """Steps between two looks, at which held-out prompts are scored in any case; 0 looks whenever
+    they are."""
+    stop: GoldStopConfig | None = None
+    """Rule that ends the run; it goes on to its last step if left out."""
+
+
+def gold_problems(
+    gold: GoldConfig, judges: Collection[str], rewards: Mapping[str, str | None], held_out: bool
+) -> Iterator[str]:
+    """Problems of the watch with the rest of a run.
+
+    Args:
+        judges: names of those that there are.
+        rewards: judge that each judged reward names, None for the usual one, by reward.
+        held_out: there are held-out prompts.
+    """
+    if not held_out:
+        yield (
+            "evaluate.gold: the gold judge judges answers to held-out prompts, and there are none; "
+            "add data.held_out, or leave evaluate.gold out"
+        )
+    if not rewards:
+        yield (
+            "evaluate.gold: no reward asks a judge, so there is none to watch; leave evaluate.gold "
+            "out"
+        )
+    if not judges:
+        yield "evaluate.gold.judge: there are no judges; add judges: {" + gold.judge + ": {...}}"
+        return
+    unknown = list(name_problems("evaluate.gold", gold.judge, judges))
+    yield from unknown
+    if rewards and not unknown and not watched(gold, judges, rewards):
+        yield (
+            f"evaluate.gold.judge: every judged reward asks '{gold.judge}' already, which cannot "
+            "watch itself; name another of judges"
+        )
+
+
+def watched(
+    gold: GoldConfig, judges: Collection[str], rewards: Mapping[str, str | None]
+) -> list[str]:
+    """Names of the rewards that another judge than the gold one gives."""
+    return [name for name, judge in rewards.items() if asked(judge, judges) != gold.judge]

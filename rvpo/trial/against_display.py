@@ -1,0 +1,60 @@
+"""The agreement of two judges as it is printed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rvpo.report.tables import shown, span
+from rvpo.trial.against import AgreementRow, notes
+from rvpo.trial.page import Page
+
+
+def show_agreement(page: Page, rows: Sequence[AgreementRow], judge: str) -> None:
+    """A table of every reward and its parts, and what is to be known of it.
+
+    Args:
+        judge: name of the one that the rewards' own judges are held against.
+    """
+    page.line()
+    page.line(f"agreement with judge '{judge}', on the verdicts that both gave", "bold")
+    headings = ["pairs", "equal", "kappa", "95 % interval", "own", judge]
+    headings += ["only own", f"only {judge}", "missing"]
+    page.table(
+        ["reward", *headings],
+        [
+            [
+                row.reward if row.part is None else f"  {row.part}",
+                f"{row.pairs:,}",
+                shown(row.equal, ".0%"),
+                shown(row.kappa.value, ".2f"),
+                span(row.kappa.interval, ".2f"),
+                shown(row.first_mean, ".2f"),
+                shown(row.second_mean, ".2f"),
+                shown(row.only_first, ".0%"),
+                shown(row.only_second, ".0%"),
+                str(row.missing),
+            ]
+            for row in rows
+        ],
+        right=range(1, len(headings) + 1),
+    )
+    page.line(
+        "own: mean score by the reward's own judge; only own: share of the verdicts that it scores "
+        "higher; kappa: Cohen's, agreement beyond chance, from 0 for none to 1; interval: a "
+        "bootstrap over prompts"
+    )
+    for note in notes(rows, judge):
+        page.line(note, "yellow")
+
+
+def show_costs(page: Page, verdicts: float, about: str, costs: Mapping[str, str]) -> None:
+    """The cost of the run's training with either judge.
+
+    Args:
+        verdicts: those that training takes.
+        about: their number explained.
+        costs: words for each judge; see `run_cost`.
+    """
+    page.line(f"training takes {verdicts:,.0f} verdicts ({about}); held-out prompts come on top:")
+    for name, cost in costs.items():
+        page.line(f"  with {name}: {cost}")
