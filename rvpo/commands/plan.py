@@ -16,6 +16,7 @@ from rvpo.errors import ConfigError, RvpoError
 from rvpo.plan.adapted import adapter_findings
 from rvpo.plan.assumptions import card_of, read_assumptions
 from rvpo.plan.benchmarks import benchmark_findings
+from rvpo.plan.classifiers import classifier_findings
 from rvpo.plan.data import Data, read_data
 from rvpo.plan.device import Devices, device_findings
 from rvpo.plan.disk import disk_findings
@@ -82,6 +83,7 @@ def plan(
     findings += adapter_findings(config, model.shape)
     judging = _judging(config, data)
     findings += judging.findings
+    findings += classifier_findings(config, model, len(data.held_out))
     if model.shape is None:
         unknown = Finding("memory", "note", "unknown without the size of the model")
         return Plan((*findings, unknown))

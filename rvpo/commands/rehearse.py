@@ -5,8 +5,10 @@ from __future__ import annotations
 from rvpo.commands.context import RunContext
 from rvpo.commands.inputs import Inputs
 from rvpo.config.judges import place_of, weighed
+from rvpo.rewards.classifier import ClassifierReward
 from rvpo.trainer.adapters import rehearse_adapters
 from rvpo.trainer.rehearsal import (
+    rehearse_classifier,
     rehearse_judge,
     rehearse_rewards,
     rehearse_saving,
@@ -40,6 +42,12 @@ def _rehearse(run: RunContext, inputs: Inputs) -> None:
         if judge.is_spent:
             continue
         run.phase("asking the judge a first question")
-        usage = rehearse_judge(judge.config, say, place_of(name), weighed=name in counted_on)
+        scored = [r for r in inputs.score.rewards if isinstance(r, ClassifierReward)]
+        asked = [reward for reward in scored if reward.judge == name]
+        usage = (
+            rehearse_classifier(judge.config, asked, say, place_of(name))
+            if asked
+            else rehearse_judge(judge.config, say, place_of(name), weighed=name in counted_on)
+        )
         judge.counted.count(usage)
         judge.owe(0.0 if usage is None else usage.cost)

@@ -160,5 +160,7 @@ def _filed(judge: JudgeConfig) -> list[Any]:
 
 
 def place_of(name: str) -> str:
-    """The section that describes a judge."""
+    """The section that describes a judge, or the classifier of a reward."""
+    if "." in name:
+        return f"rewards.{name}"
     return OWN if name == OWN else f"judges.{name}"

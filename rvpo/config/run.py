@@ -33,7 +33,13 @@ from rvpo.config.judges import (
 )
 from rvpo.config.judges import named as named_judges
 from rvpo.config.model import ModelConfig
-from rvpo.config.rewards import RewardConfig, RewardName, RubricRewardConfig
+from rvpo.config.rewards import (
+    JudgedRewardConfig,
+    RewardConfig,
+    RewardName,
+    RubricRewardConfig,
+    served_apart,
+)
 from rvpo.config.sample_files import SampleFilesConfig
 from rvpo.config.secret import without_secrets
 from rvpo.config.sentences import validated
@@ -304,7 +310,8 @@ class RunConfig(Section):
 
     def _judge_problems(self) -> Iterator[str]:
         judges = self.every_judge
-        yield from served_problems(judges, self.rollout.engine.own_gpus())
+        served = judges | served_apart(self.rewards)
+        yield from served_problems(served, self.rollout.engine.own_gpus())
         yield from self.evaluate.benchmarks.problems(
             judges, "evaluate.benchmarks", "add judge: {serve: MODEL}"
         )
@@ -320,12 +327,13 @@ class RunConfig(Section):
             held_out = self.data.held_out is not None
             yield from gold_problems(self.evaluate.gold, judges, judged, held_out)
         for name, reward in self.rewards.items():
-            if isinstance(reward, RubricRewardConfig):
+            if isinstance(reward, JudgedRewardConfig):
                 if judges:
                     yield from name_problems(f"rewards.{name}", reward.judge, judges)
                 else:
+                    noun = "rubric" if isinstance(reward, RubricRewardConfig) else "comparison"
                     yield (
-                        f"rewards.{name}: a rubric needs a judge; add judge: {{serve: MODEL}}, or "
+                        f"rewards.{name}: a {noun} needs a judge; add judge: {{serve: MODEL}}, or "
                         "judge: {model: NAME, endpoints: [{url: https://...}]}"
                     )
             condition = reward.only_if
@@ -335,10 +343,10 @@ class RunConfig(Section):
             if other is None or condition.reward == name:
                 others = ", ".join(n for n in self.rewards if n != name) or "none"
                 yield f"{where}: '{condition.reward}' is no other reward; there are {others}"
-            elif isinstance(other, RubricRewardConfig) and other.rubric == "channels":
+            elif other.parts:
                 yield (
-                    f"{where}: '{condition.reward}' has a score for each criterion; name a reward "
-                    "with a single one, such as a rubric: explicit"
+                    f"{where}: '{condition.reward}' has a score for each {other.parts}; name a "
+                    "reward with a single one, such as a rubric: explicit"
                 )
 
 

@@ -29,6 +29,10 @@ _REFUSED: Final = (
     ),
     ("temperature", "set $judge.extra_body={temperature: null}"),
 )
+_NO_ROUTE: Final = (
+    "see that the server has the route below its url: vLLM has /classify and /score beside /v1, so "
+    "that its url ends before that, and has them for a model served with --runner pooling"
+)
 _HINTS: Final = {
     "no log-probabilities": _NO_LOGPROBS,
     "http 401": _KEY,
@@ -41,6 +45,10 @@ _HINTS: Final = {
         "see that $judge.model is a name this endpoint knows, and that its url is the base "
         "address, such as https://api.openai.com/v1"
     ),
+    "input too long": (
+        "lower rollout.max_completion_tokens, or give a classifier that reads more tokens; an "
+        "input is never cut off"
+    ),
     "unknown host": "see that the endpoint's url is spelt right and can be reached from here",
     "connection": "see that the endpoint's url, with its port, is right and its server runs",
     "stray reply": (
@@ -49,6 +57,11 @@ _HINTS: Final = {
     ),
     "tls": "see whether the endpoint's url should begin with http:// or names another host",
 }
+
+
+def hint_of_scores(failure: str, detail: str, where: str = OWN) -> str:
+    """Advice on a classifier's failed answer; see `hint`."""
+    return _NO_ROUTE if failure == "http 404" else hint(failure, detail, where)
 
 
 def hint(failure: str, detail: str, where: str = OWN) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rvpo.config.judge import EndpointConfig, JudgeConfig
@@ -25,6 +25,7 @@ CHARACTERS = 4
 """Characters of a token, in English."""
 _REPLY_TOKENS = 60  # of a verdict with its reason, in JSON
 _BARE_REPLY_TOKENS = 10
+_LABEL_TOKENS = 8  # of a criterion in the reply to several
 _READ_PROMPTS = 500  # as many are rendered to measure what a call is long
 
 
@@ -36,17 +37,12 @@ class Load:
     """Calls of a sample that is trained on, on average over prompts."""
     held_out: float | None = None
     """Calls of a sample of a held-out prompt; as many as `calls` if left out."""
-    verdicts: float | None = None
-    """Verdicts of a sample that is trained on; as many as `calls` if left out."""
+    verdicts: float = 1.0
+    """Verdicts of a call, on average."""
     input_tokens: float
     """Tokens that a call sends: with a response half as long as it may be."""
     output_tokens: float
     """Tokens that a call receives."""
-
-    @property
-    def answers(self) -> float:
-        """Verdicts of a sample that is trained on."""
-        return self.calls if self.verdicts is None else self.verdicts
 
     def cost(self, endpoint: EndpointConfig) -> float | None:
         """Dollars of a call, None where a price is not set."""
@@ -78,20 +74,21 @@ def load(
     trained = [reward for reward in rewards if reward.judge == name]
     examined = asked if config.evaluate.judge in (None, name) else []
     step, template = max(1, len(prompts) // _READ_PROMPTS), JudgeTemplate.of(judge, place_of(name))
-    lengths: list[int] = []
-    verdicts = 0
-    for prompt in prompts[::step]:
-        questions = every_question(asked, prompt)
-        verdicts += len(questions)
-        lengths += [_characters(chat) for chat in chats(judge, questions, prompt, template)]
+    lengths = [
+        sum(len(message["content"]) for message in chat)
+        for prompt in prompts[::step]
+        for chat in chats(judge, every_question(asked, prompt), prompt, template)
+    ]
     response = config.rollout.max_completion_tokens / 2
     reply = min(_REPLY_TOKENS if judge.reasons else _BARE_REPLY_TOKENS, judge.max_tokens)
+    questions = sum(len(every_question(asked, prompt)) for prompt in prompts) / len(prompts)
+    verdicts = questions / (_calls(judge, asked, prompts) or 1.0) or 1.0
     return Load(
         calls=_calls(judge, trained, prompts),
         held_out=_calls(judge, examined, prompts),
-        verdicts=sum(len(every_question(trained, prompt)) for prompt in prompts) / len(prompts),
+        verdicts=verdicts,
         input_tokens=sum(lengths) / max(1, len(lengths)) / CHARACTERS + response,
-        output_tokens=reply * verdicts / max(1, len(lengths)),
+        output_tokens=verdicts * (reply + (_LABEL_TOKENS if verdicts > 1 else 0)),
     )
 
 
@@ -125,9 +122,10 @@ def load_findings(config: RunConfig, asked: Load, held_out: int, name: str = OWN
         Finding(
             f"{where} calls",
             "ok",
-            f"{step:,.0f} a step, {asked.calls * judge.repeated:.1f} a sample; {run:,.0f} in all"
-            + (f", {evaluations:,.0f} of them held out" if evaluations else "")
-            + _together(asked),
+            f"{step:,.0f} a step, {asked.calls * judge.repeated:.1f} a sample"
+            + (f" with {asked.verdicts:.1f} criteria each" if asked.verdicts > 1 else "")
+            + f"; {run:,.0f} in all"
+            + (f", {evaluations:,.0f} of them held out" if evaluations else ""),
         ),
         Finding(
             f"{where} tokens",
@@ -135,16 +133,12 @@ def load_findings(config: RunConfig, asked: Load, held_out: int, name: str = OWN
             f"about {_short(step * asked.input_tokens)} in and "
             f"{_short(step * asked.output_tokens)} out a step, "
             f"{_short(run * asked.input_tokens)} and {_short(run * asked.output_tokens)} in all",
-            f"estimated with responses half as long as they may be and {asked.output_tokens:.0f} "
-            "tokens a reply; what the cache knows is not asked",
+            f"estimated with responses half as long as they may be and "
+            f"{asked.output_tokens / asked.verdicts:.0f} tokens a "
+            "verdict; what the cache knows is not asked",
         ),
     ]
     return [*found, _cost(judge, where, asked, step, run)]
-
-
-def _together(asked: Load) -> str:
-    several = f"; {asked.answers:.1f} verdicts a sample, several a call"
-    return several if asked.answers > asked.calls else ""
 
 
 def _cost(judge: JudgeConfig, where: str, asked: Load, step: float, run: float) -> Finding:
@@ -247,17 +241,12 @@ def chats(
     """
     job = Job(conversation=prompt.turns, response="", questions=tuple(asked))
     return [
-        messages(job, together[0], judge.reasons, template)
-        if len(together) == 1
-        else sheet_messages(job, together, _names(together), judge.reasons, template)
-        for together in calls(asked, judge.most_per_call, company)
+        messages(job, each[0], judge.reasons, template)
+        if len(each) == 1
+        else sheet_messages(job, each, _labels(len(each)), judge.reasons, template)
+        for each in calls(asked, judge.most_per_call, company)
     ]
 
 
-def _names(questions: Sequence[Question]) -> Sequence[str]:
-    """Labels as long as those of a run."""
-    return labels([question.text.encode(errors="surrogatepass") for question in questions])
-
-
-def _characters(chat: Sequence[Mapping[str, str]]) -> int:
-    return sum(len(message["content"]) for message in chat)
+def _labels(count: int) -> tuple[str, ...]:
+    return labels([number.to_bytes(4) for number in range(count)])

@@ -202,7 +202,8 @@ class JudgeService:
     @property
     def shares_gpus(self) -> bool:
         """True where it is served on GPUs that others use too, if on any."""
-        return self.config.serve is not None and not self.config.serve.devices
+        serve = self.config.serve
+        return self.config.needs_vllm and serve is not None and not serve.devices
 
     @property
     def is_spent(self) -> bool:
@@ -256,4 +257,4 @@ class JudgeService:
             ),
             "model": self.config.model or self._server.endpoint().model,
         }
-        return JudgeConfig.model_validate(self.config.model_dump() | served)
+        return type(self.config).model_validate(self.config.model_dump() | served)
