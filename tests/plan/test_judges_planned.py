@@ -199,12 +199,11 @@ def test_criteria_that_share_a_call_are_fewer_calls_and_as_many_verdicts() -> No
     )
     one, several = (load(c, rubrics(c), PROMPTS, "gold") for c in (alone, together))
     assert (one.calls, several.calls) == (7, 3)
-    assert one.answers == several.answers == 7
+    assert one.calls * one.verdicts == pytest.approx(several.calls * several.verdicts) == 7
     assert several.calls * several.input_tokens < 0.7 * one.calls * one.input_tokens
-    assert several.calls * several.output_tokens == one.calls * one.output_tokens
     said_of = {f.part: f.found for f in load_findings(together, several, 0, "gold")}
     assert said_of["judges.gold calls"] == (
-        "24 a step, 3.0 a sample; 240 in all; 7.0 verdicts a sample, several a call"
+        "24 a step, 3.0 a sample with 2.3 criteria each; 240 in all"
     )
     loads = [verdict_bytes(c, {"gold": each}) for c, each in ((alone, one), (together, several))]
-    assert loads[0] == loads[1] == 440 * 7 * 8 * 10
+    assert loads == [pytest.approx(440 * 7 * 8 * 10)] * 2
