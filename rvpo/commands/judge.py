@@ -17,7 +17,7 @@ from rich.console import Console
 from rvpo.commands.inputs import judges_of
 from rvpo.commands.needs import of_judge
 from rvpo.config.judge import JudgeConfig
-from rvpo.config.rewards import RubricRewardConfig
+from rvpo.config.rewards import ComparisonRewardConfig, RubricRewardConfig
 from rvpo.config.run import RunConfig
 from rvpo.data.prompts import load_prompts
 from rvpo.errors import ConfigError, nearest
@@ -153,6 +153,13 @@ def prepare(
         DataError: the completions or the data cannot be read, or have no criteria.
     """
     chosen = {n: r for n, r in config.rewards.items() if isinstance(r, RubricRewardConfig)}
+    compared = compared_rewards(config)
+    if not chosen and compared:
+        raise ConfigError(
+            f"rewards: {', '.join(compared)} compares samples of one prompt with one another, and "
+            "`rvpo judge` tries criteria; add a reward with a rubric, as in "
+            "rewards={polite: {rubric: channels, criteria: {polite: The response is polite.}}}"
+        )
     if not chosen:
         raise ConfigError(
             f"rewards: none of {', '.join(config.rewards)} asks a judge; add one, as in "
@@ -179,6 +186,11 @@ def prepare(
         responses=responses,
         repeats=repeats,
     )
+
+
+def compared_rewards(config: RunConfig) -> list[str]:
+    """Names of the rewards that compare samples, which a trial leaves out."""
+    return [n for n, r in config.rewards.items() if isinstance(r, ComparisonRewardConfig)]
 
 
 def try_rubrics(
@@ -215,6 +227,11 @@ def try_rubrics(
         trial = prepare(config, samples, prompts, repeats, judge)
         known = None if against is None else _known(against, config, "--against")
         other = None if known is None else trial.held_against(known)
+    for name in compared_rewards(config):
+        page.line(
+            f"rewards.{name}: left out, it compares samples of one prompt with one another; its "
+            f"metrics judge/{name}/... say how far the judge goes by the order"
+        )
     trials = [trial] if other is None else [trial, other]
     asked = {name: _hasty(config.every_judge[name]) for each in trials for name in each.by_judge}
     require("rvpo judge", *(need for name in asked for need in of_judge(asked[name], name)))

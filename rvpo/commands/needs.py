@@ -9,7 +9,7 @@ from rvpo.config.data import DatasetSource, Source
 from rvpo.config.evaluation import EvaluationConfig
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import OWN, asked, place_of
-from rvpo.config.rewards import RubricRewardConfig, classifiers
+from rvpo.config.rewards import JudgedRewardConfig, classifiers
 from rvpo.config.run import RolloutConfig, RunConfig
 from rvpo.files.stored import needs_extra
 from rvpo.rubrics import RubricSource
@@ -62,9 +62,9 @@ def asked_judges(config: RunConfig) -> dict[str, JudgeConfig]:
     """The judges for which a reward or a benchmark of the run has questions, and the classifiers of
     its rewards, by name."""
     judges = config.every_judge
-    rubrics = [each for each in config.rewards.values() if isinstance(each, RubricRewardConfig)]
-    names = {asked(reward.judge, judges) for reward in rubrics}
-    if rubrics and config.evaluate.judge is not None:
+    judged = [each for each in config.rewards.values() if isinstance(each, JudgedRewardConfig)]
+    names = {asked(reward.judge, judges) for reward in judged}
+    if judged and config.evaluate.judge is not None:
         names.add(config.evaluate.judge)
     if config.evaluate.gold is not None:
         names.add(config.evaluate.gold.judge)

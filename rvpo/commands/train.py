@@ -41,6 +41,7 @@ from rvpo.runtime.console import PlainConsole
 from rvpo.runtime.interrupt import Interrupt
 from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.turns import Turns
+from rvpo.trainer.carried import Carried
 from rvpo.trainer.checkpoint import Checkpoints
 from rvpo.trainer.deepspeed_check import check_deepspeed
 from rvpo.trainer.dollars import Dollars
@@ -121,7 +122,10 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
             run.phase("waiting for the judge")
             inputs.judges.connect()
         reliabilities = Reliabilities(inputs.score.half_lives)
-        keep = keeper_of(run, inputs, policy, [reliabilities])
+        carried: list[Carried] = [reliabilities]
+        if inputs.score.sparing is not None:
+            carried.append(inputs.score.sparing)
+        keep = keeper_of(run, inputs, policy, carried)
         start = _enter(run, starts is not None, keep.checkpoints, policy, stack)
         if ranks.is_main:
             rewind(folder, start, display.say)

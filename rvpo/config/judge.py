@@ -28,6 +28,7 @@ from rvpo.fields import (
 
 _BESIDE_GIB = 2.5
 """Memory of a vLLM server on a GPU beside weights and KV cache: activations, graphs, CUDA."""
+_MORE_TOKENS = 160  # of one more verdict in a reply: its label, and a reason of full length
 _SECRET_PARAMETER = re.compile("key|token|secret|sig|passw|pwd|auth|credential|^code$")
 
 
@@ -370,6 +371,10 @@ class JudgeConfig(AskedConfig):
     def most_per_call(self) -> int | None:
         """Most criteria of a call; None for all that there are."""
         return None if self.criteria_per_call == "all" else self.criteria_per_call
+
+    def reply_tokens(self, questions: int) -> int:
+        """Tokens of the longest reply to so many questions in one call."""
+        return self.max_tokens + (questions - 1) * min(_MORE_TOKENS, self.max_tokens)
 
     @property
     def needs_vllm(self) -> bool:

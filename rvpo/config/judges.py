@@ -86,12 +86,13 @@ def reliability_problems(asked: Iterable[str], judges: Mapping[str, JudgeConfig]
     Args:
         asked: names of the judges that rewards ask.
     """
-    found = [judges[name] for name in asked if name in judges]
-    if all(judge.repeat is None for judge in found):
+    found = [name for name in asked if name in judges]
+    if all(judges[name].repeat is None for name in found):
+        where = place_of(next(iter(found), OWN))
         yield (
             "advantage.weight_by_reliability: no reward's judge is asked for a verdict again, so "
-            "nothing tells how reliable a score is; set judge.repeat={times: 2, share: 0.1}, or "
-            "leave it out"
+            f"nothing tells how reliable a score is; set {where}.repeat={{times: 2, share: 0.1}}, "
+            "or leave it out"
         )
 
 
@@ -154,7 +155,8 @@ def _is_taken_for(judge: JudgeConfig, other: JudgeConfig) -> bool:
 
 def _filed(judge: JudgeConfig) -> list[Any]:
     models = {endpoint.model or judge.model for endpoint in judge.endpoints}
-    return [judge.cache, models, *(getattr(judge, name) for name in IDENTITY)]
+    named = (*IDENTITY, "criteria_per_call", "order_seed")
+    return [judge.cache, models, *(getattr(judge, name) for name in named)]
 
 
 def place_of(name: str) -> str:

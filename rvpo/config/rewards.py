@@ -25,7 +25,7 @@ from rvpo.config.judge import JudgeConfig
 from rvpo.config.placeholders import placeholder_problem
 from rvpo.criterion import CriterionClass, Polarity
 from rvpo.errors import nearest
-from rvpo.fields import ImportPath, Int, NonNegativeFloat, PositiveFloat, Section
+from rvpo.fields import ImportPath, Int, NonNegativeFloat, PositiveFloat, PositiveInt, Section
 from rvpo.scale import alike, plain, scale_of
 from rvpo.schedule import Ramp, value_at
 from rvpo.thinking import Sees
@@ -100,6 +100,17 @@ class FunctionRewardConfig(AnyRewardConfig):
     their markers too. Left out: what the function's own attribute `sees` says, else the answer."""
 
 
+class JudgedRewardConfig(AnyRewardConfig):
+    """A reward given by a judge."""
+
+    judge: str | None = None
+    """Name of the judge that is asked, where there are several; the one of the section `judge` if
+    left out."""
+    sees: Sees = "answer"
+    """Part of a completion that the judge is shown: the answer, or everything, thoughts and their
+    markers too."""
+
+
 def _sentence(value: str) -> str:
     if not value.strip():
         raise ValueError(
@@ -141,7 +152,17 @@ def _criterion(value: Any) -> Any:
     return {"text": value} if isinstance(value, str) else value
 
 
-class RubricRewardConfig(AnyRewardConfig):
+class SpareConfig(Section):
+    """Criteria that tell no samples apart are asked of a few samples of each group."""
+
+    after: PositiveInt = 20
+    """Steps in a row in which every sample that was asked met a criterion, or none did, before it
+    is asked of a few."""
+    ask: PositiveInt = 2
+    """Samples of a group that are still asked, drawn by the seed before any answer is known."""
+
+
+class RubricRewardConfig(JudgedRewardConfig):
     """A reward given by the judge. The criteria of a prompt share its weight."""
 
     rubric: Literal["channels", "explicit", "implicit"]
@@ -155,12 +176,6 @@ class RubricRewardConfig(AnyRewardConfig):
     bring them."""
     column: str = "rubric"
     """The column of the data that holds each prompt's criteria."""
-    judge: str | None = None
-    """Name of the judge that is asked, where there are several; the one of the section `judge` if
-    left out."""
-    sees: Sees = "answer"
-    """Part of a completion that the judge is shown: the answer, or everything, thoughts and their
-    markers too."""
     reference: str | None = None
     """The column of the data that holds a good answer, which the judge is shown beside the
     response; none is shown if left out."""
@@ -176,6 +191,18 @@ class RubricRewardConfig(AnyRewardConfig):
     """Weights of a prompt's criteria against each other: equal, by class (essential 1, important
     .7, optional .3, pitfall .9), or their points. Left out: uniform for channels, class for
     explicit."""
+    spare: SpareConfig | None = None
+    """Save calls on criteria that every sample meets, or none, for many steps; with `channels`. All
+    samples are asked about every criterion if left out."""
+
+    @model_validator(mode="after")
+    def _spares_channels(self) -> Self:
+        if self.spare is not None and self.rubric != "channels":
+            raise ValueError(
+                f"spare: a score of rubric: {self.rubric} needs every criterion of its prompt; use "
+                "rubric: channels, or leave spare out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _grades_agree(self) -> Self:
@@ -302,6 +329,26 @@ def served_apart(rewards: Mapping[str, AnyRewardConfig]) -> dict[str, JudgeConfi
     return {name: each for name, each in every if each.serve is not None and each.serve.devices}
 
 
+def _question(value: str) -> str:
+    if not value.strip():
+        raise ValueError(
+            "must be a question that one of two responses answers better, as in 'Which response is "
+            "friendlier?', got a blank one"
+        )
+    return value
+
+
+class ComparisonRewardConfig(JudgedRewardConfig):
+    """The share of wins of a sample, which the judge compares with others of its prompt."""
+
+    compare: Annotated[str, AfterValidator(_question)]
+    """The question by which one of two responses is better, such as "Which response is
+    friendlier?"."""
+    pairs: Literal["all", "circle"] | PositiveInt = "all"
+    """Other samples that each is compared with: all of its prompt's, its two neighbours in a
+    circle, or so many neighbours. Every pair is two calls, one in each order."""
+
+
 def _kind_of_reward(value: Any) -> str | None:
     if isinstance(value, Section):
         return type(value).__name__
@@ -310,9 +357,11 @@ def _kind_of_reward(value: Any) -> str | None:
     kinds = {
         "function": "FunctionRewardConfig",
         "rubric": "RubricRewardConfig",
+        "compare": "ComparisonRewardConfig",
         "classifier": "ClassifierRewardConfig",
     }
-    meant = {name for key in value if (name := nearest(str(key), list(kinds)))}
+    # A misspelt key names a kind where no key is one: `spare` is like `compare`, and is not it.
+    meant = kinds.keys() & value or {n for key in value if (n := nearest(str(key), list(kinds)))}
     # Without either, the message about a missing function is the more helpful one.
     return kinds[meant.pop()] if len(meant) == 1 else kinds["function"] if not meant else None
 
@@ -320,11 +369,13 @@ def _kind_of_reward(value: Any) -> str | None:
 RewardConfig = Annotated[
     Annotated[FunctionRewardConfig, Tag("FunctionRewardConfig")]
     | Annotated[RubricRewardConfig, Tag("RubricRewardConfig")]
+    | Annotated[ComparisonRewardConfig, Tag("ComparisonRewardConfig")]
     | Annotated[ClassifierRewardConfig, Tag("ClassifierRewardConfig")],
     Discriminator(
         _kind_of_reward,
         custom_error_type="reward",
-        custom_error_message="must be a table with `function` (a Python function), `rubric` "
-        "(the judge) or `classifier` (a model's scores), and no two of them",
+        custom_error_message="must be a table with `function` (a Python function), `rubric` (the "
+        "judge, by criteria), `compare` (the judge, pair by pair) or `classifier` (a model's "
+        "scores), and no two of them",
     ),
 ]

@@ -33,7 +33,13 @@ from rvpo.config.judges import (
 )
 from rvpo.config.judges import named as named_judges
 from rvpo.config.model import ModelConfig
-from rvpo.config.rewards import RewardConfig, RewardName, RubricRewardConfig, served_apart
+from rvpo.config.rewards import (
+    JudgedRewardConfig,
+    RewardConfig,
+    RewardName,
+    RubricRewardConfig,
+    served_apart,
+)
 from rvpo.config.sample_files import SampleFilesConfig
 from rvpo.config.secret import without_secrets
 from rvpo.config.sentences import validated
@@ -321,12 +327,13 @@ class RunConfig(Section):
             held_out = self.data.held_out is not None
             yield from gold_problems(self.evaluate.gold, judges, judged, held_out)
         for name, reward in self.rewards.items():
-            if isinstance(reward, RubricRewardConfig):
+            if isinstance(reward, JudgedRewardConfig):
                 if judges:
                     yield from name_problems(f"rewards.{name}", reward.judge, judges)
                 else:
+                    noun = "rubric" if isinstance(reward, RubricRewardConfig) else "comparison"
                     yield (
-                        f"rewards.{name}: a rubric needs a judge; add judge: {{serve: MODEL}}, or "
+                        f"rewards.{name}: a {noun} needs a judge; add judge: {{serve: MODEL}}, or "
                         "judge: {model: NAME, endpoints: [{url: https://...}]}"
                     )
             condition = reward.only_if

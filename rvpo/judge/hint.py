@@ -7,7 +7,7 @@ from string import Template
 from typing import Final
 
 from rvpo.config.judges import OWN
-from rvpo.judge.spending import SPENT
+from rvpo.judge.spending import SPENT, UNNOTED
 
 _KEY: Final = (
     "see that key_variable names the environment variable which holds this endpoint's key, and "
@@ -40,6 +40,7 @@ _HINTS: Final = {
     "http 402": _CREDIT,
     "quota used up": _CREDIT,
     SPENT: "raise $judge.budget.dollars",
+    UNNOTED: "see that the folder `spent` of the run or result is whole and can be written",
     "http 404": (
         "see that $judge.model is a name this endpoint knows, and that its url is the base "
         "address, such as https://api.openai.com/v1"

@@ -12,6 +12,7 @@ from rvpo.errors import RvpoError
 from rvpo.judge.client.probe import probe
 from rvpo.judge.hint import hint
 from rvpo.judge.prompt import messages
+from rvpo.judge.sheet import calls, company, labels, sheet_messages
 from rvpo.judge.template import JudgeTemplate
 from rvpo.judge.types import Job, Question
 from rvpo.plan.machine import Finding
@@ -24,6 +25,7 @@ CHARACTERS = 4
 """Characters of a token, in English."""
 _REPLY_TOKENS = 60  # of a verdict with its reason, in JSON
 _BARE_REPLY_TOKENS = 10
+_LABEL_TOKENS = 8  # of a criterion in the reply to several
 _READ_PROMPTS = 500  # as many are rendered to measure what a call is long
 
 
@@ -35,6 +37,8 @@ class Load:
     """Calls of a sample that is trained on, on average over prompts."""
     held_out: float | None = None
     """Calls of a sample of a held-out prompt; as many as `calls` if left out."""
+    verdicts: float = 1.0
+    """Verdicts of a call, on average."""
     input_tokens: float
     """Tokens that a call sends: with a response half as long as it may be."""
     output_tokens: float
@@ -76,12 +80,15 @@ def load(
         for chat in chats(judge, every_question(asked, prompt), prompt, template)
     ]
     response = config.rollout.max_completion_tokens / 2
-    reply = _REPLY_TOKENS if judge.reasons else _BARE_REPLY_TOKENS
+    reply = min(_REPLY_TOKENS if judge.reasons else _BARE_REPLY_TOKENS, judge.max_tokens)
+    questions = sum(len(every_question(asked, prompt)) for prompt in prompts) / len(prompts)
+    verdicts = questions / (_calls(judge, asked, prompts) or 1.0) or 1.0
     return Load(
-        calls=_calls(trained, prompts),
-        held_out=_calls(examined, prompts),
+        calls=_calls(judge, trained, prompts),
+        held_out=_calls(judge, examined, prompts),
+        verdicts=verdicts,
         input_tokens=sum(lengths) / max(1, len(lengths)) / CHARACTERS + response,
-        output_tokens=min(reply, judge.max_tokens),
+        output_tokens=verdicts * (reply + (_LABEL_TOKENS if verdicts > 1 else 0)),
     )
 
 
@@ -90,9 +97,10 @@ def asked_of(config: RunConfig, name: str, rewards: Sequence[RubricReward]) -> l
     return [r for r in rewards if r.judge == name or config.evaluate.judge == name]
 
 
-def _calls(rewards: Sequence[RubricReward], prompts: Sequence[Prompt]) -> float:
-    """Questions about a sample, on average over prompts."""
-    return sum(len(every_question(rewards, prompt)) for prompt in prompts) / len(prompts)
+def _calls(judge: JudgeConfig, rewards: Sequence[RubricReward], prompts: Sequence[Prompt]) -> float:
+    """Calls about a sample, on average over prompts."""
+    asked = (every_question(rewards, prompt) for prompt in prompts)
+    return sum(len(calls(each, judge.most_per_call, company)) for each in asked) / len(prompts)
 
 
 def load_findings(config: RunConfig, asked: Load, held_out: int, name: str = OWN) -> list[Finding]:
@@ -114,7 +122,9 @@ def load_findings(config: RunConfig, asked: Load, held_out: int, name: str = OWN
         Finding(
             f"{where} calls",
             "ok",
-            f"{step:,.0f} a step, {asked.calls * judge.repeated:.1f} a sample; {run:,.0f} in all"
+            f"{step:,.0f} a step, {asked.calls * judge.repeated:.1f} a sample"
+            + (f" with {asked.verdicts:.1f} criteria each" if asked.verdicts > 1 else "")
+            + f"; {run:,.0f} in all"
             + (f", {evaluations:,.0f} of them held out" if evaluations else ""),
         ),
         Finding(
@@ -123,8 +133,9 @@ def load_findings(config: RunConfig, asked: Load, held_out: int, name: str = OWN
             f"about {_short(step * asked.input_tokens)} in and "
             f"{_short(step * asked.output_tokens)} out a step, "
             f"{_short(run * asked.input_tokens)} and {_short(run * asked.output_tokens)} in all",
-            f"estimated with responses half as long as they may be and {asked.output_tokens:.0f} "
-            "tokens a verdict; what the cache knows is not asked",
+            f"estimated with responses half as long as they may be and "
+            f"{asked.output_tokens / asked.verdicts:.0f} tokens a "
+            "verdict; what the cache knows is not asked",
         ),
     ]
     return [*found, _cost(judge, where, asked, step, run)]
@@ -188,9 +199,9 @@ def _called(config: RunConfig, name: str, endpoint: EndpointConfig, asked: Load 
     found = f"{model} at {endpoint.url} answered in schema in {seconds:.2f} s"
     if asked is not None and asked.calls and len(judge.endpoints) == 1:
         rollout = config.rollout
-        calls = rollout.prompts_per_step * rollout.samples_per_prompt * asked.calls
-        calls *= judge.repeated
-        found += f"; a step's calls take {_step_time(endpoint, asked, calls, seconds)}"
+        each_step = rollout.prompts_per_step * rollout.samples_per_prompt * asked.calls
+        each_step *= judge.repeated
+        found += f"; a step's calls take {_step_time(endpoint, asked, each_step, seconds)}"
     if answer.usage.attempt_failures:
         failed = ", ".join(answer.usage.attempt_failures)
         return Finding(where, "note", f"{found}, but only when asked again ({failed})")
@@ -229,4 +240,13 @@ def chats(
         template: the judge's.
     """
     job = Job(conversation=prompt.turns, response="", questions=tuple(asked))
-    return [messages(job, question, judge.reasons, template) for question in asked]
+    return [
+        messages(job, each[0], judge.reasons, template)
+        if len(each) == 1
+        else sheet_messages(job, each, _labels(len(each)), judge.reasons, template)
+        for each in calls(asked, judge.most_per_call, company)
+    ]
+
+
+def _labels(count: int) -> tuple[str, ...]:
+    return labels([number.to_bytes(4) for number in range(count)])

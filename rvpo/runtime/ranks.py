@@ -122,6 +122,7 @@ class Ranks:
         return RolloutScores(
             rewards=_stacked_rewards([part.rewards for part in parts]),
             failures=_stacked([part.failures for part in parts], starts),
+            spared=_stacked([part.spared for part in parts], starts),
             aspects={
                 name: torch.cat([part.aspects[name] for part in parts]) for name in scored.aspects
             },

@@ -214,7 +214,8 @@ def test_every_problem_is_reported_at_once(file: Path) -> None:
         (
             "rewards.nothing=",
             "rewards.nothing: must be a table with `function` (a Python function), `rubric` (the "
-            "judge) or `classifier` (a model's scores), and no two of them, got nothing",
+            "judge, by criteria), `compare` (the judge, pair by pair) or `classifier` (a model's "
+            "scores), and no two of them, got nothing",
         ),
         ("steps=8.5", "steps: must be a whole number, got 8.5"),
         ("steps=yes", "steps: must be a number, got true"),

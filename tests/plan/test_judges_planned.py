@@ -171,3 +171,21 @@ def test_prompts_that_bring_criteria_count_for_the_judge_that_is_asked() -> None
     config = run_of({"gold": asked()}, rewards={"r": {"rubric": "channels", "judge": "gold"}})
     assert load(config, rubrics(config), [prompt], "gold").calls == 4
     assert load(config, rubrics(config), [prompt], "judge").calls == 0
+
+
+def test_criteria_that_share_a_call_are_fewer_calls_and_as_many_verdicts() -> None:
+    alone, together = (
+        run_of({"gold": asked(criteria_per_call=most)}, rewards={"r": rubric(7, judge="gold")})
+        for most in (1, 3)
+    )
+    one, several = (load(c, rubrics(c), PROMPTS, "gold") for c in (alone, together))
+    assert (one.calls, several.calls) == (7, 3)
+    assert one.answers == several.answers == 7
+    assert several.calls * several.input_tokens < 0.7 * one.calls * one.input_tokens
+    assert several.calls * several.output_tokens == one.calls * one.output_tokens
+    said_of = {f.part: f.found for f in load_findings(together, several, 0, "gold")}
+    assert said_of["judges.gold calls"] == (
+        "24 a step, 3.0 a sample; 240 in all; 7.0 verdicts a sample, several a call"
+    )
+    loads = [verdict_bytes(c, {"gold": each}) for c, each in ((alone, one), (together, several))]
+    assert loads[0] == loads[1] == 440 * 7 * 8 * 10

@@ -226,8 +226,7 @@ class JudgeService:
         started.
 
         Raises:
-            CheckpointError: the file that tells is damaged.
-            OSError: it cannot be written.
+            CheckpointError: the file that tells is damaged, or cannot be written.
         """
         if self._spending is None:
             return 0.0

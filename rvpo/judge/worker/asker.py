@@ -104,8 +104,8 @@ class Asker:
         return len(calls(job.questions, most, company))
 
     async def __aenter__(self) -> Self:
-        self._caller.open()
         self._purse.open()
+        self._caller.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
