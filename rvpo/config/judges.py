@@ -86,8 +86,8 @@ def reliability_problems(asked: Iterable[str], judges: Mapping[str, JudgeConfig]
     Args:
         asked: names of the judges that rewards ask.
     """
-    found = [name for name in asked if name in judges]
-    if all(judges[name].repeat is None for name in found):
+    found = {name: judges[name] for name in asked if name in judges}
+    if all(judge.repeat is None for judge in found.values()):
         where = place_of(next(iter(found), OWN))
         yield (
             "advantage.weight_by_reliability: no reward's judge is asked for a verdict again, so "

@@ -182,8 +182,12 @@ class RewardSuite:
         """Steps in which what is known of a reward's reliability fades to a half, by the names of
         the rewards whose verdicts are asked for again."""
         judged = [reward for reward in self.rewards if not isinstance(reward, Reward)]
-        repeats = {reward.name: self.judges[reward.judge].repeat for reward in judged}
-        return {name: repeat.half_life for name, repeat in repeats.items() if repeat is not None}
+        asked = {r.name: self.judges[r.judge] for r in judged if r.judge in self.judges}
+        return {
+            name: judge.repeat.half_life
+            for name, judge in asked.items()
+            if judge.repeat is not None
+        }
 
     @property
     def aspects(self) -> tuple[str, ...]:
