@@ -35,6 +35,12 @@ _NO_ROUTE: Final = (
 )
 _HINTS: Final = {
     "no log-probabilities": _NO_LOGPROBS,
+    "log-probabilities are of another text": _NO_LOGPROBS,
+    "log-probabilities of too few tokens": _NO_LOGPROBS,
+    "log-probabilities do not tell the grades apart": (
+        "the judge would rather have said something else than a grade; give it $judge.structured: "
+        "true, a better template, or write grade: verdict"
+    ),
     "http 401": _KEY,
     "http 403": _KEY,
     "http 402": _CREDIT,

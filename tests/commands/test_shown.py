@@ -32,7 +32,7 @@ def grade(response: str, reference: str) -> tuple[str, dict[str, float]]:
 
 def reply(body: Mapping[str, Any]) -> web.Response:
     reference, response, *_ = (text for _, text in FENCED.findall(body["messages"][-1]["content"]))
-    key, written, chances = "met", "true", {" true": 1.0}
+    key, written, chances = "met", "true", {" true": 0.9, " false": 0.1}
     if '"grade"' in body["messages"][0]["content"]:
         key, (written, chances) = "grade", grade(response, reference)
     said = completion(f'{{"reason": "So.", "{key}": {written}}}')

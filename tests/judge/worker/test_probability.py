@@ -133,6 +133,7 @@ def test_the_mean_does_not_depend_on_how_the_reply_is_cut(
 
 NO = "no log-probabilities"
 OTHER = "log-probabilities are of another text"
+FEW = "log-probabilities of too few tokens"
 APART = "log-probabilities do not tell the grades apart"
 
 
@@ -153,6 +154,8 @@ APART = "log-probabilities do not tell the grades apart"
         ({"content": [token('{"met": '), {"token": "true", "logprob": "high"}, token("}")]}, APART),
         ({"content": [token('{"met": '), token("true", true=0.3, yes=0.7), token("}")]}, APART),
         ({"content": [token('{"met": true}')]}, APART),
+        ({"content": [token('{"met": '), token("true", true=0.99), token("}")]}, FEW),
+        ({"content": [token('{"met": '), token("true", true=0.6, yes=0.2), token("}")]}, FEW),
         ({"content": [token('{"met": '), token("true", false=0.9), token("}")]}, None),
     ],
 )
