@@ -176,7 +176,7 @@ def _judging(config: RunConfig, data: Data) -> _Judging:
         else:
             found.shapes[name], findings = _served(judge.serve, place_of(name))
             found.findings.extend(findings)
-    if rubrics and data.train:
+    if found.loads and len(found.loads) == len(rubrics):
         found.findings.extend(length_findings(config, data.rubrics, data.prompts.every))
     return _Judging(found.shapes, found.loads, [*found.findings, *_unasked(config)])
 
@@ -190,8 +190,11 @@ def _load(
         return None, [Finding(calls, "ok", "none in training; benchmarks ask it")]
     if not data.train:
         return None, [Finding(calls, "note", "unknown without the prompts")]
-    asked = load(config, data.rubrics, data.train, name)
-    asked = with_comparisons(config, asked, data.comparisons, data.train, name)
+    try:
+        asked = load(config, data.rubrics, data.train, name)
+        asked = with_comparisons(config, asked, data.comparisons, data.train, name)
+    except ConfigError as error:  # its template cannot be read
+        return None, [Finding(calls, "missing", str(error))]
     return asked, load_findings(config, asked, len(data.held_out), name)
 
 

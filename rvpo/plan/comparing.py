@@ -32,7 +32,7 @@ def with_comparisons(
         rewards: comparisons; those count that ask this judge.
         name: the judge's.
     """
-    examiner, times = config.evaluate.judge, evaluations(config)
+    examiner, (times, _) = config.evaluate.judge, evaluations(config)
     trained = [reward for reward in rewards if reward.judge == name]
     examined = [reward for reward in rewards if (examiner or reward.judge) == name]
     pairs = sum(reward.meetings(config.rollout.samples_per_prompt) for reward in trained)

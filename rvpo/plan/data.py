@@ -62,7 +62,7 @@ def read_data(config: RunConfig) -> Data:
         suite = RewardSuite.from_config(config.rewards, config.every_judge)
         rubrics = [reward for reward in suite.rewards if isinstance(reward, RubricReward)]
         comparisons = [r for r in suite.rewards if isinstance(r, ComparisonReward)]
-        suite.check_templates(config.every_judge)
+        suite.check_templates(config.every_judge, config.evaluate.others)
         for where, prompts in splits.by_place.items():
             suite.check_criteria(prompts, where)
         if splits.train:
