@@ -342,6 +342,10 @@ class RunConfig(Section):
                         f"rewards.{name}: a {noun} needs a judge; add judge: {{serve: MODEL}}, or "
                         "judge: {model: NAME, endpoints: [{url: https://...}]}"
                     )
+            if isinstance(reward, RubricRewardConfig) and reward.spare is not None:
+                yield from reward.spare.problems(
+                    f"rewards.{name}.spare", self.rollout.samples_per_prompt
+                )
             condition = reward.only_if
             if condition is None:
                 continue
