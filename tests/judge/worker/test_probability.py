@@ -13,12 +13,14 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rvpo.errors import RewardError
 from rvpo.judge.client.probe import probe
 from rvpo.judge.hint import hint
 from rvpo.judge.types import Answer, Job, Question
 from rvpo.judge.verdict import read
 from rvpo.judge.worker.probability import Unweighable, expected
 from rvpo.scale import scale_of
+from rvpo.trainer.rehearsal import rehearse_judge
 from tests.judge.server import FakeEndpoint, Script, completion
 from tests.judge.worker.test_asker import ask, config
 
@@ -236,8 +238,10 @@ def test_an_endpoint_that_gives_them_answers_for_one_that_does_not() -> None:
 def test_the_first_question_finds_out_before_anything_is_spent() -> None:
     with FakeEndpoint(script=gives(None)) as endpoint:
         usual, weighed = (probe(config(endpoint.url), weighed=each) for each in (False, True))
+        with pytest.raises(RewardError, match=f"{NO}; grade: probability needs an endpoint"):
+            rehearse_judge(config(endpoint.url), print, weighed=True)
+        assert rehearse_judge(config(endpoint.url), print) is not None
     assert (usual.value, weighed.failure) == (1.0, NO)
-    assert "grade: verdict" in hint(weighed.failure or "", weighed.detail)
 
 
 @pytest.mark.parametrize(
