@@ -30,8 +30,9 @@ _REFUSED: Final = (
     ("temperature", "set $judge.extra_body={temperature: null}"),
 )
 _NO_ROUTE: Final = (
-    "see that the server has the route below its url: vLLM has /classify and /score beside /v1, so "
-    "that its url ends before that, and has them for a model served with --runner pooling"
+    "see that the server knows this model, and has the route below its url: vLLM has /classify and "
+    "/score beside /v1, so that its url ends before that, and has them for a model served with "
+    "--runner pooling, /score for one with a single label"
 )
 _HINTS: Final = {
     "no log-probabilities": _NO_LOGPROBS,
