@@ -53,7 +53,7 @@ def written(ranks: Ranks) -> Iterator[str]:
     yield from completion_metrics(0, make_rollout(), ranks)
     usage = Usage(requests=1, latency_s=0.5, other_model=True, attempt_failures=("timed out",))
     answers = [Answer(value=1.0, usage=usage), Answer(value=None, failure="refused", usage=usage)]
-    for prefix in ("judge", "judge/quality"):
+    for prefix in ("judge", "judge/quality", "judges/gold"):
         yield from Tally.of(answers).metrics(prefix)
     yield from Duels.of([(1.0, 0.5)]).metrics("judge/quality")
     statistics = TokenStatistics.__init__.__globals__
