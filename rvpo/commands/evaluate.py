@@ -19,6 +19,8 @@ from rvpo.commands.inputs import judges_of, spent_in
 from rvpo.commands.needs import judges_of_benchmarks
 from rvpo.commands.passed_on import passed_on
 from rvpo.config.evaluation import EvaluationConfig
+from rvpo.config.model import ModelConfig
+from rvpo.config.run import RolloutConfig
 from rvpo.data.encoder import encoder_of
 from rvpo.evaluate.build import judged_by, read_benchmarks
 from rvpo.evaluate.curve import draw_curve
@@ -227,20 +229,19 @@ def _measure(
             "files": fingerprint(candidate.path),
             "precision": config.model.precision,
             **({"engine options": options} if options else {}),
-            **_spoken_to(config),
+            **spoken_to(config.model, config.rollout),
         },
         seed=derived_seed(config.seed, "benchmark", benchmark.name),
         say=console.print,
     )
 
 
-def _spoken_to(config: EvaluationConfig) -> dict[str, Any]:
+def spoken_to(model: ModelConfig, rollout: RolloutConfig) -> dict[str, Any]:
     """Settings by which prompts are written and thoughts are told from answers, and ended; those
     that are left as they come are not among them."""
-    model, thoughts = config.model, config.rollout.max_thought_tokens
     settings = {
         "model.chat_template_kwargs": model.chat_template_kwargs or None,
         "model.thinking": model.markers,
-        "rollout.max_thought_tokens": thoughts,
+        "rollout.max_thought_tokens": rollout.max_thought_tokens,
     }
     return {name: value for name, value in settings.items() if value is not None}

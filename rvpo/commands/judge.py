@@ -186,7 +186,6 @@ def prepare(
     suite = RewardSuite.from_config(chosen, config.every_judge)
     if judge is not None:
         suite = suite.asking(_known(judge, config))
-    suite.check_templates(config.every_judge)
     rewards = [r for r in suite.rewards if isinstance(r, RubricReward)]
     if samples is not None:
         responses = read_responses(samples, rewards, config.data, config.model.markers)
@@ -251,6 +250,8 @@ def try_rubrics(
             f"metrics judge/{name}/... say how far the judge goes by the order"
         )
     trials = [trial] if other is None else [trial, other]
+    for each in trials:
+        RewardSuite(each.rewards).check_templates(config.every_judge)
     asked = {name: _hasty(config.every_judge[name]) for each in trials for name in each.by_judge}
     require("rvpo judge", *(need for name in asked for need in of_judge(asked[name], name)))
     with ExitStack() as stack:
@@ -313,7 +314,7 @@ class _Session:
 
         Args:
             other: asks that judge about the same responses.
-            first: what those said that rewards ask.
+            first: judgements by the judges that rewards ask.
             summary: sums that up.
 
         Returns:

@@ -37,7 +37,7 @@ def _rehearse(run: RunContext, inputs: Inputs) -> None:
         rehearse_adapters(inputs.model_path, config.model.lora, trust_remote_code=trusted)
     for prompts in filter(None, (inputs.prompts.train, inputs.prompts.held_out)):
         rehearse_rewards(config, inputs.score, prompts, inputs.encoder)
-    counted_on = weighed(config.rewards, config.every_judge, config.evaluate.judge)
+    counted_on = weighed(config.rewards, config.every_judge, config.evaluate.others)
     for name, judge in inputs.judges.items():
         if judge.is_spent:
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
@@ -160,6 +160,19 @@ class SpareConfig(Section):
     is asked of a few."""
     ask: PositiveInt = 2
     """Samples of a group that are still asked, drawn by the seed before any answer is known."""
+
+    def problems(self, where: str, group_size: int) -> Iterator[str]:
+        """Sentences on few that are all.
+
+        Args:
+            where: the section.
+            group_size: G.
+        """
+        if self.ask >= group_size:
+            yield (
+                f"{where}.ask: {self.ask} of a group's {group_size} samples "
+                "(rollout.samples_per_prompt) spare nothing; make it smaller, or leave spare out"
+            )
 
 
 class RubricRewardConfig(JudgedRewardConfig):

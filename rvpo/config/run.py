@@ -116,6 +116,12 @@ class EvaluateConfig(Section):
     benchmarks: BenchmarksConfig = BenchmarksConfig()
     """Benchmarks to evaluate on at the same steps, with the same engine."""
 
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Names of judges that are asked what rewards ask, in place of those that these name."""
+        gold = None if self.gold is None else self.gold.judge
+        return tuple(name for name in (self.judge, gold) if name is not None)
+
 
 class CheckpointConfig(Section):
     every: PositiveInt = 50
@@ -316,13 +322,13 @@ class RunConfig(Section):
             judges, "evaluate.benchmarks", "add judge: {serve: MODEL}"
         )
         if self.advantage.weight_by_reliability:
-            rubrics = [r for r in self.rewards.values() if isinstance(r, RubricRewardConfig)]
-            yield from reliability_problems((asked(r.judge, judges) for r in rubrics), judges)
+            given = [r for r in self.rewards.values() if isinstance(r, JudgedRewardConfig)]
+            yield from reliability_problems((asked(r.judge, judges) for r in given), judges)
         if self.evaluate.judge is not None:
             yield from name_problems("evaluate", self.evaluate.judge, judges)
         if self.evaluate.gold is not None:
             judged = {
-                n: r.judge for n, r in self.rewards.items() if isinstance(r, RubricRewardConfig)
+                n: r.judge for n, r in self.rewards.items() if isinstance(r, JudgedRewardConfig)
             }
             held_out = self.data.held_out is not None
             yield from gold_problems(self.evaluate.gold, judges, judged, held_out)
@@ -336,6 +342,10 @@ class RunConfig(Section):
                         f"rewards.{name}: a {noun} needs a judge; add judge: {{serve: MODEL}}, or "
                         "judge: {model: NAME, endpoints: [{url: https://...}]}"
                     )
+            if isinstance(reward, RubricRewardConfig) and reward.spare is not None:
+                yield from reward.spare.problems(
+                    f"rewards.{name}.spare", self.rollout.samples_per_prompt
+                )
             condition = reward.only_if
             if condition is None:
                 continue

@@ -30,11 +30,18 @@ _REFUSED: Final = (
     ("temperature", "set $judge.extra_body={temperature: null}"),
 )
 _NO_ROUTE: Final = (
-    "see that the server has the route below its url: vLLM has /classify and /score beside /v1, so "
-    "that its url ends before that, and has them for a model served with --runner pooling"
+    "see that the server knows this model, and has the route below its url: vLLM has /classify and "
+    "/score beside /v1, so that its url ends before that, and has them for a model served with "
+    "--runner pooling, /score for one with a single label"
 )
 _HINTS: Final = {
     "no log-probabilities": _NO_LOGPROBS,
+    "log-probabilities are of another text": _NO_LOGPROBS,
+    "log-probabilities of too few tokens": _NO_LOGPROBS,
+    "log-probabilities do not tell the grades apart": (
+        "the judge would rather have said something else than a grade; give it $judge.structured: "
+        "true, a better template, or write grade: verdict"
+    ),
     "http 401": _KEY,
     "http 403": _KEY,
     "http 402": _CREDIT,

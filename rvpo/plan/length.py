@@ -36,7 +36,7 @@ def _context(
         asked = asked_of(config, name, rewards)
         if judge.serve is None or not asked:
             continue
-        where, (longest, together) = place_of(name), _longest(judge, asked, prompts)
+        where, (longest, together) = place_of(name), _longest(judge, name, asked, prompts)
         response, reply = config.rollout.max_completion_tokens, judge.reply_tokens(together)
         needed = math.ceil(longest / CHARACTERS) + response + reply
         room = judge.serve.max_context_tokens
@@ -54,10 +54,10 @@ def _context(
 
 
 def _longest(
-    judge: JudgeConfig, rewards: Sequence[RubricReward], prompts: Sequence[Prompt]
+    judge: JudgeConfig, name: str, rewards: Sequence[RubricReward], prompts: Sequence[Prompt]
 ) -> tuple[int, int]:
     """Characters of the longest call, with an empty response, and the questions in it."""
-    longest, template = (0, 1), JudgeTemplate.of(judge)
+    longest, template = (0, 1), JudgeTemplate.of(judge, place_of(name))
     for prompt in prompts:
         questions = every_question(rewards, prompt)
         asked = sorted(questions, key=lambda question: len(question.text + question.reference))

@@ -31,6 +31,7 @@ class ClassifierReward:
             several.
         question: the one about every sample.
         labels: names of the scores in their order; none where they are not known.
+        is_only: no label is named, for the classifier has a single score.
         polarity: value of a high score.
         weight: the whole reward's; its columns share it.
         condition: see `Condition`.
@@ -41,6 +42,7 @@ class ClassifierReward:
     channels: Mapping[str, int]
     question: Question
     labels: tuple[str, ...] = ()
+    is_only: bool = False
     polarity: Polarity = "positive"
     weight: float | Ramp = 1.0
     condition: Condition | None = None
@@ -75,6 +77,7 @@ class ClassifierReward:
             },
             question=Question("score", config.template, sees=config.sees, logits=config.is_logit),
             labels=labels,
+            is_only=config.label is None and not config.labels,
             polarity=config.polarity,
             weight=config.weight,
             condition=config.only_if,
@@ -145,6 +148,8 @@ class ClassifierReward:
         count = len(scores.values)
         if number >= count or (self.labels and len(self.labels) != count):
             return Failed(f"{count} scores, and not {len(self.labels) or number + 1}")
+        if self.is_only and count > 1:
+            return Failed(f"{count} scores, and no label is named")
         # The server says a known name, and the highest score is another's: they are mixed up.
         if scores.label in self.labels and scores.label != self.labels[scores.best]:
             return Failed("labels in another order")

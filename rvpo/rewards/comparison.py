@@ -94,6 +94,14 @@ class ComparisonReward:
         """The same reward for itself: of weight 0 and without a condition."""
         return replace(self, weight=0.0, condition=None)
 
+    def about(self, other: str) -> Question:
+        """The question about a response that is shown before another one."""
+        return Question("comparison", self.question, sees=self.sees, other=other)
+
+    def meetings(self, group_size: int) -> float:
+        """Calls about a sample, in a group in which no two responses are equal."""
+        return 2 * len(pairs_of(self.pairs, group_size)) / group_size
+
     def questions(self, group: Sequence[Shown]) -> list[tuple[Question, ...]]:
         """[G] questions about each sample of a group, in which it stands before its opponents."""
         return self._round(group).questions
@@ -175,8 +183,7 @@ class _Round:
 
     def question(self, other: int) -> Question:
         """The question about any sample that is shown before this other one."""
-        reward = self.reward
-        return Question("comparison", reward.question, sees=reward.sees, other=self.texts[other])
+        return self.reward.about(self.texts[other])
 
     def share(self, answers: Sequence[_Answers], i: int, j: int) -> float | None:
         """The first one's share of the win, over both orders; None where either is unknown."""

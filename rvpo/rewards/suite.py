@@ -113,11 +113,14 @@ class RewardSuite:
                 except DataError as error:
                     raise DataError(f"{where}: row {row}, {error}") from error
 
-    def check_templates(self, judges: Mapping[str, JudgeConfig]) -> None:
+    def check_templates(
+        self, judges: Mapping[str, JudgeConfig], others: Collection[str] = ()
+    ) -> None:
         """Read the templates of judges, and see that they show what rewards want to be shown.
 
         Args:
             judges: those that there are, by name.
+            others: names of those that are asked the same in place of the ones that rewards name.
 
         Raises:
             ConfigError: a template cannot be read, is wrong in itself, or does not fit a reward.
@@ -127,7 +130,7 @@ class RewardSuite:
             if template is None:
                 continue
             for reward in self.rewards:
-                if isinstance(reward, RubricReward) and reward.judge == name:
+                if isinstance(reward, RubricReward) and name in (reward.judge, *others):
                     reward.check_template(template)
 
     def judged_by(
@@ -179,8 +182,12 @@ class RewardSuite:
         """Steps in which what is known of a reward's reliability fades to a half, by the names of
         the rewards whose verdicts are asked for again."""
         judged = [reward for reward in self.rewards if not isinstance(reward, Reward)]
-        repeats = {reward.name: self.judges[reward.judge].repeat for reward in judged}
-        return {name: repeat.half_life for name, repeat in repeats.items() if repeat is not None}
+        asked = {r.name: self.judges[r.judge] for r in judged if r.judge in self.judges}
+        return {
+            name: judge.repeat.half_life
+            for name, judge in asked.items()
+            if judge.repeat is not None
+        }
 
     @property
     def aspects(self) -> tuple[str, ...]:

@@ -108,7 +108,7 @@ class Encoder:
             stop_ids,
             max_context_tokens or limit,
             model.get_text_config().vocab_size,
-            template_values=template_values,
+            template_values=dict(template_values),
             markers=markers,
             max_thought_tokens=max_thought_tokens,
         )

@@ -252,12 +252,14 @@ class Ranks:
 def _stacked_rewards(parts: Sequence[Rewards]) -> Rewards:
     ids = [part.prompts for part in parts]
     known = [prompts for prompts in ids if prompts is not None]
+    relied = [part.reliability for part in parts if part.reliability is not None]
     return replace(
         parts[0],
         values=torch.cat([part.values for part in parts]),
         weights=torch.cat([part.weights for part in parts]),
         valid=torch.cat([part.valid for part in parts]),
         prompts=tuple(chain(*known)) if len(known) == len(parts) else None,
+        reliability=torch.cat(relied) if len(relied) == len(parts) else None,
     )
 
 

@@ -37,6 +37,7 @@ _GOOD = "The answer is 4."
 _WRONG: Final = re.compile(
     r"http (?!408|409|425|429)[34]\d\d|quota used up|connection|unknown host|tls|no completion"
     r"|schema refused|no scores|no log-probabilities"
+    r"|log-probabilities (are of another text|of too few tokens)"
 )
 """Failures of a judge whose address, key, name or settings are wrong, and not its day bad."""
 

@@ -31,7 +31,7 @@ def weighing(estimator: Any, **settings: Any) -> Any:
 
 
 @every
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(case=rows(missing=True), seed=st.integers(0, 99))
 def test_left_out_it_changes_nothing_and_where_all_is_sure_nothing_either(
     estimator: Any, case: Rows, seed: int
@@ -50,7 +50,7 @@ def test_left_out_it_changes_nothing_and_where_all_is_sure_nothing_either(
 
 
 @every
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(case=rows(), rho=st.lists(st.floats(0, 1), min_size=4, max_size=4))
 def test_shrunk_scores_are_aggregated_as_if_they_had_been_given(
     estimator: Any, case: Rows, rho: list[float]

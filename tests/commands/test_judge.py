@@ -214,6 +214,7 @@ def test_no_key_appears_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ("arguments", "message"),
     [
         (["rewards={odd: {function: tests.toy:vowels}}"], "rewards: none of odd asks a judge"),
+        (["rewards.judged={compare: 'Which?'}"], "judged compares samples of one prompt"),
         (["--samples", "none.jsonl"], "--samples: none.jsonl cannot be read"),
         (["--json", "no/such/out.jsonl"], "--json: no/such/out.jsonl cannot be written"),
         (["rewards.judged={rubric: channels}"], "no prompt has criteria in a column 'rubric'"),

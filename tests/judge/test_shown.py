@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -16,6 +17,7 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rvpo.config.diff import identity
 from rvpo.config.judge import EndpointConfig, JudgeConfig
 from rvpo.errors import ConfigError
 from rvpo.judge.control_tokens import harmless
@@ -157,9 +159,14 @@ def test_a_template_that_cannot_be_filled_is_refused(
 
 
 def test_a_template_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "none.txt", Path("\0")):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "large").write_bytes(b"<<response>> <<criterion>>" * 2**16)
+    paths = [tmp_path, *(tmp_path / name for name in ("none.txt", "pipe", "large"))]
+    for path in (*paths, Path("\0"), Path("n" * 5000), Path("/dev/zero"), Path("~nobody-here/a")):
         with pytest.raises(ConfigError, match=r"judge\.template: .* give a text file"):
             JudgeTemplate.of(config(path))
+    with pytest.raises(ConfigError, match="names a file, and a text is given"):
+        JudgeTemplate.of(config(Path("Judge <<response>>\nby <<criterion>>.")))
 
 
 def test_a_template_is_the_same_on_every_machine(tmp_path: Path) -> None:
@@ -276,3 +283,9 @@ def test_criteria_with_the_same_grades_share_a_call_and_have_a_grade_each(tmp_pa
     assert sorted(len(sheets.criteria(body)) for body in endpoint.seen.bodies) == [2, 3]
     shown = [body["messages"][-1]["content"] for body in endpoint.seen.bodies]
     assert all(text.startswith("Strictly.\n=====\na\n=====\nCriterion ") for text in shown)
+
+
+def test_another_template_is_another_judge_of_rewards() -> None:
+    first, second = (config(Path(name)) for name in ("a.txt", "b.txt"))
+    assert identity(first) != identity(second)
+    assert identity(config()) == identity(config(timeout_s=7))

@@ -149,6 +149,14 @@ def test_a_reward_model_with_one_score_needs_no_label_and_gives_its_logit(tmp_pa
     assert column(scored([logit], reward)) == [-7.25]
 
 
+def test_of_several_scores_none_is_taken_where_no_label_is_named() -> None:
+    at = {"model": "guard", "endpoints": [{"url": "http://localhost:8000"}]}
+    config = ClassifierRewardConfig.model_validate({"classifier": at})
+    reward = ClassifierReward.from_config("safe", config, GUARD)
+    answers = [scores(0.5), scores(0.5, -0.5)]
+    assert column(scored(answers, reward)) == [0.5, "2 scores, and no label is named"]
+
+
 def test_a_name_at_an_endpoint_needs_the_names_of_all_labels() -> None:
     at = {"model": "guard", "endpoints": [{"url": "http://localhost:8000"}]}
     remote = {"classifier": at, "label": "unsafe"}

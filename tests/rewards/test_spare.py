@@ -21,7 +21,9 @@ from rvpo import GDPO, GRPO, RVPO
 from rvpo.config.judge import BudgetConfig
 from rvpo.config.rewards import RewardConfig, SpareConfig
 from rvpo.criterion import Criterion
+from rvpo.data.prompts import PromptStream
 from rvpo.judge.types import Answer, Question
+from rvpo.rewards.comparison import ComparisonReward
 from rvpo.rewards.metrics import reward_metrics
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.rubric import RubricReward
@@ -29,8 +31,10 @@ from rvpo.rewards.spare import Sparing, Streak, VerdictCounts, key_of
 from rvpo.rewards.suite import RewardSuite
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.checkpoint import Checkpoints
+from rvpo.trainer.stream import Sampler
 from rvpo.types import Rollout, RolloutScores
-from tests.fakes import FakeJudge, make_prompt, make_sample, on_each_rank, only
+from tests.configs import tiny_config
+from tests.fakes import FakeEngine, FakeJudge, make_prompt, make_sample, on_each_rank, only
 from tests.trainer.test_checkpoint import Plain
 
 Rule = Callable[[str, Question], Answer]
@@ -426,3 +430,35 @@ def test_a_checkpoint_keeps_what_is_settled(tmp_path: Path, ranks: Ranks) -> Non
     for step in (4, 5):
         assert after.at(step).streaks == before.at(step).streaks
     assert set(after.at(5).streaks) == {"a"}
+
+
+def test_few_that_are_all_are_refused() -> None:
+    care = {"rubric": "channels", "criteria": {"kind": "Is kind."}, "spare": {"ask": 4}}
+    sections = {"rewards": {"care": care}, "judge": {"serve": "judge"}}
+    with pytest.raises(ValidationError, match=r"rewards.care.spare.ask: 4 of a group's 4 samples"):
+        tiny_config(Path("unused"), **sections)
+    tiny_config(Path("unused"), rollout={"samples_per_prompt": 5}, **sections)
+
+
+def test_a_rollout_compares_and_spares_beside_its_generation(ranks: Ranks) -> None:
+    """As a run asks: by the step, and by groups that are complete before the rollout is."""
+    judge = FakeJudge(lambda r, q: Answer(value=1.0))
+    better = ComparisonReward(name="better", question="Which?")
+    suite = RewardSuite([CARE, better]).judged_by(only(judge)).remembering(7, 0)
+    names = iter(range(10_000))
+    sampler = Sampler(
+        prompts=PromptStream([make_prompt(f"p/{p}") for p in range(2)], 2, 0),
+        engine=FakeEngine(lambda prompt: f"0.0.{next(names)}"),
+        score=suite,
+        ranks=ranks,
+        group_size=GROUP,
+        seed=0,
+        steps=range(4),
+    )
+    for step in range(3):
+        judge.jobs.clear()
+        rollout, scoring = sampler.sample(step)
+        kinds = Counter(q.kind for job in judge.jobs for q in job.questions)
+        assert kinds["comparison"] == 2 * GROUP * (GROUP - 1)
+        assert kinds["criterion"] == 2 * 2 * (GROUP if step < 2 else 2)
+        scoring.collect(rollout, ranks)

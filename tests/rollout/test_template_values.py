@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,11 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import Environment
+from transformers import AutoTokenizer
 
+from rvpo.commands.evaluate import spoken_to
 from rvpo.data.encoder import encoder_of
 from rvpo.errors import ConfigError
 from rvpo.rollout.chat_template import check_values, variables
 from rvpo.rollout.encoder import Encoder
+from rvpo.trainer.digest import TokenDigest, digests
 from tests.configs import tiny_config
 from tests.fakes import make_prompt
 from tests.rollout.test_stops import with_template
@@ -184,3 +189,24 @@ def test_a_value_that_changes_no_prompt_is_told(tiny_model: Path, tmp_path: Path
         "model.chat_template_kwargs.enable_thinking: 'false' changes nothing in the first 1 "
         "prompts, which are the same without it"
     ]
+
+
+def test_digests_and_results_of_another_value_are_others(tiny_model: Path) -> None:
+    import_module("tests.toy")  # whose code the digests are of, too
+
+    def told(**model: Any) -> tuple[str, dict[str, Any]]:
+        config = tiny_config(tiny_model, model=model)
+        tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+        found = digests(config, str(tiny_model), tokenizer, {}, TokenDigest())
+        return found["chat template"], spoken_to(config.model, config.rollout)
+
+    plain, nothing = told()
+    assert nothing == {}
+    assert told(chat_template_kwargs={}) == (plain, {})
+    silent, values = told(chat_template_kwargs={"enable_thinking": False})
+    assert silent != plain
+    assert values == {"model.chat_template_kwargs": {"enable_thinking": False}}
+    _, marked = told(thinking={"open": "<mull>", "close": "</mull>"})
+    assert marked == {"model.thinking": ("<mull>", "</mull>")}
+    encoder = Encoder.from_model(str(tiny_model), trust_remote_code=False, max_context_tokens=None)
+    assert pickle.loads(pickle.dumps(encoder)).template_values == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from rvpo.errors import CheckpointError
 from rvpo.judge.types import Answer, Question
 from rvpo.report.run_folder import RunFolder
 from rvpo.rewards.comparison import ComparisonReward
+from rvpo.rewards.judging import AskedJudge
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.suite import RewardSuite
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.evaluation import HeldOut
+from rvpo.trainer.gold import GoldWatch
 from rvpo.types import Prompt
 from tests.fakes import FakeEngine, FakeJudge, make_prompt, on_each_rank, only
 
@@ -138,6 +141,26 @@ def test_every_rank_compares_with_the_answers_in_its_own_places(tmp_path: Path) 
 
     expected = [{"eval/rewards/better/mean": 0.5}, {"eval/rewards/better/mean": 0.75}]
     assert on_each_rank(work) == [expected] * 2
+
+
+def test_the_gold_judge_compares_with_the_same_answers(tmp_path: Path, ranks: Ranks) -> None:
+    """The judge that trains likes what is new, and the gold one what is longer."""
+    policy, training = Policy(), FakeJudge(lambda r, q: Answer(value=float(r != "aa")))
+    gold = FakeJudge(by_length)
+    evaluate = held_out(tmp_path, policy, training, ranks)
+    judges = {**evaluate.score.judges, "gold": AskedJudge(gold, BudgetConfig())}
+    score = evaluate.score.judged_by(judges)
+    watched = score.watched_by("gold")
+    watch = GoldWatch(watched, "gold", 0, evaluate.folder, ranks, ignore)
+    evaluate = replace(evaluate, score=score, watch=watch)
+    evaluate.folder.gold.mkdir()
+    assert evaluate(0)["judge_gap/better"] == 0
+    assert not gold.jobs
+    policy.answers |= {"p/0": "b", "p/1": "bbb"}
+    found = evaluate(5)
+    assert found["eval/rewards/better/mean"] == (1 + 1 + 0.5 + 0.5) / 4
+    assert found["eval/gold/rewards/better/mean"] == (0 + 1 + 0.5 + 0.5) / 4
+    assert found["judge_gap/better"] == 0.25
 
 
 @pytest.mark.parametrize("found", [None, "{", '{"answers": []}', '{"answers": [{}]}'])

@@ -17,14 +17,30 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from aiohttp import web
+from pydantic import BaseModel, ValidationError, model_validator
 
 from rvpo.judge.classifier.batches import Batches
 from rvpo.judge.classifier.model import DTYPES, Classifier, InputRefused, Loading
 
 _MOST_BYTES: Final = 2**26
+
+
+class ClassifyCall(BaseModel):
+    """The body of a call: a text, alone or with its pair, or a chat."""
+
+    input: str | None = None
+    text_pair: str | None = None
+    messages: list[dict[str, str]] | None = None
+    use_activation: bool = True
+
+    @model_validator(mode="after")
+    def _one_input(self) -> Self:
+        if (self.input is None) == (self.messages is None):
+            raise ValueError("either `input` or `messages` is required, and not both")
+        return self
 
 
 class ClassifierApp:
@@ -62,16 +78,16 @@ class ClassifierApp:
 
     async def _classify(self, request: web.Request) -> web.Response:
         try:
-            fields = await request.json()
-            given = self._classifier.tokens(fields)
+            call = ClassifyCall.model_validate_json(await request.read())
+            given = self._classifier.tokens(call.model_dump(exclude_none=True))
             scores = await self._batches.add(given)
             if not all(map(math.isfinite, scores)):
                 raise InputRefused("its scores are no finite numbers; see precision")
-        except (InputRefused, KeyError, TypeError) as error:
+        except (InputRefused, ValidationError) as error:
             return _error(400, str(error))
         except (RuntimeError, ValueError, IndexError) as error:  # of the model, such as its memory
             return _error(500, f"{type(error).__name__}: {error}")
-        if fields.get("use_activation", True):
+        if call.use_activation:
             scores = self._classifier.probabilities(scores)
         best = max(range(len(scores)), key=scores.__getitem__)
         label = self._classifier.labels.get(best)

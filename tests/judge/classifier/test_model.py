@@ -122,3 +122,20 @@ def test_code_that_comes_with_a_model_is_not_run(tmp_path: Path) -> None:
     with pytest.raises((ValueError, OSError)):
         Classifier.load(Loading(str(folder)))
     assert not ran.exists()
+
+
+def test_a_tokenizer_that_cuts_off_or_pads_by_its_own_settings_does_neither(tmp_path: Path) -> None:
+    folder = save_tiny_classifier(tmp_path, pad_token=PAD)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.backend_tokenizer.enable_truncation(max_length=8)
+    tokenizer.backend_tokenizer.enable_padding(length=16, pad_token=PAD)
+    tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
+    classifier = Classifier.load(Loading(str(folder)))
+    assert len(classifier.tokens({"input": "x" * 4})["input_ids"]) == 4
+    assert len(classifier.tokens({"input": "x" * 100})["input_ids"]) == 100
+
+
+def test_a_limit_of_ones_own_is_kept(folder: Path) -> None:
+    classifier = Classifier.load(Loading(str(folder), max_input_tokens=10))
+    with pytest.raises(InputRefused, match="11 tokens, and the classifier reads 10"):
+        classifier.tokens({"input": "x" * 11})
