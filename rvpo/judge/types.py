@@ -113,6 +113,8 @@ class Usage:
     def shares(self, count: int) -> list[Usage]:
         """The same, divided among the answers that share it: all counts together are what they
         were, and the first answers have what cannot be divided. The time is each one's own."""
+        if count == 1:
+            return [self]
         return [self._part(index, count) for index in range(count)]
 
     def _part(self, index: int, count: int) -> Usage:

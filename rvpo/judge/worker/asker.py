@@ -180,7 +180,8 @@ class Asker:
         landing = {flight.request.key: flight.landed for flight in flights}
 
         async def land(answers: Mapping[bytes, Answer]) -> None:
-            kept = await asyncio.gather(*(self._keep(*each) for each in answers.items()))
+            keeping = [self._keep(*each) for each in answers.items()]
+            kept = [await keeping[0]] if len(keeping) == 1 else await asyncio.gather(*keeping)
             for key, answer in zip(answers, kept, strict=True):
                 landing[key].set_result(answer)
 

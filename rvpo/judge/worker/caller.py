@@ -131,8 +131,9 @@ class Caller:
         again = {request.key for request in left}
         final = {key: answer for key, answer in answers.items() if key not in again}
         if final:
-            first = next(iter(final))
-            final[first] = replace(final[first], news=asking.take_news())
+            if asking.news:
+                first = next(iter(final))
+                final[first] = replace(final[first], news=asking.take_news())
             await land(final)
 
     async def _ask_again(
