@@ -319,6 +319,9 @@ class RolloutScores:
     """Reasons of missing scores, by (row, column); none for scores that do not apply."""
     remarks: Mapping[tuple[int, int], Remark] = field(default_factory=dict)
     """Judges' words, by (row, column)."""
+    spared: Mapping[tuple[int, int], float] = field(default_factory=dict)
+    """Weights that scores would have which were determined for a few samples of their group alone,
+    by (row, column), whether or not of this sample. They train nothing: their weight is 0."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Time, tokens and cost of scoring, ready to be logged."""
     agreements: Mapping[str, Agreement] = field(default_factory=dict)

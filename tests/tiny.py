@@ -14,8 +14,8 @@ TEMPLATE = (
 )
 
 
-def save_tiny_model(folder: Path, *, seed: int = 0) -> Path:
-    """Write model and tokenizer as `save_pretrained` does."""
+def tiny_tokenizer() -> PreTrainedTokenizerFast:
+    """A token for each byte, two for the ends of a turn, and a chat template."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE({char: i for i, char in enumerate(alphabet)}, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -24,6 +24,12 @@ def save_tiny_model(folder: Path, *, seed: int = 0) -> Path:
         tokenizer_object=tokenizer, bos_token="<|im_start|>", eos_token="<|im_end|>"
     )
     fast.chat_template = TEMPLATE
+    return fast
+
+
+def save_tiny_model(folder: Path, *, seed: int = 0) -> Path:
+    """Write model and tokenizer as `save_pretrained` does."""
+    fast = tiny_tokenizer()
     fast.save_pretrained(folder)
     torch.manual_seed(seed)
     config = LlamaConfig(

@@ -76,9 +76,13 @@ def compare(
 
 
 def _open_names(config: RunConfig) -> tuple[str, ...]:
-    """Rewards and benchmarks whose parts have names only after training."""
-    rubrics = (n for n, r in config.rewards.items() if isinstance(r, RubricRewardConfig))
-    return (*rubrics, *config.evaluate.benchmarks.chosen())
+    """Rewards and benchmarks whose parts have names of their own, some only after training."""
+    parted = (
+        name
+        for name, reward in config.rewards.items()
+        if isinstance(reward, RubricRewardConfig) or reward.parts
+    )
+    return (*parted, *config.evaluate.benchmarks.chosen())
 
 
 def _check_names(

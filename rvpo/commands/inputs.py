@@ -66,13 +66,11 @@ def read_inputs(
         ConfigError, DataError: whichever is wrong first.
     """
     score = RewardSuite.from_config(config.rewards, config.every_judge)
-    score.check_templates(config.every_judge)
-    if config.evaluate.judge is not None:
-        score.asking(config.evaluate.judge).check_templates(config.every_judge)
+    score.check_templates(config.every_judge, config.evaluate.others)
     prompts = read_splits(config, display.say)
     for where, of_place in prompts.by_place.items():
         score.check_criteria(of_place, where)
-    score = score.fitted(prompts.every)
+    score = score.fitted(prompts.every).remembering(config.seed, config.rollout.staleness)
     judges = judges_of(asked_judges(config), ranks, display.say, spent_in(config.output))
     score = score.judged_by(
         {

@@ -17,7 +17,7 @@ from rich.console import Console
 from rvpo.commands.inputs import judges_of
 from rvpo.commands.needs import of_judge
 from rvpo.config.judge import JudgeConfig
-from rvpo.config.rewards import RubricRewardConfig
+from rvpo.config.rewards import ComparisonRewardConfig, RubricRewardConfig
 from rvpo.config.run import RunConfig
 from rvpo.data.prompts import load_prompts
 from rvpo.errors import ConfigError, nearest
@@ -38,6 +38,7 @@ from rvpo.trial.judgement import Judgement
 from rvpo.trial.page import Page
 from rvpo.trial.response import Response, controls, first_prompts
 from rvpo.trial.summary import TrialSummary
+from rvpo.trial.together import show_ways
 
 FEW_PROMPTS = 5
 """Prompts of the data that are taken where there is no file of completions."""
@@ -54,6 +55,8 @@ class Trial:
     responses: tuple[Response, ...]
     repeats: int
     """Times that each question is asked."""
+    alone: bool = False
+    """Each criterion has a call of its own, whatever its judge's settings say."""
 
     @property
     def by_judge(self) -> dict[str, list[RubricReward]]:
@@ -91,6 +94,20 @@ class Trial:
             )
         return replace(self, rewards=others)
 
+    def each_alone(self, judges: Mapping[str, JudgeConfig]) -> Trial | None:
+        """The same responses, with each criterion that may share a call to be asked alone; None
+        where there is none.
+
+        Args:
+            judges: settings of those that the rewards ask.
+        """
+        shared = tuple(
+            reward
+            for reward in self.rewards
+            if judges[reward.judge].criteria_per_call != 1 and reward.form != "implicit"
+        )
+        return replace(self, rewards=shared, alone=True) if shared else None
+
     def judged_by(self, judges: Mapping[str, Judge]) -> Iterator[Judgement]:
         """Ask everything at once; each judgement follows, in order, when it is complete.
 
@@ -126,6 +143,7 @@ class Trial:
                 response=response.seen(sees),
                 questions=wanted,
                 repeat=repeat,
+                alone=self.alone,
             )
             for repeat in range(self.repeats)
         ]
@@ -153,6 +171,13 @@ def prepare(
         DataError: the completions or the data cannot be read, or have no criteria.
     """
     chosen = {n: r for n, r in config.rewards.items() if isinstance(r, RubricRewardConfig)}
+    compared = compared_rewards(config)
+    if not chosen and compared:
+        raise ConfigError(
+            f"rewards: {', '.join(compared)} compares samples of one prompt with one another, and "
+            "`rvpo judge` tries criteria; add a reward with a rubric, as in "
+            "rewards={polite: {rubric: channels, criteria: {polite: The response is polite.}}}"
+        )
     if not chosen:
         raise ConfigError(
             f"rewards: none of {', '.join(config.rewards)} asks a judge; add one, as in "
@@ -161,7 +186,6 @@ def prepare(
     suite = RewardSuite.from_config(chosen, config.every_judge)
     if judge is not None:
         suite = suite.asking(_known(judge, config))
-    suite.check_templates(config.every_judge)
     rewards = [r for r in suite.rewards if isinstance(r, RubricReward)]
     if samples is not None:
         responses = read_responses(samples, rewards, config.data, config.model.markers)
@@ -179,6 +203,11 @@ def prepare(
         responses=responses,
         repeats=repeats,
     )
+
+
+def compared_rewards(config: RunConfig) -> list[str]:
+    """Names of the rewards that compare samples, which a trial leaves out."""
+    return [n for n, r in config.rewards.items() if isinstance(r, ComparisonRewardConfig)]
 
 
 def try_rubrics(
@@ -215,7 +244,14 @@ def try_rubrics(
         trial = prepare(config, samples, prompts, repeats, judge)
         known = None if against is None else _known(against, config, "--against")
         other = None if known is None else trial.held_against(known)
+    for name in compared_rewards(config):
+        page.line(
+            f"rewards.{name}: left out, it compares samples of one prompt with one another; its "
+            f"metrics judge/{name}/... say how far the judge goes by the order"
+        )
     trials = [trial] if other is None else [trial, other]
+    for each in trials:
+        RewardSuite(each.rewards).check_templates(config.every_judge)
     asked = {name: _hasty(config.every_judge[name]) for each in trials for name in each.by_judge}
     require("rvpo judge", *(need for name in asked for need in of_judge(asked[name], name)))
     with ExitStack() as stack:
@@ -230,6 +266,8 @@ def try_rubrics(
         _write(lines, summary.to_json())
         show_summary(page, summary, {name: asked[name] for name in trial.by_judge}, repeats)
         failed = summary.tally.failed
+        if (alone := trial.each_alone(asked)) is not None:
+            failed += session.ask_alone(alone, judgements)
         if other is not None:
             failed += session.hold_against(other, judgements, summary)
     return failed
@@ -254,12 +292,29 @@ class _Session:
                 show_judgement(self.page, judgement)
         return judgements
 
+    def ask_alone(self, alone: Trial, together: Sequence[Judgement]) -> int:
+        """Show how far verdicts on criteria that share calls agree with those on each alone.
+
+        Args:
+            alone: asks each alone.
+            together: the judgements on the same responses, with criteria that share calls.
+
+        Returns:
+            Verdicts on criteria alone that failed.
+        """
+        with self.page.phase(f"asking each criterion alone, {_announcement(alone)}"):
+            second = list(alone.judged_by(self.judges))
+        rows = agreement_rows(together, second)
+        _write(self.lines, {"alone": {"rows": to_json(rows)}})
+        show_ways(self.page, rows, together, second)
+        return sum(verdict.failed for judgement in second for verdict in judgement.verdicts)
+
     def hold_against(self, other: Trial, first: Sequence[Judgement], summary: TrialSummary) -> int:
         """Show how far another judge agrees, and what training would cost with either.
 
         Args:
             other: asks that judge about the same responses.
-            first: what those said that rewards ask.
+            first: judgements by the judges that rewards ask.
             summary: sums that up.
 
         Returns:

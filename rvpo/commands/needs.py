@@ -9,7 +9,7 @@ from rvpo.config.data import DatasetSource, Source
 from rvpo.config.evaluation import EvaluationConfig
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import OWN, asked, place_of
-from rvpo.config.rewards import RubricRewardConfig
+from rvpo.config.rewards import JudgedRewardConfig, classifiers
 from rvpo.config.run import RolloutConfig, RunConfig
 from rvpo.files.stored import needs_extra
 from rvpo.rubrics import RubricSource
@@ -53,22 +53,24 @@ def of_evaluation(config: EvaluationConfig) -> Iterator[Need]:
 def of_judge(config: JudgeConfig, name: str = OWN) -> Iterator[Need]:
     """Needs of the client, and of vLLM where the run serves the judge itself."""
     yield Need("judge")
-    if config.serve is not None:
+    if config.needs_vllm:
         where = place_of(name)
         yield Need("cpu", f"name {where}.endpoints in place of {where}.serve")
 
 
 def asked_judges(config: RunConfig) -> dict[str, JudgeConfig]:
-    """The judges for which a reward or a benchmark of the run has questions, by name."""
+    """The judges for which a reward or a benchmark of the run has questions, and the classifiers of
+    its rewards, by name."""
     judges = config.every_judge
-    rubrics = [each for each in config.rewards.values() if isinstance(each, RubricRewardConfig)]
-    names = {asked(reward.judge, judges) for reward in rubrics}
-    if rubrics and config.evaluate.judge is not None:
+    judged = [each for each in config.rewards.values() if isinstance(each, JudgedRewardConfig)]
+    names = {asked(reward.judge, judges) for reward in judged}
+    if judged and config.evaluate.judge is not None:
         names.add(config.evaluate.judge)
     if config.evaluate.gold is not None:
         names.add(config.evaluate.gold.judge)
     names |= judges_of_benchmarks(config.evaluate.benchmarks, judges).keys()
-    return {name: judge for name, judge in judges.items() if name in names}
+    found = {name: judge for name, judge in judges.items() if name in names}
+    return found | classifiers(config.rewards)
 
 
 def judges_of_benchmarks(

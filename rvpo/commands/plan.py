@@ -16,6 +16,8 @@ from rvpo.errors import ConfigError, RvpoError
 from rvpo.plan.adapted import adapter_findings
 from rvpo.plan.assumptions import card_of, read_assumptions
 from rvpo.plan.benchmarks import benchmark_findings
+from rvpo.plan.classifiers import classifier_findings
+from rvpo.plan.comparing import compared_by, room_findings, with_comparisons
 from rvpo.plan.data import Data, read_data
 from rvpo.plan.device import Devices, device_findings
 from rvpo.plan.disk import disk_findings
@@ -82,6 +84,7 @@ def plan(
     findings += adapter_findings(config, model.shape)
     judging = _judging(config, data)
     findings += judging.findings
+    findings += classifier_findings(config, model, len(data.held_out))
     if model.shape is None:
         unknown = Finding("memory", "note", "unknown without the size of the model")
         return Plan((*findings, unknown))
@@ -158,19 +161,22 @@ def _judging(config: RunConfig, data: Data) -> _Judging:
     found = _Judging({}, {}, [])
     judges = config.every_judge
     rubrics = [name for name in judges if asked_of(config, name, data.rubrics)]
+    compare = [name for name in judges if compared_by(config, name, data.comparisons)]
     graders = judges_of_benchmarks(config.evaluate.benchmarks, judges)
-    for name in (name for name in judges if name in rubrics or name in graders):
+    asked = {*rubrics, *compare, *graders}
+    for name in (name for name in judges if name in asked):
         judge = judges[name]
-        load_of, findings = _load(config, data, name, asks=name in rubrics)
+        load_of, findings = _load(config, data, name, asks=name in {*rubrics, *compare})
         found.findings.extend(findings)
         if load_of is not None:
             found.loads[name] = load_of
+        found.findings.extend(room_findings(config, data.comparisons, data.prompts.every, name))
         if judge.serve is None:
             found.findings.extend(endpoint_findings(config, load_of, name))
         else:
             found.shapes[name], findings = _served(judge.serve, place_of(name))
             found.findings.extend(findings)
-    if rubrics and data.train:
+    if found.loads and len(found.loads) == len(rubrics):
         found.findings.extend(length_findings(config, data.rubrics, data.prompts.every))
     return _Judging(found.shapes, found.loads, [*found.findings, *_unasked(config)])
 
@@ -184,7 +190,11 @@ def _load(
         return None, [Finding(calls, "ok", "none in training; benchmarks ask it")]
     if not data.train:
         return None, [Finding(calls, "note", "unknown without the prompts")]
-    asked = load(config, data.rubrics, data.train, name)
+    try:
+        asked = load(config, data.rubrics, data.train, name)
+        asked = with_comparisons(config, asked, data.comparisons, data.train, name)
+    except ConfigError as error:  # its template cannot be read
+        return None, [Finding(calls, "missing", str(error))]
     return asked, load_findings(config, asked, len(data.held_out), name)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from rvpo.commands.context import RunContext
 from rvpo.commands.inputs import Inputs
 from rvpo.config.judges import place_of, weighed
+from rvpo.rewards.classifier import ClassifierReward
 from rvpo.trainer.adapters import rehearse_adapters
 from rvpo.trainer.rehearsal import (
+    rehearse_classifier,
     rehearse_judge,
     rehearse_rewards,
     rehearse_saving,
@@ -35,11 +37,17 @@ def _rehearse(run: RunContext, inputs: Inputs) -> None:
         rehearse_adapters(inputs.model_path, config.model.lora, trust_remote_code=trusted)
     for prompts in filter(None, (inputs.prompts.train, inputs.prompts.held_out)):
         rehearse_rewards(config, inputs.score, prompts, inputs.encoder)
-    counted_on = weighed(config.rewards, config.every_judge, config.evaluate.judge)
+    counted_on = weighed(config.rewards, config.every_judge, config.evaluate.others)
     for name, judge in inputs.judges.items():
         if judge.is_spent:
             continue
         run.phase("asking the judge a first question")
-        usage = rehearse_judge(judge.config, say, place_of(name), weighed=name in counted_on)
+        scored = [r for r in inputs.score.rewards if isinstance(r, ClassifierReward)]
+        asked = [reward for reward in scored if reward.judge == name]
+        usage = (
+            rehearse_classifier(judge.config, asked, say, place_of(name))
+            if asked
+            else rehearse_judge(judge.config, say, place_of(name), weighed=name in counted_on)
+        )
         judge.counted.count(usage)
         judge.owe(0.0 if usage is None else usage.cost)

@@ -17,7 +17,7 @@ def check_served(judge: JudgeConfig, ranks: Ranks, where: str = OWN) -> None:
     Raises:
         ConfigError: its build is for another place, or there are two.
     """
-    if judge.serve is not None:
+    if judge.needs_vllm:
         VLLM.check_build(
             on_gpu=ranks.device.type == "cuda",
             asked=f"{where}.serve",

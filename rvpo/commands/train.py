@@ -41,9 +41,11 @@ from rvpo.runtime.console import PlainConsole
 from rvpo.runtime.interrupt import Interrupt
 from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.turns import Turns
+from rvpo.trainer.carried import Carried
 from rvpo.trainer.checkpoint import Checkpoints
 from rvpo.trainer.deepspeed_check import check_deepspeed
 from rvpo.trainer.dollars import Dollars
+from rvpo.trainer.endings import Endings
 from rvpo.trainer.evaluation import Evaluations, HeldOut
 from rvpo.trainer.gold_stop import GoldStop
 from rvpo.trainer.keep import Keeper
@@ -121,7 +123,10 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
             run.phase("waiting for the judge")
             inputs.judges.connect()
         reliabilities = Reliabilities(inputs.score.half_lives)
-        keep = keeper_of(run, inputs, policy, [reliabilities])
+        carried: list[Carried] = [reliabilities]
+        if inputs.score.sparing is not None:
+            carried.append(inputs.score.sparing)
+        keep = keeper_of(run, inputs, policy, carried)
         start = _enter(run, starts is not None, keep.checkpoints, policy, stack)
         if ranks.is_main:
             rewind(folder, start, display.say)
@@ -199,8 +204,8 @@ def _loop(
         report = stack.enter_context(closing(report_of(run)))
         benchmarks = benchmarks_of(run, inputs, EngineInTurn(engine, turns))
         evaluate = Evaluations(held_out, benchmarks)
-        spent = Dollars(inputs.judges, inputs.score.asked_judges, ranks).over
-        if steps and (over := spent(steps.start, {})):
+        dollars = Dollars(inputs.judges, inputs.score.asked_judges, ranks)
+        if steps and (over := dollars.over(steps.start, {})):
             raise SpentError(over)
         if steps.start == 0 and (inputs.prompts.held_out or inputs.benchmarks):
             engine.load_weights(policy.weights(), version=0)
@@ -212,20 +217,24 @@ def _loop(
         stream = stack.enter_context(closing(stream_of(run, inputs, engine, turns, steps)))
         interrupt = Interrupt(ranks, display.say)
         stack.enter_context(interrupt.listening())
-        return train(
-            steps,
-            stream=stream,
-            weigh=reliabilities,
-            estimate=run.config.advantage,
-            policy=policy,
-            report=report,
-            keep=keep,
-            evaluate=evaluate,
-            interrupt=interrupt,
-            ends=ends,
-            spent=spent,
-            ranks=ranks,
-        )
+        ending = Endings(steps.stop, interrupt, ends, dollars)
+        try:
+            return train(
+                steps,
+                stream=stream,
+                weigh=reliabilities,
+                estimate=run.config.advantage,
+                policy=policy,
+                report=report,
+                keep=keep,
+                evaluate=ending.paying(evaluate),
+                ending=ending,
+                ranks=ranks,
+            )
+        except SpentError:
+            if policy.step > steps.start:  # no step that is done is lost with the one that is not
+                keep.save(policy.step, policy)
+            raise
 
 
 def _free_folder(config: RunConfig) -> RunFolder:

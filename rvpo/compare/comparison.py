@@ -13,7 +13,7 @@ from rvpo.compare.arm import OWN, Arm, parse_arms
 from rvpo.config import document
 from rvpo.config.diff import changed_settings, identity
 from rvpo.config.judges import asked
-from rvpo.config.rewards import RubricRewardConfig
+from rvpo.config.rewards import JudgedRewardConfig
 from rvpo.config.run import RunConfig, load_config
 from rvpo.errors import CheckpointError, ConfigError
 from rvpo.report.held_out import HeldOutScores
@@ -203,10 +203,10 @@ def _judged_differently(config: RunConfig, other: RunConfig) -> str:
 def _examiners(config: RunConfig) -> dict[str, Any]:
     """All that the judge's verdicts on held-out prompts depend on, by judged reward."""
     judges = config.every_judge
-    rubrics = {n: r for n, r in config.rewards.items() if isinstance(r, RubricRewardConfig)}
+    judged = {n: r for n, r in config.rewards.items() if isinstance(r, JudgedRewardConfig)}
     return {
         name: identity(judges[asked(config.evaluate.judge or reward.judge, judges)])
-        for name, reward in rubrics.items()
+        for name, reward in judged.items()
     }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rvpo.config.judge import IDENTITY, JudgeConfig
+from rvpo.config.rewards import ClassifierRewardConfig
 from rvpo.config.run import RunConfig, load_config
 from rvpo.errors import ConfigError
 
@@ -59,6 +60,9 @@ def _counted(config: RunConfig, free: Collection[str]) -> Iterator[tuple[str, An
     if config.judge is not None:
         settings["judge"] = identity(config.judge)
     settings["judges"] = {name: identity(judge) for name, judge in config.judges.items()}
+    for name, reward in config.rewards.items():
+        if isinstance(reward, ClassifierRewardConfig):
+            settings["rewards"][name]["classifier"] = reward.classifier.identity()
     for name, value in _flat(settings):
         if not any(f"{name}.".startswith(f"{each}.") for each in free):
             yield name, value

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from rvpo.config.secret_name import JUDGES, is_secret_name
+from rvpo.config.secret_name import is_of_endpoints, is_secret_name
 from rvpo.config.yaml_file import LONGEST, add_rules, load, reason
 from rvpo.errors import ConfigError
 
@@ -188,4 +188,4 @@ def _set(document: Document, setting: str) -> Document:
 
 def _may_hold_keys(names: Sequence[str]) -> bool:
     """True where people might put an API key, which no message shall repeat."""
-    return names[0] in JUDGES or "arguments" in names or any(map(is_secret_name, names))
+    return is_of_endpoints(names) or "arguments" in names or any(map(is_secret_name, names))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -28,6 +28,7 @@ from rvpo.fields import (
 
 _BESIDE_GIB = 2.5
 """Memory of a vLLM server on a GPU beside weights and KV cache: activations, graphs, CUDA."""
+_MORE_TOKENS = 160  # of one more verdict in a reply: its label, and a reason of full length
 _SECRET_PARAMETER = re.compile("key|token|secret|sig|passw|pwd|auth|credential|^code$")
 
 
@@ -252,8 +253,8 @@ IDENTITY = ("model", "revision", "temperature", "max_tokens", "reasons", "struct
 `criteria_per_call` and `order_seed`. The others say how to get them."""
 
 
-class JudgeConfig(Section):
-    """Judge of the rubrics, with its patience and its limits."""
+class AskedConfig(Section):
+    """Settings of whoever is asked over HTTP: the places, patience, memory and limits."""
 
     model: str | None = None
     """The judge, the same at all endpoints: scores of different judges are not comparable. Part of
@@ -262,6 +263,70 @@ class JudgeConfig(Section):
     """Any further name of the judge's version, also part of the cache's key."""
     endpoints: tuple[EndpointConfig, ...] = ()
     """Servers to ask. Several share the load, and one takes over where another fails."""
+    timeout_s: PositiveFloat = 60.0
+    """Longest wait for one attempt, in seconds."""
+    deadline_s: PositiveFloat = 300.0
+    """Longest time for one verdict, in seconds, all attempts and pauses included, from its first
+    attempt on."""
+    attempts: PositiveInt = 5
+    """Most attempts for one verdict."""
+    hedge_quantile: Annotated[Float, Field(gt=0, lt=1)] | None = None
+    """Ask again, and take the first reply, where a reply is slower than this share of recent ones;
+    never if left out."""
+    cache: Annotated[FilePath | None, PlainSerializer(lambda p: None if p is None else str(p))] = (
+        Path("runs/judge_cache.sqlite")
+    )
+    """File of all verdicts so far, shared by runs; null keeps none."""
+    cache_gb: PositiveFloat | None = None
+    """Gigabytes that the verdicts in `cache` may take when a run starts: of more, some are dropped,
+    whichever. The file keeps its size and fills the room again. No limit if left out."""
+    workers: PositiveInt = 1
+    """Processes that ask; one makes well over a thousand calls a second."""
+    host: Annotated[str, AfterValidator(_host)] | None = None
+    """Address of rank 0's machine that the workers listen on, 0.0.0.0 for all of them; loopback if
+    left out, and on several machines the one that the ranks met at."""
+    address: Annotated[str, AfterValidator(_host)] | None = None
+    """Address or name under which the other machines reach the workers; `host` if left out."""
+    budget: BudgetConfig = BudgetConfig()
+
+    @model_validator(mode="after")
+    def _limits_can_be_shared(self) -> Self:
+        for index, endpoint in enumerate(self.endpoints):
+            for limit in ("concurrency", "requests_per_minute", "tokens_per_minute"):
+                value = getattr(endpoint, limit)
+                if value is not None and value < self.workers:
+                    raise ValueError(
+                        f"endpoints[{index}].{limit}: {value} cannot be shared by {self.workers} "
+                        f"workers; make it at least {self.workers}, or use fewer workers"
+                    )
+        return self
+
+    @property
+    def is_priced(self) -> bool:
+        """True where any of its endpoints has a price."""
+        return any(endpoint.input_price or endpoint.output_price for endpoint in self.endpoints)
+
+    def _check_dollars(self, prices: Sequence[str], served: bool) -> None:
+        if self.budget.dollars is None:
+            return
+        if served:
+            raise ValueError(
+                f"budget.dollars: {self.budget.dollars:g} is for endpoints that cost money, and a "
+                "judge that is served here costs none; leave it out"
+            )
+        for index, endpoint in enumerate(self.endpoints):
+            for price in prices:
+                if getattr(endpoint, price) is None:
+                    raise ValueError(
+                        f"budget.dollars: {self.budget.dollars:g} cannot be kept without the price "
+                        f"of every call; add {price}, dollars per million tokens, to "
+                        f"endpoints[{index}]"
+                    )
+
+
+class JudgeConfig(AskedConfig):
+    """Judge of the rubrics, with its patience and its limits."""
+
     serve: Annotated[ServeConfig | None, BeforeValidator(_served_model)] = None
     """Serve a model with vLLM instead of naming endpoints: a model, or a table with `model`."""
     temperature: NonNegativeFloat = 0.0
@@ -282,36 +347,11 @@ class JudgeConfig(Section):
     )
     """Further fields of every request, such as {reasoning_effort: low}; null leaves out one that
     the endpoint does not take, as in {temperature: null}. No place for secrets: it is stored."""
-    timeout_s: PositiveFloat = 60.0
-    """Longest wait for one attempt, in seconds."""
-    deadline_s: PositiveFloat = 300.0
-    """Longest time for one verdict, in seconds, all attempts and pauses included, from its first
-    attempt on."""
-    attempts: PositiveInt = 5
-    """Most attempts for one verdict."""
     criteria_per_call: PositiveInt | Literal["all"] = 1
     """Criteria of a response asked in one call: each alone is judged more accurately, several or
     `all` take fewer calls and tokens. Each has a verdict of its own either way."""
     order_seed: NonNegativeInt = 0
     """Seed of the order in which criteria of one call stand; each response has another order."""
-    hedge_quantile: Annotated[Float, Field(gt=0, lt=1)] | None = None
-    """Ask again, and take the first reply, where a reply is slower than this share of recent ones;
-    never if left out."""
-    cache: Annotated[FilePath | None, PlainSerializer(lambda p: None if p is None else str(p))] = (
-        Path("runs/judge_cache.sqlite")
-    )
-    """File of all verdicts so far, shared by runs; null keeps none."""
-    cache_gb: PositiveFloat | None = None
-    """Gigabytes that the verdicts in `cache` may take when a run starts: of more, some are dropped,
-    whichever. The file keeps its size and fills the room again. No limit if left out."""
-    workers: PositiveInt = 1
-    """Processes that ask; one makes well over a thousand calls a second."""
-    host: Annotated[str, AfterValidator(_host)] | None = None
-    """Address of rank 0's machine that the workers listen on, 0.0.0.0 for all of them; loopback if
-    left out, and on several machines the one that the ranks met at."""
-    address: Annotated[str, AfterValidator(_host)] | None = None
-    """Address or name under which the other machines reach the workers; `host` if left out."""
-    budget: BudgetConfig = BudgetConfig()
     repeat: Annotated[RepeatConfig | None, BeforeValidator(_repeat_times)] = None
     """Ask for a share of the verdicts again, and tell how reliable each criterion is: a table, or
     the number of times alone; never if left out."""
@@ -332,6 +372,15 @@ class JudgeConfig(Section):
         """Most criteria of a call; None for all that there are."""
         return None if self.criteria_per_call == "all" else self.criteria_per_call
 
+    def reply_tokens(self, questions: int) -> int:
+        """Tokens of the longest reply to so many questions in one call."""
+        return self.max_tokens + (questions - 1) * min(_MORE_TOKENS, self.max_tokens)
+
+    @property
+    def needs_vllm(self) -> bool:
+        """True where vLLM is to serve it here."""
+        return self.serve is not None
+
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if bool(self.endpoints) == (self.serve is not None):
@@ -341,38 +390,8 @@ class JudgeConfig(Section):
             )
         if self.endpoints and self.model is None:
             raise ValueError("`model` is required with `endpoints`: the name of the judge")
-        self._check_dollars()
-        for index, endpoint in enumerate(self.endpoints):
-            for limit in ("concurrency", "requests_per_minute", "tokens_per_minute"):
-                value = getattr(endpoint, limit)
-                if value is not None and value < self.workers:
-                    raise ValueError(
-                        f"endpoints[{index}].{limit}: {value} cannot be shared by {self.workers} "
-                        f"workers; make it at least {self.workers}, or use fewer workers"
-                    )
+        self._check_dollars(("input_price", "output_price"), self.serve is not None)
         reserved = {"model", "messages", "response_format", "stream", "n"} & self.extra_body.keys()
         if reserved:
             raise ValueError(f"extra_body: '{min(reserved)}' is set by rvpo itself; leave it out")
         return self
-
-    @property
-    def is_priced(self) -> bool:
-        """True where any of its endpoints has a price."""
-        return any(endpoint.input_price or endpoint.output_price for endpoint in self.endpoints)
-
-    def _check_dollars(self) -> None:
-        if self.budget.dollars is None:
-            return
-        if self.serve is not None:
-            raise ValueError(
-                f"budget.dollars: {self.budget.dollars:g} is for endpoints that cost money, and a "
-                "judge that is served here costs none; leave it out"
-            )
-        for index, endpoint in enumerate(self.endpoints):
-            for price in ("input_price", "output_price"):
-                if getattr(endpoint, price) is None:
-                    raise ValueError(
-                        f"budget.dollars: {self.budget.dollars:g} cannot be kept without the price "
-                        f"of every call; add {price}, dollars per million tokens, to "
-                        f"endpoints[{index}]"
-                    )

@@ -44,13 +44,13 @@ def asked(name: str | None, judges: Collection[str]) -> str:
 
 
 def weighed(
-    rewards: Mapping[str, RewardConfig], judges: Collection[str], held_out: str | None
+    rewards: Mapping[str, RewardConfig], judges: Collection[str], others: Iterable[str]
 ) -> set[str]:
     """Names of the judges whose log-probabilities count.
 
     Args:
         judges: names of those that there are.
-        held_out: name of the one that judges held-out prompts in place of the others.
+        others: names of those that are asked the same in place of the ones that rewards name.
     """
     probable = [
         reward
@@ -58,7 +58,7 @@ def weighed(
         if isinstance(reward, RubricRewardConfig) and reward.grade == "probability"
     ]
     names = {asked(reward.judge, judges) for reward in probable}
-    return names | ({held_out} if probable and held_out is not None else set())
+    return names.union(others) if probable else set()
 
 
 def name_problems(where: str, name: str | None, judges: Collection[str]) -> Iterator[str]:
@@ -86,12 +86,13 @@ def reliability_problems(asked: Iterable[str], judges: Mapping[str, JudgeConfig]
     Args:
         asked: names of the judges that rewards ask.
     """
-    found = [judges[name] for name in asked if name in judges]
-    if all(judge.repeat is None for judge in found):
+    found = {name: judges[name] for name in asked if name in judges}
+    if all(judge.repeat is None for judge in found.values()):
+        where = place_of(next(iter(found), OWN))
         yield (
             "advantage.weight_by_reliability: no reward's judge is asked for a verdict again, so "
-            "nothing tells how reliable a score is; set judge.repeat={times: 2, share: 0.1}, or "
-            "leave it out"
+            f"nothing tells how reliable a score is; set {where}.repeat={{times: 2, share: 0.1}}, "
+            "or leave it out"
         )
 
 
@@ -154,9 +155,12 @@ def _is_taken_for(judge: JudgeConfig, other: JudgeConfig) -> bool:
 
 def _filed(judge: JudgeConfig) -> list[Any]:
     models = {endpoint.model or judge.model for endpoint in judge.endpoints}
-    return [judge.cache, models, *(getattr(judge, name) for name in IDENTITY)]
+    named = (*IDENTITY, "criteria_per_call", "order_seed")
+    return [judge.cache, models, *(getattr(judge, name) for name in named)]
 
 
 def place_of(name: str) -> str:
-    """The section that describes a judge."""
+    """The section that describes a judge, or the classifier of a reward."""
+    if "." in name:
+        return f"rewards.{name}"
     return OWN if name == OWN else f"judges.{name}"

@@ -33,7 +33,13 @@ from rvpo.config.judges import (
 )
 from rvpo.config.judges import named as named_judges
 from rvpo.config.model import ModelConfig
-from rvpo.config.rewards import RewardConfig, RewardName, RubricRewardConfig
+from rvpo.config.rewards import (
+    JudgedRewardConfig,
+    RewardConfig,
+    RewardName,
+    RubricRewardConfig,
+    served_apart,
+)
 from rvpo.config.sample_files import SampleFilesConfig
 from rvpo.config.secret import without_secrets
 from rvpo.config.sentences import validated
@@ -109,6 +115,12 @@ class EvaluateConfig(Section):
     """A better judge to watch the one that trains, on the same held-out answers."""
     benchmarks: BenchmarksConfig = BenchmarksConfig()
     """Benchmarks to evaluate on at the same steps, with the same engine."""
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Names of judges that are asked what rewards ask, in place of those that these name."""
+        gold = None if self.gold is None else self.gold.judge
+        return tuple(name for name in (self.judge, gold) if name is not None)
 
 
 class CheckpointConfig(Section):
@@ -304,30 +316,36 @@ class RunConfig(Section):
 
     def _judge_problems(self) -> Iterator[str]:
         judges = self.every_judge
-        yield from served_problems(judges, self.rollout.engine.own_gpus())
+        served = judges | served_apart(self.rewards)
+        yield from served_problems(served, self.rollout.engine.own_gpus())
         yield from self.evaluate.benchmarks.problems(
             judges, "evaluate.benchmarks", "add judge: {serve: MODEL}"
         )
         if self.advantage.weight_by_reliability:
-            rubrics = [r for r in self.rewards.values() if isinstance(r, RubricRewardConfig)]
-            yield from reliability_problems((asked(r.judge, judges) for r in rubrics), judges)
+            given = [r for r in self.rewards.values() if isinstance(r, JudgedRewardConfig)]
+            yield from reliability_problems((asked(r.judge, judges) for r in given), judges)
         if self.evaluate.judge is not None:
             yield from name_problems("evaluate", self.evaluate.judge, judges)
         if self.evaluate.gold is not None:
             judged = {
-                n: r.judge for n, r in self.rewards.items() if isinstance(r, RubricRewardConfig)
+                n: r.judge for n, r in self.rewards.items() if isinstance(r, JudgedRewardConfig)
             }
             held_out = self.data.held_out is not None
             yield from gold_problems(self.evaluate.gold, judges, judged, held_out)
         for name, reward in self.rewards.items():
-            if isinstance(reward, RubricRewardConfig):
+            if isinstance(reward, JudgedRewardConfig):
                 if judges:
                     yield from name_problems(f"rewards.{name}", reward.judge, judges)
                 else:
+                    noun = "rubric" if isinstance(reward, RubricRewardConfig) else "comparison"
                     yield (
-                        f"rewards.{name}: a rubric needs a judge; add judge: {{serve: MODEL}}, or "
+                        f"rewards.{name}: a {noun} needs a judge; add judge: {{serve: MODEL}}, or "
                         "judge: {model: NAME, endpoints: [{url: https://...}]}"
                     )
+            if isinstance(reward, RubricRewardConfig) and reward.spare is not None:
+                yield from reward.spare.problems(
+                    f"rewards.{name}.spare", self.rollout.samples_per_prompt
+                )
             condition = reward.only_if
             if condition is None:
                 continue
@@ -335,10 +353,10 @@ class RunConfig(Section):
             if other is None or condition.reward == name:
                 others = ", ".join(n for n in self.rewards if n != name) or "none"
                 yield f"{where}: '{condition.reward}' is no other reward; there are {others}"
-            elif isinstance(other, RubricRewardConfig) and other.rubric == "channels":
+            elif other.parts:
                 yield (
-                    f"{where}: '{condition.reward}' has a score for each criterion; name a reward "
-                    "with a single one, such as a rubric: explicit"
+                    f"{where}: '{condition.reward}' has a score for each {other.parts}; name a "
+                    "reward with a single one, such as a rubric: explicit"
                 )
 
 

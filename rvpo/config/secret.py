@@ -13,8 +13,8 @@ from urllib.parse import unquote
 
 from rvpo.config.key_form import KEY, PART_OF_KEY
 from rvpo.config.secret_name import (
-    JUDGES,
     is_maybe_name,
+    is_of_endpoints,
     is_often_name,
     is_secret_name,
     readable,
@@ -116,7 +116,7 @@ def _refusal(path: Path) -> str:
         "write {variable: NAME} in its place"
         if "arguments" in path
         else "name that in the endpoint's key_variable"
-        if path[0] in JUDGES
+        if is_of_endpoints(path)
         else "leave it out here"
     )
     return (
@@ -165,7 +165,12 @@ def _names_by_user(path: Path) -> bool:
     """True where entries of the table have names that users give to rewards, criteria, columns
     and judges."""
     match path:
-        case ("rewards",) | ("judges",) | ("rewards", _, "criteria") | ("data", _, "types"):
+        case (
+            ("rewards",)
+            | ("judges",)
+            | ("rewards", _, "criteria" | "labels")
+            | ("data", _, "types")
+        ):
             return True
     return False
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-JUDGES: Final = ("judge", "judges")
-"""Sections whose misplaced texts and tables may hold a key, so that no sentence repeats them."""
+_JUDGES: Final = ("judge", "judges")
+
+
+def is_of_endpoints(path: Sequence[Any]) -> bool:
+    """True for a setting of a judge or a classifier: misplaced texts and tables there may hold the
+    key of an endpoint, so that no sentence repeats them."""
+    return "classifier" in path or any(name in _JUDGES for name in path[:1])
+
 
 _LONGEST: Final = 200
 # Letters that look like Latin ones, of Cyrillic and Greek; Turkish, Polish and Danish letters that

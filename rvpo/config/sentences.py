@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin, 
 from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
-from rvpo.config.secret_name import JUDGES
+from rvpo.config.secret_name import is_of_endpoints
 from rvpo.errors import ConfigError, nearest
 
 M = TypeVar("M", bound=BaseModel)
@@ -100,7 +100,7 @@ def validated(model: type[M], document: Any, refusal: str) -> M:
 
 def _sentence(spot: _Spot, detail: ErrorDetails, root: type[BaseModel], document: Any) -> str:
     kind, given, context = detail["type"], detail["input"], detail.get("ctx", {})
-    got = _given(given, repeated=next(iter(spot.path), "") not in JUDGES)
+    got = _given(given, repeated=not is_of_endpoints(spot.path))
     match kind:
         case _ if kind in _UNKNOWN:
             return _unknown(spot, root)

@@ -16,4 +16,9 @@ worker/, in a process of its own, which never imports torch:
     main.py      takes jobs, sends answers       cache.py     verdicts already known
     asker.py     retries, hedges, gives up       limits.py    when a call may go out
     router.py    who asks which endpoint next    endpoint.py  one call
+
+classifier/, a program that serves a sequence classifier on this machine:
+
+    main.py      its route                       model.py     tokens and scores
+    batches.py   inputs that are scored together
 """

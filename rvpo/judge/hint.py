@@ -7,7 +7,7 @@ from string import Template
 from typing import Final
 
 from rvpo.config.judges import OWN
-from rvpo.judge.spending import SPENT
+from rvpo.judge.spending import SPENT, UNNOTED
 
 _KEY: Final = (
     "see that key_variable names the environment variable which holds this endpoint's key, and "
@@ -29,16 +29,32 @@ _REFUSED: Final = (
     ),
     ("temperature", "set $judge.extra_body={temperature: null}"),
 )
+_NO_ROUTE: Final = (
+    "see that the server knows this model, and has the route below its url: vLLM has /classify and "
+    "/score beside /v1, so that its url ends before that, and has them for a model served with "
+    "--runner pooling, /score for one with a single label"
+)
 _HINTS: Final = {
     "no log-probabilities": _NO_LOGPROBS,
+    "log-probabilities are of another text": _NO_LOGPROBS,
+    "log-probabilities of too few tokens": _NO_LOGPROBS,
+    "log-probabilities do not tell the grades apart": (
+        "the judge would rather have said something else than a grade; give it $judge.structured: "
+        "true, a better template, or write grade: verdict"
+    ),
     "http 401": _KEY,
     "http 403": _KEY,
     "http 402": _CREDIT,
     "quota used up": _CREDIT,
     SPENT: "raise $judge.budget.dollars",
+    UNNOTED: "see that the folder `spent` of the run or result is whole and can be written",
     "http 404": (
         "see that $judge.model is a name this endpoint knows, and that its url is the base "
         "address, such as https://api.openai.com/v1"
+    ),
+    "input too long": (
+        "lower rollout.max_completion_tokens, or give a classifier that reads more tokens; an "
+        "input is never cut off"
     ),
     "unknown host": "see that the endpoint's url is spelt right and can be reached from here",
     "connection": "see that the endpoint's url, with its port, is right and its server runs",
@@ -48,6 +64,11 @@ _HINTS: Final = {
     ),
     "tls": "see whether the endpoint's url should begin with http:// or names another host",
 }
+
+
+def hint_of_scores(failure: str, detail: str, where: str = OWN) -> str:
+    """Advice on a classifier's failed answer; see `hint`."""
+    return _NO_ROUTE if failure == "http 404" else hint(failure, detail, where)
 
 
 def hint(failure: str, detail: str, where: str = OWN) -> str:

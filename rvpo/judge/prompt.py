@@ -2,6 +2,7 @@
 
 A system message with the rules, then one user message: the conversation, the response, and the
 criterion last, so that an endpoint that caches prefixes reads a response once for all its criteria.
+Two responses that are compared stand where one does otherwise.
 
 Whatever a person or a model wrote stands between two equal lines of `=`, longer than any run of
 `=` inside, so no text can end its own block, begin another or pass for the rules. Blocks are
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
+from rvpo.judge.comparison import BLOCKS, RULES, form
 from rvpo.judge.control_tokens import harmless
 from rvpo.judge.template import JudgeTemplate
 from rvpo.judge.types import Job, Question, QuestionKind
@@ -155,6 +157,8 @@ def messages(
             {"role": "system", "content": GRADER_SYSTEM},
             {"role": "user", "content": question.text},
         ]
+    if question.kind == "comparison":
+        return _comparison(job, question, reasons)
     bare = template is not None  # which has titles of its own
     text = _fenced(question.text) if bare else block(_TITLES[question.kind], question.text)
     reply = _REPLY + reply_form(question, reasons)
@@ -194,6 +198,24 @@ def chat(
         parts = [*shown, block("The response", job.response), *asked]
         system, user = rules + reply, "\n\n".join(["The conversation:", *_turns(job), *parts])
     return [{"role": "system", "content": system}, {"role": "user", "content": user}]
+
+
+def _comparison(job: Job, question: Question, reasons: bool) -> list[dict[str, str]]:
+    """The chat that asks which of two responses is better, the job's own or the question's. A
+    template is for one response, and has no part in it."""
+    reading = _READING.replace("The conversation, the response and what to judge it by", BLOCKS)
+    reply = _REPLY + form(_REASON if reasons else "")
+    parts = [
+        "The conversation:",
+        *_turns(job),
+        block("Response A", job.response),
+        block("Response B", question.other),
+        block("Question", question.text),
+    ]
+    return [
+        {"role": "system", "content": RULES + reading + reply},
+        {"role": "user", "content": "\n\n".join(parts)},
+    ]
 
 
 def _turns(job: Job) -> list[str]:

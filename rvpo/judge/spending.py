@@ -10,6 +10,8 @@ from rvpo.errors import CheckpointError
 
 SPENT: Final = "budget of dollars spent"
 """Reason of a verdict that was not asked for because there is no money left for it."""
+UNNOTED: Final = "cost not noted"
+"""Reason of one whose cost could not be written down."""
 
 _LINE: Final = 25  # bytes: a number and the end of its line
 
@@ -36,17 +38,19 @@ class Spending:
         """Note what a call has cost.
 
         Raises:
-            OSError: it cannot be written.
-            CheckpointError: the file is damaged.
+            CheckpointError: the file is damaged, or cannot be written.
         """
         if not dollars:
             return
-        if self._file is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
-            self._mine = self._read(os.pread(self._file, _LINE, self._offset))
-        self._mine += dollars
-        os.pwrite(self._file, f"{self._mine:{_LINE - 1}.9f}\n".encode(), self._offset)
+        try:
+            file = self._open() if self._file is None else self._file
+            self._mine += dollars
+            os.pwrite(file, f"{self._mine:{_LINE - 1}.9f}\n".encode(), self._offset)
+        except OSError as error:
+            raise CheckpointError(
+                f"{self._path}: what the judge costs cannot be noted ({error.strerror}); see that "
+                "the folder can be written and its disk has room"
+            ) from error
 
     def total(self) -> float:
         """Dollars that all have paid.
@@ -70,6 +74,13 @@ class Spending:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+    def _open(self) -> int:
+        """The file, from now on open for this process's line."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+        self._mine = self._read(os.pread(self._file, _LINE, self._offset))
+        return self._file
 
     def _read(self, line: bytes) -> float:
         """Dollars on a line, 0 where nothing was ever written."""

@@ -16,7 +16,8 @@ REQUIRED: Final = ("response", "criterion")
 OPTIONAL: Final = ("conversation", "reference")
 
 _PLACE: Final = re.compile(r"<<([^<>\n]{1,64})>>")
-_LONGEST: Final = 2**20  # characters: a longer file is another one
+_LONGEST_SHOWN: Final = 200
+_LONGEST: Final = 2**20  # bytes: a larger file is another one
 
 
 @dataclass(frozen=True)
@@ -57,15 +58,23 @@ class JudgeTemplate:
         """
         if judge.template is None:
             return None
-        where = f"{section}.template: '{judge.template}'"
-        try:
-            text = judge.template.expanduser().read_bytes().decode("utf-8-sig")
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{where} cannot be read ({error}); give a text file") from error
-        if len(text) > _LONGEST:
+        where = f"{section}.template: '{str(judge.template)[:_LONGEST_SHOWN]}'"
+        if "<<" in str(judge.template):
             raise ConfigError(
-                f"{where} has {len(text):,} characters; a template has at most {_LONGEST:,}"
+                f"{section}.template names a file, and a text is given; write it into a file, such "
+                "as judge.txt, and give its path"
             )
+        try:
+            path = judge.template.expanduser()
+            if path.exists() and not path.is_file():
+                raise ConfigError(f"{where} is no file; give a text file")
+            if path.stat().st_size > _LONGEST:
+                raise ConfigError(f"{where} is larger than a megabyte; give a text file")
+            text = path.read_bytes().decode("utf-8-sig")
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ConfigError(
+                f"{where} cannot be read ({_why(error)}); give a text file"
+            ) from error
         return cls(text.replace("\r\n", "\n").strip("\n"), where)
 
     @property
@@ -89,6 +98,10 @@ class JudgeTemplate:
             return f"{before}{blocks[place[1]]}{after}"
 
         return _PLACE.sub(block, self.text)
+
+
+def _why(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _listed(names: list[str]) -> str:

@@ -11,9 +11,10 @@ from typing import Any, Literal, Protocol, Self
 from rvpo.scale import Grades
 from rvpo.thinking import Sees
 
-QuestionKind = Literal["criterion", "rating", "grade"]
-"""Kind of a question: whether a criterion holds of a response, or how good the response is by a
-whole rubric. A grade is a criterion too, asked in the words of a benchmark's own template."""
+QuestionKind = Literal["criterion", "rating", "grade", "comparison", "score"]
+"""Kind of a question: whether a criterion holds of a response, how good the response is by a whole
+rubric, or whether it is better than another one. A grade is a criterion too, asked in the words of
+a benchmark's own template. A score is asked of a classifier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +23,9 @@ class Question:
 
     kind: QuestionKind
     text: str
-    """The criterion, the lines of the rubric, or a benchmark's template filled in, which is then
-    all that the judge reads."""
+    """The criterion, the lines of the rubric, the question that two responses are compared by, or
+    a benchmark's template filled in, which is then all that the judge reads. Of a score, the
+    template by which the classifier's input is made."""
     sees: Sees = "answer"
     """Part of the completion that is the response of its job."""
     reference: str = ""
@@ -34,6 +36,10 @@ class Question:
     expected: bool = False
     """The verdict is the mean grade by the judge's own log-probabilities, and not the grade that it
     wrote."""
+    other: str = ""
+    """The response that the job's own is compared with, which is shown first."""
+    logits: bool = False
+    """The scores of a classifier are to be those before its softmax or sigmoid."""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
@@ -134,10 +140,11 @@ class Answer:
     """The judge's answer to one question, or the reason that there is none."""
 
     value: float | None
-    """A criterion: 1 met, 0 not met, whether that is good or bad. A rating: 0 worst to 1 best.
-    None where it failed."""
+    """A criterion: 1 met, 0 not met, whether that is good or bad. A rating: 0 worst to 1 best. A
+    comparison: 1 where the job's response is better, 0 where the other is, .5 where neither is.
+    Scores: 1, for they are in `reason`. None where it failed."""
     reason: str = ""
-    """The judge's own words."""
+    """The judge's own words; a classifier's are its `rvpo.judge.scores.Scores`."""
     failure: str | None = None
     """Reason that there is no value, in a few words that repeat: they are counted."""
     detail: str = ""

@@ -29,12 +29,16 @@ _KEYS: dict[QuestionKind, str] = {
     "criterion": "met",
     "rating": "rating",
     "grade": "criteria_met",
+    "comparison": "better",
 }
 _REASONS: dict[QuestionKind, str] = {
     "criterion": "reason",
     "rating": "reason",
     "grade": "explanation",
+    "comparison": "reason",
 }
+_BETTER: Mapping[str, float] = {"A": 1.0, "B": 0.0, "tie": 0.5}
+"""Words for the better of two responses, with the share of the win that the first one has."""
 _RATINGS: Grades = tuple((float(number), "") for number in range(1, 11))
 
 _THOUGHTS = Thinking.of(
@@ -123,7 +127,7 @@ def grades(question: Question) -> Grades:
 
 def is_graded(question: Question) -> bool:
     """True where a verdict may lie between 0 and 1."""
-    return question.expected or bool(grades(question))
+    return question.expected or question.kind == "comparison" or bool(grades(question))
 
 
 def told(question: Question, value: float) -> str:
@@ -157,6 +161,8 @@ def schema(question: Question, reasons: bool) -> dict[str, Any]:
         whole = all(isinstance(number, int) for number in numbers)
         verdict = {"type": "integer" if whole else "number", "enum": numbers}
     kind = question.kind
+    if kind == "comparison":
+        verdict = {"type": "string", "enum": list(_BETTER)}
     reason = {_REASONS[kind]: {"type": "string", "maxLength": MAX_REASON_LENGTH}}
     properties: dict[str, Any] = reason if reasons or kind == "grade" else {}
     properties[key_of(question)] = verdict
@@ -178,7 +184,8 @@ def read(question: Question, text: str, *, cut: bool = False) -> tuple[float, st
 
     Returns:
         1 or 0 for a criterion that is met or not, a grade's place between the lowest (0) and the
-        highest (1); and the judge's reason, empty where it gave none.
+        highest (1), 1 or 0 where the first of two responses is the better or the worse one and .5
+        where neither is; and the judge's reason, empty where it gave none.
 
     Raises:
         Unreadable: the reply states no verdict, states it in no allowed form, breaks off, or
@@ -256,6 +263,8 @@ def _value(question: Question, members: Mapping[str, str]) -> float:
         word = _unquoted(word).strip()
     if scale := grades(question):
         return _grade(scale, word, key)
+    if kind == "comparison":
+        return _better(word)
     verdict = {"true": 1.0, "false": 0.0}.get(word if kind == "grade" else word.lower())
     if verdict is None:
         raise Unreadable(f"{key} is neither true nor false")
@@ -273,6 +282,15 @@ def _grade(scale: Grades, word: str, key: str) -> float:
     if scale == _RATINGS:
         raise Unreadable("rating is no whole number from 1 to 10")
     raise Unreadable(f"{key} is none of the scale")
+
+
+def _better(word: str) -> float:
+    """The first response's share of the win."""
+    shares = {name.casefold(): share for name, share in _BETTER.items()}
+    shares |= {f"response {name}": shares[name] for name in ("a", "b")}
+    if word.casefold() not in shares:
+        raise Unreadable("better is none of A, B and tie")
+    return shares[word.casefold()]
 
 
 def _reason(kind: QuestionKind, members: Mapping[str, str]) -> str:

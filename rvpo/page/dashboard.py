@@ -179,7 +179,8 @@ def _of_each_judge(config: RunConfig) -> list[Any]:
 
 def _of_reward(config: RunConfig, name: str) -> list[Any]:
     lines = [_line(label, [metric.format(name)]) for label, metric in _OF_A_REWARD.items()]
-    if isinstance(config.rewards[name], RubricRewardConfig):
+    reward = config.rewards[name]
+    if isinstance(reward, RubricRewardConfig) or reward.parts:
         # The parts of a rubric come from its data, so a pattern finds them.
         lines += [
             panels.LinePlot(title=f"parts: {label}", x="Step", metric_regex=_parts(metric, name))

@@ -11,6 +11,7 @@ from rvpo.data.prompts import load_prompts
 from rvpo.data.splits import Splits, read_splits
 from rvpo.errors import DataError, RvpoError
 from rvpo.plan.machine import Finding
+from rvpo.rewards.comparison import ComparisonReward
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rubrics import RubricSource
@@ -24,7 +25,9 @@ class Data:
 
     prompts: Splits
     rubrics: tuple[RubricReward, ...]
-    """Rewards that ask a judge."""
+    """Rewards that ask a judge about each sample."""
+    comparisons: tuple[ComparisonReward, ...]
+    """Rewards that ask a judge about pairs of samples."""
     findings: tuple[Finding, ...]
 
     @property
@@ -54,10 +57,12 @@ def read_data(config: RunConfig) -> Data:
         findings.append(Finding("data.train", "missing", str(error)))
         splits = Splits(train=(), held_out=(), places=())
     rubrics: list[RubricReward] = []
+    comparisons: list[ComparisonReward] = []
     try:
         suite = RewardSuite.from_config(config.rewards, config.every_judge)
         rubrics = [reward for reward in suite.rewards if isinstance(reward, RubricReward)]
-        suite.check_templates(config.every_judge)
+        comparisons = [r for r in suite.rewards if isinstance(r, ComparisonReward)]
+        suite.check_templates(config.every_judge, config.evaluate.others)
         for where, prompts in splits.by_place.items():
             suite.check_criteria(prompts, where)
         if splits.train:
@@ -68,10 +73,11 @@ def read_data(config: RunConfig) -> Data:
         ]
     except RvpoError as error:
         findings.append(Finding("rewards", "missing", str(error)))
-        rubrics = []
+        rubrics, comparisons = [], []
     return Data(
         prompts=splits,
         rubrics=tuple(rubrics),
+        comparisons=tuple(comparisons),
         findings=tuple(findings),
     )
 

@@ -64,13 +64,13 @@ def disk_findings(
 def sample_bytes(config: RunConfig, prompt_tokens: int, asked: Mapping[str, Load]) -> float:
     """Bytes of the samples that stay of a run, about."""
     rollout, settings = config.rollout, config.report.samples
-    rewards = len(config.rewards) + sum(each.calls for each in asked.values())
+    rewards = len(config.rewards) + sum(each.calls * each.verdicts for each in asked.values())
     # The completion stands there as it is, and once more as thought and answer.
     tokens = prompt_tokens + 2 * rollout.max_completion_tokens / 2
     size = _SAMPLE_BYTES + CHARACTERS * tokens + _SCORE_BYTES * rewards
     for name, each in asked.items():
         reasons = config.every_judge[name].reasons
-        size += each.calls * (_REMARK_BYTES if reasons else _SCORE_BYTES)
+        size += each.calls * each.verdicts * (_REMARK_BYTES if reasons else _SCORE_BYTES)
     step = size * rollout.prompts_per_step * rollout.samples_per_prompt
     if step / config.distributed.processes >= 1e6 * settings.gzip_mb:
         step *= _ZIPPED
@@ -86,7 +86,9 @@ def verdict_bytes(config: RunConfig, asked: Mapping[str, Load]) -> float:
     """Bytes that a run adds to the judges' caches at most: all its verdicts are new ones."""
     samples = config.rollout.prompts_per_step * config.rollout.samples_per_prompt
     kept = [load for name, load in asked.items() if config.every_judge[name].cache is not None]
-    return _VERDICT_BYTES * sum(load.calls for load in kept) * samples * config.steps
+    return (
+        _VERDICT_BYTES * sum(load.calls * load.verdicts for load in kept) * samples * config.steps
+    )
 
 
 def _remedies(config: RunConfig, asked: Iterable[str]) -> Sequence[str]:

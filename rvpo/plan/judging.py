@@ -12,6 +12,7 @@ from rvpo.errors import RvpoError
 from rvpo.judge.client.probe import probe
 from rvpo.judge.hint import hint
 from rvpo.judge.prompt import messages
+from rvpo.judge.sheet import calls, company, labels, sheet_messages
 from rvpo.judge.template import JudgeTemplate
 from rvpo.judge.types import Job, Question
 from rvpo.plan.machine import Finding
@@ -24,7 +25,9 @@ CHARACTERS = 4
 """Characters of a token, in English."""
 _REPLY_TOKENS = 60  # of a verdict with its reason, in JSON
 _BARE_REPLY_TOKENS = 10
-_READ_PROMPTS = 500  # as many are rendered to measure what a call is long
+_LABEL_TOKENS = 8  # of a criterion in the reply to several
+READ_PROMPTS = 500
+"""Number of prompts that are rendered, to measure the length of a call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +38,10 @@ class Load:
     """Calls of a sample that is trained on, on average over prompts."""
     held_out: float | None = None
     """Calls of a sample of a held-out prompt; as many as `calls` if left out."""
+    watched: float = 0.0
+    """Further calls of such a sample, where the gold watch looks."""
+    verdicts: float = 1.0
+    """Verdicts of a call, on average."""
     input_tokens: float
     """Tokens that a call sends: with a response half as long as it may be."""
     output_tokens: float
@@ -68,31 +75,65 @@ def load(
     judge = config.every_judge[name]
     asked = asked_of(config, name, rewards)
     trained = [reward for reward in rewards if reward.judge == name]
-    examined = asked if config.evaluate.judge in (None, name) else []
-    step, template = max(1, len(prompts) // _READ_PROMPTS), JudgeTemplate.of(judge, place_of(name))
+    examiner = config.evaluate.judge
+    examined = trained if examiner is None else list(rewards) if examiner == name else []
+    step, template = max(1, len(prompts) // READ_PROMPTS), JudgeTemplate.of(judge, place_of(name))
     lengths = [
         sum(len(message["content"]) for message in chat)
         for prompt in prompts[::step]
         for chat in chats(judge, every_question(asked, prompt), prompt, template)
     ]
     response = config.rollout.max_completion_tokens / 2
-    reply = _REPLY_TOKENS if judge.reasons else _BARE_REPLY_TOKENS
+    reply = reply_tokens(judge)
+    questions = sum(len(every_question(asked, prompt)) for prompt in prompts) / len(prompts)
+    verdicts = questions / (_calls(judge, asked, prompts) or 1.0) or 1.0
     return Load(
-        calls=_calls(trained, prompts),
-        held_out=_calls(examined, prompts),
+        calls=_calls(judge, trained, prompts),
+        held_out=_calls(judge, examined, prompts),
+        watched=_calls(judge, watched_of(config, name, rewards), prompts),
+        verdicts=verdicts,
         input_tokens=sum(lengths) / max(1, len(lengths)) / CHARACTERS + response,
-        output_tokens=min(reply, judge.max_tokens),
+        output_tokens=verdicts * (reply + (_LABEL_TOKENS if verdicts > 1 else 0)),
     )
+
+
+def reply_tokens(judge: JudgeConfig) -> int:
+    """Tokens of a reply with one verdict, about."""
+    return min(_REPLY_TOKENS if judge.reasons else _BARE_REPLY_TOKENS, judge.max_tokens)
 
 
 def asked_of(config: RunConfig, name: str, rewards: Sequence[RubricReward]) -> list[RubricReward]:
     """The rewards for which a judge is asked, in training or about held-out prompts."""
-    return [r for r in rewards if r.judge == name or config.evaluate.judge == name]
+    watched = watched_of(config, name, rewards)
+    return [r for r in rewards if name in (r.judge, config.evaluate.judge) or r in watched]
 
 
-def _calls(rewards: Sequence[RubricReward], prompts: Sequence[Prompt]) -> float:
-    """Questions about a sample, on average over prompts."""
-    return sum(len(every_question(rewards, prompt)) for prompt in prompts) / len(prompts)
+def watched_of(config: RunConfig, name: str, rewards: Sequence[RubricReward]) -> list[RubricReward]:
+    """The rewards for which a judge is asked where the gold watch looks, beyond an evaluation."""
+    gold, examiner = config.evaluate.gold, config.evaluate.judge
+    if gold is None or name == examiner:
+        return []
+    watched = [reward for reward in rewards if reward.judge != gold.judge]
+    if name == gold.judge:
+        return watched
+    return [] if examiner is None else [reward for reward in watched if reward.judge == name]
+
+
+def evaluations(config: RunConfig) -> tuple[int, int]:
+    """Times that held-out prompts are scored, and that the gold watch looks at them."""
+    steps, evaluate = range(config.steps + 1), config.evaluate
+    scored = {n for n in steps if is_due(n, evaluate.every, config.steps)}
+    if evaluate.gold is None:
+        return len(scored), 0
+    every = evaluate.gold.every or evaluate.every
+    looks = {n for n in steps if is_due(n, every, config.steps)}
+    return len(scored | looks), len(looks)
+
+
+def _calls(judge: JudgeConfig, rewards: Sequence[RubricReward], prompts: Sequence[Prompt]) -> float:
+    """Calls about a sample, on average over prompts."""
+    asked = (every_question(rewards, prompt) for prompt in prompts)
+    return sum(len(calls(each, judge.most_per_call, company)) for each in asked) / len(prompts)
 
 
 def load_findings(config: RunConfig, asked: Load, held_out: int, name: str = OWN) -> list[Finding]:
@@ -107,15 +148,18 @@ def load_findings(config: RunConfig, asked: Load, held_out: int, name: str = OWN
     step *= judge.repeated
     examined = asked.calls if asked.held_out is None else asked.held_out
     evaluate = config.evaluate
-    times = sum(is_due(n, evaluate.every, config.steps) for n in range(config.steps + 1))
-    evaluations = times * held_out * evaluate.samples_per_prompt * examined
-    run = config.steps * step + evaluations
+    times, looks = evaluations(config)
+    of_each = times * examined + looks * asked.watched
+    scored = held_out * evaluate.samples_per_prompt * of_each
+    run = config.steps * step + scored
     found = [
         Finding(
             f"{where} calls",
             "ok",
-            f"{step:,.0f} a step, {asked.calls * judge.repeated:.1f} a sample; {run:,.0f} in all"
-            + (f", {evaluations:,.0f} of them held out" if evaluations else ""),
+            f"{step:,.0f} a step, {asked.calls * judge.repeated:.1f} a sample"
+            + (f" with {asked.verdicts:.1f} criteria each" if asked.verdicts > 1 else "")
+            + f"; {run:,.0f} in all"
+            + (f", {scored:,.0f} of them held out" if scored else ""),
         ),
         Finding(
             f"{where} tokens",
@@ -123,8 +167,9 @@ def load_findings(config: RunConfig, asked: Load, held_out: int, name: str = OWN
             f"about {_short(step * asked.input_tokens)} in and "
             f"{_short(step * asked.output_tokens)} out a step, "
             f"{_short(run * asked.input_tokens)} and {_short(run * asked.output_tokens)} in all",
-            f"estimated with responses half as long as they may be and {asked.output_tokens:.0f} "
-            "tokens a verdict; what the cache knows is not asked",
+            f"estimated with responses half as long as they may be and "
+            f"{asked.output_tokens / asked.verdicts:.0f} tokens a "
+            "verdict; what the cache knows is not asked",
         ),
     ]
     return [*found, _cost(judge, where, asked, step, run)]
@@ -172,7 +217,7 @@ def _called(config: RunConfig, name: str, endpoint: EndpointConfig, asked: Load 
     judge, where = config.every_judge[name], place_of(name)
     model = endpoint.model or judge.model
     remedy = f"see that {endpoint.url} is up, offers {model!r} and takes the key"
-    counted_on = weighed(config.rewards, config.every_judge, config.evaluate.judge)
+    counted_on = weighed(config.rewards, config.every_judge, config.evaluate.others)
     try:
         alone = judge.model_copy(update={"endpoints": (endpoint,)})
         answer = probe(alone, where, weighed=name in counted_on)
@@ -188,9 +233,9 @@ def _called(config: RunConfig, name: str, endpoint: EndpointConfig, asked: Load 
     found = f"{model} at {endpoint.url} answered in schema in {seconds:.2f} s"
     if asked is not None and asked.calls and len(judge.endpoints) == 1:
         rollout = config.rollout
-        calls = rollout.prompts_per_step * rollout.samples_per_prompt * asked.calls
-        calls *= judge.repeated
-        found += f"; a step's calls take {_step_time(endpoint, asked, calls, seconds)}"
+        each_step = rollout.prompts_per_step * rollout.samples_per_prompt * asked.calls
+        each_step *= judge.repeated
+        found += f"; a step's calls take {_step_time(endpoint, asked, each_step, seconds)}"
     if answer.usage.attempt_failures:
         failed = ", ".join(answer.usage.attempt_failures)
         return Finding(where, "note", f"{found}, but only when asked again ({failed})")
@@ -229,4 +274,13 @@ def chats(
         template: the judge's.
     """
     job = Job(conversation=prompt.turns, response="", questions=tuple(asked))
-    return [messages(job, question, judge.reasons, template) for question in asked]
+    return [
+        messages(job, each[0], judge.reasons, template)
+        if len(each) == 1
+        else sheet_messages(job, each, _labels(len(each)), judge.reasons, template)
+        for each in calls(asked, judge.most_per_call, company)
+    ]
+
+
+def _labels(count: int) -> tuple[str, ...]:
+    return labels([number.to_bytes(4) for number in range(count)])

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import place_of
 from rvpo.config.run import RunConfig
+from rvpo.judge.sheet import calls, company
 from rvpo.judge.template import JudgeTemplate
 from rvpo.plan.judging import CHARACTERS, asked_of, chats
 from rvpo.plan.machine import Finding
@@ -35,9 +36,9 @@ def _context(
         asked = asked_of(config, name, rewards)
         if judge.serve is None or not asked:
             continue
-        where, longest = place_of(name), _longest(judge, asked, prompts)
-        response = config.rollout.max_completion_tokens
-        needed = math.ceil(longest / CHARACTERS) + response + judge.max_tokens
+        where, (longest, together) = place_of(name), _longest(judge, name, asked, prompts)
+        response, reply = config.rollout.max_completion_tokens, judge.reply_tokens(together)
+        needed = math.ceil(longest / CHARACTERS) + response + reply
         room = judge.serve.max_context_tokens
         if needed <= room:
             continue
@@ -45,21 +46,26 @@ def _context(
             f"{where} context",
             "note",
             f"the longest question to the judge takes about {needed:,} tokens, with a response of "
-            f"{response:,} and a reply of {judge.max_tokens:,}; the served judge has room for "
+            f"{response:,} and a reply of {reply:,}; the served judge has room for "
             f"{room:,}, and what does not fit fails",
             f"{where}.serve.max_context_tokens={_ROUND * math.ceil(needed / _ROUND)}, as far as "
             f"the model allows, or a smaller {where}.max_tokens or rollout.max_completion_tokens",
         )
 
 
-def _longest(judge: JudgeConfig, rewards: Sequence[RubricReward], prompts: Sequence[Prompt]) -> int:
-    """Characters of the longest call, with an empty response."""
-    longest, template = 0, JudgeTemplate.of(judge)
+def _longest(
+    judge: JudgeConfig, name: str, rewards: Sequence[RubricReward], prompts: Sequence[Prompt]
+) -> tuple[int, int]:
+    """Characters of the longest call, with an empty response, and the questions in it."""
+    longest, template = (0, 1), JudgeTemplate.of(judge, place_of(name))
     for prompt in prompts:
         questions = every_question(rewards, prompt)
         asked = sorted(questions, key=lambda question: len(question.text + question.reference))
-        for chat in chats(judge, asked[-1:], prompt, template):
-            longest = max(longest, sum(len(message["content"]) for message in chat))
+        if judge.most_per_call == 1:
+            asked = asked[-1:]
+        together = calls(asked, judge.most_per_call, company)
+        for chat, each in zip(chats(judge, asked, prompt, template), together, strict=True):
+            longest = max(longest, (sum(len(message["content"]) for message in chat), len(each)))
     return longest
 
 

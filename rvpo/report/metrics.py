@@ -20,6 +20,8 @@ _SCORES: Mapping[str, str] = {
     "rewards/{reward}/group_std": "Standard deviation within a group, mean over groups.",
     "rewards/{reward}/missing_frac": "Share of samples without a score, whatever the reason.",
     "rewards/{reward}/failed_frac": "Share of samples whose score failed.",
+    "rewards/{reward}/spared_frac": "Share of samples that were not asked because a few others of "
+    "their group were, for criteria that told none apart for long.",
     "rewards/{reward}/zero_std_frac": "Share of groups in which every sample has the same score.",
     "reward": "Weighted sum of a sample's scores, mean over the samples that have any.",
     "reward_std": "Standard deviation of the weighted sum over the batch.",
@@ -149,6 +151,12 @@ _WHOLE_JUDGE: Mapping[str, str] = {
     "judge/wait_exposed_s": "Seconds that training waited for verdicts.",
     "judge/skipped_groups": "Groups left out because too many of their verdicts are missing.",
 }
+_COMPARISONS: Mapping[str, str] = {
+    "judge/{judged}/position_bias": "Share of comparisons won by the response shown first, ties "
+    "halved, less one half: 0 where the place does not matter, .5 where the first always wins.",
+    "judge/{judged}/contrary_frac": "Share of pairs whose verdict changed with the order.",
+    "judge/{judged}/tie_frac": "Share of comparisons that the judge called a tie.",
+}
 _RELIABILITY: Mapping[str, str] = {
     "judge/{reward}/reliability": "Share of what sets the samples of a prompt apart that the judge "
     "finds again when it is asked again: by a criterion, by the criteria of a class, by all of a "
@@ -182,6 +190,7 @@ METRICS: Mapping[str, str] = {
     **_ROLLOUT,
     **{f"judge/{name}": sentence for name, sentence in _JUDGE.items()},
     **{f"judge/{{judged}}/{name}": f"{text} For one reward." for name, text in _JUDGE.items()},
+    **_COMPARISONS,
     **{f"judges/{{judge}}/{name}": f"{text} Of one judge." for name, text in _JUDGE.items()},
     **_WHOLE_JUDGE,
     **_RELIABILITY,

@@ -139,6 +139,7 @@ class RunFolder:
         self.best_of = path / "best.json"
         self.benchmarks = path / "benchmarks"
         self.evaluations = path / "held_out"
+        self.first_answers = self.evaluations / "first_answers.json"
         self.gold = path / "gold"
         self.held_out = path / "held_out.json"
         self.curves = path / "curves.png"

@@ -19,6 +19,8 @@ class Cell:
     aspects: tuple[str, ...] = ()
     """Names of what the score counts towards in reports."""
     remark: Remark | None = None
+    spared: bool = False
+    """A few samples of the group alone were asked, so that it trains nothing in the group."""
 
     @property
     def part(self) -> str:
@@ -57,6 +59,14 @@ def assemble(
     """
     scores = [[cell.score for cell in column.cells] for column in columns]  # [M][N]
     shares = [[column.weight * cell.share for cell in column.cells] for column in columns]
+    spared = {
+        (r, c): shares[c][r]
+        for c, column in enumerate(columns)
+        for r, cell in enumerate(column.cells)
+        if cell.spared
+    }
+    for r, c in spared:
+        shares[c][r] = 0.0
     where = [(r, c, cell) for c, col in enumerate(columns) for r, cell in enumerate(col.cells)]
 
     def matrix(rows: Sequence[Sequence[float | bool]], dtype: torch.dtype) -> torch.Tensor:
@@ -78,4 +88,5 @@ def assemble(
             for name in aspects
         },
         remarks={(r, c): cell.remark for r, c, cell in where if cell.remark is not None},
+        spared=spared,
     )

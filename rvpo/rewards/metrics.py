@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -18,6 +21,8 @@ def reward_metrics(scored: RolloutScores) -> dict[str, float]:
     * `rewards/{name}/mean` and `/std`, over the batch;
     * `rewards/{name}/group_std`, the standard deviation of a column within a group, mean over
       the groups and columns that have two scores;
+    * `rewards/{name}/spared_frac`, the share of its places that nobody was asked about because a
+      few others of the group were; there is none where all were asked;
     * `rewards/{name}/missing_frac`, the share of its places without a score, and
       `/failed_frac`, the share whose score failed.
 
@@ -31,25 +36,60 @@ def reward_metrics(scored: RolloutScores) -> dict[str, float]:
       sum_then_normalize; the estimator `gdpo` puts that of normalize_then_sum in its place.
       Equality is exact, where rounding lets TRL call some constant groups alive;
     * `rewards_joint/satisfied_all_frac`, the share of samples whose every weighted score is 1,
-      over those without a failed score, where all weighted scores lie between 0 and 1;
+      over those without an unknown score, where all weighted scores lie between 0 and 1;
     * `rewards_joint/worst_mean`, the lowest weighted score of a sample, mean over the same.
     """
     rewards = scored.rewards
     if not len(rewards.values):
         return {}
     groups = standardise(rewards.values, rewards.valid, rewards.group_size, eps=0.0)
-    failed = torch.zeros_like(rewards.valid)
-    for row, column in scored.failures:
-        failed[row, column] = True
+    failed = _mask(rewards, scored.failures)
+    spared = _mask(rewards, scored.spared) & ~rewards.valid & ~failed
+    whole = _filled(scored, spared)
     metrics: dict[str, float] = {}
     for name, mask in scored.aspects.items():
         places = int(mask.sum())
         if not places:
             continue
-        metrics |= _spread(f"rewards/{name}", rewards, mask, groups)
+        metrics |= _spread(f"rewards/{name}", whole, mask, groups)
         metrics[f"rewards/{name}/missing_frac"] = int((mask & ~rewards.valid).sum()) / places
         metrics[f"rewards/{name}/failed_frac"] = int((mask & failed).sum()) / places
-    return metrics | _joint(rewards) | _satisfaction(scored)
+        if scored.spared:
+            metrics[f"rewards/{name}/spared_frac"] = int((mask & spared).sum()) / places
+    return (
+        metrics
+        | _joint(whole)
+        | _satisfaction(rewards, whole.weights, failed | (spared & (whole.weights > 0)))
+    )
+
+
+def _mask(rewards: Rewards, places: Iterable[tuple[int, int]]) -> Tensor:
+    """[N, M] bool, true at these rows and columns."""
+    mask = torch.zeros_like(rewards.valid)
+    for row, column in places:
+        mask[row, column] = True
+    return mask
+
+
+def _filled(scored: RolloutScores, spared: Tensor) -> Rewards:
+    """The rewards with the group's mean where others of the group were asked, and with the weights
+    of all criteria: the few are drawn by chance, so that means over all samples stay unbiased."""
+    rewards = scored.rewards
+    if not scored.spared:
+        return rewards
+    weights = rewards.weights.clone()
+    for place, weight in scored.spared.items():
+        weights[place] = weight
+    groups = standardise(rewards.values, rewards.valid, rewards.group_size, eps=0.0)
+    shape = (-1, rewards.group_size, len(rewards.names))  # P, G, M
+    in_group = rewards.valid.reshape(shape).any(dim=1, keepdim=True).expand(shape)
+    spared = spared & in_group.reshape(spared.shape)
+    return replace(
+        rewards,
+        values=groups.mean.to(rewards.values).where(spared, rewards.values),
+        weights=weights,
+        valid=rewards.valid | spared,
+    )
 
 
 def _spread(prefix: str, rewards: Rewards, mask: Tensor, groups: GroupScores) -> dict[str, float]:
@@ -85,15 +125,19 @@ def _joint(rewards: Rewards) -> dict[str, float]:
     return metrics
 
 
-def _satisfaction(scored: RolloutScores) -> dict[str, float]:
-    rewards, weighted = scored.rewards, scored.rewards.weighted
-    metrics: dict[str, float] = {}
+def _satisfaction(rewards: Rewards, weights: Tensor, unknown: Tensor) -> dict[str, float]:
+    """
+    Args:
+        weights: [N, M] weights of all criteria, whether or not they train anything in this step.
+        unknown: [N, M] bool, scores that nobody knows.
+    """
+    weighted = rewards.valid & (weights > 0)
     values = rewards.values[weighted]
+    metrics: dict[str, float] = {}
     if bool(((values >= 0) & (values <= 1)).all()):
         satisfied = ((rewards.values >= 1) | ~weighted).all(dim=1)  # [N]
-        known = weighted.any(dim=1)  # [N]
-        # Of a failed score nobody knows whether it would have been 1.
-        known[[row for row, _ in scored.failures]] = False
+        # Of a score that is unknown nobody knows whether it would have been 1.
+        known = weighted.any(dim=1) & ~unknown.any(dim=1)  # [N]
         if bool(known.any()):
             worst = rewards.values.where(weighted, torch.inf).amin(dim=1)  # [N]
             metrics["rewards_joint/satisfied_all_frac"] = float(satisfied[known].float().mean())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rvpo.criterion import Criterion, CriterionClass, Polarity
 from rvpo.judge.types import Answer, Question
 from rvpo.judge.verdict import is_graded, told
+from rvpo.rewards.spare import Streak
 from rvpo.types import Failed, Remark
 
 
@@ -48,14 +49,25 @@ class CriterionRemark(Remark):
             said = f"failed: {answer.failure or 'no answer'}"
         else:
             said = told(judged.question, answer.value)
+        return cls._saying(said, answer.reason, criterion, judged.share)
+
+    @classmethod
+    def not_asked(cls, criterion: Criterion, share: float, streak: Streak) -> CriterionRemark:
+        """In place of a verdict on a sample that a settled criterion was not asked of."""
+        who = "every sample" if streak.value else "no sample"
+        why = f"{who} met it in the last {streak.steps} steps, and others of the group were asked"
+        return cls._saying("not asked", why, criterion, share)
+
+    @classmethod
+    def _saying(cls, said: str, why: str, criterion: Criterion, share: float) -> CriterionRemark:
         return cls(
             question=criterion.text,
             answer=said,
-            reason=answer.reason,
+            reason=why,
             polarity=criterion.polarity,
             label=criterion.label,
             axis=criterion.axis,
-            share=judged.share,
+            share=share,
         )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from rvpo.config.judges import OWN
-from rvpo.config.rewards import Condition
+from rvpo.config.rewards import Condition, SpareConfig
 from rvpo.criterion import CLASS_WEIGHTS, Criterion
 from rvpo.errors import ConfigError, DataError, nearest
 from rvpo.judge.template import JudgeTemplate
@@ -15,6 +15,7 @@ from rvpo.judge.types import Answer, Question, QuestionKind
 from rvpo.judge.verdict import told
 from rvpo.rewards.cell import EMPTY, Cell
 from rvpo.rewards.remark import CriterionRemark, Judged, RubricRemark
+from rvpo.rewards.spare import SPARED, Streak
 from rvpo.scale import Grades, alike
 from rvpo.schedule import Ramp
 from rvpo.thinking import Sees
@@ -54,6 +55,7 @@ class RubricReward:
         expected: scores are mean grades by the judge's log-probabilities.
         slots: most criteria of a prompt; set by `fitted`.
         groups: classes and axes that occur; set by `fitted`.
+        spare: see `SpareConfig`; for `channels`.
     """
 
     name: str
@@ -70,6 +72,7 @@ class RubricReward:
     expected: bool = False
     slots: int = 0
     groups: tuple[str, ...] = ()
+    spare: SpareConfig | None = None
 
     def fitted(self, prompts: Sequence[Prompt]) -> RubricReward:
         """The reward with as many columns as these prompts need, and the names of their classes and
@@ -225,6 +228,32 @@ class RubricReward:
         names: list[str | None] = list(self.fixed) or [None] * len(criteria)
         cells = [self._channel(name, one) for name, one in zip(names, judged, strict=True)]
         return cells + [EMPTY] * (len(self.columns) - len(cells))
+
+    def spared(
+        self,
+        prompt: Prompt,
+        cells: Sequence[Cell],
+        answers: Mapping[Question, Answer],
+        settled: Mapping[Question, Streak],
+    ) -> list[Cell]:
+        """The cells of a sample, once some criteria were asked of a few samples of its group alone.
+
+        Args:
+            cells: one for each column, by these answers.
+            settled: such criteria, whether or not this sample was asked.
+        """
+        found = list(cells)
+        for place, criterion in enumerate(self.criteria(prompt)):
+            question = self.question(prompt, criterion)
+            streak = settled.get(question)
+            if streak is None:
+                continue
+            cell = replace(found[place], spared=True)
+            if answers[question] == SPARED:
+                remark = CriterionRemark.not_asked(criterion, cell.share, streak)
+                cell = replace(cell, score=None, remark=remark)
+            found[place] = cell
+        return found
 
     def _rating(self, prompt: Prompt, criteria: Sequence[Criterion]) -> Question:
         lines = [

@@ -15,13 +15,16 @@ from rvpo.errors import RewardError
 from rvpo.judge.types import Answer, Question
 from rvpo.rewards.budget import keep_within
 from rvpo.rewards.cell import Cell, Column, assemble
+from rvpo.rewards.comparison import ComparisonReward
 from rvpo.rewards.condition import conditioned
+from rvpo.rewards.duels import Duels
 from rvpo.rewards.event_loop import EventLoop
 from rvpo.rewards.judged import JudgedReward
-from rvpo.rewards.judging import AskedJudge, Judging, Notice, Verdicts
+from rvpo.rewards.judging import EVERYTHING, AskedJudge, Judging, Notice, Selection, Verdicts
 from rvpo.rewards.reliability import agreements
 from rvpo.rewards.repeats import NOT_REPEATED, ONCE, Repeating
 from rvpo.rewards.reward import Reward
+from rvpo.rewards.spare import added
 from rvpo.rewards.tally import Tally
 from rvpo.runtime.deepcopy import own
 from rvpo.runtime.ignore import ignore
@@ -31,7 +34,7 @@ from rvpo.types import Prompt, RewardScore, Rollout, RolloutScores, Sample
 if TYPE_CHECKING:
     from rvpo.runtime.ranks import Ranks
 
-AnyReward = Reward | JudgedReward
+AnyReward = Reward | JudgedReward | ComparisonReward
 
 
 class Scoring:
@@ -51,6 +54,7 @@ class Scoring:
             each worker finds it out.
         seed: chooses the verdicts that are asked for again, the same on every rank; none if left
             out.
+        selection: choices of what is asked.
     """
 
     def __init__(
@@ -62,8 +66,10 @@ class Scoring:
         loop: EventLoop | None = None,
         say: Notice = ignore,
         seed: int | None = None,
+        selection: Selection = EVERYTHING,
     ) -> None:
         self._rewards = rewards
+        self._selection = selection
         self._say = say
         self._loop = EventLoop() if loop is None else loop
         self._judges = judges
@@ -93,7 +99,7 @@ class Scoring:
         if name != OWN:
             notice = partial(_named, notice, place_of(name))
         repeats = self._repeats(asked)
-        return Judging(given, trained, asked.judge, asked.budget, notice, repeats)
+        return Judging(given, trained, asked.judge, asked.budget, notice, repeats, self._selection)
 
     def _repeats(self, asked: AskedJudge) -> Repeating:
         if asked.repeat is None or self._seed is None:
@@ -121,8 +127,8 @@ class Scoring:
             RewardError: a function raised or broke its contract (the message names the reward
                 and the prompt), or the judge failed more often than the budget allows.
         """
-        for row, sample in enumerate(rollout.samples):
-            self.take(row, sample)
+        for judging in self._judging.values():
+            judging.ask_rest(rollout.samples, rollout.group_size)
         computed = self._computed(rollout.samples)
         needed = {name: each.needed(rollout.samples) for name, each in self._judging.items()}
         every = [needed] if ranks is None else ranks.gather_objects(needed)
@@ -141,6 +147,9 @@ class Scoring:
         counts = {name: each.without_answers() for name, each in verdicts.items()}
         parts = [counts] if ranks is None else ranks.gather_objects(counts)
         by_judge = {name: [part[name] for part in parts] for name in self._judging}
+        if self._selection.spared is not None:
+            counts_of = (part.settling for each in parts for part in each.values())
+            self._selection.spared.conclude(added(counts_of))
         for text in _every(by_judge.values()).news:
             self._say(text)
         scored = replace(scored, metrics=_judge_metrics(by_judge), agreements=agreed)
@@ -189,10 +198,7 @@ class Scoring:
         """
         cells = {name: [each] for name, each in computed.items()}
         for reward in self._judged:
-            rows = [
-                reward.cells(sample.prompt, found)
-                for sample, found in zip(rollout.samples, answers[reward.judge], strict=True)
-            ]
+            rows = self._judging[reward.judge].cells(reward, answers[reward.judge])
             columns = range(len(reward.columns))
             cells[reward.name] = [[row[column] for row in rows] for column in columns]
         return {reward.name: _after_condition(reward, cells) for reward in self._rewards}
@@ -301,8 +307,14 @@ def _judge_metrics(by_judge: Mapping[str, Sequence[Verdicts]]) -> dict[str, floa
     if not by_judge:
         return {}
     metrics = _every(by_judge.values()).metrics("judge")
-    for name, tally in _tallies(part for each in by_judge.values() for part in each).items():
+    every = [part for of_ranks in by_judge.values() for part in of_ranks]
+    for name, tally in _tallies(every).items():
         metrics |= tally.metrics(f"judge/{name}")
+    duels: dict[str, Duels] = {}
+    for name, counts in (item for part in every for item in part.duels.items()):
+        duels[name] = duels.get(name, Duels()) + counts
+    for name, counts in duels.items():
+        metrics |= counts.metrics(f"judge/{name}")
     if len(by_judge) > 1:
         for name, of_ranks in by_judge.items():
             metrics |= _every([of_ranks]).metrics(f"judges/{name}")

@@ -8,15 +8,25 @@ from dataclasses import dataclass, field, replace
 from rvpo.config.imports import import_function
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import asked, place_of
-from rvpo.config.rewards import FunctionRewardConfig, RewardConfig, RubricRewardConfig
+from rvpo.config.rewards import (
+    ClassifierRewardConfig,
+    ComparisonRewardConfig,
+    FunctionRewardConfig,
+    RewardConfig,
+    RubricRewardConfig,
+    classifier_of,
+)
 from rvpo.criterion import Criterion
 from rvpo.errors import ConfigError, DataError
 from rvpo.judge.template import JudgeTemplate
+from rvpo.rewards.classifier import ClassifierReward
+from rvpo.rewards.comparison import ComparisonReward, Opponent
 from rvpo.rewards.event_loop import EventLoop
-from rvpo.rewards.judging import AskedJudge, Notice
+from rvpo.rewards.judging import AskedJudge, Notice, Selection
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.scoring import AnyReward, Scoring, column_names
+from rvpo.rewards.spare import Sparing
 from rvpo.runtime.ignore import ignore
 from rvpo.types import Prompt, Rollout, RolloutScores
 
@@ -31,6 +41,7 @@ class RewardSuite:
         notice: hears of it while a step waits long for its answers.
         loop: runs the async functions, in all steps of the run.
         say: hears what the judge's endpoints do that was not asked of them.
+        sparing: memory of the criteria that tell no samples apart; None asks all samples.
 
     Raises:
         ConfigError: there is no reward, or two have the same name.
@@ -41,6 +52,7 @@ class RewardSuite:
     notice: Notice = ignore
     loop: EventLoop = field(default_factory=EventLoop, repr=False, compare=False)
     say: Notice = ignore
+    sparing: Sparing | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         names = [reward.name for reward in self.rewards]
@@ -59,9 +71,10 @@ class RewardSuite:
             judges: names of those that the settings describe.
 
         Raises:
-            ConfigError: a path does not import, or a function does not take the arguments.
+            ConfigError: a path does not import, a function does not take the arguments, or a
+                classifier is not what the settings say.
         """
-        return cls([_build(name, reward, judges) for name, reward in rewards.items()])
+        return cls([_build(name, rewards, judges) for name in rewards])
 
     def fitted(self, prompts: Sequence[Prompt]) -> RewardSuite:
         """The suite with columns for the criteria that these prompts bring.
@@ -100,11 +113,14 @@ class RewardSuite:
                 except DataError as error:
                     raise DataError(f"{where}: row {row}, {error}") from error
 
-    def check_templates(self, judges: Mapping[str, JudgeConfig]) -> None:
+    def check_templates(
+        self, judges: Mapping[str, JudgeConfig], others: Collection[str] = ()
+    ) -> None:
         """Read the templates of judges, and see that they show what rewards want to be shown.
 
         Args:
             judges: those that there are, by name.
+            others: names of those that are asked the same in place of the ones that rewards name.
 
         Raises:
             ConfigError: a template cannot be read, is wrong in itself, or does not fit a reward.
@@ -114,7 +130,7 @@ class RewardSuite:
             if template is None:
                 continue
             for reward in self.rewards:
-                if isinstance(reward, RubricReward) and reward.judge == name:
+                if isinstance(reward, RubricReward) and name in (reward.judge, *others):
                     reward.check_template(template)
 
     def judged_by(
@@ -144,6 +160,17 @@ class RewardSuite:
         """True where any reward needs a judge."""
         return bool(self.asked_judges)
 
+    def remembering(self, seed: int, lag: int) -> RewardSuite:
+        """The suite with a memory of settled criteria, if any reward wants one; see `Sparing`."""
+        rubrics = [reward for reward in self.rewards if isinstance(reward, RubricReward)]
+        spares = {reward.name: reward.spare for reward in rubrics if reward.spare is not None}
+        return replace(self, sparing=Sparing(spares, seed, lag) if spares else None)
+
+    @property
+    def compares(self) -> bool:
+        """True where any reward compares samples."""
+        return any(isinstance(reward, ComparisonReward) for reward in self.rewards)
+
     @property
     def asked_judges(self) -> tuple[str, ...]:
         """Names of the judges that rewards ask."""
@@ -155,22 +182,52 @@ class RewardSuite:
         """Steps in which what is known of a reward's reliability fades to a half, by the names of
         the rewards whose verdicts are asked for again."""
         judged = [reward for reward in self.rewards if not isinstance(reward, Reward)]
-        repeats = {reward.name: self.judges[reward.judge].repeat for reward in judged}
-        return {name: repeat.half_life for name, repeat in repeats.items() if repeat is not None}
+        asked = {r.name: self.judges[r.judge] for r in judged if r.judge in self.judges}
+        return {
+            name: judge.repeat.half_life
+            for name, judge in asked.items()
+            if judge.repeat is not None
+        }
 
     @property
     def aspects(self) -> tuple[str, ...]:
         """Names that reports show: each reward, and the parts of rubrics."""
         return tuple(aspect for reward in self.rewards for aspect in reward.aspects)
 
-    def begin(self, progress: float = 0.0, seed: int | None = None) -> Scoring:
+    def begin(
+        self,
+        progress: float = 0.0,
+        seed: int | None = None,
+        *,
+        group_size: int | None = None,
+        opponent: Opponent | None = None,
+        step: int | None = None,
+    ) -> Scoring:
         """Start scoring a rollout.
 
         Args:
             progress: share of training done, for weights that change.
             seed: chooses the verdicts that are asked for again; none if left out.
+            group_size: G, with which samples are compared as soon as a group is whole; left out,
+                they are when the rollout is.
+            opponent: samples are compared with these, and not with their siblings.
+            step: number of a training step, in which settled criteria are asked of a few samples;
+                left out, all samples are asked about everything.
         """
-        return Scoring(self.rewards, self.judges, progress, self.notice, self.loop, self.say, seed)
+        return Scoring(
+            self.rewards,
+            self.judges,
+            progress,
+            self.notice,
+            self.loop,
+            self.say,
+            seed,
+            Selection(
+                group_size=group_size,
+                opponent=opponent,
+                spared=self.sparing.at(step) if self.sparing and step is not None else None,
+            ),
+        )
 
     def close(self) -> None:
         """End what async functions left running."""
@@ -182,8 +239,10 @@ class RewardSuite:
         return self.begin().collect(rollout)
 
 
-def _build(name: str, reward: RewardConfig, judges: Collection[str]) -> AnyReward:
-    match reward:
+def _build(name: str, rewards: Mapping[str, RewardConfig], judges: Collection[str]) -> AnyReward:
+    match reward := rewards[name]:
+        case ClassifierRewardConfig():
+            return ClassifierReward.from_config(name, reward, classifier_of(name, rewards))
         case FunctionRewardConfig():
             return Reward(
                 name=name,
@@ -207,4 +266,15 @@ def _build(name: str, reward: RewardConfig, judges: Collection[str]) -> AnyRewar
                 reference=reward.reference or "",
                 scale=reward.scale,
                 expected=reward.grade == "probability",
+                spare=reward.spare,
+            )
+        case ComparisonRewardConfig():
+            return ComparisonReward(
+                name=name,
+                question=reward.compare,
+                pairs=reward.pairs,
+                weight=reward.weight,
+                condition=reward.only_if,
+                judge=asked(reward.judge, judges),
+                sees=reward.sees,
             )

@@ -49,9 +49,9 @@ class ThoughtBudget:
         """Places in a completion of the end that an engine has written to a thought: tokens in it
         beyond the limit to which the engine gave all probability.
 
-        vLLM has two ways of counting. One lets a thought that is begun again inside of itself go on,
-        the other one whose opening marker is of n tokens n - 1 tokens too long: those tokens were
-        drawn, and are not among these places.
+        vLLM has two ways of counting. By one a thought that is begun again inside of itself goes
+        on, by the other an opening marker of n tokens lets it go on for n - 1 tokens more: those
+        were drawn, and are not among these places.
 
         Args:
             logprobs: [T] the engine's.

@@ -122,6 +122,7 @@ class Ranks:
         return RolloutScores(
             rewards=_stacked_rewards([part.rewards for part in parts]),
             failures=_stacked([part.failures for part in parts], starts),
+            spared=_stacked([part.spared for part in parts], starts),
             aspects={
                 name: torch.cat([part.aspects[name] for part in parts]) for name in scored.aspects
             },
@@ -251,12 +252,14 @@ class Ranks:
 def _stacked_rewards(parts: Sequence[Rewards]) -> Rewards:
     ids = [part.prompts for part in parts]
     known = [prompts for prompts in ids if prompts is not None]
+    relied = [part.reliability for part in parts if part.reliability is not None]
     return replace(
         parts[0],
         values=torch.cat([part.values for part in parts]),
         weights=torch.cat([part.weights for part in parts]),
         valid=torch.cat([part.valid for part in parts]),
         prompts=tuple(chain(*known)) if len(known) == len(parts) else None,
+        reliability=torch.cat(relied) if len(relied) == len(parts) else None,
     )
 
 

@@ -64,6 +64,8 @@ class ServerStart:
     one if left out."""
     program: tuple[str, ...] = PROGRAM
     """The command that serves, and takes vLLM's options."""
+    server: str = "vLLM"
+    """Name of the program, for sentences."""
 
 
 class VllmServer:
@@ -111,7 +113,7 @@ class VllmServer:
         answers = self._healthy()
         if self._process.status() is not None:  # whoever answers is another one
             raise EngineError(
-                f"{self._start.where}: vLLM did not start on {self._start.model!r} "
+                f"{self._start.where}: {self._start.server} did not start on {self._start.model!r} "
                 f"({self._process.ending()}): {reason_in(self._log.lines())}"
             )
         return answers
@@ -119,8 +121,8 @@ class VllmServer:
     def delay(self, seconds: float) -> str:
         """The sentence on a server that did not answer within so many seconds."""
         return (
-            f"{self._start.where}: vLLM did not answer on {self._start.model!r} within "
-            f"{seconds:.0f} s; its last words: {reason_in(self._log.lines())}"
+            f"{self._start.where}: {self._start.server} did not answer on {self._start.model!r} "
+            f"within {seconds:.0f} s; its last words: {reason_in(self._log.lines())}"
         )
 
     def end_of(self) -> str | None:
@@ -129,8 +131,9 @@ class VllmServer:
             self._log.bound(_LONGEST_LOG)
             return None
         return (
-            f"{self._start.where}: vLLM's server of {self._start.model!r} ended during the run "
-            f"({self._process.ending()}); its last words: {reason_in(self._log.lines())}"
+            f"{self._start.where}: {self._start.server}'s server of {self._start.model!r} ended "
+            f"during the run ({self._process.ending()}); its last words: "
+            f"{reason_in(self._log.lines())}"
         )
 
     def ask(self) -> None:

@@ -20,7 +20,7 @@ from uuid import UUID
 
 from rvpo import __version__
 from rvpo.config.judges import OWN, place_of
-from rvpo.config.rewards import FunctionRewardConfig
+from rvpo.config.rewards import FunctionRewardConfig, classifiers
 from rvpo.config.run import RunConfig
 from rvpo.judge.prompt import PROMPT_VERSION
 from rvpo.judge.template import JudgeTemplate
@@ -95,6 +95,10 @@ def digests(
         if judge.serve is not None:
             served = "served judge" if name == OWN else f"served judge {name}"
             found |= of_model(judge.serve.model, served)
+    for name, classifier in classifiers(config.rewards).items():
+        if classifier.serve is not None:
+            served = f"classifier of rewards.{name.partition('.')[0]}"
+            found |= of_model(classifier.serve.model, served)
     versions = {"rvpo": __version__, "Python": platform.python_version()}
     versions |= {name: version for name in PACKAGES if (version := installed_version(name))}
     return found | {f"version of {name}": version for name, version in versions.items()}

@@ -9,13 +9,15 @@ from typing import Protocol
 from rvpo.config.run import EvaluateConfig
 from rvpo.report.held_out import HeldOutScores
 from rvpo.report.run_folder import RunFolder, write_json
+from rvpo.rewards.comparison import Opponent
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.seed import derived_seed
 from rvpo.schedule import is_due
+from rvpo.trainer.first_answers import FirstAnswer, keep_first_answers, read_first_answers
 from rvpo.trainer.gold import GoldWatch, each_of
-from rvpo.types import Prompt
+from rvpo.types import Prompt, Rollout
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,9 @@ class HeldOut:
 
     def _measure(self, step: int, watch: GoldWatch | None) -> dict[str, float]:
         mine = self.prompts[self.ranks.share(len(self.prompts))]
-        scoring = self.score.begin()
-        look = None if watch is None else watch.look()
+        opponent = self._opponent(step)
+        scoring = self.score.begin(opponent=opponent)
+        look = None if watch is None else watch.look(opponent)
         rollout = self.engine.generate(
             mine,
             self.config.samples_per_prompt,
@@ -96,12 +99,39 @@ class HeldOut:
         ids = [prompt.id for prompt in self.prompts]
         scores = HeldOutScores.of(scoring.collect(rollout, self.ranks), ids)
         looked = None if look is None else look.collect(rollout, ids)
+        self._keep_first(step, rollout)
         self.ranks.wait()  # nobody writes before all have looked
         if self.ranks.is_main:
             write_json(self.folder.evaluation(step), scores.to_json())
             if looked is not None:
                 write_json(self.folder.gold_scores(step), looked.to_json())
         return scores.metrics() | ({} if looked is None else looked.metrics())
+
+    def _keep_first(self, step: int, rollout: Rollout) -> None:
+        """Keep the answers that later ones are compared with."""
+        if step or not self.score.compares:
+            return
+        own = [FirstAnswer.of(sample) for sample in rollout.samples]
+        every = [each for part in self.ranks.gather_objects(own) for each in part]
+        if self.ranks.is_main:
+            keep_first_answers(self.folder.first_answers, every)
+
+    def _opponent(self, step: int) -> Opponent | None:
+        """The policy's answer before training in a sample's place, to compare it with: the mean is
+        its share of wins against its beginning. At first that is the sample itself."""
+        if not self.score.compares:
+            return None
+        if step == 0:
+            return lambda _, sample: sample
+        places = range(self.config.samples_per_prompt)
+        ids = [prompt.id for prompt in self.prompts for _ in places]
+        with self.ranks.together():  # a network's disk may show another rank less
+            path = self.folder.first_answers
+            found = read_first_answers(path, ids) if self.ranks.is_main else None
+        every = self.ranks.first(found)
+        assert every is not None
+        first = self.ranks.share(len(self.prompts)).start * self.config.samples_per_prompt
+        return lambda row, _: every[first + row]
 
 
 class Evaluation(Protocol):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from rvpo.report.gold import GoldScores
 from rvpo.report.run_folder import RunFolder
+from rvpo.rewards.comparison import Opponent
 from rvpo.rewards.scoring import Scoring
 from rvpo.rewards.suite import RewardSuite
 from rvpo.runtime.ranks import Ranks
@@ -32,10 +33,17 @@ class GoldWatch:
     ranks: Ranks
     say: Callable[[str], None]
 
-    def look(self) -> GoldLook:
-        """Begin to look at a rollout."""
-        gold = self.training.asking(self.judge)
-        return GoldLook(self.judge, self.training.begin(), gold.begin(), self.ranks, self.say)
+    def look(self, opponent: Opponent | None = None) -> GoldLook:
+        """Begin to look at a rollout.
+
+        Args:
+            opponent: see `RewardSuite.begin`.
+        """
+        training, gold = (
+            suite.begin(opponent=opponent)
+            for suite in (self.training, self.training.asking(self.judge))
+        )
+        return GoldLook(self.judge, training, gold, self.ranks, self.say)
 
     def knows(self, step: int) -> bool:
         """True where the scores after `step` updates are kept."""

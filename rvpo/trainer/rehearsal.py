@@ -12,10 +12,11 @@ from rvpo.config.judges import OWN
 from rvpo.config.run import RunConfig
 from rvpo.data.prompts import PromptStream
 from rvpo.errors import ConfigError, RewardError
-from rvpo.judge.client.probe import probe
-from rvpo.judge.hint import hint
-from rvpo.judge.types import Usage
+from rvpo.judge.client.probe import both, probe
+from rvpo.judge.hint import hint, hint_of_scores
+from rvpo.judge.types import Answer, Usage
 from rvpo.model_files import reading_model
+from rvpo.rewards.classifier import ClassifierReward
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.encoder import Encoder
@@ -35,7 +36,8 @@ _ANSWERS = (
 _GOOD = "The answer is 4."
 _WRONG: Final = re.compile(
     r"http (?!408|409|425|429)[34]\d\d|quota used up|connection|unknown host|tls|no completion"
-    r"|schema refused|no log-probabilities"
+    r"|schema refused|no scores|no log-probabilities"
+    r"|log-probabilities (are of another text|of too few tokens)"
 )
 """Failures of a judge whose address, key, name or settings are wrong, and not its day bad."""
 
@@ -135,19 +137,66 @@ def rehearse_judge(
     if judge.serve is not None:
         return None
     answer = probe(judge, where, weighed=weighed)
+    _check(judge, answer, say, where)
+    return answer.usage
+
+
+def rehearse_classifier(
+    judge: JudgeConfig,
+    rewards: Sequence[ClassifierReward],
+    say: Callable[[str], None],
+    where: str,
+) -> Usage | None:
+    """Ask a classifier for the scores of one answer, once for each reward.
+
+    One that the run serves itself is not there yet and is not asked: what its files say has been
+    checked.
+
+    Args:
+        rewards: those that it gives.
+        say, where: see `rehearse_judge`.
+
+    Returns:
+        Usage of all calls; None where nothing was asked.
+
+    Raises:
+        ConfigError: see `rehearse_judge`.
+        RewardError: it will not answer, or its scores are not those that a reward reads.
+    """
+    if judge.serve is not None:
+        return None
+    spent = Usage()
+    for reward in rewards:
+        answer = probe(judge, where, asked=reward.question)
+        spent = both(answer.usage, spent)
+        _check(judge, answer, say, where, hint_of_scores)
+        lost = reward.loss(answer) if answer.failure is None else ""
+        if lost:
+            raise RewardError(
+                f"rewards.{reward.name}: its classifier answered a first question with "
+                f"{answer.reason}, which gives no score: {lost}; see the reward's label and "
+                "score, and classifier.labels"
+            )
+    return spent
+
+
+def _check(
+    judge: JudgeConfig,
+    answer: Answer,
+    say: Callable[[str], None],
+    where: str,
+    known: Callable[[str, str, str], str] = hint,
+) -> None:
+    """Refuse a judge that will not answer, and tell of one that only did not."""
     if answer.failure is None:
-        return answer.usage
+        return
     asked = f"{judge.model!r} at {', '.join(endpoint.url for endpoint in judge.endpoints)}"
     found = f"{where}: {asked} gave no verdict in a rehearsal: {answer.failure}"
     found += f", and said {answer.detail!r}" if answer.detail else ""
     if all(map(_WRONG.fullmatch, (answer.failure, *answer.usage.attempt_failures))):
-        known = (
-            hint(answer.failure, answer.detail, where)
-            or "see that it is up and takes such requests"
-        )
-        raise RewardError(f"{found}; {known}")
+        advice = known(answer.failure, answer.detail, where)
+        raise RewardError(f"{found}; {advice or 'see that it is up and takes such requests'}")
     say(f"{found}; the run goes on and asks again")
-    return answer.usage
 
 
 def invented(prompts: Sequence[Prompt], encoder: Encoder, group_size: int) -> Rollout:

@@ -45,8 +45,12 @@ class Sampler:
         Raises:
             EngineError: the engine failed.
         """
-        seed = derived_seed(self.seed, step, "repeat")
-        scoring = self.score.begin(progress_at(step, self.steps), seed)
+        scoring = self.score.begin(
+            progress_at(step, self.steps),
+            derived_seed(self.seed, step, "repeat"),
+            group_size=self.group_size,
+            step=step,
+        )
         batch = self.prompts.at(step)
         start = time.perf_counter()
         rollout = self.engine.generate(

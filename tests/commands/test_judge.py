@@ -22,6 +22,7 @@ from rvpo.config.document import dump
 from tests.configs import tiny_settings
 from tests.judge.processes import alive, wait_until
 from tests.judge.server import FakeEndpoint, Faults, completion, criterion, is_met
+from tests.judge.sheets import criteria, verdicts
 
 KEY_VARIABLE = "RVPO_TEST_JUDGE_KEY"
 KEY = "sk-not-to-be-seen-4711"
@@ -112,6 +113,33 @@ def test_a_rubric_is_tried_on_the_data_without_any_model(tmp_path: Path) -> None
     assert len(endpoint.seen.arrivals) == 24
 
 
+def test_criteria_that_share_calls_are_held_against_criteria_alone(tmp_path: Path) -> None:
+    """Together this judge finds everything good, and alone it looks."""
+
+    def hasty(body: Mapping[str, Any]) -> web.Response:
+        if not criteria(body):
+            return reply(body)
+        return web.json_response(completion(verdicts(body, lambda shown: "is good" in shown)))
+
+    out = tmp_path / "judged.jsonl"
+    with FakeEndpoint(script=hasty) as endpoint:
+        path = configuration(tmp_path, endpoint.url, criteria_per_call="all")
+        arguments = ("--prompts", "2", "--repeats", "1", "--json", str(out))
+        result = judged(path, *arguments)
+    assert result.exit_code == 0, result.output
+    assert len(endpoint.seen.arrivals) == 6 + 12
+    table = [line.split() for line in result.stdout.splitlines()]
+    # good: met together for all of six responses, and alone for four. bad: never, either way.
+    assert ["good", "6", "67%", "0.00", "0.00", "to", "0.00", "1.00", "0.67", "0"] in table
+    assert ["bad", "6", "100%", "-", "-", "1.00", "1.00", "0"] in table
+    for sentence in (
+        "together: 6 calls, 600 tokens in and 120 out, 0 verdicts failed",
+        "alone: 12 calls, 1,200 tokens in and 240 out, 0 verdicts failed",
+    ):
+        assert sentence in result.stdout
+    assert lines(out)[-1]["alone"]["rows"][0]["pairs"] == 12
+
+
 def test_repeats_that_differ_are_shown_and_the_cache_keeps_each(tmp_path: Path) -> None:
     calls: list[None] = []
 
@@ -186,6 +214,7 @@ def test_no_key_appears_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ("arguments", "message"),
     [
         (["rewards={odd: {function: tests.toy:vowels}}"], "rewards: none of odd asks a judge"),
+        (["rewards.judged={compare: 'Which?'}"], "judged compares samples of one prompt"),
         (["--samples", "none.jsonl"], "--samples: none.jsonl cannot be read"),
         (["--json", "no/such/out.jsonl"], "--json: no/such/out.jsonl cannot be written"),
         (["rewards.judged={rubric: channels}"], "no prompt has criteria in a column 'rubric'"),

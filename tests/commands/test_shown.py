@@ -32,7 +32,7 @@ def grade(response: str, reference: str) -> tuple[str, dict[str, float]]:
 
 def reply(body: Mapping[str, Any]) -> web.Response:
     reference, response, *_ = (text for _, text in FENCED.findall(body["messages"][-1]["content"]))
-    key, written, chances = "met", "true", {" true": 1.0}
+    key, written, chances = "met", "true", {" true": 0.9, " false": 0.1}
     if '"grade"' in body["messages"][0]["content"]:
         key, (written, chances) = "grade", grade(response, reference)
     said = completion(f'{{"reason": "So.", "{key}": {written}}}')
@@ -40,10 +40,6 @@ def reply(body: Mapping[str, Any]) -> web.Response:
     if body.get("logprobs"):
         said["choices"][0]["logprobs"] = {"content": tokens}
     return web.json_response(said)
-
-
-def without_logprobs(body: Mapping[str, Any]) -> web.Response:
-    return reply({**body, "logprobs": False})
 
 
 def sections(folder: Path, endpoint: FakeEndpoint, **reward: Any) -> dict[str, Any]:
@@ -79,6 +75,7 @@ def test_a_run_trains_on_the_mean_grades_of_what_its_template_shows(
         train(config)
         first, *calls = endpoint.seen.bodies
         assert "It is 4." in first["messages"][-1]["content"]
+        assert first["logprobs"] is True
         assert calls
         for row in samples(tmp_path / "run"):
             _, chances = grade(row["completion"], row["prompt_id"].partition("/")[2])
@@ -93,24 +90,6 @@ def test_a_run_trains_on_the_mean_grades_of_what_its_template_shows(
             assert "Grades:\n=====\n0: missing\n1: partly\n2: fully\n=====" in user
     provenance = json.loads((tmp_path / "run" / "provenance.json").read_text())
     assert len(provenance["starts"][0]["inputs"]["template of judge"]) == 64
-
-
-@pytest.mark.slow
-def test_what_the_judge_cannot_be_shown_ends_a_run_before_it_spends_anything(
-    tiny_model: Path, tmp_path: Path
-) -> None:
-    with FakeEndpoint(script=without_logprobs) as endpoint:
-        usual = sections(tmp_path, endpoint)
-        for changed, told, calls in (
-            ({}, "no log-probabilities; grade: probability needs an endpoint that gives", 1),
-            (sections(tmp_path, endpoint, reference="numbr"), "did you mean 'number'?", 0),
-            (sections(tmp_path, endpoint, reference=None), "shows a <<reference>>, and rewards", 0),
-        ):
-            endpoint.seen.bodies.clear()
-            config = write_config(tiny_model, tmp_path, **(usual | changed))
-            assert told in train(config, code=2)
-            assert len(endpoint.seen.bodies) == calls
-    assert not (tmp_path / "run").exists()
 
 
 def test_a_trial_shows_grades_by_their_words(tmp_path: Path) -> None:

@@ -19,13 +19,15 @@ def asked(model: str) -> dict[str, Any]:
     return {"model": model, "endpoints": [{"url": "http://127.0.0.1:1/v1"}]}
 
 
-def comparison(folder: Path, vary: str, **sections: Any) -> Comparison:
+def comparison(
+    folder: Path, vary: str, reward: dict[str, Any] = RUBRIC, **sections: Any
+) -> Comparison:
     settings = tiny_settings(
         Path("model"),
         folder,
         data={"held_out": {"function": "tests.toy:letters", "arguments": {"count": 4}}},
         judges={"cheap": asked("small"), "gold": asked("large"), "same": asked("small")},
-        rewards={"care": {**RUBRIC, "judge": "cheap"}},
+        rewards={"care": reward | {"judge": "cheap"}},
         **sections,
     )
     del settings["output"]
@@ -34,13 +36,16 @@ def comparison(folder: Path, vary: str, **sections: Any) -> Comparison:
     return Comparison.of(file, (), (vary,), 1, folder / "out")
 
 
+@pytest.mark.parametrize("reward", [RUBRIC, {"compare": "Which response is kinder?"}])
 @pytest.mark.parametrize(
     "vary", ["rewards.care.judge=cheap,gold", "judges.cheap.model=small,other"]
 )
-def test_arms_that_two_judges_would_examine_are_refused(vary: str, tmp_path: Path) -> None:
+def test_arms_that_two_judges_would_examine_are_refused(
+    vary: str, reward: dict[str, Any], tmp_path: Path
+) -> None:
     with pytest.raises(ConfigError, match=r"care of held-out prompts .*evaluate\.judge=NAME"):
-        comparison(tmp_path, vary)
-    found = comparison(tmp_path, vary, evaluate={"judge": "gold"})
+        comparison(tmp_path, vary, reward)
+    found = comparison(tmp_path, vary, reward, evaluate={"judge": "gold"})
     assert len(found.runs) == 2
 
 

@@ -213,9 +213,9 @@ def test_every_problem_is_reported_at_once(file: Path) -> None:
         ("rollout.temperature=1e-300", "rollout.temperature: must be at least 0.0001, got 1e-300"),
         (
             "rewards.nothing=",
-            "rewards.nothing: must be a table of weight and only_if and function and arguments and "
-            "sees or a table of weight and only_if and rubric and criteria and column and weights, "
-            "got nothing",
+            "rewards.nothing: must be a table with `function` (a Python function), `rubric` (the "
+            "judge, by criteria), `compare` (the judge, pair by pair) or `classifier` (a model's "
+            "scores), and no two of them, got nothing",
         ),
         ("steps=8.5", "steps: must be a whole number, got 8.5"),
         ("steps=yes", "steps: must be a number, got true"),

@@ -75,6 +75,11 @@ def test_a_judge_that_only_some_rewards_ask_can_watch_the_others() -> None:
     assert watched({"judge": "gold"}, rewards=rewards).evaluate.gold is not None
 
 
+def test_a_comparison_can_be_watched_too() -> None:
+    rewards = {"better": {"compare": "Which response is kinder?"}}
+    assert watched({"judge": "gold"}, rewards=rewards).evaluate.gold is not None
+
+
 def test_a_resumed_run_may_look_more_often_and_have_another_rule_but_no_other_gold_judge() -> None:
     from rvpo.config.diff import MAY_CHANGE_ON_RESUME
 

@@ -17,7 +17,7 @@ from rvpo.cli import app
 from rvpo.config.diff import MAY_CHANGE_ON_RESUME, changed_settings
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import told_apart
-from rvpo.config.run import RunConfig, load_config
+from rvpo.config.run import RunConfig, dump_config, load_config
 from rvpo.errors import ConfigError
 from rvpo.judge.types import Job, Question
 from rvpo.judge.worker.request import Renderer
@@ -107,6 +107,17 @@ def test_a_judge_may_have_any_name(name: str) -> None:
 )
 def test_a_name_that_would_confuse_is_refused(name: str, sentence: str, tmp_path: Path) -> None:
     assert sentence in refusal(tmp_path, judges={name: ASKED})
+
+
+def test_settings_of_every_judge_are_shown_and_read_back(tmp_path: Path) -> None:
+    judges = {"gold": {**ASKED, "cache": None}, "own": {"serve": {"model": "m", "devices": [2]}}}
+    run = run_of(judge=ASKED, judges=judges, evaluate={"judge": "gold"})
+    file = tmp_path / "config.yaml"
+    file.write_text(dump_config(run), encoding="utf-8")
+    assert load_config(file) == run
+    changed = load_config(file, ["judges.gold.timeout_s=7", "judges.own.serve.gpu_memory=0.5"])
+    assert changed.judges["gold"].timeout_s == 7
+    assert changed.judges["own"].serve is not None
 
 
 # --- GPUs -----------------------------------------------------------------------------------------

@@ -67,10 +67,11 @@ def test_every_estimator_weighs_by_reliability_where_a_judge_is_asked_again(name
             run(repeat, advantage=weighing, **sections)
 
 
-def test_the_judge_that_a_reward_names_counts() -> None:
+@pytest.mark.parametrize("kind", [{"rubric": "channels"}, {"compare": "Which is kinder?"}], ids=str)
+def test_the_judge_that_a_reward_names_counts(kind: dict[str, str]) -> None:
     config = run(
         judges={"gold": NOWHERE | {"repeat": 2}},
-        rewards={"polite": {"rubric": "channels", "judge": "gold"}},
+        rewards={"polite": kind | {"judge": "gold"}},
         advantage={"name": "rvpo", "weight_by_reliability": True},
     )
     assert config.advantage.weight_by_reliability
@@ -79,3 +80,12 @@ def test_the_judge_that_a_reward_names_counts() -> None:
 def test_calls_grow_by_the_share_that_is_asked_again() -> None:
     judges = [run(repeat).judge for repeat in (None, {"times": 3, "share": 0.25})]
     assert [judge and judge.repeated for judge in judges] == [1.0, 1.5]
+
+
+def test_the_sentence_names_the_judge_that_a_reward_asks() -> None:
+    with pytest.raises(ValidationError, match=r"set judges\.gold\.repeat={times: 2, share: 0\.1}"):
+        run(
+            judges={"gold": NOWHERE},
+            rewards={"polite": {"rubric": "channels", "judge": "gold"}},
+            advantage={"name": "grpo", "weight_by_reliability": True},
+        )

@@ -96,6 +96,7 @@ class FakeEndpoint:
         port: to listen on; any free one if 0.
         script: answers a call in its own way, or leaves it to the rest by returning None.
         keep_bodies: remember every request, which takes memory.
+        path: of the route, below `url`.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class FakeEndpoint:
         port: int = 0,
         script: Script | None = None,
         keep_bodies: bool = True,
+        path: str = "chat/completions",
     ) -> None:
         self.faults = faults or Faults()
         self.seen = Seen()
@@ -118,6 +120,7 @@ class FakeEndpoint:
         self._port = port
         self._script = script
         self._keep_bodies = keep_bodies
+        self._path = path
         self._storm_until = 0.0
 
     def __enter__(self) -> FakeEndpoint:
@@ -142,7 +145,7 @@ class FakeEndpoint:
     async def start(self) -> web.AppRunner:
         """Listen in the running loop."""
         app = web.Application(client_max_size=2**26)
-        app.router.add_post("/v1/chat/completions", self._handle)
+        app.router.add_post(f"/v1/{self._path}", self._handle)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", self._port, backlog=4096)

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+import os
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rvpo.config.judge import JudgeConfig
+from rvpo.config.diff import identity
+from rvpo.config.judge import EndpointConfig, JudgeConfig
 from rvpo.errors import ConfigError
 from rvpo.judge.control_tokens import harmless
 from rvpo.judge.prompt import messages
+from rvpo.judge.sheet import sheet_messages
 from rvpo.judge.template import JudgeTemplate
-from rvpo.judge.types import Job, Question
+from rvpo.judge.types import Answer, Job, Question
+from rvpo.judge.worker.asker import Asker
 from rvpo.judge.worker.request import Renderer
 from rvpo.scale import Grades, scale_of
+from tests.judge import sheets
+from tests.judge.server import FakeEndpoint, completion
 from tests.judge.test_prompt import ATTACKS, any_text, job
 
 CRITERION = Question("criterion", "Names the capital.")
@@ -149,9 +159,14 @@ def test_a_template_that_cannot_be_filled_is_refused(
 
 
 def test_a_template_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "none.txt", Path("\0")):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "large").write_bytes(b"<<response>> <<criterion>>" * 2**16)
+    paths = [tmp_path, *(tmp_path / name for name in ("none.txt", "pipe", "large"))]
+    for path in (*paths, Path("\0"), Path("n" * 5000), Path("/dev/zero"), Path("~nobody-here/a")):
         with pytest.raises(ConfigError, match=r"judge\.template: .* give a text file"):
             JudgeTemplate.of(config(path))
+    with pytest.raises(ConfigError, match="names a file, and a text is given"):
+        JudgeTemplate.of(config(Path("Judge <<response>>\nby <<criterion>>.")))
 
 
 def test_a_template_is_the_same_on_every_machine(tmp_path: Path) -> None:
@@ -211,3 +226,66 @@ def test_a_question_arrives_as_it_was_sent(text: str, reference: str, expected: 
     sent = Job(conversation=(), response="a", questions=(asked, CRITERION))
     assert Job.from_json(json.loads(json.dumps(sent.to_json()))) == sent
     assert asdict(asked)["reference"] == reference
+
+
+@settings(deadline=None)
+@given(
+    reference=words, response=any_text, criteria=st.lists(words, min_size=2, max_size=4),
+    low=lines, high=lines, template=st.sampled_from([None, TEMPLATE]),
+)  # fmt: skip
+def test_a_sheet_shows_the_same_and_everything_stays_in_its_block(
+    reference: str, response: str, criteria: list[str], low: str, high: str,
+    template: JudgeTemplate | None,
+) -> None:  # fmt: skip
+    shared = replace(CRITERION, reference=reference, scale=((0.0, low), (1.0, high)))
+    asked = [replace(shared, text=text) for text in criteria]
+    names = [f"LABEL{'X' * number}" for number in range(len(asked))]
+    system, user = sheet_messages(job(response), asked, names, True, template)
+    turn, grades = "Capital of France?", f"0: {low}\n1: {high}"
+    given = [turn, reference, response, *criteria, grades]
+    if template is not None:
+        given = [*criteria, grades, turn, reference, response]
+    assert blocks(user["content"]) == list(map(harmless, given))
+    usual = [
+        replace(each, text="a", reference="b", scale=((0.0, "c"), (1.0, "d"))) for each in asked
+    ]
+    plain = sheet_messages(job("e"), usual, names, True, template)
+    assert (system, around(user["content"])) == (plain[0], around(plain[1]["content"]))
+    assert '"grade": N} where N is one of 0, 1' in system["content"]
+    assert ("Judge each criterion by itself" in system["content"]) == (template is None)
+
+
+def graded(body: Mapping[str, Any]) -> web.Response:
+    """The verdict on each criterion of a sheet, which its first letter tells."""
+    said = {}
+    for label, text in sheets.criteria(body).items():
+        is_graded = "Grades:" in body["messages"][-1]["content"]
+        said[label] = {"grade": "nps".index(text[0])} if is_graded else {"met": text[0] == "p"}
+    return web.json_response(completion(json.dumps(said)))
+
+
+def test_criteria_with_the_same_grades_share_a_call_and_have_a_grade_each(tmp_path: Path) -> None:
+    file = tmp_path / "judge.txt"
+    file.write_text("Strictly.\n<<response>>\n<<criterion>>")
+    asked = [replace(CRITERION, text=text, scale=SCALE) for text in ("none", "part", "so")]
+    asked += [replace(CRITERION, text=text) for text in ("none", "part")]
+    sent = replace(job("a"), questions=tuple(asked))
+    with FakeEndpoint(script=graded) as endpoint:
+        settings = config(file, criteria_per_call="all", cache=None)
+        settings = settings.model_copy(update={"endpoints": (EndpointConfig(url=endpoint.url),)})
+
+        async def ask() -> list[Answer]:
+            async with Asker(settings) as asker:
+                return await asker.answer(sent)
+
+        answers = asyncio.run(ask())
+    assert [answer.value for answer in answers] == [0, 0.5, 1, 0, 1]
+    assert sorted(len(sheets.criteria(body)) for body in endpoint.seen.bodies) == [2, 3]
+    shown = [body["messages"][-1]["content"] for body in endpoint.seen.bodies]
+    assert all(text.startswith("Strictly.\n=====\na\n=====\nCriterion ") for text in shown)
+
+
+def test_another_template_is_another_judge_of_rewards() -> None:
+    first, second = (config(Path(name)) for name in ("a.txt", "b.txt"))
+    assert identity(first) != identity(second)
+    assert identity(config()) == identity(config(timeout_s=7))

@@ -69,6 +69,25 @@ def test_the_judge_of_held_out_prompts_is_asked_for_all_and_the_others_for_none(
     )
 
 
+def test_a_gold_judge_is_asked_where_it_looks_for_what_others_give() -> None:
+    def held_out(name: str, **evaluate: Any) -> str:
+        prompts = {"function": "tests.toy:letters", "arguments": {"count": 3}}
+        judges = {"gold": asked(), "third": asked()}
+        config = run_of(judges, evaluate=evaluate, data={"held_out": prompts})
+        found = said(config, name, held_out=3)
+        return next(text for part, text in found.items() if part.endswith(" calls"))
+
+    # 3 prompts, 4 samples; scored after 0, 5 and 10 steps, and for the watch after 4 and 8 too
+    every = {"every": 5, "gold": {"judge": "gold", "every": 4}}
+    assert held_out("judge", **every).endswith(f"{3 * 4 * 5 * 2} of them held out")
+    # its own three criteria each time, the two of the other judge where it looks: 0, 4, 8, 10
+    assert held_out("gold", **every).endswith(f"{3 * 4 * (5 * 3 + 4 * 2)} of them held out")
+    third = {"every": 5, "judge": "third", "gold": {"judge": "gold"}}
+    assert held_out("third", **third).endswith(f"{3 * 4 * 3 * 5} of them held out")
+    assert held_out("judge", **third).endswith(f"{3 * 4 * 3 * 2} of them held out")
+    assert held_out("gold", **third).endswith(f"{3 * 4 * 3 * 2} of them held out")
+
+
 def test_each_judge_costs_by_its_own_prices_and_budget() -> None:
     dear = {"url": "http://127.0.0.1:9/v1", "input_price": 100.0, "output_price": 1000.0}
     budget = {"dollars": 0.01}
@@ -171,3 +190,20 @@ def test_prompts_that_bring_criteria_count_for_the_judge_that_is_asked() -> None
     config = run_of({"gold": asked()}, rewards={"r": {"rubric": "channels", "judge": "gold"}})
     assert load(config, rubrics(config), [prompt], "gold").calls == 4
     assert load(config, rubrics(config), [prompt], "judge").calls == 0
+
+
+def test_criteria_that_share_a_call_are_fewer_calls_and_as_many_verdicts() -> None:
+    alone, together = (
+        run_of({"gold": asked(criteria_per_call=most)}, rewards={"r": rubric(7, judge="gold")})
+        for most in (1, 3)
+    )
+    one, several = (load(c, rubrics(c), PROMPTS, "gold") for c in (alone, together))
+    assert (one.calls, several.calls) == (7, 3)
+    assert one.calls * one.verdicts == pytest.approx(several.calls * several.verdicts) == 7
+    assert several.calls * several.input_tokens < 0.7 * one.calls * one.input_tokens
+    said_of = {f.part: f.found for f in load_findings(together, several, 0, "gold")}
+    assert said_of["judges.gold calls"] == (
+        "24 a step, 3.0 a sample with 2.3 criteria each; 240 in all"
+    )
+    loads = [verdict_bytes(c, {"gold": each}) for c, each in ((alone, one), (together, several))]
+    assert loads == [pytest.approx(440 * 7 * 8 * 10)] * 2

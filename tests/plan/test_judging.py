@@ -64,6 +64,37 @@ def test_verdicts_that_are_asked_for_again_are_calls_of_training_alone() -> None
     )
 
 
+def test_criteria_that_share_a_call_are_one() -> None:
+    together = judged(criteria_per_call="all")
+    found = said(together, 5, 15, held_out=3)
+    assert found["judge calls"] == (
+        "8 a step, 1.0 a sample with 10.0 criteria each; 104 in all, 24 of them held out"
+    )
+    assert said(judged(criteria_per_call=4), 5, 15)["judge calls"] == (
+        "24 a step, 3.0 a sample with 3.3 criteria each; 240 in all"
+    )
+    # 10 verdicts of 60 tokens each, and a label
+    (tokens,) = re.findall(r"and ([\d,]+) out a step", found["judge tokens"])
+    assert int(tokens.replace(",", "")) == 8 * 10 * 68
+    asked = load(together, rubrics(together), prompts(5, 15))
+    alone = load(judged(), rubrics(judged()), prompts(5, 15))
+    assert asked.calls * asked.verdicts == alone.calls == 10
+    assert asked.input_tokens < 2 * alone.input_tokens
+
+
+def test_a_served_judge_needs_room_for_all_criteria_of_a_call() -> None:
+    def needs(**settings: Any) -> list[str]:
+        config = tiny_config(
+            Path("unused"),
+            rewards={"rubric": {"rubric": "channels"}},
+            judge={"serve": {"model": "tiny", "max_context_tokens": 1100}, **settings},
+        )
+        return [finding.part for finding in length_findings(config, rubrics(config), prompts(12))]
+
+    assert needs() == []
+    assert needs(criteria_per_call="all") == ["judge context"]
+
+
 def test_a_rating_by_the_whole_rubric_is_one_call() -> None:
     calls = said(judged(rubric="implicit"), 5, 15)["judge calls"]
     assert calls == "8 a step, 1.0 a sample; 80 in all"

@@ -17,6 +17,7 @@ from rvpo.advantage.diagnostics import metrics_by_aspect
 from rvpo.cli import app
 from rvpo.judge.types import Answer, Usage
 from rvpo.report.metrics import METRICS, entry_of
+from rvpo.rewards.duels import Duels
 from rvpo.rewards.metrics import reward_metrics
 from rvpo.rewards.tally import Tally
 from rvpo.runtime.ranks import Ranks
@@ -54,6 +55,7 @@ def written(ranks: Ranks) -> Iterator[str]:
     answers = [Answer(value=1.0, usage=usage), Answer(value=None, failure="refused", usage=usage)]
     for prefix in ("judge", "judge/quality"):
         yield from Tally.of(answers).metrics(prefix)
+    yield from Duels.of([(1.0, 0.5)]).metrics("judge/quality")
     statistics = TokenStatistics.__init__.__globals__
     yield from (*statistics["_MEANS"], *statistics["_LARGEST"], *statistics["_SMALLEST"])
     yield from _literals()

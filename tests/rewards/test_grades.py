@@ -9,12 +9,16 @@ from pathlib import Path
 import pytest
 
 from rvpo.config.judge import JudgeConfig
+from rvpo.config.judges import weighed
+from rvpo.config.run import dump_config, load_config
 from rvpo.criterion import Criterion
 from rvpo.errors import ConfigError, DataError
 from rvpo.judge.types import Answer, Question
 from rvpo.rewards.metrics import reward_metrics
+from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.suite import RewardSuite
 from rvpo.scale import scale_of
+from tests.config.test_judge_config import load
 from tests.fakes import make_criteria, make_prompt
 from tests.rewards.test_judged_rewards import CHANNELS, failing, judged
 
@@ -140,4 +144,70 @@ def test_a_template_shows_a_reference_where_and_only_where_there_is_one(
     with pytest.raises(ConfigError, match=r"rewards\.rubric") as refused:
         suite.check_templates({"judge": judge})
     assert "<<reference>>" in str(refused.value)
-    suite.check_templates({"gold": judge})  # which no reward asks
+    suite.check_templates({"gold": judge})  # which nobody asks
+    with pytest.raises(ConfigError, match=r"rewards\.rubric"):
+        suite.check_templates({"gold": judge}, ["gold"])
+
+
+@pytest.mark.parametrize(
+    ("reward", "told"),
+    [
+        ("scale: 3", "a scale is a table of numbers and words"),
+        ("scale: {0: no, 1: yes}", "in quotes where YAML reads something else, got False"),
+        ("scale: [1]", "a scale has 2 to 20 grades"),
+        ("criteria: {a: {text: b, scale: [0, 0]}}", "the numbers of a scale must differ"),
+        ("grade: chance", "choose from"),
+        ("grade: probability, scale: [0, 0.5, 1]", "0 and 0.5 begin alike"),
+        (
+            "grade: probability, criteria: {a: {text: b, scale: [1, 10]}}",
+            "criteria.a.scale: grade: probability",
+        ),
+    ],
+)
+def test_settings_of_grades_are_refused_in_a_sentence(
+    reward: str, told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        load(tmp_path, rewards=f"{{r: {{rubric: channels, {reward}}}}}")
+
+
+def test_a_rating_takes_the_scale_of_the_reward_and_not_of_criteria(tmp_path: Path) -> None:
+    for reward, told in (
+        ("grade: probability", "a rating goes from 1 to 10; give a scale of figures"),
+        ("criteria: {a: {text: b, scale: [0, 1]}}", "give the reward a `scale`"),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(told)):
+            load(tmp_path, rewards=f"{{r: {{rubric: implicit, {reward}}}}}")
+    load(tmp_path, rewards="{r: {rubric: implicit, grade: probability, scale: [1, 2, 3]}}")
+
+
+def test_settings_of_grades_survive_their_file(tmp_path: Path) -> None:
+    written = load(
+        tmp_path,
+        rewards="{r: {rubric: explicit, reference: answer, grade: probability, "
+        'scale: {"0": missing, 2: "no doubt", 1: partly}, '
+        "criteria: {a: {text: b, scale: [-1, 0, 1]}, c: d}}}",
+        judge="{serve: x, template: judge.txt}",
+    )
+    file = tmp_path / "again.yaml"
+    file.write_text(dump_config(written), encoding="utf-8")
+    assert load_config(file) == written.model_copy(update={"output": load_config(file).output})
+    suite = RewardSuite.from_config(written.rewards, written.every_judge)
+    (reward,) = suite.rewards
+    assert isinstance(reward, RubricReward)
+    assert (reward.reference, reward.expected) == ("answer", True)
+    assert [q.scale for q in reward.questions(make_prompt(answer="x"))] == [
+        scale_of([-1, 0, 1]),
+        scale_of({0: "missing", 1: "partly", 2: "no doubt"}),
+    ]
+
+
+def test_judges_whose_log_probabilities_count_are_those_that_are_asked_for_them(
+    tmp_path: Path,
+) -> None:
+    rewards = load(
+        tmp_path,
+        rewards="{r: {rubric: channels, grade: probability}, s: {rubric: channels}}",
+    ).rewards
+    assert weighed(rewards, ["judge"], ["gold"]) == {"judge", "gold"}
+    assert weighed({"s": rewards["s"]}, ["judge"], ["gold"]) == set()

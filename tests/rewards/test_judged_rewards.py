@@ -293,6 +293,15 @@ def test_verdicts_that_there_is_no_money_for_stop_the_step_however_few(
     assert str(stopped.value).endswith("--resume judges.gold.budget.dollars=NUMBER")
 
 
+def test_what_is_paid_for_is_waited_for() -> None:
+    prompts = [make_prompt(rubric=make_criteria(*"abcdefgh"))]
+    judge = FakeJudge(lambda response, question: Answer(value=None, failure=SPENT))
+    suite = RewardSuite([CHANNELS]).fitted(prompts).judged_by(only(judge, BudgetConfig(dollars=1)))
+    with pytest.raises(SpentError, match="160 of the 160 verdicts"):
+        suite(rollout(prompts, *map(str, range(20))))
+    assert judge.cancelled == 0
+
+
 def test_what_is_only_logged_stops_nothing() -> None:
     logged = replace(CHANNELS, weight=0.0)
     scored = judged(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from rvpo.errors import ConfigError
 from rvpo.judge.types import Answer, Question
 from rvpo.report.gold import GoldScores
 from rvpo.report.run_folder import RunFolder, write_json
+from rvpo.rewards.comparison import ComparisonReward
 from rvpo.rewards.judging import AskedJudge
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.rubric import RubricReward
@@ -27,7 +29,15 @@ from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.evaluation import HeldOut
 from rvpo.trainer.gold import GoldWatch
 from rvpo.trainer.gold_stop import GoldStop, counted_names
-from tests.fakes import FakeEngine, FakeJudge, ThreadRanks, make_prompt, make_scores, on_each_rank
+from tests.fakes import (
+    FakeEngine,
+    FakeJudge,
+    ThreadRanks,
+    make_criteria,
+    make_prompt,
+    make_scores,
+    on_each_rank,
+)
 
 Rule = Callable[[str, Question], Answer]
 KIND = {"kind": Criterion(text="kind"), "rude": Criterion(text="rude", polarity="negative")}
@@ -110,6 +120,45 @@ def test_a_gold_judge_that_fails_is_missing_and_said_and_stops_nothing(tmp_path:
     assert [name for name in found if name.startswith("judge_gap/")] == []
     assert found["judge_gap_missing/judged"] == 1.0
     assert any("24 of 24 verdicts of judge 'gold' are missing (24 http 500)" in s for s in said)
+
+
+def test_criteria_of_the_data_have_a_gap_for_each_class(tmp_path: Path) -> None:
+    def strict(response: str, question: Question) -> Answer:
+        return Answer(value=float(question.text != "c"))
+
+    criteria = make_criteria("a", "b", label="essential"), make_criteria("c", label="pitfall")
+    prompts = [
+        make_prompt("p/0", rubric=[*criteria[0], *criteria[1]]),
+        make_prompt("p/1", rubric=criteria[0]),
+    ]
+    rubric = RubricReward(name="rubric", form="channels").fitted(prompts)
+    judges = FakeJudge(says(1.0)), FakeJudge(strict)
+    held_out = watch_of(tmp_path, *judges, alone(), [], (rubric,))
+    found = replace(held_out, prompts=prompts)(0)
+    assert found["judge_gap/rubric/essential"] == 0.0
+    assert found["judge_gap/rubric/pitfall"] == 1.0
+    assert found["judge_gap/rubric"] == pytest.approx((1 / 3 + 0) / 2)
+
+
+def test_a_share_of_wins_is_watched_against_the_answers_before_training(tmp_path: Path) -> None:
+    compared = (ComparisonReward(name="better", question="Which response is kinder?"),)
+    texts = ["before", "after"]
+
+    def prefers(word: str) -> FakeJudge:
+        def rule(response: str, question: Question) -> Answer:
+            return Answer(value=float(response == word))
+
+        return FakeJudge(rule)
+
+    held_out = watch_of(
+        tmp_path, prefers("after"), prefers("before"), alone(), [], compared, every=1
+    )
+    held_out = replace(held_out, engine=FakeEngine(lambda prompt: texts[0]))
+    assert held_out(0)["judge_gap/better"] == 0.0  # a draw with itself
+    held_out = replace(held_out, engine=FakeEngine(lambda prompt: texts[1]))
+    found = held_out(1)
+    assert (found["eval/rewards/better/mean"], found["eval/gold/rewards/better/mean"]) == (1, 0)
+    assert found["judge_gap/better"] == 1.0
 
 
 def test_a_look_is_taken_when_it_is_time_and_kept(tmp_path: Path) -> None:

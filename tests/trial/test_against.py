@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from rvpo.commands.judge import Trial
 from rvpo.config.judge import JudgeConfig
 from rvpo.criterion import Criterion
+from rvpo.errors import ConfigError
 from rvpo.judge.types import Answer, Usage
 from rvpo.rewards.judged import every_question
 from rvpo.rewards.rubric import RubricReward
@@ -14,7 +18,7 @@ from rvpo.trial.against import AgreementRow, agreement_rows, notes
 from rvpo.trial.cost import run_cost
 from rvpo.trial.judgement import Judgement
 from rvpo.trial.response import Response
-from tests.fakes import make_prompt
+from tests.fakes import FakeJudge, make_prompt
 
 POLITE = RubricReward(
     name="judged",
@@ -86,6 +90,23 @@ def test_what_has_no_kappa_says_so() -> None:
     (note,) = notes([one["judged/kind"]], "gold")
     assert note.startswith("judged/kind: its own judge gave one verdict throughout, which makes")
     assert list(notes([one["judged/rude"]], "gold")) == []
+
+
+def test_only_what_other_judges_give_is_asked_again_whatever_their_order() -> None:
+    first, last = (replace(POLITE, name=name) for name in ("first", "last"))
+    own = replace(POLITE, name="own", judge="gold")
+    responses = tuple(Response(prompt=make_prompt(f"p/{n}"), text=t) for n, t in enumerate("xy"))
+    trial = Trial(rewards=(first, own, last), responses=responses, repeats=1)
+    flatters = FakeJudge(lambda response, question: Answer(value=1.0))
+    strict = FakeJudge(lambda response, question: Answer(value=float(response == "x")))
+    judges = {"judge": flatters, "gold": strict}
+    other = trial.held_against("gold")
+    found = agreement_rows(list(trial.judged_by(judges)), list(other.judged_by(judges)))
+    assert [row.name for row in found if row.part is None] == ["first", "last"]
+    kind = next(row for row in found if row.name == "last/kind")
+    assert (kind.first_mean, kind.second_mean, kind.only_first) == (1.0, 0.5, 0.5)
+    with pytest.raises(ConfigError, match="--against gold: every reward asks it already"):
+        other.held_against("gold")
 
 
 def priced(input_price: float | None) -> JudgeConfig:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import place_of, told_apart
+from rvpo.judge.client.classifier import served_by
 from rvpo.judge.client.service import JudgeService
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.network import main_address
@@ -40,6 +41,7 @@ class Judges(Mapping[str, JudgeService]):
                 config,
                 ranks,
                 say,
+                serve=served_by(config),
                 where=place_of(name),
                 books=None if books is None else books / name,
             )

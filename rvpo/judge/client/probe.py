@@ -23,13 +23,20 @@ _JOB: Final = Job(
 )
 
 
-def probe(judge: JudgeConfig, where: str = OWN, *, weighed: bool = False) -> Answer:
+def probe(
+    judge: JudgeConfig,
+    where: str = OWN,
+    *,
+    weighed: bool = False,
+    asked: Question | None = None,
+) -> Answer:
     """Ask one question as the run would ask it, but with little patience and unremembered.
 
     Args:
         judge: one that names endpoints.
         where: the section of its settings, for messages.
         weighed: the run counts on its log-probabilities, so the question does.
+        asked: the question about an answer to a sum, in place of one to a judge.
 
     Returns:
         The verdict, which is 1 of a judge that can tell, or why there is none.
@@ -57,7 +64,7 @@ def probe(judge: JudgeConfig, where: str = OWN, *, weighed: bool = False) -> Ans
 
     async def ask() -> Answer:
         async with Asker(once, where=where, template=template) as asker:
-            (answer,) = await asker.answer(replace(_JOB, questions=(question,)))
+            (answer,) = await asker.answer(replace(_JOB, questions=(asked or question,)))
         return answer
 
     return asyncio.run(ask())
@@ -94,7 +101,7 @@ class Counted:
                 counted.set_exception(error)
             else:
                 first, *others = future.result()
-                counted.set_result((replace(first, usage=_both(first.usage, spent)), *others))
+                counted.set_result((replace(first, usage=both(first.usage, spent)), *others))
 
         answered.add_done_callback(pass_on)
         return counted
@@ -104,7 +111,7 @@ class Counted:
         self._judge.cancel()
 
 
-def _both(usage: Usage, spent: Usage) -> Usage:
+def both(usage: Usage, spent: Usage) -> Usage:
     """Usage of both; whether it was cached and how long it took stay the first's, if it was asked
     at all."""
     return replace(

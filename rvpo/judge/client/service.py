@@ -202,7 +202,8 @@ class JudgeService:
     @property
     def shares_gpus(self) -> bool:
         """True where it is served on GPUs that others use too, if on any."""
-        return self.config.serve is not None and not self.config.serve.devices
+        serve = self.config.serve
+        return self.config.needs_vllm and serve is not None and not serve.devices
 
     @property
     def is_spent(self) -> bool:
@@ -225,8 +226,7 @@ class JudgeService:
         started.
 
         Raises:
-            CheckpointError: the file that tells is damaged.
-            OSError: it cannot be written.
+            CheckpointError: the file that tells is damaged, or cannot be written.
         """
         if self._spending is None:
             return 0.0
@@ -257,4 +257,4 @@ class JudgeService:
             ),
             "model": self.config.model or self._server.endpoint().model,
         }
-        return JudgeConfig.model_validate(self.config.model_dump() | served)
+        return type(self.config).model_validate(self.config.model_dump() | served)

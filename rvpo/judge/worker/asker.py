@@ -23,7 +23,8 @@ from rvpo.judge.worker.cache import Cache, CacheError
 from rvpo.judge.worker.caller import Caller
 from rvpo.judge.worker.endpoint import all_endpoints
 from rvpo.judge.worker.purse import Purse
-from rvpo.judge.worker.request import Renderer, Request
+from rvpo.judge.worker.request import Request
+from rvpo.judge.worker.scoring import renderer_of
 
 
 @dataclass(slots=True, eq=False)
@@ -85,7 +86,7 @@ class Asker:
         self._config = config
         self._endpoints = all_endpoints(config, share, where)
         self._cache = None if config.cache is None else Cache(config.cache, where=where)
-        self._renderer = Renderer(config, template or JudgeTemplate.of(config, where))
+        self._renderer = renderer_of(config, template or JudgeTemplate.of(config, where))
         purse = Purse(spending, config.budget.dollars, self._endpoints)
         self._purse = purse
         self._caller = Caller(config, self._endpoints, self._renderer, purse)
@@ -103,8 +104,8 @@ class Asker:
         return len(calls(job.questions, most, company))
 
     async def __aenter__(self) -> Self:
-        self._caller.open()
         self._purse.open()
+        self._caller.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -326,6 +326,8 @@ def _verdicts(sheet: Sheet, reply: Reply) -> dict[bytes, tuple[float, str] | Unr
     if not sheet.labels:
         (request,) = sheet.requests
         question = request.question
+        if question.kind == "score":  # which was read with the reply
+            return {request.key: (1.0, reply.text)}
         value, reason = read(question, reply.text, cut=reply.cut)
         if question.expected:
             value = expected(question, reply.text, value, reply.logprobs)

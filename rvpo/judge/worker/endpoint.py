@@ -14,7 +14,6 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 import aiohttp
-from yarl import URL
 
 from rvpo.config.judge import EndpointConfig, JudgeConfig
 from rvpo.config.judges import OWN
@@ -28,8 +27,10 @@ from rvpo.judge.worker.form import Form, Try
 from rvpo.judge.worker.limits import Breaker, Pace, Window, share_of
 from rvpo.judge.worker.proxy import proxy_of
 from rvpo.judge.worker.refusal import BAD_MINUTES, Failure, Refusal, excerpt
-from rvpo.judge.worker.reply import CallFailed, NotCompleted, Reply, cost_of, read_reply
+from rvpo.judge.worker.reply import CallFailed, NotCompleted, Reply, cost_of
 from rvpo.judge.worker.request import CHARACTERS_PER_TOKEN, Sheet
+from rvpo.judge.worker.route import CHAT, Route
+from rvpo.judge.worker.scoring import route_of
 
 SCHEMA_REFUSED: Final = "schema refused"
 """The reason of a call that may succeed without its schema."""
@@ -64,6 +65,7 @@ class Endpoint:
         model: the judge's name where the endpoint has none of its own.
         name: its name in messages, such as `judge.endpoints[0]`.
         share: (index, count) of this worker among those that divide the limits.
+        route: the one that is asked.
 
     Raises:
         ConfigError: its key is not in the environment, its limits are too small to divide, or the
@@ -71,7 +73,12 @@ class Endpoint:
     """
 
     def __init__(
-        self, config: EndpointConfig, model: str, name: str, share: tuple[int, int]
+        self,
+        config: EndpointConfig,
+        model: str,
+        name: str,
+        share: tuple[int, int],
+        route: Route = CHAT,
     ) -> None:
         self.model = config.model or model
         self.concurrency = share_of(config.concurrency, *share)
@@ -87,7 +94,8 @@ class Endpoint:
         self._name = name
         self._news: list[str] = []
         self._is_said_plain = False
-        self._url = _completions(config)
+        self._route = route
+        self._url = route.url(config)
         self._proxy = None if config.socket is not None else proxy_of(self._url)
         self._window = Window(self.concurrency)
         self._breaker = Breaker()
@@ -184,7 +192,7 @@ class Endpoint:
             self._breaker.fail(time.monotonic(), permit.started)
             raise CallFailed(_reason(error), "retry") from None
         try:
-            reply = read_reply(text, self._config, self.detail)
+            reply = self._route.read(text, self._config, self.detail)
         except NotCompleted as error:  # gateways pass on errors as if they were replies
             refusal, reason = error.refusal, str(error)
             status = refusal.status or _BAD_MINUTE
@@ -291,7 +299,7 @@ class Endpoint:
                 return self._in_other_form(reason, detail)
             return CallFailed(reason, "retry", detail)
         self._breaker.succeed(now)
-        return CallFailed(reason, "none", detail)
+        return CallFailed(self._route.reason(reason, refusal.message), "none", detail)
 
     def _in_other_form(self, reason: str, detail: str) -> CallFailed:
         if self.form.plain:
@@ -311,7 +319,9 @@ def all_endpoints(
         ConfigError: one of them cannot be used.
     """
     return tuple(
-        Endpoint(endpoint, config.model or "", f"{where}.endpoints[{index}]", share)
+        Endpoint(
+            endpoint, config.model or "", f"{where}.endpoints[{index}]", share, route_of(config)
+        )
         for index, endpoint in enumerate(config.endpoints)
     )
 
@@ -375,8 +385,3 @@ def _is_of_request(status: int) -> bool:
     """True where a status says that something in the request is not liked."""
     mistaken = 400 <= status < 500 and status not in _DENIALS | _OF_SIZE | BAD_MINUTES
     return mistaken or status == 501
-
-
-def _completions(config: EndpointConfig) -> URL:
-    base = URL(config.url)
-    return (base / "chat" / "completions").with_query(base.query)  # Azure has its version there

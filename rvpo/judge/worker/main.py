@@ -29,7 +29,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from rvpo.config.judge import JudgeConfig
+from rvpo.config.classifier import judge_of
 from rvpo.errors import ConfigError
 from rvpo.judge.handshake import BEAT_S, admit
 from rvpo.judge.spending import Spending
@@ -244,7 +244,7 @@ async def work(setup: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: the settings cannot be worked with here.
     """
-    config = JudgeConfig.model_validate(setup["config"])
+    config = judge_of(setup["config"])
     index, count = setup["share"]
     books, text, where = setup["books"], setup["template"], setup["where"]
     spending = None if books is None else Spending(Path(books), 1 + index)

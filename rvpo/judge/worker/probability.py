@@ -22,6 +22,9 @@ LEAST_MASS: Final = 0.5
 """Probability that all grades need together, at the place of the grade: with less of it the reply
 might as well have gone on in another way, and nothing is known of their ratio."""
 
+MOST_HIDDEN: Final = 0.05
+"""Probability that grades may have which the endpoint did not list."""
+
 _NEVER: Final = -1e9  # a log-probability as good as any lower one
 _AROUND: Final = " \t\r\n\"':"  # what may stand before a value in the same token
 
@@ -66,7 +69,18 @@ def expected(question: Question, text: str, verdict: float, logprobs: Any) -> fl
     total = sum(mass.values())
     if _meant(token.raw.decode("utf-8", "replace"), values) != verdict or total < LEAST_MASS:
         raise Unweighable("log-probabilities do not tell the grades apart")
+    if _hidden(token, len(set(values.values()) - mass.keys())) > MOST_HIDDEN:
+        raise Unweighable("log-probabilities of too few tokens")
     return min(1.0, sum(value * share for value, share in mass.items()) / total)
+
+
+def _hidden(token: _Token, unlisted: int) -> float:
+    """Most probability that grades may have which are not among the alternatives, each of them
+    less than the least of these."""
+    chances = list(map(math.exp, token.alternatives.values()))
+    if len(chances) < 2:  # of the chosen token alone, which says nothing of any other
+        return 1.0
+    return min(max(0.0, 1.0 - sum(chances)), unlisted * min(chances))
 
 
 def _at(tokens: Sequence[_Token], shown: bytes, offset: int) -> _Token:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rvpo.judge.spending import SPENT, Spending
+from rvpo.errors import CheckpointError
+from rvpo.judge.spending import SPENT, UNNOTED, Spending
 from rvpo.judge.worker.endpoint import Endpoint
 from rvpo.judge.worker.refusal import Failure
 from rvpo.judge.worker.reply import CallFailed, Reply
@@ -48,10 +49,9 @@ class Purse:
             return
         try:
             self._spending.add(reply.cost if reply.is_counted else endpoint.cost(sheet, reply))
-        except OSError as error:
-            reason = f"spending cannot be noted: {error.strerror}"
-            raise CallFailed(reason, "stop") from error
-        self.open()
+            self.open()
+        except CheckpointError:
+            raise CallFailed(UNNOTED, "stop") from None
 
     def close(self) -> None:
         """Close the books. A second call does nothing."""

@@ -95,8 +95,8 @@ def read_reply(body: bytes, prices: EndpointConfig, detail: Callable[[str], str]
         raise NotCompleted(reason, Refusal(text))
     if not finish.completed:
         raise CallFailed(reason, "resample", detail(text))
-    input_tokens = _count(usage, "prompt_tokens")
-    output_tokens = _count(usage, "completion_tokens")
+    input_tokens = count(usage, "prompt_tokens")
+    output_tokens = count(usage, "completion_tokens")
     return Reply(
         text=text,
         cut=finish.cut,
@@ -136,6 +136,6 @@ def _content(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _count(usage: Any, name: str) -> int:
+def count(usage: Any, name: str) -> int:
     value = usage.get(name) if isinstance(usage, Mapping) else None
     return value if type(value) is int and 0 <= value <= _MOST_TOKENS else 0  # a bool is no count

@@ -28,7 +28,6 @@ CHARACTERS_PER_TOKEN: Final = 3
 """Few for most languages: an estimate shall not be too low."""
 
 
-_MORE_TOKENS: Final = 160  # of one more verdict in a reply: its label, and a reason of full length
 _LIMITS: Final = ("max_tokens", "max_completion_tokens")
 
 
@@ -131,8 +130,7 @@ class Renderer:
         asked = [request.question for request in requests]
         chat = sheet_messages(requests[0].job, asked, names, self._config.reasons, self._template)
         text = json.dumps(chat)
-        longest = self._config.max_tokens + self._more_tokens(len(requests))
-        tokens = len(text) // CHARACTERS_PER_TOKEN + longest
+        tokens = len(text) // CHARACTERS_PER_TOKEN + self._config.reply_tokens(len(requests))
         return Sheet(tuple(requests), names, text, tokens)
 
     def body(self, sheet: Sheet, model: str, *, with_schema: bool, resamples: int) -> bytes:
@@ -149,9 +147,10 @@ class Renderer:
         # A seed that the settings fix would give every repeat the same verdict.
         if resamples or (repeat and "seed" in options):
             options |= _changed(options, resamples, repeat * self._config.attempts)
+        more = self._config.reply_tokens(len(sheet.requests)) - self._config.max_tokens
         for name in _LIMITS:
             if type(options.get(name)) is int:
-                options[name] += self._more_tokens(len(sheet.requests))
+                options[name] += more
         options = {name: value for name, value in options.items() if value is not None}
         if with_schema:
             options["response_format"] = self._response_format(sheet)
@@ -161,10 +160,6 @@ class Renderer:
         if sheet.labels:
             return _named_format("criteria", sheet_schema(sheet.questions, self._config.reasons))
         return self._form(sheet.requests[0].question).response
-
-    def _more_tokens(self, questions: int) -> int:
-        """Tokens that a reply may take beyond those of one verdict."""
-        return (questions - 1) * min(_MORE_TOKENS, self._config.max_tokens)
 
     def _form(self, question: Question, beside: bool = False) -> _Form:
         """Everything that all questions of a kind, with the same grades, share."""

@@ -53,6 +53,7 @@ class Process:
             "share": share,
             "where": "judge",
             "books": None,
+            "template": None,
         }
         assert self.popen.stdin is not None
         assert self.popen.stdout is not None

@@ -13,12 +13,14 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rvpo.errors import RewardError
 from rvpo.judge.client.probe import probe
 from rvpo.judge.hint import hint
 from rvpo.judge.types import Answer, Job, Question
 from rvpo.judge.verdict import read
 from rvpo.judge.worker.probability import Unweighable, expected
 from rvpo.scale import scale_of
+from rvpo.trainer.rehearsal import rehearse_judge
 from tests.judge.server import FakeEndpoint, Script, completion
 from tests.judge.worker.test_asker import ask, config
 
@@ -131,6 +133,7 @@ def test_the_mean_does_not_depend_on_how_the_reply_is_cut(
 
 NO = "no log-probabilities"
 OTHER = "log-probabilities are of another text"
+FEW = "log-probabilities of too few tokens"
 APART = "log-probabilities do not tell the grades apart"
 
 
@@ -151,6 +154,8 @@ APART = "log-probabilities do not tell the grades apart"
         ({"content": [token('{"met": '), {"token": "true", "logprob": "high"}, token("}")]}, APART),
         ({"content": [token('{"met": '), token("true", true=0.3, yes=0.7), token("}")]}, APART),
         ({"content": [token('{"met": true}')]}, APART),
+        ({"content": [token('{"met": '), token("true", true=0.99), token("}")]}, FEW),
+        ({"content": [token('{"met": '), token("true", true=0.6, yes=0.2), token("}")]}, FEW),
         ({"content": [token('{"met": '), token("true", false=0.9), token("}")]}, None),
     ],
 )
@@ -236,8 +241,10 @@ def test_an_endpoint_that_gives_them_answers_for_one_that_does_not() -> None:
 def test_the_first_question_finds_out_before_anything_is_spent() -> None:
     with FakeEndpoint(script=gives(None)) as endpoint:
         usual, weighed = (probe(config(endpoint.url), weighed=each) for each in (False, True))
+        with pytest.raises(RewardError, match=f"{NO}; grade: probability needs an endpoint"):
+            rehearse_judge(config(endpoint.url), print, weighed=True)
+        assert rehearse_judge(config(endpoint.url), print) is not None
     assert (usual.value, weighed.failure) == (1.0, NO)
-    assert "grade: verdict" in hint(weighed.failure or "", weighed.detail)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from rvpo.config.judge import JudgeConfig
 from rvpo.judge.hint import hint
-from rvpo.judge.spending import SPENT, Spending
+from rvpo.judge.spending import SPENT, UNNOTED, Spending
 from rvpo.judge.types import Answer
 from rvpo.judge.worker.asker import Asker
 from tests.judge.server import FakeEndpoint, Script, completion, verdict
@@ -94,6 +94,14 @@ def test_replies_that_cannot_be_read_are_paid_too(tmp_path: Path) -> None:
     paid = Spending(tmp_path / "judge", 0).total()
     assert paid == pytest.approx(len(endpoint.seen.arrivals) * CALL)
     assert len(endpoint.seen.arrivals) > 1
+
+
+def test_a_verdict_whose_cost_cannot_be_noted_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "spent").symlink_to(tmp_path / "gone" / "elsewhere")
+    with FakeEndpoint() as endpoint:
+        (answer,) = ask(limited(endpoint.url, 1.0), Spending(tmp_path / "spent" / "judge", 1), 1)
+    assert (answer.value, answer.failure) == (None, UNNOTED)
+    assert "can be written" in hint(UNNOTED, "")
 
 
 @pytest.mark.parametrize("price", list(PRICED))

@@ -1,0 +1,1 @@
+"""A program that serves a sequence classifier: vLLM's `/classify` route, with transformers."""
