@@ -35,5 +35,5 @@ def sampled(
         finish_reason=finish_reason,
         policy_version=oldest,
         versions=each,
-        given=() if budget is None else budget.written(prompt_ids, completion_ids),
+        given=() if budget is None else budget.written(prompt_ids, completion_ids, logprobs),
     )

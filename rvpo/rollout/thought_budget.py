@@ -12,6 +12,8 @@ from typing import Final
 
 BUDGET: Final = "rollout.max_thought_tokens"
 """The setting, for messages."""
+_CERTAIN: Final = -1e-3
+"""Log-probability above which nothing was left to chance, whatever rounding did to a 0."""
 _AT_THE_END: Final = 4
 """Tokens in which a template writes blank space behind the marker that it ends with."""
 
@@ -38,17 +40,26 @@ class ThoughtBudget:
             return False
         return Thought(self, prompt_ids[:-_AT_THE_END]).is_under_way
 
-    def written(self, prompt_ids: Sequence[int], completion_ids: Sequence[int]) -> tuple[int, ...]:
-        """Places in a completion of what stands in a thought beyond the limit, its end for the most
-        part: all that an engine which keeps the limit has written there.
+    def written(
+        self,
+        prompt_ids: Sequence[int],
+        completion_ids: Sequence[int],
+        logprobs: Sequence[float],
+    ) -> tuple[int, ...]:
+        """Places in a completion of the end that an engine has written to a thought: tokens in it
+        beyond the limit to which the engine gave all probability.
 
-        vLLM has two ways of counting, which differ where a thought is begun again inside of itself;
-        by both all that it writes is among these places.
+        vLLM has two ways of counting. By one a thought that is begun again inside of itself goes
+        on, by the other an opening marker of n tokens lets it go on for n - 1 tokens more: those
+        were drawn, and are not among these places.
+
+        Args:
+            logprobs: [T] the engine's.
         """
         thought = Thought(self, prompt_ids)
         places = []
-        for place, token in enumerate(completion_ids):
-            if thought.is_over:
+        for place, (token, logprob) in enumerate(zip(completion_ids, logprobs, strict=True)):
+            if thought.is_over and logprob > _CERTAIN:
                 places.append(place)
             thought.take(token)
         return tuple(places)

@@ -195,7 +195,9 @@ class TransformersEngine:
             parts=self._encoder.split(prompt_ids, text),
             finish_reason="stop" if ends else "length",
             policy_version=self._version,
-            given=() if budget is None else budget.written(prompt_ids, completion[:length]),
+            given=()
+            if budget is None
+            else budget.written(prompt_ids, completion[:length], logprobs[:length]),
         )
 
 

@@ -61,14 +61,15 @@ tokens = st.lists(st.sampled_from([1, 2, 3, OPEN, CLOSE]), max_size=14)
 
 @given(prompt=tokens, wanted=tokens, most=st.integers(0, 4), size=st.integers(1, 3))
 @settings(deadline=None, max_examples=120)
-def test_whatever_an_engine_writes_is_among_the_given_tokens(
+def test_whatever_an_engine_writes_is_given_and_nothing_else(
     prompt: list[int], wanted: list[int], most: int, size: int
 ) -> None:
     limit = budget(most, (CLOSE, 1, 2)[:size])
     forced = by_an_engine(limit, prompt, wanted)
     ids = [token if due is None else due for token, due in zip(wanted, forced, strict=True)]
-    written = set(limit.written(prompt, ids))
-    assert {place for place, due in enumerate(forced) if due is not None} <= written
+    logprobs = [-1.0 if due is None else 0.0 for due in forced]
+    expected = tuple(place for place, due in enumerate(forced) if due is not None)
+    assert limit.written(prompt, ids, logprobs) == expected
 
 
 @given(ids=tokens, most=st.integers(0, 4))
@@ -80,8 +81,9 @@ def test_a_thought_within_its_budget_has_no_given_token(ids: list[int], most: in
             over.append(place)
             assert thought.due == CLOSE
         thought.take(token)
-    assert tuple(over) == budget(most).written((), ids)
-    assert budget(100).written((), ids) == ()
+    assert tuple(over) == budget(most).written((), ids, [0.0] * len(ids))
+    assert budget(most).written((), ids, [-0.5] * len(ids)) == ()
+    assert budget(100).written((), ids, [0.0] * len(ids)) == ()
 
 
 def test_a_longer_marker_is_finished_token_by_token() -> None:
