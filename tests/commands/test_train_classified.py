@@ -14,7 +14,7 @@ from tests.commands.test_train import metrics, samples, train, write_config
 
 pytestmark = pytest.mark.slow
 
-STEPS = 2
+STEPS = 1
 SAMPLES = STEPS * 8
 
 
