@@ -7,6 +7,7 @@ import hashlib
 import json
 import random
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -350,11 +351,14 @@ def served(config: JudgeConfig) -> Iterator[ServerJudge]:
 
 
 def test_criteria_of_a_server_that_flips_coins_are_found_as_reliable_as_they_are() -> None:
-    draw = random.Random(3)
+    asked = Counter[str]()
 
     def truth(shown: str) -> bool:
+        # Drawn from what is asked, and not from the order in which it arrives.
+        asked[shown] += 1
+        draw = random.Random(f"3 {asked[shown]} {shown}").random()
         criterion = next(name for name in COINS if f"The response is {name}." in shown)
-        return draw.random() < chance_of(criterion, shown)
+        return draw < chance_of(criterion, shown)
 
     with FakeEndpoint(truth=truth, keep_bodies=False) as endpoint:
         url = EndpointConfig(url=endpoint.url)
