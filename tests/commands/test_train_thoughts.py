@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from rvpo.judge.client.probe import PROBE
 from tests.commands.test_train import metrics, samples, train, write_config
 from tests.judge.server import FakeEndpoint, completion
 from tests.rollout.test_stops import with_template
@@ -58,7 +57,7 @@ def test_a_thinking_model_trains_within_a_budget_and_its_thoughts_stay_its_own(
     assert shown
     assert not any("</think>" in text for text in shown)
     read = {_response(text).strip() for text in shown}
-    assert read - answers <= {PROBE.response}
+    assert read - answers <= {"4"}  # of the question by which a run tries its judge
     other = "model.chat_template_kwargs.enable_thinking=false"
     refused = train(config, "--resume", "steps=3", other, code=2)
     assert "other settings in model.chat_template_kwargs.enable_thinking" in refused
