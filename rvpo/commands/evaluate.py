@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -117,11 +117,21 @@ def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
     finally:
         ranks.leave()
     if ranks.is_main:
-        for name, summaries in found.items():
-            if len(summaries) > 1:
-                picture = config.output / name / "curve.png"
-                show_curve(console, name, summaries, picture)
-                draw_curve(name, summaries, {each.name: each.step for each in candidates}, picture)
+        _draw(config.output, found, candidates, console)
+
+
+def _draw(
+    output: Path,
+    found: Mapping[str, Mapping[str, BenchmarkSummary]],
+    candidates: Sequence[Candidate],
+    console: Console,
+) -> None:
+    """The curve of each benchmark over the models of a run."""
+    for name, summaries in found.items():
+        if len(summaries) > 1:
+            picture = output / name / "curve.png"
+            show_curve(console, name, summaries, picture)
+            draw_curve(name, summaries, {each.name: each.step for each in candidates}, picture)
 
 
 def _engine(

@@ -13,8 +13,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from rvpo.judge.reply_object import Unreadable, flat, once, the_object
 from rvpo.judge.types import Question
-from rvpo.judge.verdict import Unreadable, flat, key_of, once, read_members, schema, the_object
+from rvpo.judge.verdict import key_of, read_members, schema
 
 
 def sheet_schema(questions: Mapping[str, Question], reasons: bool) -> dict[str, Any]:

@@ -31,8 +31,9 @@ from rvpo.config.judge import JudgeConfig
 from rvpo.errors import ConfigError, DataError, RewardError
 from rvpo.evaluate.build import grader_of
 from rvpo.judge.prompt import GRADER_SYSTEM, messages
+from rvpo.judge.reply_object import Unreadable
 from rvpo.judge.types import Answer, Job, Question
-from rvpo.judge.verdict import Unreadable, read, schema
+from rvpo.judge.verdict import read, schema
 from tests.fakes import FakeJudge
 
 Tagged = tuple[float, bool | None, Sequence[str]]

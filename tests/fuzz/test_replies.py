@@ -11,8 +11,9 @@ from typing import cast
 
 import pytest
 
+from rvpo.judge.reply_object import Unreadable
 from rvpo.judge.types import Question, QuestionKind
-from rvpo.judge.verdict import Unreadable, read
+from rvpo.judge.verdict import read
 from tests.fuzz.replies import Sample, samples
 
 COUNT = int(os.environ.get("RVPO_FUZZ_REPLIES", "20000"))

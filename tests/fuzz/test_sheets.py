@@ -15,8 +15,8 @@ from typing import Any
 from aiohttp import web
 
 from rvpo.config.judge import EndpointConfig, JudgeConfig
+from rvpo.judge.reply_object import Unreadable
 from rvpo.judge.types import Answer, Job, Question
-from rvpo.judge.verdict import Unreadable
 from rvpo.judge.verdicts import read_sheet
 from rvpo.judge.worker.asker import Asker
 from tests.fuzz.sheets import SheetSample, sample, samples

@@ -24,8 +24,9 @@ from typing import Any
 
 from aiohttp import web
 
+from rvpo.judge.reply_object import Unreadable
 from rvpo.judge.types import Question
-from rvpo.judge.verdict import Unreadable, read
+from rvpo.judge.verdict import read
 from tests.judge.sheets import criteria, verdicts
 
 INPUT_TOKENS, OUTPUT_TOKENS = 100, 20

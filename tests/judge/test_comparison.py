@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from rvpo.config.judge import JudgeConfig
 from rvpo.judge.control_tokens import harmless
 from rvpo.judge.prompt import messages
+from rvpo.judge.reply_object import Unreadable
 from rvpo.judge.types import Job, Question
-from rvpo.judge.verdict import Unreadable, is_graded, read, schema
+from rvpo.judge.verdict import is_graded, read, schema
 from rvpo.judge.worker.request import Renderer
 from tests.judge.test_prompt import ATTACKS, any_text
 

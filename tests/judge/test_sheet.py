@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from rvpo.judge.control_tokens import harmless
 from rvpo.judge.prompt import messages
+from rvpo.judge.reply_object import Unreadable
 from rvpo.judge.sheet import calls, company, divided, labels, sheet_messages
 from rvpo.judge.template import JudgeTemplate
 from rvpo.judge.types import Job, Question, Usage
-from rvpo.judge.verdict import Unreadable
 from rvpo.judge.verdicts import read_sheet, sheet_schema
 from tests.judge.test_prompt import any_text
 

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rvpo.judge.reply_object import Unreadable
 from rvpo.judge.types import Question, QuestionKind
-from rvpo.judge.verdict import MAX_REASON_LENGTH, Unreadable, read, schema, told
+from rvpo.judge.verdict import MAX_REASON_LENGTH, read, schema, told
 from rvpo.scale import scale_of
 from rvpo.thinking import closing
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from rvpo.commands.judge import Trial
 from rvpo.config.judge import JudgeConfig
 from rvpo.criterion import Criterion
 from rvpo.errors import ConfigError
@@ -18,6 +17,7 @@ from rvpo.trial.against import AgreementRow, agreement_rows, notes
 from rvpo.trial.cost import run_cost
 from rvpo.trial.judgement import Judgement
 from rvpo.trial.response import Response
+from rvpo.trial.trial import Trial
 from tests.fakes import FakeJudge, make_prompt
 
 POLITE = RubricReward(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from rvpo.commands.judge import Trial
 from rvpo.config.data import DataConfig
 from rvpo.criterion import Criterion
 from rvpo.rewards.rubric import RubricReward
 from rvpo.thinking import Sees
 from rvpo.trial.given import read_responses
+from rvpo.trial.trial import Trial
 from tests.fakes import FakeJudge, says
 
 COMPLETIONS = {"<mull>rest</mull>Sleep.": (0.0, 1.0), "Take a rest.": (1.0, 1.0), "<mull>": (0, 0)}

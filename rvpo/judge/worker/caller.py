@@ -11,9 +11,10 @@ from dataclasses import replace
 from typing import Final, Literal
 
 from rvpo.config.judge import JudgeConfig
+from rvpo.judge.reply_object import Unreadable
 from rvpo.judge.sheet import divided
 from rvpo.judge.types import Answer
-from rvpo.judge.verdict import Unreadable, read
+from rvpo.judge.verdict import read
 from rvpo.judge.verdicts import read_sheet
 from rvpo.judge.worker.connection import open_session
 from rvpo.judge.worker.endpoint import SCHEMA_REFUSED, Endpoint, Permit
