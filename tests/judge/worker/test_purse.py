@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from rvpo.config.judge import JudgeConfig
+from rvpo.config.classifier import ClassifierConfig
+from rvpo.config.judge import AskedConfig, JudgeConfig
 from rvpo.judge.hint import hint
 from rvpo.judge.spending import SPENT, UNNOTED, Spending
 from rvpo.judge.types import Answer
@@ -195,6 +196,16 @@ def test_a_budget_needs_the_price_of_every_call(price: str) -> None:
 def test_a_judge_that_is_served_costs_no_dollars() -> None:
     with pytest.raises(ValidationError, match=r"budget\.dollars: 5 is for endpoints that cost"):
         JudgeConfig.model_validate({"serve": "m", "budget": {"dollars": 5}})
+
+
+@pytest.mark.parametrize("config", [JudgeConfig, ClassifierConfig])
+def test_a_budget_is_refused_where_nothing_can_be_spent(config: type[AskedConfig]) -> None:
+    free = {"url": "http://a/v1", "input_price": 0, "output_price": 0}
+    judge = {"model": "m", "endpoints": [free, free], "budget": {"dollars": 5}}
+    with pytest.raises(ValidationError, match=r"budget\.dollars: 5 .* all prices here are 0"):
+        config.model_validate(judge)
+    paid = {**free, "input_price": 1}
+    assert config.model_validate({**judge, "endpoints": [free, paid]}).is_priced
 
 
 def test_the_way_on_is_a_larger_budget_of_that_judge() -> None:
