@@ -44,7 +44,7 @@ from rvpo.runtime.turns import Turns
 from rvpo.trainer.carried import Carried
 from rvpo.trainer.checkpoint import Checkpoints
 from rvpo.trainer.deepspeed_check import check_deepspeed
-from rvpo.trainer.dollars import Dollars
+from rvpo.trainer.dollars import Dollars, last_judged
 from rvpo.trainer.endings import Endings
 from rvpo.trainer.evaluation import Evaluations, HeldOut
 from rvpo.trainer.gold_stop import GoldStop
@@ -205,7 +205,9 @@ def _loop(
         benchmarks = benchmarks_of(run, inputs, EngineInTurn(engine, turns))
         evaluate = Evaluations(held_out, benchmarks)
         dollars = Dollars(inputs.judges, inputs.score.asked_judges, ranks)
-        if steps and (over := dollars.over(steps.start, {})):
+        with ranks.together():  # what a run that goes on has paid for its last step
+            before = last_judged(run.folder.read_metrics()) if ranks.is_main else {}
+        if steps and (over := dollars.over(steps.start, before)):
             raise SpentError(over)
         if steps.start == 0 and (inputs.prompts.held_out or inputs.benchmarks):
             engine.load_weights(policy.weights(), version=0)

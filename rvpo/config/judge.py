@@ -309,10 +309,11 @@ class AskedConfig(Section):
     def _check_dollars(self, prices: Sequence[str], served: bool) -> None:
         if self.budget.dollars is None:
             return
-        if served:
+        if all(getattr(e, price) == 0 for e in self.endpoints for price in prices):
+            free = "a judge that is served here costs none" if served else "all prices here are 0"
             raise ValueError(
-                f"budget.dollars: {self.budget.dollars:g} is for endpoints that cost money, and a "
-                "judge that is served here costs none; leave it out"
+                f"budget.dollars: {self.budget.dollars:g} is for endpoints that cost money, and "
+                f"{free}; leave it out"
             )
         for index, endpoint in enumerate(self.endpoints):
             for price in prices:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import place_of
 from rvpo.runtime.ranks import Ranks
+
+_EVERY: Final = "judge/cost"  # of all judges that rewards ask
 
 
 class PaidJudge(Protocol):
@@ -67,8 +69,17 @@ class Dollars:
     def _cost_of_step(self, name: str, metrics: Mapping[str, float]) -> float:
         if name not in self.trained:
             return 0.0
-        every = metrics.get("judge/cost", 0.0)
+        every = metrics.get(_EVERY, 0.0)
         return metrics.get(f"judges/{name}/cost", 0.0) if len(self.trained) > 1 else every
+
+
+def last_judged(rows: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+    """Metrics of the last step whose judging is known; empty where there is none.
+
+    Args:
+        rows: those of all steps in order, as `metrics.jsonl` has them.
+    """
+    return next((row for row in reversed(rows) if _EVERY in row), {})
 
 
 def _sentence(where: str, spent: float, most: float, next_one: float, step: int) -> str:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rvpo.config.judge import JudgeConfig
 from rvpo.errors import CheckpointError, RankError
 from rvpo.runtime.ranks import Ranks
-from rvpo.trainer.dollars import Dollars
+from rvpo.trainer.dollars import Dollars, last_judged
 from tests.fakes import on_each_rank
 
 
@@ -70,6 +70,16 @@ def test_a_judge_that_trains_nothing_is_only_spent() -> None:
         "judges.gold.budget.dollars: the judge has cost $10.00 of $10; no step was begun: raise "
         "the budget, and go on with --resume judges.gold.budget.dollars=NUMBER"
     )
+
+
+def test_a_run_that_goes_on_expects_the_cost_of_the_last_step_that_is_known() -> None:
+    rows = [{"step": 1.0, "judge/cost": 1.0}, {"step": 2.0, "judge/cost": 3.0}, {"step": 3.0}]
+    assert last_judged(rows) == rows[1]
+    assert last_judged(rows[:1]) == rows[0]
+    assert last_judged(rows[2:]) == last_judged([]) == {}
+    dollars = Dollars({"judge": Paid(10, 8)}, ["judge"], Ranks.alone())
+    assert dollars.over(3, last_judged(rows)) is not None
+    assert dollars.over(1, last_judged(rows[:1])) is None
 
 
 def test_all_ranks_end_alike_and_for_one_reason() -> None:

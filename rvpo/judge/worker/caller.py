@@ -261,9 +261,11 @@ class Caller:
         try:
             session = self._sessions[endpoint.socket]
             longest = asking.sheet.requests[0].longest_reply
-            reply = await endpoint.call(session, permit, body, timeout_s, tried, longest)
-            self._router.heard()
-            self._purse.pay(asking.sheet, endpoint, reply)
+            try:
+                reply = await endpoint.call(session, permit, body, timeout_s, tried, longest)
+                self._router.heard()
+            finally:
+                self._pay(asking, permit)
             if asking.refused_by is endpoint:
                 asking.refused_by = None
                 endpoint.form.conclude()
@@ -287,12 +289,19 @@ class Caller:
             endpoint.form.end(tried)
             self._router.leave(permit)
 
+    def _pay(self, asking: Inquiry, permit: Permit) -> None:
+        """Count and pay what a call took, if it took anything.
+
+        Raises:
+            CallFailed: its cost cannot be noted.
+        """
+        if permit.bill is not None:
+            asking.take(permit.bill)
+            self._purse.pay(permit.bill.cost)
+
     def _read(
         self, asking: Inquiry, endpoint: Endpoint, reply: Reply, with_schema: bool
     ) -> dict[bytes, Ruling]:
-        asking.input_tokens += reply.input_tokens
-        asking.output_tokens += reply.output_tokens
-        asking.cost += reply.cost
         cut = reply.cut
         try:
             found = _verdicts(asking.sheet, reply)

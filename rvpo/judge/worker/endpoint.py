@@ -21,14 +21,14 @@ from rvpo.config.redaction import Hidden
 from rvpo.config.secret import masked
 from rvpo.errors import ConfigError
 from rvpo.judge.worker.answering import Answering
+from rvpo.judge.worker.bill import Bill
 from rvpo.judge.worker.connection import LONGEST_REPLY, OnlyReply, StrayReply, TooLong
 from rvpo.judge.worker.denials import Denials
 from rvpo.judge.worker.form import Form, Try
 from rvpo.judge.worker.limits import Breaker, Pace, Window, share_of
 from rvpo.judge.worker.proxy import proxy_of
 from rvpo.judge.worker.refusal import BAD_MINUTES, Failure, Refusal, excerpt
-from rvpo.judge.worker.reply import CallFailed, NotCompleted, Reply, cost_of
-from rvpo.judge.worker.request import CHARACTERS_PER_TOKEN, Sheet
+from rvpo.judge.worker.reply import CallFailed, NotCompleted, Reply
 from rvpo.judge.worker.route import CHAT, Route
 from rvpo.judge.worker.scoring import route_of
 
@@ -53,8 +53,14 @@ class Permit:
     started: float
     reserved: int
     """Tokens set aside for the call."""
-    used: int | None = None
-    """Tokens of the reply, once known."""
+    bill: Bill | None = None
+    """What the call took, once known, also where it came to nothing."""
+
+    @property
+    def used(self) -> int:
+        """Tokens that the call took, those set aside as long as none are counted."""
+        counted = 0 if self.bill is None else self.bill.input_tokens + self.bill.output_tokens
+        return counted or self.reserved
 
 
 class Endpoint:
@@ -146,8 +152,7 @@ class Endpoint:
         if not self.form.waits:
             self.broken = self.broken or self._denials.conclude(self._window.in_flight)
         if self._tokens is not None:
-            used = permit.reserved if permit.used is None else permit.used
-            self._tokens.settle(now, permit.reserved, used)
+            self._tokens.settle(now, permit.reserved, permit.used)
 
     async def call(
         self,
@@ -158,7 +163,8 @@ class Endpoint:
         tried: Try,
         longest: int = LONGEST_REPLY,
     ) -> Reply:
-        """Send one request and read the whole reply, within `timeout_s`.
+        """Send one request and read the whole reply, within `timeout_s`. What it took is noted in
+        the permit, however it ends.
 
         Args:
             tried: form of the body.
@@ -180,7 +186,9 @@ class Endpoint:
             ):
                 wait = response.headers.get("Retry-After")
                 if not 200 <= response.status < 300:
-                    refusal = Refusal.read(await _beginning(response.content))
+                    text = await _beginning(response.content)
+                    permit.bill = self._bill(text, body, None)
+                    refusal = Refusal.read(text)
                     status = refusal.status_beside(response.status)
                     reason = f"http {status}"
                     raise self._refused(status, reason, wait, refusal, permit, tried, body)
@@ -192,14 +200,17 @@ class Endpoint:
             self._breaker.fail(time.monotonic(), permit.started)
             raise CallFailed(_reason(error), "retry") from None
         try:
-            reply = self._route.read(text, self._config, self.detail)
+            reply = self._route.read(text, self.detail)
         except NotCompleted as error:  # gateways pass on errors as if they were replies
+            permit.bill = self._bill(text, body, None)
             refusal, reason = error.refusal, str(error)
             status = refusal.status or _BAD_MINUTE
             raise self._refused(status, reason, wait, refusal, permit, tried, body) from None
-        except CallFailed:
+        except CallFailed as error:
+            permit.bill = self._bill(text, body, error.failure.detail)
             self._breaker.succeed(time.monotonic())
             raise
+        permit.bill = self._bill(text, body, reply.text if self._route.writes else "")
         self._learn(reply, permit, tried)
         return reply
 
@@ -219,13 +230,9 @@ class Endpoint:
                 f"{self._name} {strange}; verdicts are remembered under the name of the model that "
                 "gave them"
             )
-        if reply.input_tokens or reply.output_tokens:
-            permit.used = reply.input_tokens + reply.output_tokens
 
-    def cost(self, sheet: Sheet, reply: Reply) -> float:
-        """Dollars of a reply that does not say what it took, rather too many than too few."""
-        sent = len(sheet.messages) / CHARACTERS_PER_TOKEN
-        return cost_of(self._config, sent, len(reply.text) / CHARACTERS_PER_TOKEN)
+    def _bill(self, reply: bytes, body: bytes, written: str | None) -> Bill | None:
+        return Bill.read(reply, self._config, len(body), written)
 
     def news(self) -> tuple[str, ...]:
         """Sentences on what it does that was not asked of it, each handed out once."""

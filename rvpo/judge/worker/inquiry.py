@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rvpo.judge.types import Answer, Usage
+from rvpo.judge.worker.bill import Bill
 from rvpo.judge.worker.endpoint import Endpoint
 from rvpo.judge.worker.refusal import Failure
 from rvpo.judge.worker.request import Request, Sheet
@@ -65,6 +66,12 @@ class Inquiry:
         """Sentences about endpoints that no answer has told yet, each handed out once."""
         news, self.news = self.news, ()
         return news
+
+    def take(self, bill: Bill) -> None:
+        """Count what a call took."""
+        self.input_tokens += bill.input_tokens
+        self.output_tokens += bill.output_tokens
+        self.cost += bill.cost
 
     def note(self, verdicts: Mapping[bytes, Ruling]) -> None:
         """Count the verdicts that a reply lacks which has others."""

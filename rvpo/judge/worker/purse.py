@@ -8,8 +8,7 @@ from rvpo.errors import CheckpointError
 from rvpo.judge.spending import SPENT, UNNOTED, Spending
 from rvpo.judge.worker.endpoint import Endpoint
 from rvpo.judge.worker.refusal import Failure
-from rvpo.judge.worker.reply import CallFailed, Reply
-from rvpo.judge.worker.request import Sheet
+from rvpo.judge.worker.reply import CallFailed
 
 
 class Purse:
@@ -39,8 +38,8 @@ class Purse:
             for endpoint in self._endpoints:
                 endpoint.broken = Failure(SPENT)
 
-    def pay(self, sheet: Sheet, endpoint: Endpoint, reply: Reply) -> None:
-        """Note what a reply has cost.
+    def pay(self, dollars: float) -> None:
+        """Note what a reply has cost, whether or not it is of use.
 
         Raises:
             CallFailed: that cannot be noted.
@@ -48,7 +47,7 @@ class Purse:
         if self._spending is None:
             return
         try:
-            self._spending.add(reply.cost if reply.is_counted else endpoint.cost(sheet, reply))
+            self._spending.add(dollars)
             self.open()
         except CheckpointError:
             raise CallFailed(UNNOTED, "stop") from None

@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
-from rvpo.config.judge import EndpointConfig
 from rvpo.judge.worker.finish import Finish
 from rvpo.judge.worker.refusal import Failure, Refusal
-
-_MOST_TOKENS: Final = 10**9  # of a call: a server that counts more counts wrong
 
 Remedy = Literal["wait", "retry", "switch", "plain", "again", "resample", "none", "stop"]
 """Remedy after a failure: the endpoint's own pause, trying later, another endpoint, asking without
@@ -51,20 +48,11 @@ class Reply:
     """True where it ended at the token limit."""
     model: str
     """Model that wrote it, as the server calls it; empty where it does not say."""
-    input_tokens: int
-    output_tokens: int
-    cost: float
-    """US dollars."""
     logprobs: Any = None
     """Log-probabilities of its tokens, as the server gives them."""
 
-    @property
-    def is_counted(self) -> bool:
-        """True where the server says how many tokens it took."""
-        return bool(self.input_tokens or self.output_tokens)
 
-
-def read_reply(body: bytes, prices: EndpointConfig, detail: Callable[[str], str]) -> Reply:
+def read_reply(body: bytes, detail: Callable[[str], str]) -> Reply:
     """Read the body of a reply of success.
 
     Args:
@@ -79,7 +67,6 @@ def read_reply(body: bytes, prices: EndpointConfig, detail: Callable[[str], str]
         (choice,) = value["choices"]
         message = choice["message"]
         text = _content(message.get("content"))
-        usage = value.get("usage")
         failed = any(part.get("error") for part in (value, choice, message))
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         refusal = Refusal.read(body)
@@ -95,25 +82,12 @@ def read_reply(body: bytes, prices: EndpointConfig, detail: Callable[[str], str]
         raise NotCompleted(reason, Refusal(text))
     if not finish.completed:
         raise CallFailed(reason, "resample", detail(text))
-    input_tokens = count(usage, "prompt_tokens")
-    output_tokens = count(usage, "completion_tokens")
     return Reply(
         text=text,
         cut=finish.cut,
         model=detail(model) if isinstance(model := value.get("model"), str) else "",
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        cost=cost_of(prices, input_tokens, output_tokens),
         logprobs=choice.get("logprobs"),
     )
-
-
-def cost_of(prices: EndpointConfig, input_tokens: float, output_tokens: float) -> float:
-    """US dollars of so many tokens; 0 for those without a price."""
-    dollars = input_tokens * (prices.input_price or 0.0) + output_tokens * (
-        prices.output_price or 0.0
-    )
-    return dollars / 1e6
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -134,8 +108,3 @@ def _content(value: Any) -> str:
         )
         return "".join(text for text in texts if isinstance(text, str))
     return value if isinstance(value, str) else ""
-
-
-def count(usage: Any, name: str) -> int:
-    value = usage.get(name) if isinstance(usage, Mapping) else None
-    return value if type(value) is int and 0 <= value <= _MOST_TOKENS else 0  # a bool is no count

@@ -18,10 +18,12 @@ class Route:
 
     path: str
     """Its path below the base address."""
-    read: Callable[[bytes, EndpointConfig, Callable[[str], str]], Reply]
+    read: Callable[[bytes, Callable[[str], str]], Reply]
     """Reads the body of a reply of success; see `read_reply`."""
     reason: Callable[[str, str], str] = lambda reason, message: reason
     """Reason to count for a refusal that no other call mends, from its status and its words."""
+    writes: bool = True
+    """True where a reply is written by the model, token by token."""
 
     def url(self, config: EndpointConfig) -> URL:
         """Its address at an endpoint."""

@@ -15,14 +15,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from rvpo.config.classifier import ClassifierJudge, ScoreRoute
-from rvpo.config.judge import EndpointConfig, JudgeConfig
+from rvpo.config.judge import JudgeConfig
 from rvpo.config.placeholders import fill
 from rvpo.judge.control_tokens import harmless
 from rvpo.judge.scores import Scores
 from rvpo.judge.template import JudgeTemplate
 from rvpo.judge.types import Job, Question
 from rvpo.judge.worker.refusal import Refusal
-from rvpo.judge.worker.reply import NotCompleted, Reply, cost_of, count
+from rvpo.judge.worker.reply import NotCompleted, Reply
 from rvpo.judge.worker.request import CHARACTERS_PER_TOKEN, Renderer, Request, Sheet
 from rvpo.judge.worker.route import CHAT, Route
 
@@ -85,7 +85,7 @@ class ScoreRenderer(Renderer):
         return f"{json.dumps(options)[:-1]}, {sheet.messages[1:]}".encode()
 
 
-def read_scores(body: bytes, prices: EndpointConfig, detail: Callable[[str], str]) -> Reply:
+def read_scores(body: bytes, detail: Callable[[str], str]) -> Reply:
     """Read the body of a reply of success; see `read_reply`.
 
     Raises:
@@ -95,7 +95,7 @@ def read_scores(body: bytes, prices: EndpointConfig, detail: Callable[[str], str
         value = json.loads(body)
         (item,) = value["data"]
         given = item["probs"] if "probs" in item else [item["score"]]
-        label, usage = item.get("label"), value.get("usage")
+        label = item.get("label")
         scores = Scores(tuple(given), label if isinstance(label, str) else "")
         failed = value.get("error")
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
@@ -104,15 +104,11 @@ def read_scores(body: bytes, prices: EndpointConfig, detail: Callable[[str], str
         raise NotCompleted(f"http {status}" if status else "no scores", refusal) from None
     if failed:
         raise NotCompleted("error in the reply", Refusal.read(body))
-    tokens = count(usage, "prompt_tokens")
     model = value.get("model")
     return Reply(
         text=scores.to_text(),
         cut=False,
         model=detail(model) if isinstance(model, str) else "",
-        input_tokens=tokens,
-        output_tokens=0,
-        cost=cost_of(prices, tokens, 0),
     )
 
 
@@ -123,7 +119,7 @@ def reason_of(reason: str, message: str) -> str:
 
 
 _ROUTES: Final[Mapping[ScoreRoute, Route]] = {
-    name: Route(name, read_scores, reason_of) for name in ("classify", "score")
+    name: Route(name, read_scores, reason_of, writes=False) for name in ("classify", "score")
 }
 
 

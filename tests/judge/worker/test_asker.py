@@ -326,7 +326,8 @@ def test_only_counts_of_tokens_are_counted(count: Any) -> None:
         limits = {"output_price": 1.0, "tokens_per_minute": 100_000}
         (answer,) = ask(config(endpoint.url, endpoint=limits), job(1))
     assert answer.value == 1.0
-    assert (answer.usage.input_tokens, answer.usage.output_tokens, answer.usage.cost) == (7, 0, 0.0)
+    assert (answer.usage.input_tokens, answer.usage.output_tokens) == (7, 0)
+    assert answer.usage.cost == pytest.approx(len(verdict(True)) / 3 / 1e6)  # by its length
 
 
 @pytest.mark.parametrize("later", ["Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "-1", "soon"])

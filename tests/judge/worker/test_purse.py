@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -12,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from rvpo.config.judge import JudgeConfig
+from rvpo.config.classifier import ClassifierConfig
+from rvpo.config.judge import AskedConfig, JudgeConfig
 from rvpo.judge.hint import hint
 from rvpo.judge.spending import SPENT, UNNOTED, Spending
 from rvpo.judge.types import Answer
@@ -76,16 +78,88 @@ def test_without_a_budget_it_is_only_counted(tmp_path: Path) -> None:
     assert Spending(tmp_path / "judge", 0).total() == pytest.approx(5 * CALL)
 
 
-def uncounted() -> Script:
-    reply = {**completion(verdict(True)), "usage": None}
+def counted(usage: Any) -> Script:
+    reply = {**completion(verdict(True)), "usage": usage}
     return lambda body: web.json_response(reply)
 
 
 def test_a_reply_that_counts_nothing_is_not_free(tmp_path: Path) -> None:
-    with FakeEndpoint(script=uncounted()) as endpoint:
+    with FakeEndpoint(script=counted(None)) as endpoint:
         answers = ask(limited(endpoint.url, 0.01), Spending(tmp_path / "judge", 1), *range(40))
     assert 0 < sum(answer.value is not None for answer in answers) < 40
-    assert all(answer.usage.cost == 0 for answer in answers)  # by the server's own count
+
+
+@pytest.mark.parametrize(
+    ("usage", "least"),
+    [
+        (None, 0.0004),
+        ({}, 0.0004),
+        ({"prompt_tokens": 0, "completion_tokens": 0}, 0.0004),
+        ({"completion_tokens": 20}, 0.0002 + 0.0004),
+        ({"prompt_tokens": 100}, 0.0008 + 0.00001),
+        ({"prompt_tokens": 100, "completion_tokens": 20}, CALL),
+    ],
+)
+def test_what_the_server_does_not_count_costs_the_same_in_the_books_and_in_the_metrics(
+    usage: Any, least: float, tmp_path: Path
+) -> None:
+    with FakeEndpoint(script=counted(usage)) as endpoint:
+        (answer,) = ask(limited(endpoint.url, None), Spending(tmp_path / "judge", 1), 1)
+    assert answer.usage.cost >= least
+    assert Spending(tmp_path / "judge", 0).total() == pytest.approx(answer.usage.cost)
+    told = usage or {}
+    assert answer.usage.input_tokens == told.get("prompt_tokens", 0)
+    assert answer.usage.output_tokens == told.get("completion_tokens", 0)
+
+
+def refusing(**message: Any) -> dict[str, Any]:
+    whole = completion(None)
+    return {**whole, "choices": [{"message": message, "finish_reason": "stop"}]}
+
+
+UNUSABLE: dict[str, tuple[Any, int]] = {
+    "refused": (refusing(content=None, refusal="I cannot."), 200),
+    "filtered": (completion("", "content_filter"), 200),
+    "moderated": ({**completion(verdict(True)), "flagged": True}, 200),
+    "failed": (completion("", "error"), 200),
+    "error beside it": ({**completion(verdict(True)), "error": {"message": "No."}}, 200),
+    "no choice": ({**completion(""), "choices": []}, 200),
+    "two choices": ({**completion(""), "choices": 2 * completion("")["choices"]}, 200),
+    "no message": ({**completion(""), "choices": [{}]}, 200),
+    "empty": (completion(""), 200),
+    "unreadable": (completion("Hm."), 200),
+    "cut": (completion('{"met": t', "length"), 200),
+    "refused by its status": ({**completion(""), "error": {"message": "Moderated."}}, 400),
+}
+
+
+@pytest.mark.parametrize("kind", UNUSABLE)
+def test_a_reply_of_no_use_is_paid_and_counted(kind: str, tmp_path: Path) -> None:
+    reply, status = UNUSABLE[kind]
+    script: Script = lambda body: web.json_response(reply, status=status)  # noqa: E731
+    with FakeEndpoint(script=script) as endpoint:
+        judge = limited(endpoint.url, None).model_copy(update={"attempts": 2})
+        (answer,) = ask(judge, Spending(tmp_path / "judge", 1), 1)
+    asked = len(endpoint.seen.arrivals)
+    assert answer.value is None
+    assert asked >= 1
+    assert (answer.usage.input_tokens, answer.usage.output_tokens) == (100 * asked, 20 * asked)
+    assert answer.usage.cost == pytest.approx(asked * CALL)
+    assert Spending(tmp_path / "judge", 0).total() == pytest.approx(asked * CALL)
+
+
+def test_refusals_spend_the_money_like_answers(tmp_path: Path) -> None:
+    reply, _ = UNUSABLE["refused"]
+    with FakeEndpoint(script=lambda body: web.json_response(reply)) as endpoint:
+        ask(limited(endpoint.url, 9.5 * CALL), Spending(tmp_path / "judge", 1), *range(20))
+    assert len(endpoint.seen.arrivals) == 10
+
+
+def test_an_error_that_counts_nothing_costs_nothing(tmp_path: Path) -> None:
+    script: Script = lambda body: web.json_response({"error": "No."}, status=400)  # noqa: E731
+    with FakeEndpoint(script=script) as endpoint:
+        (answer,) = ask(limited(endpoint.url, None), Spending(tmp_path / "judge", 1), 1)
+    assert answer.usage.cost == Spending(tmp_path / "judge", 0).total() == 0
 
 
 def test_replies_that_cannot_be_read_are_paid_too(tmp_path: Path) -> None:
@@ -122,6 +196,16 @@ def test_a_budget_needs_the_price_of_every_call(price: str) -> None:
 def test_a_judge_that_is_served_costs_no_dollars() -> None:
     with pytest.raises(ValidationError, match=r"budget\.dollars: 5 is for endpoints that cost"):
         JudgeConfig.model_validate({"serve": "m", "budget": {"dollars": 5}})
+
+
+@pytest.mark.parametrize("config", [JudgeConfig, ClassifierConfig])
+def test_a_budget_is_refused_where_nothing_can_be_spent(config: type[AskedConfig]) -> None:
+    free = {"url": "http://a/v1", "input_price": 0, "output_price": 0}
+    judge = {"model": "m", "endpoints": [free, free], "budget": {"dollars": 5}}
+    with pytest.raises(ValidationError, match=r"budget\.dollars: 5 .* all prices here are 0"):
+        config.model_validate(judge)
+    paid = {**free, "input_price": 1}
+    assert config.model_validate({**judge, "endpoints": [free, paid]}).is_priced
 
 
 def test_the_way_on_is_a_larger_budget_of_that_judge() -> None:

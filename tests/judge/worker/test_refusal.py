@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rvpo.config.judge import EndpointConfig
 from rvpo.judge.worker.finish import Finish
 from rvpo.judge.worker.refusal import Refusal
 from rvpo.judge.worker.reply import CallFailed, NotCompleted, Reply, read_reply
@@ -57,7 +56,7 @@ DENIED = st.sampled_from([400, 401, 403, 404, 422])
 
 
 def read(body: bytes) -> Reply:
-    return read_reply(body, EndpointConfig(url="http://localhost/v1"), lambda text: text)
+    return read_reply(body, lambda text: text)
 
 
 @settings(deadline=None)
