@@ -14,7 +14,7 @@ from typing import IO, Any
 from rich.console import Console
 
 from rvpo.commands.inputs import judges_of
-from rvpo.commands.needs import of_judge
+from rvpo.commands.needs import of_trial
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.rewards import ComparisonRewardConfig, RubricRewardConfig
 from rvpo.config.run import RunConfig
@@ -134,6 +134,7 @@ def try_rubrics(
     """
     if json_file is not None and samples is not None and json_file.resolve() == samples.resolve():
         raise ConfigError(f"--json: {json_file} holds the --samples; give another file")
+    require("rvpo judge", *of_trial(config, judge, against))
     page, ranks = Page(console), Ranks.alone()
     with page.phase("reading what is to be judged"):
         trial = prepare(config, samples, prompts, repeats, judge)
@@ -148,7 +149,6 @@ def try_rubrics(
     for each in trials:
         RewardSuite(each.rewards).check_templates(config.every_judge)
     asked = {name: _hasty(config.every_judge[name]) for each in trials for name in each.by_judge}
-    require("rvpo judge", *(need for name in asked for need in of_judge(asked[name], name)))
     with ExitStack() as stack:
         lines = stack.enter_context(_writing(json_file))
         judges = stack.enter_context(closing(judges_of(asked, ranks, console.print)))

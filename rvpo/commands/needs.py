@@ -9,7 +9,7 @@ from rvpo.config.data import DatasetSource, Source
 from rvpo.config.evaluation import EvaluationConfig
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import OWN, asked, place_of
-from rvpo.config.rewards import JudgedRewardConfig, classifiers
+from rvpo.config.rewards import JudgedRewardConfig, RubricRewardConfig, classifiers
 from rvpo.config.run import RolloutConfig, RunConfig
 from rvpo.files.stored import needs_extra
 from rvpo.rubrics import RubricSource
@@ -56,6 +56,21 @@ def of_judge(config: JudgeConfig, name: str = OWN) -> Iterator[Need]:
     if config.needs_vllm:
         where = place_of(name)
         yield Need("cpu", f"name {where}.endpoints in place of {where}.serve")
+
+
+def of_trial(config: RunConfig, instead: str | None, too: str | None) -> Iterator[Need]:
+    """Needs of asking the judges of a run's rubrics.
+
+    Args:
+        instead: name of the judge that is asked in place of theirs.
+        too: name of one that is asked beside them.
+    """
+    judges = config.every_judge
+    rubrics = [each for each in config.rewards.values() if isinstance(each, RubricRewardConfig)]
+    names = {instead or asked(reward.judge, judges) for reward in rubrics} | {too}
+    for name, judge in judges.items():
+        if name in names:
+            yield from of_judge(judge, name)
 
 
 def asked_judges(config: RunConfig) -> dict[str, JudgeConfig]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from rvpo.config.judge import JudgeConfig
@@ -12,15 +13,17 @@ from rvpo.config.judges import OWN
 from rvpo.config.run import RunConfig
 from rvpo.data.prompts import PromptStream
 from rvpo.errors import ConfigError, RewardError
-from rvpo.judge.client.probe import both, probe
+from rvpo.judge.client.probe import ANSWER, both, probe
 from rvpo.judge.hint import hint, hint_of_scores
-from rvpo.judge.types import Answer, Usage
+from rvpo.judge.scores import Scores
+from rvpo.judge.types import Answer, Question, Usage
 from rvpo.model_files import reading_model
 from rvpo.rewards.classifier import ClassifierReward
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.stops import read_generation
+from rvpo.trainer.first_scores import OTHER_RESPONSES, apart, are_logits, differing
 from rvpo.trainer.savable import check_tokenizer, savable
 from rvpo.types import Prompt, Rollout, Sample
 
@@ -147,10 +150,10 @@ def rehearse_classifier(
     say: Callable[[str], None],
     where: str,
 ) -> Usage | None:
-    """Ask a classifier for the scores of one answer, once for each reward.
+    """Ask every endpoint of a classifier for the scores of one answer, by each template once.
 
     One that the run serves itself is not there yet and is not asked: what its files say has been
-    checked.
+    checked. An endpoint that does not answer while another does is only told of.
 
     Args:
         rewards: those that it gives.
@@ -161,23 +164,106 @@ def rehearse_classifier(
 
     Raises:
         ConfigError: see `rehearse_judge`.
-        RewardError: it will not answer, or its scores are not those that a reward reads.
+        RewardError: it will not answer, its scores are not those that a reward reads, or its
+            endpoints are several classifiers.
     """
     if judge.serve is not None:
         return None
     spent = Usage()
-    for reward in rewards:
-        answer = probe(judge, where, asked=reward.question)
+
+    def ask(question: Question, number: int, response: str) -> Answer:
+        nonlocal spent
+        answer = probe(judge, where, asked=question, endpoint=number, response=response)
         spent = both(answer.usage, spent)
-        _check(judge, answer, say, where, hint_of_scores)
-        lost = reward.loss(answer) if answer.failure is None else ""
-        if lost:
+        return answer
+
+    for question in dict.fromkeys(reward.question for reward in rewards):
+        readers = [reward for reward in rewards if reward.question == question]
+        answers = [ask(question, n, ANSWER) for n in range(len(judge.endpoints))]
+        lost = [answer for answer in answers if answer.failure is not None]
+        if len(lost) == len(answers):
+            _check(judge, min(lost, key=_is_wrong), say, where, hint_of_scores)
+            continue
+        found: dict[str, Scores] = {}
+        for number, answer in enumerate(answers):
+            at = f"{where}.endpoints[{number}]"
+            if answer.failure is not None:
+                say(f"{at}: no scores in a rehearsal: {answer.failure}; the run asks the others")
+                continue
+            found[at] = _readable(readers, answer)
+            if question.logits:
+                _check_logits(readers[0], at, partial(ask, number=number), found[at], say)
+        _check_same(found, say)
+    return spent
+
+
+def _readable(rewards: Sequence[ClassifierReward], answer: Answer) -> Scores:
+    """The scores of an answer, which every reward can read."""
+    for reward in rewards:
+        if lost := reward.loss(answer):
             raise RewardError(
                 f"rewards.{reward.name}: its classifier answered a first question with "
                 f"{answer.reason}, which gives no score: {lost}; see the reward's label and "
                 "score, and classifier.labels"
             )
-    return spent
+    return Scores.from_text(answer.reason)
+
+
+def _check_logits(
+    reward: ClassifierReward,
+    at: str,
+    ask: Callable[..., Answer],
+    first: Scores,
+    say: Callable[[str], None],
+) -> None:
+    """Refuse an endpoint that gives something else than logits where they are asked for.
+
+    Args:
+        at: the endpoint, for messages.
+        ask: asks it a question about a response.
+        first: what it gave as the logits of `ANSWER`.
+        say: hears of one that does not answer.
+    """
+    probable = replace(reward.question, logits=False)
+    for response in (ANSWER, *OTHER_RESPONSES):
+        answers = [ask(probable, response=response)]
+        if response != ANSWER:
+            answers.append(ask(reward.question, response=response))
+        if failed := next((each.failure for each in answers if each.failure is not None), None):
+            say(f"{at}: that it gives logits was not shown, a rehearsal had no scores: {failed}")
+            return
+        given, *more = [Scores.from_text(answer.reason) for answer in answers]
+        logits = more[0] if more else first
+        shown = are_logits(logits, given)
+        if shown is None:
+            continue
+        if shown:
+            return
+        raise RewardError(
+            f"rewards.{reward.name}: {at} answered a first question for logits with "
+            f"{list(logits.values)}, and for probabilities with {list(given.values)}, which is "
+            "neither their softmax nor their sigmoid; write score: probability, or ask a server "
+            "that knows use_activation: false"
+        )
+    raise RewardError(
+        f"rewards.{reward.name}: {at} does not show that it gives logits: with use_activation: "
+        f"false its scores, such as {list(first.values)}, all lie from 0 to 1, as with true; write "
+        "score: probability, or ask a server that knows use_activation: false"
+    )
+
+
+def _check_same(scores: Mapping[str, Scores], say: Callable[[str], None]) -> None:
+    """Refuse endpoints that serve several classifiers, by their scores of one answer."""
+    if problem := next(apart(scores), ""):
+        raise RewardError(
+            f"{problem} of one answer, so that they serve different classifiers; name endpoints of "
+            "one, and give the other a reward of its own"
+        )
+    if pair := differing(scores):
+        say(
+            f"{pair} score one answer differently by more than rounding does; see that they serve "
+            "the same classifier in the same precision"
+        )
 
 
 def _check(
@@ -193,10 +279,16 @@ def _check(
     asked = f"{judge.model!r} at {', '.join(endpoint.url for endpoint in judge.endpoints)}"
     found = f"{where}: {asked} gave no verdict in a rehearsal: {answer.failure}"
     found += f", and said {answer.detail!r}" if answer.detail else ""
-    if all(map(_WRONG.fullmatch, (answer.failure, *answer.usage.attempt_failures))):
+    if _is_wrong(answer):
         advice = known(answer.failure, answer.detail, where)
         raise RewardError(f"{found}; {advice or 'see that it is up and takes such requests'}")
     say(f"{found}; the run goes on and asks again")
+
+
+def _is_wrong(answer: Answer) -> bool:
+    """True of an answer that failed, and will fail however often it is asked for."""
+    reasons = (answer.failure or "", *answer.usage.attempt_failures)
+    return all(map(_WRONG.fullmatch, reasons))
 
 
 def invented(prompts: Sequence[Prompt], encoder: Encoder, group_size: int) -> Rollout:

@@ -15,10 +15,13 @@ from rvpo.judge.types import Answer, Job, Judge, Question, Usage
 PATIENCE_S: Final = 20.0
 """Longest time of one attempt, in seconds."""
 
+ANSWER: Final = "4"
+"""The response that is asked about."""
+
 _QUESTION: Final = Question("criterion", "The response is the number four.")
 _JOB: Final = Job(
     conversation=(("user", "What is 2 + 2? Answer with one number."),),
-    response="4",
+    response=ANSWER,
     questions=(),
 )
 
@@ -29,6 +32,8 @@ def probe(
     *,
     weighed: bool = False,
     asked: Question | None = None,
+    endpoint: int | None = None,
+    response: str = ANSWER,
 ) -> Answer:
     """Ask one question as the run would ask it, but with little patience and unremembered.
 
@@ -37,6 +42,8 @@ def probe(
         where: the section of its settings, for messages.
         weighed: the run counts on its log-probabilities, so the question does.
         asked: the question about an answer to a sum, in place of one to a judge.
+        endpoint: number of the one that is asked; any of them if left out.
+        response: the answer to the sum.
 
     Returns:
         The verdict, which is 1 of a judge that can tell, or why there is none.
@@ -45,6 +52,7 @@ def probe(
         ConfigError: it was not asked: a key is missing, or an endpoint cannot be used.
     """
     from rvpo.judge.worker.asker import Asker  # with aiohttp, which few runs need
+    from rvpo.judge.worker.endpoint import all_endpoints
 
     patience = min(judge.timeout_s, PATIENCE_S)
     once = judge.model_copy(
@@ -57,14 +65,18 @@ def probe(
             "workers": 1,
         }
     )
-
+    if endpoint is not None:
+        all_endpoints(judge, (0, 1), where)  # whose messages count from the first on
+        once = once.model_copy(update={"endpoints": (judge.endpoints[endpoint],)})
     template = JudgeTemplate.of(judge, where)
     shown = "It is 4." if template is not None and template.has_reference else ""
     question = replace(_QUESTION, expected=weighed, reference=shown)
 
     async def ask() -> Answer:
         async with Asker(once, where=where, template=template) as asker:
-            (answer,) = await asker.answer(replace(_JOB, questions=(asked or question,)))
+            (answer,) = await asker.answer(
+                replace(_JOB, response=response, questions=(asked or question,))
+            )
         return answer
 
     return asyncio.run(ask())
