@@ -15,6 +15,7 @@ from rich.console import Console
 
 from rvpo.commands.inputs import judges_of
 from rvpo.commands.needs import of_trial
+from rvpo.config.filing import told_apart
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.rewards import ComparisonRewardConfig, RubricRewardConfig
 from rvpo.config.run import RunConfig
@@ -148,7 +149,8 @@ def try_rubrics(
     trials = [trial] if other is None else [trial, other]
     for each in trials:
         RewardSuite(each.rewards).check_templates(config.every_judge)
-    asked = {name: _hasty(config.every_judge[name]) for each in trials for name in each.by_judge}
+    named = told_apart(config.every_judge)
+    asked = {name: _hasty(named[name]) for each in trials for name in each.by_judge}
     with ExitStack() as stack:
         lines = stack.enter_context(_writing(json_file))
         judges = stack.enter_context(closing(judges_of(asked, ranks, console.print)))

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from rvpo.config.benchmarks import BenchmarksConfig
 from rvpo.config.data import DatasetSource, Source
 from rvpo.config.evaluation import EvaluationConfig
+from rvpo.config.filing import told_apart
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import OWN, asked, place_of
 from rvpo.config.rewards import JudgedRewardConfig, RubricRewardConfig, classifiers
@@ -76,7 +77,7 @@ def of_trial(config: RunConfig, instead: str | None, too: str | None) -> Iterato
 def asked_judges(config: RunConfig) -> dict[str, JudgeConfig]:
     """The judges for which a reward or a benchmark of the run has questions, and the classifiers of
     its rewards, by name."""
-    judges = config.every_judge
+    judges = told_apart(config.every_judge)
     judged = [each for each in config.rewards.values() if isinstance(each, JudgedRewardConfig)]
     names = {asked(reward.judge, judges) for reward in judged}
     if judged and config.evaluate.judge is not None:
@@ -85,7 +86,7 @@ def asked_judges(config: RunConfig) -> dict[str, JudgeConfig]:
         names.add(config.evaluate.gold.judge)
     names |= judges_of_benchmarks(config.evaluate.benchmarks, judges).keys()
     found = {name: judge for name, judge in judges.items() if name in names}
-    return found | classifiers(config.rewards)
+    return found | told_apart(classifiers(config.rewards))
 
 
 def judges_of_benchmarks(
@@ -94,7 +95,7 @@ def judges_of_benchmarks(
     """The judges that grade benchmarks, by name."""
     chosen = benchmarks.chosen().values()
     names = {asked(each.asked_judge, judges) for each in chosen if each.needs_judge}
-    return {name: judge for name, judge in judges.items() if name in names}
+    return {name: judge for name, judge in told_apart(judges).items() if name in names}
 
 
 def _stored(*sources: Source | None) -> Iterator[str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import AfterValidator
 
-from rvpo.config.judge import IDENTITY, JudgeConfig, ServeConfig
+from rvpo.config.judge import JudgeConfig, ServeConfig
 from rvpo.config.rewards import RewardConfig, RubricRewardConfig
 from rvpo.errors import nearest
 
@@ -125,38 +125,6 @@ def served_problems(judges: Mapping[str, JudgeConfig], others: Collection[int]) 
 def _shared(serve: ServeConfig) -> set[int]:
     """GPUs of a judge that has none for itself."""
     return set() if serve.devices else set(range(serve.gpus))
-
-
-def told_apart(judges: Mapping[str, JudgeConfig]) -> dict[str, JudgeConfig]:
-    """The same, with a further `revision` where the file of verdicts would take one for another.
-
-    Two servers may well call their models by one name; who gives them two names means two judges.
-    The first of such judges stays as it is, and with it what is filed under its settings.
-    """
-    found: dict[str, JudgeConfig] = {}
-    for name, judge in judges.items():
-        if any(_is_taken_for(judge, other) for other in found.values()):
-            revision = f"{judge.revision or ''} {name}".strip()
-            judge = judge.model_copy(update={"revision": revision})
-        found[name] = judge
-    return found
-
-
-def _is_taken_for(judge: JudgeConfig, other: JudgeConfig) -> bool:
-    """True where verdicts of both are filed as one judge's, and they are asked at other places.
-
-    Of those that are served here the weights are part of what verdicts are filed under.
-    """
-    if judge.serve is not None or other.serve is not None or judge.cache is None:
-        return False
-    places = [{(each.url, each.socket) for each in one.endpoints} for one in (judge, other)]
-    return places[0] != places[1] and _filed(judge) == _filed(other)
-
-
-def _filed(judge: JudgeConfig) -> list[Any]:
-    models = {endpoint.model or judge.model for endpoint in judge.endpoints}
-    named = (*IDENTITY, "criteria_per_call", "order_seed")
-    return [judge.cache, models, *(getattr(judge, name) for name in named)]
 
 
 def place_of(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from rvpo.cli import app
+from rvpo.commands.needs import asked_judges
+from rvpo.config.classifier import ClassifierConfig
 from rvpo.config.diff import MAY_CHANGE_ON_RESUME, changed_settings
+from rvpo.config.filing import filed_under, told_apart
 from rvpo.config.judge import JudgeConfig
-from rvpo.config.judges import told_apart
 from rvpo.config.run import RunConfig, dump_config, load_config
 from rvpo.errors import ConfigError
 from rvpo.judge.types import Job, Question
@@ -147,31 +150,47 @@ def test_no_gpu_is_given_to_two_judges(first: list[int], second: list[int], part
 # --- the file of verdicts -------------------------------------------------------------------------
 
 PLACES = ("http://127.0.0.1:1/v1", "http://127.0.0.1:2/v1")
-JOB = Job(
-    conversation=(("user", "Hi?"),),
-    response="Hi.",
-    questions=(Question("criterion", "It is kind."),),
+CRITERION = Question("criterion", "It is kind.")
+JOBS = tuple(
+    Job(conversation=(("user", "Hi?"),), response="Hi.", questions=questions)
+    for questions in (
+        (CRITERION,),
+        (CRITERION, Question("criterion", "It is short.")),
+        (replace(CRITERION, expected=True, scale=((0.0, "no"), (1.0, "yes"))),),
+        (Question("rating", "Kindness."),),
+        (Question("grade", "Is it kind?"),),
+    )
 )
+PLAIN: dict[str, Any] = {"model": "small", "endpoints": [{"url": PLACES[0]}]}
 ANY_JUDGE = st.builds(
-    lambda model, url, revision, cache, temperature: JudgeConfig.model_validate(
+    lambda given, url: JudgeConfig.model_validate(given | {"endpoints": [{"url": url}]}),
+    st.fixed_dictionaries(
         {
-            "model": model,
-            "endpoints": [{"url": url}],
-            "revision": revision,
-            "cache": cache,
-            "temperature": temperature,
-        }
+            "model": st.sampled_from(["small", "small", "large"]),
+            "cache": st.sampled_from([None, "one.sqlite", "a/../one.sqlite", "two.sqlite"]),
+        },
+        optional={
+            "revision": st.sampled_from([None, "1", "b", "b c", "c"]),
+            "temperature": st.sampled_from([0.0, 1.0]),
+            "extra_body": st.sampled_from([{}, {"seed": 1}, {"seed": True}, {"temperature": 1.0}]),
+            "criteria_per_call": st.sampled_from([1, 2, "all"]),
+            "order_seed": st.sampled_from([0, 1]),
+            "reasons": st.booleans(),
+            "structured": st.booleans(),
+        },
     ),
-    st.sampled_from(["small", "large"]),
     st.sampled_from(PLACES),
-    st.sampled_from([None, "1"]),
-    st.sampled_from([None, "one.sqlite", "two.sqlite"]),
-    st.sampled_from([0.0, 1.0]),
 )
 
 
-def key(judge: JudgeConfig) -> bytes:
-    return Renderer(judge).render(JOB, JOB.questions[0]).key
+def keys(judge: JudgeConfig) -> set[bytes]:
+    """Keys of all that a judge may be asked about a response."""
+    renderer = Renderer(judge)
+    return {request.key for job in JOBS for request in renderer.requests(job)}
+
+
+def is_one_file(one: JudgeConfig, other: JudgeConfig) -> bool:
+    return None not in (one.cache, other.cache) and str(one.cache)[-10:] == str(other.cache)[-10:]
 
 
 @given(judges=st.lists(ANY_JUDGE, min_size=1, max_size=4))
@@ -179,15 +198,96 @@ def test_no_verdict_of_one_server_is_read_as_that_of_another(judges: list[JudgeC
     named = dict(zip("abcd", judges, strict=False))
     apart = told_apart(named)
     assert apart["a"] == named["a"]
+    assert told_apart(apart) == apart
     for one, other in itertools.combinations(named, 2):
         first, second = named[one], named[other]
-        if first.cache is None or first.cache != second.cache:
-            continue
-        if first.endpoints != second.endpoints:
-            assert key(apart[one]) != key(apart[other])
+        if is_one_file(first, second) and first.endpoints != second.endpoints:
+            assert not keys(apart[one]) & keys(apart[other])
     for name, judge in named.items():
         changed = apart[name].model_dump() | {"revision": judge.revision}
         assert changed == judge.model_dump()
+
+
+@given(one=ANY_JUDGE, other=ANY_JUDGE)
+def test_judges_with_a_key_in_common_are_told_apart(one: JudgeConfig, other: JudgeConfig) -> None:
+    assert bool(keys(one) & keys(other)) <= (filed_under(one) == filed_under(other))
+
+
+@pytest.mark.parametrize(
+    "gold",
+    [
+        {"criteria_per_call": "all"},
+        {"order_seed": 3},
+        {"template": "words.txt"},
+        {"reasons": False},
+        {"extra_body": {"temperature": 0.0}},
+    ],
+    ids=str,
+)
+def test_settings_that_no_key_of_a_criterion_alone_holds_tell_no_judges_apart(gold: Any) -> None:
+    judges = {
+        "judge": JudgeConfig.model_validate(PLAIN),
+        "gold": JudgeConfig.model_validate(PLAIN | {"endpoints": [{"url": PLACES[1]}]} | gold),
+    }
+    assert [judge.revision for judge in told_apart(judges).values()] == [None, "gold"]
+
+
+def test_a_file_is_one_however_it_is_spelt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    monkeypatch.chdir(tmp_path)
+    spelt = [
+        "folder/c.sqlite",
+        "./folder/c.sqlite",
+        "folder/../folder/c.sqlite",
+        "link/c.sqlite",
+        tmp_path / "folder" / "c.sqlite",
+        "loop/c.sqlite",
+        "folder/d.sqlite",
+    ]
+    ports = itertools.count(1)
+    judges = {
+        f"j{number}": JudgeConfig.model_validate(
+            PLAIN | {"cache": path, "endpoints": [{"url": f"http://127.0.0.1:{next(ports)}/v1"}]}
+        )
+        for number, path in enumerate(spelt)
+    }
+    revisions = [judge.revision for judge in told_apart(judges).values()]
+    assert revisions == [None, "j1", "j2", "j3", "j4", None, None]
+
+
+def test_servers_that_swap_their_models_are_two_judges() -> None:
+    def judge(*models: str) -> JudgeConfig:
+        places = [{"url": url, "model": m} for url, m in zip(PLACES, models, strict=True)]
+        return JudgeConfig.model_validate(PLAIN | {"endpoints": places})
+
+    judges = told_apart({"judge": judge("a", "b"), "gold": judge("b", "a")})
+    assert judges["gold"].revision == "gold"
+
+
+@pytest.mark.parametrize("route", ["classify", "score"])
+def test_a_classifier_is_told_apart_by_all_that_tells_it_from_another(route: Any) -> None:
+    def classifier(port: int) -> ClassifierConfig:
+        endpoint = {"url": f"http://127.0.0.1:{port}"}
+        return ClassifierConfig.model_validate({"model": "m", "endpoints": [endpoint]})
+
+    one, other = classifier(1).as_judge("classify"), classifier(2).as_judge(route)
+    assert told_apart({"a": one, "b": other})["b"].revision == "b"
+    same = classifier(1).as_judge(route)
+    expected = None if route == "classify" else "b"
+    assert told_apart({"a": one, "b": same})["b"].revision == expected
+
+
+def test_a_judge_asked_without_the_others_is_the_one_that_was_asked_beside_them() -> None:
+    places = [ASKED, ASKED | {"endpoints": [{"url": PLACES[1]}]}]
+    judges = dict(zip(("cheap", "gold"), places, strict=True))
+    together = run_of(
+        judges=judges, rewards={"r": {**RUBRIC, "judge": "cheap"}, "s": {**RUBRIC, "judge": "gold"}}
+    )
+    alone = run_of(judges=judges, rewards={"s": {**RUBRIC, "judge": "gold"}})
+    assert asked_judges(alone) == {"gold": asked_judges(together)["gold"]}
+    assert asked_judges(alone)["gold"].revision == "gold"
 
 
 # --- going on with a run --------------------------------------------------------------------------

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
+from rvpo.config.filing import told_apart
 from rvpo.config.judge import JudgeConfig
-from rvpo.config.judges import place_of, told_apart
+from rvpo.config.judges import place_of
 from rvpo.judge.client.classifier import served_by
 from rvpo.judge.client.service import JudgeService
 from rvpo.runtime.ignore import ignore

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from rvpo.config.filing import filed_under, sampling
 from rvpo.config.judge import JudgeConfig
 from rvpo.judge.prompt import PROMPT_VERSION, messages
 from rvpo.judge.sheet import SHEET_VERSION, company, labels, sheet_messages
@@ -86,11 +87,7 @@ class Renderer:
     def __init__(self, config: JudgeConfig, template: JudgeTemplate | None = None) -> None:
         self._config = config
         self._template = template
-        self._sampling: dict[str, Any] = {
-            "temperature": config.temperature,
-            "max_tokens": config.max_tokens,
-            **config.extra_body,
-        }
+        self._sampling = sampling(config)
         self._forms: dict[tuple[QuestionKind, Grades, bool, bool], _Form] = {}
 
     def requests(self, job: Job) -> list[Request]:
@@ -173,14 +170,13 @@ class Renderer:
     def _identity(self, question: Question, response: dict[str, Any], beside: bool) -> list[Any]:
         """All that a verdict depends on besides the messages and the repeat."""
         config = self._config
-        models = sorted({endpoint.model or config.model or "" for endpoint in config.endpoints})
         form = response if config.structured else None
-        shared = [config.model, models, config.revision, self._sampling, form]
         together = ["together", SHEET_VERSION, config.criteria_per_call, config.order_seed]
         return [
             PROMPT_VERSION,
             question.kind,
-            *shared,
+            *filed_under(config),
+            form,
             *(["expected"] if question.expected else []),
             *(together if beside else []),
         ]

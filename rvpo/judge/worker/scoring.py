@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from rvpo.config.classifier import ClassifierJudge, ScoreRoute
+from rvpo.config.filing import filed_under
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.placeholders import fill
 from rvpo.judge.control_tokens import harmless
@@ -68,9 +69,8 @@ class ScoreRenderer(Renderer):
 
     def __init__(self, config: ClassifierJudge) -> None:
         super().__init__(config)
-        models = sorted({endpoint.model or config.model or "" for endpoint in config.endpoints})
         self._route: ScoreRoute = config.route
-        self._model = [config.model, models, config.revision]
+        self._model = filed_under(config)
 
     def render(self, job: Job, question: Question, company: Question | None = None) -> Request:
         """The request for the scores of a response, which is asked alone."""

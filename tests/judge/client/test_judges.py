@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from rvpo.config.filing import told_apart
 from rvpo.config.judge import JudgeConfig
-from rvpo.config.judges import told_apart
 from rvpo.errors import ConfigError, RankError
 from rvpo.judge.client.judges import Judges
 from rvpo.judge.types import Job, Question
