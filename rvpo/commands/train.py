@@ -209,7 +209,7 @@ def _loop(
             raise SpentError(over)
         if steps.start == 0 and (inputs.prompts.held_out or inputs.benchmarks):
             engine.load_weights(policy.weights(), version=0)
-            keep.check(evaluate(0))
+            keep.check(evaluate(0), held_out.lost(0))
             ends.check()
         elif evaluate.lacks(steps.start):  # there was no money for it
             engine.load_weights(policy.weights(), version=steps.start)

@@ -122,6 +122,34 @@ def test_a_gold_judge_that_fails_is_missing_and_said_and_stops_nothing(tmp_path:
     assert any("24 of 24 verdicts of judge 'gold' are missing (24 http 500)" in s for s in said)
 
 
+@pytest.mark.parametrize("fails", ["kind and rude", "rude"])
+def test_a_look_that_lost_all_of_something_is_made_again(tmp_path: Path, fails: str) -> None:
+    def partly(response: str, question: Question) -> Answer:
+        failed = question.text in fails
+        return Answer(value=None if failed else 1.0, failure="http 500" if failed else None)
+
+    lame = watch_of(tmp_path, FakeJudge(says(1.0)), FakeJudge(partly), alone(), [])
+    assert "judge_gap/judged/rude" not in lame(0)
+    assert lame.lacks(0)
+    assert "http 500 of judge 'gold'" in lame.lost(0)["eval/gold/rewards/judged/rude/mean"]
+    sound = watch_of(tmp_path, FakeJudge(says(1.0)), FakeJudge(says(1.0)), alone(), [])
+    assert sound(0)["judge_gap/judged/rude"] == 0.0
+    assert not sound.lacks(0)
+    assert sound.lost(0) == lame.lost(3) == {}
+
+
+def test_ranks_agree_on_what_was_lost_whatever_their_disks_show(tmp_path: Path) -> None:
+    def lost(ranks: Ranks) -> tuple[bool, dict[str, str]]:
+        judges = FakeJudge(says(1.0)), FakeJudge(says(None))
+        held_out = watch_of(tmp_path / str(ranks.rank), *judges, ranks, [])
+        held_out(0)
+        return held_out.lacks(0), held_out.lost(0)
+
+    first, second = on_each_rank(lost)
+    assert first == second
+    assert first[0]
+
+
 def test_criteria_of_the_data_have_a_gap_for_each_class(tmp_path: Path) -> None:
     def strict(response: str, question: Question) -> Answer:
         return Answer(value=float(question.text != "c"))
