@@ -24,7 +24,8 @@ class GoldStopConfig(Section):
     """Evaluations in a row, the newest one included, in which the same gap has to be too large."""
     of: tuple[str, ...] = ()
     """Rewards whose gap counts, such as `judged`, and criteria or classes of theirs, such as
-    `judged/polite`; every reward that is watched, as a whole, if left out."""
+    `judged/polite`; every reward that is watched and every part of one if left out, since gaps of
+    parts may cancel in the whole."""
 
     @model_validator(mode="after")
     def _has_a_limit(self) -> Self:

@@ -64,7 +64,8 @@ class GoldStop:
                     raise ConfigError(
                         f"evaluate.gold.stop.gap: {rule.gap:g} is less than the gap of '{name}' "
                         f"before training, {gap:.3f}, so that the rule would end every run; give a "
-                        "larger one, or growth in its place, which counts from there"
+                        "larger one, or growth in its place, which counts from there, or name in "
+                        "evaluate.gold.stop.of what is to count"
                     )
 
     def _reason(self, rule: GoldStopConfig, step: int) -> str | None:
@@ -94,14 +95,12 @@ class GoldStop:
         return found
 
 
-def counted_names(
-    rule: GoldStopConfig | None, rewards: Sequence[str], aspects: Sequence[str]
-) -> tuple[str, ...]:
+def counted_names(rule: GoldStopConfig | None, aspects: Sequence[str]) -> tuple[str, ...]:
     """Names whose gap counts.
 
     Args:
-        rewards: those that are watched.
-        aspects: these, and their parts.
+        aspects: rewards that are watched, and their parts, in which gaps of either sign cannot
+            cancel as they can in the whole.
 
     Raises:
         ConfigError: the rule names another one.
@@ -114,7 +113,7 @@ def counted_names(
                 f"evaluate.gold.stop.of: '{name}' is no reward that is watched, and no part of "
                 f"one; {meant}"
             )
-    return tuple(rewards) if rule is None or not rule.of else rule.of
+    return tuple(aspects) if rule is None or not rule.of else rule.of
 
 
 def _too_large(rule: GoldStopConfig, gap: float, start: float) -> Iterator[bool]:

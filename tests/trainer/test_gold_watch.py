@@ -313,11 +313,11 @@ def test_a_limit_below_the_gap_before_training_is_refused(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("of", "expected"), [((), ["judged"]), (("judged/kind",), ["judged/kind"])]
+    ("of", "expected"), [((), ["judged", "judged/kind"]), (("judged/kind",), ["judged/kind"])]
 )
 def test_a_rule_counts_what_it_names(of: Sequence[str], expected: list[str]) -> None:
     rule = GoldStopConfig(gap=0.1, of=tuple(of))
-    assert list(counted_names(rule, ["judged"], ["judged", "judged/kind"])) == expected
+    assert list(counted_names(rule, ["judged", "judged/kind"])) == expected
 
 
 def test_a_rule_that_names_no_watched_reward_is_refused() -> None:
@@ -325,4 +325,15 @@ def test_a_rule_that_names_no_watched_reward_is_refused() -> None:
     with pytest.raises(
         ConfigError, match=r"'judged/kin' is no reward .* did you mean 'judged/kind'"
     ):
-        counted_names(rule, ["judged"], ["judged", "judged/kind"])
+        counted_names(rule, ["judged", "judged/kind"])
+
+
+def test_gaps_of_parts_that_cancel_in_the_whole_end_a_run(tmp_path: Path) -> None:
+    held_out = watch_of(tmp_path, FakeJudge(says(1.0)), FakeJudge(says(0.0)), alone(), [], every=1)
+    found, said = held_out(1), list[str]()
+    assert (found["judge_gap/judged"], found["judge_gap/judged/kind"]) == (0.0, 1.0)
+    assert held_out.watch is not None
+    rule = GoldStopConfig(gap=0.2, times=1)
+    names = counted_names(rule, held_out.watch.training.aspects)
+    assert GoldStop(rule, names, 0.1, held_out.folder, alone(), said.append)(1)
+    assert "'judged/kind'" in said[0]
