@@ -34,7 +34,29 @@ class GoldStopConfig(Section):
                 "names no limit, so that nothing would ever stop the run; add gap, such as "
                 "gap: 0.2, or growth, such as growth: 0.1"
             )
+        for name, limit, most in (("gap", self.gap, 1), ("growth", self.growth, 2)):
+            if limit is not None and limit >= most:
+                raise ValueError(
+                    f"{name}: {limit:g} is never exceeded, since scores lie between 0 and 1 and "
+                    f"no {name} is above {most}; give a smaller one"
+                )
         return self
+
+    def problems(self, every: int, steps: int) -> Iterator[str]:
+        """Problems of the rule with the looks there will be.
+
+        Args:
+            every: steps between two looks, 0 for none but the first and the last.
+            steps: the run's.
+        """
+        looks = (steps - 1) // every if every else 0
+        if looks < self.times:
+            yield (
+                f"evaluate.gold.stop.times: {self.times} looks in a row cannot end the run, since "
+                f"there are {looks} between its first step and its last; make "
+                f"{'times or ' if looks else ''}evaluate.gold.every smaller"
+                f"{'' if every else ' than steps and above 0'}, or leave stop out"
+            )
 
 
 class GoldConfig(Section):

@@ -332,6 +332,9 @@ class RunConfig(Section):
             }
             held_out = self.data.held_out is not None
             yield from gold_problems(self.evaluate.gold, judges, judged, held_out)
+            if self.evaluate.gold.stop is not None:
+                every = self.evaluate.gold.every or self.evaluate.every
+                yield from self.evaluate.gold.stop.problems(every, self.steps)
         for name, reward in self.rewards.items():
             if isinstance(reward, JudgedRewardConfig):
                 if judges:

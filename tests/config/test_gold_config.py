@@ -24,7 +24,8 @@ def watched(gold: Any, **sections: Any) -> RunConfig:
         "judge": JUDGE,
         "judges": {"gold": JUDGE},
         "rewards": {"judged": RUBRIC},
-        "evaluate": {"gold": gold},
+        "evaluate": {"gold": gold, "every": 1},
+        "steps": 10,
     }
     return tiny_config(Path("model"), **usual | sections)
 
@@ -59,6 +60,19 @@ def test_a_run_that_is_watched_asks_both_judges() -> None:
         ),
         ({"judge": "gold", "stop": {}}, {}, "names no limit, so that nothing would ever stop"),
         ({"judge": "gold", "stop": {"gap": 0}}, {}, "evaluate.gold.stop.gap"),
+        ({"judge": "gold", "stop": {"gap": 1}}, {}, "gap: 1 is never exceeded"),
+        ({"judge": "gold", "stop": {"gap": 0.2, "growth": 2}}, {}, "growth: 2 is never exceeded"),
+        (
+            {"judge": "gold", "stop": {"gap": 0.1, "times": 10}},
+            {},
+            "evaluate.gold.stop.times: 10 looks in a row cannot end the run, since there are 9",
+        ),
+        ({"judge": "gold", "every": 5, "stop": {"gap": 0.1}}, {}, "since there are 1 between"),
+        (
+            {"judge": "gold", "stop": {"gap": 0.1}},
+            {"evaluate": {"gold": {"judge": "gold", "stop": {"gap": 0.1}}}},
+            "since there are 0 .* make evaluate.gold.every smaller than steps and above 0",
+        ),
         ({"judge": "gold", "stop": {"gap": 0.1, "times": 0}}, {}, "evaluate.gold.stop.times"),
         ({}, {}, "evaluate.gold.judge"),
     ],
