@@ -104,6 +104,15 @@ def gold_problems(
         )
 
 
+def best_problems(best: str | None, gold: GoldConfig | None) -> Iterator[str]:
+    """Problems of a metric of the watch that is to choose the best model, where there is none."""
+    if gold is None and best is not None and best.startswith(("eval/gold/rewards/", "judge_gap")):
+        yield (
+            f"checkpoint.best: '{best}' is given by the watch alone, and there is none; add "
+            "evaluate.gold to a new run, or name another metric of evaluation"
+        )
+
+
 def watched(
     gold: GoldConfig, judges: Collection[str], rewards: Mapping[str, str | None]
 ) -> list[str]:

@@ -22,7 +22,7 @@ from rvpo.advantage import Estimator
 from rvpo.config import document
 from rvpo.config.benchmarks import BenchmarksConfig
 from rvpo.config.data import DataConfig
-from rvpo.config.gold import GoldConfig, gold_problems
+from rvpo.config.gold import GoldConfig, best_problems, gold_problems
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import (
     JudgeName,
@@ -326,6 +326,7 @@ class RunConfig(Section):
             yield from reliability_problems((asked(r.judge, judges) for r in given), judges)
         if self.evaluate.judge is not None:
             yield from name_problems("evaluate", self.evaluate.judge, judges)
+        yield from best_problems(self.checkpoint.best, self.evaluate.gold)
         if self.evaluate.gold is not None:
             judged = {
                 n: r.judge for n, r in self.rewards.items() if isinstance(r, JudgedRewardConfig)

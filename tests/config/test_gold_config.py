@@ -84,6 +84,14 @@ def test_a_watch_that_sees_nothing_is_refused(
         watched(gold, **sections)
 
 
+@pytest.mark.parametrize("best", ["eval/gold/rewards/judged/mean", "judge_gap/judged"])
+def test_a_metric_of_the_watch_needs_one(best: str) -> None:
+    checkpoint = {"best": best}
+    watched({"judge": "gold"}, checkpoint=checkpoint)
+    with pytest.raises(ValidationError, match="given by the watch alone, and there is none"):
+        watched(None, checkpoint=checkpoint)
+
+
 def test_a_judge_that_only_some_rewards_ask_can_watch_the_others() -> None:
     rewards = {"judged": RUBRIC, "strict": {**RUBRIC, "judge": "gold"}}
     assert watched({"judge": "gold"}, rewards=rewards).evaluate.gold is not None

@@ -263,7 +263,9 @@ def ends(
         ({0: 0.5, 2: 0.8, 4: 0.9}, {"growth": 0.2}, [4]),
         ({0: 0.7, 2: 0.9, 4: 0.9}, {"growth": 0.2}, []),  # .9 - .7 is .2, whatever floats say
         ({0: 0.0, 2: 0.3, 4: None, 6: 0.3}, {"gap": 0.2}, [6]),  # who lost too much has no say
-        ({0: None, 2: 0.3, 4: 0.6, 6: 0.6}, {"growth": 0.2}, [6]),  # and is no start
+        ({0: None, 2: 0.3, 4: 0.6, 6: 0.6}, {"growth": 0.2}, []),  # and nothing stands in for it
+        ({2: 0.3, 4: 0.6, 6: 0.6}, {"growth": 0.2}, []),
+        ({0: None, 2: 0.3, 4: 0.6, 6: 0.6}, {"growth": 0.2, "gap": 0.5}, [6]),
         ({0: 0.9, 2: 0.9}, {"gap": 0.2}, []),  # a gap before training shows nothing of it
         ({2: 0.3, 4: 0.3}, {"gap": 0.2}, [4]),
     ],
@@ -286,6 +288,24 @@ def test_the_sentence_says_what_was_seen_and_how_to_go_on(tmp_path: Path) -> Non
         "--resume evaluate.gold.stop=null",
     ):
         assert part in sentence
+
+
+@pytest.mark.parametrize(
+    ("gaps", "rule", "told"),
+    [
+        ({0: None}, {"growth": 0.2}, True),
+        ({2: 0.3}, {"growth": 0.2}, True),
+        ({0: 0.1}, {"growth": 0.2}, False),
+        ({0: None}, {"gap": 0.2}, False),
+    ],
+)
+def test_a_lost_start_is_said_where_growth_is_to_count(
+    tmp_path: Path, gaps: dict[int, float | None], rule: dict[str, Any], told: bool
+) -> None:
+    run, said = RunFolder(tmp_path), list[str]()
+    looked(run, gaps)
+    GoldStop(GoldStopConfig(**rule), ["judged"], 0.1, run, alone(), said.append).tell()
+    assert [("'judged' before training is not known" in text) for text in said] == [True] * told
 
 
 def test_every_rank_ends_by_what_the_first_one_reads(tmp_path: Path) -> None:
