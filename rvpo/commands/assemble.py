@@ -81,10 +81,9 @@ def stop_of(run: RunContext, inputs: Inputs) -> GoldStop:
     if gold is None:
         return GoldStop(None, (), 0.0, run.folder, run.ranks, run.display.say)
     watched = inputs.score.watched_by(gold.judge)
-    names = [reward.name for reward in watched.rewards]
     return GoldStop(
         gold.stop,
-        counted_names(gold.stop, names, watched.aspects),
+        counted_names(gold.stop, watched.aspects),
         run.config.every_judge[gold.judge].budget.step,
         run.folder,
         run.ranks,

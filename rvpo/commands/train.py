@@ -211,11 +211,15 @@ def _loop(
             raise SpentError(over)
         if steps.start == 0 and (inputs.prompts.held_out or inputs.benchmarks):
             engine.load_weights(policy.weights(), version=0)
-            keep.check(evaluate(0))
+            keep.check(evaluate(0), held_out.lost(0))
             ends.check()
-        elif evaluate.lacks(steps.start):  # there was no money for it
-            engine.load_weights(policy.weights(), version=steps.start)
-            keep.late(steps.start, evaluate(steps.start))
+        else:
+            if not evaluate.lacks(0):  # another metric may be named than at first
+                keep.check(evaluate(0), {})
+            ends.tell()
+            if evaluate.lacks(steps.start):  # no money for it, or its judge was down
+                engine.load_weights(policy.weights(), version=steps.start)
+                keep.late(steps.start, evaluate(steps.start))
         stream = stack.enter_context(closing(stream_of(run, inputs, engine, turns, steps)))
         interrupt = Interrupt(ranks, display.say)
         stack.enter_context(interrupt.listening())

@@ -24,7 +24,8 @@ class GoldStopConfig(Section):
     """Evaluations in a row, the newest one included, in which the same gap has to be too large."""
     of: tuple[str, ...] = ()
     """Rewards whose gap counts, such as `judged`, and criteria or classes of theirs, such as
-    `judged/polite`; every reward that is watched, as a whole, if left out."""
+    `judged/polite`; every reward that is watched and every part of one if left out, since gaps of
+    parts may cancel in the whole."""
 
     @model_validator(mode="after")
     def _has_a_limit(self) -> Self:
@@ -33,7 +34,29 @@ class GoldStopConfig(Section):
                 "names no limit, so that nothing would ever stop the run; add gap, such as "
                 "gap: 0.2, or growth, such as growth: 0.1"
             )
+        for name, limit, most in (("gap", self.gap, 1), ("growth", self.growth, 2)):
+            if limit is not None and limit >= most:
+                raise ValueError(
+                    f"{name}: {limit:g} is never exceeded, since scores lie between 0 and 1 and "
+                    f"no {name} is above {most}; give a smaller one"
+                )
         return self
+
+    def problems(self, every: int, steps: int) -> Iterator[str]:
+        """Problems of the rule with the looks there will be.
+
+        Args:
+            every: steps between two looks, 0 for none but the first and the last.
+            steps: the run's.
+        """
+        looks = (steps - 1) // every if every else 0
+        if looks < self.times:
+            yield (
+                f"evaluate.gold.stop.times: {self.times} looks in a row cannot end the run, since "
+                f"there are {looks} between its first step and its last; make "
+                f"{'times or ' if looks else ''}evaluate.gold.every smaller"
+                f"{'' if every else ' than steps and above 0'}, or leave stop out"
+            )
 
 
 class GoldConfig(Section):
@@ -78,6 +101,15 @@ def gold_problems(
         yield (
             f"evaluate.gold.judge: every judged reward asks '{gold.judge}' already, which cannot "
             "watch itself; name another of judges"
+        )
+
+
+def best_problems(best: str | None, gold: GoldConfig | None) -> Iterator[str]:
+    """Problems of a metric of the watch that is to choose the best model, where there is none."""
+    if gold is None and best is not None and best.startswith(("eval/gold/rewards/", "judge_gap")):
+        yield (
+            f"checkpoint.best: '{best}' is given by the watch alone, and there is none; add "
+            "evaluate.gold to a new run, or name another metric of evaluation"
         )
 
 

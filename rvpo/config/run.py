@@ -22,7 +22,7 @@ from rvpo.advantage import Estimator
 from rvpo.config import document
 from rvpo.config.benchmarks import BenchmarksConfig
 from rvpo.config.data import DataConfig
-from rvpo.config.gold import GoldConfig, gold_problems
+from rvpo.config.gold import GoldConfig, best_problems, gold_problems
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import (
     JudgeName,
@@ -326,12 +326,16 @@ class RunConfig(Section):
             yield from reliability_problems((asked(r.judge, judges) for r in given), judges)
         if self.evaluate.judge is not None:
             yield from name_problems("evaluate", self.evaluate.judge, judges)
+        yield from best_problems(self.checkpoint.best, self.evaluate.gold)
         if self.evaluate.gold is not None:
             judged = {
                 n: r.judge for n, r in self.rewards.items() if isinstance(r, JudgedRewardConfig)
             }
             held_out = self.data.held_out is not None
             yield from gold_problems(self.evaluate.gold, judges, judged, held_out)
+            if self.evaluate.gold.stop is not None:
+                every = self.evaluate.gold.every or self.evaluate.every
+                yield from self.evaluate.gold.stop.problems(every, self.steps)
         for name, reward in self.rewards.items():
             if isinstance(reward, JudgedRewardConfig):
                 if judges:

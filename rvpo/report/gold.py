@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
+from pydantic import Field
 
 from rvpo.report.held_out import Floats
 from rvpo.report.stored import Number, Stored, Text, checked, damaged, read_json
@@ -30,6 +32,7 @@ class _GoldFile(Stored):
     only_training: StoredMatrix
     only_gold: StoredMatrix
     missing: list[Number]
+    reasons: dict[str, int] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,6 +54,8 @@ class GoldScores:
     only_training: Floats  # [P, aspects] share of it where the training judge's score is higher
     only_gold: Floats  # [P, aspects] share of it where the gold judge's score is higher
     missing: Floats  # [aspects] share of the verdicts that either judge did not give
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    """Counts of the verdicts that failed, by reason and judge, in words."""
 
     @classmethod
     def of(
@@ -97,6 +102,10 @@ class GoldScores:
             missing=np.array(
                 [1 - float(both[mask].mean()) if mask.any() else 0.0 for mask in asked.values()]
             ),
+            reasons=Counter(
+                [f"{reason} of the training judge" for reason in training.failures.values()]
+                + [f"{reason} of judge '{judge}'" for reason in gold.failures.values()]
+            ),
         )
 
     @property
@@ -120,14 +129,33 @@ class GoldScores:
     def metrics(self) -> dict[str, float]:
         """`judge_gap…/{name}` and `eval/gold/rewards/{name}/mean`, each a mean over prompts. What
         nobody knows is left out."""
-        found: dict[str, float | None] = {}
-        for name, missing in zip(self.reward_names, self.missing.tolist(), strict=True):
-            found[f"judge_gap/{name}"] = self.mean("gaps", name)
-            found[f"judge_gap_only_training/{name}"] = self.mean("only_training", name)
-            found[f"judge_gap_only_gold/{name}"] = self.mean("only_gold", name)
-            found[f"judge_gap_missing/{name}"] = missing
-            found[f"eval/gold/rewards/{name}/mean"] = self.mean("alone", name)
-        return {name: value for name, value in found.items() if value is not None}
+        return {name: value for name, value in self._metrics().items() if value is not None}
+
+    def lost(self) -> dict[str, str]:
+        """Words for the failures of judges, by the metric that nobody knows because of them."""
+        counts = Counter(self.reasons).most_common(3)
+        if not counts:
+            return {}
+        said = ", ".join(f"{count:,} {reason}" for reason, count in counts)
+        return {
+            metric: f"verdicts failed: {said}"
+            for name in self.reward_names
+            if self.missing_of(name) > 0
+            for metric, value in self._metrics_of(name).items()
+            if value is None
+        }
+
+    def _metrics(self) -> dict[str, float | None]:
+        return {k: v for name in self.reward_names for k, v in self._metrics_of(name).items()}
+
+    def _metrics_of(self, name: str) -> dict[str, float | None]:
+        return {
+            f"judge_gap/{name}": self.mean("gaps", name),
+            f"judge_gap_only_training/{name}": self.mean("only_training", name),
+            f"judge_gap_only_gold/{name}": self.mean("only_gold", name),
+            f"judge_gap_missing/{name}": self.missing_of(name),
+            f"eval/gold/rewards/{name}/mean": self.mean("alone", name),
+        }
 
     def to_json(self) -> dict[str, Any]:
         """Everything, with null for what is unknown; `read` reads it back."""
@@ -137,6 +165,7 @@ class GoldScores:
             "prompt_ids": list(self.prompt_ids),
             **{name: _nullable(getattr(self, name)) for name in MATRICES},
             "missing": self.missing.tolist(),
+            "reasons": dict(self.reasons),
         }
 
     @classmethod
@@ -162,6 +191,7 @@ class GoldScores:
             reward_names=tuple(found["reward_names"]),
             prompt_ids=tuple(found["prompt_ids"]),
             missing=missing,
+            reasons=found["reasons"],
             **matrices,
         )
 

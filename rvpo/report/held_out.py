@@ -141,6 +141,14 @@ class HeldOutScores:
         }
         return {f"eval/rewards/{name}/mean": float(x.mean()) for name, x in known.items() if len(x)}
 
+    def lost(self) -> dict[str, str]:
+        """Words for the failures of judges, by the metric that nobody knows because of them."""
+        return {
+            f"eval/rewards/{name}/mean": "all verdicts on it failed"
+            for j, name in enumerate(self.reward_names)
+            if self.failed[j] > 0 and not np.isfinite(self.means[:, j]).any()
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RewardChange:

@@ -50,6 +50,11 @@ class AskedSample:
         """Each question once."""
         return tuple(dict.fromkeys(q for asked in self.asked.values() for q in asked))
 
+    def open(self, reward: str) -> tuple[Question, ...]:
+        """Questions of a reward that are asked of every sample of the group."""
+        settled = self.settled.get(reward, {})
+        return tuple(question for question in self.asked[reward] if question not in settled)
+
     @property
     def spared(self) -> set[Question]:
         """Questions that were not asked of this sample."""

@@ -256,10 +256,11 @@ class Judging:
         lost: set[Question] = set()
         for reward in self._alone:
             if reward.name in self._trained:
-                lost |= reward.unusable(row.sample.prompt, found)
+                unusable = reward.unusable(row.sample.prompt, found)
+                lost |= unusable - row.settled.get(reward.name, {}).keys()
         for name in self._trained & {reward.name for reward in self._comparisons}:
             lost |= {q for q in row.asked.get(name, ()) if found[q].value is None}
-        return lost - row.spared
+        return lost
 
     def _failed(
         self, rows: Sequence[AskedSample], answers: Mapping[AskedSample, _Answers]
@@ -312,8 +313,9 @@ class Judging:
         return {key_of(*criterion): VerdictCounts.of(each) for criterion, each in given.items()}
 
     def _needed(self, row: AskedSample) -> Sequence[Question]:
-        """Questions without those that are only logged: that one is missing misleads no update."""
-        needed = [asked for name, asked in row.asked.items() if name in self._trained]
+        """Questions without those that are only logged, and without settled ones, which train
+        nothing in their group: that one is missing misleads no update."""
+        needed = [row.open(name) for name in row.asked if name in self._trained]
         return list(dict.fromkeys(question for asked in needed for question in asked))
 
     def _tallies(

@@ -24,8 +24,9 @@ from rvpo.types import Prompt, Rollout
 class HeldOut:
     """Samples the held-out prompts when it is time, with the engine's newest weights.
 
-    Each evaluation is kept in the run folder, and done once. The seed is always the same, so that
-    two evaluations differ by the weights alone where the engine honours seeds.
+    Each evaluation is kept in the run folder, and done once. One that lost all verdicts on a part
+    is made again where the run is resumed at its step. The seed is always the same, so that two
+    evaluations differ by the weights alone where the engine honours seeds.
 
     Args:
         prompts: none turns every evaluation into nothing.
@@ -55,7 +56,7 @@ class HeldOut:
         watch = self._watch(step)
         if not self._is_due(step):
             return {}
-        if self.ranks.first(self._knows(step)):
+        if self._is_done(step):
             looked = {} if watch is None else watch.at(step).metrics()
             return self.at(step).metrics() | looked
         self.say(f"scoring {len(self.prompts)} held-out prompts")
@@ -64,7 +65,14 @@ class HeldOut:
     def lacks(self, step: int) -> bool:
         """True where there should be an evaluation after `step` updates, and is none. Every rank
         must call."""
-        return self._is_due(step) and not self.ranks.first(self._knows(step))
+        return self._is_due(step) and not self._is_done(step)
+
+    def lost(self, step: int) -> dict[str, str]:
+        """Words for the failures of judges, by the metric that the evaluation after `step` updates
+        lacks because of them; nothing where there is none. Every rank must call."""
+        with self.ranks.together():  # a network's disk may show another rank less
+            found = self._lost(step) if self.ranks.is_main else {}
+        return self.ranks.first(found)
 
     def at(self, step: int) -> HeldOutScores:
         """The scores after `step` updates."""
@@ -74,9 +82,18 @@ class HeldOut:
         due = is_due(step, self.config.every, self.last_step)
         return bool(self.prompts) and (due or self._watch(step) is not None)
 
-    def _knows(self, step: int) -> bool:
+    def _is_done(self, step: int) -> bool:
+        return self.ranks.first(self._is_kept(step)) and not self.lost(step)
+
+    def _is_kept(self, step: int) -> bool:
         watch = self._watch(step)
         return self.folder.evaluation(step).exists() and (watch is None or watch.knows(step))
+
+    def _lost(self, step: int) -> dict[str, str]:
+        if not (self._is_due(step) and self._is_kept(step)):
+            return {}
+        watch = self._watch(step)
+        return self.at(step).lost() | ({} if watch is None else watch.at(step).lost())
 
     def _watch(self, step: int) -> GoldWatch | None:
         """The watch, if it is its time."""

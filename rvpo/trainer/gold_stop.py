@@ -54,6 +54,7 @@ class GoldStop:
             ConfigError: a gap is too large already.
             RankError: it is so on the main rank.
         """
+        self.tell()
         rule = self.rule
         if rule is None or rule.gap is None:
             return
@@ -64,14 +65,31 @@ class GoldStop:
                     raise ConfigError(
                         f"evaluate.gold.stop.gap: {rule.gap:g} is less than the gap of '{name}' "
                         f"before training, {gap:.3f}, so that the rule would end every run; give a "
-                        "larger one, or growth in its place, which counts from there"
+                        "larger one, or growth in its place, which counts from there, or name in "
+                        "evaluate.gold.stop.of what is to count"
                     )
+
+    def tell(self) -> None:
+        """Say where growth cannot be counted, since the look before training lost too much."""
+        if self.rule is None or self.rule.growth is None or not self.ranks.is_main:
+            return
+        path = self.folder.gold_scores(0)
+        look = GoldScores.read(path) if path.exists() else None
+        # What no held-out prompt asks for is not missing from the look.
+        asked = [name for name in self.names if look is None or look.missing_of(name) > 0]
+        lost = [f"'{name}'" for name in asked if 0 not in self._gaps(name, 0)]
+        if lost:
+            self.say(
+                f"evaluate.gold.stop.growth: the gap of {', '.join(lost)} before training is not "
+                "known, so that no growth is counted from there, and none from a later look; "
+                "gap has its say without it"
+            )
 
     def _reason(self, rule: GoldStopConfig, step: int) -> str | None:
         """The sentence for a run that ends here; None for one that goes on."""
         for name in self.names:
             gaps = self._gaps(name, step)
-            start = next(iter(gaps.values()), 0.0)
+            start = gaps.get(0)
             trained = [(at, gap) for at, gap in gaps.items() if at > 0]
             last = dict(trained[-rule.times :])
             if step not in last or len(last) < rule.times:
@@ -94,14 +112,12 @@ class GoldStop:
         return found
 
 
-def counted_names(
-    rule: GoldStopConfig | None, rewards: Sequence[str], aspects: Sequence[str]
-) -> tuple[str, ...]:
+def counted_names(rule: GoldStopConfig | None, aspects: Sequence[str]) -> tuple[str, ...]:
     """Names whose gap counts.
 
     Args:
-        rewards: those that are watched.
-        aspects: these, and their parts.
+        aspects: rewards that are watched, and their parts, in which gaps of either sign cannot
+            cancel as they can in the whole.
 
     Raises:
         ConfigError: the rule names another one.
@@ -114,12 +130,13 @@ def counted_names(
                 f"evaluate.gold.stop.of: '{name}' is no reward that is watched, and no part of "
                 f"one; {meant}"
             )
-    return tuple(rewards) if rule is None or not rule.of else rule.of
+    return tuple(aspects) if rule is None or not rule.of else rule.of
 
 
-def _too_large(rule: GoldStopConfig, gap: float, start: float) -> Iterator[bool]:
+def _too_large(rule: GoldStopConfig, gap: float, start: float | None) -> Iterator[bool]:
     yield rule.gap is not None and _exceeds(gap, rule.gap)
-    yield rule.growth is not None and _exceeds(gap - start, rule.growth)
+    if rule.growth is not None and start is not None:
+        yield _exceeds(gap - start, rule.growth)
 
 
 def _exceeds(gap: float, limit: float) -> bool:
@@ -127,9 +144,11 @@ def _exceeds(gap: float, limit: float) -> bool:
     return round(gap - limit, 9) > 0
 
 
-def _sentence(rule: GoldStopConfig, name: str, gaps: Mapping[int, float], start: float) -> str:
+def _sentence(
+    rule: GoldStopConfig, name: str, gaps: Mapping[int, float], start: float | None
+) -> str:
     limits = [f"gap={rule.gap:g}"] if rule.gap is not None else []
-    if rule.growth is not None:
+    if rule.growth is not None and start is not None:
         limits.append(f"growth={rule.growth:g} from {start:.3f} at the start")
     told = ", ".join(f"{gap:.3f} after step {step}" for step, gap in gaps.items())
     return (

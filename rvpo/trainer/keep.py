@@ -9,7 +9,7 @@ from typing import Protocol
 
 from pydantic import Field
 
-from rvpo.errors import ConfigError
+from rvpo.errors import ConfigError, RewardError
 from rvpo.report.run_folder import RunFolder, write_json
 from rvpo.report.stored import Number, Stored, Text, checked, read_json
 from rvpo.runtime.ranks import Ranks
@@ -82,15 +82,22 @@ class Keeper:
         if self.best is not None and scores:
             self._keep_best(step, self.best, scores)
 
-    def check(self, scores: Mapping[str, float]) -> None:
+    def check(self, scores: Mapping[str, float], lost: Mapping[str, str]) -> None:
         """Refuse a metric that no evaluation gives.
 
         Args:
             scores: those of any evaluation; none says nothing.
+            lost: metrics that it lacks because a judge failed, with words for that.
 
         Raises:
             ConfigError: the metric is not among them.
+            RewardError: a judge lost it.
         """
+        if self.best is not None and self.best in lost:
+            raise RewardError(
+                f"checkpoint.best: '{self.best}' is not known before training, because "
+                f"{lost[self.best]}; mend the judge, then continue with --resume, which asks again"
+            )
         if self.best is not None and scores and self.best not in scores:
             raise ConfigError(
                 f"checkpoint.best: no evaluation gives '{self.best}'; there are "

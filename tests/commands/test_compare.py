@@ -187,7 +187,7 @@ def test_runs_that_a_rule_may_end_are_not_compared(tiny_model: Path, tmp_path: P
         "rewards.kind={rubric: channels, criteria: {kind: It is kind.}}",
         f"judge={judge}",
         f"judges={{gold: {judge}}}",
-        "evaluate.gold={judge: gold, stop: {gap: 0.5}}",
+        "evaluate.gold={judge: gold, every: 1, stop: {gap: 0.5, times: 1}}",
     )
     config = write_config(tiny_model, tmp_path)
     with pytest.raises(ConfigError, match=r"evaluate\.gold\.stop may end one run before others"):

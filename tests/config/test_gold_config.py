@@ -24,7 +24,8 @@ def watched(gold: Any, **sections: Any) -> RunConfig:
         "judge": JUDGE,
         "judges": {"gold": JUDGE},
         "rewards": {"judged": RUBRIC},
-        "evaluate": {"gold": gold},
+        "evaluate": {"gold": gold, "every": 1},
+        "steps": 10,
     }
     return tiny_config(Path("model"), **usual | sections)
 
@@ -59,6 +60,19 @@ def test_a_run_that_is_watched_asks_both_judges() -> None:
         ),
         ({"judge": "gold", "stop": {}}, {}, "names no limit, so that nothing would ever stop"),
         ({"judge": "gold", "stop": {"gap": 0}}, {}, "evaluate.gold.stop.gap"),
+        ({"judge": "gold", "stop": {"gap": 1}}, {}, "gap: 1 is never exceeded"),
+        ({"judge": "gold", "stop": {"gap": 0.2, "growth": 2}}, {}, "growth: 2 is never exceeded"),
+        (
+            {"judge": "gold", "stop": {"gap": 0.1, "times": 10}},
+            {},
+            "evaluate.gold.stop.times: 10 looks in a row cannot end the run, since there are 9",
+        ),
+        ({"judge": "gold", "every": 5, "stop": {"gap": 0.1}}, {}, "since there are 1 between"),
+        (
+            {"judge": "gold", "stop": {"gap": 0.1}},
+            {"evaluate": {"gold": {"judge": "gold", "stop": {"gap": 0.1}}}},
+            "since there are 0 .* make evaluate.gold.every smaller than steps and above 0",
+        ),
         ({"judge": "gold", "stop": {"gap": 0.1, "times": 0}}, {}, "evaluate.gold.stop.times"),
         ({}, {}, "evaluate.gold.judge"),
     ],
@@ -68,6 +82,14 @@ def test_a_watch_that_sees_nothing_is_refused(
 ) -> None:
     with pytest.raises(ValidationError, match=message.replace(".", r"\.").replace(r"\.*", ".*")):
         watched(gold, **sections)
+
+
+@pytest.mark.parametrize("best", ["eval/gold/rewards/judged/mean", "judge_gap/judged"])
+def test_a_metric_of_the_watch_needs_one(best: str) -> None:
+    checkpoint = {"best": best}
+    watched({"judge": "gold"}, checkpoint=checkpoint)
+    with pytest.raises(ValidationError, match="given by the watch alone, and there is none"):
+        watched(None, checkpoint=checkpoint)
 
 
 def test_a_judge_that_only_some_rewards_ask_can_watch_the_others() -> None:

@@ -22,6 +22,7 @@ from rvpo.config.judge import BudgetConfig
 from rvpo.config.rewards import RewardConfig, SpareConfig
 from rvpo.criterion import Criterion
 from rvpo.data.prompts import PromptStream
+from rvpo.errors import RewardError
 from rvpo.judge.types import Answer, Question
 from rvpo.rewards.comparison import ComparisonReward
 from rvpo.rewards.metrics import reward_metrics
@@ -136,6 +137,34 @@ def test_what_is_not_asked_is_missing_and_said_so_and_is_no_failure() -> None:
     assert metrics["rewards/care/kind/failed_frac"] == 0
     assert metrics["rewards/care/brief/spared_frac"] == 0
     assert found.metrics["judge/care/verdicts"] == 16
+
+
+def test_a_lost_verdict_that_trains_nothing_costs_no_group_and_no_step() -> None:
+    """Two of eight verdicts of each group would be more than this budget allows."""
+    lost = Answer(value=None, failure="timeout")
+    rule: Rule = lambda r, q: (  # noqa: E731
+        lost if places(r)[0] == 2 and q.text == "kind" else usual(r, q)
+    )
+    run = Run(rule)
+    for number in range(3):
+        found = run.step(number)
+    assert len(run.asked()["kind"]) == 4
+    assert found.metrics["judge/skipped_groups"] == 0
+    brief = found.rewards.names.index("care/brief")
+    assert found.rewards.valid[:, brief].all()
+    assert {column for _, column in found.failures} == {1 - brief}
+
+
+def test_a_lost_verdict_that_another_reward_trains_on_still_counts() -> None:
+    lost = Answer(value=None, failure="timeout")
+    rule: Rule = lambda r, q: lost if places(r)[0] == 2 else Answer(value=1.0)  # noqa: E731
+    twin = replace(CARE, name="twin", spare=None)
+    judges = only(FakeJudge(rule), STRICT)
+    suite = RewardSuite([CARE, twin]).judged_by(judges).remembering(7, 0)
+    for number in range(2):
+        suite.begin(group_size=GROUP, step=number).collect(rollout(number))
+    with pytest.raises(RewardError, match="24 of the 24 verdicts of this step are missing"):
+        suite.begin(group_size=GROUP, step=2).collect(rollout(2))
 
 
 def test_all_are_asked_again_after_the_step_in_which_one_of_the_few_differs() -> None:

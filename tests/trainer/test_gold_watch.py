@@ -122,6 +122,34 @@ def test_a_gold_judge_that_fails_is_missing_and_said_and_stops_nothing(tmp_path:
     assert any("24 of 24 verdicts of judge 'gold' are missing (24 http 500)" in s for s in said)
 
 
+@pytest.mark.parametrize("fails", ["kind and rude", "rude"])
+def test_a_look_that_lost_all_of_something_is_made_again(tmp_path: Path, fails: str) -> None:
+    def partly(response: str, question: Question) -> Answer:
+        failed = question.text in fails
+        return Answer(value=None if failed else 1.0, failure="http 500" if failed else None)
+
+    lame = watch_of(tmp_path, FakeJudge(says(1.0)), FakeJudge(partly), alone(), [])
+    assert "judge_gap/judged/rude" not in lame(0)
+    assert lame.lacks(0)
+    assert "http 500 of judge 'gold'" in lame.lost(0)["eval/gold/rewards/judged/rude/mean"]
+    sound = watch_of(tmp_path, FakeJudge(says(1.0)), FakeJudge(says(1.0)), alone(), [])
+    assert sound(0)["judge_gap/judged/rude"] == 0.0
+    assert not sound.lacks(0)
+    assert sound.lost(0) == lame.lost(3) == {}
+
+
+def test_ranks_agree_on_what_was_lost_whatever_their_disks_show(tmp_path: Path) -> None:
+    def lost(ranks: Ranks) -> tuple[bool, dict[str, str]]:
+        judges = FakeJudge(says(1.0)), FakeJudge(says(None))
+        held_out = watch_of(tmp_path / str(ranks.rank), *judges, ranks, [])
+        held_out(0)
+        return held_out.lacks(0), held_out.lost(0)
+
+    first, second = on_each_rank(lost)
+    assert first == second
+    assert first[0]
+
+
 def test_criteria_of_the_data_have_a_gap_for_each_class(tmp_path: Path) -> None:
     def strict(response: str, question: Question) -> Answer:
         return Answer(value=float(question.text != "c"))
@@ -235,7 +263,9 @@ def ends(
         ({0: 0.5, 2: 0.8, 4: 0.9}, {"growth": 0.2}, [4]),
         ({0: 0.7, 2: 0.9, 4: 0.9}, {"growth": 0.2}, []),  # .9 - .7 is .2, whatever floats say
         ({0: 0.0, 2: 0.3, 4: None, 6: 0.3}, {"gap": 0.2}, [6]),  # who lost too much has no say
-        ({0: None, 2: 0.3, 4: 0.6, 6: 0.6}, {"growth": 0.2}, [6]),  # and is no start
+        ({0: None, 2: 0.3, 4: 0.6, 6: 0.6}, {"growth": 0.2}, []),  # and nothing stands in for it
+        ({2: 0.3, 4: 0.6, 6: 0.6}, {"growth": 0.2}, []),
+        ({0: None, 2: 0.3, 4: 0.6, 6: 0.6}, {"growth": 0.2, "gap": 0.5}, [6]),
         ({0: 0.9, 2: 0.9}, {"gap": 0.2}, []),  # a gap before training shows nothing of it
         ({2: 0.3, 4: 0.3}, {"gap": 0.2}, [4]),
     ],
@@ -258,6 +288,24 @@ def test_the_sentence_says_what_was_seen_and_how_to_go_on(tmp_path: Path) -> Non
         "--resume evaluate.gold.stop=null",
     ):
         assert part in sentence
+
+
+@pytest.mark.parametrize(
+    ("gaps", "rule", "told"),
+    [
+        ({0: None}, {"growth": 0.2}, True),
+        ({2: 0.3}, {"growth": 0.2}, True),
+        ({0: 0.1}, {"growth": 0.2}, False),
+        ({0: None}, {"gap": 0.2}, False),
+    ],
+)
+def test_a_lost_start_is_said_where_growth_is_to_count(
+    tmp_path: Path, gaps: dict[int, float | None], rule: dict[str, Any], told: bool
+) -> None:
+    run, said = RunFolder(tmp_path), list[str]()
+    looked(run, gaps)
+    GoldStop(GoldStopConfig(**rule), ["judged"], 0.1, run, alone(), said.append).tell()
+    assert [("'judged' before training is not known" in text) for text in said] == [True] * told
 
 
 def test_every_rank_ends_by_what_the_first_one_reads(tmp_path: Path) -> None:
@@ -285,11 +333,11 @@ def test_a_limit_below_the_gap_before_training_is_refused(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("of", "expected"), [((), ["judged"]), (("judged/kind",), ["judged/kind"])]
+    ("of", "expected"), [((), ["judged", "judged/kind"]), (("judged/kind",), ["judged/kind"])]
 )
 def test_a_rule_counts_what_it_names(of: Sequence[str], expected: list[str]) -> None:
     rule = GoldStopConfig(gap=0.1, of=tuple(of))
-    assert list(counted_names(rule, ["judged"], ["judged", "judged/kind"])) == expected
+    assert list(counted_names(rule, ["judged", "judged/kind"])) == expected
 
 
 def test_a_rule_that_names_no_watched_reward_is_refused() -> None:
@@ -297,4 +345,15 @@ def test_a_rule_that_names_no_watched_reward_is_refused() -> None:
     with pytest.raises(
         ConfigError, match=r"'judged/kin' is no reward .* did you mean 'judged/kind'"
     ):
-        counted_names(rule, ["judged"], ["judged", "judged/kind"])
+        counted_names(rule, ["judged", "judged/kind"])
+
+
+def test_gaps_of_parts_that_cancel_in_the_whole_end_a_run(tmp_path: Path) -> None:
+    held_out = watch_of(tmp_path, FakeJudge(says(1.0)), FakeJudge(says(0.0)), alone(), [], every=1)
+    found, said = held_out(1), list[str]()
+    assert (found["judge_gap/judged"], found["judge_gap/judged/kind"]) == (0.0, 1.0)
+    assert held_out.watch is not None
+    rule = GoldStopConfig(gap=0.2, times=1)
+    names = counted_names(rule, held_out.watch.training.aspects)
+    assert GoldStop(rule, names, 0.1, held_out.folder, alone(), said.append)(1)
+    assert "'judged/kind'" in said[0]

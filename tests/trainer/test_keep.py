@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from rvpo.errors import ConfigError
+from rvpo.errors import ConfigError, RewardError
 from rvpo.report.run_folder import RunFolder
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.checkpoint import Checkpoints
@@ -66,6 +66,12 @@ def test_an_evaluation_without_the_value_changes_nothing(keep: Keeper) -> None:
 
 
 def test_a_metric_that_nothing_gives_is_refused_before_training(keep: Keeper) -> None:
-    keep.check({"eval/a": 0.0})
+    keep.check({"eval/a": 0.0}, {})
     with pytest.raises(ConfigError, match="no evaluation gives 'eval/a'; there are eval/b"):
-        keep.check({"eval/b": 0.0})
+        keep.check({"eval/b": 0.0}, {"eval/c": "verdicts failed"})
+
+
+def test_a_metric_that_a_judge_lost_names_the_failure_and_not_the_setting(keep: Keeper) -> None:
+    lost = {"eval/a": "verdicts failed: 8 http 500 of judge 'gold'"}
+    with pytest.raises(RewardError, match=r"'eval/a' is not known .* 8 http 500 of judge 'gold'"):
+        keep.check({"eval/b": 0.0}, lost)
