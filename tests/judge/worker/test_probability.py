@@ -122,6 +122,23 @@ def test_a_little_of_what_may_begin_several_grades_does_no_harm() -> None:
         weigh(question, tokens)
 
 
+@pytest.mark.parametrize(("drawn", "hidden"), [(0.001, True), (0.03, True), (0.001, False)])
+def test_only_the_tokens_that_are_listed_bound_those_that_are_not(
+    drawn: float, hidden: bool
+) -> None:
+    """Two are listed, and a third was drawn, less likely than some that are not listed."""
+    listed = {"1": 0.52, "2": 0.2} if hidden else {"1": 0.8, "2": 0.199}
+    place = token("0", **listed)
+    place["logprob"] = math.log(drawn)
+    three = [token('{"grade": '), place, token("}")]
+    question = replace(GRADED, scale=scale_of([0, 1, 2, 3]))
+    if not hidden:
+        assert weigh(question, three) == pytest.approx(0.8 / 3 + 0.199 * 2 / 3)
+        return
+    with pytest.raises(Unweighable, match="too few tokens"):
+        weigh(question, three)
+
+
 def test_parts_of_characters_are_tokens_of_their_own() -> None:
     question = replace(GRADED, scale=scale_of(RUSSIAN))
     place = token("1", **{"1": 0.7, "0": 0.15, "2": 0.09})
