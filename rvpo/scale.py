@@ -15,6 +15,7 @@ MOST_GRADES: Final = 20
 
 _NUMBER: Final = re.compile(r"-?[0-9]{1,6}(\.[0-9]{1,6})?")
 _LONGEST_WORD: Final = 200  # characters: a short sentence will do
+_AROUND: Final = " \t\r\n\"':"  # what may stand before a grade in a reply
 
 
 def scale_of(value: Any) -> Grades:
@@ -78,16 +79,27 @@ def said(scale: Grades, value: float) -> str:
     return f"{between:g} of {spelt(lowest)} to {spelt(highest)}"
 
 
+def opening(text: str) -> str:
+    """A spelling of a grade from its first telling character on, in small letters: quotes, colons
+    and white space may stand before any of them."""
+    return text.lstrip(_AROUND).casefold()
+
+
 def alike(scale: Grades) -> str:
-    """Problem of grades that begin with the same character; empty where they can be told apart."""
-    for number, _ in scale:
-        same = [spelt(other) for other, _ in scale if spelt(other)[0] == spelt(number)[0]]
-        if len(same) > 1:
-            return (
-                f"grade: probability tells grades apart by the first character of their numbers, "
-                f"and {' and '.join(same[:2])} begin alike; give figures from 0 to 9, or write "
-                "grade: verdict"
-            )
+    """Problem of grades that begin with the same character, by number or by word; empty where they
+    can be told apart."""
+    first: dict[str, tuple[float, str]] = {}
+    for number, word in scale:
+        for text, shown in ((spelt(number), spelt(number)), (word, f"{word!r:.80}")):
+            if not (begins := opening(text)[:1]):
+                continue
+            other, before = first.setdefault(begins, (number, shown))
+            if other != number:
+                return (
+                    "grade: probability tells grades apart by the first character of their numbers "
+                    f"and words, and {before} and {shown} begin alike; give figures from 0 to 9, "
+                    "with words that begin differently or none, or write grade: verdict"
+                )
     return ""
 
 

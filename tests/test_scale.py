@@ -109,6 +109,29 @@ def test_grades_that_begin_alike_are_named() -> None:
     assert "-2 and -1 begin alike" in alike(scale_of([-2, -1, 0]))
 
 
+@pytest.mark.parametrize(
+    ("scale", "told"),
+    [
+        (
+            {0: "2 or more errors", 1: "1 error", 2: "0 errors"},
+            "'2 or more errors' and 2 begin alike",
+        ),
+        ({0: "not at all", 1: "partly", 2: "perfectly"}, "'partly' and 'perfectly' begin alike"),
+        ({0: "Poor", 1: "perfect"}, "'Poor' and 'perfect' begin alike"),
+        ({0: '"so', 1: "some"}, "begin alike"),
+        ({0: "-", 1: "a", -1: "b"}, "-1 and '-' begin alike"),
+        ({0: "Плохо", 1: "превосходно"}, "begin alike"),
+    ],
+)
+def test_words_that_begin_alike_are_named(scale: Any, told: str) -> None:
+    assert told in alike(scale_of(scale))
+
+
+def test_a_grade_may_begin_like_its_own_word() -> None:
+    assert not alike(scale_of(WORDS))
+    assert not alike(scale_of({0: "0 errors", 1: "1 error", 2: "2 or more errors"}))
+
+
 def test_a_criterion_with_grades_survives_its_row() -> None:
     graded = Criterion(text="a", scale=scale_of(WORDS))
     assert Criterion.from_row(json.loads(json.dumps(graded.to_row()))) == graded

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -74,12 +75,111 @@ def test_grades_in_words_and_in_quotes_are_weighed() -> None:
     assert weigh(GRADED, tokens) == pytest.approx(0.5)
 
 
-def test_what_begins_several_grades_or_none_counts_for_none() -> None:
-    scale = scale_of({1: "present", 2: "perfect"})
-    question = Question("criterion", "a", scale=scale, expected=True)
-    chances = {" 1": 0.6, " p": 0.1, " 10": 0.1, " 1.5": 0.1, " x": 0.1}
+def test_what_begins_no_grade_counts_for_none() -> None:
+    chances = {" 1": 0.6, " 10": 0.1, " 1.5": 0.1, " x": 0.1, "": 0.1}
     tokens = [token('{"grade":'), token(" 1", **chances), token("}")]
-    assert weigh(question, tokens) == 0.0
+    assert weigh(GRADED, tokens) == pytest.approx(0.5)
+
+
+NUMBERED = {0: "2 or more errors", 1: "1 error", 2: "0 errors"}
+WORDED = {0: "not at all", 1: "partly", 2: "perfectly"}
+RUSSIAN = {0: "нет", 1: "отчасти", 2: "да"}
+
+
+@pytest.mark.parametrize(
+    ("scale", "chosen", "chances"),
+    [
+        (NUMBERED, "1", {"0": 0.05, "1": 0.55, "2": 0.4}),
+        (WORDED, "not", {"not": 0.55, "p": 0.3, "partly": 0.15}),
+        (WORDED, "p", {"p": 0.9, "not": 0.1}),
+        (WORDED, "not", {"not": 0.6, " P": 0.06, "1": 0.34}),
+        ({1: "present", 2: "perfect"}, "1", {"1": 0.9, "p": 0.1}),
+        ({0: "low", 1: "lower", 2: "high"}, "high", {"high": 0.9, "low": 0.1}),
+        (WORDED, "1", {"1": 0.9, '"': 0.1}),
+        (WORDED, "1", {"1": 0.9, "\n ": 0.1}),
+        (RUSSIAN, "1", {"1": 0.9, "\ufffd": 0.1}),
+    ],
+)
+def test_probability_of_what_may_begin_several_grades_is_hidden(
+    scale: Mapping[int, str], chosen: str, chances: Mapping[str, float]
+) -> None:
+    question = replace(GRADED, scale=scale_of(scale))
+    value = {"not": '"not at all"', "p": '"partly"', "high": '"high"'}.get(chosen, chosen)
+    opening, rest = value.split(chosen)
+    tokens = [token('{"grade": ' + opening), token(chosen, **chances), token(rest + "}")]
+    with pytest.raises(Unweighable, match="do not tell the grades apart"):
+        weigh(question, tokens)
+
+
+def test_a_little_of_what_may_begin_several_grades_does_no_harm() -> None:
+    question = replace(GRADED, scale=scale_of(WORDED))
+    chances = {"1": 0.5, "0": 0.25, "2": 0.21, "p": 0.04}
+    tokens = [token('{"grade": '), token("1", **chances), token("}")]
+    assert weigh(question, tokens) == pytest.approx((0.25 + 0.21) / 0.96)
+    # Together with what is not listed it is too much.
+    tokens[1] = token("1", **{"1": 0.86, "0": 0.06, "p": 0.04})
+    with pytest.raises(Unweighable, match="too few tokens"):
+        weigh(question, tokens)
+
+
+@pytest.mark.parametrize(("drawn", "hidden"), [(0.001, True), (0.03, True), (0.001, False)])
+def test_only_the_tokens_that_are_listed_bound_those_that_are_not(
+    drawn: float, hidden: bool
+) -> None:
+    """Two are listed, and a third was drawn, less likely than some that are not listed."""
+    listed = {"1": 0.52, "2": 0.2} if hidden else {"1": 0.8, "2": 0.199}
+    place = token("0", **listed)
+    place["logprob"] = math.log(drawn)
+    three = [token('{"grade": '), place, token("}")]
+    question = replace(GRADED, scale=scale_of([0, 1, 2, 3]))
+    if not hidden:
+        assert weigh(question, three) == pytest.approx(0.8 / 3 + 0.199 * 2 / 3)
+        return
+    with pytest.raises(Unweighable, match="too few tokens"):
+        weigh(question, three)
+
+
+def test_parts_of_characters_are_tokens_of_their_own() -> None:
+    question = replace(GRADED, scale=scale_of(RUSSIAN))
+    place = token("1", **{"1": 0.7, "0": 0.15, "2": 0.09})
+    place["top_logprobs"] += [
+        {"token": "\ufffd", "bytes": [byte], "logprob": math.log(0.03)} for byte in (0xD0, 0xD1)
+    ]
+    with pytest.raises(Unweighable, match="do not tell the grades apart"):
+        weigh(question, [token('{"grade": '), place, token("}")])
+
+
+@pytest.mark.parametrize("spelling", ["1", "1.0", "1.", " 1.00,"])
+def test_a_grade_with_decimals_is_that_grade(spelling: str) -> None:
+    tokens = [token('{"grade": '), token("2", **{"2": 0.5, spelling: 0.5}), token("}")]
+    assert weigh(GRADED, tokens) == pytest.approx(0.75)
+
+
+@settings(deadline=None)
+@given(
+    words=st.lists(st.text("npart 12", min_size=1, max_size=6), min_size=3, max_size=3),
+    shares=st.lists(st.floats(0.01, 1.0), min_size=3, max_size=3),
+    cut=st.integers(1, 6),
+)
+def test_a_mean_that_is_told_is_never_far_from_the_truth(
+    words: list[str], shares: list[float], cut: int
+) -> None:
+    """Replies in words, of which the endpoint shows the first characters."""
+    try:
+        scale = scale_of(dict(enumerate(words)))
+    except ValueError:
+        return
+    question = replace(GRADED, scale=scale)
+    chances: dict[str, float] = {}
+    for (_, word), share in zip(scale, shares, strict=True):
+        chances[word[:cut]] = chances.get(word[:cut], 0.0) + share / sum(shares)
+    word = scale[1][1]
+    tokens = [token('{"grade": "'), token(word[:cut], **chances), token(word[cut:] + '"}')]
+    try:
+        found = weigh(question, tokens)
+    except Unweighable:
+        return
+    assert found == pytest.approx((shares[1] / 2 + shares[2]) / sum(shares), abs=0.06)
 
 
 @pytest.mark.parametrize(
