@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import IO, Any
 
 from rich.console import Console
@@ -29,10 +28,10 @@ from rvpo.runtime.extras import require
 from rvpo.runtime.ranks import Ranks
 from rvpo.trial.against import agreement_rows, to_json
 from rvpo.trial.against_display import show_agreement, show_costs
-from rvpo.trial.cost import run_cost
-from rvpo.trial.display import show_judgement, show_summary
+from rvpo.trial.cost import JudgeCost, asked_of_a_sample, run_cost
+from rvpo.trial.display import show_failures, show_judgement, show_summary
 from rvpo.trial.given import read_responses
-from rvpo.trial.judgement import Judgement
+from rvpo.trial.judgement import Judgement, answers_by
 from rvpo.trial.page import Page
 from rvpo.trial.response import controls, first_prompts
 from rvpo.trial.summary import TrialSummary
@@ -166,7 +165,7 @@ def try_rubrics(
         if (alone := trial.each_alone(asked)) is not None:
             failed += session.ask_alone(alone, judgements)
         if other is not None:
-            failed += session.hold_against(other, judgements, summary)
+            failed += session.hold_against(trial, other, judgements)
     return failed
 
 
@@ -206,13 +205,13 @@ class _Session:
         show_ways(self.page, rows, together, second)
         return sum(verdict.failed for judgement in second for verdict in judgement.verdicts)
 
-    def hold_against(self, other: Trial, first: Sequence[Judgement], summary: TrialSummary) -> int:
+    def hold_against(self, trial: Trial, other: Trial, first: Sequence[Judgement]) -> int:
         """Show how far another judge agrees, and what training would cost with either.
 
         Args:
+            trial: asks the judges that rewards name.
             other: asks that judge about the same responses.
             first: judgements by the judges that rewards ask.
-            summary: sums that up.
 
         Returns:
             Verdicts of the other judge that failed.
@@ -226,22 +225,40 @@ class _Session:
         _write(self.lines, {"against": {"judge": name, "rows": to_json(rows)}})
         show_agreement(self.page, rows, name)
         held = TrialSummary.of(second, other.rewards)
-        takes, about = self._training(other)
-        each = takes / max(1, held.tally.verdicts)
-        costs = {
-            judge: run_cost(tally, self.config.every_judge[judge], each * tally.verdicts)
-            for judge, tally in {**summary.tallies, **held.tallies}.items()
-        }
-        show_costs(self.page, takes, about, costs)
+        show_failures(self.page, held, name)
+        self._show_costs(trial, first, second, name)
         return held.tally.failed
 
-    def _training(self, trial: Trial) -> tuple[float, str]:
-        """Verdicts that the run's training takes, and how they come about."""
-        prompts = {response.prompt.turns: response.prompt for response in trial.responses}
-        asked = fmean(len(every_question(trial.rewards, prompt)) for prompt in prompts.values())
+    def _show_costs(
+        self, trial: Trial, first: Sequence[Judgement], second: Sequence[Judgement], other: str
+    ) -> None:
+        """What training would cost with the judges that rewards ask, and with another alone.
+
+        Args:
+            first, second: judgements by the ones and by the other.
+            other: its name.
+        """
         steps, rollout = self.config.steps, self.config.rollout
         samples = rollout.prompts_per_step * rollout.samples_per_prompt
-        return steps * samples * asked, f"{steps:,} steps of {samples:,} samples, {asked:.1f} each"
+        own, alone = asked_of_a_sample(trial), asked_of_a_sample(trial.asking(other))
+        ways = [(own, list(first)), (alone, [*first, *second])]
+        costs = [
+            tuple(
+                JudgeCost(
+                    judge=judge,
+                    verdicts=steps * samples * asked,
+                    words=run_cost(
+                        answers_by(judge, judgements),
+                        self.config.every_judge[judge],
+                        steps * samples * asked,
+                    ),
+                )
+                for judge, asked in way.items()
+            )
+            for way, judgements in ways
+        ]
+        about = f"{steps:,} steps of {samples:,} samples, {sum(own.values()):.1f} each"
+        show_costs(self.page, about, costs)
 
 
 def _known(judge: str, config: RunConfig, option: str = "--judge") -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from rvpo.report.tables import shown, span
 from rvpo.trial.against import AgreementRow, notes
+from rvpo.trial.cost import JudgeCost
 from rvpo.trial.page import Page
 
 
@@ -47,14 +48,17 @@ def show_agreement(page: Page, rows: Sequence[AgreementRow], judge: str) -> None
         page.line(note, "yellow")
 
 
-def show_costs(page: Page, verdicts: float, about: str, costs: Mapping[str, str]) -> None:
-    """The cost of the run's training with either judge.
+def show_costs(page: Page, about: str, ways: Sequence[Sequence[JudgeCost]]) -> None:
+    """The cost of the run's training in either way.
 
     Args:
-        verdicts: those that training takes.
-        about: their number explained.
-        costs: words for each judge; see `run_cost`.
+        about: the number of verdicts explained.
+        ways: with the rewards' own judges, and with the other one alone.
     """
-    page.line(f"training takes {verdicts:,.0f} verdicts ({about}); held-out prompts come on top:")
-    for name, cost in costs.items():
-        page.line(f"  with {name}: {cost}")
+    takes = sum(cost.verdicts for cost in ways[0])
+    page.line(f"training takes {takes:,.0f} verdicts ({about}); held-out prompts come on top:")
+    for way in ways:
+        several = len(way) > 1
+        for place, cost in enumerate(way):
+            count = f", {cost.verdicts:,.0f} of them" if several else ""
+            page.line(f"  {'and' if place else 'with'} {cost.judge}{count}: {cost.words}")

@@ -2,27 +2,80 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
 from rvpo.config.judge import JudgeConfig
+from rvpo.judge.types import Answer
+from rvpo.rewards.judged import every_question
 from rvpo.rewards.tally import Tally
+from rvpo.trial.trial import Trial
 
 
-def run_cost(tally: Tally, judge: JudgeConfig, verdicts: float) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeCost:
+    """What a judge's verdicts of a run's training cost."""
+
+    judge: str
+    verdicts: float
+    words: str
+    """See `run_cost`."""
+
+
+def asked_of_a_sample(trial: Trial) -> dict[str, float]:
+    """Verdicts that each judge gives on a sample of the run, by its name: the mean over prompts."""
+    prompts = {response.prompt.turns: response.prompt for response in trial.responses}
+    asked = dict.fromkeys(trial.by_judge, 0.0)
+    for (judge, _), rewards in trial.asked_together.items():
+        asked[judge] += fmean(len(every_question(rewards, each)) for each in prompts.values())
+    return asked
+
+
+def run_cost(answers: Sequence[Answer], judge: JudgeConfig, verdicts: float) -> str:
     """Words for the dollars of so many verdicts, and of what is not known, why.
 
+    A verdict costs what those cost that were asked for and given: one that failed may have cost
+    nothing, and one that was known before was not paid for.
+
     Args:
-        tally: counts of the trial's answers.
+        answers: those of the trial.
         verdicts: those of the run.
     """
-    asked = tally.verdicts - tally.cached
     if judge.serve is not None:
         return "nothing, it is served here"
-    if not asked or not tally.requests:
-        return "unknown, for every verdict of this trial was in its cache"
-    if any(e.input_price is None or e.output_price is None for e in judge.endpoints):
-        tokens = f"{_tokens(tally.input_tokens / asked * verdicts)} in and "
-        tokens += f"{_tokens(tally.output_tokens / asked * verdicts)} out"
-        return f"about {tokens} at no price set (input_price and output_price of its endpoints)"
-    return f"about ${tally.cost / asked * verdicts:,.2f}"
+    if not verdicts:
+        return "nothing, the prompts of this trial have no criteria"
+    given = [a for a in answers if a.value is not None and not a.usage.cached]
+    if not given:
+        return f"unknown: {_why_unknown(answers)}"
+    paid = Tally.of(given)
+    each = verdicts / len(given)
+    prices = [price for e in judge.endpoints for price in (e.input_price, e.output_price)]
+    if not (paid.input_tokens or paid.output_tokens) and any(price != 0 for price in prices):
+        return "unknown: its endpoints do not say how many tokens they took"
+    if None in prices:
+        tokens = f"{_tokens(paid.input_tokens * each)} in and {_tokens(paid.output_tokens * each)}"
+        return f"about {tokens} out at no price set (input_price and output_price of its endpoints)"
+    return f"about ${paid.cost * each:,.2f}"
+
+
+def reasons(failures: Mapping[str, int]) -> str:
+    """The reasons of failures with their numbers, the most common first."""
+    return ", ".join(f"{count:,} {reason}" for reason, count in Counter(failures).most_common())
+
+
+def _why_unknown(answers: Sequence[Answer]) -> str:
+    tally = Tally.of(answers)
+    if not tally.failed:
+        return "every verdict of this trial was in its cache"
+    if tally.failed == tally.verdicts:
+        return f"every verdict of this trial failed ({reasons(tally.failures)})"
+    return (
+        f"of this trial's verdicts {tally.verdicts - tally.failed:,} were in its cache and the "
+        f"others failed ({reasons(tally.failures)})"
+    )
 
 
 def _tokens(number: float) -> str:

@@ -16,6 +16,7 @@ from rvpo.judge.verdict import told
 from rvpo.report.tables import shown
 from rvpo.rewards.advice import advice
 from rvpo.rewards.tally import Tally
+from rvpo.trial.cost import reasons
 from rvpo.trial.judgement import Judgement, RepeatedVerdict
 from rvpo.trial.page import Page, PageCell
 from rvpo.trial.response import REFERENCE_COLUMNS
@@ -82,6 +83,15 @@ def show_summary(
         )
     for line in (_agreement(summary, judges, repeats), *_totals(summary, judges)):
         page.line(line)
+    show_failures(page, summary)
+
+
+def show_failures(page: Page, summary: TrialSummary, judge: str | None = None) -> None:
+    """News of endpoints, reasons of the verdicts that failed, and what helps against them.
+
+    Args:
+        judge: the one that is told of by its name, where others were shown before.
+    """
     tally = summary.tally
     for line in tally.news:
         page.line(_plain(line), "yellow")
@@ -89,8 +99,9 @@ def show_summary(
         for line in advice(each.failures, each.details, place_of(name)):
             page.line(_plain(line), "yellow")
     if tally.failed:
-        reasons = _counted(tally.failures)
-        page.line(f"{tally.failed:,} of {tally.verdicts:,} verdicts failed: {reasons}", "bold red")
+        by = "" if judge is None else f" of judge '{judge}'"
+        why = _counted(tally.failures)
+        page.line(f"{tally.failed:,} of {tally.verdicts:,} verdicts{by} failed: {why}", "bold red")
 
 
 def _row(verdict: RepeatedVerdict) -> list[PageCell]:
@@ -179,9 +190,8 @@ def _total(tally: Tally, judge: JudgeConfig, where: str) -> list[str]:
     return lines
 
 
-def _counted(reasons: Mapping[str, int]) -> str:
-    common = Counter(reasons).most_common()
-    return ", ".join(f"{count:,} {_plain(reason)}" for reason, count in common)
+def _counted(found: Mapping[str, int]) -> str:
+    return _plain(reasons(found))
 
 
 def _cost(dollars: float, judge: JudgeConfig, where: str) -> str:

@@ -137,6 +137,12 @@ def agreement(answers: Iterable[Sequence[Answer]]) -> float | None:
     return mean(float(a == b) for values in known for a, b in combinations(values, 2))
 
 
+def answers_by(judge: str, judgements: Iterable[Judgement]) -> list[Answer]:
+    """Every answer of a judge, those that rewards share once."""
+    found = [each for j in judgements for (name, _), each in j.answers.items() if name == judge]
+    return [answer for answers in found for answer in answers]
+
+
 def _verdicts(
     reward: RubricReward, prompt: Prompt, answers: Mapping[Question, tuple[Answer, ...]]
 ) -> list[RepeatedVerdict]:

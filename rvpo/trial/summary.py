@@ -9,7 +9,7 @@ from typing import Any, get_args
 from rvpo.criterion import CriterionClass
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.tally import Tally
-from rvpo.trial.judgement import Judgement, RepeatedVerdict, agreement, mean
+from rvpo.trial.judgement import Judgement, RepeatedVerdict, agreement, answers_by, mean
 from rvpo.trial.response import Kind
 
 
@@ -73,7 +73,7 @@ class TrialSummary:
             constant=tuple(name for reward in rewards for name in _constant(reward, judgements)),
             agreement=agreement(answers),
             tally=Tally.of(answer for each in answers for answer in each),
-            tallies={name: _tally_by(name, judgements) for name in judges},
+            tallies={name: Tally.of(answers_by(name, judgements)) for name in judges},
         )
 
     def _metrics(self) -> dict[str, float]:
@@ -95,11 +95,6 @@ class TrialSummary:
                 "failures": dict(self.tally.failures),
             }
         }
-
-
-def _tally_by(judge: str, judgements: Sequence[Judgement]) -> Tally:
-    found = [each for j in judgements for (name, _), each in j.answers.items() if name == judge]
-    return Tally.of(answer for answers in found for answer in answers)
 
 
 def _rows(

