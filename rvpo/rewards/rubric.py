@@ -14,6 +14,7 @@ from rvpo.judge.template import JudgeTemplate
 from rvpo.judge.types import Answer, Question, QuestionKind
 from rvpo.judge.verdict import told
 from rvpo.rewards.cell import EMPTY, Cell
+from rvpo.rewards.reference import answer_in
 from rvpo.rewards.remark import CriterionRemark, Judged, RubricRemark
 from rvpo.rewards.spare import SPARED, Streak
 from rvpo.scale import Grades, alike
@@ -300,7 +301,7 @@ def shown_reference(prompt: Prompt, column: str, reward: str) -> str:
         reward: name of the one that shows it, for messages.
 
     Raises:
-        DataError: there is no such column, or it holds nothing, or no text.
+        DataError: there is no such column, or it holds nothing to see, or no text.
     """
     where = f"rewards.{reward}.reference: prompt {prompt.id!r}"
     if column not in prompt.columns:
@@ -315,11 +316,12 @@ def shown_reference(prompt: Prompt, column: str, reward: str) -> str:
         raise DataError(
             f"{where}: column '{column}' holds a {type(value).__name__}; a reference answer is text"
         )
-    text = "" if value is None else str(value)
-    if not text.strip():
+    text = answer_in(value)
+    if not text:
+        found = "empty" if value is None or isinstance(value, str) else str(value)
         raise DataError(
-            f"{where}: column '{column}' is empty; give every prompt a reference answer, or leave "
-            "reference out"
+            f"{where}: column '{column}' is {found}; give every prompt a reference answer, or "
+            "leave reference out"
         )
     return text
 

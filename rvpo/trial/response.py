@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from rvpo.rewards.reference import answer_in
 from rvpo.thinking import Sees
 from rvpo.types import Prompt
 
@@ -65,7 +66,6 @@ def _controls(prompts: Sequence[Prompt], place: int) -> Iterator[Response]:
 
 def _reference(prompt: Prompt) -> str:
     for column in REFERENCE_COLUMNS:
-        value = prompt.columns.get(column)
-        if isinstance(value, str | int | float) and str(value).strip():
-            return str(value)
+        if text := answer_in(prompt.columns.get(column)):
+            return text
     return ""

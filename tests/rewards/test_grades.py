@@ -99,6 +99,9 @@ def test_the_reference_of_a_prompt_is_shown_and_one_that_is_not_there_is_told() 
         ({}, "no column 'answer', it has rubric; name the column"),
         ({"answer": None}, "'answer' is empty"),
         ({"answer": " \n"}, "'answer' is empty"),
+        ({"answer": "\u200b \ufeff"}, "'answer' is empty"),
+        ({"answer": float("nan")}, "'answer' is nan; give every prompt"),
+        ({"answer": float("-inf")}, "'answer' is -inf; give every prompt"),
         ({"answer": ["x"]}, "'answer' holds a list; a reference answer is text"),
     ):
         lacking = make_prompt("p/2", rubric=make_criteria("a"), **columns)
