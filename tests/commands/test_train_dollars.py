@@ -64,7 +64,7 @@ def test_a_run_without_money_ends_with_a_checkpoint_and_goes_on_with_more(
 ) -> None:
     cache, run = tmp_path / "cache.sqlite", tmp_path / "run"
     before = 1 + 2 * HELD_OUT  # of gold: the rehearsal, and both rewards before the first step
-    enough = (before + PER_STEP + HELD_OUT + 0.5) * CALL  # for a step, and not for what follows
+    enough = (before + PER_STEP + HELD_OUT + 2.5) * CALL  # for a step, and not for what follows
     with FakeEndpoint(truth=truth) as cheap, FakeEndpoint(truth=truth) as gold:
         config = write_config(tiny_model, tmp_path, **judged(cheap.url, gold.url, cache, enough))
         output = train(config, code=2)
@@ -76,6 +76,8 @@ def test_a_run_without_money_ends_with_a_checkpoint_and_goes_on_with_more(
         assert len(metrics(run)) == 1
         again = train(config, "--resume", code=2)
         assert "judges.gold.budget.dollars: " in said(again)
+        assert "step 1 is done and saved" in said(again)
+        assert len(gold.seen.arrivals) == asked + 1  # the rehearsal, and nothing of a step
         train(config, "--resume", "judges.gold.budget.dollars=100")
         spent = sum(float(line) for line in (run / "spent" / "gold").read_text().split())
         assert spent == pytest.approx(len(gold.seen.arrivals) * CALL)
