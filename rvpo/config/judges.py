@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import combinations
 from typing import Annotated, Final
 
 from pydantic import AfterValidator
 
 from rvpo.config.judge import JudgeConfig, ServeConfig
-from rvpo.config.rewards import RewardConfig, RubricRewardConfig
+from rvpo.config.rewards import ClassifierRewardConfig, RewardConfig, RubricRewardConfig
 from rvpo.errors import nearest
 
 OWN: Final = "judge"
@@ -120,6 +121,21 @@ def served_problems(judges: Mapping[str, JudgeConfig], others: Collection[int]) 
                 f"{place_of(name)}.serve.tensor_parallel: {judge.serve.gpus} are the first GPUs, "
                 f"of which {both} belong to {taken[both[0]]}; make it smaller, or give it devices"
             )
+
+
+def route_problems(rewards: Mapping[str, RewardConfig]) -> Iterator[str]:
+    """Sentences on a table that would be two classifiers, each with all its limits and dollars."""
+    given = {n: r for n, r in rewards.items() if isinstance(r, ClassifierRewardConfig)}
+    for (one, first), (other, second) in combinations(given.items(), 2):
+        same = first.classifier == second.classifier
+        if same and first.asked.route != second.asked.route:
+            yield (
+                f"rewards.{other}.template: pair is asked by another route than other templates, "
+                f"so that rewards.{one} and this reward cannot share the limits and dollars of one "
+                "table `classifier`; write no pair, or give each a table with its own share of "
+                "concurrency and budget"
+            )
+            return
 
 
 def _shared(serve: ServeConfig) -> set[int]:

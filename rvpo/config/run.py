@@ -29,6 +29,7 @@ from rvpo.config.judges import (
     asked,
     name_problems,
     reliability_problems,
+    route_problems,
     served_problems,
 )
 from rvpo.config.judges import named as named_judges
@@ -317,6 +318,7 @@ class RunConfig(Section):
     def _judge_problems(self) -> Iterator[str]:
         judges = self.every_judge
         served = judges | served_apart(self.rewards)
+        yield from route_problems(self.rewards)
         yield from served_problems(served, self.rollout.engine.own_gpus())
         yield from self.evaluate.benchmarks.problems(
             judges, "evaluate.benchmarks", "add judge: {serve: MODEL}"

@@ -176,7 +176,7 @@ def _known_labels(config: ClassifierRewardConfig, where: str) -> tuple[str, ...]
     if serve is None:
         return given or labels_here(config.classifier.model)
     setting = f"{where}.classifier.serve.model"
-    card = ClassifierCard.read(serve.model, setting)
+    card = ClassifierCard.read(serve.model, setting, allow_pickle=serve.allow_pickle)
     if config.template == "chat" and not card.has_chat_template:
         raise ConfigError(
             f"{where}.template: the tokenizer of {serve.model!r} has no chat template; write "
@@ -199,7 +199,13 @@ def _number(label: Label, labels: Sequence[str], where: str) -> int:
                 "counted from 0"
             )
         return label
-    if label in labels:
+    if (times := labels.count(label)) > 1:
+        numbers = ", ".join(str(n) for n, name in enumerate(labels) if name == label)
+        raise ConfigError(
+            f"{where}: the classifier has {times} labels named {label!r}; write the number of the "
+            f"one that is meant, of {numbers}"
+        )
+    if times:
         return labels.index(label)
     if not labels:
         raise ConfigError(

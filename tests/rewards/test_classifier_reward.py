@@ -202,7 +202,7 @@ def test_rewards_with_the_same_table_share_a_classifier() -> None:
         safe={"classifier": at, "label": 0},
         calm={"classifier": at, "label": 1},
         slow={"classifier": at | {"timeout_s": 3}, "label": 1},
-        paired={"classifier": at, "label": 1, "template": "pair"},
+        paired={"classifier": at | {"timeout_s": 4}, "label": 1, "template": "pair"},
         own={"classifier": "a/folder", "label": 0},
         same={"classifier": {"serve": {"model": "a/folder"}}, "label": 1, "template": "pair"},
     )
@@ -222,3 +222,32 @@ def test_a_failed_score_makes_its_answer_unusable() -> None:
     assert SAFE.unusable(make_prompt(), {SAFE.question: scores(0.5, 0.5)}) == set()
     (cell,) = SAFE.cells(make_prompt(), {SAFE.question: lost})
     assert cell.score == Failed("timeout")
+
+
+def test_one_table_is_not_asked_by_two_routes_with_twice_its_limits() -> None:
+    at = {"model": "guard", "endpoints": [{"url": "http://localhost:8000"}]}
+    chat, pair = ({"classifier": at, "label": 0, "template": t} for t in ("chat", "pair"))
+    for rewards in ({"one": chat, "other": pair}, {"one": pair, "other": chat}):
+        with pytest.raises(ValueError, match=r"rewards.other.template: pair .* rewards.one"):
+            run(**rewards)
+    assert len(classifiers(run(one=pair, other=pair).rewards)) == 1
+
+
+def test_a_name_of_several_labels_is_none(tmp_path: Path) -> None:
+    folder = save_tiny_classifier(tmp_path, ("good", "bad", "bad"))
+    with pytest.raises(ConfigError, match=r"safe.label: .* 2 labels named 'bad'; .* of 1, 2"):
+        built(folder, label="bad")
+    assert built(folder, label=2).channels == {"": 2}
+    assert built(folder, label="good").channels == {"": 0}
+
+
+def test_weights_that_may_not_be_loaded_are_told_of_before_a_run_begins(tmp_path: Path) -> None:
+    folder = save_tiny_classifier(tmp_path, safe=False)
+    with pytest.raises(ConfigError, match=r"serve.model: .* pickle.*serve.allow_pickle: true"):
+        built(folder, label=0)
+    trusted = {"serve": {"model": str(folder), "allow_pickle": True}}
+    config = ClassifierRewardConfig.model_validate({"classifier": trusted, "label": 0})
+    assert ClassifierReward.from_config("safe", config, GUARD).labels == LABELS
+    (folder / "pytorch_model.bin").unlink()
+    with pytest.raises(ConfigError, match=r"serve.model: there are no weights"):
+        ClassifierReward.from_config("safe", config, GUARD)

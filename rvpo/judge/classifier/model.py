@@ -41,7 +41,8 @@ class Classifier:
     def __init__(self, model: Any, tokenizer: Any, max_input_tokens: int | None = None) -> None:
         self._model = model
         self._tokenizer = tokenizer
-        self.longest = max_input_tokens or _longest(model.config, tokenizer)
+        given = max_input_tokens or _longest(model.config, tokenizer)
+        self.longest = min(given, _positions(model))
         """Tokens of the longest input."""
         # Of a decoder the last token that is no padding is read: the model must know which is.
         pad = model.config.get_text_config().pad_token_id
@@ -155,3 +156,17 @@ def _longest(config: Any, tokenizer: Any) -> int:
     """Tokens of the longest input by a model's settings and its tokenizer's."""
     positions = getattr(config.get_text_config(), "max_position_embeddings", None)
     return min(positions or _LONGEST, tokenizer.model_max_length or _LONGEST, _LONGEST)
+
+
+def _positions(model: Any) -> int:
+    """Tokens that have a row in a model's tables of positions, which no setting can add to.
+
+    Models of RoBERTa's kind count positions from after the row of the padding token.
+    """
+    found = [_LONGEST]
+    for name, module in model.named_modules():
+        table = getattr(module, "weight", None)
+        if name.endswith((".position_embeddings", ".wpe")) and table is not None:
+            padding = getattr(module, "padding_idx", None)
+            found.append(len(table) if padding is None else len(table) - padding - 1)
+    return min(found)

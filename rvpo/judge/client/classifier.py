@@ -17,6 +17,9 @@ from rvpo.runtime.process import python_module
 from rvpo.runtime.vllm_server import ServerStart, VllmServer, server_environment
 
 _PROGRAM: Final = python_module("rvpo.judge.classifier.main")
+_NO_LIMIT: Final = 10**9  # tokenizers without a limit name a number far beyond
+_SAFE: Final = ("model.safetensors", "model.safetensors.index.json")
+_PICKLED: Final = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 _NO_KV_CACHE_GIB: Final = 1  # of vLLM's environment, which the program does not read
 
 
@@ -75,15 +78,17 @@ class ClassifierCard:
     """Positions of its longest input; None where its files do not say."""
 
     @classmethod
-    def read(cls, model: str, setting: str) -> ClassifierCard:
+    def read(cls, model: str, setting: str, *, allow_pickle: bool = True) -> ClassifierCard:
         """Read the settings of a model, and those of its tokenizer.
 
         Args:
             model: a folder or a Hub id.
             setting: the one that names it, for messages.
+            allow_pickle: its weights need not be in safetensors files.
 
         Raises:
-            ConfigError: they cannot be read, or are not those of a classifier.
+            ConfigError: they cannot be read, or are not those of a classifier, or a folder has no
+                weights that may be loaded.
         """
         card = _read(resolve_model(model, setting), setting)
         if card.architecture and not card.architecture.endswith("ForSequenceClassification"):
@@ -91,7 +96,29 @@ class ClassifierCard:
                 f"{setting}: {model!r} is a {card.architecture} and gives no scores; give a model "
                 "that was saved by AutoModelForSequenceClassification"
             )
+        _check_weights(Path(resolve_model(model, setting)), setting, allow_pickle)
         return card
+
+
+def _check_weights(folder: Path, setting: str, allow_pickle: bool) -> None:
+    """Refuse a folder without weights that may be loaded. Those of a Hub id are not here yet."""
+    if not folder.is_dir() or _has_any(folder, _SAFE):
+        return
+    if not _has_any(folder, _PICKLED):
+        raise ConfigError(
+            f"{setting}: there are no weights in {str(folder)!r}, neither {_SAFE[0]} nor "
+            f"{_PICKLED[0]}; give a folder saved by save_pretrained"
+        )
+    if not allow_pickle:
+        raise ConfigError(
+            f"{setting}: the weights in {str(folder)!r} are a pickle, which can run code, and no "
+            "safetensors; save them as safetensors, or write classifier.serve.allow_pickle: true "
+            "if you trust their source"
+        )
+
+
+def _has_any(folder: Path, names: tuple[str, ...]) -> bool:
+    return any((folder / name).is_file() for name in names)
 
 
 @lru_cache(maxsize=32)
@@ -109,11 +136,12 @@ def _read(path: str, setting: str) -> ClassifierCard:
             "id"
         ) from error
     architectures = settings.get("architectures") or [""]
+    limits = (settings.get("max_position_embeddings"), tokenizer.model_max_length)
     return ClassifierCard(
         labels=_labels(settings),
         architecture=str(architectures[0]),
         has_chat_template=tokenizer.chat_template is not None,
-        longest=settings.get("max_position_embeddings"),
+        longest=min((each for each in limits if each and each < _NO_LIMIT), default=None),
     )
 
 

@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    RobertaConfig,
+)
 
 from rvpo.errors import ConfigError
 from rvpo.judge.classifier.model import Classifier, InputRefused, Loading
@@ -139,3 +144,25 @@ def test_a_limit_of_ones_own_is_kept(folder: Path) -> None:
     classifier = Classifier.load(Loading(str(folder), max_input_tokens=10))
     with pytest.raises(InputRefused, match="11 tokens, and the classifier reads 10"):
         classifier.tokens({"input": "x" * 11})
+
+
+@pytest.mark.parametrize("given", [None, 66])
+@pytest.mark.parametrize(("kind", "usable"), [(RobertaConfig, 64), (BertConfig, 66)])
+def test_positions_that_no_token_can_have_are_not_counted(
+    folder: Path, kind: Any, usable: int, given: int | None
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    config = kind(
+        vocab_size=len(tokenizer),
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        max_position_embeddings=66,
+        pad_token_id=1,
+    )
+    model = AutoModelForSequenceClassification.from_config(config).eval()
+    classifier = Classifier(model, tokenizer, given)
+    assert len(classifier.logits([classifier.tokens({"input": "x" * usable})])[0]) == 2
+    with pytest.raises(InputRefused, match=f"too long: .* the classifier reads {usable}"):
+        classifier.tokens({"input": "x" * (usable + 1)})
