@@ -11,7 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from rvpo.errors import nearest
 from rvpo.runtime.terminal import printable
@@ -63,10 +73,19 @@ def _siblings(value: int) -> int:
     return value
 
 
+def _count_or_all(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return read(value)
+    except ValidationError:  # one for each member of the union
+        got = "nothing" if value is None else f"{value!r:.60}"
+        raise ValueError(f"must be a whole number of at least 1, or all, got {got}") from None
+
+
 Int = Annotated[int, BeforeValidator(_no_bool), Field(ge=-(2**63), lt=2**63)]
 """Integer of 64 bits: counts have to fit arrays and floats."""
 Float = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
 PositiveInt = Annotated[Int, Field(gt=0)]
+CountOrAll = Annotated[PositiveInt | Literal["all"], WrapValidator(_count_or_all)]
 NonNegativeInt = Annotated[Int, Field(ge=0)]
 PositiveFloat = Annotated[Float, Field(gt=0)]
 NonNegativeFloat = Annotated[Float, Field(ge=0)]

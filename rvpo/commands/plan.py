@@ -217,7 +217,8 @@ def _unasked(config: RunConfig) -> list[Finding]:
             place_of(name),
             "note",
             "nothing asks it",
-            f"rewards.NAME.judge={name}, or evaluate.judge={name}, or leave it out",
+            f"rewards.NAME.judge={name}, evaluate.judge={name} or evaluate.gold.judge={name}, or "
+            "leave it out",
         )
         for name in config.judges
         if name not in asked_judges(config)

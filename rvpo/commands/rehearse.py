@@ -41,7 +41,8 @@ def _rehearse(run: RunContext, inputs: Inputs) -> None:
     for name, judge in inputs.judges.items():
         if judge.is_spent:
             continue
-        run.phase("asking the judge a first question")
+        named = f"the judge {place_of(name)}" if len(inputs.judges) > 1 else "the judge"
+        run.phase(f"asking {named} a first question")
         scored = [r for r in inputs.score.rewards if isinstance(r, ClassifierReward)]
         asked = [reward for reward in scored if reward.judge == name]
         usage = (

@@ -6,13 +6,14 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
 
 from rvpo.config.secret import holds_secret
 from rvpo.fields import (
+    CountOrAll,
     FilePath,
     Float,
     Fraction,
@@ -348,7 +349,7 @@ class JudgeConfig(AskedConfig):
     )
     """Further fields of every request, such as {reasoning_effort: low}; null leaves out one that
     the endpoint does not take, as in {temperature: null}. No place for secrets: it is stored."""
-    criteria_per_call: PositiveInt | Literal["all"] = 1
+    criteria_per_call: CountOrAll = 1
     """Criteria of a response asked in one call: each alone is judged more accurately, several or
     `all` take fewer calls and tokens. Each has a verdict of its own either way."""
     order_seed: NonNegativeInt = 0

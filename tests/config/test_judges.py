@@ -147,6 +147,15 @@ def test_no_gpu_is_given_to_two_judges(first: list[int], second: list[int], part
     run_of(judges=judges, evaluate={"judge": "b"}, rewards={"r": {**RUBRIC, "judge": "a"}})
 
 
+@pytest.mark.parametrize("given", [0, -1, "ALL", None, True, 1.5, [1], 2**70], ids=str)
+def test_no_number_of_criteria_is_one_sentence(given: Any) -> None:
+    with pytest.raises(ValidationError) as error:
+        JudgeConfig.model_validate(ASKED | {"criteria_per_call": given})
+    (problem,) = error.value.errors()
+    assert problem["loc"] == ("criteria_per_call",)
+    assert "must be a whole number of at least 1, or all, got " in problem["msg"]
+
+
 # --- the file of verdicts -------------------------------------------------------------------------
 
 PLACES = ("http://127.0.0.1:1/v1", "http://127.0.0.1:2/v1")
