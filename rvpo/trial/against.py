@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 from rvpo.trial.judgement import Judgement, RepeatedVerdict
 from rvpo.trial.kappa import Kappa
+
+FEW: Final = 20
+"""Prompts below which an interval of kappa is mostly what is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +22,8 @@ class AgreementRow:
     part: str | None
     pairs: int
     """Verdicts that both judges gave, repeat by repeat."""
+    prompts: int
+    """Prompts that they are on."""
     missing: int
     """Verdicts that either did not give; they are in no number of the row but this one."""
     equal: float | None
@@ -42,6 +47,7 @@ class AgreementRow:
 @dataclass(frozen=True, slots=True)
 class _Pair:
     prompt: str  # its text: lines of a file may name one prompt in several ways
+    part: str | None
     first: float
     second: float
 
@@ -86,11 +92,15 @@ def notes(rows: Sequence[AgreementRow], judge: str) -> Iterator[str]:
         judge: name of the second judge.
     """
     for row in rows:
+        if row.pairs and row.kappa.value is not None and row.kappa.interval is None:
+            yield f"{row.name}: no interval, for verdicts on one prompt say nothing of others"
         if not row.pairs:
             yield f"{row.name}: no kappa, for no verdict was given by both judges"
         elif row.kappa.value is None:
+            on_each = "" if any(row.constant) else " on each part"
             yield (
-                f"{row.name}: no kappa, for both judges gave one and the same verdict throughout; "
+                f"{row.name}: no kappa, for both judges gave one and the same verdict{on_each} "
+                "throughout; "
                 "responses of other worth would tell more"
             )
         elif any(row.constant):
@@ -112,7 +122,7 @@ def _paired(
         scores = (one.value, other.value)
         if criterion is not None:
             scores = (criterion.score(one.value), criterion.score(other.value))
-        pairs.append(_Pair(prompt, *scores))
+        pairs.append(_Pair(prompt, verdict.part, *scores))
     return pairs, len(verdict.answers) - len(pairs)
 
 
@@ -126,9 +136,12 @@ def _row(reward: str, part: str | None, pairs: Sequence[_Pair], missing: int) ->
         reward=reward,
         part=part,
         pairs=len(pairs),
+        prompts=len({pair.prompt for pair in pairs}),
         missing=missing,
         equal=share([pair.first == pair.second for pair in pairs]),
-        kappa=Kappa.of(first, second, [pair.prompt for pair in pairs]),
+        kappa=Kappa.of(
+            first, second, [pair.prompt for pair in pairs], [pair.part for pair in pairs]
+        ),
         first_mean=sum(first) / len(first) if first else None,
         second_mean=sum(second) / len(second) if second else None,
         only_first=share([pair.first > pair.second for pair in pairs]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rvpo.report.tables import shown, span
-from rvpo.trial.against import AgreementRow, notes
+from rvpo.trial.against import FEW, AgreementRow, notes
 from rvpo.trial.cost import JudgeCost
 from rvpo.trial.page import Page
 
@@ -41,9 +41,16 @@ def show_agreement(page: Page, rows: Sequence[AgreementRow], judge: str) -> None
     )
     page.line(
         "own: mean score by the reward's own judge; only own: share of the verdicts that it scores "
-        "higher; kappa: Cohen's, agreement beyond chance, from 0 for none to 1; interval: a "
-        "bootstrap over prompts"
+        "higher; kappa: Cohen's, agreement beyond chance, from 0 for none to 1, of a "
+        "reward with chance for each part by itself; interval: Student's t over a jackknife of "
+        "prompts, with a prompt's verdicts of both kinds added"
     )
+    if any(row.kappa.interval is not None and row.prompts < FEW for row in rows):
+        page.line(
+            f"fewer than {FEW} prompts settle little, as wide intervals say; ask about more with "
+            "--prompts, or bring more --samples",
+            "yellow",
+        )
     for note in notes(rows, judge):
         page.line(note, "yellow")
 

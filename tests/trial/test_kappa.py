@@ -1,4 +1,4 @@
-"""Cohen's kappa is that of its table of counts, and its interval draws whole prompts anew."""
+"""Cohen's kappa is that of its table of counts, and its interval is one over prompts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rvpo.benchmarks.statistics import clustered_draws
 from rvpo.trial.kappa import Kappa
 
 MET = st.sampled_from([0.0, 1.0])
@@ -73,27 +72,56 @@ def test_one_constant_judge_has_no_agreement_beyond_chance(values: list[float]) 
     assert found is None if all(values) else found == pytest.approx(0.0, abs=1e-12)
 
 
-def test_the_interval_is_that_of_resampled_prompts() -> None:
-    chance = np.random.default_rng(3)
-    pairs = [
-        (float(a), float(a if c < 0.7 else 1 - a))
-        for a, c in zip(chance.integers(2, size=60), chance.random(60), strict=True)
+def test_prompts_without_a_dispute_do_not_prove_that_there_is_none() -> None:
+    few, more, many = (kappa([(1.0, 1.0), (0.0, 0.0)] * n).interval for n in (2, 10, 50))
+    assert few is not None
+    assert more is not None
+    assert many is not None
+    assert few[0] < more[0] < many[0] < 1
+    assert few[0] < 0.3
+    assert few[1] == more[1] == many[1] == 1
+
+
+@pytest.mark.parametrize(
+    ("base", "prompts", "least"), [(0.5, 5, 0.95), (0.9, 5, 0.95), (0.9, 20, 0.92), (0.5, 50, 0.9)]
+)
+def test_the_interval_holds_the_true_kappa_about_as_often_as_it_says(
+    base: float, prompts: int, least: float
+) -> None:
+    chance, err, held = np.random.default_rng(1), 0.05, []
+    other = base * (1 - err) + (1 - base) * err
+    true = 1 - err / (base * (1 - other) + (1 - base) * other)
+    for _ in range(200):
+        x = (chance.random(3 * prompts) < base).astype(float)
+        y = np.where(chance.random(len(x)) < err, 1 - x, x)
+        found = Kappa.of(x.tolist(), y.tolist(), [str(n // 3) for n in range(len(x))])
+        if found.interval is not None:
+            held.append(found.interval[0] <= true <= found.interval[1])
+    assert np.mean(held) >= least
+
+
+def test_of_several_criteria_chance_is_that_of_each() -> None:
+    x, y = [1.0] * 4 + [0.0] * 4, [0.0] * 4 + [1.0] * 4
+    prompts, criteria = list("abcd") * 2, ["kind"] * 4 + ["rude"] * 4
+    assert Kappa.of(x, y, prompts).value == -1
+    assert Kappa.of(x, y, prompts, criteria).value == 0
+    # That one is always met and the other never, as both say, is no agreement on responses.
+    assert Kappa.of(x, x, prompts).value == 1
+    assert Kappa.of(x, x, prompts, criteria).value is None
+
+
+@given(st.lists(st.tuples(MET, MET, st.sampled_from("abc")), min_size=2, max_size=40))
+def test_a_whole_lies_between_its_parts(verdicts: list[tuple[float, float, str]]) -> None:
+    first, second, criteria = map(list, zip(*verdicts, strict=True))
+    whole = Kappa.of(first, second, [str(n) for n in range(len(first))], criteria).value
+    parts = [
+        value
+        for name in "abc"
+        if (value := kappa([(a, b) for a, b, c in verdicts if c == name]).value) is not None
     ]
-    prompts = [f"p/{n // 5}" for n in range(60)]
-    names = sorted(set(prompts))
-    found = []
-    for counts in clustered_draws(names):
-        drawn = [
-            pair
-            for name, count in zip(names, counts, strict=True)
-            for pair, prompt in zip(pairs, prompts, strict=True)
-            if prompt == name
-            for _ in range(int(count))
-        ]
-        found.append(by_table(drawn))
-    known = [value for value in found if value is not None]
-    low, high = np.percentile(known, [2.5, 97.5])
-    assert kappa(pairs, prompts).interval == pytest.approx((low, high))
+    assert (whole is None) == (not parts)
+    if whole is not None:
+        assert min(parts) - 1e-9 <= whole <= max(parts) + 1e-9
 
 
 def test_verdicts_on_one_prompt_say_nothing_of_others() -> None:
