@@ -38,7 +38,8 @@ def test_a_block_on_its_own_is_a_thought_wherever_it_stands(
         assert SECRET not in parts.answer
         assert SECRET in parts.thought
         assert parts.answer.endswith("Sleep.")
-        assert SECRET not in NO_MODEL.split(f"{start}{opening}{thought}").answer
+        if pair[1] not in thought:  # a quoted one ends the thought where no other does
+            assert SECRET not in NO_MODEL.split(f"{start}{opening}{thought}").answer
 
 
 @given(pair=st.sampled_from(MARKERS), lead=st.sampled_from(["Sure ", "Sure!", "Sure, "]))

@@ -66,4 +66,6 @@ class Places:
         if place[0] <= self._prefix_end:
             return None if self._is_item and is_word else self._line
         before = self.text[max(0, place[0] - 9) : place[0]]
-        return place[0] if _ENDS_SENTENCE.search(before) and not is_word else None
+        bare = before.rstrip("*_~")  # emphasis around the marker
+        start = place[0] - len(before) + len(bare)
+        return start if _ENDS_SENTENCE.search(bare) and not is_word else None
