@@ -232,7 +232,7 @@ class _Session:
     def _show_costs(
         self, trial: Trial, first: Sequence[Judgement], second: Sequence[Judgement], other: str
     ) -> None:
-        """What training would cost with the judges that rewards ask, and with another alone.
+        """Show the cost of training with the judges that rewards ask, and with another alone.
 
         Args:
             first, second: judgements by the ones and by the other.

@@ -36,7 +36,7 @@ def apart(scores: Mapping[str, Scores]) -> Iterator[str]:
     """Reasons that scores of one input are those of several classifiers.
 
     Args:
-        scores: by the address of the endpoint.
+        scores: those of each endpoint, by its address.
     """
     for (one, first), (other, second) in combinations(scores.items(), 2):
         both = f"{one} and {other}"

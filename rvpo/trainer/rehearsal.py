@@ -221,7 +221,7 @@ def _check_logits(
     Args:
         at: the endpoint, for messages.
         ask: asks it a question about a response.
-        first: what it gave as the logits of `ANSWER`.
+        first: numbers that it gave as the logits of `ANSWER`.
         say: hears of one that does not answer.
     """
     probable = replace(reward.question, logits=False)

@@ -60,7 +60,7 @@ def show_costs(page: Page, about: str, ways: Sequence[Sequence[JudgeCost]]) -> N
 
     Args:
         about: the number of verdicts explained.
-        ways: with the rewards' own judges, and with the other one alone.
+        ways: dollars with the rewards' own judges, and with the other one alone.
     """
     takes = sum(cost.verdicts for cost in ways[0])
     page.line(f"training takes {takes:,.0f} verdicts ({about}); held-out prompts come on top:")

@@ -16,7 +16,7 @@ from rvpo.trial.trial import Trial
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeCost:
-    """What a judge's verdicts of a run's training cost."""
+    """Cost of a judge's verdicts over a run's training."""
 
     judge: str
     verdicts: float

@@ -83,7 +83,7 @@ def _sums(
 
 
 def _terms(x: FloatArray, y: FloatArray) -> FloatArray:
-    """[N, 6] of each verdict: 1, x, y, x², y² and xy."""
+    """[N, 6] powers of each pair of verdicts: 1, x, y, x², y² and xy."""
     return np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1)
 
 

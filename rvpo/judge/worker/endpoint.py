@@ -54,7 +54,7 @@ class Permit:
     reserved: int
     """Tokens set aside for the call."""
     bill: Bill | None = None
-    """What the call took, once known, also where it came to nothing."""
+    """Bill of the call, once known, also where it came to nothing."""
 
     @property
     def used(self) -> int:
