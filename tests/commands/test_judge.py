@@ -130,7 +130,9 @@ def test_criteria_that_share_calls_are_held_against_criteria_alone(tmp_path: Pat
     assert len(endpoint.seen.arrivals) == 6 + 12
     table = [line.split() for line in result.stdout.splitlines()]
     # good: met together for all of six responses, and alone for four. bad: never, either way.
-    assert ["good", "6", "67%", "0.00", "0.00", "to", "0.00", "1.00", "0.67", "0"] in table
+    good = next(words for words in table if words[:3] == ["good", "6", "67%"])
+    assert (good[3], good[7:]) == ("0.00", ["1.00", "0.67", "0"])
+    assert float(good[4]) < 0 < float(good[6])  # two prompts leave much open
     assert ["bad", "6", "100%", "-", "-", "1.00", "1.00", "0"] in table
     for sentence in (
         "together: 6 calls, 600 tokens in and 120 out, 0 verdicts failed",
