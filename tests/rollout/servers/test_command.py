@@ -117,7 +117,7 @@ def class_of_module(file: str) -> ast.Module:
 def test_every_option_that_is_written_is_one_of_vllms_server() -> None:
     engine = ServersConfig(max_context_tokens=8, tensor_parallel=2)
     written = {
-        word.removeprefix("--").replace("-", "_")
+        word.removeprefix("--").removeprefix("no-").replace("-", "_")
         for adapter in (None, LoraConfig())
         for on_gpu in (True, False)
         for word in options(engine, served(adapter=adapter, trust_remote_code=True), on_gpu=on_gpu)
