@@ -19,6 +19,12 @@ class End:
     error: BaseException | None = None
     """Raised once it is; None for a run that is finished."""
 
+    def conclude(self, step: int) -> int:
+        """The number of steps done; raises what ended the run before its end."""
+        if self.error is not None:
+            raise self.error
+        return step
+
 
 class Endings:
     """Looks after each step if the run goes on.

@@ -80,8 +80,6 @@ def train(
         )
         end = ending(step + 1, scored.metrics)
         keep(step + 1, policy, scores, last=end is not None)
-        if end is not None and end.error is not None:
-            raise end.error
         if end is not None:
-            return step + 1
+            return end.conclude(step + 1)
     return steps.start

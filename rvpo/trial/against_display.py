@@ -10,6 +10,19 @@ from rvpo.trial.cost import JudgeCost
 from rvpo.trial.page import Page
 
 
+def cells(row: AgreementRow) -> list[str]:
+    """A reward or its part, the pairs of verdicts, how far they agree, and both means."""
+    return [
+        row.reward if row.part is None else f"  {row.part}",
+        f"{row.pairs:,}",
+        shown(row.equal, ".0%"),
+        shown(row.kappa.value, ".2f"),
+        span(row.kappa.interval, ".2f"),
+        shown(row.first_mean, ".2f"),
+        shown(row.second_mean, ".2f"),
+    ]
+
+
 def show_agreement(page: Page, rows: Sequence[AgreementRow], judge: str) -> None:
     """A table of every reward and its parts, and what is to be known of it.
 
@@ -24,13 +37,7 @@ def show_agreement(page: Page, rows: Sequence[AgreementRow], judge: str) -> None
         ["reward", *headings],
         [
             [
-                row.reward if row.part is None else f"  {row.part}",
-                f"{row.pairs:,}",
-                shown(row.equal, ".0%"),
-                shown(row.kappa.value, ".2f"),
-                span(row.kappa.interval, ".2f"),
-                shown(row.first_mean, ".2f"),
-                shown(row.second_mean, ".2f"),
+                *cells(row),
                 shown(row.only_first, ".0%"),
                 shown(row.only_second, ".0%"),
                 str(row.missing),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rvpo.report.tables import shown, span
 from rvpo.rewards.tally import Tally
 from rvpo.trial.against import AgreementRow
+from rvpo.trial.against_display import cells
 from rvpo.trial.judgement import Judgement
 from rvpo.trial.page import Page
 
@@ -29,19 +29,7 @@ def show_ways(
     headings = ["pairs", "equal", "kappa", "95 % interval", "together", "alone", "missing"]
     page.table(
         ["reward", *headings],
-        [
-            [
-                row.reward if row.part is None else f"  {row.part}",
-                f"{row.pairs:,}",
-                shown(row.equal, ".0%"),
-                shown(row.kappa.value, ".2f"),
-                span(row.kappa.interval, ".2f"),
-                shown(row.first_mean, ".2f"),
-                shown(row.second_mean, ".2f"),
-                str(row.missing),
-            ]
-            for row in rows
-        ],
+        [[*cells(row), str(row.missing)] for row in rows],
         right=range(1, len(headings) + 1),
     )
     asked = [judgement.answers.keys() for judgement in alone]
