@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from rvpo.config.judge import EndpointConfig, JudgeConfig
 from rvpo.errors import ConfigError
-from rvpo.judge.types import Answer, Job, Question
+from rvpo.judge.types import Answer
 from rvpo.judge.worker.asker import Asker
 from rvpo.judge.worker.caller import HEDGE_SAMPLES
 from rvpo.judge.worker.endpoint import Endpoint
@@ -39,6 +39,7 @@ from tests.judge.server import (
     is_met,
     verdict,
 )
+from tests.judge.worker.asking import ask, job
 
 Body = dict[str, Any]
 
@@ -46,25 +47,6 @@ Body = dict[str, Any]
 def config(*urls: str, endpoint: Body | None = None, **settings: Any) -> JudgeConfig:
     endpoints = tuple(EndpointConfig(url=url, **(endpoint or {})) for url in urls)
     return JudgeConfig(**{"model": "judge", "endpoints": endpoints, "cache": None, **settings})
-
-
-def job(*numbers: int, response: str = "An answer.", repeat: int = 0) -> Job:
-    return Job(
-        conversation=(("user", "A question?"),),
-        response=response,
-        questions=tuple(Question("criterion", criterion(number)) for number in numbers),
-        repeat=repeat,
-    )
-
-
-def ask(config: JudgeConfig, *jobs: Job) -> list[Answer]:
-    """The answers to all questions of jobs that are given at once."""
-
-    async def run() -> list[Answer]:
-        async with Asker(config) as asker:
-            return list(chain.from_iterable(await asyncio.gather(*map(asker.answer, jobs))))
-
-    return asyncio.run(run())
 
 
 def first(*replies: web.Response) -> Script:

@@ -26,6 +26,7 @@ from tests.judge.server import (
     is_met,
 )
 from tests.judge.sheets import criteria, verdicts
+from tests.judge.worker.asking import ask, job
 
 Body = dict[str, Any]
 ALL = "all"
@@ -35,25 +36,6 @@ def config(*urls: str, endpoint: Body | None = None, **settings: Any) -> JudgeCo
     endpoints = tuple(EndpointConfig(url=url, **(endpoint or {})) for url in urls)
     known = {"model": "judge", "endpoints": endpoints, "cache": None, "criteria_per_call": ALL}
     return JudgeConfig(**{**known, **settings})
-
-
-def job(*numbers: int, response: str = "An answer.", repeat: int = 0) -> Job:
-    return Job(
-        conversation=(("user", "A question?"),),
-        response=response,
-        questions=tuple(Question("criterion", criterion(number)) for number in numbers),
-        repeat=repeat,
-    )
-
-
-def ask(settings: JudgeConfig, *jobs: Job) -> list[Answer]:
-    """The answers to all questions of jobs that are given at once."""
-
-    async def run() -> list[Answer]:
-        async with Asker(settings) as asker:
-            return list(chain.from_iterable(await asyncio.gather(*map(asker.answer, jobs))))
-
-    return asyncio.run(run())
 
 
 def truth(*numbers: int) -> list[float]:
