@@ -22,7 +22,7 @@ from performance.published import add_save_option, publish
 from performance.servers_throughput import tell
 from rvpo.commands.engine import build_engine
 from rvpo.config.model import ModelConfig
-from rvpo.config.run import RolloutConfig
+from rvpo.config.rollout import RolloutConfig
 from rvpo.evaluate.weights import SavedWeights
 from rvpo.model_files import resolve_model
 from rvpo.rollout.encoder import Encoder

@@ -26,7 +26,7 @@ from performance.judge_faults import table
 from performance.published import add_save_option, publish
 from rvpo.commands.engine import build_engine
 from rvpo.config.model import ModelConfig
-from rvpo.config.run import RolloutConfig
+from rvpo.config.rollout import RolloutConfig
 from rvpo.data.arithmetic import problems
 from rvpo.evaluate.weights import SavedWeights
 from rvpo.model_files import resolve_model

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rvpo.config.model import ModelConfig
-from rvpo.config.run import RolloutConfig
+from rvpo.config.rollout import RolloutConfig
 from rvpo.errors import ConfigError
 from rvpo.rollout import EngineInputs
 from rvpo.rollout.encoder import Encoder

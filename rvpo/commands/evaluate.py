@@ -20,7 +20,7 @@ from rvpo.commands.needs import judges_of_benchmarks
 from rvpo.commands.passed_on import passed_on
 from rvpo.config.evaluation import EvaluationConfig
 from rvpo.config.model import ModelConfig
-from rvpo.config.run import RolloutConfig
+from rvpo.config.rollout import RolloutConfig
 from rvpo.data.encoder import encoder_of
 from rvpo.evaluate.build import judged_by, read_benchmarks
 from rvpo.evaluate.curve import draw_curve

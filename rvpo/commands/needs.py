@@ -11,7 +11,8 @@ from rvpo.config.filing import told_apart
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import OWN, asked, place_of
 from rvpo.config.rewards import JudgedRewardConfig, RubricRewardConfig, classifiers
-from rvpo.config.run import RolloutConfig, RunConfig
+from rvpo.config.rollout import RolloutConfig
+from rvpo.config.run import RunConfig
 from rvpo.files.stored import needs_extra
 from rvpo.rubrics import RubricSource
 from rvpo.runtime.extras import MODULES, Need

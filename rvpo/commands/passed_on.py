@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rvpo.config.run import RolloutConfig
+from rvpo.config.rollout import RolloutConfig
 from rvpo.runtime.ranks import Ranks
 
 

@@ -14,7 +14,8 @@ from rvpo.config.benchmarks import BenchmarksConfig
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import JudgeName, named, served_problems
 from rvpo.config.model import ModelConfig
-from rvpo.config.run import DistributedConfig, RolloutConfig
+from rvpo.config.rollout import RolloutConfig
+from rvpo.config.run import DistributedConfig
 from rvpo.config.secret import without_secrets
 from rvpo.config.sentences import validated
 from rvpo.fields import FilePath, NonNegativeInt, Section

@@ -5,24 +5,22 @@ Every field's docstring is its help. Derived numbers are properties, never field
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Self
 
 from pydantic import (
     BeforeValidator,
     Field,
     PlainSerializer,
-    field_validator,
     model_validator,
 )
 
 from rvpo.advantage import Estimator
 from rvpo.config import document
-from rvpo.config.benchmarks import BenchmarksConfig
 from rvpo.config.data import DataConfig
-from rvpo.config.gold import GoldConfig, best_problems, gold_problems
+from rvpo.config.gold import best_problems, gold_problems
+from rvpo.config.held_out import EvaluateConfig
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import (
     JudgeName,
@@ -34,6 +32,7 @@ from rvpo.config.judges import (
 )
 from rvpo.config.judges import named as named_judges
 from rvpo.config.model import ModelConfig
+from rvpo.config.reporting import CheckpointConfig, ReportConfig
 from rvpo.config.rewards import (
     JudgedRewardConfig,
     RewardConfig,
@@ -41,99 +40,18 @@ from rvpo.config.rewards import (
     RubricRewardConfig,
     served_apart,
 )
-from rvpo.config.sample_files import SampleFilesConfig
+from rvpo.config.rollout import RolloutConfig, engines_that
 from rvpo.config.secret import without_secrets
 from rvpo.config.sentences import validated
-from rvpo.config.spellings import estimator, named
+from rvpo.config.spellings import estimator
 from rvpo.config.update import UpdateConfig
 from rvpo.fields import (
     FilePath,
-    GroupSize,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     Section,
-    Temperature,
-    by_name,
 )
-from rvpo.report.trackers import AnyTracker, Wandb
-from rvpo.rollout import AnyEngine, VllmConfig
-
-
-class RolloutConfig(Section):
-    engine: Annotated[
-        AnyEngine,
-        Field(discriminator="name"),
-        BeforeValidator(partial(named, name="vllm")),
-    ] = VllmConfig()
-    """Engine that samples, vLLM unless another name is given: its name alone, or with its
-    settings."""
-    prompts_per_step: PositiveInt = 32
-    """Prompts of a step, P, over all ranks."""
-    samples_per_prompt: GroupSize = 8
-    """Completions of each prompt: the group size, G."""
-    max_completion_tokens: PositiveInt = 512
-    """Tokens after which a completion is cut off."""
-    max_thought_tokens: NonNegativeInt | None = None
-    """Tokens after which the engine ends a thought, so that an answer follows: in training, on
-    held-out prompts and benchmarks; no limit if left out. What it writes is not trained on."""
-    temperature: Temperature = 1.0
-    """Temperature of sampling, and of the log-probabilities that the update compares."""
-    staleness: NonNegativeInt = 0
-    """Updates by which the policy that samples may be older than the one that learns. With 1 the
-    next rollout is generated and judged while this one is trained on, with n the next n are."""
-    in_flight: bool = False
-    """New weights come while samples are generated, which go on under them, instead of between two
-    rollouts. Each token keeps the version of the weights that sampled it."""
-
-    @model_validator(mode="after")
-    def _ends_thoughts(self) -> Self:
-        most = self.max_thought_tokens
-        if most is not None and not self.engine.ends_thoughts:
-            raise ValueError(
-                f"max_thought_tokens: {self.engine.name} has no budget for thoughts; set "
-                f"{_engines('ends_thoughts')}, or leave it out"
-            )
-        if most is not None and most >= self.max_completion_tokens:
-            raise ValueError(
-                f"max_thought_tokens: {most} leaves no room for an answer in "
-                f"max_completion_tokens={self.max_completion_tokens}; make it smaller"
-            )
-        return self
-
-
-class EvaluateConfig(Section):
-    prompts: PositiveInt | None = None
-    """Held-out prompts to score; all of them if left out."""
-    samples_per_prompt: PositiveInt = 4
-    """Completions of each held-out prompt, whose scores are averaged."""
-    every: NonNegativeInt = 0
-    """Steps between evaluations during training; 0 evaluates before and after it only."""
-    judge: str | None = None
-    """Name of the judge of held-out prompts, in place of those that rewards name. Benchmarks name
-    their own."""
-    gold: GoldConfig | None = None
-    """A better judge to watch the one that trains, on the same held-out answers."""
-    benchmarks: BenchmarksConfig = BenchmarksConfig()
-    """Benchmarks to evaluate on at the same steps, with the same engine."""
-
-    @property
-    def others(self) -> tuple[str, ...]:
-        """Names of judges that are asked what rewards ask, in place of those that these name."""
-        gold = None if self.gold is None else self.gold.judge
-        return tuple(name for name in (self.judge, gold) if name is not None)
-
-
-class CheckpointConfig(Section):
-    every: PositiveInt = 50
-    """Steps between checkpoints; one is always written at the end."""
-    keep: PositiveInt = 2
-    """Newest checkpoints to keep."""
-    models_every: NonNegativeInt = 0
-    """Steps between models saved for transformers and vLLM, all of which stay; 0 saves the last."""
-    best: str | None = None
-    """A metric of evaluation such as eval/rewards/correct/mean or eval/bfcl/accuracy: the model
-    that had most of it is kept beside the last one."""
 
 
 class DistributedConfig(Section):
@@ -142,59 +60,6 @@ class DistributedConfig(Section):
     patience_minutes: PositiveFloat = 20.0
     """Minutes that a rank waits for another that says nothing before the run ends; for one that is
     alive and late it waits three times as long."""
-
-
-class ReportConfig(Section):
-    trackers: tuple[
-        Annotated[AnyTracker, Field(discriminator="name"), BeforeValidator(by_name)], ...
-    ] = (Wandb(),)
-    """Trackers that get the curves, beside the run folder: one or a list of them, [] for none. Each
-    by its name alone, or with its settings."""
-    project: str = "rvpo"
-    """The project that trackers file the run under."""
-    group: str | None = None
-    """The comparison that a run belongs to; W&B's and Trackio's group."""
-    arm: str | None = None
-    """Name that distinguishes a run from others of its group; W&B's job type."""
-    samples: SampleFilesConfig = SampleFilesConfig()
-    """The files of all samples."""
-
-    @field_validator("trackers", mode="before")
-    @classmethod
-    def _one_or_several(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str | Mapping) else value
-
-    @field_validator("trackers")
-    @classmethod
-    def _differ(cls, trackers: tuple[AnyTracker, ...]) -> tuple[AnyTracker, ...]:
-        names = [tracker.name for tracker in trackers]
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise ValueError(f"names {twice} twice; name each tracker once")
-        return trackers
-
-    @model_validator(mode="before")
-    @classmethod
-    def _wandb_alone(cls, data: Any) -> Any:
-        """`wandb: true` and `wandb: false`, a shorter way to say with or without it."""
-        if not isinstance(data, dict) or not isinstance(data.get("wandb"), bool):
-            return data
-        data = dict(data)
-        wanted = data.pop("wandb")
-        if "trackers" not in data:
-            return {"trackers": ["wandb"] if wanted else [], **data}
-        listed = data["trackers"]
-        names = [_name_of(each) for each in (listed if isinstance(listed, list) else [listed])]
-        if wanted != ("wandb" in names):
-            raise ValueError(
-                f"wandb: {str(wanted).lower()} is given, and trackers "
-                f"{'without' if wanted else 'with'} it; leave wandb out, and list in trackers "
-                "what is wanted, [] for none"
-            )
-        return data
-
-
-def _name_of(tracker: Any) -> Any:
-    return tracker.get("name") if isinstance(tracker, Mapping) else tracker
 
 
 class RunConfig(Section):
@@ -284,7 +149,7 @@ class RunConfig(Section):
         if rollout.staleness and not rollout.engine.concurrent:
             yield (
                 f"rollout.staleness: {rollout.staleness} needs an engine in a process of its own; "
-                f"set {_engines('concurrent')}, or rollout.staleness=0"
+                f"set {engines_that('concurrent')}, or rollout.staleness=0"
             )
         if rollout.in_flight and not rollout.staleness:
             yield (
@@ -294,7 +159,7 @@ class RunConfig(Section):
         if rollout.in_flight and not rollout.engine.in_flight:
             yield (
                 f"rollout.in_flight: {rollout.engine.name} takes no new weights while it "
-                f"generates; set {_engines('in_flight')}, or leave it out"
+                f"generates; set {engines_that('in_flight')}, or leave it out"
             )
         if correction.corrected is None and (rollout.staleness > 1 or rollout.in_flight):
             setting = "in_flight: true" if rollout.in_flight else f"staleness: {rollout.staleness}"
@@ -364,14 +229,6 @@ class RunConfig(Section):
                     f"{where}: '{condition.reward}' has a score for each {other.parts}; name a "
                     "reward with a single one, such as a rubric: explicit"
                 )
-
-
-def _engines(able: Literal["concurrent", "ends_thoughts", "in_flight"]) -> str:
-    """The setting that chooses an engine which can do something."""
-    names = [
-        kind.model_fields["name"].default for kind in get_args(AnyEngine) if getattr(kind, able)
-    ]
-    return f"rollout.engine.name={' or '.join(names)}"
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rvpo.config.model import ModelConfig
-from rvpo.config.run import RolloutConfig
+from rvpo.config.rollout import RolloutConfig
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.thought_budget import BUDGET
 from rvpo.runtime.ignore import ignore

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from rvpo.config.run import RolloutConfig
+from rvpo.config.rollout import RolloutConfig
 from rvpo.errors import ConfigError
 from rvpo.model_files import INSTALL_DEMO
 from rvpo.plan.accelerator import attention, cuda_version, driver_version, torch_devices

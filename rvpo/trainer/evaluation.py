@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from rvpo.config.run import EvaluateConfig
+from rvpo.config.held_out import EvaluateConfig
 from rvpo.report.held_out import HeldOutScores
 from rvpo.report.run_folder import RunFolder, write_json
 from rvpo.rewards.comparison import Opponent

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rvpo.config.run import ReportConfig
+from rvpo.config.reporting import ReportConfig
 from rvpo.errors import ConfigError
 from rvpo.report.run_folder import RunFolder
 from rvpo.report.trackers import TensorBoard, Trackio, Wandb

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from rvpo.config.held_out import EvaluateConfig
 from rvpo.config.judge import BudgetConfig
-from rvpo.config.run import EvaluateConfig
 from rvpo.errors import CheckpointError
 from rvpo.judge.types import Answer, Question
 from rvpo.report.run_folder import RunFolder

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from rvpo.config.gold import GoldStopConfig
+from rvpo.config.held_out import EvaluateConfig
 from rvpo.config.judge import BudgetConfig
 from rvpo.config.rewards import Condition
-from rvpo.config.run import EvaluateConfig
 from rvpo.criterion import Criterion
 from rvpo.errors import ConfigError
 from rvpo.judge.types import Answer, Question

@@ -1,0 +1,62 @@
+"""The settings of a rollout: the engine, and how it samples."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from rvpo.config.spellings import named
+from rvpo.fields import GroupSize, NonNegativeInt, PositiveInt, Section, Temperature
+from rvpo.rollout import AnyEngine, VllmConfig
+
+
+class RolloutConfig(Section):
+    engine: Annotated[
+        AnyEngine,
+        Field(discriminator="name"),
+        BeforeValidator(partial(named, name="vllm")),
+    ] = VllmConfig()
+    """Engine that samples, vLLM unless another name is given: its name alone, or with its
+    settings."""
+    prompts_per_step: PositiveInt = 32
+    """Prompts of a step, P, over all ranks."""
+    samples_per_prompt: GroupSize = 8
+    """Completions of each prompt: the group size, G."""
+    max_completion_tokens: PositiveInt = 512
+    """Tokens after which a completion is cut off."""
+    max_thought_tokens: NonNegativeInt | None = None
+    """Tokens after which the engine ends a thought, so that an answer follows: in training, on
+    held-out prompts and benchmarks; no limit if left out. What it writes is not trained on."""
+    temperature: Temperature = 1.0
+    """Temperature of sampling, and of the log-probabilities that the update compares."""
+    staleness: NonNegativeInt = 0
+    """Updates by which the policy that samples may be older than the one that learns. With 1 the
+    next rollout is generated and judged while this one is trained on, with n the next n are."""
+    in_flight: bool = False
+    """New weights come while samples are generated, which go on under them, instead of between two
+    rollouts. Each token keeps the version of the weights that sampled it."""
+
+    @model_validator(mode="after")
+    def _ends_thoughts(self) -> Self:
+        most = self.max_thought_tokens
+        if most is not None and not self.engine.ends_thoughts:
+            raise ValueError(
+                f"max_thought_tokens: {self.engine.name} has no budget for thoughts; set "
+                f"{engines_that('ends_thoughts')}, or leave it out"
+            )
+        if most is not None and most >= self.max_completion_tokens:
+            raise ValueError(
+                f"max_thought_tokens: {most} leaves no room for an answer in "
+                f"max_completion_tokens={self.max_completion_tokens}; make it smaller"
+            )
+        return self
+
+
+def engines_that(able: Literal["concurrent", "ends_thoughts", "in_flight"]) -> str:
+    """The setting that chooses an engine which can do something."""
+    names = [
+        kind.model_fields["name"].default for kind in get_args(AnyEngine) if getattr(kind, able)
+    ]
+    return f"rollout.engine.name={' or '.join(names)}"
