@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rvpo.errors import DataError
+from rvpo.files.opened import kind_of, opened
 
+LINES: Final = (".jsonl", ".ndjson")
+"""Suffixes of files with a row on each line."""
 _BOM = b"\xef\xbb\xbf"
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 """Half of a character outside Unicode's first plane, as JSON writes it; two make a whole one."""
@@ -28,14 +30,14 @@ def read_json(path: Path, where: str) -> Iterator[dict[str, Any]]:
     """
     begins = _begins(path, where)
     # Tools that write a row over several lines do not call the file .jsonl.
-    if begins == b"[" or (begins == b"{" and path.suffix.lower() != ".jsonl"):
+    if begins == b"[" or (begins == b"{" and kind_of(path) not in LINES):
         try:
             yield from _document(file_bytes(path, where).removeprefix(_BOM), where)
             return
         except _NoDocument as error:
             if begins == b"[":
                 raise DataError(f"{where}: is not a list of rows in JSON ({error})") from None
-    with _reading(where), path.open("rb") as file:
+    with opened(path, where) as file:
         for _, row in json_lines(file, where):
             yield row
 
@@ -68,28 +70,23 @@ def json_lines(
 
 
 def file_bytes(path: Path, where: str) -> bytes:
-    """Content of a file.
+    """Content of a file, decompressed.
 
     Raises:
         DataError: it cannot be read.
     """
-    with _reading(where):
-        return path.read_bytes()
+    with opened(path, where) as file:
+        return file.read()
 
 
 def _begins(path: Path, where: str) -> bytes:
     """First character of a file that is no white space."""
-    with _reading(where), path.open("rb") as file:
-        file.seek(len(_BOM) if file.read(len(_BOM)) == _BOM else 0)
-        return next((text[:1] for line in file if (text := line.lstrip())), b"")
-
-
-@contextmanager
-def _reading(where: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise DataError(f"{where} cannot be read ({error.strerror})") from error
+    with opened(path, where) as file:
+        for number, line in enumerate(file):
+            text = (line.removeprefix(_BOM) if number == 0 else line).lstrip()
+            if text:
+                return text[:1]
+        return b""
 
 
 class _NoDocument(ValueError):
