@@ -7,7 +7,7 @@ from typing import Any
 
 from rvpo.config.data import DatasetSource, FunctionSource, Source
 from rvpo.data.packed import Prompts
-from rvpo.data.prompts import Reader
+from rvpo.data.reader import Reader
 from rvpo.data.rows import function_rows
 from rvpo.errors import DataError
 from rvpo.files.stored import each_row
