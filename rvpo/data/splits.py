@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rvpo.config.data import Source
 from rvpo.config.run import RunConfig
 from rvpo.data.packed import Joined, Prompts
-from rvpo.data.prompts import load_prompts, named
+from rvpo.data.sources import load_prompts, named
 from rvpo.errors import DataError
 from rvpo.rubrics import RubricSource
 from rvpo.rubrics.overlap import without_held_out

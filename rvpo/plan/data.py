@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rvpo.config.data import Source
 from rvpo.config.run import RunConfig
-from rvpo.data.prompts import load_prompts
+from rvpo.data.sources import load_prompts
 from rvpo.data.splits import Splits, read_splits
 from rvpo.errors import DataError, RvpoError
 from rvpo.plan.machine import Finding

@@ -11,7 +11,7 @@ from typing import Any
 
 from rvpo.config.data import DataConfig
 from rvpo.data.messages import with_system
-from rvpo.data.prompts import load_prompts
+from rvpo.data.sources import load_prompts
 from rvpo.errors import DataError, nearest
 from rvpo.files.gzipped import unzipped
 from rvpo.files.json_file import json_lines

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from rvpo.config.data import DatasetSource
 from rvpo.data.messages import read_messages, read_tools
-from rvpo.data.prompts import load_prompts
+from rvpo.data.sources import load_prompts
 from rvpo.errors import DataError
 from rvpo.rollout.encoder import Encoder
 from rvpo.types import Prompt
