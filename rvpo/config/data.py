@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, Self, get_args
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from rvpo.errors import nearest
-from rvpo.fields import CellType, ImportPath, PathText, Section
+from rvpo.fields import CellType, ImportPath, PathText, PositiveInt, Section
 from rvpo.files.source_section import SourceSection, StoredSection
 from rvpo.rubrics import RubricFormat, RubricSource
 
@@ -42,6 +42,11 @@ class DatasetSource(StoredSection):
     """The column that holds the prompt: a string, or a list of chat messages."""
     types: dict[str, CellType] = Field(default_factory=dict)
     """Types of columns of a .csv or .tsv file, whose cells are text: `int`, `float` or `json`."""
+    streaming: bool = False
+    """Rows are read when their step comes, and few of them are in memory at a time."""
+    buffer: PositiveInt = 10_000
+    """Rows of a stream that are held to be shuffled. Lines of a .jsonl file on this machine need
+    none: they are read in an order of all of them."""
 
 
 def _without_others(value: Any) -> Any:
@@ -150,6 +155,7 @@ class DataConfig(Section):
                 yield f"{name}: an empty list; give at least one source"
         if any(source.share is not None for source in self.held_out_sources.values()):
             yield "held_out: every held-out prompt is scored; leave `share` out"
+        yield from self._stream_problems()
         shares = self.shares
         if shares and not isinstance(self.train, tuple):
             yield "train.share: there is one source; leave it out, or give a list of several"
@@ -158,3 +164,22 @@ class DataConfig(Section):
             yield f"train: {', '.join(lacking)} has no share; give each source one, or none"
         elif shares and abs(sum(shares) - 1) > _ROUNDING:
             yield f"train: the shares add up to {sum(shares):g}; make them add up to 1"
+
+    def _stream_problems(self) -> Iterator[str]:
+        every = self.train_sources | self.held_out_sources
+        streams = [n for n, s in every.items() if isinstance(s, DatasetSource) and s.streaming]
+        for where in streams:
+            if where in self.held_out_sources:
+                yield (
+                    f"{where.removeprefix('data.')}.streaming: held-out prompts are the same ones "
+                    "each time and are kept in memory; leave it out"
+                )
+        if not streams:
+            return
+        if self.too_long == "refuse":
+            yield (
+                "too_long: a prompt of a stream that is too long would be met on the way; write "
+                "too_long: drop, or truncate_left"
+            )
+        if len(self.train_sources) > 1 and not self.shares:
+            yield "train: how many rows a stream has is not known; give each source a share"

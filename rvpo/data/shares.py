@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from functools import cached_property
+
+from rvpo.runtime.seed import derived_seed
 
 
 @dataclass(frozen=True)
@@ -28,23 +31,34 @@ class Shares:
         if not self.shares or min(self.shares) <= 0:
             raise ValueError(f"shares must be above 0, got {self.shares}")
 
+    @cached_property
+    def _exact(self) -> list[Fraction]:
+        return [Fraction(str(share)) for share in self.shares]
+
     def drawn(self, count: int) -> tuple[int, ...]:
         """Draws of each source among the first so many."""
         found, left = [], count
-        exact = [Fraction(str(share)) for share in self.shares]
-        rest = sum(exact)
+        rest = sum(self._exact)
         # The first source has its share of all draws, the second its share of the others, …: each
         # number then grows by one at most, and never falls, with `count`.
-        for share in exact:
+        for share in self._exact:
             mine = int(left * share / rest + Fraction(1, 2))
             found.append(mine)
             left, rest = left - mine, rest - share
         return tuple(found)
 
-    def draws(self, start: int, stop: int) -> list[tuple[int, int]]:
-        """The source of each draw from `start` up to `stop`, and how often it was drawn before."""
-        counts = [self.drawn(count) for count in range(start, stop + 1)]
-        return [_grown(before, after) for before, after in pairwise(counts)]
+    def endless(self, first: int = 0) -> Iterator[tuple[int, int]]:
+        """The source of each draw from a place on, and how often it was drawn before."""
+        before = self.drawn(first)
+        for count in itertools.count(first + 1):
+            after = self.drawn(count)
+            yield _grown(before, after)
+            before = after
+
+
+def source_seed(seed: int, number: int) -> int:
+    """The seed of the order of one of several sources."""
+    return derived_seed(seed, "source", number)
 
 
 def _grown(before: Sequence[int], after: Sequence[int]) -> tuple[int, int]:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 from rvpo.config.data import DatasetSource, FunctionSource, Source
+from rvpo.config.prompts import PromptColumns
+from rvpo.data.identities import Identities
 from rvpo.data.packed import Prompts
 from rvpo.data.reader import Reader
+from rvpo.data.row_functions import RowFunctions
 from rvpo.data.rows import function_rows
+from rvpo.data.shares import source_seed
+from rvpo.data.streamed import Streamed
 from rvpo.errors import DataError
-from rvpo.files.stored import each_row
+from rvpo.files.row_order import row_order
+from rvpo.files.shard import Stored
+from rvpo.files.stored import stored
 from rvpo.rubrics import RubricSource
+from rvpo.runtime.ignore import ignore
+
+_ONE_OF_SEVERAL: Final = re.compile(r".*\[(\d+)\]")
 
 
 def load_prompts(
@@ -19,41 +30,83 @@ def load_prompts(
     system_prompt: str | None,
     where: str,
     say: Callable[[str], None] | None = None,
-) -> Prompts:
-    """Every prompt of a source, in its order.
+    prefill: str = "",
+    seed: int = 0,
+) -> Prompts | Streamed:
+    """Every prompt of a source, in its order; of one that is streamed those that come first.
 
-    A row's prompt column is a string, which becomes one user message, or a list of chat
-    messages. All other columns become `Prompt.columns`, None where a row lacks one. A column
-    `tools` holds the functions that the chat template shows the model. A column `id` gives the
-    prompt its id; without one the id is the row's number, from 0.
+    `PromptColumns` says what of a row is its prompt. All other columns become `Prompt.columns`,
+    None where a row lacks one. A column `id` gives the prompt its id, as `Identities` says; without
+    one the id is the row's number, from 0. Of one of several sources ids begin with its number.
 
     Args:
         source: origin of the rows.
         system_prompt: put before every prompt that has no system message.
         where: the setting that holds the source, for messages.
-        say: told what rubrics hold and what was left out of them.
+        say: told what rubrics hold and what was left out of them, and how prompts are read.
+        prefill: text that begins every answer.
+        seed: decides the order of a stream.
 
     Raises:
         DataError: the source cannot be read, is empty, or has a row that is no prompt.
-        ConfigError: the source is a function that does not import.
+        ConfigError: a function does not import.
     """
-    column = "prompt"
-    rows: Iterable[Any]
-    match source:
-        case FunctionSource():
-            rows, column = function_rows(source, where), source.prompt_column
-        case DatasetSource():
-            rows = each_row(source.path, source.split, f"{where}.path", source.types, source.subset)
-            column = source.prompt_column
-        case RubricSource():
-            rows, report = source.rows(where)
-            if say is not None:
-                say(f"{where}: {report}")
-    read = Reader(column, system_prompt, where, f"{where}{named(source)}")
-    prompts = Prompts.of(read(rows), packed=isinstance(source, DatasetSource))
+    columns = source if isinstance(source, PromptColumns) else PromptColumns()
+    several = _ONE_OF_SEVERAL.fullmatch(where)
+    ids = Identities(f"{several[1]}/" if several else "")
+    read = Reader(columns, system_prompt, where, f"{where}{named(source)}", prefill, ids)
+    if isinstance(source, DatasetSource) and source.streaming:
+        own = source_seed(seed, int(several[1])) if several else seed
+        return _stream(source, read, where, own, say or ignore)
+    rows, revision = _numbered(source, where, say)
+    packed = isinstance(source, DatasetSource)
+    prompts = Prompts.of(read(rows), packed=packed, revision=revision)
     if not prompts:
-        raise DataError(f"{where}: there are no rows; give at least one")
+        kept = "" if isinstance(source, FunctionSource) or not source.filter else " that are kept"
+        raise DataError(f"{where}: there are no rows{kept}; give at least one")
+    for note in read.notes() if say is not None else ():
+        say(f"{where}: {note}")
     return prompts
+
+
+def _numbered(
+    source: Source, where: str, say: Callable[[str], None] | None
+) -> tuple[Iterable[tuple[int, Any]], str | None]:
+    """Each row behind its number, and the commit of the Hub dataset that they are from."""
+    if isinstance(source, FunctionSource):
+        return enumerate(function_rows(source, where)), None
+    chosen = RowFunctions.of(source, where)
+    if isinstance(source, DatasetSource):
+        found = _stored(source, where)
+        return chosen(found.rows()), found.revision
+    found = source.stored(where)
+    rows, report = source.rows(where, [row for _, row in chosen(found.rows())])
+    if say is not None:
+        say(f"{where}: {report}")
+    return enumerate(rows), found.revision
+
+
+def _stored(source: DatasetSource, where: str) -> Stored:
+    at = f"{where}.path"
+    return stored(source.path, source.split, at, source.types, source.subset, source.revision)
+
+
+def _stream(
+    source: DatasetSource, read: Reader, where: str, seed: int, say: Callable[[str], None]
+) -> Streamed:
+    found = _stored(source, where)
+    if found.revision is not None:
+        say(f"{where}: reads commit {found.revision} of '{source.path}'")
+    return Streamed(
+        parts=(),
+        rows=row_order(found, source.buffer, where),
+        chosen=RowFunctions.of(source, where),
+        read=read.prompt,
+        where=where,
+        seed=seed,
+        say=say,
+        revision=found.revision,
+    ).started()
 
 
 def named(source: Source) -> str:

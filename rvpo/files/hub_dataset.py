@@ -76,7 +76,8 @@ def hub_dataset(
                 return _fetched(stated)
 
         said = f"{where}: '{stated}'"
-        return Shard(said, locate, _KINDS.get(kind), types or {}, delimiter)
+        is_here = Path(stated).is_file()
+        return Shard(said, locate, _KINDS.get(kind), types or {}, delimiter, is_here)
 
     shards = {one: [shard(str(file)) for file in files[one]] for one in _splits(split, files, at)}
     if len(shards) == 1 and split in shards:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -42,8 +43,11 @@ def read_json(path: Path, where: str) -> Iterator[dict[str, Any]]:
             yield row
 
 
+_FORM: Final = 'write one {"name": value, ...} a line'
+
+
 def json_lines(
-    lines: Iterable[bytes], where: str, form: str = 'write one {"name": value, ...} a line'
+    lines: Iterable[bytes], where: str, form: str = _FORM
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """The number of each line, from 1, and the row on it. Blank lines hold none.
 
@@ -59,14 +63,65 @@ def json_lines(
         raw = line.removeprefix(_BOM) if number == 1 else line
         if not raw.strip():
             continue
-        at = f"{where}, line {number}"
-        try:
-            row = _value(raw)
-        except _NoDocument as error:
-            raise DataError(f"{at}: is {error}; {form}") from None
-        if not isinstance(row, dict):
-            raise DataError(f"{at}: is {_kind(row)}; {form}")
-        yield number, row
+        yield number, json_row(raw, f"{where}, line {number}", form)
+
+
+def json_row(line: bytes, where: str, form: str = _FORM) -> dict[str, Any]:
+    """The row on a line.
+
+    Raises:
+        DataError: see `json_lines`.
+    """
+    try:
+        row = _value(line)
+    except _NoDocument as error:
+        raise DataError(f"{where}: is {error}; {form}") from None
+    if not isinstance(row, dict):
+        raise DataError(f"{where}: is {_kind(row)}; {form}")
+    return row
+
+
+def line_starts(path: Path, where: str) -> array[int] | None:
+    """The place of the first byte of each line that is not blank; None where a row is not a line.
+
+    Args:
+        path: a file that is not compressed.
+        where: begins every message.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    if kind_of(path) not in LINES or _begins(path, where) == b"[":
+        return None
+    starts, place = array("q"), 0
+    with opened(path, where) as file:
+        for line in file:
+            if not line.isspace() and line != _BOM:
+                starts.append(place)
+            place += len(line)
+    return starts
+
+
+def row_at(path: Path, start: int, where: str) -> dict[str, Any]:
+    """The row on the line that begins at a place of a file.
+
+    Raises:
+        DataError: the file cannot be read any more, or the line is no row.
+    """
+    with opened(path, where) as file:
+        file.seek(start)
+        line = file.readline()
+    line = line if start else line.removeprefix(_BOM)
+    try:
+        return json_row(line, where)
+    except DataError:
+        return json_row(line, f"{where}, line {_number(path, start, where)}")
+
+
+def _number(path: Path, start: int, where: str) -> int:
+    """The number of the line that begins at a place, from 1."""
+    with opened(path, where) as file:
+        return 1 + sum(1 for _ in iter(lambda: file.tell() < start and file.readline(), False))
 
 
 def file_bytes(path: Path, where: str) -> bytes:

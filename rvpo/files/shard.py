@@ -32,6 +32,8 @@ class Shard:
     """See `read_csv`."""
     delimiter: str | None = None
     """Character between cells; as the kind has it if None."""
+    is_here: bool = True
+    """The file is on this machine already."""
 
     def rows(self) -> Iterator[Any]:
         """Each row, in order.
