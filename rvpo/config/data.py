@@ -142,6 +142,12 @@ class DataConfig(Section):
         given = [source.share for source in self.train_sources.values()]
         return tuple(share for share in given if share is not None)
 
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Settings of the sources whose rows are read when their step comes."""
+        every = self.train_sources | self.held_out_sources
+        return tuple(n for n, s in every.items() if isinstance(s, DatasetSource) and s.streaming)
+
     @model_validator(mode="after")
     def _has_shares(self) -> Self:
         problems = list(self._problems())
@@ -166,15 +172,13 @@ class DataConfig(Section):
             yield f"train: the shares add up to {sum(shares):g}; make them add up to 1"
 
     def _stream_problems(self) -> Iterator[str]:
-        every = self.train_sources | self.held_out_sources
-        streams = [n for n, s in every.items() if isinstance(s, DatasetSource) and s.streaming]
-        for where in streams:
+        for where in self.streams:
             if where in self.held_out_sources:
                 yield (
                     f"{where.removeprefix('data.')}.streaming: held-out prompts are the same ones "
                     "each time and are kept in memory; leave it out"
                 )
-        if not streams:
+        if not self.streams:
             return
         if self.too_long == "refuse":
             yield (

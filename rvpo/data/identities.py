@@ -13,10 +13,13 @@ class Identities:
 
     Args:
         prefix: begins every id.
+        tells_apart: an id that another row has is not given again. Without it nothing is
+            remembered, as rows are more than memory holds, and are read more than once.
     """
 
-    def __init__(self, prefix: str = "") -> None:
+    def __init__(self, prefix: str = "", *, tells_apart: bool = True) -> None:
         self._prefix = prefix
+        self._tells_apart = tells_apart
         self._seen: set[str] = set()
         self._numbered: Counter[str] = Counter()
         self._named = 0
@@ -34,6 +37,8 @@ class Identities:
         """
         text = _text(given)
         name = f"{self._prefix}{number if text is None else text}"
+        if not self._tells_apart:
+            return name
         if text is not None:
             self._named += 1
         if name in self._seen:

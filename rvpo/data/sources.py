@@ -53,7 +53,8 @@ def load_prompts(
     """
     columns = source if isinstance(source, PromptColumns) else PromptColumns()
     several = _ONE_OF_SEVERAL.fullmatch(where)
-    ids = Identities(f"{several[1]}/" if several else "")
+    streams = isinstance(source, DatasetSource) and source.streaming
+    ids = Identities(f"{several[1]}/" if several else "", tells_apart=not streams)
     read = Reader(columns, system_prompt, where, f"{where}{named(source)}", prefill, ids)
     if isinstance(source, DatasetSource) and source.streaming:
         own = source_seed(seed, int(several[1])) if several else seed

@@ -120,7 +120,7 @@ class Pieces:
         chance = random.Random(seed)
         order = list(range(len(self.pieces)))
         chance.shuffle(order)
-        held: list[bytes] = []
+        held: list[bytes | NumberedRow] = []
         for packed in self._packed(order):
             if len(held) < self.buffer:
                 held.append(packed)
@@ -130,16 +130,23 @@ class Pieces:
             if first:
                 first -= 1
                 continue
-            yield pickle.loads(packed)
+            yield _unpacked(packed)
         chance.shuffle(held)
-        yield from map(pickle.loads, held[first:])
+        yield from map(_unpacked, held[first:])
 
-    def _packed(self, order: Sequence[int]) -> Iterator[bytes]:
+    def _packed(self, order: Sequence[int]) -> Iterator[bytes | NumberedRow]:
         """The rows in few bytes, for many are held at a time."""
         for number in order:
             for row, value in enumerate(self.pieces[number]()):
                 name = f"{number}/{row}" if len(order) > 1 else str(row)
-                yield pickle.dumps((name, value), pickle.HIGHEST_PROTOCOL)
+                try:
+                    yield pickle.dumps((name, value), pickle.HIGHEST_PROTOCOL)
+                except RecursionError:  # JSON may be nested deeper than pickle goes
+                    yield name, value
+
+
+def _unpacked(held: bytes | NumberedRow) -> NumberedRow:
+    return held if isinstance(held, tuple) else pickle.loads(held)
 
 
 def _starts(shard: Shard) -> tuple[Path, array[int]] | None:
