@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from rvpo.config.data import DatasetSource, FunctionSource, Source
+from rvpo.config.prompts import PromptColumns
 from rvpo.data.packed import Prompts
 from rvpo.data.reader import Reader
 from rvpo.data.rows import function_rows
@@ -19,40 +20,42 @@ def load_prompts(
     system_prompt: str | None,
     where: str,
     say: Callable[[str], None] | None = None,
+    prefill: str = "",
 ) -> Prompts:
     """Every prompt of a source, in its order.
 
-    A row's prompt column is a string, which becomes one user message, or a list of chat
-    messages. All other columns become `Prompt.columns`, None where a row lacks one. A column
-    `tools` holds the functions that the chat template shows the model. A column `id` gives the
-    prompt its id; without one the id is the row's number, from 0.
+    `PromptColumns` says what of a row is its prompt. All other columns become `Prompt.columns`,
+    None where a row lacks one. A column `id` gives the prompt its id; without one the id is the
+    row's number, from 0.
 
     Args:
         source: origin of the rows.
         system_prompt: put before every prompt that has no system message.
         where: the setting that holds the source, for messages.
-        say: told what rubrics hold and what was left out of them.
+        say: told what rubrics hold and what was left out of them, and how prompts are read.
+        prefill: text that begins every answer.
 
     Raises:
         DataError: the source cannot be read, is empty, or has a row that is no prompt.
         ConfigError: the source is a function that does not import.
     """
-    column = "prompt"
     rows: Iterable[Any]
     match source:
         case FunctionSource():
-            rows, column = function_rows(source, where), source.prompt_column
+            rows = function_rows(source, where)
         case DatasetSource():
             rows = each_row(source.path, source.split, f"{where}.path", source.types, source.subset)
-            column = source.prompt_column
         case RubricSource():
             rows, report = source.rows(where)
             if say is not None:
                 say(f"{where}: {report}")
-    read = Reader(column, system_prompt, where, f"{where}{named(source)}")
+    columns = source if isinstance(source, PromptColumns) else PromptColumns()
+    read = Reader(columns, system_prompt, where, f"{where}{named(source)}", prefill)
     prompts = Prompts.of(read(rows), packed=isinstance(source, DatasetSource))
     if not prompts:
         raise DataError(f"{where}: there are no rows; give at least one")
+    for note in read.notes() if say is not None else ():
+        say(f"{where}: {note}")
     return prompts
 
 

@@ -55,7 +55,7 @@ def read_splits(
     data = config.data
 
     def of_run(source: Source, where: str) -> Prompts:
-        return load_prompts(source, data.system_prompt, where, say)
+        return load_prompts(source, data.system_prompt, where, say, data.prefill)
 
     load = of_run if load is None else load
     train = load(data.train, "data.train")

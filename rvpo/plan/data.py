@@ -87,7 +87,9 @@ def _prompts(
 ) -> Sequence[Prompt]:
     said: list[str] = []
     try:
-        prompts = load_prompts(source, config.data.system_prompt, where, said.append)
+        prompts = load_prompts(
+            source, config.data.system_prompt, where, said.append, config.data.prefill
+        )
     except RvpoError as error:
         findings.append(Finding(where, "missing", str(error)))
         return ()
