@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from rvpo.config.prompts import PromptColumns
 from rvpo.errors import nearest
 from rvpo.fields import CellType, ImportPath, PathText, PositiveInt, Section
 from rvpo.files.source_section import SourceSection, StoredSection
@@ -19,7 +20,7 @@ _ROUNDING: Final = 0.01
 """Sums of shares may differ from 1 by so much: a third is .33."""
 
 
-class FunctionSource(SourceSection):
+class FunctionSource(SourceSection, PromptColumns):
     """Rows made by a Python function."""
 
     function: ImportPath
@@ -27,19 +28,15 @@ class FunctionSource(SourceSection):
     arguments: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments for the function. `{variable: NAME}` at any depth is what the environment
     holds under that name, which is how a function gets a key."""
-    prompt_column: str = "prompt"
-    """The column that holds the prompt: a string, or a list of chat messages."""
 
 
-class DatasetSource(StoredSection):
+class DatasetSource(StoredSection, PromptColumns):
     """Rows of files or of a Hub dataset."""
 
     path: PathText
     """A .jsonl, .ndjson, .json, .parquet, .csv or .tsv file, those of text also as .gz, .bz2 or
     .xz; a pattern such as `rows-*.jsonl`; a folder of such files; a Hub dataset id, or
     `hf://datasets/OWNER/NAME/FILE`."""
-    prompt_column: str = "prompt"
-    """The column that holds the prompt: a string, or a list of chat messages."""
     types: dict[str, CellType] = Field(default_factory=dict)
     """Types of columns of a .csv or .tsv file, whose cells are text: `int`, `float` or `json`."""
     streaming: bool = False
@@ -122,6 +119,9 @@ class DataConfig(Section):
     several."""
     system_prompt: str | None = None
     """System message for every prompt that brings none of its own."""
+    prefill: str = ""
+    """Text that begins every answer, such as "<think>\\n": the model goes on behind it. It is part
+    of the prompt, as with TRL: what reward functions are handed begins behind it."""
     too_long: TooLong = "refuse"
     """Treatment of prompts that leave no room for a full completion: `refuse` the run, `drop` them
     and say how many, or `truncate_left`, which cuts off so many of their first tokens."""

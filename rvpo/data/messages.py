@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from rvpo.data.tools import read_calls, read_tools, without_null
 from rvpo.data.written import shown, written
@@ -73,17 +73,18 @@ def read_messages(value: Any, where: str) -> tuple[Message, ...]:
     return read_conversation(value, where).messages
 
 
-def check_turn(messages: Sequence[Message], where: str, setting: str = "answer_turn") -> None:
+def check_turn(messages: Sequence[Message], where: str, setting: str | None = None) -> None:
     """Raise DataError if the conversation does not wait for the assistant.
 
     Args:
-        setting: the one that cuts the last turn off, for the message.
+        setting: the one that cuts the last turn off, for the message; None where there is none.
     """
     if not messages or messages[-1]["role"] == "assistant":
         ends = "ends with a turn of the assistant" if messages else "holds the answer alone"
+        cut = f", or write {setting}=drop to cut the last turn off" if setting else ""
         raise DataError(
             f"{where}: {ends}, and the completion would be a second one; end it with the turn to "
-            f"be answered, or write {setting}=drop to cut the last turn off"
+            f"be answered, and keep an answer in a column of its own{cut}"
         )
 
 
@@ -148,11 +149,11 @@ def _joined(items: Sequence[Any], where: str) -> Iterator[Message]:
             continue
         message = _message(item, where)
         is_said = message["role"] == "assistant"
-        if thought and is_said:
-            message, thought = {**message, "reasoning_content": thought}, ""
-        if turn is not None and is_said and kind == "function_call":
+        if is_said and not thought and kind == "function_call" and _is_said(turn):
             turn["tool_calls"] = [*turn.get("tool_calls", ()), *message["tool_calls"]]
             continue
+        if thought and is_said:
+            message, thought = {**message, "reasoning_content": thought}, ""
         if turn is not None:
             yield turn
         turn = message
@@ -160,6 +161,10 @@ def _joined(items: Sequence[Any], where: str) -> Iterator[Message]:
         yield turn
     if thought:
         raise DataError(f"{where}: ends with a thought of the assistant; end it with a message")
+
+
+def _is_said(turn: dict[str, Any] | None) -> TypeGuard[dict[str, Any]]:
+    return turn is not None and turn["role"] == "assistant"
 
 
 def _message(value: Any, where: str) -> dict[str, Any]:

@@ -28,6 +28,11 @@ _UNREAD: Final = {
     "functions": "tools_column=functions",
 }
 """Columns that by their names are part of the prompt, and the settings that make them so."""
+_USUAL: Final = (
+    *("messages", "conversations", "conversation", "question", "query", "instruction", "problem"),
+    *("input", "responses_create_params", "context_messages"),
+)
+"""Names that data sets give to their prompts."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class Reader:
     def __call__(self, rows: Iterable[tuple[int | str, Any]]) -> Iterator[Prompt]:
         for number, row in rows:
             yield self.prompt(number, row)
-        self._check_named()
+        self.check_named()
 
     def notes(self) -> Iterator[str]:
         """Sentences on what was read, which belong to the start of a run."""
@@ -57,12 +62,12 @@ class Reader:
         texts, rows = self.counts["text"], self.counts["rows"]
         if texts:
             all_of = "prompts are text" if texts == rows else f"{texts:,} of {rows:,} are text"
-            seen = "a user's turn of its chat template"
-            if self.columns.text_prompts == "raw":
-                seen = "it stands, without a chat template"
+            is_raw = self.columns.text_prompts == "raw"
+            seen = "it stands" if is_raw else "a user's turn of its chat template"
+            thoughts = "with their thoughts" if is_raw else "without thoughts unless they ask"
             yield (
                 f"{all_of}: the model sees each as {seen}, and reward functions are handed its "
-                "prompt and completions as texts"
+                f"prompt and completions as texts, {thoughts} (sees: everything | answer)"
             )
         names = self.columns.prompt_columns
         used = {*names, self.columns.system_column, self.columns.tools_column}
@@ -93,7 +98,8 @@ class Reader:
         messages = said.messages
         if self.columns.answer_turn == "drop":
             messages = without_answer(messages)
-        check_turn(messages, place, f"{self.setting}.answer_turn")
+        of_rubrics = type(self.columns) is PromptColumns
+        check_turn(messages, place, None if of_rubrics else f"{self.setting}.answer_turn")
         is_raw = said.text is not None and self.columns.text_prompts == "raw"
         system = self._system(row, messages, where)
         if is_raw and system is not None:
@@ -142,7 +148,7 @@ class Reader:
             if name is not None and row.get(name) not in (None, "", [], "[]"):
                 self.counts[f"column {name}"] += 1
 
-    def _check_named(self) -> None:
+    def check_named(self) -> None:
         """Raise DataError if a column that the settings name is in no row."""
         settings = {"system_column": self.columns.system_column}
         if "tools_column" in self.columns.model_fields_set:
@@ -160,7 +166,9 @@ class Reader:
         names = self.columns.prompt_columns
         for name in names:
             if name not in row:
-                guess = nearest(name, [str(each) for each in row])
+                named = [str(each) for each in row]
+                usual = next((each for each in _USUAL if each in named), None)
+                guess = nearest(name, named) or usual
                 meant = f"; did you mean '{guess}'?" if guess else ""
                 at = where.removeprefix(self.setting)
                 raise DataError(

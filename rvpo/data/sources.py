@@ -95,19 +95,23 @@ def _stored(source: DatasetSource, where: str) -> Stored:
 def _stream(
     source: DatasetSource, read: Reader, where: str, seed: int, say: Callable[[str], None]
 ) -> Streamed:
-    found = _stored(source, where)
-    if found.revision is not None:
-        say(f"{where}: reads commit {found.revision} of '{source.path}'")
-    return Streamed(
+    files = _stored(source, where)
+    if files.revision is not None:
+        say(f"{where}: reads commit {files.revision} of '{source.path}'")
+    found = Streamed(
         parts=(),
-        rows=row_order(found, source.buffer, where),
+        rows=row_order(files, source.buffer, where),
         chosen=RowFunctions.of(source, where),
         read=read.prompt,
         where=where,
         seed=seed,
         say=say,
-        revision=found.revision,
+        revision=files.revision,
     ).started()
+    read.check_named()
+    for note in read.notes():
+        say(f"{where}: of the first rows, {note}")
+    return found
 
 
 def named(source: Source) -> str:

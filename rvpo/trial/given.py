@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rvpo.config.data import DataConfig
-from rvpo.data.messages import with_system
+from rvpo.data.messages import read_messages, with_system
 from rvpo.data.sources import load_prompts
 from rvpo.errors import DataError, nearest
 from rvpo.files.gzipped import unzipped
@@ -19,7 +19,7 @@ from rvpo.rewards.rubric import RubricReward
 from rvpo.rubrics.overlap import question
 from rvpo.thinking import Thinking
 from rvpo.trial.response import Response
-from rvpo.types import Message, Prompt, is_message
+from rvpo.types import Message, Prompt
 
 _FORM = 'write {"prompt_id": ..., "completion": ...} or {"prompt": ..., "completion": ...} a line'
 
@@ -171,14 +171,7 @@ def _criteria(value: Any) -> Any:
 
 
 def _messages(line: _Line, system_prompt: str | None) -> tuple[Message, ...]:
-    value = line.fields["prompt"]
-    turns = [{"role": "user", "content": value}] if isinstance(value, str) else value
-    if not isinstance(turns, list) or not turns or not all(map(is_message, turns)):
-        raise DataError(
-            f"{line.where}: 'prompt' must be text or a list of chat messages, each with a text "
-            "'role' and a text 'content'"
-        )
-    messages = tuple({"role": t["role"], "content": t["content"]} for t in turns)
+    messages = read_messages(line.fields["prompt"], f"{line.where}, 'prompt'")
     return with_system(messages, system_prompt)
 
 
