@@ -51,7 +51,7 @@ def hub_dataset(
         DataError: the dataset cannot be found or reached, has no such split or subset, or a file
             cannot be read.
     """
-    at = f"{where}: the Hub dataset '{name}'"
+    at = f"{where}: {_noun(name)} '{name}'"
     require(at, Need("data"))
     from datasets import load_dataset
 
@@ -95,6 +95,10 @@ def _parts(shards: Mapping[str, Sequence[Shard]], name: str, split: str, where: 
         return [row for part in asked for row in rows[part.splitname][part.from_ : part.to]]
 
 
+def _noun(name: str) -> str:
+    return "the folder" if Path(name).is_dir() else "the Hub dataset"
+
+
 @contextmanager
 def _loading(name: str, split: str, where: str) -> Iterator[None]:
     """Turn whatever the libraries of the Hub raise into one sentence."""
@@ -102,8 +106,11 @@ def _loading(name: str, split: str, where: str) -> Iterator[None]:
         yield
     except Exception as error:  # foreign code, which raises anything
         reason = " ".join(str(error).split())[:300] or type(error).__name__
+        found = f"{where}: {_noun(name)} '{name}', split '{split}', cannot be loaded ({reason})"
+        if Path(name).is_dir():
+            raise DataError(f"{found}; check its files, `split` and `subset`") from error
         raise DataError(
-            f"{where}: the Hub dataset '{name}', split '{split}', cannot be loaded ({reason}); "
+            f"{found}; "
             "check the id, `split`, `subset`, `revision` and the network, or fetch it where there "
             f"is one: hf download {name} --repo-type dataset --local-dir FOLDER, then "
             f"{where}=FOLDER/FILE"

@@ -57,7 +57,8 @@ def stored(
         if kind_of(path) in KINDS:
             raise _no_file(path, where)
     elif path.is_dir():
-        return hub_dataset(str(path), split, where, types, subset)
+        # A relative one such as "json" is the name of a reader to the library.
+        return hub_dataset(str(path.absolute()), split, where, types, subset)
     else:
         return Stored([_shard(path, where, types)])
     if not is_hub_id(name):

@@ -143,7 +143,7 @@ class Encoder:
         while batch := list(islice(rest, _BATCH)):
             texts = list(map(self.rendering.whole, batch))
             if any(prompt.is_raw for prompt in batch) or any(map(is_marked, texts)):
-                found = map(self._tokens, batch, texts)
+                found: Iterable[Sequence[int]] = map(self._tokens, batch, texts)
             else:
                 try:
                     found = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
