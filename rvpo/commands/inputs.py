@@ -99,8 +99,6 @@ def read_inputs(
     benchmarks = read_benchmarks(config.evaluate.benchmarks, display.say)
     for benchmark in benchmarks:
         check_lengths(benchmark, encoder, "evaluate.benchmarks")
-    made_of = digests(config, model_path, encoder.tokenizer, prompts.by_setting, tokens)
-    made_of |= {f"commit of {setting}": each for setting, each in prompts.revisions.items()}
     return Inputs(
         model_path=model_path,
         encoder=cutting,
@@ -108,7 +106,8 @@ def read_inputs(
         score=score,
         benchmarks=judged_by(benchmarks, judges),
         judges=judges,
-        digests=made_of,
+        digests=digests(config, model_path, encoder.tokenizer, prompts.by_setting, tokens)
+        | {f"commit of {setting}": each for setting, each in prompts.revisions.items()},
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -83,18 +83,6 @@ def stored_rows(
         DataError: see `stored`; or a row cannot be read.
     """
     return list(stored(name, split, where, types, subset, revision).rows())
-
-
-def each_row(
-    name: str,
-    split: str,
-    where: str,
-    types: Mapping[str, CellType] | None = None,
-    subset: str | None = None,
-    revision: str | None = None,
-) -> Iterator[Any]:
-    """The rows of `stored_rows` one after the other, a file's never all at once."""
-    yield from stored(name, split, where, types, subset, revision).rows()
 
 
 def needs_extra(name: str) -> bool:
