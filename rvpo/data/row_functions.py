@@ -29,10 +29,11 @@ class RowFunctions:
         Raises:
             ConfigError: one does not import.
         """
+        keeps, changes = source.filter, source.map
         return RowFunctions(
             where,
-            source.filter and import_function(source.filter, f"{where}.filter"),
-            source.map and import_function(source.map, f"{where}.map"),
+            None if keeps is None else import_function(keeps, f"{where}.filter"),
+            None if changes is None else import_function(changes, f"{where}.map"),
         )
 
     def __call__(self, rows: Iterable[Any]) -> Iterator[tuple[int, Any]]:

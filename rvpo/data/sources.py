@@ -65,8 +65,9 @@ def load_prompts(
     if not prompts:
         kept = "" if isinstance(source, FunctionSource) or not source.filter else " that are kept"
         raise DataError(f"{where}: there are no rows{kept}; give at least one")
-    for note in read.notes() if say is not None else ():
-        say(f"{where}: {note}")
+    if say is not None:
+        for note in read.notes():
+            say(f"{where}: {note}")
     return prompts
 
 

@@ -149,7 +149,7 @@ class Streamed(Joined):
         if row is None:
             return None
         prompt = self.read(number, row)
-        names = self.parts[0].columns if self.parts else ()
+        names = self[0].columns if len(self) else ()
         return replace(prompt, columns=dict.fromkeys(names) | dict(prompt.columns))
 
     def _lose(self, error: DataError) -> None:

@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, cast, get_args
+from typing import Any, get_args
 
 from rvpo.errors import DataError, nearest
 from rvpo.fields import CellType
@@ -37,7 +37,7 @@ def read_csv(
     try:
         with (
             opened(path, where) as raw,
-            io.TextIOWrapper(cast("IO[bytes]", raw), encoding="utf-8-sig", newline="") as file,
+            io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as file,
         ):
             lines = _lines(csv.reader(file, strict=True, delimiter=delimiter), where)
             header = next(lines, (0, []))[1]
