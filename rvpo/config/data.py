@@ -13,8 +13,8 @@ from rvpo.fields import CellType, ImportPath, PathText, PositiveInt, Section
 from rvpo.files.source_section import SourceSection, StoredSection
 from rvpo.rubrics import RubricFormat, RubricSource
 
-TooLong = Literal["refuse", "drop", "truncate_left"]
-"""What happens to a prompt that leaves no room for a full completion."""
+OverlongRule = Literal["refuse", "drop", "truncate_left"]
+"""Treatments of a prompt that leaves no room for a full completion."""
 
 _ROUNDING: Final = 0.01
 """Sums of shares may differ from 1 by so much: a third is .33."""
@@ -122,7 +122,7 @@ class DataConfig(Section):
     prefill: str = ""
     """Text that begins every answer, such as "<think>\\n": the model goes on behind it. It is part
     of the prompt, as with TRL: what reward functions are handed begins behind it."""
-    too_long: TooLong = "refuse"
+    too_long: OverlongRule = "refuse"
     """Treatment of prompts that leave no room for a full completion: `refuse` the run, `drop` them
     and say how many, or `truncate_left`, which cuts off so many of their first tokens."""
 

@@ -32,7 +32,7 @@ class Identities:
         without one has its number instead, and one whose id another row has, its number behind it.
 
         Args:
-            given: whatever the row has as its id; None where it has nothing.
+            given: the value that the row has as its id; None where it has nothing.
             number: the row's.
         """
         text = _text(given)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from rvpo.config.run import RunConfig
 from rvpo.data.packed import Picked
-from rvpo.data.splits import Part, Splits
+from rvpo.data.splits import SourcePrompts, Splits
 from rvpo.data.streamed import Streamed
 from rvpo.errors import DataError
 from rvpo.rollout.encoder import Encoder
@@ -69,7 +69,9 @@ def shortened(
     return replace(encoder, most_prompt_tokens=room)
 
 
-def _fitting(part: Part, encoder: Encoder, room: int, say: Callable[[str], None]) -> Part:
+def _fitting(
+    part: SourcePrompts, encoder: Encoder, room: int, say: Callable[[str], None]
+) -> SourcePrompts:
     prompts = part.prompts
     if isinstance(prompts, Streamed):
         return replace(part, prompts=prompts.keeping(lambda p: len(encoder.encode(p)) <= room))

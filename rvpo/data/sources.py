@@ -17,7 +17,7 @@ from rvpo.data.shares import source_seed
 from rvpo.data.streamed import Streamed
 from rvpo.errors import DataError
 from rvpo.files.row_order import row_order
-from rvpo.files.shard import Stored
+from rvpo.files.shard import StoredRows
 from rvpo.files.stored import stored
 from rvpo.rubrics import RubricSource
 from rvpo.runtime.ignore import ignore
@@ -88,7 +88,7 @@ def _numbered(
     return enumerate(rows), found.revision
 
 
-def _stored(source: DatasetSource, where: str) -> Stored:
+def _stored(source: DatasetSource, where: str) -> StoredRows:
     at = f"{where}.path"
     return stored(source.path, source.split, at, source.types, source.subset, source.revision)
 

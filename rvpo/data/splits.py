@@ -23,7 +23,7 @@ ReadSource = Callable[[Source, str], Sequence[Prompt]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class SourcePrompts:
     """The prompts of one source."""
 
     setting: str
@@ -42,19 +42,21 @@ class Splits:
     train: Sequence[Prompt]
     held_out: Sequence[Prompt]
     """Those that are scored; none where nothing is held out."""
-    train_parts: tuple[Part, ...] = ()
+    train_parts: tuple[SourcePrompts, ...] = ()
     """The same prompts by source."""
-    held_out_parts: tuple[Part, ...] = ()
+    held_out_parts: tuple[SourcePrompts, ...] = ()
     """The same prompts by source."""
 
     @staticmethod
     def of(
-        train: Sequence[Part], held_out: Sequence[Part], shares: tuple[float, ...] = ()
+        train: Sequence[SourcePrompts],
+        held_out: Sequence[SourcePrompts],
+        shares: tuple[float, ...] = (),
     ) -> Splits:
         """The prompts of these sources.
 
         Args:
-            shares: that of each source to train on; none where each prompt counts the same.
+            shares: one of each source to train on; none where each prompt counts the same.
         """
         parts = tuple(part.prompts for part in train)
         return Splits(
@@ -65,7 +67,7 @@ class Splits:
         )
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def parts(self) -> tuple[SourcePrompts, ...]:
         """Every source, those of training first."""
         return (*self.train_parts, *self.held_out_parts)
 
@@ -119,13 +121,15 @@ def read_splits(
     return Splits.of(train, scored, data.shares if all(p.prompts for p in train) else ())
 
 
-def _parts(sources: dict[str, Source], load: ReadSource) -> list[Part]:
+def _parts(sources: dict[str, Source], load: ReadSource) -> list[SourcePrompts]:
     parts = []
     for setting, source in sources.items():
         prompts = load(source, setting)
         revision = prompts.revision if isinstance(prompts, Prompts | Streamed) else None
         place = f"{setting}{named(source)}"
-        parts.append(Part(setting=setting, place=place, prompts=prompts, revision=revision))
+        parts.append(
+            SourcePrompts(setting=setting, place=place, prompts=prompts, revision=revision)
+        )
     return parts
 
 
@@ -134,7 +138,7 @@ def _joined(parts: tuple[Sequence[Prompt], ...]) -> Sequence[Prompt]:
     return parts[0] if len(parts) == 1 else Joined(parts) if parts else ()
 
 
-def _first(parts: Sequence[Part], count: int | None) -> list[Part]:
+def _first(parts: Sequence[SourcePrompts], count: int | None) -> list[SourcePrompts]:
     """The parts with the first so many prompts of all."""
     if count is None:
         return list(parts)
@@ -145,7 +149,9 @@ def _first(parts: Sequence[Part], count: int | None) -> list[Part]:
     return found
 
 
-def _not_held_out(part: Part, held_out: Sequence[Prompt], say: Callable[[str], None]) -> Part:
+def _not_held_out(
+    part: SourcePrompts, held_out: Sequence[Prompt], say: Callable[[str], None]
+) -> SourcePrompts:
     """The prompts without the questions that rubric data sets have in several splits.
 
     Raises:

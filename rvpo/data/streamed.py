@@ -23,7 +23,7 @@ _REMEMBERED: Final = 4096
 
 @dataclass
 class _Place:
-    """How far an order has been read."""
+    """An order, read as far as it was visited."""
 
     prompts: Iterator[Prompt]
     next: int = 0

@@ -12,7 +12,7 @@ from typing import Any, Final
 from rvpo.errors import DataError, nearest
 from rvpo.fields import CellType
 from rvpo.files.opened import is_compressed
-from rvpo.files.shard import Shard, Stored
+from rvpo.files.shard import Shard, StoredRows
 from rvpo.runtime.extras import Need, require
 from rvpo.runtime.hub import hub_answers
 
@@ -34,7 +34,7 @@ def hub_dataset(
     subset: str | None = None,
     revision: str | None = None,
     file: str | None = None,
-) -> Stored:
+) -> StoredRows:
     """One split. Which files it has, says the dataset; what stands in them, they do.
 
     Args:
@@ -65,7 +65,7 @@ def hub_dataset(
             loaded = list(
                 load_dataset(name, subset, split=split, revision=revision, data_files=file)
             )
-        return Stored((), commit, loaded)
+        return StoredRows((), commit, loaded)
     delimiter = _delimiter(builder.config, at)
     files = {str(name): paths for name, paths in builder.config.data_files.items()}
     split = "+".join(files) if split == "all" else split
@@ -81,8 +81,8 @@ def hub_dataset(
 
     shards = {one: [shard(str(file)) for file in files[one]] for one in _splits(split, files, at)}
     if len(shards) == 1 and split in shards:
-        return Stored(shards[split], commit)
-    return Stored((), commit, _parts(shards, name, split, where))
+        return StoredRows(shards[split], commit)
+    return StoredRows((), commit, _parts(shards, name, split, where))
 
 
 def _parts(shards: Mapping[str, Sequence[Shard]], name: str, split: str, where: str) -> list[Any]:

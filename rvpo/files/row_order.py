@@ -16,7 +16,7 @@ from rvpo.errors import DataError
 from rvpo.files.json_file import line_starts, row_at
 from rvpo.files.opened import is_compressed, kind_of
 from rvpo.files.parquet_file import count_groups, read_parquet
-from rvpo.files.shard import Shard, Stored
+from rvpo.files.shard import Shard, StoredRows
 
 NumberedRow = tuple[str, Any]
 """A row, behind its number and, where there are several, that of its file. What could not be read
@@ -45,7 +45,7 @@ class RowOrder(Protocol):
         ...
 
 
-def row_order(found: Stored, buffer: int, where: str) -> RowOrder:
+def row_order(found: StoredRows, buffer: int, where: str) -> RowOrder:
     """The way to read rows that lie in files.
 
     Lines of JSON that are on this machine and not compressed are read from where they begin, in an

@@ -56,7 +56,7 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredRows:
     """Rows that lie in files, in their order."""
 
     shards: Sequence[Shard]

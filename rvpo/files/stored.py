@@ -12,7 +12,7 @@ from rvpo.errors import DataError
 from rvpo.fields import CellType
 from rvpo.files.hub_dataset import hub_dataset
 from rvpo.files.opened import kind_of
-from rvpo.files.shard import KINDS, Shard, Stored
+from rvpo.files.shard import KINDS, Shard, StoredRows
 from rvpo.runtime.hub import is_hub_id
 
 _CLONES = {"rlla_4k": "https://github.com/qiancheng0/ToolRL"}
@@ -28,7 +28,7 @@ def stored(
     types: Mapping[str, CellType] | None = None,
     subset: str | None = None,
     revision: str | None = None,
-) -> Stored:
+) -> StoredRows:
     """The rows that a name leads to. Of files nothing is read yet.
 
     Rows of a file are what the file says and nothing guessed: those of JSON as `json.loads` reads
@@ -53,14 +53,14 @@ def stored(
     path = Path(name).expanduser()
     if not is_there(path, where):
         if files := _matching(path):
-            return Stored([_shard(file, where, types) for file in files])
+            return StoredRows([_shard(file, where, types) for file in files])
         if kind_of(path) in KINDS:
             raise _no_file(path, where)
     elif path.is_dir():
         # A relative one such as "json" is the name of a reader to the library.
         return hub_dataset(str(path.absolute()), split, where, types, subset)
     else:
-        return Stored([_shard(path, where, types)])
+        return StoredRows([_shard(path, where, types)])
     if not is_hub_id(name):
         raise DataError(
             f"{where}: there is no file '{name}'; give a file in {', '.join(KINDS)}, a folder of "

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from rvpo.errors import DataError
 from rvpo.fields import PathText
-from rvpo.files.shard import Stored
+from rvpo.files.shard import StoredRows
 from rvpo.files.source_section import StoredSection
 from rvpo.files.stored import stored
 from rvpo.rubrics.report import RubricReport
@@ -38,7 +38,7 @@ class RubricSource(StoredSection):
         """
         raise NotImplementedError
 
-    def stored(self, where: str) -> Stored:
+    def stored(self, where: str) -> StoredRows:
         """The raw rows, where they lie.
 
         Args:
