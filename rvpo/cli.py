@@ -348,6 +348,22 @@ def report(
 
 
 @app.command()
+def watch(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="FOLDER...", help="Runs, arms or comparisons.")
+    ],
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port to serve at; 0 takes a free one.")
+    ] = 0,
+) -> None:
+    """Serve the page of runs while they go on, to this machine alone."""
+    with one_sentence():
+        from rvpo.commands.watch import watch
+
+        watch(runs, port, lambda text: typer.echo(printable(text)))
+
+
+@app.command()
 def dashboard(
     config: Config,
     settings: Settings = None,

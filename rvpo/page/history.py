@@ -86,18 +86,32 @@ class PageArm:
         return np.arange(1, last + 1, dtype=np.float64), values
 
 
-def read_arms(paths: Sequence[Path]) -> tuple[PageArm, ...]:
-    """The runs of folders: of runs, of arms with `seed-N` folders, or of whole comparisons.
+def runs_in(path: Path) -> list[Path]:
+    """Folders of the runs in a folder: a run's own, or those of the arms of a comparison.
 
     Raises:
-        ConfigError: a folder holds no run that has done a step.
+        ConfigError: there is none.
+    """
+    found = sorted(file.parent for file in path.glob("**/config.yaml"))
+    if not found:
+        raise ConfigError(f"{path}: holds no run; give the folder of a run or of a comparison")
+    return found
+
+
+def read_arms(paths: Sequence[Path], *, begun: bool = True) -> tuple[PageArm, ...]:
+    """The runs of folders: of runs, of arms with `seed-N` folders, or of whole comparisons.
+
+    Args:
+        begun: False for folders whose runs may have done no step, which are then left out.
+
+    Raises:
+        ConfigError: a folder holds no run, or none that has done a step.
     """
     arms: dict[str, list[RunHistory]] = {}
     for path in paths:
-        found = sorted(file.parent for file in path.glob("**/config.yaml"))
-        runs = [RunHistory(RunFolder(folder)) for folder in found]
+        runs = [RunHistory(RunFolder(folder)) for folder in runs_in(path)]
         runs = [run for run in runs if run.metrics]
-        if not runs:
+        if begun and not runs:
             raise ConfigError(
                 f"{path}: holds no run that has done a step; give the folder of a run or of a "
                 "comparison"
