@@ -16,7 +16,6 @@ from rvpo.page.live import LivePage
 from rvpo.page.server import HOST, PageServer
 from rvpo.report.run_folder import RunFolder
 from tests.configs import tiny_settings
-from tests.page.test_page import make_run
 
 
 @pytest.fixture
@@ -125,10 +124,3 @@ def test_a_page_of_elsewhere_cannot_read_it_by_a_name_of_its_own(server: PageSer
 def test_a_taken_port_is_one_sentence(server: PageServer, run: RunFolder) -> None:
     with pytest.raises(ConfigError, match=r"--port: .* cannot be used"):
         PageServer(LivePage([run.path]).look, server.server_port)
-
-
-def test_texts_of_a_run_are_no_markup_on_a_live_page(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run")
-    html = LivePage([run.path]).look().html
-    assert "<b>bold?</b>" not in html
-    assert "&lt;b&gt;bold?&lt;/b&gt;" in html
