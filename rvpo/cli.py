@@ -45,6 +45,10 @@ def main() -> None:
     app()
 
 
+def _say(text: str) -> None:
+    typer.echo(printable(text))
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"rvpo {__version__}")
@@ -360,7 +364,32 @@ def watch(
     with one_sentence():
         from rvpo.commands.watch import watch
 
-        watch(runs, port, lambda text: typer.echo(printable(text)))
+        watch(runs, port, _say)
+
+
+@app.command()
+def push(
+    run: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of a run that has ended.")],
+    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Repository of the Hub.")],
+    licence: Annotated[
+        str | None,
+        typer.Option(
+            "--license", metavar="ID", help="License of the model, where its base names none."
+        ),
+    ] = None,
+    best: Annotated[
+        bool, typer.Option("--best", help="The best model (checkpoint.best), not the last.")
+    ] = False,
+    public: Annotated[bool, typer.Option("--public", help="For all to see, not private.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write the card, and send nothing.")
+    ] = False,
+) -> None:
+    """Push a trained model to the Hub, with a card of its data, rewards, curves and scores."""
+    with one_sentence():
+        from rvpo.commands.push import push
+
+        push(run, name, licence, _say, best=best, public=public, dry_run=dry_run)
 
 
 @app.command()

@@ -18,6 +18,7 @@ from rvpo.report.gold import GoldScores
 from rvpo.report.held_out import HeldOutScores
 from rvpo.report.run_folder import RunFolder
 from rvpo.report.sample_files import sample_files, samples_of
+from rvpo.report.stored import read_json
 
 Floats = npt.NDArray[np.float64]
 
@@ -31,6 +32,14 @@ class RunHistory:
     @cached_property
     def config(self) -> RunConfig:
         return load_config(self.folder.config)
+
+    @cached_property
+    def provenance(self) -> Mapping[str, Any]:
+        """Versions of packages and whatever else the run notes of its start; empty where its file
+        is gone."""
+        path = self.folder.provenance
+        found = read_json(path) if path.exists() else {}
+        return found if isinstance(found, dict) else {}
 
     @cached_property
     def metrics(self) -> list[dict[str, float]]:
