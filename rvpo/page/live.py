@@ -16,7 +16,7 @@ from rvpo.page.figures import plots
 from rvpo.page.history import read_arms, runs_in
 from rvpo.report.run_folder import RunFolder
 
-_SHARE: Final = 0.1
+_SHARE: Final = 0.25
 """Largest share of a core that making the page may take: the run needs the others."""
 
 
