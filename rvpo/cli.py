@@ -45,6 +45,10 @@ def main() -> None:
     app()
 
 
+def _say(text: str) -> None:
+    typer.echo(printable(text))
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"rvpo {__version__}")
@@ -345,6 +349,47 @@ def report(
 
         page, pictures = write_report(runs, output)
         typer.echo(printable(f"page     {page}\npictures {pictures}"))
+
+
+@app.command()
+def watch(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="FOLDER...", help="Runs, arms or comparisons.")
+    ],
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port to serve at; 0 takes a free one.")
+    ] = 0,
+) -> None:
+    """Serve the page of runs while they go on, to this machine alone."""
+    with one_sentence():
+        from rvpo.commands.watch import watch
+
+        watch(runs, port, _say)
+
+
+@app.command()
+def push(
+    run: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of a run that has ended.")],
+    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Repository of the Hub.")],
+    licence: Annotated[
+        str | None,
+        typer.Option(
+            "--license", metavar="ID", help="License of the model, where its base names none."
+        ),
+    ] = None,
+    best: Annotated[
+        bool, typer.Option("--best", help="The best model (checkpoint.best), not the last.")
+    ] = False,
+    public: Annotated[bool, typer.Option("--public", help="For all to see, not private.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write the card, and send nothing.")
+    ] = False,
+) -> None:
+    """Push a trained model to the Hub, with a card of its data, rewards, curves and scores."""
+    with one_sentence():
+        from rvpo.commands.push import push
+
+        push(run, name, licence, _say, best=best, public=public, dry_run=dry_run)
 
 
 @app.command()
