@@ -151,7 +151,7 @@ class Reader:
     def check_named(self) -> None:
         """Raise DataError if a column that the settings name is in no row."""
         settings = {"system_column": self.columns.system_column}
-        if "tools_column" in self.columns.model_fields_set:
+        if self.columns.tools_column != PromptColumns.model_fields["tools_column"].default:
             settings["tools_column"] = self.columns.tools_column
         for setting, name in settings.items():
             if name is not None and self.counts["rows"] and not self.counts[f"column {name}"]:
