@@ -54,8 +54,9 @@ def load_prompts(
     prompts = Prompts.of(read(rows), packed=isinstance(source, DatasetSource))
     if not prompts:
         raise DataError(f"{where}: there are no rows; give at least one")
-    for note in read.notes() if say is not None else ():
-        say(f"{where}: {note}")
+    if say is not None:
+        for note in read.notes():
+            say(f"{where}: {note}")
     return prompts
 
 
