@@ -29,12 +29,12 @@ class PromptColumns(Section):
     """The column that holds the functions that the chat template shows the model: a list, or its
     JSON text."""
     answer_turn: Literal["refuse", "drop"] = "refuse"
-    """What becomes of a conversation that ends with a turn of the assistant: it is refused, or that
+    """Treatment of a conversation that ends with a turn of the assistant: it is refused, or that
     turn is cut off."""
     text_prompts: Literal["template", "raw"] = "template"
-    """How the model sees a prompt that is text: as a user's turn of its chat template, or as it
-    stands, with control tokens and all, as TRL gives it. Reward functions are handed texts either
-    way."""
+    """Form in which the model sees a prompt that is text: a user's turn of its chat template, or
+    the text as it stands, with control tokens and all, as TRL gives it. Reward functions are handed
+    texts either way."""
 
     @property
     def prompt_columns(self) -> tuple[str, ...]:

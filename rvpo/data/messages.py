@@ -29,7 +29,7 @@ _LEADING: Final = ("system", "developer")
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What a cell of a prompt column holds."""
+    """The content of a cell of a prompt column."""
 
     messages: tuple[Message, ...]
     tools: tuple[Mapping[str, Any], ...] = ()
@@ -107,7 +107,8 @@ def has_system(messages: Sequence[Message]) -> bool:
 
 def _messages_in(text: str) -> Any:
     """The messages that a text is; None if it is words."""
-    value = written(text)
+    keys = ("role", "from", *_HOLDERS)
+    value = written(text) if any(key in text for key in keys) else None
     first = value
     while isinstance(first, list) and first:
         first = first[0]
@@ -170,7 +171,9 @@ def _is_said(turn: dict[str, Any] | None) -> TypeGuard[dict[str, Any]]:
 def _message(value: Any, where: str) -> dict[str, Any]:
     fields = without_null(value) if isinstance(value, Mapping) else {}
     if fields.get("type") == "function_call":
-        call = {name: fields[name] for name in ("name", "arguments") if name in fields}
+        call: dict[str, Any] = {
+            name: fields[name] for name in ("name", "arguments") if name in fields
+        }
         call |= {"id": name} if (name := fields.get("call_id")) else {}
         return {"role": "assistant", "content": "", "tool_calls": read_calls(call, where)}
     if fields.get("type") == "function_call_output":
@@ -205,7 +208,7 @@ def _speaker(fields: dict[str, Any]) -> Any:
 
 
 def _content(fields: dict[str, Any]) -> Any:
-    """What a message says, of which the field is taken out unless it is `content`."""
+    """Words of a message, whose field is taken out unless it is `content`."""
     if "content" in fields:
         return fields["content"]
     name = next((name for name in _SAID if name in fields), None)

@@ -145,13 +145,13 @@ class Reader:
     def _count(self, row: Mapping[str, Any]) -> None:
         self.counts["rows"] += 1
         for name in (self.columns.system_column, self.columns.tools_column, *_UNREAD):
-            if name is not None and row.get(name) not in (None, "", [], "[]"):
+            if name is not None and _is_filled(row.get(name)):
                 self.counts[f"column {name}"] += 1
 
     def check_named(self) -> None:
         """Raise DataError if a column that the settings name is in no row."""
-        settings = {"system_column": self.columns.system_column}
-        if self.columns.tools_column != PromptColumns.model_fields["tools_column"].default:
+        settings: dict[str, str | None] = {"system_column": self.columns.system_column}
+        if self.columns.tools_column != PromptColumns().tools_column:
             settings["tools_column"] = self.columns.tools_column
         for setting, name in settings.items():
             if name is not None and self.counts["rows"] and not self.counts[f"column {name}"]:
@@ -183,8 +183,14 @@ class Reader:
                 )
 
 
+def _is_filled(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.strip() not in ("", "[]")
+    return isinstance(value, Mapping | list | tuple) and len(value) > 0
+
+
 def _cell(row: Mapping[str, Any], names: tuple[str, ...], where: str) -> Any:
-    """What the columns of a prompt hold: of several, their texts joined."""
+    """The content of the columns of a prompt: of several, their texts joined."""
     if len(names) == 1:
         return row[names[0]]
     parts = [row[name] for name in names]

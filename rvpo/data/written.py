@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import warnings
 from typing import Any
 
 
@@ -20,7 +21,9 @@ def written(text: str) -> Any:
     except (ValueError, RecursionError):
         pass
     try:
-        return ast.literal_eval(bare)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of words, which are no Python to be warned of
+            return ast.literal_eval(bare)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return None
 

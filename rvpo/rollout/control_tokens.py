@@ -59,19 +59,25 @@ class ControlTokens:
             ends: ids of tokens with a role of their own, such as those that end a turn.
             thoughts: markers of the model's thoughts.
         """
-        added = tokenizer.added_tokens_decoder
-        template, every = str(tokenizer.chat_template), set(map(str, added.values()))
+        added = {str(token): (id, token) for id, token in tokenizer.added_tokens_decoder.items()}
+        template = str(tokenizer.chat_template)
+        own = {text for text, (id, _) in added.items() if id in ends or text in template}
 
-        def is_control(id: int, text: str, special: bool) -> bool:
-            if id in ends:
-                return True
-            if special and not _is_of_pair(text, every):
-                return True
-            is_word = text in thoughts and TAG.fullmatch(text.replace("/", "", 1)) is not None
-            return text in template and not is_word and (special or bool(_BARRED.fullmatch(text)))
+        def is_control(text: str, special: bool) -> bool:
+            pair = _pair(text)
+            if pair <= added.keys():
+                is_thought = bool(pair & set(thoughts))
+                return special and not is_thought and bool(pair & own)
+            return special or (text in own and _BARRED.fullmatch(text) is not None)
 
-        found = {str(t): id for id, t in added.items() if is_control(id, str(t), t.special)}
-        return ControlTokens(tokenizer, {t: id for t, id in found.items() if _SHAPE.fullmatch(t)})
+        return ControlTokens(
+            tokenizer,
+            {
+                text: id
+                for text, (id, token) in added.items()
+                if _SHAPE.fullmatch(text) and (id in ends or is_control(text, token.special))
+            },
+        )
 
     def marked(self, value: Any) -> Any:
         """Text with every control token marked, or lists and tables with such texts."""
@@ -166,10 +172,10 @@ def is_marked(text: str) -> bool:
     return f"~{_NONCE}~" in text
 
 
-def _is_of_pair(text: str, every: Collection[str]) -> bool:
-    """True for both tags of a pair."""
+def _pair(text: str) -> set[str]:
+    """Both tags of the pair that a tag is of; of another token, what no tokenizer has."""
     opening = text.replace("/", "", 1)
-    return TAG.fullmatch(opening) is not None and {opening, closing(opening)} <= set(every)
+    return {opening, closing(opening)} if TAG.fullmatch(opening) else {"", text}
 
 
 def _rename(model: dict[str, Any], names: Mapping[str, str]) -> None:

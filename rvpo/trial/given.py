@@ -171,7 +171,12 @@ def _criteria(value: Any) -> Any:
 
 
 def _messages(line: _Line, system_prompt: str | None) -> tuple[Message, ...]:
-    messages = read_messages(line.fields["prompt"], f"{line.where}, 'prompt'")
+    try:
+        messages = read_messages(line.fields["prompt"], "it")
+    except DataError as error:
+        raise DataError(
+            f"{line.where}: 'prompt' must be text or a list of chat messages, and {error}"
+        ) from error
     return with_system(messages, system_prompt)
 
 

@@ -88,7 +88,8 @@ def encoder(kind: str) -> Encoder:
 
 
 def controls(encoder: Encoder, ids: tuple[int, ...]) -> list[int]:
-    known = set(encoder.control.spellings.values())
+    """Those among token ids, without <unk>, which stands for letters that nobody knows."""
+    known = {id for text, id in encoder.control.spellings.items() if text != "<unk>"}
     return [token for token in ids if token in known]
 
 

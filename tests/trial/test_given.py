@@ -119,7 +119,7 @@ def test_samples_of_a_run_are_read(tmp_path: Path) -> None:
         ({"prompt": "a"}, "has no text 'completion'"),
         ({"prompt": "a", "completion": 3}, "has no text 'completion'"),
         ({"completion": "a"}, "neither 'prompt' nor 'prompt_id'"),
-        ({"completion": "a", "prompt": []}, "give text or a list of chat messages"),
+        ({"completion": "a", "prompt": []}, "must be text or a list of chat messages"),
         ({"completion": "a", "prompt": [{"role": "user"}]}, "must be text or a list of chat"),
         ({"completion": "a", "prompt": "b"}, "no criteria in 'rubric', which reward 'rubric'"),
         ({"completion": "a", "prompt_id": "bth"}, "no prompt 'bth'; did you mean 'both'"),
