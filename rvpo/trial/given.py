@@ -95,13 +95,10 @@ class _Data:
     @cached_property
     def by_id(self) -> Mapping[str, list[Prompt]]:
         found: dict[str, list[Prompt]] = {}
-        for where, source in (
-            ("data.train", self.config.train),
-            ("data.held_out", self.config.held_out),
-        ):
-            if source is not None:
-                for prompt in load_prompts(source, self.config.system_prompt, where):
-                    found.setdefault(prompt.id, []).append(prompt)
+        sources = self.config.train_sources | self.config.held_out_sources
+        for where, source in sources.items():
+            for prompt in load_prompts(source, self.config.system_prompt, where):
+                found.setdefault(prompt.id, []).append(prompt)
         return found
 
 
