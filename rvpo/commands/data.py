@@ -8,7 +8,7 @@ from typing import Final
 
 from rvpo.commands.needs import of_data
 from rvpo.config.run import RunConfig
-from rvpo.data.lengths import Lengths
+from rvpo.data.histogram import Lengths
 from rvpo.data.survey import Pairs
 from rvpo.errors import ConfigError
 from rvpo.plan.overview import CriteriaCount, Example, Overview, SourceView, overview

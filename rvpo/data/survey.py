@@ -18,7 +18,7 @@ _PAIRS: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
+class ColumnSurvey:
     """A column of the data, which reward functions receive."""
 
     name: str
@@ -49,7 +49,7 @@ class Survey:
     several_turns: int
     """Prompts with several turns of the user."""
     with_tools: int
-    columns: tuple[Column, ...]
+    columns: tuple[ColumnSurvey, ...]
     repeated: Pairs
     """Prompts that ask what an earlier one of the source asks."""
 
@@ -125,8 +125,8 @@ class _Seen:
             self._example = value
         self._types[_kind(value)] += 1
 
-    def column(self, name: str) -> Column:
-        return Column(
+    def column(self, name: str) -> ColumnSurvey:
+        return ColumnSurvey(
             name=name,
             filled=self._types.total(),
             types=tuple(kind for kind, _ in self._types.most_common()),

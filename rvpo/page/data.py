@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rvpo.data.lengths import Bin, Lengths
+from rvpo.data.histogram import Bin, Lengths
 from rvpo.page.template import rendered
 from rvpo.plan.overview import Overview, SourceView
 

@@ -11,7 +11,7 @@ from rvpo.config.data import Source
 from rvpo.config.run import RunConfig
 from rvpo.criterion import Criterion
 from rvpo.data.encoder import encoder_of
-from rvpo.data.lengths import Lengths
+from rvpo.data.histogram import Lengths
 from rvpo.data.packed import Picked
 from rvpo.data.prompts import named
 from rvpo.data.survey import Pairs, Survey, in_both, shortened
@@ -22,7 +22,7 @@ from rvpo.plan.data import Data, read_data
 from rvpo.plan.machine import Finding
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rollout.encoder import Encoder
-from rvpo.rollout.spans import Span, spans
+from rvpo.rollout.spans import PromptSpan, spans
 from rvpo.runtime.extras import installed
 from rvpo.types import Prompt
 
@@ -32,7 +32,7 @@ class Example:
     """A prompt, and what its rewards know of it."""
 
     id: str
-    spans: tuple[Span, ...]
+    spans: tuple[PromptSpan, ...]
     """The text that the model reads; without a tokenizer the turns, after their roles."""
     length: int
     columns: Mapping[str, str]
@@ -196,8 +196,8 @@ def _words(prompt: Prompt) -> int:
 
 def _example(prompt: Prompt, rubrics: Sequence[RubricReward], encoder: Encoder | None) -> Example:
     if encoder is None:
-        shown: tuple[Span, ...] = tuple(
-            Span(text, is_control)
+        shown: tuple[PromptSpan, ...] = tuple(
+            PromptSpan(text, is_control)
             for role, said in prompt.turns
             for text, is_control in ((f"{role}: ", True), (f"{said}\n", False))
         )

@@ -10,7 +10,7 @@ from rvpo.rollout.encoder import Encoder
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class PromptSpan:
     """A piece of a prompt."""
 
     text: str
@@ -19,7 +19,7 @@ class Span:
     like them."""
 
 
-def spans(encoder: Encoder, ids: Sequence[int]) -> tuple[Span, ...]:
+def spans(encoder: Encoder, ids: Sequence[int]) -> tuple[PromptSpan, ...]:
     """The token ids of a prompt as text, divided where control tokens begin and end.
 
     Args:
@@ -27,7 +27,7 @@ def spans(encoder: Encoder, ids: Sequence[int]) -> tuple[Span, ...]:
     """
     added = encoder.tokenizer.added_tokens_decoder
     special = {id for id, token in added.items() if token.special}
-    found: list[Span] = []
+    found: list[PromptSpan] = []
     end, before = 0, ""
     for is_control, run in groupby(ids, key=special.__contains__):
         end += len(list(run))
@@ -36,7 +36,7 @@ def spans(encoder: Encoder, ids: Sequence[int]) -> tuple[Span, ...]:
         )
         # A tokenizer may write a token otherwise at the beginning: only the whole is as it is.
         start = len(before) if whole.startswith(before) else _shared(before, whole)
-        found.append(Span(whole[start:], is_control))
+        found.append(PromptSpan(whole[start:], is_control))
         before = whole
     return tuple(span for span in found if span.text)
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rvpo.data.lengths import Lengths
-from rvpo.data.survey import Column, Survey, in_both, shortened
+from rvpo.data.histogram import Lengths
+from rvpo.data.survey import ColumnSurvey, Survey, in_both, shortened
 from tests.fakes import make_prompt
 
 LENGTHS = st.lists(st.integers(0, 10**6) | st.integers(0, 20), min_size=1, max_size=300)
@@ -65,9 +65,9 @@ def test_a_survey_counts_messages_tools_and_columns() -> None:
     assert found.roles == {"user": 4, "system": 1, "assistant": 1}
     assert (found.several_turns, found.with_tools) == (1, 1)
     assert found.columns == (
-        Column(name="answer", filled=3, types=("number", "text"), example="1"),
-        Column(name="hint", filled=0, types=(), example=""),
-        Column(name="tags", filled=2, types=("list", "table"), example="['x']"),
+        ColumnSurvey(name="answer", filled=3, types=("number", "text"), example="1"),
+        ColumnSurvey(name="hint", filled=0, types=(), example=""),
+        ColumnSurvey(name="tags", filled=2, types=("list", "table"), example="['x']"),
     )
 
 

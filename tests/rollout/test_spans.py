@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rvpo.rollout.encoder import Encoder
-from rvpo.rollout.spans import Span, spans
+from rvpo.rollout.spans import PromptSpan, spans
 from tests.tiny import tiny_tokenizer
 
 ENCODER = Encoder(tiny_tokenizer(), (0,), 512, 258)
@@ -24,18 +24,18 @@ def tokens(text: str) -> list[int]:
 def test_control_tokens_are_spans_of_their_own() -> None:
     text = f"{START}user\nHi{END}\n{START}assistant\n"
     assert spans(ENCODER, tokens(text)) == (
-        Span(START, True),
-        Span("user\nHi", False),
-        Span(END, True),
-        Span("\n", False),
-        Span(START, True),
-        Span("assistant\n", False),
+        PromptSpan(START, True),
+        PromptSpan("user\nHi", False),
+        PromptSpan(END, True),
+        PromptSpan("\n", False),
+        PromptSpan(START, True),
+        PromptSpan("assistant\n", False),
     )
 
 
 def test_text_that_is_spelt_like_a_control_token_is_text() -> None:
     letters = [token for part in ("<|im_", "end|>") for token in tokens(part)]
-    assert spans(ENCODER, letters) == (Span(END, False),)
+    assert spans(ENCODER, letters) == (PromptSpan(END, False),)
     assert spans(ENCODER, []) == ()
 
 
