@@ -19,15 +19,15 @@ class Sum(NamedTuple):
     """Sum and number of the values of a metric."""
 
     total: float
-    count: int
+    values: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Logged:
-    """What reward functions logged in one step."""
+    """Numbers and columns that reward functions logged in one step."""
 
     metrics: Mapping[str, Sum] = field(default_factory=dict)
-    """By name. All functions that log the same name make one metric of it, as in TRL."""
+    """Values by name. All functions that log one name make one metric of it, as in TRL."""
     extras: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
     """[N] values, fit for JSON, by reward and column."""
 
@@ -66,7 +66,7 @@ class Logbook:
         self._values.append((name, value))
 
     def logged(self, count: int, shown: Callable[[str], str]) -> Logged:
-        """What was written.
+        """Everything that was written, looked at.
 
         Args:
             count: N, completions of the call.
@@ -108,7 +108,7 @@ class Logbook:
 
 def means(parts: Iterable[Mapping[str, Sum]]) -> dict[str, float]:
     """The metrics of all ranks, each a mean over all values."""
-    return {name: each.total / each.count for name, each in _added(parts).items()}
+    return {name: each.total / each.values for name, each in _added(parts).items()}
 
 
 def _added(parts: Iterable[Mapping[str, Sum]]) -> dict[str, Sum]:
@@ -116,7 +116,7 @@ def _added(parts: Iterable[Mapping[str, Sum]]) -> dict[str, Sum]:
     for part in parts:
         for name, each in part.items():
             before = found.get(name, Sum(0.0, 0))
-            found[name] = Sum(before.total + each.total, before.count + each.count)
+            found[name] = Sum(before.total + each.total, before.values + each.values)
     return found
 
 
@@ -141,6 +141,6 @@ def plain(value: Any, shown: Callable[[str], str]) -> Any:
             return plain(value.tolist(), shown)
     except Exception:  # a value is code of others, which is only asked for what it holds
         number = None
-    if number is not None and math.isfinite(number):
-        return number
-    return shown(words_of(value))
+    if number is None:
+        return shown(words_of(value))
+    return number if math.isfinite(number) else str(number)

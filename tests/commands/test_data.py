@@ -41,9 +41,8 @@ def data(folder: Path, model: Path, *words: str, **sections: Any) -> Result:
         model,
         folder / "run",
         data={"train": paths["rows"], "held_out": paths["other"]},
-        rewards=REWARDS,
         judge={"model": "fake", "endpoints": [{"url": "http://127.0.0.1:9/v1"}]},
-        **sections,
+        **{"rewards": REWARDS, **sections},
     )
     file = folder / "run.yaml"
     file.write_text(yaml.safe_dump(settings))
@@ -100,7 +99,8 @@ def test_the_page_needs_nothing_else_and_runs_nothing_of_the_data(
     rows = [{"prompt": "<script>alert(1)</script>", "answer": "</pre><b>\u202e"}]
     (tmp_path / "odd.jsonl").write_text(json.dumps(rows[0]))
     odd = f"data.train.path={tmp_path / 'odd.jsonl'}"
-    result = data(tmp_path, tiny_model, odd, "rewards.care=null", "--html", str(page))
+    rewards = {"vowels": REWARDS["vowels"]}
+    result = data(tmp_path, tiny_model, odd, "--html", str(page), rewards=rewards)
     assert result.exit_code == 0, result.output
     text = page.read_text()
     assert "<mark>&lt;|im_start|&gt;</mark>user" in text
