@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 STANDARD_ARGUMENTS = ("prompts", "completions", "completion_ids")
 """Arguments that every reward function is called with, besides the columns of the data."""
+RUN_ARGUMENTS = ("trainer_state", "log_extra", "log_metric")
+"""Further arguments of every reward function, as TRL has them: the state of training, and two
+functions that log what is no score."""
 LENGTH_ARGUMENTS = ("thought_tokens", "answer_tokens")
 """Arguments that a reward function is called with where it names them: tokens of each completion's
 thoughts and of its answer."""
@@ -345,7 +348,9 @@ class RolloutScores:
     """Weights that scores would have which were determined for a few samples of their group alone,
     by (row, column), whether or not of this sample. They train nothing: their weight is 0."""
     metrics: Mapping[str, float] = field(default_factory=dict)
-    """Time, tokens and cost of scoring, ready to be logged."""
+    """Time, tokens and cost of scoring, and what reward functions logged, ready to be logged."""
+    extras: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
+    """Values that reward functions logged of this rank's samples, by reward and column."""
     agreements: Mapping[str, Agreement] = field(default_factory=dict)
     """Agreement with their repeats of scores that were asked for again, of all ranks, by aspect."""
 
