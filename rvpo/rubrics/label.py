@@ -68,8 +68,7 @@ _PREFIX = re.compile(
 def split_label(text: str) -> tuple[CriterionClass | None, str]:
     """The class that a text begins with, if that tells one, and the text after it."""
     prefix = _PREFIX.match(text)
-    word = (prefix["name"] or prefix["bracketed"]).lower() if prefix else ""
-    name = _class_name(word)
+    name = _class_name((prefix["name"] or prefix["bracketed"]).lower()) if prefix else None
     if prefix is None or name is None:
         return None, text.strip()
     return _CLASS_NAMES[name], text[prefix.end() :].strip()
@@ -96,6 +95,8 @@ def _class_name(word: str) -> str | None:
 
 def _is_slip(word: str, name: str) -> bool:
     """True where one letter is missing, added or another, or two neighbours are swapped."""
+    if abs(len(word) - len(name)) > 1:
+        return False
     start = 0
     while start < min(len(word), len(name)) and word[start] == name[start]:
         start += 1

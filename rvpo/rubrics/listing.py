@@ -28,7 +28,8 @@ def entries(value: Any) -> list[Any] | None:
     Args:
         value: a list; text that is one as JSON, as a Python literal, or by numbers or bullets at
             the beginning of its lines; or a table that holds the list under a name such as
-            `items`, that holds an entry under each of its names, or a list for each column.
+            `items`, an entry under each of its names, a list for each column, or the size of each
+            text.
     """
     value = read_value(value)
     if isinstance(value, str):
@@ -67,6 +68,8 @@ def _of_table(table: Mapping[str, Any]) -> list[Any] | None:
         return values
     if all(isinstance(value, str) for value in values):
         return [{"title": name, "text": text} for name, text in table.items()]
+    if all(isinstance(value, int | float) and " " in name for name, value in table.items()):
+        return [{"text": text, "points": size} for text, size in table.items()]
     return None
 
 

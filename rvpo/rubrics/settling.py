@@ -12,7 +12,8 @@ from rvpo.errors import DataError
 from rvpo.rubrics.doubt import Doubt, UnclearSign
 from rvpo.rubrics.item import RubricItem, read_item
 from rvpo.rubrics.overlap import normalized
-from rvpo.rubrics.sign import SignSource, is_failure, sign
+from rvpo.rubrics.praise import is_failure, is_praise
+from rvpo.rubrics.sign import SignSource, sign
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +196,7 @@ def _told(item: RubricItem, wanted: Sequence[str], convention: Convention) -> _T
     told = sign(item.text, item.title, wanted)
     if not convention.signed or item.is_pitfall or not is_negative:
         return _Told(told.polarity, told.told_by) if told else _Told(None, "nothing")
-    if told is not None and told.polarity == "positive":
+    if (told is not None and told.polarity == "positive") or is_praise(item.text):
         return _Told(None, against="demand")
     return _Told("negative", told.told_by if told else "size")
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rvpo.criterion import Polarity
-from rvpo.rubrics.clause import denied, parts
 from rvpo.rubrics.lexicon import COMPOUND, words
 from rvpo.rubrics.polarity import is_absence, is_statement, names, polarity
+from rvpo.rubrics.praise import statement
 
 SignSource = Literal["column", "title", "wording", "rubric", "size", "judge"]
 """Source of a sign: a column of the data, the title, the sentence, the other criteria, points below
@@ -79,24 +79,6 @@ _PART = words(
     "instruction justif mention plan question rationale reason recommendation reference "
     "safety speak support talk tell treatment warn"
 )
-_QUESTION = re.compile(
-    r"(?:(?P<do>do|does|did)|(?P<be>is|are|was|were|has|have|can|could|will|would))\s+"
-    r"(?P<who>(?:(?:the|this|an?|its?|your|their|model's|assistant's|final|generated)\s+)*"
-    r"(?:response|answer|model|assistant|reply|output|text|report|it|explanation|advice)s?)\s+"
-    r"(?P<not>not\s+)?(?P<what>.*?)[?\s]*$",
-    re.IGNORECASE | re.DOTALL,
-)
-_FAILS = re.compile(
-    r"fail(?:s|ed|ing|ure)?\b|(?:incorrectly|wrongly|falsely|inaccurately|mistakenly|erroneously|"
-    r"misleadingly)\s|(?:fabricat|hallucinat|misstat|misrepresent|misinterpret|misattribut|"
-    r"misidentif|mislead)\w*\b"
-)
-_BRINGS = re.compile(
-    r"(?:contain|give|includ|make|offer|present|provid|state|us)\w* "
-    r"(?:(?:an?|any|some|the|one|clear|clearly|significant|major|serious|factual|factually|"
-    r"medically|legally) )*(?P<thing>[\w-]+)"
-)
-_ERROR = words("erroneous error fabricat false. hallucinat inaccura incorrect misinform misleading")
 _TITLE_START = re.compile(r"(?:the|response|answer|correctly|properly|appropriately)\s+")
 _DENIAL = re.compile(
     r"\b(?:avoid\w*|not|never|contraindicat\w*|unnecessary|incorrect\w*|wrong\w*|rules? out|"
@@ -142,27 +124,6 @@ def sign(text: str, title: str = "", wanted: Sequence[str] = ()) -> Sign | None:
         return Sign(told, "wording")
     by_rubric = _asked(text, wanted) if is_absence(text) else None
     return Sign(by_rubric, "rubric") if by_rubric is not None else None
-
-
-def is_failure(text: str) -> bool:
-    """True where a sentence says in so many words that the response fails or errs, which nobody
-    wants of one: "Fails to give a dose", "Contains factual errors"."""
-    text, rest = parts(statement(text))
-    if denied(text, rest) is not None:
-        return False
-    brings = _BRINGS.match(rest)
-    return _FAILS.match(rest) is not None or bool(brings and _ERROR.match(brings["thing"]))
-
-
-def statement(text: str) -> str:
-    """The sentence that a yes answers, of a question about a response: "Does the answer name it?"
-    becomes "The answer name it". Others are as they were."""
-    asked = _QUESTION.match(text.strip())
-    if asked is None:
-        return text
-    verb = asked["be"] or ("does" if asked["not"] else "")
-    said = " ".join(filter(None, (asked["who"], verb.lower(), asked["not"], asked["what"])))
-    return " ".join(said.split())
 
 
 def _by_title(title: str, text: str, told: Polarity | None) -> Polarity | None:

@@ -65,6 +65,7 @@ ROWS = [
         {"rubric": {"items": ROWS}},
         {"criterion": [row["criterion"] for row in ROWS], "points": [8, -4]},
         {"first": ROWS[0], "second": ROWS[1]},
+        {"Names rest.": 8, "Recommends running.": -4},
         "1. Names rest. (8 points)\n2. Recommends running. (weight: -4)",
         "- [+8] Names rest.\n- [-4] Recommends running.",
         "Points: 8, Item: Names rest.\nPoints: -4, Item: Recommends running.",
