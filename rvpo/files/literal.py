@@ -28,16 +28,19 @@ def read_value(value: Any) -> Any:
 
 def inside(row: Mapping[str, Any], path: str) -> Any:
     """Value of a column, or of a field at some depth of one: `reward_model.rubrics` is the field
-    `rubrics` of the column `reward_model`, which may be a table or text that is one. None where
-    there is nothing."""
+    `rubrics` of the column `reward_model`, which may be a table or text that is one; a number is a
+    place in a list, from 0. None where there is nothing."""
     if path in row:
         return row[path]
     value: Any = row
     for name in path.split("."):
         value = read_value(value)
-        if not isinstance(value, Mapping):
+        if isinstance(value, Mapping):
+            value = value.get(name)
+        elif isinstance(value, list | tuple) and name.isdecimal() and int(name) < len(value):
+            value = value[int(name)]
+        else:
             return None
-        value = value.get(name)
     return value
 
 

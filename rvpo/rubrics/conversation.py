@@ -19,15 +19,14 @@ def conversation(value: Any) -> Asked | None:
         value: text; chat messages, also as text that is JSON or a Python literal, or in a table
             under `messages`. Parts of a content that are text are joined.
     """
+    text = value if isinstance(value, str) and value.strip() else None
     value = read_value(value)
-    if isinstance(value, str):
-        return value if value.strip() else None
     if isinstance(value, Mapping):
         value = read_value(value.get("messages"))
     if not isinstance(value, list | tuple) or not value:
-        return None
+        return text
     turns = [_turn(turn) for turn in value]
-    return turns if all(map(is_message, turns)) else None
+    return turns if all(map(is_message, turns)) else text
 
 
 def _turn(turn: Any) -> dict[str, Any]:

@@ -238,3 +238,9 @@ def test_no_dirt_in_a_row_stops_the_reading(name: str, row: dict[str, Any]) -> N
     rows, report = source(name).read([row])
     assert len(rows) + sum(report.dropped_rows.values()) == report.read == 1
     json.dumps(rows)
+
+
+@pytest.mark.parametrize("text", ["[1, 2, 3]", '{"a": 1}', "[]", "Sort [3, 1]."])
+def test_prompt_that_only_looks_like_a_list_is_text(text: str) -> None:
+    (found,) = read("wildchecklists", {"prompt": text, "requirements": "1) Is it sorted?"})
+    assert found["prompt"] == text
