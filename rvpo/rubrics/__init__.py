@@ -20,10 +20,8 @@ from rvpo.rubrics.rubrichub import RubricHubSource
 from rvpo.rubrics.source import RubricSource
 from rvpo.rubrics.wild_checklists import WildChecklistsSource
 
-RubricFormat = (
-    RarSource
-    | HealthBenchSource
-    | HealthBenchProfessionalSource
+_Table = (
+    HealthBenchProfessionalSource
     | RubricHubSource
     | DrTuluSource
     | ResearchRubricsSource
@@ -33,6 +31,7 @@ RubricFormat = (
     | NemoGymSource
     | CriteriaSource
 )
+RubricFormat = RarSource | HealthBenchSource | _Table
 """The sources that the `format` beside `rubrics` may choose."""
 
 __all__ = ["HealthBenchSource", "RarSource", "RubricFormat", "RubricSource"]

@@ -36,6 +36,7 @@ def _turn(turn: Any) -> dict[str, Any]:
     content = read_value(fields.get("content"))
     if isinstance(content, list | tuple):
         texts = [part.get("text") if isinstance(part, Mapping) else part for part in content]
-        if all(isinstance(text, str) for text in texts):
-            fields["content"] = "".join(texts)
+        words = [text for text in texts if isinstance(text, str)]
+        if len(words) == len(texts):
+            fields["content"] = "".join(words)
     return fields

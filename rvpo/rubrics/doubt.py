@@ -30,7 +30,7 @@ class UnclearSign:
     """The prompt that it belongs to, as text."""
     text: str
     others: tuple[str, ...] = ()
-    """What its rubric asks for otherwise."""
+    """Further wishes of its rubric."""
 
     @property
     def key(self) -> str:
@@ -42,7 +42,7 @@ class UnclearSign:
         """A line of a file of signs.
 
         Args:
-            polarity: as it was told; None where it still is not clear.
+            polarity: the one that was told; None where it still is not clear.
             reason: the teller's words.
         """
         fields = {name: value for name, value in asdict(self).items() if name != "others"}

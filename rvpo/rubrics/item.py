@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, TypeGuard, get_args
 
 from rvpo.criterion import CriterionClass, Polarity
 from rvpo.files.literal import read_list, read_value
@@ -236,5 +236,5 @@ def _is_rule(fields: Mapping[str, Any]) -> bool:
     return any(check.get("verifier") == "rule" for check in checks)
 
 
-def _is_word(value: Any) -> bool:
+def _is_word(value: Any) -> TypeGuard[str]:
     return isinstance(value, str) and bool(value.strip())
