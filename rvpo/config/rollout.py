@@ -8,11 +8,12 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import BeforeValidator, Field, model_validator
 
 from rvpo.config.spellings import named
-from rvpo.fields import GroupSize, NonNegativeInt, PositiveInt, Section, Temperature
+from rvpo.fields import GroupSize, NonNegativeInt, PositiveInt, SamplingSection, Temperature
 from rvpo.rollout import AnyEngine, VllmConfig
+from rvpo.types import Sampling
 
 
-class RolloutConfig(Section):
+class RolloutConfig(SamplingSection):
     engine: Annotated[
         AnyEngine,
         Field(discriminator="name"),
@@ -37,6 +38,13 @@ class RolloutConfig(Section):
     in_flight: bool = False
     """New weights come while samples are generated, which go on under them, instead of between two
     rollouts. Each token keeps the version of the weights that sampled it."""
+
+    @property
+    def sampling(self) -> Sampling:
+        """Way in which completions are drawn in training."""
+        return self.sampling_over(
+            Sampling(temperature=self.temperature, max_completion_tokens=self.max_completion_tokens)
+        )
 
     @model_validator(mode="after")
     def _ends_thoughts(self) -> Self:
