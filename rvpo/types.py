@@ -88,33 +88,14 @@ class Sampling:
     """Taken from the logit of a token for each time that it is in the completion so far."""
     stop: tuple[str, ...] = ()
     """Texts that end a completion, of which they are the end."""
-    structured: Structured | None = None
-    """Form that completions must have."""
+    structured: Mapping[str, Any] | None = None
+    """Form that completions must have: a value for `regex`, `json_schema` or `choice`."""
 
     @property
     def truncates(self) -> bool:
         """True where some tokens cannot be drawn."""
         limited = self.top_p < 1 or self.top_k > 0 or self.min_p > 0
         return limited or self.structured is not None
-
-    @property
-    def penalises(self) -> bool:
-        """True where logits depend on which tokens there were."""
-        neutral = (1.0, 0.0, 0.0)
-        own = (self.repetition_penalty, self.presence_penalty, self.frequency_penalty)
-        return own != neutral
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Structured:
-    """Form that a completion must have, said in one of three ways; the others are None."""
-
-    regex: str | None = None
-    """Pattern of the whole completion."""
-    json_schema: Mapping[str, Any] | None = None
-    """JSON schema that it is an instance of."""
-    choice: tuple[str, ...] | None = None
-    """Texts of which it is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +118,9 @@ class Sample:
     given: tuple[int, ...] = ()
     """Places of tokens that the policy did not draw, such as an end that a budget put to a thought:
     context for what follows, and never trained on."""
+    supports: tuple[Sequence[int], Sequence[int]] | None = None
+    """Tokens that could be drawn, where it is not all of them: their ids, those of one place after
+    those of another, and [T] how many there are for each. `logprobs` are over these alone."""
 
     @property
     def token_versions(self) -> tuple[int, ...]:
