@@ -148,38 +148,10 @@ def metrics(
 def plan(
     config: Config,
     settings: Settings = None,
-    gpus: Annotated[
-        int | None,
-        typer.Option("--gpus", metavar="N", min=1, help="Plan for N GPUs, not this machine's."),
-    ] = None,
-    gpu_memory: Annotated[
-        float | None,
-        typer.Option(
-            "--gpu-memory",
-            metavar="GIB",
-            min=1,
-            help="Memory of each of them in GiB, or the size that it is sold by, such as 80.",
-        ),
-    ] = None,
-    nodes: Annotated[
-        int | None,
-        typer.Option(
-            "--nodes",
-            metavar="N",
-            min=1,
-            help="Plan for N machines of so many GPUs: which of them to train on, which to "
-            "generate on, and the time of a step.",
-        ),
-    ] = None,
-    assume: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--assume",
-            metavar="NAME=VALUE",
-            help="Number in place of one that the times of --nodes rest on, such as mfu=0.35; the "
-            "plan lists them. Repeatable.",
-        ),
-    ] = None,
+    gpus: options.Gpus = None,
+    gpu_memory: options.GpuMemory = None,
+    nodes: options.Nodes = None,
+    assume: options.Assume = None,
 ) -> None:
     """Check all that a run needs without training: data, model, judge, cost, memory and disk."""
     with one_sentence():
@@ -199,6 +171,28 @@ def plan(
 
 
 @app.command()
+def data(
+    config: Config,
+    settings: Settings = None,
+    examples: options.Examples = 3,
+    html: options.Html = None,
+) -> None:
+    """Show the data of a run: counts, lengths, prompts as the model reads them, criteria."""
+    with one_sentence():
+        from rvpo.runtime.hub import go_offline_without_hub
+        from rvpo.runtime.logging import quiet_libraries
+
+        go_offline_without_hub()
+        quiet_libraries()
+        from rvpo.commands.data import look
+        from rvpo.config.run import load_config
+
+        lines, can_start = look(load_config(config, settings or []), examples, html)
+        typer.echo(printable("\n".join(lines)))
+        raise typer.Exit(int(not can_start))
+
+
+@app.command()
 def judge(
     config: Config,
     settings: Settings = None,
@@ -208,6 +202,7 @@ def judge(
     json_file: options.JsonFile = None,
     asked: options.ByJudge = None,
     against: options.Against = None,
+    signs: options.Signs = None,
 ) -> None:
     """Judge completions by the rubrics of a run, to try them before it."""
     with one_sentence():
@@ -215,14 +210,18 @@ def judge(
 
         quiet_libraries()
         from rvpo.commands.judge import try_rubrics
+        from rvpo.commands.signs import tell_signs
         from rvpo.config.run import load_config
         from rvpo.runtime.console import PlainConsole
 
         run_config = load_config(config, settings or [])
         console = PlainConsole()
-        failed = try_rubrics(
-            run_config, samples, prompts, repeats, json_file, console, asked, against
-        )
+        if signs is not None:
+            failed = tell_signs(run_config, signs, console.print, asked)
+        else:
+            failed = try_rubrics(
+                run_config, samples, prompts, repeats, json_file, console, asked, against
+            )
         raise typer.Exit(int(failed > 0))
 
 

@@ -70,8 +70,10 @@ def read_inputs(
     score.check_templates(config.every_judge, config.evaluate.others)
     prompts = read_splits(config, display.say)
     for where, of_place in prompts.by_place.items():
-        score.check_criteria(of_place, where)
+        score.check_criteria(of_place, where, display.say)
     score = score.fitted(prompts.every).remembering(config.seed, config.rollout.staleness)
+    per_step = config.rollout.prompts_per_step
+    score = score.in_run(config.steps, per_step, len(prompts.train), ranks.is_main)
     judges = judges_of(asked_judges(config), ranks, display.say, spent_in(config.output))
     score = score.judged_by(
         {

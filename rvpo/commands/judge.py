@@ -81,7 +81,7 @@ def prepare(
         )
     suite = RewardSuite.from_config(chosen, config.every_judge)
     if judge is not None:
-        suite = suite.asking(_known(judge, config))
+        suite = suite.asking(known_judge(judge, config))
     rewards = [r for r in suite.rewards if isinstance(r, RubricReward)]
     if samples is not None:
         responses = read_responses(samples, rewards, config.data, config.model.markers)
@@ -142,7 +142,7 @@ def try_rubrics(
     page, ranks = Page(console), Ranks.alone()
     with page.phase("reading what is to be judged"):
         trial = prepare(config, samples, prompts, repeats, judge)
-        known = None if against is None else _known(against, config, "--against")
+        known = None if against is None else known_judge(against, config, "--against")
         other = None if known is None else trial.held_against(known)
     for name in compared_rewards(config):
         page.line(
@@ -265,7 +265,12 @@ class _Session:
         show_costs(self.page, about, costs)
 
 
-def _known(judge: str, config: RunConfig, option: str = "--judge") -> str:
+def known_judge(judge: str, config: RunConfig, option: str = "--judge") -> str:
+    """The name of a judge, if the run has it.
+
+    Raises:
+        ConfigError: it has none of that name.
+    """
     there = list(config.every_judge)
     if judge not in there:
         guess = nearest(judge, there)

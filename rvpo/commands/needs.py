@@ -38,10 +38,15 @@ def of_plan(config: RunConfig) -> Iterator[Need]:
         yield Need("bits", "leave model.base_bits out")
     if config.update.optimizer == "adamw_8bit":
         yield Need("bits", "write update.optimizer=adamw")
-    if any(map(needs_extra, _stored(config.data))):
-        yield Need("data")
+    yield from of_data(config)
     if asked_judges(config):
         yield Need("judge")
+
+
+def of_data(config: RunConfig) -> Iterator[Need]:
+    """Needs of reading the data alone."""
+    if any(map(needs_extra, _stored(config.data))):
+        yield Need("data")
 
 
 def of_evaluation(config: EvaluationConfig) -> Iterator[Need]:

@@ -40,7 +40,7 @@ from rvpo.config.rewards import (
     RubricRewardConfig,
     served_apart,
 )
-from rvpo.config.rollout import RolloutConfig, engines_that
+from rvpo.config.rollout import RolloutConfig, engines_that, sampling_problems
 from rvpo.config.secret import without_secrets
 from rvpo.config.sentences import validated
 from rvpo.config.spellings import estimator
@@ -137,6 +137,10 @@ class RunConfig(Section):
             )
         yield from self._staleness_problems()
         yield from self._adapter_problems()
+        usual = self.rollout.sampling
+        drawn = {"evaluate": self.evaluate.sampling(usual) or usual}
+        drawn |= self.evaluate.benchmarks.drawn("evaluate.benchmarks")
+        yield from sampling_problems(self.rollout.engine, drawn)
         completion = self.rollout.max_completion_tokens
         context = self.rollout.engine.max_context_tokens
         if context is not None and completion >= context:

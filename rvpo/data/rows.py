@@ -10,6 +10,7 @@ from rvpo.config.redaction import Hidden
 from rvpo.config.variable import filled, secrets_of
 from rvpo.errors import DataError
 from rvpo.runtime.deepcopy import own
+from rvpo.runtime.own_code import line_of
 
 if TYPE_CHECKING:
     from rvpo.config.data import FunctionSource
@@ -30,8 +31,10 @@ def function_rows(source: FunctionSource, where: str) -> list[Any]:
         rows = [plain(row) for row in rows] if is_rows else rows
     except (Exception, SystemExit) as error:  # the user's code, which can raise anything
         said = Hidden(secrets_of(source.arguments)).out_of(str(error))
+        at = line_of(error, function)
         raise DataError(
             f"{where}.function: {source.function} failed: {type(error).__name__}: {said}"
+            + (f" ({at})" if at else "")
         ) from error
     if not is_rows:
         raise DataError(

@@ -66,7 +66,7 @@ def read_data(config: RunConfig) -> Data:
         comparisons = [r for r in suite.rewards if isinstance(r, ComparisonReward)]
         suite.check_templates(config.every_judge, config.evaluate.others)
         for where, prompts in splits.by_place.items():
-            suite.check_criteria(prompts, where)
+            suite.check_criteria(prompts, where, say)
         if splits.train:
             suite.fitted(splits.every)
         findings.append(Finding("rewards", "ok", ", ".join(config.rewards)))

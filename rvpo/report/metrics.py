@@ -61,7 +61,7 @@ _UPDATE: Mapping[str, str] = {
     "policy_loss": "The same without the entropy bonus, where there is one.",
     "grad_norm": "Norm of the gradient before clipping, mean over the updates.",
     "learning_rate": "Learning rate of the step.",
-    "entropy": "Entropy of the policy's next-token distribution, in nats, mean over tokens.",
+    "entropy": "Entropy of what the policy draws a token from, in nats, mean over tokens.",
     "kl": "Estimate of the KL divergence to the reference model, mean over tokens.",
     "kl_k1": "The estimator k1, where that is minimised.",
     "kl_k2": "The estimator k2, where that is minimised.",

@@ -10,7 +10,9 @@ from rvpo.fields import PathText
 from rvpo.files.shard import StoredRows
 from rvpo.files.source_section import StoredSection
 from rvpo.files.stored import stored
+from rvpo.rubrics.doubt import Doubt, read_signs
 from rvpo.rubrics.report import RubricReport
+from rvpo.rubrics.sign import Doubtful
 
 
 class RubricSource(StoredSection):
@@ -75,3 +77,23 @@ class RubricSource(StoredSection):
                 f"one here has {', '.join(raw[0])}. Give other data, or their {where}.format"
             )
         return rows, report
+
+
+class SignedSource(RubricSource):
+    """A source of criteria of which some cost points, so that each needs a sign."""
+
+    doubtful: Doubtful = "drop"
+    """Treatment of criteria whose sign is in doubt: their points and their wording disagree, or
+    nothing tells whether meeting a pitfall is bad. `drop` leaves them out, `keep` follows the
+    points, `flip` the wording. The counts are in what the data say."""
+    signs: PathText | None = None
+    """A file of signs that a judge told of such criteria, as `rvpo judge --signs FILE` writes it;
+    they go before `doubtful`."""
+
+    def doubt(self) -> Doubt:
+        """The treatment that the settings ask for.
+
+        Raises:
+            DataError: the file of signs cannot be read.
+        """
+        return Doubt(self.doubtful, read_signs(self.signs) if self.signs else {})

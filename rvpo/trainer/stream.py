@@ -50,6 +50,7 @@ class Sampler:
             derived_seed(self.seed, step, "repeat"),
             group_size=self.group_size,
             step=step,
+            updates=step,
         )
         batch = self.prompts.at(step)
         start = time.perf_counter()
