@@ -18,7 +18,8 @@ from rvpo.config.filing import told_apart
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.rewards import ComparisonRewardConfig, RubricRewardConfig
 from rvpo.config.run import RunConfig
-from rvpo.data.prompts import load_prompts
+from rvpo.data.packed import Joined
+from rvpo.data.sources import load_prompts
 from rvpo.errors import ConfigError, nearest
 from rvpo.judge.client.judges import Judges
 from rvpo.rewards.judged import every_question
@@ -86,10 +87,13 @@ def prepare(
         responses = read_responses(samples, rewards, config.data, config.model.markers)
         responses = responses if prompts is None else first_prompts(responses, prompts)
     else:
-        held_out = config.data.held_out
-        where = "data.train" if held_out is None else "data.held_out"
-        source = config.data.train if held_out is None else held_out
-        known = load_prompts(source, config.data.system_prompt, where)
+        data = config.data
+        sources = data.held_out_sources or data.train_sources
+        known = Joined(
+            tuple(
+                load_prompts(source, data.system_prompt, where) for where, source in sources.items()
+            )
+        )
         asked = [prompt for prompt in known if every_question(rewards, prompt)]
         responses = controls(asked or known, prompts or FEW_PROMPTS)
     every = [response.prompt for response in responses]

@@ -128,6 +128,7 @@ class RunConfig(Section):
         elif not any(reward.largest_weight > 0 for reward in self.rewards.values()):
             yield "rewards: every weight is 0, which trains nothing; give one a weight above 0"
         yield from self._judge_problems()
+        yield from self._stream_problems()
         yield from self.update.problems(has_adapters=self.model.lora is not None)
         if self.update.mini_batches > prompts:
             yield (
@@ -143,6 +144,17 @@ class RunConfig(Section):
                 f"rollout.max_completion_tokens: {completion} leaves no room for a prompt in "
                 f"rollout.engine.max_context_tokens={context}; make it smaller"
             )
+
+    def _stream_problems(self) -> Iterator[str]:
+        """Rewards whose columns follow from all rows."""
+        if not self.data.streams:
+            return
+        for name, reward in self.rewards.items():
+            if isinstance(reward, RubricRewardConfig) and not reward.criteria:
+                yield (
+                    f"rewards.{name}: the criteria of the data are counted before the start, and "
+                    f"{self.data.streams[0]} is streamed; name criteria, or leave streaming out"
+                )
 
     def _staleness_problems(self) -> Iterator[str]:
         rollout, correction = self.rollout, self.update.correction

@@ -107,7 +107,8 @@ _ROLLOUT: Mapping[str, str] = {
     "policy/staleness_max": "The same, of the oldest token.",
     "policy/mixed_frac": "Share of samples that went on under new weights, where there are any; "
     "see rollout.in_flight.",
-    "epoch": "Visits to all prompts so far.",
+    "epoch": "Visits to all prompts so far; of sources with shares, to those of the source that is "
+    "visited least.",
     "timing/{phase}": "Seconds to generate, score, update and sync; `step` is all of them.",
     "tokens_per_second/generate": "Tokens of completions, over the slowest rank's seconds of "
     "generation.",
