@@ -17,8 +17,6 @@ from rvpo.runtime.terminal import encoding_of, printable, take_any_text
 
 USER_ERROR = 2
 INTERRUPTED = 130
-_BENCHMARKS = "{benchmarks}"
-"""Stands for their names in a help text."""
 
 app = typer.Typer(
     help="Train language models against many rewards at once.",
@@ -43,6 +41,10 @@ def main() -> None:
     """Entry point of the `rvpo` script."""
     take_any_text()
     app()
+
+
+def _say(text: str) -> None:
+    typer.echo(printable(text))
 
 
 def _print_version(wanted: bool) -> None:
@@ -252,30 +254,15 @@ class _NamesBenchmarks(TyperCommand):
 
         for option in self.params:
             if isinstance(option, TyperOption) and option.help is not None:
-                option.help = option.help.replace(_BENCHMARKS, listed())
+                option.help = option.help.replace(options.BENCHMARKS, listed())
         return super().get_help(ctx)
 
 
 @app.command(cls=_NamesBenchmarks)
 def evaluate(
     settings: Settings = None,
-    benchmark: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--benchmark",
-            metavar="NAME",
-            help=f"{_BENCHMARKS}; all that the file has settings for if left out.",
-        ),
-    ] = None,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            metavar="MODEL",
-            help="A folder, a Hub id, or the folder of a run for every model that it saved. "
-            "Several make a curve.",
-        ),
-    ] = None,
+    benchmark: options.ByBenchmark = None,
+    model: options.Models = None,
     config: Annotated[
         Path | None,
         typer.Option("--config", metavar="FILE", help="YAML file of an evaluation, or of a run."),
@@ -339,6 +326,38 @@ def report(
 
         page, pictures = write_report(runs, output)
         typer.echo(printable(f"page     {page}\npictures {pictures}"))
+
+
+@app.command()
+def watch(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="FOLDER...", help="Runs, arms or comparisons.")
+    ],
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port to serve at; 0 takes a free one.")
+    ] = 0,
+) -> None:
+    """Serve the page of runs while they go on, to this machine alone."""
+    with one_sentence():
+        from rvpo.commands.watch import watch
+
+        watch(runs, port, _say)
+
+
+@app.command()
+def push(
+    run: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of a run that has ended.")],
+    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Repository of the Hub.")],
+    licence: options.Licence = None,
+    best: options.BestModel = False,
+    public: options.Public = False,
+    dry_run: options.DryRun = False,
+) -> None:
+    """Push a trained model to the Hub, with a card of its data, rewards, curves and scores."""
+    with one_sentence():
+        from rvpo.commands.push import push
+
+        push(run, name, licence, _say, best=best, public=public, dry_run=dry_run)
 
 
 @app.command()

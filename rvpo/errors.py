@@ -58,6 +58,10 @@ class CheckpointError(RvpoError, RuntimeError):
     """A run folder or checkpoint that cannot be written or read."""
 
 
+class HubError(RvpoError, RuntimeError):
+    """A Hub that refuses, or does not answer."""
+
+
 def nearest(name: str, names: Sequence[str]) -> str | None:
     """The valid name that a misspelt one most likely means, or None; case does not matter."""
     import difflib  # `rvpo --help` does without

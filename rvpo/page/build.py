@@ -73,11 +73,16 @@ def page_of(
     arms: Sequence[PageArm],
     verdicts: Sequence[Mapping[str, Any]],
     drawn: Sequence[Plot],
+    *,
+    live: bool = False,
+    remarks: Sequence[str] = (),
 ) -> str:
     """The page as HTML.
 
     Args:
         paths: folders of runs and of comparisons.
+        live: it asks its server for what is new.
+        remarks: sentences above everything else.
 
     Raises:
         CheckpointError: what is read is damaged.
@@ -88,7 +93,8 @@ def page_of(
         arms=arms,
         summary=[_summary(arm) for arm in arms],
         verdicts=verdicts,
-        notes=notes(arms),
+        notes=[*remarks, *notes(arms)],
+        live=live,
         plots=[
             {"title": p.title, "caption": p.caption}
             | {name: _data(_png(p, theme)) for name, theme in THEMES.items()}
