@@ -59,6 +59,12 @@ class Prompt:
     """The data row without its prompt; reward functions receive these by keyword."""
     tools: tuple[Mapping[str, Any], ...] = ()
     """Functions that the chat template shows the model, each as OpenAI's API describes one."""
+    text: str | None = field(default=None, compare=False)
+    """The prompt as the data have it, where that is text: functions are handed it as text."""
+    is_raw: bool = False
+    """True where the model sees `text` as it stands, without its chat template."""
+    prefill: str = ""
+    """Text that begins the answer: the model goes on behind it."""
 
     @property
     def turns(self) -> tuple[tuple[str, str], ...]:
@@ -130,10 +136,26 @@ class Sample:
         no thought."""
         return len(self.completion_ids) - self.answer_length
 
+    def sampled(self, sees: Sees) -> str:
+        """Part that a function is shown: the answer, or everything, and with it the marker of a
+        thought that the chat template began in the prompt. What the user began is left out, as by
+        TRL."""
+        if sees == "answer":
+            return self.answer
+        is_of_user = self.prompt.is_raw or self.prompt.prefill
+        return self.text if is_of_user else self._split.opened + self.text
+
     def seen(self, sees: Sees) -> str:
-        """Part that a reward is shown: the answer, or everything, and with it the marker of a
-        thought that the chat template began in the prompt."""
-        return self.answer if sees == "answer" else self._split.opened + self.text
+        """Part that a judge is shown: as `sampled`, behind what the settings have begun of it."""
+        begun = self.prompt.prefill
+        if not begun:
+            return self.sampled(sees)
+        if sees == "everything":
+            return begun + self.text
+        if self.thought and not self.answer:
+            return ""
+        before = begun[: max(0, len(begun) - len(self._split.opened))]
+        return NO_MODEL.split_alone(before).answer + self.answer
 
     @property
     def _split(self) -> Parts:

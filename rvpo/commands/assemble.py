@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rvpo.commands.context import RunContext
 from rvpo.commands.inputs import Inputs
 from rvpo.config.sample_files import SampleFilesConfig
-from rvpo.data.prompts import PromptStream
+from rvpo.data.order import PromptStream
 from rvpo.evaluate.during import DuringTraining
 from rvpo.report.constant import ConstantRewards
 from rvpo.report.noise import NoisyRewards

@@ -91,6 +91,7 @@ def read_inputs(
             f"today in the model's chat template: {now:%Y-%m-%d}, as long as this run lasts"
         )
     encoder.check_fields(seen.every, display.say)
+    encoder.check_control_tokens(seen.every, display.say)
     encoder.check_values(seen.every, display.say)
     encoder.check_lengths(seen.every, config.rollout.max_completion_tokens, seen=tokens.add)
     benchmarks = read_benchmarks(config.evaluate.benchmarks, display.say)

@@ -18,7 +18,7 @@ from rvpo.config.filing import told_apart
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.rewards import ComparisonRewardConfig, RubricRewardConfig
 from rvpo.config.run import RunConfig
-from rvpo.data.prompts import load_prompts
+from rvpo.data.sources import load_prompts
 from rvpo.errors import ConfigError, nearest
 from rvpo.judge.client.judges import Judges
 from rvpo.rewards.judged import every_question

@@ -7,12 +7,13 @@ from typing import Annotated, Any, get_args
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
+from rvpo.config.prompts import PromptColumns
 from rvpo.errors import nearest
 from rvpo.fields import CellType, ImportPath, PathText, Section
 from rvpo.rubrics import RubricFormat, RubricSource
 
 
-class FunctionSource(Section):
+class FunctionSource(PromptColumns):
     """Rows made by a Python function."""
 
     function: ImportPath
@@ -20,11 +21,9 @@ class FunctionSource(Section):
     arguments: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments for the function. `{variable: NAME}` at any depth is what the environment
     holds under that name, which is how a function gets a key."""
-    prompt_column: str = "prompt"
-    """The column that holds the prompt: a string, or a list of chat messages."""
 
 
-class DatasetSource(Section):
+class DatasetSource(PromptColumns):
     """Rows of a file or of a Hub dataset."""
 
     path: PathText
@@ -33,8 +32,6 @@ class DatasetSource(Section):
     """Split of a Hub dataset; files have one only."""
     subset: str | None = None
     """Configuration of a Hub dataset that has several, as its page calls them."""
-    prompt_column: str = "prompt"
-    """The column that holds the prompt: a string, or a list of chat messages."""
     types: dict[str, CellType] = Field(default_factory=dict)
     """Types of columns of a .csv file, whose cells are text: `int`, `float` or `json`."""
 
@@ -88,3 +85,6 @@ class DataConfig(Section):
     """Prompts scored before and after training, never trained on."""
     system_prompt: str | None = None
     """System message for every prompt that brings none of its own."""
+    prefill: str = ""
+    """Text that begins every answer, such as "<think>\\n": the model goes on behind it. It is part
+    of the prompt, as with TRL: what reward functions are handed begins behind it."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rvpo.config.data import Source
 from rvpo.config.run import RunConfig
 from rvpo.data.packed import Joined, Prompts
-from rvpo.data.prompts import load_prompts, named
+from rvpo.data.sources import load_prompts, named
 from rvpo.errors import DataError
 from rvpo.rubrics import RubricSource
 from rvpo.rubrics.overlap import without_held_out
@@ -55,7 +55,7 @@ def read_splits(
     data = config.data
 
     def of_run(source: Source, where: str) -> Prompts:
-        return load_prompts(source, data.system_prompt, where, say)
+        return load_prompts(source, data.system_prompt, where, say, data.prefill)
 
     load = of_run if load is None else load
     train = load(data.train, "data.train")

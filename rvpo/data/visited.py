@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from rvpo.config.run import RunConfig
+from rvpo.data.order import PromptStream
 from rvpo.data.packed import Joined, Picked
-from rvpo.data.prompts import PromptStream
 from rvpo.data.splits import Splits
 from rvpo.types import Prompt
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rvpo.config.data import Source
 from rvpo.config.run import RunConfig
-from rvpo.data.prompts import load_prompts
+from rvpo.data.sources import load_prompts
 from rvpo.data.splits import Splits, read_splits
 from rvpo.errors import DataError, RvpoError
 from rvpo.plan.machine import Finding
@@ -87,7 +87,9 @@ def _prompts(
 ) -> Sequence[Prompt]:
     said: list[str] = []
     try:
-        prompts = load_prompts(source, config.data.system_prompt, where, said.append)
+        prompts = load_prompts(
+            source, config.data.system_prompt, where, said.append, config.data.prefill
+        )
     except RvpoError as error:
         findings.append(Finding(where, "missing", str(error)))
         return ()

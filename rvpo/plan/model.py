@@ -89,6 +89,7 @@ def _lengths(config: RunConfig, prompts: Sequence[Prompt]) -> tuple[list[int], l
             return [], []
         lengths: list[int] = []
         completion = config.rollout.max_completion_tokens
+        encoder.check_control_tokens(prompts, said.append)
         encoder.check_lengths(prompts, completion, lambda ids: lengths.append(len(ids)))
     except RvpoError as error:
         return [], [Finding("prompts", "missing", str(error))]

@@ -13,7 +13,7 @@ from rvpo.criterion import Criterion
 from rvpo.data.encoder import encoder_of
 from rvpo.data.histogram import Lengths
 from rvpo.data.packed import Picked
-from rvpo.data.prompts import named
+from rvpo.data.sources import named
 from rvpo.data.survey import Pairs, Survey, in_both, shortened
 from rvpo.data.visited import MANY
 from rvpo.errors import RvpoError

@@ -25,6 +25,7 @@ from rvpo.types import (
     RUN_ARGUMENTS,
     STANDARD_ARGUMENTS,
     Failed,
+    Prompt,
     RewardScore,
 )
 
@@ -106,8 +107,17 @@ class Reward:
     @property
     def sees(self) -> Sees:
         """Part of a completion that it is shown."""
-        sees: Sees = self.shown or getattr(self.function, "sees", None) or "answer"
-        return sees
+        return self._told or "answer"
+
+    def sees_of(self, prompt: Prompt) -> Sees:
+        """Part of a prompt's completions that it is shown: where the model sees a prompt as it
+        stands, everything, as by TRL, unless the settings or the function say otherwise."""
+        return self._told or ("everything" if prompt.is_raw else "answer")
+
+    @property
+    def _told(self) -> Sees | None:
+        told: Sees | None = self.shown or getattr(self.function, "sees", None)
+        return told
 
     @property
     def lengths(self) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from rvpo.rewards.comparison import ComparisonReward
 from rvpo.rewards.condition import conditioned
 from rvpo.rewards.duels import Duels
 from rvpo.rewards.event_loop import EventLoop
+from rvpo.rewards.handed import handed_completion, handed_prompt
 from rvpo.rewards.judged import JudgedReward
 from rvpo.rewards.judging import EVERYTHING, AskedJudge, Judging, Notice, Selection, Verdicts
 from rvpo.rewards.logged import Logbook, Logged, means
@@ -354,21 +355,21 @@ def _judge_metrics(by_judge: Mapping[str, Sequence[Verdicts]]) -> dict[str, floa
 
 
 def _arguments(samples: Sequence[Sample], reward: Reward) -> dict[str, Any]:
-    """Arguments as TRL passes them for conversational data: a list over completions under every
-    name. A column of the data comes before a length of the same name.
+    """Arguments as TRL passes them: a list over completions under every name. A column of the
+    data comes before a length of the same name.
 
     It is the caller's own, down to the last item of a column.
     """
     prompts = [sample.prompt for sample in samples]
-    contents = [sample.seen(reward.sees) for sample in samples]
+    contents = [sample.sampled(reward.sees_of(sample.prompt)) for sample in samples]
     lengths = {
         "thought_tokens": [sample.thought_length for sample in samples],
         "answer_tokens": [sample.answer_length for sample in samples],
     }
     return {
         **{name: lengths[name] for name in reward.lengths},
-        "prompts": [own(list(map(dict, prompt.messages))) for prompt in prompts],
-        "completions": [[{"role": "assistant", "content": content}] for content in contents],
+        "prompts": list(map(handed_prompt, prompts)),
+        "completions": list(map(handed_completion, prompts, contents)),
         "completion_ids": [list(sample.completion_ids) for sample in samples],
         **{
             name: [own(prompt.columns.get(name)) for prompt in prompts]

@@ -31,7 +31,7 @@ def sampled(
         completion_ids=tuple(completion_ids),
         logprobs=tuple(logprobs),
         text=text,
-        parts=encoder.split(prompt_ids, text),
+        parts=encoder.split(prompt_ids, text, prompt.prefill),
         finish_reason=finish_reason,
         policy_version=oldest,
         versions=each,

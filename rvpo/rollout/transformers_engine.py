@@ -192,7 +192,7 @@ class TransformersEngine:
             completion_ids=tuple(completion[:length]),
             logprobs=tuple(logprobs[:length]),
             text=text,
-            parts=self._encoder.split(prompt_ids, text),
+            parts=self._encoder.split(prompt_ids, text, prompt.prefill),
             finish_reason="stop" if ends else "length",
             policy_version=self._version,
             given=()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from threading import Event
 from typing import Protocol
 
-from rvpo.data.prompts import PromptStream
+from rvpo.data.order import PromptStream
 from rvpo.rewards.scoring import Scoring
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.engine import RolloutEngine, Weights

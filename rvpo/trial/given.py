@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from rvpo.config.data import DataConfig
-from rvpo.data.messages import with_system
-from rvpo.data.prompts import load_prompts
+from rvpo.data.messages import read_messages, with_system
+from rvpo.data.sources import load_prompts
 from rvpo.errors import DataError, nearest
 from rvpo.files.gzipped import unzipped
 from rvpo.files.json_file import json_lines
@@ -19,7 +19,7 @@ from rvpo.rewards.rubric import RubricReward
 from rvpo.rubrics.overlap import question
 from rvpo.thinking import Thinking
 from rvpo.trial.response import Response
-from rvpo.types import Message, Prompt, is_message
+from rvpo.types import Message, Prompt
 
 _FORM = 'write {"prompt_id": ..., "completion": ...} or {"prompt": ..., "completion": ...} a line'
 
@@ -174,14 +174,12 @@ def _criteria(value: Any) -> Any:
 
 
 def _messages(line: _Line, system_prompt: str | None) -> tuple[Message, ...]:
-    value = line.fields["prompt"]
-    turns = [{"role": "user", "content": value}] if isinstance(value, str) else value
-    if not isinstance(turns, list) or not turns or not all(map(is_message, turns)):
+    try:
+        messages = read_messages(line.fields["prompt"], "it")
+    except DataError as error:
         raise DataError(
-            f"{line.where}: 'prompt' must be text or a list of chat messages, each with a text "
-            "'role' and a text 'content'"
-        )
-    messages = tuple({"role": t["role"], "content": t["content"]} for t in turns)
+            f"{line.where}: 'prompt' must be text or a list of chat messages, and {error}"
+        ) from error
     return with_system(messages, system_prompt)
 
 

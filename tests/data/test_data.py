@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from rvpo.config.data import DatasetSource, FunctionSource
 from rvpo.config.imports import import_function
-from rvpo.data.prompts import PromptStream, load_prompts
+from rvpo.data.order import PromptStream
+from rvpo.data.sources import load_prompts
 from rvpo.errors import ConfigError, DataError
 from rvpo.types import Prompt
 from tests.fakes import make_prompt

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rvpo.config.data import DatasetSource
+from rvpo.data.order import PromptStream
 from rvpo.data.packed import Joined, Prompts
-from rvpo.data.prompts import PromptStream, load_prompts
+from rvpo.data.sources import load_prompts
 from rvpo.data.splits import Splits
 from rvpo.data.visited import visited
 from rvpo.rollout.encoder import Encoder
