@@ -197,7 +197,7 @@ def of_rvpo(case: Case, batch: Batch, models: Models) -> list[Metrics]:
     from pydantic import TypeAdapter
 
     from rvpo.advantage import Estimator
-    from rvpo.data.prompts import PromptStream
+    from rvpo.data.order import PromptStream
     from rvpo.runtime.ranks import Ranks
     from rvpo.trainer.metrics import step_metrics
     from rvpo.types import Prompt, RolloutScores

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
+    AliasChoices,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -26,7 +27,7 @@ from pydantic import (
 
 from rvpo.errors import nearest
 from rvpo.runtime.terminal import printable
-from rvpo.types import Sampling, Structured
+from rvpo.types import Sampling
 
 _SHOWN: Final = 12
 _LONGEST_NAME: Final = 255
@@ -141,6 +142,10 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
+def _all_by_zero(value: Any) -> Any:
+    return 0 if value == -1 else value  # which vLLM and others write for it
+
+
 def _texts(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -160,8 +165,10 @@ class StructuredSection(Section):
 
     regex: Annotated[str, Field(min_length=1)] | None = None
     """Regular expression of the whole completion."""
-    json_schema: dict[str, Any] | None = None
-    """JSON schema that it is an instance of; {} takes any JSON object."""
+    json_schema: Annotated[
+        dict[str, Any] | None, Field(validation_alias=AliasChoices("json_schema", "json"))
+    ] = None
+    """JSON schema that it is an instance of."""
     choice: Texts | None = None
     """Texts of which it is one."""
 
@@ -178,11 +185,6 @@ class StructuredSection(Section):
                 raise ValueError(f"regex: {self.regex!r:.60} is no pattern: {error}") from None
         return self
 
-    @property
-    def value(self) -> Structured:
-        """The same, as engines know it."""
-        return Structured(regex=self.regex, json_schema=self.json_schema, choice=self.choice)
-
 
 class SamplingSection(Section):
     """Settings of sampling beside temperature and length, by vLLM's names."""
@@ -190,7 +192,7 @@ class SamplingSection(Section):
     top_p: Annotated[Float, Field(gt=0, le=1)] | None = None
     """Probability that the likeliest tokens have together, of which one is drawn; 1 draws of
     all."""
-    top_k: NonNegativeInt | None = None
+    top_k: Annotated[NonNegativeInt, BeforeValidator(_all_by_zero)] | None = None
     """Number of the likeliest tokens, of which one is drawn; 0 draws of all."""
     min_p: Annotated[Float, Field(ge=0, lt=1)] | None = None
     """Least probability of a token that can be drawn, as a part of that of the likeliest one."""
@@ -211,7 +213,7 @@ class SamplingSection(Section):
         names = SamplingSection.model_fields
         given = {name: value for name in names if (value := getattr(self, name)) is not None}
         if self.structured is not None:
-            given["structured"] = self.structured.value
+            given["structured"] = self.structured.model_dump(exclude_none=True)
         return replace(usual, **given)
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from rvpo.commands.context import RunContext
 from rvpo.commands.inputs import Inputs
 from rvpo.config.sample_files import SampleFilesConfig
-from rvpo.data.prompts import PromptStream
+from rvpo.data.order import PromptStream
 from rvpo.evaluate.during import DuringTraining
 from rvpo.evaluate.kept import kept_metrics
 from rvpo.report.at_k import AtK

@@ -74,6 +74,7 @@ class Speaker:
     Args:
         name: shown before each answer.
         drawn: way in which its answers are.
+        prefill: text that begins every answer.
         check: refuses a prompt that leaves no room for one.
     """
 
@@ -83,12 +84,14 @@ class Speaker:
         engine: RolloutEngine,
         options: ChatOptions,
         drawn: Sampling,
+        prefill: str = "",
         check: Callable[[Prompt], object] = ignore,
     ) -> None:
         self.name = name
         self._check = check
         self._engine = engine
         self._options = options
+        self._prefill = prefill
         self._drawn = drawn
         self._said: list[Message] = []
         self.begin()
@@ -106,7 +109,7 @@ class Speaker:
         """
         asked = [*self._said, {"role": "user", "content": text}]
         seed = derived_seed(self._options.seed, "chat", len(asked))
-        prompt = Prompt(id="chat", messages=tuple(asked))
+        prompt = Prompt(id="chat", messages=tuple(asked), prefill=self._prefill)
         self._check(prompt)
         (sample,) = self._engine.generate([prompt], 1, seed, sampling=self._drawn).samples
         self._said = [*asked, {"role": "assistant", "content": sample.answer}]
@@ -172,8 +175,11 @@ def _speakers(run: RunFolder, config: RunConfig, options: ChatOptions) -> Iterat
     def check(prompt: Prompt) -> None:
         encoder.check_lengths([prompt], drawn.max_completion_tokens, setting="--tokens")
 
+    if not options.system and config.data.system_prompt:
+        options = replace(options, system=config.data.system_prompt)
     for name, path in paths.items():
-        yield Speaker(name, _engine(config, path, encoder), options, drawn, check)
+        engine = _engine(config, path, encoder)
+        yield Speaker(name, engine, options, drawn, config.data.prefill, check)
 
 
 def _engine(config: RunConfig, path: str, encoder: Encoder) -> RolloutEngine:

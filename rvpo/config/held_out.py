@@ -82,7 +82,7 @@ class EvaluateConfig(SamplingSection):
         """Way in which answers to held-out prompts are drawn; None for the usual one.
 
         Args:
-            usual: the one of training.
+            usual: the way of training.
         """
         drawn = self.sampling_over(usual)
         if self.temperature is not None:

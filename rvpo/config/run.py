@@ -41,7 +41,7 @@ from rvpo.config.rewards import (
     RubricRewardConfig,
     served_apart,
 )
-from rvpo.config.rollout import RolloutConfig, engines_that
+from rvpo.config.rollout import RolloutConfig, engines_that, sampling_problems
 from rvpo.config.secret import without_secrets
 from rvpo.config.sentences import validated
 from rvpo.config.spellings import estimator
@@ -136,6 +136,7 @@ class RunConfig(Section):
             held_out=self.data.held_out is not None,
             steps=self.steps,
         )
+        yield from self._stream_problems()
         yield from self.update.problems(has_adapters=self.model.lora is not None)
         if self.update.mini_batches > prompts:
             yield (
@@ -144,6 +145,10 @@ class RunConfig(Section):
             )
         yield from self._staleness_problems()
         yield from self._adapter_problems()
+        usual = self.rollout.sampling
+        drawn = {"evaluate": self.evaluate.sampling(usual) or usual}
+        drawn |= self.evaluate.benchmarks.drawn("evaluate.benchmarks")
+        yield from sampling_problems(self.rollout.engine, drawn)
         completion = self.rollout.max_completion_tokens
         context = self.rollout.engine.max_context_tokens
         if context is not None and completion >= context:
@@ -151,6 +156,17 @@ class RunConfig(Section):
                 f"rollout.max_completion_tokens: {completion} leaves no room for a prompt in "
                 f"rollout.engine.max_context_tokens={context}; make it smaller"
             )
+
+    def _stream_problems(self) -> Iterator[str]:
+        """Rewards whose columns follow from all rows."""
+        if not self.data.streams:
+            return
+        for name, reward in self.rewards.items():
+            if isinstance(reward, RubricRewardConfig) and not reward.criteria:
+                yield (
+                    f"rewards.{name}: the criteria of the data are counted before the start, and "
+                    f"{self.data.streams[0]} is streamed; name criteria, or leave streaming out"
+                )
 
     def _staleness_problems(self) -> Iterator[str]:
         rollout, correction = self.rollout, self.update.correction

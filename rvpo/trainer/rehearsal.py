@@ -11,7 +11,7 @@ from typing import Final
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import OWN
 from rvpo.config.run import RunConfig
-from rvpo.data.prompts import PromptStream
+from rvpo.data.order import PromptStream
 from rvpo.errors import ConfigError, RewardError
 from rvpo.judge.client.probe import ANSWER, both, probe
 from rvpo.judge.hint import hint, hint_of_scores

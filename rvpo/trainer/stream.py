@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from threading import Event
 from typing import Protocol
 
-from rvpo.data.prompts import PromptStream
+from rvpo.data.order import PromptStream
 from rvpo.rewards.scoring import Scoring
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.engine import RolloutEngine, Weights
@@ -50,6 +50,7 @@ class Sampler:
             derived_seed(self.seed, step, "repeat"),
             group_size=self.group_size,
             step=step,
+            updates=step,
         )
         batch = self.prompts.at(step)
         start = time.perf_counter()

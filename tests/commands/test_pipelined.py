@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rvpo.data.prompts import PromptStream
+from rvpo.data.order import PromptStream
 from rvpo.types import Prompt
 from tests.commands.test_train import count_steps, metrics, samples, start, train, write_config
 from tests.judge.processes import wait_until

@@ -21,7 +21,7 @@ from rvpo import GDPO, GRPO, RVPO
 from rvpo.config.judge import BudgetConfig
 from rvpo.config.rewards import RewardConfig, SpareConfig
 from rvpo.criterion import Criterion
-from rvpo.data.prompts import PromptStream
+from rvpo.data.order import PromptStream
 from rvpo.errors import RewardError
 from rvpo.judge.types import Answer, Question
 from rvpo.rewards.comparison import ComparisonReward

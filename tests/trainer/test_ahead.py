@@ -15,7 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rvpo.data.prompts import PromptStream
+from rvpo.data.order import PromptStream
 from rvpo.errors import EngineError
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.rubric import RubricReward

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rvpo.data.prompts import PromptStream
+from rvpo.data.order import PromptStream
 from rvpo.errors import EngineError
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.suite import RewardSuite

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rvpo.config.update import UpdateConfig
 from rvpo.corrections import Mask, Truncate
-from rvpo.data.prompts import PromptStream
+from rvpo.data.order import PromptStream
 from rvpo.losses.clipped import Clipped
 from rvpo.losses.weighting import token_weights
 from rvpo.rewards.metrics import reward_metrics
