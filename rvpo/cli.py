@@ -385,6 +385,50 @@ def dashboard(
 
 
 @app.command()
+def chat(
+    run: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder of a run.", show_default=False)
+    ],
+    prompt: Annotated[
+        str | None,
+        typer.Option("--prompt", metavar="TEXT", help="Answer this alone; lines of input if not."),
+    ] = None,
+    system: Annotated[
+        str, typer.Option("--system", metavar="TEXT", help="System prompt of every conversation.")
+    ] = "",
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            "--temperature", metavar="T", help="0 takes the likeliest token; else the run's own."
+        ),
+    ] = None,
+    tokens: Annotated[
+        int | None,
+        typer.Option("--tokens", metavar="N", min=1, help="Tokens of an answer; else the run's."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of both models.")] = 0,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Leave out the model that the run came from.")
+    ] = False,
+) -> None:
+    """Talk to what a run has trained, beside the model that it came from."""
+    with one_sentence():
+        from rvpo.runtime.hub import go_offline_without_hub
+        from rvpo.runtime.logging import quiet_libraries
+
+        go_offline_without_hub()
+        quiet_libraries()
+        from rvpo.commands.chat import ChatOptions
+        from rvpo.commands.chat import chat as talk
+        from rvpo.runtime.console import PlainConsole
+
+        wishes = ChatOptions(
+            system=system, temperature=temperature, tokens=tokens, seed=seed, alone=alone
+        )
+        talk(run, prompt, wishes, PlainConsole())
+
+
+@app.command()
 def doctor() -> None:
     """Check this machine: what a run would use, what is missing, and how to install it."""
     from rvpo.commands.doctor import check_machine
