@@ -7,8 +7,9 @@ from typing import Annotated, Any, get_args
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
+from rvpo.config.order import AnyOrder, PlainOrder
 from rvpo.errors import nearest
-from rvpo.fields import CellType, ImportPath, PathText, Section
+from rvpo.fields import CellType, ImportPath, PathText, Section, by_name
 from rvpo.rubrics import RubricFormat, RubricSource
 
 
@@ -84,6 +85,8 @@ Source = Annotated[
 class DataConfig(Section):
     train: Source
     """Prompts to train on, visited in a seeded order, epoch after epoch."""
+    order: Annotated[AnyOrder, Field(discriminator="name"), BeforeValidator(by_name)] = PlainOrder()
+    """Order in which they are visited: its name alone, or with its settings."""
     held_out: Source | None = None
     """Prompts scored before and after training, never trained on."""
     system_prompt: str | None = None

@@ -93,7 +93,7 @@ def _prompts(
         return ()
     found = f"{len(prompts):,} prompts"
     if where == "data.train":
-        visits = config.steps * config.rollout.prompts_per_step
+        visits = config.steps * config.rollout.sampled_prompts
         times = f"each {visits / len(prompts):.1f} times on average"
         seen = times if visits > len(prompts) else f"{visits:,} of them"
         found += f"; {config.steps:,} steps see {seen}"
