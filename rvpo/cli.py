@@ -45,6 +45,10 @@ def main() -> None:
     app()
 
 
+def _say(text: str) -> None:
+    typer.echo(printable(text))
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"rvpo {__version__}")
@@ -144,38 +148,10 @@ def metrics(
 def plan(
     config: Config,
     settings: Settings = None,
-    gpus: Annotated[
-        int | None,
-        typer.Option("--gpus", metavar="N", min=1, help="Plan for N GPUs, not this machine's."),
-    ] = None,
-    gpu_memory: Annotated[
-        float | None,
-        typer.Option(
-            "--gpu-memory",
-            metavar="GIB",
-            min=1,
-            help="Memory of each of them in GiB, or the size that it is sold by, such as 80.",
-        ),
-    ] = None,
-    nodes: Annotated[
-        int | None,
-        typer.Option(
-            "--nodes",
-            metavar="N",
-            min=1,
-            help="Plan for N machines of so many GPUs: which of them to train on, which to "
-            "generate on, and the time of a step.",
-        ),
-    ] = None,
-    assume: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--assume",
-            metavar="NAME=VALUE",
-            help="Number in place of one that the times of --nodes rest on, such as mfu=0.35; the "
-            "plan lists them. Repeatable.",
-        ),
-    ] = None,
+    gpus: options.Gpus = None,
+    gpu_memory: options.GpuMemory = None,
+    nodes: options.Nodes = None,
+    assume: options.Assume = None,
 ) -> None:
     """Check all that a run needs without training: data, model, judge, cost, memory and disk."""
     with one_sentence():
@@ -195,6 +171,28 @@ def plan(
 
 
 @app.command()
+def data(
+    config: Config,
+    settings: Settings = None,
+    examples: options.Examples = 3,
+    html: options.Html = None,
+) -> None:
+    """Show the data of a run: counts, lengths, prompts as the model reads them, criteria."""
+    with one_sentence():
+        from rvpo.runtime.hub import go_offline_without_hub
+        from rvpo.runtime.logging import quiet_libraries
+
+        go_offline_without_hub()
+        quiet_libraries()
+        from rvpo.commands.data import look
+        from rvpo.config.run import load_config
+
+        lines, can_start = look(load_config(config, settings or []), examples, html)
+        typer.echo(printable("\n".join(lines)))
+        raise typer.Exit(int(not can_start))
+
+
+@app.command()
 def judge(
     config: Config,
     settings: Settings = None,
@@ -204,6 +202,7 @@ def judge(
     json_file: options.JsonFile = None,
     asked: options.ByJudge = None,
     against: options.Against = None,
+    signs: options.Signs = None,
 ) -> None:
     """Judge completions by the rubrics of a run, to try them before it."""
     with one_sentence():
@@ -211,14 +210,18 @@ def judge(
 
         quiet_libraries()
         from rvpo.commands.judge import try_rubrics
+        from rvpo.commands.signs import tell_signs
         from rvpo.config.run import load_config
         from rvpo.runtime.console import PlainConsole
 
         run_config = load_config(config, settings or [])
         console = PlainConsole()
-        failed = try_rubrics(
-            run_config, samples, prompts, repeats, json_file, console, asked, against
-        )
+        if signs is not None:
+            failed = tell_signs(run_config, signs, console.print, asked)
+        else:
+            failed = try_rubrics(
+                run_config, samples, prompts, repeats, json_file, console, asked, against
+            )
         raise typer.Exit(int(failed > 0))
 
 
@@ -345,6 +348,47 @@ def report(
 
         page, pictures = write_report(runs, output)
         typer.echo(printable(f"page     {page}\npictures {pictures}"))
+
+
+@app.command()
+def watch(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="FOLDER...", help="Runs, arms or comparisons.")
+    ],
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port to serve at; 0 takes a free one.")
+    ] = 0,
+) -> None:
+    """Serve the page of runs while they go on, to this machine alone."""
+    with one_sentence():
+        from rvpo.commands.watch import watch
+
+        watch(runs, port, _say)
+
+
+@app.command()
+def push(
+    run: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of a run that has ended.")],
+    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Repository of the Hub.")],
+    licence: Annotated[
+        str | None,
+        typer.Option(
+            "--license", metavar="ID", help="License of the model, where its base names none."
+        ),
+    ] = None,
+    best: Annotated[
+        bool, typer.Option("--best", help="The best model (checkpoint.best), not the last.")
+    ] = False,
+    public: Annotated[bool, typer.Option("--public", help="For all to see, not private.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write the card, and send nothing.")
+    ] = False,
+) -> None:
+    """Push a trained model to the Hub, with a card of its data, rewards, curves and scores."""
+    with one_sentence():
+        from rvpo.commands.push import push
+
+        push(run, name, licence, _say, best=best, public=public, dry_run=dry_run)
 
 
 @app.command()

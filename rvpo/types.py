@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 STANDARD_ARGUMENTS = ("prompts", "completions", "completion_ids")
 """Arguments that every reward function is called with, besides the columns of the data."""
+RUN_ARGUMENTS = ("trainer_state", "log_extra", "log_metric")
+"""Further arguments of every reward function, as TRL has them: the state of training, and two
+functions that log what is no score."""
 LENGTH_ARGUMENTS = ("thought_tokens", "answer_tokens")
 """Arguments that a reward function is called with where it names them: tokens of each completion's
 thoughts and of its answer."""
@@ -56,6 +59,12 @@ class Prompt:
     """The data row without its prompt; reward functions receive these by keyword."""
     tools: tuple[Mapping[str, Any], ...] = ()
     """Functions that the chat template shows the model, each as OpenAI's API describes one."""
+    text: str | None = field(default=None, compare=False)
+    """The prompt as the data have it, where that is text: functions are handed it as text."""
+    is_raw: bool = False
+    """True where the model sees `text` as it stands, without its chat template."""
+    prefill: str = ""
+    """Text that begins the answer: the model goes on behind it."""
 
     @property
     def turns(self) -> tuple[tuple[str, str], ...]:
@@ -65,11 +74,37 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """Way in which completions are drawn."""
+    """Way in which completions are drawn. What is not said leaves every token possible.
+
+    As in vLLM penalties come first, then temperature, `min_p`, `top_k` and `top_p`, each of the
+    tokens that those before it have left."""
 
     temperature: float
     """Temperature of sampling; 0 takes the likeliest token each time."""
     max_completion_tokens: int
+    top_p: float = 1.0
+    """Probability that the likeliest tokens have together, of which one is drawn."""
+    top_k: int = 0
+    """Number of the likeliest tokens, of which one is drawn; 0 for all."""
+    min_p: float = 0.0
+    """Least probability of a token, as a part of that of the likeliest one."""
+    repetition_penalty: float = 1.0
+    """Divisor of positive logits of tokens in the prompt or the completion so far, and factor of
+    negative ones."""
+    presence_penalty: float = 0.0
+    """Taken from the logit of each token of the completion so far."""
+    frequency_penalty: float = 0.0
+    """Taken from the logit of a token for each time that it is in the completion so far."""
+    stop: tuple[str, ...] = ()
+    """Texts that end a completion, of which they are the end."""
+    structured: Mapping[str, Any] | None = None
+    """Form that completions must have: a value for `regex`, `json_schema` or `choice`."""
+
+    @property
+    def truncates(self) -> bool:
+        """True where some tokens cannot be drawn."""
+        limited = self.top_p < 1 or self.top_k > 0 or self.min_p > 0
+        return limited or self.structured is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +127,9 @@ class Sample:
     given: tuple[int, ...] = ()
     """Places of tokens that the policy did not draw, such as an end that a budget put to a thought:
     context for what follows, and never trained on."""
+    supports: tuple[Sequence[int], Sequence[int]] | None = None
+    """Tokens that could be drawn, where it is not all of them: their ids, those of one place after
+    those of another, and [T] how many there are for each. `logprobs` are over these alone."""
 
     @property
     def token_versions(self) -> tuple[int, ...]:
@@ -127,10 +165,26 @@ class Sample:
         no thought."""
         return len(self.completion_ids) - self.answer_length
 
+    def sampled(self, sees: Sees) -> str:
+        """Part that a function is shown: the answer, or everything, and with it the marker of a
+        thought that the chat template began in the prompt. What the user began is left out, as by
+        TRL."""
+        if sees == "answer":
+            return self.answer
+        is_of_user = self.prompt.is_raw or self.prompt.prefill
+        return self.text if is_of_user else self._split.opened + self.text
+
     def seen(self, sees: Sees) -> str:
-        """Part that a reward is shown: the answer, or everything, and with it the marker of a
-        thought that the chat template began in the prompt."""
-        return self.answer if sees == "answer" else self._split.opened + self.text
+        """Part that a judge is shown: as `sampled`, behind what the settings have begun of it."""
+        begun = self.prompt.prefill
+        if not begun:
+            return self.sampled(sees)
+        if sees == "everything":
+            return begun + self.text
+        if self.thought and not self.answer:
+            return ""
+        before = begun[: max(0, len(begun) - len(self._split.opened))]
+        return NO_MODEL.split_alone(before).answer + self.answer
 
     @property
     def _split(self) -> Parts:
@@ -323,7 +377,9 @@ class RolloutScores:
     """Weights that scores would have which were determined for a few samples of their group alone,
     by (row, column), whether or not of this sample. They train nothing: their weight is 0."""
     metrics: Mapping[str, float] = field(default_factory=dict)
-    """Time, tokens and cost of scoring, ready to be logged."""
+    """Time, tokens and cost of scoring, and what reward functions logged, ready to be logged."""
+    extras: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
+    """Values that reward functions logged of this rank's samples, by reward and column."""
     agreements: Mapping[str, Agreement] = field(default_factory=dict)
     """Agreement with their repeats of scores that were asked for again, of all ranks, by aspect."""
 

@@ -217,7 +217,7 @@ import json, sys
 from pathlib import Path
 from rvpo.commands.settings import of_section, render
 from rvpo.config.run import load_config
-from rvpo.data.prompts import load_prompts
+from rvpo.data.sources import load_prompts
 from rvpo.errors import RvpoError
 
 tasks = [

@@ -35,6 +35,7 @@ from rvpo.report.run_folder import steps_in
 from rvpo.report.stored import read_metrics
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
+from rvpo.rollout.templates import read_template
 from rvpo.runtime.agree import check_folder, check_same, digest
 from rvpo.runtime.console import PlainConsole
 from rvpo.runtime.ranks import Ranks
@@ -249,7 +250,9 @@ def _measure(
 def spoken_to(model: ModelConfig, rollout: RolloutConfig) -> dict[str, Any]:
     """Settings by which prompts are written and thoughts are told from answers, and ended; those
     that are left as they come are not among them."""
+    template = model.chat_template
     settings = {
+        "model.chat_template": template and digest(read_template(template)),
         "model.chat_template_kwargs": model.chat_template_kwargs or None,
         "model.thinking": model.markers,
         "rollout.max_thought_tokens": rollout.max_thought_tokens,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from rvpo.config.benchmarks import BenchmarksConfig
-from rvpo.config.data import DatasetSource, Source
+from rvpo.config.data import DataConfig, DatasetSource
 from rvpo.config.evaluation import EvaluationConfig
 from rvpo.config.filing import told_apart
 from rvpo.config.judge import JudgeConfig
@@ -38,10 +38,15 @@ def of_plan(config: RunConfig) -> Iterator[Need]:
         yield Need("bits", "leave model.base_bits out")
     if config.update.optimizer == "adamw_8bit":
         yield Need("bits", "write update.optimizer=adamw")
-    if any(map(needs_extra, _stored(config.data.train, config.data.held_out))):
-        yield Need("data")
+    yield from of_data(config)
     if asked_judges(config):
         yield Need("judge")
+
+
+def of_data(config: RunConfig) -> Iterator[Need]:
+    """Needs of reading the data alone."""
+    if any(map(needs_extra, _stored(config.data))):
+        yield Need("data")
 
 
 def of_evaluation(config: EvaluationConfig) -> Iterator[Need]:
@@ -99,9 +104,9 @@ def judges_of_benchmarks(
     return {name: judge for name, judge in told_apart(judges).items() if name in names}
 
 
-def _stored(*sources: Source | None) -> Iterator[str]:
+def _stored(data: DataConfig) -> Iterator[str]:
     """The files and Hub datasets that hold rows."""
-    for source in sources:
+    for source in (data.train_sources | data.held_out_sources).values():
         match source:
             case DatasetSource():
                 yield source.path

@@ -1,4 +1,4 @@
-"""The options of `rvpo judge`, `rvpo compare` and `rvpo serve`, as the command line names them."""
+"""The options of commands that have many, as the command line names them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,46 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+Gpus = Annotated[
+    int | None,
+    typer.Option("--gpus", metavar="N", min=1, help="Plan for N GPUs, not this machine's."),
+]
+GpuMemory = Annotated[
+    float | None,
+    typer.Option(
+        "--gpu-memory",
+        metavar="GIB",
+        min=1,
+        help="Memory of each of them in GiB, or the size that it is sold by, such as 80.",
+    ),
+]
+Nodes = Annotated[
+    int | None,
+    typer.Option(
+        "--nodes",
+        metavar="N",
+        min=1,
+        help="Plan for N machines of so many GPUs: which of them to train on, which to "
+        "generate on, and the time of a step.",
+    ),
+]
+Assume = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--assume",
+        metavar="NAME=VALUE",
+        help="Number in place of one that the times of --nodes rest on, such as mfu=0.35; the "
+        "plan lists them. Repeatable.",
+    ),
+]
+
+Examples = Annotated[
+    int, typer.Option("--examples", metavar="N", min=0, help="Prompts of each source to show.")
+]
+Html = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", help="Write it as a page, too.")
+]
 
 Samples = Annotated[
     Path | None,
@@ -47,6 +87,16 @@ Against = Annotated[
         "--against",
         metavar="NAME",
         help="Ask another of the run's judges the same, and say how far it agrees.",
+    ),
+]
+
+Signs = Annotated[
+    Path | None,
+    typer.Option(
+        "--signs",
+        metavar="FILE",
+        help="Ask instead, once about each criterion of the data whose sign is in doubt, and write "
+        "the signs to FILE for `signs` beside `rubrics`.",
     ),
 ]
 

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from rvpo.errors import ConfigError, nearest
+from rvpo.runtime.own_code import line_of
 
 _PATH = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)")
 
@@ -70,7 +71,9 @@ def _no_module(name: str, where: str) -> str:
 
 
 def _fails(name: str, error: BaseException, where: str) -> str:
-    return f"{where}: importing {name} fails: {type(error).__name__}: {error}"
+    at = line_of(error)
+    place = f" ({at})" if at else ""
+    return f"{where}: importing {name} fails: {type(error).__name__}: {error}{place}"
 
 
 def _meant(name: str, names: Iterable[str]) -> str:

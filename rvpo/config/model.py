@@ -77,6 +77,10 @@ class ModelConfig(Section):
     fp32."""
     trust_remote_code: bool = False
     """Run Python code that comes with the model. Only for sources you trust."""
+    chat_template: PathText | None = None
+    """Chat template in place of the tokenizer's, for base models that have none: a file with a
+    template of Jinja, or `bare` (what messages say and nothing else), `dialogue` ("User: ...") or
+    `chatml`. It is saved with the model."""
     chat_template_kwargs: Annotated[dict[str, Any], AfterValidator(_template_values)] = Field(
         default_factory=dict
     )

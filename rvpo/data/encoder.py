@@ -7,6 +7,7 @@ from collections.abc import Callable
 from rvpo.config.model import ModelConfig
 from rvpo.config.rollout import RolloutConfig
 from rvpo.rollout.encoder import Encoder
+from rvpo.rollout.templates import read_template
 from rvpo.rollout.thought_budget import BUDGET
 from rvpo.runtime.ignore import ignore
 
@@ -27,6 +28,7 @@ def encoder_of(
         trust_remote_code=model.trust_remote_code,
         max_context_tokens=rollout.engine.max_context_tokens,
         say=say,
+        chat_template=None if model.chat_template is None else read_template(model.chat_template),
         template_values=model.chat_template_kwargs,
         markers=model.markers,
         max_thought_tokens=rollout.max_thought_tokens,

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import random
-from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import islice
 from typing import Any, Protocol
 
-from rvpo.data.packed import Picked
+from rvpo.data.visits import epochs, first_of, visits
 from rvpo.runtime.seed import derived_seed
 from rvpo.types import Prompt
 
@@ -96,12 +93,9 @@ class PromptStream:
         """The [P] prompts of step 0, 1, …"""
         return tuple(islice(self.visits(step * self.per_step), self.per_step))
 
-    def visits(self, place: int) -> Iterator[Prompt]:
-        """Prompts in the order in which they are visited, from a place on, without end."""
-        size = len(self.prompts)
-        while True:
-            yield self.prompts[_order(size, self.seed, place // size)[place % size]]
-            place += 1
+    def visits(self, first: int = 0) -> Iterator[Prompt]:
+        """Every prompt from a place on, in the order in which they are visited, without end."""
+        return visits(self.prompts, self.seed, first)
 
     def apart(self, turn: int) -> PromptStream:
         """The stream of prompts that take the place of others; see `PromptOrder.instead`.
@@ -120,12 +114,12 @@ class PromptStream:
 
     def first(self, count: int) -> Sequence[Prompt]:
         """The prompts of the first epoch in the order in which they are visited, at most all."""
-        return Picked(self.prompts, _order(len(self.prompts), self.seed, 0)[:count])
+        return first_of(self.prompts, self.seed, count)
 
     def epochs(self, steps: int) -> float:
         """Epochs over the prompts in so many steps: TRL's `epoch`, where its batches divide the
         prompts; of others it leaves the rest of each epoch out."""
-        return steps * self.per_step / len(self.prompts)
+        return epochs(self.prompts, steps * self.per_step)
 
     def state(self) -> dict[str, Any]:
         """See `PromptOrder.state`: nothing."""
@@ -151,11 +145,3 @@ def others(visits: Iterator[Prompt], taken: Sequence[Prompt], count: int) -> tup
             found.append(prompt)
             known.add(prompt.id)
     return tuple(found) + tuple(islice(visits, count - len(found)))
-
-
-@lru_cache(maxsize=8)  # a step begins in one epoch and may end in the next; so do those instead
-def _order(size: int, seed: int, epoch: int) -> Sequence[int]:
-    order = array("q", range(size))
-    # Seeded by text, which Python hashes with SHA-512: every process gets the same order.
-    random.Random(f"{seed}/{epoch}").shuffle(order)
-    return order

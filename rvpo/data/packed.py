@@ -13,7 +13,7 @@ from rvpo.types import Prompt
 _BLOCK: Final = 16
 """Prompts that are packed together: the names of their columns are written once."""
 
-_Fields = tuple[str, Any, Any, Any]
+_Fields = tuple[str, Any, Any, Any, str | None, bool, str]
 
 
 class _Sliced(Sequence[Prompt]):
@@ -53,22 +53,27 @@ class Prompts(_Sliced):
     columns: tuple[str, ...]
     """Names of the columns that any of the prompts has: each has them all, None where it lacks
     one."""
+    revision: str | None = None
+    """Commit of the Hub dataset that they are from."""
 
     @staticmethod
-    def of(prompts: Iterable[Prompt], packed: bool = True) -> Prompts:
+    def of(prompts: Iterable[Prompt], packed: bool = True, revision: str | None = None) -> Prompts:
         """Take prompts in, one after the other.
 
         Args:
             packed: False keeps whatever they hold as it is, as that may be of any type.
+            revision: see the class.
         """
         blocks: list[bytes | list[_Fields]] = []
         size, columns = 0, dict[str, None]()
-        fields = ((p.id, p.messages, p.columns, p.tools) for p in prompts)
+        fields = (
+            (p.id, p.messages, p.columns, p.tools, p.text, p.is_raw, p.prefill) for p in prompts
+        )
         while block := list(islice(fields, _BLOCK)):
             size += len(block)
             columns |= dict.fromkeys(name for each in block for name in each[2])
             blocks.append(_packed(block) if packed else block)
-        return Prompts(tuple(blocks), size, tuple(columns))
+        return Prompts(tuple(blocks), size, tuple(columns), revision)
 
     def __len__(self) -> int:
         return self.size
@@ -82,9 +87,16 @@ class Prompts(_Sliced):
         return self._made(_unpacked(self.blocks[block])[row])
 
     def _made(self, fields: _Fields) -> Prompt:
-        name, messages, columns, tools = fields
-        every = {column: columns.get(column) for column in self.columns}
-        return Prompt(id=name, messages=messages, columns=every, tools=tools)
+        name, messages, columns, tools, text, is_raw, prefill = fields
+        return Prompt(
+            id=name,
+            messages=messages,
+            columns={column: columns.get(column) for column in self.columns},
+            tools=tools,
+            text=text,
+            is_raw=is_raw,
+            prefill=prefill,
+        )
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -37,8 +37,8 @@ def visited(config: RunConfig, prompts: Splits, many: int = MANY) -> Visited:
         return Visited(prompts.every, None)
     per_step = config.rollout.sampled_prompts
     stream, visits = PromptStream(prompts.train, per_step, config.seed), config.steps * per_step
-    order = stream.first(max(many, visits))
-    later = Picked(order, range(many, len(order)))
+    first, order = stream.first(many), stream.first(max(many, visits))
+    later = Picked(order, range(len(first), len(order)))
     instead = [stream.apart(turn).first(visits) for turn in range(config.rollout.resample)]
-    every = Joined((Picked(order, range(many)), prompts.held_out, later, *instead))
-    return Visited(every, many + len(prompts.held_out))
+    every = Joined((first, prompts.held_out, later, *instead))
+    return Visited(every, len(first) + len(prompts.held_out))

@@ -5,24 +5,22 @@ from __future__ import annotations
 import base64
 import heapq
 import io
+import json
 import math
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import matplotlib
-from jinja2 import Environment, StrictUndefined
 
 from rvpo.page.figures import notes, plots
 from rvpo.page.history import PageArm, read_arms
 from rvpo.page.panels import THEMES, Plot, Theme
+from rvpo.page.template import rendered
 from rvpo.report.picture import plain_texts
 from rvpo.report.record import STEP_TIME
 from rvpo.report.run_folder import write_text, writing
 from rvpo.report.stored import Number, Pair, Stored, Text, checked, read_json
-from rvpo.report.tables import shown
-from rvpo.runtime.terminal import printable
 
 SHOWN_SAMPLES = 24
 """Samples of each arm: half of them those whose worst reward is worst, half at regular
@@ -75,31 +73,34 @@ def page_of(
     arms: Sequence[PageArm],
     verdicts: Sequence[Mapping[str, Any]],
     drawn: Sequence[Plot],
+    *,
+    live: bool = False,
+    remarks: Sequence[str] = (),
 ) -> str:
     """The page as HTML.
 
     Args:
         paths: folders of runs and of comparisons.
+        live: it asks its server for what is new.
+        remarks: sentences above everything else.
 
     Raises:
         CheckpointError: what is read is damaged.
     """
-    return (
-        _environment()
-        .from_string(_template())
-        .render(
-            title=", ".join(path.resolve().name for path in paths),
-            arms=arms,
-            summary=[_summary(arm) for arm in arms],
-            verdicts=verdicts,
-            notes=notes(arms),
-            plots=[
-                {"title": p.title, "caption": p.caption}
-                | {name: _data(_png(p, theme)) for name, theme in THEMES.items()}
-                for p in drawn
-            ],
-            samples=[row for arm in arms for row in _samples(arm)],
-        )
+    return rendered(
+        "page.html.j2",
+        title=", ".join(path.resolve().name for path in paths),
+        arms=arms,
+        summary=[_summary(arm) for arm in arms],
+        verdicts=verdicts,
+        notes=[*remarks, *notes(arms)],
+        live=live,
+        plots=[
+            {"title": p.title, "caption": p.caption}
+            | {name: _data(_png(p, theme)) for name, theme in THEMES.items()}
+            for p in drawn
+        ],
+        samples=[row for arm in arms for row in _samples(arm)],
     )
 
 
@@ -114,19 +115,6 @@ def read_verdicts(paths: Sequence[Path]) -> list[dict[str, Any]]:
         for file in (path / "verdict.json" for path in paths)
         if file.exists()
     ]
-
-
-def _template() -> str:
-    return files("rvpo.page").joinpath("page.html.j2").read_text(encoding="utf-8")
-
-
-def _environment() -> Environment:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters["number"] = lambda value, digits=3: shown(value, f".{digits}f")
-    environment.finalize = lambda value: printable(value) if type(value) is str else value
-    environment.filters["change"] = lambda value: shown(value, "+.3f")
-    environment.filters["p"] = lambda value: shown(value, ".2g")
-    return environment
 
 
 def _png(plot: Plot, theme: Theme) -> bytes:
@@ -190,6 +178,11 @@ def _readable(arm: str, row: Mapping[str, Any]) -> dict[str, Any]:
         "scores": {name: score for name, score in row["scores"].items() if name in known},
         "failures": row["failures"],
         "remarks": {name: _remark(value) for name, value in row["remarks"].items()},
+        "extras": [
+            (f"{name}, {column}", value if isinstance(value, str) else json.dumps(value))
+            for name, columns in row.get("extras", {}).items()
+            for column, value in columns.items()
+        ],
         "worst": worst or "",
         "worst_z": known[worst] if worst else math.inf,
         "advantage": row["advantage"],

@@ -58,7 +58,9 @@ def notes(arms: Sequence[PageArm]) -> list[str]:
     return [left_out] * (len(columns) > 1) + noise_notes(arms)
 
 
-def _rewards(arms: Sequence[PageArm], names: Sequence[str]) -> Plot:
+def _rewards(arms: Sequence[PageArm], names: Sequence[str]) -> Plot | None:
+    if not names:  # as where the lines of all steps are lost
+        return None
     return _panels(
         "Rewards during training",
         "mean reward of a step's samples",

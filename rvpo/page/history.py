@@ -18,6 +18,7 @@ from rvpo.report.gold import GoldScores
 from rvpo.report.held_out import HeldOutScores
 from rvpo.report.run_folder import RunFolder
 from rvpo.report.sample_files import sample_files, samples_of
+from rvpo.report.stored import read_json
 
 Floats = npt.NDArray[np.float64]
 
@@ -31,6 +32,14 @@ class RunHistory:
     @cached_property
     def config(self) -> RunConfig:
         return load_config(self.folder.config)
+
+    @cached_property
+    def provenance(self) -> Mapping[str, Any]:
+        """Versions of packages and whatever else the run notes of its start; empty where its file
+        is gone."""
+        path = self.folder.provenance
+        found = read_json(path) if path.exists() else {}
+        return found if isinstance(found, dict) else {}
 
     @cached_property
     def metrics(self) -> list[dict[str, float]]:
@@ -86,18 +95,32 @@ class PageArm:
         return np.arange(1, last + 1, dtype=np.float64), values
 
 
-def read_arms(paths: Sequence[Path]) -> tuple[PageArm, ...]:
-    """The runs of folders: of runs, of arms with `seed-N` folders, or of whole comparisons.
+def runs_in(path: Path) -> list[Path]:
+    """Folders of the runs in a folder: a run's own, or those of the arms of a comparison.
 
     Raises:
-        ConfigError: a folder holds no run that has done a step.
+        ConfigError: there is none.
+    """
+    found = sorted(file.parent for file in path.glob("**/config.yaml"))
+    if not found:
+        raise ConfigError(f"{path}: holds no run; give the folder of a run or of a comparison")
+    return found
+
+
+def read_arms(paths: Sequence[Path], *, begun: bool = True) -> tuple[PageArm, ...]:
+    """The runs of folders: of runs, of arms with `seed-N` folders, or of whole comparisons.
+
+    Args:
+        begun: False for folders whose runs may have done no step, which are then left out.
+
+    Raises:
+        ConfigError: a folder holds no run, or none that has done a step.
     """
     arms: dict[str, list[RunHistory]] = {}
     for path in paths:
-        found = sorted(file.parent for file in path.glob("**/config.yaml"))
-        runs = [RunHistory(RunFolder(folder)) for folder in found]
+        runs = [RunHistory(RunFolder(folder)) for folder in runs_in(path)]
         runs = [run for run in runs if run.metrics]
-        if not runs:
+        if begun and not runs:
             raise ConfigError(
                 f"{path}: holds no run that has done a step; give the folder of a run or of a "
                 "comparison"

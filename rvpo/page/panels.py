@@ -115,7 +115,7 @@ def colours(arms: Sequence[PageArm], theme: Theme) -> list[str]:
 
 
 def window_of(arms: Sequence[PageArm]) -> int:
-    longest = max(len(run.metrics) for arm in arms for run in arm.runs)
+    longest = max((len(run.metrics) for arm in arms for run in arm.runs), default=0)
     return min(25, max(1, longest // 10))
 
 

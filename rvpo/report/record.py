@@ -71,7 +71,8 @@ def sample_rows(record: StepRecord) -> Iterator[dict[str, Any]]:
     `scores` and `z` hold null for a score that does not exist; where it was lost rather than
     not applicable, `failures` has the reason under the reward's name. `remarks` has what judges
     said, likewise: of a criterion with its polarity, class, axis and share of the reward's weight,
-    of a mean over criteria with each of them. `versions` has the runs of tokens of a sample that
+    of a mean over criteria with each of them. `extras` has what reward functions logged of it, by
+    reward and column. `versions` has the runs of tokens of a sample that
     went on under new weights; without any, all tokens are of `policy_version`.
     """
     scored, advantages, first = record.scored, record.advantages, record.first_row
@@ -107,6 +108,10 @@ def sample_rows(record: StepRecord) -> Iterator[dict[str, Any]]:
                 name: asdict(scored.remarks[first + i, j])
                 for j, name in enumerate(rewards.names)
                 if (first + i, j) in scored.remarks
+            },
+            "extras": {
+                name: {column: values[i] for column, values in columns.items()}
+                for name, columns in scored.extras.items()
             },
             "z": channel_z,
             "advantage": advantage[i],

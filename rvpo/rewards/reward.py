@@ -5,25 +5,30 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
-import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from decimal import Decimal
-from numbers import Real
-from pathlib import Path
+from functools import cached_property, partial
 from typing import Any, get_args
 
 from rvpo.config.redaction import Hidden
 from rvpo.config.rewards import Condition
 from rvpo.config.variable import filled, secrets_of
 from rvpo.errors import ConfigError, RewardError, nearest
+from rvpo.rewards.made import check_names, named, parameters_of, takes_any
+from rvpo.rewards.number import number_of, words_of
 from rvpo.runtime.deepcopy import own
+from rvpo.runtime.own_code import line_of
 from rvpo.schedule import Ramp
 from rvpo.thinking import Sees
-from rvpo.types import LENGTH_ARGUMENTS, STANDARD_ARGUMENTS, Failed, RewardScore
+from rvpo.types import (
+    LENGTH_ARGUMENTS,
+    RUN_ARGUMENTS,
+    STANDARD_ARGUMENTS,
+    Failed,
+    Prompt,
+    RewardScore,
+)
 
-_TIMES = ("m", "M")
-"""Kinds of numpy's numbers that are spans and points of time."""
 _LARGEST = 1e18
 """Largest score: its square must stay finite where statistics are taken."""
 
@@ -35,8 +40,9 @@ class Reward:
         f(prompts, completions, completion_ids, **columns) -> list[float | None]
 
     It is called by keyword, once for a batch of completions, with a list of that length for
-    every column of the data. One that names `thought_tokens` or `answer_tokens` is given the
-    lengths of each completion's thoughts and of its answer.
+    every column of the data, and with `trainer_state`, `log_extra` and `log_metric`. One without
+    `**columns` is given what it names. One that names `thought_tokens` or `answer_tokens` is given
+    the lengths of each completion's thoughts and of its answer.
 
     Args:
         name: the one in reports and metrics.
@@ -49,6 +55,7 @@ class Reward:
         condition: see `Condition`.
         shown: part of a completion that it is shown; left out, what the function's attribute `sees`
             says, and the answer where there is none.
+        made_with: arguments of the factory or class that made the function.
 
     Raises:
         ConfigError: the function does not take what it will be called with, or a variable of its
@@ -61,6 +68,7 @@ class Reward:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     condition: Condition | None = None
     shown: Sees | None = None
+    made_with: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.sees not in get_args(Sees):
@@ -68,23 +76,22 @@ class Reward:
                 f"rewards.{self.name}.sees: {self.sees!r} stands in the function's attribute "
                 "`sees`; write 'answer' or 'everything' there"
             )
-        parameters = inspect.signature(self.function).parameters.values()
-        positional = [p.name for p in parameters if p.kind is p.POSITIONAL_ONLY]
-        if positional or not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        where = f"rewards.{self.name}"
+        if any(p.kind is p.POSITIONAL_ONLY for p in self._parameters) or not (
+            takes_any(self._parameters) or {*STANDARD_ARGUMENTS} & {*self._names}
+        ):
             raise ConfigError(
-                f"rewards.{self.name}.function: a reward function is called by keyword with "
+                f"{where}.function: a reward function is called by keyword with "
                 "prompts, completions, completion_ids and every column of the data; write its "
                 "signature as f(prompts, completions, completion_ids, **columns)"
             )
-        names = [p.name for p in _named(parameters) if p.name not in STANDARD_ARGUMENTS]
+        filled_in = (*STANDARD_ARGUMENTS, *RUN_ARGUMENTS)
         for argument in self.arguments:
-            where = f"rewards.{self.name}.arguments.{argument}"
-            if argument in STANDARD_ARGUMENTS:
-                raise ConfigError(f"{where}: is filled in for every batch; remove it")
-            if argument not in names:
-                guess = nearest(argument, names)
-                meant = f"did you mean '{guess}'?" if guess else f"it takes {names or 'none'}"
-                raise ConfigError(f"{where}: the function has no such argument; {meant}")
+            if argument in filled_in:
+                raise ConfigError(
+                    f"{where}.arguments.{argument}: is filled in for every batch; remove it"
+                )
+        check_names(self.arguments, [n for n in self._names if n not in filled_in], where)
         self._given()
 
     @property
@@ -100,19 +107,31 @@ class Reward:
     @property
     def sees(self) -> Sees:
         """Part of a completion that it is shown."""
-        sees: Sees = self.shown or getattr(self.function, "sees", None) or "answer"
-        return sees
+        return self._told or "answer"
+
+    def sees_of(self, prompt: Prompt) -> Sees:
+        """Part of a prompt's completions that it is shown: where the model sees a prompt as it
+        stands, everything, as by TRL, unless the settings or the function say otherwise."""
+        return self._told or ("everything" if prompt.is_raw else "answer")
+
+    @property
+    def _told(self) -> Sees | None:
+        told: Sees | None = self.shown or getattr(self.function, "sees", None)
+        return told
 
     @property
     def lengths(self) -> tuple[str, ...]:
         """Lengths that the function asks for by their names, and nothing else gives it."""
-        named = {p.name for p in _named(inspect.signature(self.function).parameters.values())}
-        return tuple(n for n in LENGTH_ARGUMENTS if n in named and n not in self.arguments)
+        return tuple(n for n in LENGTH_ARGUMENTS if n in self._names and n not in self.arguments)
 
     @property
     def is_async(self) -> bool:
-        """A coroutine function, or an object whose `__call__` is one."""
-        return any(map(inspect.iscoroutinefunction, (self.function, type(self.function).__call__)))
+        """A coroutine function, or an object whose `__call__` is one, be it with arguments filled
+        in by `partial`."""
+        function = self.function
+        while isinstance(function, partial):
+            function = function.func
+        return any(map(inspect.iscoroutinefunction, (function, type(function).__call__)))
 
     def check_columns(self, columns: Collection[str]) -> None:
         """Raise RewardError if the data's columns do not fit the function's arguments."""
@@ -122,13 +141,19 @@ class Reward:
                 f"reward '{self.name}': argument '{clashes[0]}' is also a column of the data; "
                 "rename one of them"
             )
-        given = {*STANDARD_ARGUMENTS, *LENGTH_ARGUMENTS, *columns, *self.arguments}
-        for parameter in _named(inspect.signature(self.function).parameters.values()):
-            if parameter.default is parameter.empty and parameter.name not in given:
-                guess = nearest(parameter.name, list(columns))
+        taken = next((name for name in RUN_ARGUMENTS if name in columns), None)
+        if taken is not None:
+            raise RewardError(
+                f"reward '{self.name}': the data has a column '{taken}', a name that reward "
+                "functions know as something else; rename the column"
+            )
+        given = {*STANDARD_ARGUMENTS, *RUN_ARGUMENTS, *LENGTH_ARGUMENTS, *columns, *self.arguments}
+        for name in named(p for p in self._parameters if p.default is p.empty):
+            if name not in given:
+                guess = nearest(name, list(columns))
                 meant = f"; did you mean '{guess}'?" if guess else ""
                 raise RewardError(
-                    f"reward '{self.name}' needs a column '{parameter.name}', and the data has "
+                    f"reward '{self.name}' needs a column '{name}', and the data has "
                     f"{', '.join(columns) or 'none'}{meant}"
                 )
 
@@ -144,7 +169,7 @@ class Reward:
                 completion.
         """
         try:
-            returned = _listed(self.function(**batch, **self._given()))
+            returned = _listed(self.function(**self._taken(batch), **self._given()))
         # The one boundary to other people's scoring code, which can raise anything.
         except (Exception, SystemExit) as error:
             raise self._raised(error, ids) from error
@@ -153,7 +178,7 @@ class Reward:
     async def scores_async(self, batch: Mapping[str, Any], ids: Sequence[str]) -> list[RewardScore]:
         """`scores` for an async function."""
         try:
-            returned = _listed(await self.function(**batch, **self._given()))
+            returned = _listed(await self.function(**self._taken(batch), **self._given()))
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():  # we end it, not the function itself
@@ -163,20 +188,36 @@ class Reward:
             raise self._raised(error, ids) from error
         return self._checked(returned, ids)
 
+    @cached_property
+    def _parameters(self) -> tuple[inspect.Parameter, ...]:
+        return tuple(parameters_of(self.function, f"rewards.{self.name}.function"))
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        """Names of the parameters that it can be given."""
+        return tuple(named(self._parameters))
+
+    def _taken(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The part of a batch that the function takes."""
+        if takes_any(self._parameters):
+            return batch
+        return {name: value for name, value in batch.items() if name in self._names}
+
     def _given(self) -> dict[str, Any]:
         """The arguments as the function gets them, a copy of its own for each call."""
         given: dict[str, Any] = filled(own(self.arguments), f"rewards.{self.name}.arguments")
         return given
 
-    def _without_secrets(self, text: str) -> str:
-        return Hidden(secrets_of(self.arguments)).out_of(text)
+    def without_secrets(self, text: str) -> str:
+        """A text without what the environment holds for the function."""
+        return Hidden((*secrets_of(self.arguments), *secrets_of(self.made_with))).out_of(text)
 
     def _raised(self, error: BaseException, ids: Sequence[str]) -> RewardError:
-        at = traceback.extract_tb(error.__traceback__)[-1]
-        said = self._without_secrets(_text_of(error))
+        at = line_of(error, self.function)
+        said = self.without_secrets(words_of(error))
         return RewardError(
             f"reward '{self.name}' failed on a batch of {len(ids)} completions (first prompt "
-            f"{ids[0]}): {type(error).__name__}: {said} ({Path(at.filename).name}:{at.lineno})"
+            f"{ids[0]}): {type(error).__name__}: {said}" + (f" ({at})" if at else "")
         )
 
     def _checked(self, returned: Any, ids: Sequence[str]) -> list[RewardScore]:
@@ -200,11 +241,11 @@ class Reward:
 
     def _score(self, value: Any, prompt: str) -> RewardScore:
         if isinstance(value, Failed):
-            return Failed(self._without_secrets(value.reason))
+            return Failed(self.without_secrets(value.reason))
         if value is None:
             return value
         try:
-            score = _number(value)
+            score = number_of(value)
         except Exception as error:  # a value is code of others too, and raises anything
             raise RewardError(
                 f"reward '{self.name}' scored a completion of prompt {prompt} with a value of type "
@@ -212,7 +253,7 @@ class Reward:
                 "is a number, None or Failed(reason)"
             ) from error
         if score is None:
-            shown = self._without_secrets(_text_of(value))
+            shown = self.without_secrets(words_of(value))
             raise RewardError(
                 f"reward '{self.name}' scored a completion of prompt {prompt} with {shown} of "
                 f"type {type(value).__name__}; a score is a number, None or Failed(reason)"
@@ -229,42 +270,9 @@ class Reward:
         return score
 
 
-def _number(value: Any) -> float | None:
-    """A score as a float: NaN where it is one or is masked, infinite beyond every float.
-
-    None where it is no number.
-    """
-    if getattr(value, "ndim", None) == 0:
-        if bool(getattr(value, "mask", False)):
-            return math.nan
-        if getattr(getattr(value, "dtype", None), "kind", "") in _TIMES:
-            return None
-        value = value.item()
-    if isinstance(value, Decimal) and value.is_nan():  # which may signal
-        return math.nan
-    if not isinstance(value, Real | Decimal):
-        return None
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf
-
-
-def _text_of(value: object) -> str:
-    """A value's own words, if it has any."""
-    try:
-        return str(value) if isinstance(value, BaseException) else repr(value)
-    except Exception:  # code of others, which is only asked for words
-        return f"a {type(value).__name__} that cannot be shown"
-
-
 def _listed(returned: Any) -> Any:
     """Scores that come as an array, a tensor, a series or a generator as a list; the rest as is."""
     is_scores = isinstance(returned, Iterable) and getattr(returned, "ndim", 1) == 1
     if not is_scores or isinstance(returned, str | bytes | Mapping | Set):
         return returned
     return list(returned)
-
-
-def _named(parameters: Iterable[inspect.Parameter]) -> list[inspect.Parameter]:
-    return [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]

@@ -19,13 +19,16 @@ from rvpo.rewards.comparison import ComparisonReward
 from rvpo.rewards.condition import conditioned
 from rvpo.rewards.duels import Duels
 from rvpo.rewards.event_loop import EventLoop
+from rvpo.rewards.handed import handed_completion, handed_prompt
 from rvpo.rewards.judged import JudgedReward
 from rvpo.rewards.judging import EVERYTHING, AskedJudge, Judging, Notice, Selection, Verdicts
+from rvpo.rewards.logged import Logbook, Logged, Sum, means
 from rvpo.rewards.reliability import agreements
 from rvpo.rewards.repeats import NOT_REPEATED, ONCE, Repeating
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.spare import added
 from rvpo.rewards.tally import Tally
+from rvpo.rewards.trainer_state import BEFORE, TrainerState
 from rvpo.runtime.deepcopy import own
 from rvpo.runtime.ignore import ignore
 from rvpo.schedule import value_at
@@ -55,6 +58,7 @@ class Scoring:
         seed: chooses the verdicts that are asked for again, the same on every rank; none if left
             out.
         selection: choices of what is asked.
+        state: state of training, of which functions are told.
     """
 
     def __init__(
@@ -67,8 +71,10 @@ class Scoring:
         say: Notice = ignore,
         seed: int | None = None,
         selection: Selection = EVERYTHING,
+        state: TrainerState = BEFORE,
     ) -> None:
         self._rewards = rewards
+        self._state = state
         self._selection = selection
         self._say = say
         self._loop = EventLoop() if loop is None else loop
@@ -88,6 +94,8 @@ class Scoring:
         }
         self.counted: Mapping[str, Sequence[Verdicts]] = {}
         """Counts of the answers that metrics are of, by judge, once they are collected."""
+        self.logged: Sequence[Mapping[str, Sum]] = ()
+        """Metrics that functions logged, of each rank, likewise."""
         self._judging = {
             name: self._judging_by(name, trained, notice)
             for name in dict.fromkeys(reward.judge for reward in self._judged)
@@ -134,7 +142,7 @@ class Scoring:
         """
         for judging in self._judging.values():
             judging.ask_rest(rollout.samples, rollout.group_size)
-        computed = self._computed(rollout.samples)
+        computed, logged = self._computed(rollout.samples)
         needed = {name: each.needed(rollout.samples) for name, each in self._judging.items()}
         every = [needed] if ranks is None else ranks.gather_objects(needed)
         verdicts = {
@@ -150,17 +158,24 @@ class Scoring:
             if self._again:
                 agreed = summed(ranks.gather_objects(agreed))
         counts = {name: each.without_answers() for name, each in verdicts.items()}
-        parts = [counts] if ranks is None else ranks.gather_objects(counts)
-        by_judge = {name: [part[name] for part in parts] for name in self._judging}
+        own_part = (counts, logged.metrics)
+        parts = [own_part] if ranks is None else ranks.gather_objects(own_part)
+        by_judge = {name: [part[name] for part, _ in parts] for name in self._judging}
         if self._selection.spared is not None:
-            counts_of = (part.settling for each in parts for part in each.values())
+            counts_of = (part.settling for each, _ in parts for part in each.values())
             self._selection.spared.conclude(added(counts_of))
         for text in _every(by_judge.values()).news:
             self._say(text)
         before = {} if earlier is None else earlier.counted
         self.counted = {name: [*before.get(name, ()), *each] for name, each in by_judge.items()}
-        metrics = _judge_metrics(self.counted) | _waiting(by_judge)
-        scored = replace(scored, metrics=metrics, agreements=agreed)
+        self.logged = [] if earlier is None else list(earlier.logged)
+        self.logged += [metrics for _, metrics in parts]
+        scored = replace(
+            scored,
+            metrics=_judge_metrics(self.counted) | _waiting(by_judge) | means(self.logged),
+            extras=logged.extras,
+            agreements=agreed,
+        )
         for name, of_ranks in by_judge.items():
             scored = keep_within(
                 self._judges[name].budget,
@@ -173,24 +188,43 @@ class Scoring:
             )
         return scored
 
-    def _computed(self, samples: Sequence[Sample]) -> dict[str, list[Cell]]:
-        """[N] cells of each function reward; none are asked for where there are no samples."""
+    def _computed(self, samples: Sequence[Sample]) -> tuple[dict[str, list[Cell]], Logged]:
+        """[N] cells of each function reward, and what the functions logged; none are called where
+        there are no samples."""
         functions = [reward for reward in self._rewards if isinstance(reward, Reward)]
         if not samples:
-            return {reward.name: [] for reward in functions}
+            return {reward.name: [] for reward in functions}, Logged()
         ids = [sample.prompt.id for sample in samples]
         for reward in functions:
             reward.check_columns(column_names([sample.prompt for sample in samples]))
         # Each has arguments of its own: what one does to them, the others must not see.
+        books = {reward.name: Logbook(reward.name) for reward in functions}
         scores = {
-            r.name: r.scores(_arguments(samples, r), ids) for r in functions if not r.is_async
+            r.name: r.scores(self._arguments(samples, r, books), ids)
+            for r in functions
+            if not r.is_async
         }
         awaited = [reward for reward in functions if reward.is_async]
         if awaited:
-            found = self._loop.run(_together(awaited, samples, ids))
+            calls = [(r, self._arguments(samples, r, books)) for r in awaited]
+            found = self._loop.run(_together(calls, ids))
             scores |= {reward.name: s for reward, s in zip(awaited, found, strict=True)}
+        logged = Logged()
+        for reward in functions:
+            logged |= books[reward.name].logged(len(samples), reward.without_secrets)
         return {
             name: [Cell(score, aspects=(name,)) for score in each] for name, each in scores.items()
+        }, logged
+
+    def _arguments(
+        self, samples: Sequence[Sample], reward: Reward, books: Mapping[str, Logbook]
+    ) -> dict[str, Any]:
+        """All that a function is called with but for the arguments of the settings."""
+        book = books[reward.name]
+        return _arguments(samples, reward) | {
+            "trainer_state": self._state,
+            "log_extra": book.log_extra,
+            "log_metric": book.log_metric,
         }
 
     def _cells(
@@ -270,9 +304,9 @@ def _named(notice: Notice, where: str, text: str) -> None:
 
 
 async def _together(
-    rewards: Sequence[Reward], samples: Sequence[Sample], ids: Sequence[str]
+    calls: Sequence[tuple[Reward, Mapping[str, Any]]], ids: Sequence[str]
 ) -> list[list[RewardScore]]:
-    tasks = [asyncio.ensure_future(r.scores_async(_arguments(samples, r), ids)) for r in rewards]
+    tasks = [asyncio.ensure_future(reward.scores_async(batch, ids)) for reward, batch in calls]
     try:
         return await asyncio.gather(*tasks)
     finally:  # one failed: the step has, and the others need not go on
@@ -341,21 +375,21 @@ def _waiting(by_judge: Mapping[str, Sequence[Verdicts]]) -> dict[str, float]:
 
 
 def _arguments(samples: Sequence[Sample], reward: Reward) -> dict[str, Any]:
-    """Arguments as TRL passes them for conversational data: a list over completions under every
-    name. A column of the data comes before a length of the same name.
+    """Arguments as TRL passes them: a list over completions under every name. A column of the
+    data comes before a length of the same name.
 
     It is the caller's own, down to the last item of a column.
     """
     prompts = [sample.prompt for sample in samples]
-    contents = [sample.seen(reward.sees) for sample in samples]
+    contents = [sample.sampled(reward.sees_of(sample.prompt)) for sample in samples]
     lengths = {
         "thought_tokens": [sample.thought_length for sample in samples],
         "answer_tokens": [sample.answer_length for sample in samples],
     }
     return {
         **{name: lengths[name] for name in reward.lengths},
-        "prompts": [own(list(map(dict, prompt.messages))) for prompt in prompts],
-        "completions": [[{"role": "assistant", "content": content}] for content in contents],
+        "prompts": list(map(handed_prompt, prompts)),
+        "completions": list(map(handed_completion, prompts, contents)),
         "completion_ids": [list(sample.completion_ids) for sample in samples],
         **{
             name: [own(prompt.columns.get(name)) for prompt in prompts]

@@ -23,10 +23,14 @@ from rvpo.rewards.classifier import ClassifierReward
 from rvpo.rewards.comparison import ComparisonReward, Opponent
 from rvpo.rewards.event_loop import EventLoop
 from rvpo.rewards.judging import AskedJudge, Notice, Selection
+from rvpo.rewards.made import made, makes
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.scoring import AnyReward, Scoring, column_names
 from rvpo.rewards.spare import Sparing
+from rvpo.rewards.trainer_state import NO_TRAINING, Training
+from rvpo.rubrics.report import unclear_told
+from rvpo.rubrics.settling import RubricCounts
 from rvpo.runtime.ignore import ignore
 from rvpo.types import Prompt, Rollout, RolloutScores
 
@@ -42,6 +46,7 @@ class RewardSuite:
         loop: runs the async functions, in all steps of the run.
         say: hears what the judge's endpoints do that was not asked of them.
         sparing: memory of the criteria that tell no samples apart; None asks all samples.
+        training: the run, of which functions are told.
 
     Raises:
         ConfigError: there is no reward, or two have the same name.
@@ -53,6 +58,7 @@ class RewardSuite:
     loop: EventLoop = field(default_factory=EventLoop, repr=False, compare=False)
     say: Notice = ignore
     sparing: Sparing | None = field(default=None, repr=False, compare=False)
+    training: Training = NO_TRAINING
 
     def __post_init__(self) -> None:
         names = [reward.name for reward in self.rewards]
@@ -92,12 +98,13 @@ class RewardSuite:
             rewards=[r if isinstance(r, Reward) else r.fitted(prompts) for r in self.rewards],
         )
 
-    def check_criteria(self, prompts: Sequence[Prompt], where: str) -> None:
+    def check_criteria(self, prompts: Sequence[Prompt], where: str, say: Notice = ignore) -> None:
         """Read what every prompt brings for the judge.
 
         Args:
             prompts: those of a source, in the order of their rows.
             where: the setting and the file that they are from, for messages.
+            say: told what was unclear about the criteria.
 
         Raises:
             DataError: the criteria of a row cannot be read, or it lacks a reference answer.
@@ -106,12 +113,18 @@ class RewardSuite:
         rubrics = [reward for reward in every if not reward.fixed or reward.reference]
         if not rubrics:
             return
+        unclear = {reward.name: RubricCounts() for reward in rubrics if not reward.fixed}
         for row, prompt in enumerate(prompts):
             for reward in rubrics:
                 try:
                     reward.checked(prompt)
                 except DataError as error:
                     raise DataError(f"{where}: row {row}, {error}") from error
+                if reward.name in unclear:
+                    unclear[reward.name].add(reward.brought(prompt).counts)
+        for reward in rubrics:
+            if text := unclear_told(unclear.get(reward.name, RubricCounts()), reward.doubtful):
+                say(f"{where}: rewards.{reward.name}: {text}")
 
     def check_templates(
         self, judges: Mapping[str, JudgeConfig], others: Collection[str] = ()
@@ -202,6 +215,7 @@ class RewardSuite:
         group_size: int | None = None,
         opponent: Opponent | None = None,
         step: int | None = None,
+        updates: int = 0,
     ) -> Scoring:
         """Start scoring a rollout.
 
@@ -213,6 +227,7 @@ class RewardSuite:
             opponent: samples are compared with these, and not with their siblings.
             step: number of a training step, in which settled criteria are asked of a few samples;
                 left out, all samples are asked about everything.
+            updates: optimizer steps done, of which functions are told.
         """
         return Scoring(
             self.rewards,
@@ -227,6 +242,19 @@ class RewardSuite:
                 opponent=opponent,
                 spared=self.sparing.at(step) if self.sparing and step is not None else None,
             ),
+            self.training.at(updates),
+        )
+
+    def in_run(self, steps: int, prompts_per_step: int, prompts: int, is_main: bool) -> RewardSuite:
+        """The suite in a run, of which its functions are told.
+
+        Args:
+            prompts: number of those that it trains on.
+            is_main: True on the process that writes files.
+        """
+        epochs = prompts_per_step / prompts if prompts else 0.0
+        return replace(
+            self, training=Training(steps=steps, epochs_per_step=epochs, is_main=is_main)
         )
 
     def close(self) -> None:
@@ -244,14 +272,7 @@ def _build(name: str, rewards: Mapping[str, RewardConfig], judges: Collection[st
         case ClassifierRewardConfig():
             return ClassifierReward.from_config(name, reward, classifier_of(name, rewards))
         case FunctionRewardConfig():
-            return Reward(
-                name=name,
-                function=import_function(reward.function, f"rewards.{name}.function"),
-                weight=reward.weight,
-                arguments=reward.arguments,
-                condition=reward.only_if,
-                shown=reward.sees,
-            )
+            return _function(name, reward)
         case RubricRewardConfig():
             return RubricReward(
                 name=name,
@@ -260,6 +281,7 @@ def _build(name: str, rewards: Mapping[str, RewardConfig], judges: Collection[st
                 condition=reward.only_if,
                 fixed={n: Criterion.from_row(c.model_dump()) for n, c in reward.criteria.items()},
                 column=reward.column,
+                doubtful=reward.doubtful,
                 weighing=reward.weights or ("class" if reward.rubric == "explicit" else "uniform"),
                 judge=asked(reward.judge, judges),
                 sees=reward.sees,
@@ -278,3 +300,19 @@ def _build(name: str, rewards: Mapping[str, RewardConfig], judges: Collection[st
                 judge=asked(reward.judge, judges),
                 sees=reward.sees,
             )
+
+
+def _function(name: str, reward: FunctionRewardConfig) -> Reward:
+    """A reward of Python, made by what the settings name, or that itself."""
+    where = f"rewards.{name}"
+    function = import_function(reward.function, f"{where}.function")
+    is_made = makes(function, f"{where}.function")
+    return Reward(
+        name=name,
+        function=made(function, reward.arguments, where) if is_made else function,
+        weight=reward.weight,
+        arguments={} if is_made else reward.arguments,
+        condition=reward.only_if,
+        shown=reward.sees,
+        made_with=reward.arguments if is_made else {},
+    )

@@ -44,6 +44,18 @@ def check_values(tokenizer: Any, values: Mapping[str, Any], path: str) -> None:
         raise ConfigError("\n  ".join(problems))
 
 
+def check_template(text: str) -> None:
+    """Raise ConfigError if a text is no template of Jinja."""
+    from jinja2 import TemplateSyntaxError
+
+    try:
+        _reader().parse(text)
+    except TemplateSyntaxError as error:
+        raise ConfigError(
+            f"model.chat_template: is no template of Jinja ({error.message}, line {error.lineno})"
+        ) from error
+
+
 def variables(template: str | Mapping[str, str], path: str) -> frozenset[str]:
     """Names that a chat template may read before it has set them itself; of several templates, of
     all.

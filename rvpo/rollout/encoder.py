@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -14,14 +12,16 @@ from typing import Any, Final
 
 from rvpo.errors import ConfigError, DataError
 from rvpo.model_files import reading_model
-from rvpo.rollout.chat_template import SETTING, check_values
+from rvpo.rollout.chat_template import SETTING, check_template, check_values
+from rvpo.rollout.control_tokens import TAG, ControlTokens, is_marked
+from rvpo.rollout.rendering import Rendering, asking
 from rvpo.rollout.stops import read_stops
+from rvpo.rollout.templates import TEMPLATES, begun
 from rvpo.rollout.thought_budget import BUDGET, ThoughtBudget, contains
 from rvpo.runtime.ignore import ignore
 from rvpo.thinking import ANALYSIS, HARMONY, Parts, Thinking, closing
 from rvpo.types import Prompt
 
-_TAG: Final = re.compile(r"<[A-Za-z][\w:-]*>|\[[A-Za-z][\w:-]*\]")
 _END_OF_PROMPT: Final = 64
 """Tokens in which a marker fits, even spelt letter by letter."""
 _BATCH: Final = 256
@@ -55,6 +55,8 @@ class Encoder:
     """Text that opens a thought of the model, and text that closes it, where the settings tell."""
     max_thought_tokens: int | None = None
     """Tokens after which the engine ends a thought; None where it does not."""
+    most_prompt_tokens: int | None = None
+    """Tokens of a prompt, of which a longer one loses its first; None where it loses none."""
 
     @staticmethod
     def from_model(
@@ -63,6 +65,7 @@ class Encoder:
         trust_remote_code: bool,
         max_context_tokens: int | None,
         say: Callable[[str], None] = ignore,
+        chat_template: str | None = None,
         template_values: Mapping[str, Any] = MappingProxyType({}),
         markers: tuple[str, str] | None = None,
         max_thought_tokens: int | None = None,
@@ -71,6 +74,7 @@ class Encoder:
 
         Args:
             say: see `read_stops`.
+            chat_template: the one to use; that of the tokenizer if left out.
             template_values: see the class.
             markers: see the class.
             max_thought_tokens: see the class.
@@ -84,10 +88,13 @@ class Encoder:
         with reading_model(path):
             tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
             model = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
+        if chat_template is not None:
+            check_template(chat_template)
+            tokenizer.chat_template = begun(chat_template, tokenizer)
         if not tokenizer.chat_template:
             raise ConfigError(
                 f"model.path: the tokenizer of {path!r} has no chat template; use an instruct "
-                "model or save the tokenizer with a template"
+                f"model, or set model.chat_template: one of {', '.join(TEMPLATES)}, or a file"
             )
         check_values(tokenizer, template_values, path)
         stop_ids = read_stops(path, tokenizer, model, say, template_values)
@@ -124,7 +131,7 @@ class Encoder:
         Raises:
             DataError: the chat template refuses it, or does not show its tools.
         """
-        return self._tokens(prompt, self._shown(prompt))
+        return self._cut(tuple(self._tokens(prompt, self.rendering.whole(prompt))))
 
     def encode_each(self, prompts: Iterable[Prompt]) -> Iterator[tuple[int, ...]]:
         """[T] token ids of each prompt in turn, in half the time of one call for each.
@@ -134,12 +141,19 @@ class Encoder:
         """
         rest = iter(prompts)
         while batch := list(islice(rest, _BATCH)):
-            texts = [self._shown(prompt) for prompt in batch]
-            try:
-                found = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
-            except Exception:  # the tokenizer's code raises anything, and names no prompt
-                found = map(self._tokens, batch, texts)
-            yield from map(tuple, found)
+            texts = list(map(self.rendering.whole, batch))
+            if any(prompt.is_raw for prompt in batch) or any(map(is_marked, texts)):
+                found: Iterable[Sequence[int]] = map(self._tokens, batch, texts)
+            else:
+                try:
+                    found = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+                except Exception:  # the tokenizer's code raises anything, and names no prompt
+                    found = map(self._tokens, batch, texts)
+            yield from (self._cut(tuple(ids)) for ids in found)
+
+    def _cut(self, ids: tuple[int, ...]) -> tuple[int, ...]:
+        most = self.most_prompt_tokens
+        return ids if most is None else ids[-most:]
 
     def check_fields(self, prompts: Sequence[Prompt], say: Callable[[str], None]) -> None:
         """Tell of fields of messages that the chat template does not show.
@@ -169,6 +183,26 @@ class Encoder:
                 )
             say(f"{told}chat template does not show: the model will not see it")
 
+    def check_control_tokens(self, prompts: Sequence[Prompt], say: Callable[[str], None]) -> None:
+        """Tell of prompts in whose texts control tokens of the model are spelt.
+
+        Args:
+            say: hears how many there are, and of one.
+        """
+        found = [
+            (prompt.id, token)
+            for prompt in prompts
+            if (token := self.control.found(self.rendering.data_of(prompt)))
+        ]
+        if found:
+            name, token = found[0]
+            say(
+                f"{len(found):,} of {len(prompts):,} prompts spell control tokens of the model, "
+                f"such as {token!r} in prompt {name!r}: it reads them as text, not as control. "
+                "Where prompts are written for the model already, set text_prompts=raw beside "
+                "their prompt_column"
+            )
+
     def check_values(self, prompts: Sequence[Prompt], say: Callable[[str], None]) -> None:
         """Tell of values for the chat template that change none of a few prompts, such as the text
         "false", which is true where a template asks.
@@ -189,45 +223,39 @@ class Encoder:
     def _shows(self, name: str, prompt: Prompt) -> bool:
         bare = [{k: v for k, v in each.items() if k != name} for each in prompt.messages]
         try:
-            without = self._rendered(replace(prompt, messages=tuple(bare)), prompt.tools)
+            without = self.rendering.of(replace(prompt, messages=tuple(bare)), prompt.tools)
         except DataError:  # it cannot do without
             return True
-        return without != self._rendered(prompt, prompt.tools)
+        return without != self.rendering.of(prompt, prompt.tools)
 
-    def _shown(self, prompt: Prompt) -> str:
-        """The rendered prompt, its tools in it."""
-        text = self._rendered(prompt, prompt.tools)
-        if prompt.tools and text == self._without_tools(prompt):
-            raise DataError(
-                f"prompt {prompt.id!r} has tools, and the model's chat template does not show "
-                "them; use a model whose template does, or list them in the prompt "
-                "(benchmarks.bfcl.format=toolrl) and rename the column"
-            )
-        return text
-
-    def _without_tools(self, prompt: Prompt) -> str | None:
-        """The rendered prompt; None where the template is only for prompts with tools."""
-        try:
-            return self._rendered(prompt, ())
-        except DataError:
-            return None
-
-    def _rendered(self, prompt: Prompt, tools: Sequence[Mapping[str, Any]]) -> str:
-        with _asking(prompt):
-            text: str = self.tokenizer.apply_chat_template(
-                [dict(message) for message in prompt.messages],
-                tools=[dict(tool) for tool in tools] or None,
-                tokenize=False,
-                add_generation_prompt=True,
-                strftime_now=self.now.strftime,
-                **self.template_values,
-            )
-            return text
-
-    def _tokens(self, prompt: Prompt, text: str) -> tuple[int, ...]:
-        with _asking(prompt):
+    def _tokens(self, prompt: Prompt, text: str) -> list[int]:
+        """[T] token ids of a rendered prompt."""
+        with asking(prompt):
+            if is_marked(text):
+                return self.control.ids(text)
             # The template writes the special tokens itself.
-            return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+            ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        begins = list(self._begins) if prompt.is_raw else []
+        return ids if ids[: len(begins)] == begins else [*begins, *ids]
+
+    @cached_property
+    def rendering(self) -> Rendering:
+        """The chat template, with the values of this run."""
+        return Rendering(self.tokenizer, self.now, self.template_values, self.control)
+
+    @cached_property
+    def control(self) -> ControlTokens:
+        """Control tokens of the model, which a message cannot write."""
+        thoughts = {marker for pair in self.thinking.pairs for marker in pair}
+        return ControlTokens.of(self.tokenizer, self._ends, thoughts)
+
+    @cached_property
+    def _begins(self) -> tuple[int, ...]:
+        """Tokens that the tokenizer puts before every text by itself."""
+        bare = self.tokenizer("a", add_special_tokens=False)["input_ids"]
+        full = self.tokenizer("a")["input_ids"]
+        places = (n for n in range(len(full)) if full[n : n + len(bare)] == bare)
+        return tuple(full[: next(places, 0)])
 
     def decode(self, completion_ids: Sequence[int]) -> str:
         """The text of a completion, without special tokens but for those that mark its parts."""
@@ -235,11 +263,18 @@ class Encoder:
         text: str = self.tokenizer.decode(said, skip_special_tokens=False)
         return text
 
-    def split(self, prompt_ids: Sequence[int], text: str) -> Parts:
+    def split(self, prompt_ids: Sequence[int], text: str, prefill: str = "") -> Parts:
         """Thought and answer of a completion, of which the prompt may have begun the thought, and
-        the length of an answer behind one."""
-        end: str = self.tokenizer.decode(prompt_ids[-_END_OF_PROMPT:], skip_special_tokens=False)
-        parts = self.thinking.split(text, self.thinking.opened_by(end))
+        the length of an answer behind one.
+
+        Args:
+            prefill: the text at the prompt's end that begins the answer.
+        """
+        last = prompt_ids[-_END_OF_PROMPT - len(prefill) :]
+        end: str = self.tokenizer.decode(last, skip_special_tokens=False)
+        opened = self.thinking.opened_by(end.removesuffix(prefill))
+        opened = self.thinking.begun_in(opened + prefill) if prefill else opened
+        parts = self.thinking.split(text, opened)
         if not parts.answer or parts.answer == text:
             return parts
         ids = self.tokenizer(parts.answer, add_special_tokens=False)["input_ids"]
@@ -291,13 +326,12 @@ class Encoder:
         markers of thoughts, and the channels of harmony."""
         added = self.tokenizer.added_tokens_decoder
         special = {str(token): id for id, token in added.items() if token.special}
-        pairs = [(tag, closing(tag)) for tag in special if _TAG.fullmatch(tag)]
+        pairs = [(tag, closing(tag)) for tag in special if TAG.fullmatch(tag)]
         pairs = [pair for pair in pairs if pair[1] in special]
         said = {tag for pair in (*pairs, *self.thinking.pairs) for tag in pair}
         if self._has_channels:
             said |= set(HARMONY)
-        ends = {*self.stop_ids, *map(self.tokenizer.convert_tokens_to_ids, self._roles)}
-        return frozenset(id for tag, id in special.items() if tag not in said or id in ends)
+        return frozenset(id for tag, id in special.items() if tag not in said or id in self._ends)
 
     @property
     def _has_channels(self) -> bool:
@@ -306,10 +340,11 @@ class Encoder:
         return any(str(token) == HARMONY[0] and token.special for token in added)
 
     @property
-    def _roles(self) -> list[str]:
-        """Tokens with a role of their own, such as <s> and </s>."""
+    def _ends(self) -> frozenset[int]:
+        """Ids of tokens with a role of their own, such as <s> and </s>."""
         names = ("bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token")
-        return [token for name in names if (token := getattr(self.tokenizer, name, None))]
+        roles = [token for name in names if (token := getattr(self.tokenizer, name, None))]
+        return frozenset([*self.stop_ids, *map(self.tokenizer.convert_tokens_to_ids, roles)])
 
     def check_lengths(
         self,
@@ -352,17 +387,6 @@ class Encoder:
 def _alike(one: Encoder, other: Encoder, prompt: Prompt) -> bool:
     """True where a prompt reads the same to the model by both."""
     try:
-        return one._rendered(prompt, prompt.tools) == other._rendered(prompt, prompt.tools)
+        return one.rendering.whole(prompt) == other.rendering.whole(prompt)
     except DataError:  # one of them cannot do without the value
         return False
-
-
-@contextmanager
-def _asking(prompt: Prompt) -> Iterator[None]:
-    """Name the prompt at which a template or a tokenizer fails."""
-    try:
-        yield
-    except Exception as error:  # they are code of the model and raise anything
-        raise DataError(
-            f"prompt {prompt.id!r}: the model's chat template or tokenizer refuses it ({error})"
-        ) from error

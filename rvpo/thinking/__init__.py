@@ -133,6 +133,19 @@ class Thinking:
         found += [opening for opening, _ in self.pairs if bare.endswith(opening)]
         return prompt_end[len(bare) - len(max(found, key=len)) :] if found else ""
 
+    def begun_in(self, prefill: str) -> str:
+        """The text from the marker on that begins a thought in a prefill, which does not end it;
+        empty where none does."""
+        channel = prefill.rfind(HARMONY[0])
+        if channel >= 0:
+            return "" if HARMONY[3] in prefill[channel:] else prefill[channel:]
+        begins = [(found.start(), found[0]) for found in self._opening.finditer(prefill)]
+        if not begins:
+            return ""
+        start, marker = begins[-1]
+        ends = re.compile(_closes(self._closing(marker)), re.IGNORECASE)
+        return "" if ends.search(prefill, start + len(marker)) else prefill[start:]
+
     def split(self, text: str, opened: str = "") -> Parts:
         """Split a completion.
 

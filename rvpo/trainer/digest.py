@@ -189,9 +189,15 @@ def _file(module: ModuleType) -> Path | None:
 
 
 def _of_prompts(prompts: Sequence[Prompt]) -> str:
-    rows = ([p.id, [dict(m) for m in p.messages], dict(p.columns), list(p.tools)] for p in prompts)
-    texts = (json.dumps(row, default=_told) for row in rows)
+    texts = (json.dumps(_row(prompt), default=_told) for prompt in prompts)
     return _of_parts(text.encode() for text in texts)
+
+
+def _row(prompt: Prompt) -> list[Any]:
+    """All that a prompt holds; what most prompts lack only where it is there."""
+    more = [prompt.is_raw, prompt.prefill] if prompt.is_raw or prompt.prefill else []
+    messages = [dict(message) for message in prompt.messages]
+    return [prompt.id, messages, dict(prompt.columns), list(prompt.tools), *more]
 
 
 def _told(value: Any) -> str:

@@ -105,7 +105,7 @@ class HeldOut:
     def _measure(self, step: int, watch: GoldWatch | None) -> dict[str, float]:
         mine = self.prompts[self.ranks.share(len(self.prompts))]
         opponent = self._opponent(step)
-        scoring = self.score.begin(opponent=opponent)
+        scoring = self.score.begin(opponent=opponent, updates=step)
         look = None if watch is None else watch.look(opponent)
         rollout = self.engine.generate(
             mine,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 from rvpo.agreement import summed
 from rvpo.data.order import Told
@@ -134,26 +134,43 @@ class _Found:
             of_rank = [group for group, owner in enumerate(self.owners) if owner == rank]
             live_first = sorted(of_rank, key=lambda group: self.telling[group] == 0)
             chosen += sorted(live_first[:count])
-        agreements = summed(scored.agreements for scored in self.scores)
-        scored = replace(picked(stacked(self.scores), chosen), agreements=agreements)
-        return self._own(chosen, own), scored
-
-    def _own(self, chosen: Sequence[int], own: int) -> Rollout:
-        """This rank's part of the groups. Its samples were made in the time of all rounds."""
+        rows = self._own_rows(chosen, own)
         samples = [sample for rollout in self.rollouts for sample in rollout.samples]
-        mine = [group for group, owner in enumerate(self.owners) if owner == own]
-        size = self.rollouts[0].group_size
-        stay = set(chosen)
-        starts = [size * place for place, group in enumerate(mine) if group in stay]
         made = self.rollouts[0].generation
-        seconds = [rollout.generation.seconds or 0.0 for rollout in self.rollouts]
-        if made.seconds is not None:
-            made = replace(made, seconds=sum(seconds))
-        return Rollout(
-            samples=tuple(s for start in starts for s in samples[start : start + size]),
-            group_size=size,
+        if made.seconds is not None:  # of all rounds, in which these samples were found
+            made = replace(made, seconds=sum(r.generation.seconds or 0.0 for r in self.rollouts))
+        rollout = Rollout(
+            samples=tuple(samples[row] for row in rows),
+            group_size=self.rollouts[0].group_size,
             generation=made,
         )
+        scored = replace(
+            picked(stacked(self.scores), chosen),
+            agreements=summed(scored.agreements for scored in self.scores),
+            extras=self._extras(rows),
+        )
+        return rollout, scored
+
+    def _own_rows(self, chosen: Sequence[int], own: int) -> list[int]:
+        """Places of a rank's samples that are trained on among all that it has."""
+        size, stay = self.rollouts[0].group_size, set(chosen)
+        mine = [group for group, owner in enumerate(self.owners) if owner == own]
+        starts = [size * place for place, group in enumerate(mine) if group in stay]
+        return [row for start in starts for row in range(start, start + size)]
+
+    def _extras(self, rows: Sequence[int]) -> dict[str, dict[str, list[Any]]]:
+        """Values that reward functions logged of these samples; None where a round has none."""
+        names = {
+            (r, column): None for s in self.scores for r, c in s.extras.items() for column in c
+        }
+        extras: dict[str, dict[str, list[Any]]] = {}
+        for reward, column in names:
+            values: list[Any] = []
+            for rollout, scored in zip(self.rollouts, self.scores, strict=True):
+                lacking = [None] * len(rollout.samples)
+                values += scored.extras.get(reward, {}).get(column, lacking)
+            extras.setdefault(reward, {})[column] = [values[row] for row in rows]
+        return extras
 
     def judging(self) -> dict[str, float]:
         """Metrics of scoring, of all rounds."""

@@ -73,6 +73,7 @@ class Sampler:
             derived_seed(self.seed, step, "repeat", *part),
             group_size=self.group_size,
             step=spared_at,
+            updates=step,
         )
         start = time.perf_counter()
         rollout = self.engine.generate(

@@ -25,8 +25,8 @@ def telling(scored: RolloutScores) -> list[float | None]:
         failed[place] = True
     lost = failed & ~groups.comparable & (weights > 0)
     counts = groups.comparable.clone()
-    for place, weight in scored.spared.items():
-        weights[place], counts[place] = weight, True
+    for place, spared in scored.spared.items():
+        weights[place], counts[place] = spared, True
 
     def of_group(rows: torch.Tensor) -> torch.Tensor:
         return rows.reshape(-1, size, rows.shape[1]).amax(dim=1)

@@ -22,7 +22,7 @@ from rvpo.config.redaction import Hidden
 from rvpo.config.run import RunConfig, dump_config, load_config
 from rvpo.config.secret import masked, without_secrets
 from rvpo.config.secret_name import is_secret_name
-from rvpo.data.prompts import load_prompts
+from rvpo.data.sources import load_prompts
 from rvpo.errors import ConfigError, DataError, RewardError
 from rvpo.rewards.reward import Reward
 from rvpo.types import Failed

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rvpo.config.data import DatasetSource
-from rvpo.data.messages import read_messages, read_tools
-from rvpo.data.prompts import load_prompts
+from rvpo.data.messages import read_conversation, read_messages
+from rvpo.data.sources import load_prompts
+from rvpo.data.tools import read_tools
 from rvpo.errors import DataError
 from rvpo.rollout.encoder import Encoder
 from rvpo.types import Prompt
@@ -173,16 +174,121 @@ def test_a_conversation_that_ends_with_the_assistant_is_refused(tmp_path: Path) 
 @pytest.mark.parametrize(
     "value",
     [
-        [{"from": "human", "value": "Hi"}],
-        '[{"from": "human", "value": "Hi"}]',
-        '{"messages": [{"role": "user", "content": "Hi"}]}',
         [{"role": "user", "content": None}],
+        [{"from": "human"}],
+        [{"value": "Hi"}],
+        ["Hi"],
+        [[{"role": "user", "content": "a"}], [{"role": "user", "content": "b"}]],
         [{"role": "assistant", "content": "a", "tool_calls": "f()"}],
+        [{"role": "assistant", "content": "a", "tool_calls": [{"arguments": {}}]}],
+        {"messages": []},
+        {"prompt": "Hi"},
     ],
+    ids=str,
 )
-def test_messages_of_another_form_are_refused(value: Any) -> None:
+def test_what_are_no_messages_is_refused(value: Any) -> None:
     with pytest.raises(DataError, match=r"^data: (is|holds) "):
         read_messages(value, "data")
+
+
+def renamed(names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """A talk whose speakers have other names."""
+    talk = [("system", "Be brief."), ("user", "Hi"), ("assistant", "Hello"), ("user", "Why?")]
+    return [{"from": names.get(role, role), "value": text} for role, text in talk]
+
+
+TALK = tuple({"role": message["from"], "content": message["value"]} for message in renamed({}))
+
+
+@given(
+    st.sampled_from(["human", "Human", "user", "prompter"]),
+    st.sampled_from(["gpt", "GPT", "assistant", "chatgpt", "bot", "model"]),
+    st.sampled_from([lambda talk: talk, json.dumps, str]),
+    st.sampled_from([None, "messages", "conversations", "conversation", "input"]),
+)
+@settings(deadline=None)
+def test_a_talk_is_read_by_whatever_names_its_speakers_have(
+    user: str, model: str, write: Any, holder: str | None
+) -> None:
+    talk: Any = renamed({"user": user, "assistant": model})
+    assert read_messages(write(talk if holder is None else {holder: talk}), "data") == TALK
+
+
+@pytest.mark.parametrize("said", ["content", "value", "text"])
+@pytest.mark.parametrize("speaker", ["role", "from"])
+def test_a_message_names_its_speaker_and_its_words_in_one_of_few_ways(
+    speaker: str, said: str
+) -> None:
+    (message,) = read_messages([{speaker: "user", said: "Hi", "weight": 1}], "data")
+    assert message == {"role": "user", "content": "Hi", "weight": 1}
+
+
+def test_calls_and_their_answers_in_a_talk_become_turns_of_tools() -> None:
+    call = {"name": "f", "arguments": {"x": 1}}
+    talk = [
+        {"from": "human", "value": "Weather?"},
+        {"from": "function_call", "value": json.dumps(call)},
+        {"from": "observation", "value": "Rain."},
+    ]
+    _, called, answered = read_messages(talk, "data")
+    assert called["tool_calls"] == [{"type": "function", "function": call}]
+    assert answered == {"role": "tool", "content": "Rain."}
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        {"name": "f", "arguments": {"x": 1}},
+        {"name": "f", "arguments": '{"x": 1}'},
+        {"name": "f", "parameters": {"x": 1}},
+        {"function": {"name": "f", "arguments": '{"x": 1}'}},
+        json.dumps({"name": "f", "arguments": {"x": 1}}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("write", [lambda calls: calls, json.dumps])
+def test_every_form_of_a_call_is_the_same_call(call: Any, write: Any) -> None:
+    (message,) = read_messages([{"role": "assistant", "tool_calls": write([call])}], "data")
+    function = {"name": "f", "arguments": {"x": 1}}
+    assert message["tool_calls"] == [{"type": "function", "function": function}]
+    assert message["content"] == ""
+
+
+def test_a_request_to_an_endpoint_is_read_with_its_calls_thoughts_and_tools() -> None:
+    asked = {
+        "instructions": "Be brief.",
+        "input": [
+            {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi"}]},
+            {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Look."}]},
+            {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"},
+            {"type": "function_call", "call_id": "c2", "name": "g", "arguments": '{"x": 1}'},
+            {"type": "function_call_output", "call_id": "c1", "output": "Rain."},
+        ],
+        "tools": [{"type": "function", **TOOL}],
+    }
+    said = read_conversation(asked, "data")
+    system, user, called, answered = said.messages
+    assert (system["role"], user) == ("system", {"role": "user", "content": "Hi"})
+    assert called["reasoning_content"] == "Look."
+    assert [call["id"] for call in called["tool_calls"]] == ["c1", "c2"]
+    assert answered == {"role": "tool", "content": "Rain.", "tool_call_id": "c1"}
+    assert said.tools == (WRAPPED,)
+    assert read_conversation({"input": "Hi"}, "data").messages == (user,)
+
+
+def test_a_single_turn_of_several_messages_is_their_conversation() -> None:
+    assert read_messages([CHAT[:1]], "data") == (CHAT[0],)
+    with pytest.raises(DataError, match="is 2 turns, of which each waits for an answer"):
+        read_messages([CHAT[:1], CHAT[:1]], "data")
+
+
+@given(st.text())
+@settings(deadline=None)
+def test_only_words_are_kept_as_text(text: str) -> None:
+    said = read_conversation(text, "data")
+    assert said.text == text
+    assert said.messages == ({"role": "user", "content": text},)
+    assert read_conversation(json.dumps(list(said.messages)), "data").text is None
 
 
 @pytest.mark.parametrize("text", ["[role] play", '{"role": 1', "[1, 2]", '["from"]', "role: user"])

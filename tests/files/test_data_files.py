@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rvpo.config.data import DatasetSource
-from rvpo.data.prompts import load_prompts
+from rvpo.data.sources import load_prompts
 from rvpo.errors import DataError
 from rvpo.files.stored import stored_rows
 

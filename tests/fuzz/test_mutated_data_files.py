@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rvpo.config.data import DatasetSource
-from rvpo.data.prompts import load_prompts
+from rvpo.data.sources import load_prompts
 from rvpo.errors import DataError
 from rvpo.files.stored import stored_rows
 

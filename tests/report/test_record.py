@@ -62,6 +62,7 @@ def test_a_row_holds_the_scores_of_its_sample():
         "scores": {"correct": 1.0, "brief": 0.25},
         "failures": {},
         "remarks": {},
+        "extras": {},
         "z": {"correct": 0.5, "brief": -0.25},
         "advantage": 0.0,
         "trained": True,

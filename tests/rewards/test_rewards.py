@@ -20,7 +20,7 @@ from rvpo.rewards.completion import text_of
 from rvpo.rewards.metrics import reward_metrics
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.suite import RewardSuite
-from rvpo.types import Failed, Rewards, Rollout, RolloutScores
+from rvpo.types import RUN_ARGUMENTS, Failed, Rewards, Rollout, RolloutScores
 from tests.fakes import make_prompt, make_sample, make_scores, with_columns
 
 
@@ -52,6 +52,7 @@ def test_functions_are_called_as_trl_calls_them() -> None:
     calls: list[dict[str, Any]] = []
 
     def function(prompts: Any, completions: Any, completion_ids: Any, **columns: Any) -> list[int]:
+        assert [columns.pop(name) is not None for name in RUN_ARGUMENTS] == [True] * 3
         calls.append({"prompts": prompts, "completions": completions, **columns})
         calls[-1]["completion_ids"] = completion_ids
         return [0, 1, 0, 1]
@@ -305,7 +306,7 @@ def test_argument_may_not_hide_a_column() -> None:
         score(takes, answer=3)
 
 
-def no_columns(prompts: Any, completions: Any, completion_ids: Any) -> list[float]:
+def no_completions(answer: Any) -> list[float]:
     return []
 
 
@@ -320,7 +321,7 @@ def with_limit(completions: Any, limit: int = 3, **columns: Any) -> list[float]:
 @pytest.mark.parametrize(
     ("function", "arguments", "message"),
     [
-        (no_columns, {}, "rewards.r.function: a reward function is called by keyword"),
+        (no_completions, {}, "rewards.r.function: a reward function is called by keyword"),
         (positional, {}, "rewards.r.function: a reward function is called by keyword"),
         (with_limit, {"limt": 2}, "rewards.r.arguments.limt: .*did you mean 'limit'?"),
         (with_limit, {"zzz": 2}, r"rewards.r.arguments.zzz: .*it takes \['limit'\]"),

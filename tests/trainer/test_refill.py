@@ -182,6 +182,26 @@ def test_every_rank_replaces_its_own_and_all_know_the_same() -> None:
     assert scored.metrics == same.metrics
 
 
+def test_what_functions_log_comes_with_the_samples_that_are_trained_on() -> None:
+    def noting(
+        completions: Sequence[Sequence[dict[str, str]]],
+        log_extra: Callable[[str, list[str]], None],
+        log_metric: Callable[[str, float], None],
+        **_: object,
+    ) -> list[float]:
+        texts = [completion[0]["content"] for completion in completions]
+        log_extra("text", texts)
+        log_metric("called", float(len(texts)))
+        return place(completions)
+
+    suite = RewardSuite([Reward("noting", noting)])
+    engine, rollout, scored = run(lambda id: int(id) % 2 == 0, rounds=2, suite=suite)
+    assert len(engine.asked) > 1
+    assert scored.extras == {"noting": {"text": [sample.text for sample in rollout.samples]}}
+    calls = [GROUP * len(asked) for asked in engine.asked]
+    assert scored.metrics["called"] == sum(calls) / len(calls)
+
+
 def test_the_answers_of_all_rounds_are_counted() -> None:
     def rule(response: str, question: object) -> Answer:
         return Answer(value=float(response.split(".")[1]))

@@ -28,16 +28,21 @@ class Bill:
     def read(
         cls, body: bytes, prices: EndpointConfig, sent: int, written: str | None
     ) -> Self | None:
-        """Read the bill from the body of a reply, of success or not.
+        """Read the bill from the body of a reply that was not read, of success or not; see `of`."""
+        return cls.of(_usage(body), prices, sent, written)
+
+    @classmethod
+    def of(cls, usage: Any, prices: EndpointConfig, sent: int, written: str | None) -> Self | None:
+        """The bill of a call.
 
         Args:
+            usage: the server's own count.
             sent: characters of the request.
             written: text of its completion; None where there is none.
 
         Returns:
             None where there is neither a completion nor a count.
         """
-        usage = _usage(body)
         input_tokens = _count(usage, "prompt_tokens")
         output_tokens = _count(usage, "completion_tokens")
         if written is None and not (input_tokens or output_tokens):

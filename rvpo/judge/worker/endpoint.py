@@ -210,7 +210,8 @@ class Endpoint:
             permit.bill = self._bill(text, body, error.failure.detail)
             self._breaker.succeed(time.monotonic())
             raise
-        permit.bill = self._bill(text, body, reply.text if self._route.writes else "")
+        written = reply.text if self._route.writes else ""
+        permit.bill = Bill.of(reply.usage, self._config, len(body), written)
         self._learn(reply, permit, tried)
         return reply
 

@@ -18,6 +18,7 @@ it reads nothing more: a client that does not hear it has lost it.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import select
 import signal
@@ -278,6 +279,7 @@ def main() -> int:
     if not line:
         return 0
     end_with_parent()
+    gc.freeze()  # modules stay: collections need not walk through them, a fifth of a call's time
     try:
         asyncio.run(work(json.loads(line)))
     except ConfigError as error:

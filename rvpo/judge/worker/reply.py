@@ -50,6 +50,8 @@ class Reply:
     """Model that wrote it, as the server calls it; empty where it does not say."""
     logprobs: Any = None
     """Log-probabilities of its tokens, as the server gives them."""
+    usage: Any = None
+    """Tokens that it took, as the server counts them."""
 
 
 def read_reply(body: bytes, detail: Callable[[str], str]) -> Reply:
@@ -87,6 +89,7 @@ def read_reply(body: bytes, detail: Callable[[str], str]) -> Reply:
         cut=finish.cut,
         model=detail(model) if isinstance(model := value.get("model"), str) else "",
         logprobs=choice.get("logprobs"),
+        usage=value.get("usage"),
     )
 
 

@@ -109,6 +109,7 @@ def read_scores(body: bytes, detail: Callable[[str], str]) -> Reply:
         text=scores.to_text(),
         cut=False,
         model=detail(model) if isinstance(model, str) else "",
+        usage=value.get("usage"),
     )
 
 

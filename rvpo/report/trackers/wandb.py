@@ -133,6 +133,7 @@ class WandbReport:
                 row["finish_reason"],
                 row["completion_tokens"],
                 "; ".join(f"{name}: {reason}" for name, reason in row["failures"].items()),
+                json.dumps(row["extras"], ensure_ascii=False) if row["extras"] else "",
             )
         return self._table
 
@@ -142,7 +143,7 @@ def _columns(names: tuple[str, ...]) -> list[str | int]:
         *("step", "policy_version", "prompt_id", "prompt", "completion"),
         *(f"rewards/{name}" for name in names),
         *(f"z/{name}" for name in names),
-        *("advantage", "trained", "finish_reason", "completion_tokens", "failures"),
+        *("advantage", "trained", "finish_reason", "completion_tokens", "failures", "extras"),
     ]
 
 

@@ -96,7 +96,7 @@ class FakeEncoder:
     def decode(self, ids: Sequence[int]) -> str:
         return "Answer: 3"
 
-    def split(self, prompt_ids: Sequence[int], text: str) -> None:
+    def split(self, prompt_ids: Sequence[int], text: str, prefill: str) -> None:
         return None
 
 

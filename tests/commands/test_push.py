@@ -1,0 +1,128 @@
+"""`rvpo push`: what arrives at the Hub, and what never leaves."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from rvpo.commands.push import push as push_run
+from rvpo.config.run import RunConfig, dump_config
+from rvpo.errors import ConfigError
+from rvpo.report.run_folder import RunFolder, write_json
+from rvpo.runtime.ignore import ignore
+from tests.configs import tiny_settings
+from tests.model_hub import TOKEN, ModelHub, model_hub
+from tests.page.test_page import held_out
+
+NAME = "someone/small"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    """A run that has ended, whose base model names no licence."""
+    settings = tiny_settings(tmp_path / "secret place" / "base-model", tmp_path / "run")
+    run = RunFolder.create(
+        tmp_path / "run",
+        dump_config(RunConfig.model_validate(settings)),
+        {"rvpo": "0.1", "packages": {"torch": "2.9"}},
+    )
+    run.metrics.write_text('{"step": 1}\n{"step": 2}\n')
+    for step in (0, 2):
+        write_json(run.evaluation(step), held_out(np.random.default_rng(step)).to_json())
+    run.model.mkdir()
+    (run.model / "config.json").write_text("{}")
+    (run.model / "model.safetensors").write_bytes(b"weights" * 100)
+    (run.model / "README.md").write_text("the base model's own")
+    run.curves.write_bytes(b"picture")
+    return run
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[ModelHub]:
+    with model_hub(tmp_path / "hub") as hub:
+        yield hub
+
+
+def push(run: RunFolder, hub: ModelHub, *more: str, token: str = TOKEN) -> tuple[int, str]:
+    """`rvpo push` in a process of its own, for the Hub's library reads its address once."""
+    environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_TOKEN": token}
+    environment |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    environment.pop("HF_HUB_OFFLINE", None)
+    done = subprocess.run(
+        [sys.executable, "-m", "rvpo", "push", str(run.path), *more],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def front_matter(card: str) -> Any:
+    return yaml.safe_load(card.split("---")[1])
+
+
+def test_model_card_and_curves_arrive(run: RunFolder, hub: ModelHub) -> None:
+    status, said = push(run, hub, NAME, "--license", "mit")
+    assert status == 0, said
+    there = hub.folder / NAME
+    assert (there / "model.safetensors").read_bytes() == b"weights" * 100
+    assert (there / "curves.png").read_bytes() == b"picture"
+    assert hub.private == {NAME: True}
+    card = (there / "README.md").read_text()
+    assert front_matter(card)["license"] == "mit"
+    assert "the base model's own" not in card
+    assert "2 updates" in card
+    assert "![Mean of each reward by step](curves.png)" in card
+    assert str(run.path.parent) not in card
+    assert "secret place" not in card
+    assert sorted(p.name for p in there.iterdir()) == [
+        *("README.md", "config.json", "curves.png", "model.safetensors")
+    ]
+
+
+def test_a_dry_run_sends_nothing(run: RunFolder) -> None:
+    said: list[str] = []
+    push_run(run.path, NAME, "mit", said.append, dry_run=True)
+    assert (run.path / "card" / "README.md").exists()
+    assert said[-1].endswith("nothing was sent")
+
+
+def test_an_unknown_licence_is_asked_for(run: RunFolder) -> None:
+    with pytest.raises(ConfigError, match="--license"):
+        push_run(run.path, NAME, None, ignore)
+
+
+def test_the_licence_is_the_one_of_the_base_model(run: RunFolder, tmp_path: Path) -> None:
+    base = tmp_path / "secret place" / "base-model"
+    base.mkdir(parents=True)
+    (base / "README.md").write_text("---\nlicense: gemma\n---\n# Base\n")
+    push_run(run.path, NAME, None, ignore, dry_run=True)
+    assert front_matter((run.path / "card" / "README.md").read_text())["license"] == "gemma"
+
+
+@pytest.mark.parametrize("name", ["small", "a/b/c", "someone/sm all", "../x", ""])
+def test_a_name_that_is_no_repository_is_refused(run: RunFolder, name: str) -> None:
+    with pytest.raises(ConfigError, match="OWNER/NAME"):
+        push_run(run.path, name, "mit", ignore)
+
+
+def test_a_run_without_the_model_is_refused(run: RunFolder) -> None:
+    with pytest.raises(ConfigError, match="no best model"):
+        push_run(run.path, NAME, "mit", ignore, best=True)
+
+
+def test_the_hub_s_refusal_is_one_sentence_without_the_token(run: RunFolder, hub: ModelHub) -> None:
+    wrong = "hf_" + "b" * 34
+    status, said = push(run, hub, NAME, "--license", "mit", token=wrong)
+    assert status == 2
+    assert "HF_TOKEN" in said
+    assert wrong not in said
+    assert "Traceback" not in said
