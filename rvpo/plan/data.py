@@ -118,7 +118,7 @@ def _seen(config: RunConfig, source: Source, prompts: Prompts | Streamed) -> str
     several = len(config.data.train_sources) > 1
     if several and source.share is None:
         return ""
-    visits = round(config.steps * config.rollout.prompts_per_step * (source.share or 1))
+    visits = round(config.steps * config.rollout.sampled_prompts * (source.share or 1))
     if isinstance(prompts, Streamed):
         return f" read so far; {config.steps:,} steps see {visits:,} of the stream"
     times = f"each {visits / len(prompts):.1f} times on average"
