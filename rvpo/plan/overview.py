@@ -13,7 +13,7 @@ from rvpo.criterion import Criterion
 from rvpo.data.encoder import encoder_of
 from rvpo.data.histogram import Lengths
 from rvpo.data.packed import Picked
-from rvpo.data.prompts import named
+from rvpo.data.sources import named
 from rvpo.data.survey import Pairs, Survey, in_both, shortened
 from rvpo.data.visited import MANY
 from rvpo.errors import RvpoError
@@ -94,11 +94,14 @@ def overview(config: RunConfig, examples: int, say: Callable[[str], None]) -> Ov
     findings = list(data.findings)
     encoder = _encoder(config, findings)
     sources = []
-    parts = (("data.train", config.data.train), ("data.held_out", config.data.held_out))
-    for (setting, source), prompts in zip(parts, (data.train, data.held_out), strict=True):
-        if source is not None and prompts:
-            say(f"measuring the prompts of {setting}")
-            view = _view(config, setting, source, prompts, data, encoder, examples, findings)
+    settings = config.data.train_sources | config.data.held_out_sources
+    for part in data.prompts.parts:
+        if part.prompts:
+            say(f"measuring the prompts of {part.setting}")
+            source = settings[part.setting]
+            view = _view(
+                config, part.setting, source, part.prompts, data, encoder, examples, findings
+            )
             sources.append(view)
     return Overview(
         sources=tuple(sources),

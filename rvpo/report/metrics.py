@@ -61,7 +61,7 @@ _UPDATE: Mapping[str, str] = {
     "policy_loss": "The same without the entropy bonus, where there is one.",
     "grad_norm": "Norm of the gradient before clipping, mean over the updates.",
     "learning_rate": "Learning rate of the step.",
-    "entropy": "Entropy of the policy's next-token distribution, in nats, mean over tokens.",
+    "entropy": "Entropy of what the policy draws a token from, in nats, mean over tokens.",
     "kl": "Estimate of the KL divergence to the reference model, mean over tokens.",
     "kl_k1": "The estimator k1, where that is minimised.",
     "kl_k2": "The estimator k2, where that is minimised.",
@@ -169,6 +169,10 @@ _RELIABILITY: Mapping[str, str] = {
 }
 _EVALUATION: Mapping[str, str] = {
     "eval/rewards/{reward}/mean": "Mean score on the held-out prompts.",
+    "eval/pass@{k}/{reward}": "Chance that one of k answers to a held-out prompt is good, mean "
+    "over prompts, from all samples of each; with evaluate.at_k.",
+    "eval/maj@{k}/{reward}": "Chance that the answer is good which most of k samples give.",
+    "eval/all_satisfied@{k}": "Chance that one of k answers satisfies every weighted reward.",
     "eval/gold/rewards/{reward}/mean": "The gold judge's mean score on the same answers.",
     "eval/{benchmark}/{score}": "A score of a benchmark.",
     "eval/{benchmark}/{score}/{part}": "The same for a part, such as an axis or a category.",
