@@ -33,6 +33,7 @@ _LEAVES = re.compile(
     r"(?:central|crucial|essential|important|key|main|necessary|patient's|prompt|prompt's|"
     r"question|request|requested|required|stated|user's)\b"
 )
+_LACKS = re.compile(r"lacks? ")
 _UNANSWERED = re.compile(
     r"(?:address|answer|follow|respond to|solve)\w* (?:any of |all of )?the (?:\w+'s )?"
     r"(?:instructions?|problem|prompt|question|request|task)\b"
@@ -74,14 +75,13 @@ def is_failure(text: str) -> bool:
     text, rest = parts(statement(text))
     if (deed := denied(text, rest)) is not None:
         return _UNANSWERED.match(deed) is not None
-    told = polarity(text)
-    if told == "positive":
-        return False
-    if told == "negative" and rest.startswith(("lacks ", "lack ")):
-        return True
+    if _LACKS.match(rest):
+        return polarity(text) == "negative"
     brings = _BRINGS.match(rest)
     is_bad = brings is not None and _BAD.match(brings["thing"])
-    return bool(is_bad or any(p.match(rest) for p in (_FAILS, _LEAVES, _ERRS, _NAMED)))
+    if not (is_bad or any(p.match(rest) for p in (_FAILS, _LEAVES, _ERRS, _NAMED))):
+        return False
+    return polarity(text) != "positive"
 
 
 def is_praise(text: str) -> bool:
