@@ -38,7 +38,7 @@ from rvpo.judge.client.client import JudgeClient
 from rvpo.judge.client.workers import JudgeWorkers
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.suite import RewardSuite
-from rvpo.types import Prompt, RolloutScores, Sample
+from rvpo.types import Prompt, RolloutScores, Sample, Sampling
 from tests.fakes import only
 from tests.judge.server import FakeEndpoint, criterion
 
@@ -189,8 +189,9 @@ class Policy:
                 encoder,
                 VllmConfig(),
                 dtype=torch.bfloat16,
-                temperature=case.temperature,
-                max_completion_tokens=case.max_tokens,
+                sampling=Sampling(
+                    temperature=case.temperature, max_completion_tokens=case.max_tokens
+                ),
                 seed=0,
                 placement=Placement(Site(), Handed()),
             )
@@ -199,8 +200,9 @@ class Policy:
                 model,
                 encoder,
                 TransformersConfig(batch_size=8),
-                temperature=case.temperature,
-                max_completion_tokens=case.max_tokens,
+                sampling=Sampling(
+                    temperature=case.temperature, max_completion_tokens=case.max_tokens
+                ),
             )
         weights = SavedWeights(path, torch.bfloat16, trust_remote_code=False)
         self.engine.load_weights(weights, version=0)

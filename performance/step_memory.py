@@ -62,7 +62,7 @@ def main() -> None:
     from rvpo.rollout.vllm.placement import Placement
     from rvpo.rollout.vllm.site import Site
     from rvpo.rollout.vllm.transports import Handed
-    from rvpo.types import Advantages, Prompt
+    from rvpo.types import Advantages, Prompt, Sampling
 
     note("vLLM imported", memory("VmRSS"))
     path = resolve_model(MODEL)
@@ -75,8 +75,7 @@ def main() -> None:
         Encoder.from_model(path, trust_remote_code=False, max_context_tokens=4096),
         VllmConfig(),
         dtype=torch.bfloat16,
-        temperature=1.0,
-        max_completion_tokens=TOKENS,
+        sampling=Sampling(temperature=1.0, max_completion_tokens=TOKENS),
         seed=0,
         placement=Placement(Site(), way),
     )

@@ -200,6 +200,7 @@ def judge(
     json_file: options.JsonFile = None,
     asked: options.ByJudge = None,
     against: options.Against = None,
+    signs: options.Signs = None,
 ) -> None:
     """Judge completions by the rubrics of a run, to try them before it."""
     with one_sentence():
@@ -207,14 +208,18 @@ def judge(
 
         quiet_libraries()
         from rvpo.commands.judge import try_rubrics
+        from rvpo.commands.signs import tell_signs
         from rvpo.config.run import load_config
         from rvpo.runtime.console import PlainConsole
 
         run_config = load_config(config, settings or [])
         console = PlainConsole()
-        failed = try_rubrics(
-            run_config, samples, prompts, repeats, json_file, console, asked, against
-        )
+        if signs is not None:
+            failed = tell_signs(run_config, signs, console.print, asked)
+        else:
+            failed = try_rubrics(
+                run_config, samples, prompts, repeats, json_file, console, asked, against
+            )
         raise typer.Exit(int(failed > 0))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from rvpo.scale import Grades, plain, scale_of
@@ -70,7 +70,8 @@ class Criterion:
 
     def to_row(self) -> dict[str, Any]:
         """The criterion as a data column holds it; `from_row` reads it back."""
-        return _known(asdict(self) | {"scale": plain(self.scale) if self.scale else None})
+        row = {name: getattr(self, name) for name in self.__slots__}
+        return _known(row | {"scale": plain(self.scale) if self.scale else None})
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Criterion:

@@ -50,6 +50,10 @@ class LostRankError(RankError):
     """A rank that ended in the middle of the others' work: why, is for that rank to say."""
 
 
+class SandboxError(RvpoError, RuntimeError):
+    """A program that could not be shut in, or not be started: nothing is known about it."""
+
+
 class ShortageError(RvpoError, RuntimeError):
     """Memory of a GPU or of the machine that ran out."""
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
+    AliasChoices,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -21,10 +22,12 @@ from pydantic import (
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
+    model_validator,
 )
 
 from rvpo.errors import nearest
 from rvpo.runtime.terminal import printable
+from rvpo.types import Sampling
 
 _SHOWN: Final = 12
 _LONGEST_NAME: Final = 255
@@ -73,6 +76,12 @@ def _siblings(value: int) -> int:
     return value
 
 
+def _none_or_some(value: float) -> float:
+    if 0 < value < SMALLEST_TEMPERATURE:
+        raise ValueError(f"must be 0, or at least {SMALLEST_TEMPERATURE}, got {value}")
+    return value
+
+
 def _count_or_all(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
     try:
         return read(value)
@@ -92,6 +101,8 @@ NonNegativeFloat = Annotated[Float, Field(ge=0)]
 SMALLEST_TEMPERATURE: Final = 1e-4
 """Lowest temperature of sampling: logits divided by less overflow."""
 Temperature = Annotated[Float, Field(ge=SMALLEST_TEMPERATURE)]
+TemperatureOrZero = Annotated[NonNegativeFloat, AfterValidator(_none_or_some)]
+"""Temperature of sampling; 0 takes the likeliest token each time."""
 Fraction = Annotated[Float, Field(ge=0, le=1)]
 Decay = Annotated[Float, Field(ge=0, lt=1)]
 """Decay of a moving average."""
@@ -118,6 +129,81 @@ class Section(BaseModel):
     """A frozen part of the tree."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+def _all_by_zero(value: Any) -> Any:
+    return 0 if value == -1 else value  # which vLLM and others write for it
+
+
+def _texts(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Penalty = Annotated[Float, Field(ge=-2, le=2)]
+"""Taken from logits; below 0 it makes tokens likelier. The bounds are those of OpenAI's API."""
+Texts = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...],
+    BeforeValidator(_texts),
+    Field(min_length=1),
+]
+"""Texts, none of them empty; one may be given alone."""
+
+
+class StructuredSection(Section):
+    """Form that every completion must have: one of `regex`, `json_schema` and `choice`."""
+
+    regex: Annotated[str, Field(min_length=1)] | None = None
+    """Regular expression of the whole completion."""
+    json_schema: Annotated[
+        dict[str, Any] | None, Field(validation_alias=AliasChoices("json_schema", "json"))
+    ] = None
+    """JSON schema that it is an instance of."""
+    choice: Texts | None = None
+    """Texts of which it is one."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(given) != 1:
+            got = " and ".join(given) or "none"
+            raise ValueError(f"give one of regex, json_schema and choice, got {got}")
+        if self.regex is not None:
+            try:
+                re.compile(self.regex)
+            except re.error as error:
+                raise ValueError(f"regex: {self.regex!r:.60} is no pattern: {error}") from None
+        return self
+
+
+class SamplingSection(Section):
+    """Settings of sampling beside temperature and length, by vLLM's names."""
+
+    top_p: Annotated[Float, Field(gt=0, le=1)] | None = None
+    """Probability that the likeliest tokens have together, of which one is drawn; 1 draws of
+    all."""
+    top_k: Annotated[NonNegativeInt, BeforeValidator(_all_by_zero)] | None = None
+    """Number of the likeliest tokens, of which one is drawn; 0 draws of all."""
+    min_p: Annotated[Float, Field(ge=0, lt=1)] | None = None
+    """Least probability of a token that can be drawn, as a part of that of the likeliest one."""
+    repetition_penalty: Annotated[PositiveFloat, Field(le=2)] | None = None
+    """Divisor of the positive logits of tokens that were there, and factor of the negative ones;
+    above 1 it makes repetition unlikelier."""
+    presence_penalty: Penalty | None = None
+    """Taken from the logit of each token that the completion has so far."""
+    frequency_penalty: Penalty | None = None
+    """Taken from the logit of a token for each time that the completion has it so far."""
+    stop: Texts | None = None
+    """Texts that end a completion, of which they are the end; one, or a list."""
+    structured: StructuredSection | None = None
+    """Form that every completion must have."""
+
+    def sampling_over(self, usual: Sampling) -> Sampling:
+        """The usual sampling, but for what is set here."""
+        names = SamplingSection.model_fields
+        given = {name: value for name in names if (value := getattr(self, name)) is not None}
+        if self.structured is not None:
+            given["structured"] = self.structured.model_dump(exclude_none=True)
+        return replace(usual, **given)
 
 
 @dataclass(frozen=True, slots=True)

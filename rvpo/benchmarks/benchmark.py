@@ -6,12 +6,10 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, TypeVar
-
-from pydantic import AfterValidator
+from typing import Any, ClassVar, TypeVar
 
 from rvpo.benchmarks.grader import Grader
-from rvpo.fields import SMALLEST_TEMPERATURE, NonNegativeFloat, PositiveInt, Section
+from rvpo.fields import PositiveInt, SamplingSection, TemperatureOrZero
 from rvpo.thinking import Sees
 from rvpo.types import Prompt, Sampling
 
@@ -20,12 +18,6 @@ Row = Mapping[str, Any]
 """One response, JSON-ready: `id`, `completion` and what grading added."""
 Pending = Callable[[], Row]
 """Waits for a grade that was begun, and returns it."""
-
-
-def _is_none_or_some(value: float) -> float:
-    if 0 < value < SMALLEST_TEMPERATURE:
-        raise ValueError(f"must be 0, or at least {SMALLEST_TEMPERATURE}, got {value}")
-    return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +64,7 @@ class BenchmarkSummary:
         return known | covered
 
 
-class BenchmarkSection(Section):
+class BenchmarkSection(SamplingSection):
     """A benchmark's settings. A subclass has a `name`, and `read`, which gives its questions."""
 
     name: ClassVar[str]
@@ -82,7 +74,7 @@ class BenchmarkSection(Section):
 
     limit: PositiveInt | None = None
     """Questions to ask, at equal distances over all of them; all if left out."""
-    temperature: Annotated[NonNegativeFloat, AfterValidator(_is_none_or_some)] = 0.0
+    temperature: TemperatureOrZero = 0.0
     """Temperature of sampling; 0 takes the likeliest token each time."""
     max_completion_tokens: PositiveInt = 1024
     """Tokens after which an answer is cut off."""
@@ -91,9 +83,9 @@ class BenchmarkSection(Section):
 
     @property
     def sampling(self) -> Sampling:
-        """Temperature and length."""
-        return Sampling(
-            temperature=self.temperature, max_completion_tokens=self.max_completion_tokens
+        """Way in which its answers are drawn."""
+        return self.sampling_over(
+            Sampling(temperature=self.temperature, max_completion_tokens=self.max_completion_tokens)
         )
 
     @property
@@ -145,7 +137,10 @@ class Benchmark:
         but those that say where they are and how many are asked at once. Scores of different
         identities are never compared."""
         content = fingerprint([[p.messages, p.columns] for p in self.prompts])
-        settings = self.config.model_dump(exclude={"path", "batch"})
+        unset = {
+            name for name in SamplingSection.model_fields if getattr(self.config, name) is None
+        }
+        settings = self.config.model_dump(exclude={"path", "batch"} | unset)
         return {"questions": [p.id for p in self.prompts], "content": content, **settings}
 
     def with_judge(self, judge: Grader) -> Benchmark:

@@ -14,6 +14,7 @@ from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import place_of
 from rvpo.config.run import RunConfig
 from rvpo.data.encoder import encoder_of
+from rvpo.data.lengths import fitting, shortened
 from rvpo.data.splits import Splits, read_splits
 from rvpo.data.visited import visited
 from rvpo.evaluate.build import judged_by, read_benchmarks
@@ -69,7 +70,7 @@ def read_inputs(
     score.check_templates(config.every_judge, config.evaluate.others)
     prompts = read_splits(config, display.say)
     for where, of_place in prompts.by_place.items():
-        score.check_criteria(of_place, where)
+        score.check_criteria(of_place, where, display.say)
     score = score.fitted(prompts.every).remembering(config.seed, config.rollout.staleness)
     per_step = config.rollout.prompts_per_step
     score = score.in_run(config.steps, per_step, len(prompts.train), ranks.is_main)
@@ -84,8 +85,10 @@ def read_inputs(
     )
     model_path = resolve_model(config.model.path)
     encoder = encoder_of(config.model, config.rollout, model_path, display.say)
+    encoder = replace(encoder, now=now)
+    prompts = fitting(config, prompts, encoder, display.say)
     seen = visited(config, prompts)
-    encoder, tokens = replace(encoder, now=now), TokenDigest(seen.fixed)
+    tokens = TokenDigest(seen.fixed)
     if encoder.is_dated:
         display.say(
             f"today in the model's chat template: {now:%Y-%m-%d}, as long as this run lasts"
@@ -93,19 +96,20 @@ def read_inputs(
     encoder.check_fields(seen.every, display.say)
     encoder.check_control_tokens(seen.every, display.say)
     encoder.check_values(seen.every, display.say)
-    encoder.check_lengths(seen.every, config.rollout.max_completion_tokens, seen=tokens.add)
+    cutting = shortened(config, encoder, seen.every, display.say)
+    cutting.check_lengths(seen.every, config.rollout.max_completion_tokens, seen=tokens.add)
     benchmarks = read_benchmarks(config.evaluate.benchmarks, display.say)
     for benchmark in benchmarks:
         check_lengths(benchmark, encoder, "evaluate.benchmarks")
-    named = {"data.train": prompts.train, "data.held_out": prompts.held_out}
     return Inputs(
         model_path=model_path,
-        encoder=encoder,
+        encoder=cutting,
         prompts=prompts,
         score=score,
         benchmarks=judged_by(benchmarks, judges),
         judges=judges,
-        digests=digests(config, model_path, encoder.tokenizer, named, tokens),
+        digests=digests(config, model_path, encoder.tokenizer, prompts.by_setting, tokens)
+        | {f"commit of {setting}": each for setting, each in prompts.revisions.items()},
     )
 
 

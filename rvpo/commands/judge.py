@@ -18,6 +18,7 @@ from rvpo.config.filing import told_apart
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.rewards import ComparisonRewardConfig, RubricRewardConfig
 from rvpo.config.run import RunConfig
+from rvpo.data.packed import Joined
 from rvpo.data.sources import load_prompts
 from rvpo.errors import ConfigError, nearest
 from rvpo.judge.client.judges import Judges
@@ -80,16 +81,19 @@ def prepare(
         )
     suite = RewardSuite.from_config(chosen, config.every_judge)
     if judge is not None:
-        suite = suite.asking(_known(judge, config))
+        suite = suite.asking(known_judge(judge, config))
     rewards = [r for r in suite.rewards if isinstance(r, RubricReward)]
     if samples is not None:
         responses = read_responses(samples, rewards, config.data, config.model.markers)
         responses = responses if prompts is None else first_prompts(responses, prompts)
     else:
-        held_out = config.data.held_out
-        where = "data.train" if held_out is None else "data.held_out"
-        source = config.data.train if held_out is None else held_out
-        known = load_prompts(source, config.data.system_prompt, where)
+        data = config.data
+        sources = data.held_out_sources or data.train_sources
+        known = Joined(
+            tuple(
+                load_prompts(source, data.system_prompt, where) for where, source in sources.items()
+            )
+        )
         asked = [prompt for prompt in known if every_question(rewards, prompt)]
         responses = controls(asked or known, prompts or FEW_PROMPTS)
     every = [response.prompt for response in responses]
@@ -138,7 +142,7 @@ def try_rubrics(
     page, ranks = Page(console), Ranks.alone()
     with page.phase("reading what is to be judged"):
         trial = prepare(config, samples, prompts, repeats, judge)
-        known = None if against is None else _known(against, config, "--against")
+        known = None if against is None else known_judge(against, config, "--against")
         other = None if known is None else trial.held_against(known)
     for name in compared_rewards(config):
         page.line(
@@ -261,7 +265,12 @@ class _Session:
         show_costs(self.page, about, costs)
 
 
-def _known(judge: str, config: RunConfig, option: str = "--judge") -> str:
+def known_judge(judge: str, config: RunConfig, option: str = "--judge") -> str:
+    """The name of a judge, if the run has it.
+
+    Raises:
+        ConfigError: it has none of that name.
+    """
     there = list(config.every_judge)
     if judge not in there:
         guess = nearest(judge, there)

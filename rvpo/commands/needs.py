@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from rvpo.config.benchmarks import BenchmarksConfig
-from rvpo.config.data import DatasetSource, Source
+from rvpo.config.data import DataConfig, DatasetSource
 from rvpo.config.evaluation import EvaluationConfig
 from rvpo.config.filing import told_apart
 from rvpo.config.judge import JudgeConfig
@@ -45,7 +45,7 @@ def of_plan(config: RunConfig) -> Iterator[Need]:
 
 def of_data(config: RunConfig) -> Iterator[Need]:
     """Needs of reading the data alone."""
-    if any(map(needs_extra, _stored(config.data.train, config.data.held_out))):
+    if any(map(needs_extra, _stored(config.data))):
         yield Need("data")
 
 
@@ -104,9 +104,9 @@ def judges_of_benchmarks(
     return {name: judge for name, judge in told_apart(judges).items() if name in names}
 
 
-def _stored(*sources: Source | None) -> Iterator[str]:
+def _stored(data: DataConfig) -> Iterator[str]:
     """The files and Hub datasets that hold rows."""
-    for source in sources:
+    for source in (data.train_sources | data.held_out_sources).values():
         match source:
             case DatasetSource():
                 yield source.path

@@ -122,6 +122,16 @@ Against = Annotated[
     ),
 ]
 
+Signs = Annotated[
+    Path | None,
+    typer.Option(
+        "--signs",
+        metavar="FILE",
+        help="Ask instead, once about each criterion of the data whose sign is in doubt, and write "
+        "the signs to FILE for `signs` beside `rubrics`.",
+    ),
+]
+
 Vary = Annotated[
     list[str] | None,
     typer.Option(

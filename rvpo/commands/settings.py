@@ -88,7 +88,9 @@ class _Walk:
     def _setting(
         self, schema: Mapping[str, Any], path: str, variant: str, required: bool, text: str
     ) -> Iterator[Setting]:
-        sections = list(self._sections(schema))
+        sections = list(
+            {s["title"]: s for s in self._sections(schema)}.values()
+        )  # alone, in a list
         named = schema.get("additionalProperties")
         if isinstance(named, dict) and any(self._sections(named)):
             yield from self._setting(named, f"{path}.NAME", variant, required, text)

@@ -11,6 +11,7 @@ from pydantic import Field, create_model
 from rvpo.benchmarks import BENCHMARKS, AnyBenchmark
 from rvpo.config.judges import name_problems
 from rvpo.fields import Section
+from rvpo.types import Sampling
 
 if TYPE_CHECKING:
     _Named = Section
@@ -31,6 +32,14 @@ class BenchmarksConfig(_Named):
     def chosen(self) -> dict[str, AnyBenchmark]:
         """Those that are set, by name."""
         return {name: value for name in BENCHMARKS if (value := getattr(self, name)) is not None}
+
+    def drawn(self, where: str) -> dict[str, Sampling]:
+        """Way in which the answers of each that is set are drawn, by its section.
+
+        Args:
+            where: the setting that these are.
+        """
+        return {f"{where}.{name}": each.sampling for name, each in self.chosen().items()}
 
     @property
     def needs_judge(self) -> bool:

@@ -14,7 +14,7 @@ from rvpo.config.benchmarks import BenchmarksConfig
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import JudgeName, named, served_problems
 from rvpo.config.model import ModelConfig
-from rvpo.config.rollout import RolloutConfig
+from rvpo.config.rollout import RolloutConfig, sampling_problems
 from rvpo.config.run import DistributedConfig
 from rvpo.config.secret import without_secrets
 from rvpo.config.sentences import validated
@@ -63,6 +63,7 @@ class EvaluationConfig(Section):
                 "model.lora: nothing is trained in an evaluation; leave it out, and give the model "
                 "that a run has saved, which has its adapters in its weights"
             )
+        yield from sampling_problems(self.rollout.engine, self.benchmarks.drawn("benchmarks"))
         yield from served_problems(self.every_judge, self.rollout.engine.own_gpus())
         yield from self.benchmarks.problems(
             self.every_judge,

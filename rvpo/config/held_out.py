@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rvpo.config.benchmarks import BenchmarksConfig
 from rvpo.config.gold import GoldConfig
-from rvpo.fields import NonNegativeInt, PositiveInt, Section
+from rvpo.fields import NonNegativeInt, PositiveInt, SamplingSection, TemperatureOrZero
+from rvpo.types import Sampling
 
 
-class EvaluateConfig(Section):
+class EvaluateConfig(SamplingSection):
     prompts: PositiveInt | None = None
     """Held-out prompts to score; all of them if left out."""
     samples_per_prompt: PositiveInt = 4
     """Completions of each held-out prompt, whose scores are averaged."""
+    temperature: TemperatureOrZero | None = None
+    """Temperature of their sampling; 0 takes the likeliest token each time. Like all that is said
+    of sampling here, it takes the place of what `rollout` says."""
     every: NonNegativeInt = 0
     """Steps between evaluations during training; 0 evaluates before and after it only."""
     judge: str | None = None
@@ -21,6 +27,17 @@ class EvaluateConfig(Section):
     """A better judge to watch the one that trains, on the same held-out answers."""
     benchmarks: BenchmarksConfig = BenchmarksConfig()
     """Benchmarks to evaluate on at the same steps, with the same engine."""
+
+    def sampling(self, usual: Sampling) -> Sampling | None:
+        """Way in which answers to held-out prompts are drawn; None for the usual one.
+
+        Args:
+            usual: the way of training.
+        """
+        drawn = self.sampling_over(usual)
+        if self.temperature is not None:
+            drawn = replace(drawn, temperature=self.temperature)
+        return None if drawn == usual else drawn
 
     @property
     def others(self) -> tuple[str, ...]:

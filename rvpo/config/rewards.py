@@ -188,7 +188,11 @@ class RubricRewardConfig(JudgedRewardConfig):
     """The same criteria for every prompt, by name; text alone will do. Left out where the data
     bring them."""
     column: str = "rubric"
-    """The column of the data that holds each prompt's criteria."""
+    """The column of the data that holds each prompt's criteria; `a.b` is the field b of column a,
+    as in reward_model.rubrics."""
+    doubtful: Literal["drop", "keep", "flip"] = "drop"
+    """Treatment of criteria of the data whose points and wording disagree, such as "Fails to warn"
+    for 5 points: `drop` leaves them out, `keep` follows the points, `flip` the wording."""
     reference: str | None = None
     """The column of the data that holds a good answer, which the judge is shown beside the
     response; none is shown if left out."""

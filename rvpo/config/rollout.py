@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from rvpo.config.spellings import named
-from rvpo.fields import GroupSize, NonNegativeInt, PositiveInt, Section, Temperature
-from rvpo.rollout import AnyEngine, VllmConfig
+from rvpo.fields import GroupSize, NonNegativeInt, PositiveInt, SamplingSection, Temperature
+from rvpo.rollout import AnyEngine, EngineConfig, VllmConfig
+from rvpo.types import Sampling
+
+_PENALTIES = {"repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+"""Those of `SamplingSection`, and the values with which they change nothing."""
 
 
-class RolloutConfig(Section):
+class RolloutConfig(SamplingSection):
     engine: Annotated[
         AnyEngine,
         Field(discriminator="name"),
@@ -38,6 +43,27 @@ class RolloutConfig(Section):
     """New weights come while samples are generated, which go on under them, instead of between two
     rollouts. Each token keeps the version of the weights that sampled it."""
 
+    @property
+    def sampling(self) -> Sampling:
+        """Way in which completions are drawn in training."""
+        return self.sampling_over(
+            Sampling(temperature=self.temperature, max_completion_tokens=self.max_completion_tokens)
+        )
+
+    @model_validator(mode="after")
+    def _draws_as_the_policy_does(self) -> Self:
+        sampling = self.sampling
+        for name, neutral in _PENALTIES.items():
+            if getattr(sampling, name) != neutral:
+                raise ValueError(
+                    f"{name}: training compares how likely the engine drew a token with how likely "
+                    "the policy makes it, and a penalty for tokens before it parts the two; leave "
+                    f"it out, or write evaluate.{name}, for held-out prompts alone"
+                )
+        if problem := self.engine.sampling_problem(sampling, in_training=True):
+            raise ValueError(problem)
+        return self
+
     @model_validator(mode="after")
     def _ends_thoughts(self) -> Self:
         most = self.max_thought_tokens
@@ -52,6 +78,17 @@ class RolloutConfig(Section):
                 f"max_completion_tokens={self.max_completion_tokens}; make it smaller"
             )
         return self
+
+
+def sampling_problems(engine: EngineConfig, drawn: Mapping[str, Sampling]) -> Iterator[str]:
+    """Problems of answers that nothing is learned from, a sentence each.
+
+    Args:
+        drawn: ways in which they are drawn, by the section that says so.
+    """
+    for where, sampling in drawn.items():
+        if problem := engine.sampling_problem(sampling, in_training=False):
+            yield f"{where}.{problem}"
 
 
 def engines_that(able: Literal["concurrent", "ends_thoughts", "in_flight"]) -> str:

@@ -40,7 +40,7 @@ from rvpo.config.rewards import (
     RubricRewardConfig,
     served_apart,
 )
-from rvpo.config.rollout import RolloutConfig, engines_that
+from rvpo.config.rollout import RolloutConfig, engines_that, sampling_problems
 from rvpo.config.secret import without_secrets
 from rvpo.config.sentences import validated
 from rvpo.config.spellings import estimator
@@ -128,6 +128,7 @@ class RunConfig(Section):
         elif not any(reward.largest_weight > 0 for reward in self.rewards.values()):
             yield "rewards: every weight is 0, which trains nothing; give one a weight above 0"
         yield from self._judge_problems()
+        yield from self._stream_problems()
         yield from self.update.problems(has_adapters=self.model.lora is not None)
         if self.update.mini_batches > prompts:
             yield (
@@ -136,6 +137,10 @@ class RunConfig(Section):
             )
         yield from self._staleness_problems()
         yield from self._adapter_problems()
+        usual = self.rollout.sampling
+        drawn = {"evaluate": self.evaluate.sampling(usual) or usual}
+        drawn |= self.evaluate.benchmarks.drawn("evaluate.benchmarks")
+        yield from sampling_problems(self.rollout.engine, drawn)
         completion = self.rollout.max_completion_tokens
         context = self.rollout.engine.max_context_tokens
         if context is not None and completion >= context:
@@ -143,6 +148,17 @@ class RunConfig(Section):
                 f"rollout.max_completion_tokens: {completion} leaves no room for a prompt in "
                 f"rollout.engine.max_context_tokens={context}; make it smaller"
             )
+
+    def _stream_problems(self) -> Iterator[str]:
+        """Rewards whose columns follow from all rows."""
+        if not self.data.streams:
+            return
+        for name, reward in self.rewards.items():
+            if isinstance(reward, RubricRewardConfig) and not reward.criteria:
+                yield (
+                    f"rewards.{name}: the criteria of the data are counted before the start, and "
+                    f"{self.data.streams[0]} is streamed; name criteria, or leave streaming out"
+                )
 
     def _staleness_problems(self) -> Iterator[str]:
         rollout, correction = self.rollout, self.update.correction

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import random
-from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import islice
 from typing import Protocol
 
-from rvpo.data.packed import Picked
+from rvpo.data.visits import epochs, first_of, visits
 from rvpo.runtime.seed import derived_seed
 from rvpo.types import Prompt
 
@@ -82,10 +79,7 @@ class PromptStream:
 
     def visits(self, first: int = 0) -> Iterator[Prompt]:
         """Every prompt from a place on, in the order in which they are visited, without end."""
-        size, place = len(self.prompts), first
-        while True:
-            yield self.prompts[_order(size, self.seed, place // size)[place % size]]
-            place += 1
+        return visits(self.prompts, self.seed, first)
 
     def instead(self, step: int, turn: int, count: int) -> tuple[Prompt, ...]:
         """See `PromptOrder.instead`. They come from an order of their own, so that the steps to
@@ -103,12 +97,12 @@ class PromptStream:
 
     def first(self, count: int) -> Sequence[Prompt]:
         """The prompts of the first epoch in the order in which they are visited, at most all."""
-        return Picked(self.prompts, _order(len(self.prompts), self.seed, 0)[:count])
+        return first_of(self.prompts, self.seed, count)
 
     def epochs(self, steps: int) -> float:
         """Epochs over the prompts in so many steps: TRL's `epoch`, where its batches divide the
         prompts; of others it leaves the rest of each epoch out."""
-        return steps * self.per_step / len(self.prompts)
+        return epochs(self.prompts, steps * self.per_step)
 
 
 def chosen_instead(
@@ -129,11 +123,3 @@ def chosen_instead(
             found.append(prompt)
             known.add(prompt.id)
     return tuple(found) + tuple(islice(others, count - len(found)))
-
-
-@lru_cache(maxsize=8)  # a step begins in one epoch and may end in the next, and others replace some
-def _order(size: int, seed: int, epoch: int) -> Sequence[int]:
-    order = array("q", range(size))
-    # Seeded by text, which Python hashes with SHA-512: every process gets the same order.
-    random.Random(f"{seed}/{epoch}").shuffle(order)
-    return order

@@ -53,13 +53,16 @@ class Prompts(_Sliced):
     columns: tuple[str, ...]
     """Names of the columns that any of the prompts has: each has them all, None where it lacks
     one."""
+    revision: str | None = None
+    """Commit of the Hub dataset that they are from."""
 
     @staticmethod
-    def of(prompts: Iterable[Prompt], packed: bool = True) -> Prompts:
+    def of(prompts: Iterable[Prompt], packed: bool = True, revision: str | None = None) -> Prompts:
         """Take prompts in, one after the other.
 
         Args:
             packed: False keeps whatever they hold as it is, as that may be of any type.
+            revision: see the class.
         """
         blocks: list[bytes | list[_Fields]] = []
         size, columns = 0, dict[str, None]()
@@ -70,7 +73,7 @@ class Prompts(_Sliced):
             size += len(block)
             columns |= dict.fromkeys(name for each in block for name in each[2])
             blocks.append(_packed(block) if packed else block)
-        return Prompts(tuple(blocks), size, tuple(columns))
+        return Prompts(tuple(blocks), size, tuple(columns), revision)
 
     def __len__(self) -> int:
         return self.size

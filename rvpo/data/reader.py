@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from rvpo.config.prompts import PromptColumns
+from rvpo.data.identities import Identities
 from rvpo.data.messages import (
     Conversation,
     check_turn,
@@ -45,23 +46,19 @@ class Reader:
     """The setting and the path of its rows, for messages."""
     prefill: str = ""
     """Text that begins every answer."""
+    ids: Identities = field(default_factory=Identities)
     counts: Counter[str] = field(default_factory=Counter)
     """Rows read so far, those whose prompt is text, and those with something in each column."""
 
-    def __call__(self, rows: Iterable[Any]) -> Iterator[Prompt]:
-        seen: set[str] = set()
-        for index, row in enumerate(rows):
-            prompt = self._prompt(index, row)
-            if prompt.id in seen:
-                raise DataError(
-                    f"{self.source}: two rows have the id '{prompt.id}'; make ids unique"
-                )
-            seen.add(prompt.id)
-            yield prompt
-        self._check_named()
+    def __call__(self, rows: Iterable[tuple[int | str, Any]]) -> Iterator[Prompt]:
+        for number, row in rows:
+            yield self.prompt(number, row)
+        self.check_named()
 
     def notes(self) -> Iterator[str]:
         """Sentences on what was read, which belong to the start of a run."""
+        if told := self.ids.report():
+            yield told
         texts, rows = self.counts["text"], self.counts["rows"]
         if texts:
             all_of = "prompts are text" if texts == rows else f"{texts:,} of {rows:,} are text"
@@ -82,8 +79,16 @@ class Reader:
                     f"model is not shown; {self.setting}.{setting.format(prompt=names[0])} shows it"
                 )
 
-    def _prompt(self, index: int, row: Any) -> Prompt:
-        where = f"{self.source}: row {index}"
+    def prompt(self, number: int | str, row: Any) -> Prompt:
+        """The prompt of a row.
+
+        Args:
+            number: the row's, which is its id where it brings none.
+
+        Raises:
+            DataError: it is none.
+        """
+        where = f"{self.source}: row {number}"
         self._check(row, where)
         self._count(row)
         names = self.columns.prompt_columns
@@ -103,7 +108,7 @@ class Reader:
                 f"no place for one; leave it out, or leave {self.setting}.text_prompts out"
             )
         return Prompt(
-            id=_id(row.get("id", index), where),
+            id=self.ids.of(row.get("id"), number),
             messages=with_system(messages, system),
             columns={name: value for name, value in row.items() if name not in names},
             tools=self._tools(row, said, where),
@@ -143,7 +148,7 @@ class Reader:
             if name is not None and _is_filled(row.get(name)):
                 self.counts[f"column {name}"] += 1
 
-    def _check_named(self) -> None:
+    def check_named(self) -> None:
         """Raise DataError if a column that the settings name is in no row."""
         settings: dict[str, str | None] = {"system_column": self.columns.system_column}
         if self.columns.tools_column != PromptColumns().tools_column:
@@ -196,9 +201,3 @@ def _cell(row: Mapping[str, Any], names: tuple[str, ...], where: str) -> Any:
                 "text"
             )
     return "\n\n".join(part for part in parts if part and part.strip())
-
-
-def _id(value: Any, where: str) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise DataError(f"{where}: the id is {shown(value)}; give text or a whole number")
-    return str(value)

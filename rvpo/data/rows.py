@@ -28,7 +28,7 @@ def function_rows(source: FunctionSource, where: str) -> list[Any]:
     try:
         rows = function(**own(arguments))
         is_rows = isinstance(rows, Iterable) and not isinstance(rows, str | Mapping)
-        rows = [_plain(row) for row in rows] if is_rows else rows
+        rows = [plain(row) for row in rows] if is_rows else rows
     except (Exception, SystemExit) as error:  # the user's code, which can raise anything
         said = Hidden(secrets_of(source.arguments)).out_of(str(error))
         at = line_of(error, function)
@@ -44,16 +44,16 @@ def function_rows(source: FunctionSource, where: str) -> list[Any]:
     return cast("list[Any]", rows)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """numpy arrays and numbers as Python's own, however deep; everything else as it is."""
     import numpy as np
 
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 from rvpo.config.data import DatasetSource, FunctionSource, Source
 from rvpo.config.prompts import PromptColumns
+from rvpo.data.identities import Identities
 from rvpo.data.packed import Prompts
 from rvpo.data.reader import Reader
+from rvpo.data.row_functions import RowFunctions
 from rvpo.data.rows import function_rows
+from rvpo.data.shares import source_seed
+from rvpo.data.streamed import Streamed
 from rvpo.errors import DataError
-from rvpo.files.stored import each_row
+from rvpo.files.row_order import row_order
+from rvpo.files.shard import StoredRows
+from rvpo.files.stored import stored
 from rvpo.rubrics import RubricSource
+from rvpo.runtime.ignore import ignore
+
+_ONE_OF_SEVERAL: Final = re.compile(r".*\[(\d+)\]")
 
 
 def load_prompts(
@@ -21,12 +31,13 @@ def load_prompts(
     where: str,
     say: Callable[[str], None] | None = None,
     prefill: str = "",
-) -> Prompts:
-    """Every prompt of a source, in its order.
+    seed: int = 0,
+) -> Prompts | Streamed:
+    """Every prompt of a source, in its order; of one that is streamed those that come first.
 
     `PromptColumns` says what of a row is its prompt. All other columns become `Prompt.columns`,
-    None where a row lacks one. A column `id` gives the prompt its id; without one the id is the
-    row's number, from 0.
+    None where a row lacks one. A column `id` gives the prompt its id, as `Identities` says; without
+    one the id is the row's number, from 0. Of one of several sources ids begin with its number.
 
     Args:
         source: origin of the rows.
@@ -34,30 +45,74 @@ def load_prompts(
         where: the setting that holds the source, for messages.
         say: told what rubrics hold and what was left out of them, and how prompts are read.
         prefill: text that begins every answer.
+        seed: decides the order of a stream.
 
     Raises:
         DataError: the source cannot be read, is empty, or has a row that is no prompt.
-        ConfigError: the source is a function that does not import.
+        ConfigError: a function does not import.
     """
-    rows: Iterable[Any]
-    match source:
-        case FunctionSource():
-            rows = function_rows(source, where)
-        case DatasetSource():
-            rows = each_row(source.path, source.split, f"{where}.path", source.types, source.subset)
-        case RubricSource():
-            rows, report = source.rows(where)
-            if say is not None:
-                say(f"{where}: {report}")
     columns = source if isinstance(source, PromptColumns) else PromptColumns()
-    read = Reader(columns, system_prompt, where, f"{where}{named(source)}", prefill)
-    prompts = Prompts.of(read(rows), packed=isinstance(source, DatasetSource))
+    several = _ONE_OF_SEVERAL.fullmatch(where)
+    streams = isinstance(source, DatasetSource) and source.streaming
+    ids = Identities(f"{several[1]}/" if several else "", tells_apart=not streams)
+    read = Reader(columns, system_prompt, where, f"{where}{named(source)}", prefill, ids)
+    if isinstance(source, DatasetSource) and source.streaming:
+        own = source_seed(seed, int(several[1])) if several else seed
+        return _stream(source, read, where, own, say or ignore)
+    rows, revision = _numbered(source, where, say)
+    packed = isinstance(source, DatasetSource)
+    prompts = Prompts.of(read(rows), packed=packed, revision=revision)
     if not prompts:
-        raise DataError(f"{where}: there are no rows; give at least one")
+        kept = "" if isinstance(source, FunctionSource) or not source.filter else " that are kept"
+        raise DataError(f"{where}: there are no rows{kept}; give at least one")
     if say is not None:
         for note in read.notes():
             say(f"{where}: {note}")
     return prompts
+
+
+def _numbered(
+    source: Source, where: str, say: Callable[[str], None] | None
+) -> tuple[Iterable[tuple[int, Any]], str | None]:
+    """Each row behind its number, and the commit of the Hub dataset that they are from."""
+    if isinstance(source, FunctionSource):
+        return enumerate(function_rows(source, where)), None
+    chosen = RowFunctions.of(source, where)
+    if isinstance(source, DatasetSource):
+        found = _stored(source, where)
+        return chosen(found.rows()), found.revision
+    found = source.stored(where)
+    rows, report = source.rows(where, [row for _, row in chosen(found.rows())])
+    if say is not None:
+        say(f"{where}: {report}")
+    return enumerate(rows), found.revision
+
+
+def _stored(source: DatasetSource, where: str) -> StoredRows:
+    at = f"{where}.path"
+    return stored(source.path, source.split, at, source.types, source.subset, source.revision)
+
+
+def _stream(
+    source: DatasetSource, read: Reader, where: str, seed: int, say: Callable[[str], None]
+) -> Streamed:
+    files = _stored(source, where)
+    if files.revision is not None:
+        say(f"{where}: reads commit {files.revision} of '{source.path}'")
+    found = Streamed(
+        parts=(),
+        rows=row_order(files, source.buffer, where),
+        chosen=RowFunctions.of(source, where),
+        read=read.prompt,
+        where=where,
+        seed=seed,
+        say=say,
+        revision=files.revision,
+    ).started()
+    read.check_named()
+    for note in read.notes():
+        say(f"{where}: of the first rows, {note}")
+    return found
 
 
 def named(source: Source) -> str:

@@ -36,9 +36,8 @@ def visited(config: RunConfig, prompts: Splits, many: int = MANY) -> Visited:
     if len(prompts.train) <= many:
         return Visited(prompts.every, None)
     per_step = config.rollout.prompts_per_step
-    order = PromptStream(prompts.train, per_step, config.seed).first(
-        max(many, config.steps * per_step)
-    )
-    later = Picked(order, range(many, len(order)))
-    every = Joined((Picked(order, range(many)), prompts.held_out, later))
-    return Visited(every, many + len(prompts.held_out))
+    stream = PromptStream(prompts.train, per_step, config.seed)
+    first, order = stream.first(many), stream.first(max(many, config.steps * per_step))
+    later = Picked(order, range(len(first), len(order)))
+    every = Joined((first, prompts.held_out, later))
+    return Visited(every, len(first) + len(prompts.held_out))

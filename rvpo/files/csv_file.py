@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 import sys
@@ -12,6 +13,7 @@ from typing import Any, get_args
 
 from rvpo.errors import DataError, nearest
 from rvpo.fields import CellType
+from rvpo.files.opened import opened
 
 _WHOLE = re.compile(r"\s*[+-]?[0-9]+\s*")
 
@@ -33,7 +35,10 @@ def read_csv(
     # Python's own limit of 128 KiB is less than a long document in a cell.
     csv.field_size_limit(sys.maxsize)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with (
+            opened(path, where) as raw,
+            io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as file,
+        ):
             lines = _lines(csv.reader(file, strict=True, delimiter=delimiter), where)
             header = next(lines, (0, []))[1]
             _check_header(header, types, where)
@@ -50,8 +55,6 @@ def read_csv(
         raise DataError(
             f"{where} cannot be read (it is not text in UTF-8: {error.reason})"
         ) from None
-    except OSError as error:
-        raise DataError(f"{where} cannot be read ({error.strerror})") from error
 
 
 def _lines(reader: Any, where: str) -> Iterator[tuple[int, list[str]]]:

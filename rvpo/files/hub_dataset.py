@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rvpo.errors import DataError, nearest
 from rvpo.fields import CellType
-from rvpo.files.csv_file import read_csv
-from rvpo.files.json_file import read_json
-from rvpo.files.parquet_file import read_parquet
+from rvpo.files.opened import is_compressed
+from rvpo.files.shard import Shard, StoredRows
 from rvpo.runtime.extras import Need, require
 from rvpo.runtime.hub import hub_answers
 
 _READ_HERE = ("csv", "json", "parquet")
 """Kinds of files whose types the `datasets` library would guess, or which it casts."""
+_KINDS: Final = {"csv": ".csv", "parquet": ".parquet"}
+"""Suffix of each kind whose files need not have it."""
 _PATIENCE_S = 3.0
 _IDENTITY = frozenset({"name", "version", "data_dir", "data_files", "description", "features"})
 """Attributes that every subset has. Types that its card declares are not those of the file: not
 applied."""
 
 
-def hub_rows(
+def hub_dataset(
     name: str,
     split: str,
     where: str,
     types: Mapping[str, CellType] | None = None,
     subset: str | None = None,
-) -> list[Any]:
-    """Read one split. Which files it has, says the dataset; what stands in them, they do.
+    revision: str | None = None,
+    file: str | None = None,
+) -> StoredRows:
+    """One split. Which files it has, says the dataset; what stands in them, they do.
 
     Args:
         name: the id, or a folder laid out as a dataset of the Hub.
@@ -39,44 +43,60 @@ def hub_rows(
         where: the setting that holds the name, for messages.
         types: type of each column of CSV files that is not to stay text.
         subset: one of the dataset's configurations; its default one if None.
+        revision: commit, branch or tag; its newest state if None.
+        file: path of a file in it, or a pattern of some, to read in place of a subset.
 
     Raises:
         ConfigError: the `datasets` library is not installed.
         DataError: the dataset cannot be found or reached, has no such split or subset, or a file
             cannot be read.
     """
-    at = f"{where}: the Hub dataset '{name}'"
+    at = f"{where}: {_noun(name)} '{name}'"
     require(at, Need("data"))
-    from datasets import ReadInstruction, load_dataset
+    from datasets import load_dataset
 
     with _loading(name, split, where):
-        builder = _builder(name, subset)
-    kind = _kind(builder)
+        builder = _builder(name, subset, revision, file)
+    kind, commit = _kind(builder), _commit(builder)
     if types and kind != "csv":
         raise DataError(f"{at} has types of its own; `types` are for .csv files")
     if kind not in _READ_HERE:
         with _loading(name, split, where):
-            return list(load_dataset(name, subset, split=split))
+            loaded = list(
+                load_dataset(name, subset, split=split, revision=revision, data_files=file)
+            )
+        return StoredRows((), commit, loaded)
     delimiter = _delimiter(builder.config, at)
     files = {str(name): paths for name, paths in builder.config.data_files.items()}
     split = "+".join(files) if split == "all" else split
-    rows: dict[str, list[Any]] = {}
-    for wanted in _splits(split, files, at):
-        with _loading(name, split, where):
-            fetched = _fetched([str(file) for file in files[wanted]])
-        rows[wanted] = []
-        for stated, path in fetched:
-            said = f"{where}: '{stated}'"
-            match kind:
-                case "csv":
-                    rows[wanted] += read_csv(path, said, types or {}, delimiter)
-                case "parquet":
-                    rows[wanted] += read_parquet(path, said)
-                case _:
-                    rows[wanted] += read_json(path, said)
+
+    def shard(stated: str) -> Shard:
+        def locate() -> list[Path]:
+            with _loading(name, split, where):
+                return _fetched(stated)
+
+        said = f"{where}: '{stated}'"
+        is_here = Path(stated).is_file()
+        return Shard(said, locate, _KINDS.get(kind), types or {}, delimiter, is_here)
+
+    shards = {one: [shard(str(file)) for file in files[one]] for one in _splits(split, files, at)}
+    if len(shards) == 1 and split in shards:
+        return StoredRows(shards[split], commit)
+    return StoredRows((), commit, _parts(shards, name, split, where))
+
+
+def _parts(shards: Mapping[str, Sequence[Shard]], name: str, split: str, where: str) -> list[Any]:
+    """The rows of a part of a split, or of several."""
+    from datasets import ReadInstruction
+
+    rows = {one: [row for shard in files for row in shard.rows()] for one, files in shards.items()}
     with _loading(name, split, where):
         asked = ReadInstruction.from_spec(split).to_absolute({n: len(r) for n, r in rows.items()})
         return [row for part in asked for row in rows[part.splitname][part.from_ : part.to]]
+
+
+def _noun(name: str) -> str:
+    return "the folder" if Path(name).is_dir() else "the Hub dataset"
 
 
 @contextmanager
@@ -86,14 +106,18 @@ def _loading(name: str, split: str, where: str) -> Iterator[None]:
         yield
     except Exception as error:  # foreign code, which raises anything
         reason = " ".join(str(error).split())[:300] or type(error).__name__
+        found = f"{where}: {_noun(name)} '{name}', split '{split}', cannot be loaded ({reason})"
+        if Path(name).is_dir():
+            raise DataError(f"{found}; check its files, `split` and `subset`") from error
         raise DataError(
-            f"{where}: the Hub dataset '{name}', split '{split}', cannot be loaded ({reason}); "
-            "check the id, `split`, `subset` and the network, or fetch it where there is one: hf "
-            f"download {name} --repo-type dataset --local-dir FOLDER, then {where}=FOLDER/FILE"
+            f"{found}; "
+            "check the id, `split`, `subset`, `revision` and the network, or fetch it where there "
+            f"is one: hf download {name} --repo-type dataset --local-dir FOLDER, then "
+            f"{where}=FOLDER/FILE"
         ) from error
 
 
-def _builder(name: str, subset: str | None) -> Any:
+def _builder(name: str, subset: str | None, revision: str | None, file: str | None) -> Any:
     """The library's builder of a subset, which knows its files; where the Hub cannot be reached, of
     those that were fetched when it could be."""
     from datasets import load_dataset_builder
@@ -101,7 +125,7 @@ def _builder(name: str, subset: str | None) -> Any:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        builder = load_dataset_builder(name, subset)
+        builder = load_dataset_builder(name, subset, revision=revision, data_files=file)
         if _kind(builder) != "cache":
             return builder
         unreached: Exception = ConnectionError(
@@ -114,10 +138,18 @@ def _builder(name: str, subset: str | None) -> Any:
             raise
         unreached = error
     try:
-        folder = snapshot_download(name, repo_type="dataset", local_files_only=True)
+        folder = snapshot_download(
+            name, repo_type="dataset", local_files_only=True, revision=revision
+        )
     except LocalEntryNotFoundError:
         raise unreached from None
-    return load_dataset_builder(folder, subset)
+    return load_dataset_builder(folder, subset, data_files=file)
+
+
+def _commit(builder: Any) -> str | None:
+    """The commit that a builder reads files of; None where they are in a folder of the user."""
+    place = re.search(r"@([0-9a-f]{40})(?:/|$)|/snapshots/([0-9a-f]{40})(?:/|$)", builder.base_path)
+    return place and (place[1] or place[2])
 
 
 def _kind(builder: Any) -> str:
@@ -157,10 +189,12 @@ def _splits(split: str, known: Iterable[str], at: str) -> set[str]:
     return names
 
 
-def _fetched(files: Sequence[str]) -> list[tuple[str, Path]]:
-    """Each of some files, and where it is on this machine, decompressed; an archive holds some."""
+def _fetched(stated: str) -> list[Path]:
+    """The files on this machine that one of a dataset is: itself, or those in an archive."""
     from datasets import DownloadManager
 
     manager = DownloadManager()
-    found = zip(files, manager.download_and_extract(list(files)), strict=True)
-    return [(file, Path(path)) for file, one in found for path in manager.iter_files(str(one))]
+    path = Path(manager.download(stated))
+    if is_compressed(path):  # which is opened as it is
+        return [path]
+    return [Path(each) for each in manager.iter_files(str(manager.extract(str(path))))]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from array import array
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rvpo.errors import DataError
+from rvpo.files.opened import kind_of, opened
 
+LINES: Final = (".jsonl", ".ndjson")
+"""Suffixes of files with a row on each line."""
 _BOM = b"\xef\xbb\xbf"
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 """Half of a character outside Unicode's first plane, as JSON writes it; two make a whole one."""
@@ -28,20 +31,23 @@ def read_json(path: Path, where: str) -> Iterator[dict[str, Any]]:
     """
     begins = _begins(path, where)
     # Tools that write a row over several lines do not call the file .jsonl.
-    if begins == b"[" or (begins == b"{" and path.suffix.lower() != ".jsonl"):
+    if begins == b"[" or (begins == b"{" and kind_of(path) not in LINES):
         try:
             yield from _document(file_bytes(path, where).removeprefix(_BOM), where)
             return
         except _NoDocument as error:
             if begins == b"[":
                 raise DataError(f"{where}: is not a list of rows in JSON ({error})") from None
-    with _reading(where), path.open("rb") as file:
+    with opened(path, where) as file:
         for _, row in json_lines(file, where):
             yield row
 
 
+_FORM: Final = 'write one {"name": value, ...} a line'
+
+
 def json_lines(
-    lines: Iterable[bytes], where: str, form: str = 'write one {"name": value, ...} a line'
+    lines: Iterable[bytes], where: str, form: str = _FORM
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """The number of each line, from 1, and the row on it. Blank lines hold none.
 
@@ -57,39 +63,85 @@ def json_lines(
         raw = line.removeprefix(_BOM) if number == 1 else line
         if not raw.strip():
             continue
-        at = f"{where}, line {number}"
-        try:
-            row = _value(raw)
-        except _NoDocument as error:
-            raise DataError(f"{at}: is {error}; {form}") from None
-        if not isinstance(row, dict):
-            raise DataError(f"{at}: is {_kind(row)}; {form}")
-        yield number, row
+        yield number, json_row(raw, f"{where}, line {number}", form)
+
+
+def json_row(line: bytes, where: str, form: str = _FORM) -> dict[str, Any]:
+    """The row on a line.
+
+    Raises:
+        DataError: see `json_lines`.
+    """
+    try:
+        row = _value(line)
+    except _NoDocument as error:
+        raise DataError(f"{where}: is {error}; {form}") from None
+    if not isinstance(row, dict):
+        raise DataError(f"{where}: is {_kind(row)}; {form}")
+    return row
+
+
+def line_starts(path: Path, where: str) -> array[int] | None:
+    """The place of the first byte of each line that is not blank; None where a row is not a line.
+
+    Args:
+        path: a file that is not compressed.
+        where: begins every message.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    if kind_of(path) not in LINES or _begins(path, where) == b"[":
+        return None
+    starts, place = array("q"), 0
+    with opened(path, where) as file:
+        for line in file:
+            if not line.isspace() and line != _BOM:
+                starts.append(place)
+            place += len(line)
+    return starts
+
+
+def row_at(path: Path, start: int, where: str) -> dict[str, Any]:
+    """The row on the line that begins at a place of a file.
+
+    Raises:
+        DataError: the file cannot be read any more, or the line is no row.
+    """
+    with opened(path, where) as file:
+        file.seek(start)
+        line = file.readline()
+    line = line if start else line.removeprefix(_BOM)
+    try:
+        return json_row(line, where)
+    except DataError:
+        return json_row(line, f"{where}, line {_number(path, start, where)}")
+
+
+def _number(path: Path, start: int, where: str) -> int:
+    """The number of the line that begins at a place, from 1."""
+    with opened(path, where) as file:
+        return 1 + sum(1 for _ in iter(lambda: file.tell() < start and file.readline(), False))
 
 
 def file_bytes(path: Path, where: str) -> bytes:
-    """Content of a file.
+    """Content of a file, decompressed.
 
     Raises:
         DataError: it cannot be read.
     """
-    with _reading(where):
-        return path.read_bytes()
+    with opened(path, where) as file:
+        return file.read()
 
 
 def _begins(path: Path, where: str) -> bytes:
     """First character of a file that is no white space."""
-    with _reading(where), path.open("rb") as file:
-        file.seek(len(_BOM) if file.read(len(_BOM)) == _BOM else 0)
-        return next((text[:1] for line in file if (text := line.lstrip())), b"")
-
-
-@contextmanager
-def _reading(where: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise DataError(f"{where} cannot be read ({error.strerror})") from error
+    with opened(path, where) as file:
+        for number, line in enumerate(file):
+            text = (line.removeprefix(_BOM) if number == 0 else line).lstrip()
+            if text:
+                return text[:1]
+        return b""
 
 
 class _NoDocument(ValueError):

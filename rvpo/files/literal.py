@@ -1,10 +1,10 @@
-"""Lists that a data set stores as text."""
+"""Lists and tables that a data set stores as text, and what they hold at some depth."""
 
 from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -15,6 +15,33 @@ def read_list(value: Any) -> list[Any] | None:
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return list(value)
     return None
+
+
+def read_value(value: Any) -> Any:
+    """The list or table in a cell, where it is written as JSON or as a Python literal; other values
+    as they are."""
+    if not isinstance(value, str) or not value.lstrip().startswith(("{", "[")):
+        return value
+    parsed = _parsed(value)
+    return value if parsed is None else parsed
+
+
+def inside(row: Mapping[str, Any], path: str) -> Any:
+    """Value of a column, or of a field at some depth of one: `reward_model.rubrics` is the field
+    `rubrics` of the column `reward_model`, which may be a table or text that is one; a number is a
+    place in a list, from 0. None where there is nothing."""
+    if path in row:
+        return row[path]
+    value: Any = row
+    for name in path.split("."):
+        value = read_value(value)
+        if isinstance(value, Mapping):
+            value = value.get(name)
+        elif isinstance(value, list | tuple) and name.isdecimal() and int(name) < len(value):
+            value = value[int(name)]
+        else:
+            return None
+    return value
 
 
 def _parsed(text: str) -> Any:

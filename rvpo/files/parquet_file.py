@@ -11,8 +11,8 @@ from rvpo.errors import DataError
 from rvpo.runtime.extras import Need, require
 
 
-def read_parquet(path: Path, where: str) -> Iterator[dict[str, Any]]:
-    """Each row of a file, as Python's own values.
+def read_parquet(path: Path, where: str, group: int | None = None) -> Iterator[dict[str, Any]]:
+    """Each row of a file, or of one of its row groups, as Python's own values.
 
     A timestamp is a `datetime` here, a date a `date`, a decimal a `Decimal` and bytes are
     `bytes`, for the file says that they are; text stays text, and what it says is JSON is what
@@ -20,6 +20,7 @@ def read_parquet(path: Path, where: str) -> Iterator[dict[str, Any]]:
 
     Args:
         where: begins every message.
+        group: number of the row group, from 0; all of them if None.
 
     Raises:
         ConfigError: pyarrow is not installed.
@@ -31,7 +32,9 @@ def read_parquet(path: Path, where: str) -> Iterator[dict[str, Any]]:
 
     try:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1024):
+            for batch in file.iter_batches(
+                batch_size=1024, row_groups=None if group is None else [group]
+            ):
                 batch.validate(full=True)
                 yield from _decoded(batch.to_pylist(maps_as_pydicts="strict"), batch.schema)
     # Dates beyond Python's calendar overflow; a zone that it does not know is a KeyError; JSON can
@@ -44,6 +47,23 @@ def read_parquet(path: Path, where: str) -> Iterator[dict[str, Any]]:
         KeyError,
         RecursionError,
     ) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(f"{where} cannot be read ({reason})") from error
+
+
+def count_groups(path: Path, where: str) -> int:
+    """Row groups of a file.
+
+    Raises:
+        ConfigError, DataError: see `read_parquet`.
+    """
+    require(where, Need("data"))
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return int(pq.read_metadata(path).num_row_groups)
+    except (pa.ArrowException, OSError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(f"{where} cannot be read ({reason})") from error
 

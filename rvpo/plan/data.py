@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rvpo.config.data import Source
 from rvpo.config.run import RunConfig
+from rvpo.data.packed import Prompts
 from rvpo.data.sources import load_prompts
 from rvpo.data.splits import Splits, read_splits
+from rvpo.data.streamed import Streamed
 from rvpo.errors import DataError, RvpoError
 from rvpo.plan.machine import Finding
 from rvpo.rewards.comparison import ComparisonReward
@@ -55,7 +57,7 @@ def read_data(config: RunConfig) -> Data:
         splits = read_splits(config, say, load)
     except DataError as error:
         findings.append(Finding("data.train", "missing", str(error)))
-        splits = Splits(train=(), held_out=(), places=())
+        splits = Splits(train=(), held_out=())
     rubrics: list[RubricReward] = []
     comparisons: list[ComparisonReward] = []
     try:
@@ -64,12 +66,14 @@ def read_data(config: RunConfig) -> Data:
         comparisons = [r for r in suite.rewards if isinstance(r, ComparisonReward)]
         suite.check_templates(config.every_judge, config.evaluate.others)
         for where, prompts in splits.by_place.items():
-            suite.check_criteria(prompts, where)
+            suite.check_criteria(prompts, where, say)
         if splits.train:
             suite.fitted(splits.every)
         findings.append(Finding("rewards", "ok", ", ".join(config.rewards)))
         findings += [
-            _criteria(reward, config.data.train, splits.train) for reward in rubrics if splits.train
+            _criteria(reward, config.data.train_sources.values(), splits.train)
+            for reward in rubrics
+            if splits.train
         ]
     except RvpoError as error:
         findings.append(Finding("rewards", "missing", str(error)))
@@ -86,19 +90,19 @@ def _prompts(
     config: RunConfig, source: Source, where: str, findings: list[Finding]
 ) -> Sequence[Prompt]:
     said: list[str] = []
+    data = config.data
     try:
         prompts = load_prompts(
-            source, config.data.system_prompt, where, said.append, config.data.prefill
+            source, data.system_prompt, where, said.append, data.prefill, config.seed
         )
     except RvpoError as error:
         findings.append(Finding(where, "missing", str(error)))
         return ()
     found = f"{len(prompts):,} prompts"
-    if where == "data.train":
-        visits = config.steps * config.rollout.prompts_per_step
-        times = f"each {visits / len(prompts):.1f} times on average"
-        seen = times if visits > len(prompts) else f"{visits:,} of them"
-        found += f"; {config.steps:,} steps see {seen}"
+    if prompts.revision is not None:
+        found += f" of commit {prompts.revision[:12]}"
+    if where in data.train_sources:
+        found += _seen(config, source, prompts)
     elif config.evaluate.prompts is not None:
         found += f", of which {min(config.evaluate.prompts, len(prompts)):,} are scored"
     findings.append(Finding(where, "ok", found))
@@ -106,12 +110,27 @@ def _prompts(
     return prompts
 
 
-def _criteria(reward: RubricReward, source: Source, prompts: Sequence[Prompt]) -> Finding:
+def _seen(config: RunConfig, source: Source, prompts: Prompts | Streamed) -> str:
+    """Words for how often the steps see the prompts of a source."""
+    several = len(config.data.train_sources) > 1
+    if several and source.share is None:
+        return ""
+    visits = round(config.steps * config.rollout.prompts_per_step * (source.share or 1))
+    if isinstance(prompts, Streamed):
+        return f" read so far; {config.steps:,} steps see {visits:,} of the stream"
+    times = f"each {visits / len(prompts):.1f} times on average"
+    seen = times if visits > len(prompts) else f"{visits:,} of them"
+    return f"; {config.steps:,} steps see {seen}"
+
+
+def _criteria(
+    reward: RubricReward, sources: Iterable[Source], prompts: Sequence[Prompt]
+) -> Finding:
     part = f"rewards.{reward.name}"
     if reward.fixed:
         count = len(reward.fixed)
         return Finding(part, "ok", f"{count} criteria, the same for every prompt")
-    if isinstance(source, RubricSource):
+    if all(isinstance(source, RubricSource) for source in sources):
         return Finding(part, "ok", "the criteria of the data")
     rows = [{"rubric": [c.to_row() for c in reward.criteria(prompt)]} for prompt in prompts]
     return Finding(part, "ok", str(rubric_statistics(rows)))

@@ -10,6 +10,7 @@ from statistics import fmean, median
 
 from rvpo.config.run import RunConfig
 from rvpo.data.encoder import encoder_of
+from rvpo.data.lengths import room_for_prompts
 from rvpo.errors import RvpoError
 from rvpo.model_files import resolve_model
 from rvpo.plan.machine import Finding
@@ -90,15 +91,32 @@ def _lengths(config: RunConfig, prompts: Sequence[Prompt]) -> tuple[list[int], l
         lengths: list[int] = []
         completion = config.rollout.max_completion_tokens
         encoder.check_control_tokens(prompts, said.append)
-        encoder.check_lengths(prompts, completion, lambda ids: lengths.append(len(ids)))
+        if config.data.too_long == "refuse":
+            encoder.check_lengths(prompts, completion, lambda ids: lengths.append(len(ids)))
+        else:
+            lengths = [len(ids) for ids in encoder.encode_each(prompts)]
     except RvpoError as error:
         return [], [Finding("prompts", "missing", str(error))]
+    lengths, long = _fitted(config, lengths, room_for_prompts(config, encoder))
+    if not lengths:
+        return [], [Finding("prompts", "missing", "every prompt is too long for the context")]
     found = (
         f"{median(lengths):,.0f} tokens in the median, {max(lengths):,} at most; with a completion "
-        f"of {completion:,} they fit in {encoder.max_context_tokens:,}"
+        f"of {completion:,} they fit in {encoder.max_context_tokens:,}{long}"
     )
     notes = [Finding("model", "note", text.removeprefix("model.path: ")) for text in said]
     return lengths, [*notes, Finding("prompts", "ok", found)]
+
+
+def _fitted(config: RunConfig, lengths: list[int], room: int) -> tuple[list[int], str]:
+    """Tokens of each prompt as the model will see it, and words for those that are too long."""
+    short = [tokens for tokens in lengths if tokens <= room]
+    long = len(lengths) - len(short)
+    if not long:
+        return lengths, ""
+    if config.data.too_long == "drop":
+        return short, f"; {long:,} that are too long are left out"
+    return [min(tokens, room) for tokens in lengths], f"; {long:,} lose their first tokens"
 
 
 def _room(config: RunConfig) -> int:

@@ -61,7 +61,7 @@ _UPDATE: Mapping[str, str] = {
     "policy_loss": "The same without the entropy bonus, where there is one.",
     "grad_norm": "Norm of the gradient before clipping, mean over the updates.",
     "learning_rate": "Learning rate of the step.",
-    "entropy": "Entropy of the policy's next-token distribution, in nats, mean over tokens.",
+    "entropy": "Entropy of what the policy draws a token from, in nats, mean over tokens.",
     "kl": "Estimate of the KL divergence to the reference model, mean over tokens.",
     "kl_k1": "The estimator k1, where that is minimised.",
     "kl_k2": "The estimator k2, where that is minimised.",
@@ -107,7 +107,8 @@ _ROLLOUT: Mapping[str, str] = {
     "policy/staleness_max": "The same, of the oldest token.",
     "policy/mixed_frac": "Share of samples that went on under new weights, where there are any; "
     "see rollout.in_flight.",
-    "epoch": "Visits to all prompts so far.",
+    "epoch": "Visits to all prompts so far; of sources with shares, to those of the source that is "
+    "visited least.",
     "timing/{phase}": "Seconds to generate, score, update and sync; `step` is all of them.",
     "tokens_per_second/generate": "Tokens of completions, over the slowest rank's seconds of "
     "generation.",

@@ -10,6 +10,7 @@ from rvpo.config.judges import OWN
 from rvpo.config.rewards import Condition, SpareConfig
 from rvpo.criterion import CLASS_WEIGHTS, Criterion
 from rvpo.errors import ConfigError, DataError, nearest
+from rvpo.files.literal import inside
 from rvpo.judge.template import JudgeTemplate
 from rvpo.judge.types import Answer, Question, QuestionKind
 from rvpo.judge.verdict import told
@@ -17,6 +18,8 @@ from rvpo.rewards.cell import EMPTY, Cell
 from rvpo.rewards.reference import answer_in
 from rvpo.rewards.remark import CriterionRemark, Judged, RubricRemark
 from rvpo.rewards.spare import SPARED, Streak
+from rvpo.rubrics.column import CriteriaColumn, read_column
+from rvpo.rubrics.sign import Doubtful
 from rvpo.scale import Grades, alike
 from rvpo.schedule import Ramp
 from rvpo.thinking import Sees
@@ -47,7 +50,8 @@ class RubricReward:
         weight: the whole rubric's; its criteria share it.
         condition: see `Condition`.
         fixed: the criteria of every prompt, by name; empty where the data bring them.
-        column: the data's, holding each prompt's criteria.
+        column: the data's, holding each prompt's criteria; `a.b` is the field b of column a.
+        doubtful: treatment of criteria whose points and wording disagree; see `read_column`.
         weighing: weights of criteria against each other.
         judge: name of the judge that is asked.
         sees: part of a completion that it is shown.
@@ -65,6 +69,7 @@ class RubricReward:
     condition: Condition | None = None
     fixed: Mapping[str, Criterion] = field(default_factory=dict)
     column: str = "rubric"
+    doubtful: Doubtful = "drop"
     weighing: Weighing = "uniform"
     judge: str = OWN
     sees: Sees = "answer"
@@ -127,18 +132,26 @@ class RubricReward:
         """
         if self.fixed:
             return tuple(self.fixed.values())
-        rows = prompt.columns.get(self.column) or ()
-        if not isinstance(rows, Sequence) or isinstance(rows, str):
-            raise DataError(
-                f"prompt {prompt.id!r}: column '{self.column}' holds a {type(rows).__name__}; "
-                "criteria are a list of tables with a text"
-            )
+        return self.brought(prompt).criteria
+
+    def brought(self, prompt: Prompt) -> CriteriaColumn:
+        """The criteria that the data bring for a prompt, and what was unclear about them.
+
+        Raises:
+            DataError: what its column holds are no criteria.
+        """
+        value = inside(prompt.columns, self.column)
+        where = f"prompt {prompt.id!r}: column '{self.column}'"
         try:
-            return tuple(Criterion.from_row(row) for row in rows)
+            column = read_column(value, self.doubtful)
         except (TypeError, ValueError) as error:
+            raise DataError(f"{where} holds no criteria ({error})") from error
+        if column is None:
             raise DataError(
-                f"prompt {prompt.id!r}: column '{self.column}' holds no criteria ({error})"
-            ) from error
+                f"{where} holds a {type(value).__name__}; criteria are a list of texts or of "
+                "tables with a text, or text that has one in each of its numbered lines"
+            )
+        return column
 
     def checked(self, prompt: Prompt) -> tuple[Criterion, ...]:
         """The prompt's criteria, when nothing else is missing that the judge is shown.

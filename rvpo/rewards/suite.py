@@ -29,6 +29,8 @@ from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.scoring import AnyReward, Scoring, column_names
 from rvpo.rewards.spare import Sparing
 from rvpo.rewards.trainer_state import NO_TRAINING, Training
+from rvpo.rubrics.report import unclear_told
+from rvpo.rubrics.settling import RubricCounts
 from rvpo.runtime.ignore import ignore
 from rvpo.types import Prompt, Rollout, RolloutScores
 
@@ -96,12 +98,13 @@ class RewardSuite:
             rewards=[r if isinstance(r, Reward) else r.fitted(prompts) for r in self.rewards],
         )
 
-    def check_criteria(self, prompts: Sequence[Prompt], where: str) -> None:
+    def check_criteria(self, prompts: Sequence[Prompt], where: str, say: Notice = ignore) -> None:
         """Read what every prompt brings for the judge.
 
         Args:
             prompts: those of a source, in the order of their rows.
             where: the setting and the file that they are from, for messages.
+            say: told what was unclear about the criteria.
 
         Raises:
             DataError: the criteria of a row cannot be read, or it lacks a reference answer.
@@ -110,12 +113,18 @@ class RewardSuite:
         rubrics = [reward for reward in every if not reward.fixed or reward.reference]
         if not rubrics:
             return
+        unclear = {reward.name: RubricCounts() for reward in rubrics if not reward.fixed}
         for row, prompt in enumerate(prompts):
             for reward in rubrics:
                 try:
                     reward.checked(prompt)
                 except DataError as error:
                     raise DataError(f"{where}: row {row}, {error}") from error
+                if reward.name in unclear:
+                    unclear[reward.name].add(reward.brought(prompt).counts)
+        for reward in rubrics:
+            if text := unclear_told(unclear.get(reward.name, RubricCounts()), reward.doubtful):
+                say(f"{where}: rewards.{reward.name}: {text}")
 
     def check_templates(
         self, judges: Mapping[str, JudgeConfig], others: Collection[str] = ()
@@ -272,6 +281,7 @@ def _build(name: str, rewards: Mapping[str, RewardConfig], judges: Collection[st
                 condition=reward.only_if,
                 fixed={n: Criterion.from_row(c.model_dump()) for n, c in reward.criteria.items()},
                 column=reward.column,
+                doubtful=reward.doubtful,
                 weighing=reward.weights or ("class" if reward.rubric == "explicit" else "uniform"),
                 judge=asked(reward.judge, judges),
                 sees=reward.sees,

@@ -55,6 +55,8 @@ class Encoder:
     """Text that opens a thought of the model, and text that closes it, where the settings tell."""
     max_thought_tokens: int | None = None
     """Tokens after which the engine ends a thought; None where it does not."""
+    most_prompt_tokens: int | None = None
+    """Tokens of a prompt, of which a longer one loses its first; None where it loses none."""
 
     @staticmethod
     def from_model(
@@ -129,7 +131,7 @@ class Encoder:
         Raises:
             DataError: the chat template refuses it, or does not show its tools.
         """
-        return tuple(self._tokens(prompt, self.rendering.whole(prompt)))
+        return self._cut(tuple(self._tokens(prompt, self.rendering.whole(prompt))))
 
     def encode_each(self, prompts: Iterable[Prompt]) -> Iterator[tuple[int, ...]]:
         """[T] token ids of each prompt in turn, in half the time of one call for each.
@@ -141,13 +143,17 @@ class Encoder:
         while batch := list(islice(rest, _BATCH)):
             texts = list(map(self.rendering.whole, batch))
             if any(prompt.is_raw for prompt in batch) or any(map(is_marked, texts)):
-                yield from map(tuple, map(self._tokens, batch, texts))
-                continue
-            try:
-                found = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
-            except Exception:  # the tokenizer's code raises anything, and names no prompt
-                found = map(self._tokens, batch, texts)
-            yield from map(tuple, found)
+                found: Iterable[Sequence[int]] = map(self._tokens, batch, texts)
+            else:
+                try:
+                    found = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+                except Exception:  # the tokenizer's code raises anything, and names no prompt
+                    found = map(self._tokens, batch, texts)
+            yield from (self._cut(tuple(ids)) for ids in found)
+
+    def _cut(self, ids: tuple[int, ...]) -> tuple[int, ...]:
+        most = self.most_prompt_tokens
+        return ids if most is None else ids[-most:]
 
     def check_fields(self, prompts: Sequence[Prompt], say: Callable[[str], None]) -> None:
         """Tell of fields of messages that the chat template does not show.

@@ -56,7 +56,8 @@ class RolloutEngine(Protocol):
 
         `on_sample` hears of each sample once, as soon as it is finished and in any order, while
         others are still being generated; it must return at once. `sampling` replaces the engine's
-        own temperature and length for this call. Nothing of earlier calls has a part in it, such as
+        own for this call; where it is left out, and not every token can be drawn, samples carry the
+        tokens that can (`Sample.supports`). Nothing of earlier calls has a part in it, such as
         prefixes cached by other weights.
 
         Token ids and log-probabilities are those of sampling, never of re-tokenised text, and

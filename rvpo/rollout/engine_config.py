@@ -16,6 +16,7 @@ from rvpo.fields import Section
 from rvpo.rollout.memory import EngineLoad, EngineMemory
 from rvpo.rollout.requirement import Requirement
 from rvpo.runtime.ignore import ignore
+from rvpo.types import Sampling
 
 if TYPE_CHECKING:
     import torch
@@ -37,9 +38,8 @@ class EngineInputs:
     """Type of the weights that compute."""
     trust_remote_code: bool
     """Run Python code that comes with the model."""
-    temperature: float
-    """Temperature of sampling, and of the log-probabilities."""
-    max_completion_tokens: int
+    sampling: Sampling
+    """Way in which completions are drawn in training; log-probabilities are those of drawing so."""
     concurrent: bool
     """It generates while the policy learns."""
     seed: int
@@ -91,6 +91,15 @@ class EngineConfig(Section):
             on_gpu: its training process is on a GPU.
             concurrent: it is to generate while the policy learns.
             alone: there is one training process.
+        """
+        return ""
+
+    def sampling_problem(self, sampling: Sampling, *, in_training: bool) -> str:
+        """Reason that it cannot draw so; empty where it can. It begins with the setting's name.
+
+        Args:
+            in_training: log-probabilities are compared with the trainer's, which has to know of
+                each token the others that could have been drawn.
         """
         return ""
 

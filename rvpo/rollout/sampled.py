@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from rvpo.rollout.encoder import Encoder
+from rvpo.rollout.supports import Supports
 from rvpo.types import Prompt, Sample
 
 
@@ -17,11 +18,13 @@ def sampled(
     logprobs: Sequence[float],
     finish_reason: Literal["stop", "length"],
     versions: tuple[int, tuple[int, ...]],
+    supports: Supports | None = None,
 ) -> Sample:
     """The sample of a completion, with its text.
 
     Args:
         versions: result of `versions_of`.
+        supports: see `Sample`.
     """
     text, budget = encoder.decode(completion_ids), encoder.thought_budget
     oldest, each = versions
@@ -36,4 +39,5 @@ def sampled(
         policy_version=oldest,
         versions=each,
         given=() if budget is None else budget.written(prompt_ids, completion_ids, logprobs),
+        supports=supports,
     )

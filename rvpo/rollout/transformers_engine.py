@@ -12,10 +12,11 @@ from rvpo.rollout.adapter import adapter_of
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, RolloutEngine
 from rvpo.rollout.engine_config import EngineConfig, EngineInputs
+from rvpo.rollout.logits import Steps
 from rvpo.rollout.lora_config import LoraConfig
 from rvpo.rollout.memory import EngineLoad, EngineMemory
 from rvpo.rollout.named_weights import named_weights
-from rvpo.rollout.thought_budget import Thought, ThoughtBudget
+from rvpo.rollout.supports import Supports
 from rvpo.runtime.device_memory import MemoryPeak
 from rvpo.runtime.ignore import ignore
 from rvpo.types import Generation, Prompt, Rollout, Sample, Sampling
@@ -35,6 +36,15 @@ class TransformersConfig(EngineConfig):
 
     ends_thoughts: ClassVar[bool] = True
 
+    def sampling_problem(self, sampling: Sampling, *, in_training: bool) -> str:
+        """See `EngineConfig.sampling_problem`; it has no grammars."""
+        if sampling.structured is None:
+            return ""
+        return (
+            "structured: transformers' own `generate` knows no grammars; write rollout.engine: "
+            "vllm, or leave it out"
+        )
+
     def memory(self, load: EngineLoad) -> EngineMemory:
         """A second copy of the weights at all times, and the KV cache of a batch."""
         cache, own = load.token * load.sample_tokens * self.batch_size, load.weights + load.adapters
@@ -53,8 +63,7 @@ class TransformersConfig(EngineConfig):
             loaded.to(inputs.ranks.device),
             inputs.encoder,
             self,
-            temperature=inputs.temperature,
-            max_completion_tokens=inputs.max_completion_tokens,
+            sampling=inputs.sampling,
             adapter=inputs.adapter,
         )
 
@@ -65,7 +74,7 @@ class TransformersEngine:
 
     Args:
         model: a causal language model with its weights whole (not sharded); taken over.
-        temperature: used for sampling; the reported log-probabilities are at this temperature.
+        sampling: the way of training; the reported log-probabilities are those of drawing so.
         adapter: the one that it is given in place of weights; its own are those that it goes with.
     """
 
@@ -75,8 +84,7 @@ class TransformersEngine:
         encoder: Encoder,
         config: TransformersConfig,
         *,
-        temperature: float,
-        max_completion_tokens: int,
+        sampling: Sampling,
         adapter: LoraConfig | None = None,
     ) -> None:
         self._adapter = adapter
@@ -85,9 +93,7 @@ class TransformersEngine:
         self._model.generation_config = _generation_config()
         self._encoder = encoder
         self._batch_size = config.batch_size
-        self._sampling = Sampling(
-            temperature=temperature, max_completion_tokens=max_completion_tokens
-        )
+        self._sampling = sampling
         self._version: int | None = None
 
     def generate(
@@ -150,9 +156,7 @@ class TransformersEngine:
             [[stop_ids[0]] * (width - len(ids)) + list(ids) for ids in encoded]
         )
         mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in encoded])
-        recorder = _LogprobRecorder(sampling.temperature)
-        budget = self._encoder.thought_budget
-        ends = [] if budget is None else [_ThoughtEnder(budget, encoded)]
+        steps = Steps.of(sampling, self._encoder, encoded, width)
         drawn = {"do_sample": True, "temperature": sampling.temperature, "top_k": 0, "top_p": 1.0}
         settings = _generation_config(
             max_new_tokens=sampling.max_completion_tokens,
@@ -164,15 +168,23 @@ class TransformersEngine:
             output = self._model.generate(
                 input_ids=input_ids.to(self._model.device),
                 attention_mask=mask.to(self._model.device),
-                logits_processor=[*ends, recorder],
+                logits_processor=steps.processors,
+                stopping_criteria=steps.criteria,
                 generation_config=settings,
             )
-            logprobs = recorder.finish(output)
+            logprobs = steps.recorder.finish(output)
+        completions = output[:, width:].tolist()
+        supports = None if steps.truncation is None else steps.truncation.supports()
         return [
-            self._sample(prompt, ids, completion, row)
-            for prompt, ids, completion, row in zip(
-                prompts, encoded, output[:, width:].tolist(), logprobs.tolist(), strict=True
+            self._sample(
+                prompt,
+                encoded[row],
+                completions[row],
+                logprobs[row].tolist(),
+                None if steps.stops is None else steps.stops.lengths.get(row),
+                None if supports is None else supports[row],
             )
+            for row, prompt in enumerate(prompts)
         ]
 
     def _sample(
@@ -181,9 +193,15 @@ class TransformersEngine:
         prompt_ids: tuple[int, ...],
         completion: Sequence[int],
         logprobs: Sequence[float],
+        stopped: int | None,
+        supports: Supports | None,
     ) -> Sample:
-        ends = [i for i, token in enumerate(completion) if token in self._encoder.stop_ids]
-        length = ends[0] + 1 if ends else len(completion)
+        ends = [i + 1 for i, token in enumerate(completion) if token in self._encoder.stop_ids]
+        ends += [] if stopped is None else [stopped]  # behind it come tokens that nobody drew
+        length = min(ends, default=len(completion))
+        if supports is not None:
+            ids, counts = supports
+            supports = ids[: sum(counts[:length])], counts[:length]
         assert self._version is not None
         text, budget = self._encoder.decode(completion[:length]), self._encoder.thought_budget
         return Sample(
@@ -198,6 +216,7 @@ class TransformersEngine:
             given=()
             if budget is None
             else budget.written(prompt_ids, completion[:length], logprobs[:length]),
+            supports=supports,
         )
 
 
@@ -206,55 +225,3 @@ def _generation_config(**settings: Any) -> Any:
 
     config: Any = GenerationConfig  # which has no types
     return config(**settings)
-
-
-class _ThoughtEnder:
-    """Gives all probability to the end of a thought that has used its budget up.
-
-    Args:
-        prompts: token ids of each row's prompt.
-    """
-
-    def __init__(self, budget: ThoughtBudget, prompts: Sequence[Sequence[int]]) -> None:
-        self._thoughts = [Thought(budget, ids) for ids in prompts]
-        self._begun = False
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        if self._begun:
-            for thought, token in zip(self._thoughts, input_ids[:, -1].tolist(), strict=True):
-                thought.take(token)
-        self._begun = True
-        for row, thought in enumerate(self._thoughts):
-            if thought.due is not None:
-                chosen = torch.full_like(scores[row], -torch.inf)
-                chosen[thought.due] = 0.0
-                scores[row] = chosen
-        return scores
-
-
-class _LogprobRecorder:
-    """Keeps the log-probability of each sampled token, and one step's logits at a time.
-
-    `generate` can return the logits of all steps, [T, B, V] floats: too much for long
-    completions. A logits processor sees them step by step, a token later than it needs.
-    """
-
-    def __init__(self, temperature: float) -> None:
-        self._temperature = temperature
-        self._pending: Tensor | None = None  # [B, V] log-probabilities of the token to come
-        self._chosen: list[Tensor] = []  # T times [B]
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        self._record(input_ids[:, -1])
-        # At temperature 0 all probability is on one token; the model's own says more.
-        self._pending = torch.log_softmax(scores.float() / (self._temperature or 1.0), dim=-1)
-        return scores
-
-    def finish(self, output_ids: Tensor) -> Tensor:
-        """[B, T] log-probabilities of all sampled tokens."""
-        self._record(output_ids[:, -1])
-        return torch.stack(self._chosen, dim=1)
-
-    def _record(self, tokens: Tensor) -> None:
-        if self._pending is not None:
-            self._chosen.append(self._pending.gather(1, tokens[:, None])[:, 0])

@@ -8,13 +8,20 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from rvpo.criterion import Criterion, CriterionClass
+from rvpo.rubrics.doubt import UnclearSign
 from rvpo.rubrics.mirror import mirrored
+from rvpo.rubrics.settling import RubricCounts
 from rvpo.rubrics.sign import Doubtful
 
 _BECAME: Mapping[Doubtful, str] = {
     "drop": "left out",
     "keep": "kept as negative",
     "flip": "flipped to positive",
+}
+_FAILING_BECAME: Mapping[Doubtful, str] = {
+    "drop": "left out",
+    "keep": "kept as positive",
+    "flip": "flipped to negative",
 }
 
 
@@ -70,12 +77,39 @@ class RubricReport:
     mended: Mapping[str, int] = field(default_factory=dict)
     """Criteria taken in spite of a flaw, by flaw."""
     told_by: Mapping[str, int] = field(default_factory=dict)
-    """Pitfalls by what told their sign: column, title, wording, rubric, or nothing."""
+    """Pitfalls by what told their sign: column, title, wording, rubric, size, judge, or nothing."""
     doubtful: Doubtful = "drop"
-    """Treatment of those that nothing told, and of those that are demands."""
+    """Treatment of those that nothing told, of demands and of failures."""
     demands: int = 0
     """Criteria of points below 0 that are worded as what a good response does."""
+    failures: int = 0
+    """Criteria of points above 0 that are worded as what a bad response does."""
+    unclear: tuple[UnclearSign, ...] = ()
+    """Criteria whose sign was in doubt, and that no judge told."""
     statistics: RubricStatistics
+
+    @classmethod
+    def of(
+        cls, read: int, rows: Sequence[Mapping[str, Any]], counts: RubricCounts, doubtful: Doubtful
+    ) -> RubricReport:
+        """The account of what was counted.
+
+        Args:
+            read: raw rows that were read.
+            rows: those that became rows with rubrics.
+        """
+        return cls(
+            read=read,
+            dropped_rows=dict(counts.dropped_rows),
+            dropped_criteria=dict(counts.dropped_criteria),
+            mended=dict(counts.mended),
+            told_by=dict(counts.told_by),
+            doubtful=doubtful,
+            demands=counts.demands,
+            failures=counts.failures,
+            unclear=tuple(counts.unclear),
+            statistics=rubric_statistics(rows),
+        )
 
     def __str__(self) -> str:
         text = f"{_count(self.read, 'row')} read, {self.statistics.prompts} kept"
@@ -88,22 +122,43 @@ class RubricReport:
             text += f" Criteria left out: {_listed(_counts(self.dropped_criteria))}."
         if self.mended:
             text += f" Criteria mended: {_listed(_counts(self.mended))}."
-        return text + self._signs()
+        counts = RubricCounts(
+            told_by=Counter(self.told_by), demands=self.demands, failures=self.failures
+        )
+        told = signs_told(counts, self.doubtful)
+        return f"{text} {told}" if told else text
 
-    def _signs(self) -> str:
-        text = ""
-        if pitfalls := sum(self.told_by.values()):
-            told = _listed(f"{n} by the {by}" for by, n in self.told_by.items() if by != "nothing")
-            untold = self.told_by.get("nothing", 0)
-            text += f" Signs of {_count(pitfalls, 'pitfall')} told: {told or 'none'}."
-            if untold:
-                text += f" Unclear: {untold} ({untold / pitfalls:.1%}), {_BECAME[self.doubtful]}."
-        if self.demands:
-            text += (
-                f" Criteria that cost points and are worded as what is wanted: {self.demands}, "
-                f"{_BECAME[self.doubtful]}."
-            )
-        return text
+
+def unclear_told(counts: RubricCounts, doubtful: Doubtful) -> str:
+    """Sentences on the criteria of a column that were left out, and on signs in question; empty
+    where all was clear."""
+    signs = signs_told(counts, doubtful)
+    if not counts.dropped_criteria:
+        return signs
+    return f"Criteria left out: {_listed(_counts(counts.dropped_criteria))}. {signs}".strip()
+
+
+def signs_told(counts: RubricCounts, doubtful: Doubtful) -> str:
+    """Sentences on the signs that were in question: by what they were told, and what became of the
+    others; empty where none was."""
+    said = []
+    if pitfalls := sum(counts.told_by.values()):
+        told = _listed(f"{n} by the {by}" for by, n in counts.told_by.items() if by != "nothing")
+        said.append(f"Signs of {_count(pitfalls, 'pitfall')} told: {told or 'none'}.")
+        if untold := counts.told_by.get("nothing", 0):
+            share = untold / pitfalls
+            said.append(f"Unclear: {untold} ({share:.1%}), {_BECAME[doubtful]}.")
+    if counts.demands:
+        said.append(
+            "Criteria that cost points and are worded as what is wanted: "
+            f"{counts.demands}, {_BECAME[doubtful]}."
+        )
+    if counts.failures:
+        said.append(
+            "Criteria that earn points and are worded as a failure: "
+            f"{counts.failures}, {_FAILING_BECAME[doubtful]}."
+        )
+    return " ".join(said)
 
 
 def rubric_statistics(rows: Sequence[Mapping[str, Any]]) -> RubricStatistics:

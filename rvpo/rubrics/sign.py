@@ -16,9 +16,11 @@ from typing import Literal
 from rvpo.criterion import Polarity
 from rvpo.rubrics.lexicon import COMPOUND, words
 from rvpo.rubrics.polarity import is_absence, is_statement, names, polarity
+from rvpo.rubrics.praise import statement
 
-SignSource = Literal["column", "title", "wording", "rubric"]
-"""Source of a sign: a column of the data, the title, the sentence, or the other criteria."""
+SignSource = Literal["column", "title", "wording", "rubric", "size", "judge"]
+"""Source of a sign: a column of the data, the title, the sentence, the other criteria, points below
+0, or a judge that was asked."""
 
 Doubtful = Literal["drop", "keep", "flip"]
 
@@ -113,6 +115,7 @@ def sign(text: str, title: str = "", wanted: Sequence[str] = ()) -> Sign | None:
         title: a few words above it, as RaR's rows have; may be empty.
         wanted: sentences of the same rubric that a good response meets.
     """
+    text = statement(text)
     told = polarity(text)
     by_title = _by_title(title, text, told)
     if by_title is not None:

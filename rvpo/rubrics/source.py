@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from rvpo.errors import DataError
-from rvpo.fields import PathText, Section
-from rvpo.files.stored import stored_rows
+from rvpo.fields import PathText
+from rvpo.files.shard import StoredRows
+from rvpo.files.source_section import StoredSection
+from rvpo.files.stored import stored
+from rvpo.rubrics.doubt import Doubt, read_signs
 from rvpo.rubrics.report import RubricReport
+from rvpo.rubrics.sign import Doubtful
 
 
-class RubricSource(Section):
+class RubricSource(StoredSection):
     """Rows that bring a rubric each: the criteria that a good answer meets or avoids.
 
     A subclass is a format in which data sets hold them. It has a `format`, which chooses it, its
@@ -22,13 +26,9 @@ class RubricSource(Section):
     """Those without which a row of the format is none."""
 
     rubrics: PathText
-    """A .jsonl, .json, .parquet or .csv file, or a Hub dataset id."""
+    """Files or a Hub dataset, as `path` of other sources."""
     format: str
     """The form of its rows."""
-    split: str = "train"
-    """Split of a Hub dataset; files have one only."""
-    subset: str | None = None
-    """Configuration of a Hub dataset that has several, as its page calls them."""
 
     def read(self, raw: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], RubricReport]:
         """Raw rows as rows with `id`, `prompt` and `rubric`, and what was lost on the way.
@@ -40,17 +40,32 @@ class RubricSource(Section):
         """
         raise NotImplementedError
 
-    def rows(self, where: str) -> tuple[list[dict[str, Any]], RubricReport]:
-        """Rows with a column `prompt` and a column `rubric`, and what was lost on the way.
+    def stored(self, where: str) -> StoredRows:
+        """The raw rows, where they lie.
 
         Args:
             where: the setting that holds the source, for messages.
 
         Raises:
+            DataError: the source cannot be read or reached.
+        """
+        at = f"{where}.rubrics"
+        return stored(self.rubrics, self.split, at, None, self.subset, self.revision)
+
+    def rows(
+        self, where: str, raw: Sequence[Mapping[str, Any]] | None = None
+    ) -> tuple[list[dict[str, Any]], RubricReport]:
+        """Rows with a column `prompt` and a column `rubric`, and what was lost on the way.
+
+        Args:
+            where: the setting that holds the source, for messages.
+            raw: the rows to be read; those of `stored` if left out.
+
+        Raises:
             DataError: the source cannot be read or reached, a criterion contradicts itself, or
                 nothing can be used (the sentence says what was left out, and why).
         """
-        raw = stored_rows(self.rubrics, self.split, f"{where}.rubrics", subset=self.subset)
+        raw = list(self.stored(where).rows()) if raw is None else raw
         try:
             rows, report = self.read(raw)
         except DataError as error:
@@ -62,3 +77,23 @@ class RubricSource(Section):
                 f"one here has {', '.join(raw[0])}. Give other data, or their {where}.format"
             )
         return rows, report
+
+
+class SignedSource(RubricSource):
+    """A source of criteria of which some cost points, so that each needs a sign."""
+
+    doubtful: Doubtful = "drop"
+    """Treatment of criteria whose sign is in doubt: their points and their wording disagree, or
+    nothing tells whether meeting a pitfall is bad. `drop` leaves them out, `keep` follows the
+    points, `flip` the wording. The counts are in what the data say."""
+    signs: PathText | None = None
+    """A file of signs that a judge told of such criteria, as `rvpo judge --signs FILE` writes it;
+    they go before `doubtful`."""
+
+    def doubt(self) -> Doubt:
+        """The treatment that the settings ask for.
+
+        Raises:
+            DataError: the file of signs cannot be read.
+        """
+        return Doubt(self.doubtful, read_signs(self.signs) if self.signs else {})

@@ -24,6 +24,9 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "trackio": ("trackio",),
     "lora": ("peft",),
     "bits": ("bitsandbytes",),
+    "math": ("math_verify",),
+    "language": ("py3langid",),
+    "schema": ("jsonschema", "referencing"),
 }
 """Modules that are imported of each extra. `gpu` brings the same vLLM as `cpu`, built for GPUs."""
 

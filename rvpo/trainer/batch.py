@@ -12,7 +12,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from rvpo.rollout.supports import Supports
 from rvpo.trainer.attention import Span
+from rvpo.trainer.supports import TokenSupports
 from rvpo.types import Sample
 
 
@@ -33,13 +35,15 @@ class TrainedSample:
     """True where it only counts as a sample and is not computed."""
     given: Sequence[int] = ()
     """Places of tokens that the policy did not draw, and does not learn from."""
+    supports: Supports | None = None
+    """See `Sample`."""
 
     @staticmethod
     def of(
         sample: Sample, advantage: float, group: int, is_masked: bool, version: int
     ) -> TrainedSample:
         """The sample as the engine drew it. A token takes 8 to 12 bytes, of Python's own numbers it
-        would be 70: every rank gets the samples of all.
+        would be 70: every rank gets the samples of all. Each token of its support takes 4 more.
 
         Args:
             version: updates of the policy that is to learn from it.
@@ -56,6 +60,7 @@ class TrainedSample:
             group=group,
             is_masked=is_masked,
             given=sample.given,
+            supports=sample.supports,
         )
 
     @property
@@ -112,6 +117,8 @@ class MicroBatch:
     drawn: Tensor | None = None
     """[T] bool, tokens that the policy drew; None where it drew all. The others are context, and
     nothing is learned from them."""
+    supports: TokenSupports | None = None
+    """Tokens that could be drawn at each place, which alone have a probability; None for all."""
     counts: bool = True
     """False for a pass that only keeps the ranks together."""
 
@@ -258,7 +265,16 @@ def _lay_out(
         weights=each(weights),
         update_tokens=update_tokens,
         drawn=_drawn(samples, device),
+        supports=_supports(samples, device),
     )
+
+
+def _supports(samples: Sequence[TrainedSample], device: torch.device) -> TokenSupports | None:
+    known = [sample.supports for sample in samples if sample.supports is not None]
+    if not known:
+        return None
+    assert len(known) == len(samples)  # one engine drew all of them in one way
+    return TokenSupports.of(known, device)
 
 
 def _drawn(samples: Sequence[TrainedSample], device: torch.device) -> Tensor | None:

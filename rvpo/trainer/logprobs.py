@@ -8,6 +8,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from rvpo.trainer.supports import TokenSupports
+
 _ROWS_IN_CACHE: Final = 16
 
 
@@ -29,26 +31,37 @@ class LogprobHead(nn.Module):
         self._temperature = temperature
         self._chunk = chunk
 
-    def forward(self, hidden: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, hidden: Tensor, tokens: Tensor, supports: TokenSupports | None = None
+    ) -> tuple[Tensor, Tensor]:
         """[T] log-probability of each token, and [T] the entropy where it stands, both in fp32.
 
         Args:
             hidden: [T, H] the output layer's input where each token is predicted.
             tokens: [T].
+            supports: tokens that have a probability at each place; all if left out.
         """
         apply: Any = _Logprobs.apply
         logprobs, entropy = apply(
-            hidden, self.weight, self.bias, tokens, self._temperature, self._chunk
+            hidden, self.weight, self.bias, tokens, supports, self._temperature, self._chunk
         )
         return logprobs, entropy
 
 
-def logprobs_of(logits: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+def logprobs_of(
+    logits: Tensor, tokens: Tensor, supports: TokenSupports | None = None
+) -> tuple[Tensor, Tensor]:
     """The same from [T, V] logits at the temperature of sampling, all at once."""
     logits = logits.float()
+    outside = None if supports is None else supports.outside(slice(0, len(logits)), logits.shape[1])
+    if outside is not None:
+        logits = logits.masked_fill(outside, -torch.inf)
     log_p = logits.log_softmax(dim=-1)
     chosen = log_p.gather(-1, tokens[:, None])[:, 0]
-    return chosen, -torch.linalg.vecdot(log_p.exp(), log_p)
+    p = log_p.exp()
+    if outside is not None:  # 0 times minus infinity is no number
+        log_p = log_p.masked_fill(outside, 0.0)
+    return chosen, -torch.linalg.vecdot(p, log_p)
 
 
 class _Logprobs(torch.autograd.Function):
@@ -57,6 +70,8 @@ class _Logprobs(torch.autograd.Function):
     With z the logits, p = softmax(z) and H its entropy,
 
         ∂ log p_a / ∂z = 1_a − p,    ∂H / ∂z = −p (log p + H).
+
+    Where a token cannot be drawn its p is 0, and so is its slope.
     """
 
     @staticmethod
@@ -66,6 +81,7 @@ class _Logprobs(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,
         tokens: Tensor,
+        supports: TokenSupports | None,
         temperature: float,
         chunk: int,
     ) -> tuple[Tensor, Tensor]:
@@ -73,13 +89,16 @@ class _Logprobs(torch.autograd.Function):
         entropy, normaliser = torch.empty_like(logprobs), torch.empty_like(logprobs)
         for rows, logits in _logits(hidden, weight, bias, chunk):
             for own, part in _in_cache(rows, logits):
-                z = part.float().div_(temperature)
+                z, outside = _limited(part.float().div_(temperature), own, supports)
                 normaliser[own] = z.logsumexp(dim=-1)
                 log_p = z.sub_(normaliser[own, None])
                 logprobs[own] = log_p.gather(-1, tokens[own, None])[:, 0]
-                entropy[own] = -torch.linalg.vecdot(log_p.exp(), log_p)
+                p = log_p.exp()
+                if outside is not None:
+                    log_p.masked_fill_(outside, 0.0)
+                entropy[own] = -torch.linalg.vecdot(p, log_p)
         ctx.save_for_backward(hidden, weight, bias, tokens, entropy, normaliser)
-        ctx.temperature, ctx.chunk = temperature, chunk
+        ctx.temperature, ctx.chunk, ctx.supports = temperature, chunk, supports
         return logprobs, entropy
 
     @staticmethod
@@ -92,8 +111,11 @@ class _Logprobs(torch.autograd.Function):
         of_bias = torch.zeros_like(bias, dtype=torch.float32) if bias_learns else None
         for rows, logits in _logits(hidden, weight, bias, ctx.chunk):
             for own, part in _in_cache(rows, logits):
-                log_p = part.float().div_(ctx.temperature).sub_(normaliser[own, None])
+                z, outside = _limited(part.float().div_(ctx.temperature), own, ctx.supports)
+                log_p = z.sub_(normaliser[own, None])
                 p = log_p.exp()
+                if outside is not None:
+                    log_p.masked_fill_(outside, 0.0)
                 slope = log_p.add_(entropy[own, None]).mul_(-of_entropy[own, None])
                 slope.sub_(of_logprobs[own, None]).mul_(p)
                 slope.scatter_add_(-1, tokens[own, None], of_logprobs[own, None])
@@ -106,7 +128,7 @@ class _Logprobs(torch.autograd.Function):
                 of_bias += of_logits.sum(0)
         of_weight = None if of_weight is None else of_weight.to(weight.dtype)
         of_bias = None if of_bias is None else of_bias.to(bias.dtype)
-        return of_hidden, of_weight, of_bias, None, None, None
+        return of_hidden, of_weight, of_bias, None, None, None, None
 
 
 def _logits(
@@ -115,6 +137,17 @@ def _logits(
     """Rows, and their logits in the type of the weights."""
     for rows in _chunks(0, len(hidden), chunk):
         yield rows, nn.functional.linear(hidden[rows], weight, bias)
+
+
+def _limited(
+    z: Tensor, rows: slice, supports: TokenSupports | None
+) -> tuple[Tensor, Tensor | None]:
+    """Logits of which those outside of the supports are minus infinity, in place, and which these
+    are."""
+    if supports is None:
+        return z, None
+    outside = supports.outside(rows, z.shape[-1])
+    return z.masked_fill_(outside, -torch.inf), outside
 
 
 def _in_cache(rows: slice, logits: Tensor) -> Iterator[tuple[slice, Tensor]]:

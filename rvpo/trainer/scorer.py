@@ -13,7 +13,8 @@ from rvpo.trainer.logprobs import LogprobHead, logprobs_of
 
 
 class Scorer(nn.Module):
-    """Log-probabilities and entropies at completion tokens, by one of two ways.
+    """Log-probabilities and entropies at completion tokens, over the tokens that could be drawn
+    there, by one of two ways.
 
     Packed: the completions of a prompt share it in one row, and logits exist for a chunk of tokens
     at a time. Single, for models that cannot be packed: a sample a row through the model's own
@@ -50,7 +51,9 @@ class Scorer(nn.Module):
             use_cache=False,
             spans=batch.spans,
         ).last_hidden_state
-        logprobs, entropy = self.head(hidden[0, batch.predecessors], batch.completion_ids)
+        logprobs, entropy = self.head(
+            hidden[0, batch.predecessors], batch.completion_ids, batch.supports
+        )
         return logprobs, entropy
 
     def _single(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
@@ -60,7 +63,7 @@ class Scorer(nn.Module):
             logits_to_keep=batch.predecessors,
             use_cache=False,
         ).logits[0]
-        return logprobs_of(logits.float() / self._temperature, batch.completion_ids)
+        return logprobs_of(logits.float() / self._temperature, batch.completion_ids, batch.supports)
 
 
 def score_without_gradient(engine: Any, batch: MicroBatch) -> Tensor:

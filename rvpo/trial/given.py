@@ -15,6 +15,7 @@ from rvpo.data.sources import load_prompts
 from rvpo.errors import DataError, nearest
 from rvpo.files.gzipped import unzipped
 from rvpo.files.json_file import json_lines
+from rvpo.files.literal import inside
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rubrics.overlap import question
 from rvpo.thinking import Thinking
@@ -95,13 +96,10 @@ class _Data:
     @cached_property
     def by_id(self) -> Mapping[str, list[Prompt]]:
         found: dict[str, list[Prompt]] = {}
-        for where, source in (
-            ("data.train", self.config.train),
-            ("data.held_out", self.config.held_out),
-        ):
-            if source is not None:
-                for prompt in load_prompts(source, self.config.system_prompt, where):
-                    found.setdefault(prompt.id, []).append(prompt)
+        sources = self.config.train_sources | self.config.held_out_sources
+        for where, source in sources.items():
+            for prompt in load_prompts(source, self.config.system_prompt, where):
+                found.setdefault(prompt.id, []).append(prompt)
         return found
 
 
@@ -111,10 +109,10 @@ def _prompt(line: _Line, rewards: Sequence[RubricReward], data: _Data) -> Prompt
     if identity is None and messages is None:
         raise DataError(f"{line.where}: has neither 'prompt' nor 'prompt_id'; {_FORM}")
     needed = _needed(rewards)
-    lacking = [column for column in needed if column not in line.fields]
+    lacking = [column for column in needed if not _has(line.fields, column)]
     if messages is not None and not lacking:
         columns = {
-            name: _criteria(value) if name in {reward.column for reward in rewards} else value
+            name: value
             for name, value in line.fields.items()
             if name not in ("prompt", "prompt_id", "completion", "thought")
         }
@@ -166,11 +164,8 @@ def _known(line: _Line, identity: str, messages: tuple[Message, ...] | None, dat
     return found[0]
 
 
-def _criteria(value: Any) -> Any:
-    """Text alone will do for a criterion; what else is none, the reward says."""
-    if not isinstance(value, list):
-        return value
-    return [{"text": item} if isinstance(item, str) else item for item in value]
+def _has(fields: Mapping[str, Any], column: str) -> bool:
+    return column in fields or inside(fields, column) is not None
 
 
 def _messages(line: _Line, system_prompt: str | None) -> tuple[Message, ...]:

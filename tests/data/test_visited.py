@@ -79,7 +79,7 @@ def test_every_prompt_that_a_step_visits_is_read_before_it(
     size: int, steps: int, per_step: int, many: int
 ) -> None:
     train, held_out = prompts_of([{}] * size), (make_prompt("held", "out"),)
-    splits = Splits(train=train, held_out=held_out, places=())
+    splits = Splits(train=train, held_out=held_out)
     config = tiny_config(Path("model"), Path("run"))
     rollout = config.rollout.model_copy(update={"prompts_per_step": per_step})
     config = config.model_copy(update={"rollout": rollout, "steps": steps})

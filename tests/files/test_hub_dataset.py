@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from rvpo.errors import DataError
-from rvpo.files.hub_dataset import hub_rows
-from tests.fake_hub import hub
+from rvpo.files.hub_dataset import hub_dataset
+from tests.fake_hub import COMMIT, hub
 
 ROWS: list[dict[str, Any]] = [
     {"prompt": "When?", "answer": "2024-05-01T10:00:00Z", "call": {"day": "2024-05-01"}},
@@ -71,7 +71,7 @@ def card(text: str) -> str:
 
 
 def read(folder: Path, files: dict[str, bytes | str], split: str = "train", **more: Any) -> Any:
-    return hub_rows(repository(folder, files), split, "data.train.path", **more)
+    return list(hub_dataset(repository(folder, files), split, "data.train.path", **more).rows())
 
 
 def refusal(folder: Path, files: dict[str, bytes | str], *more: Any, **named: Any) -> str:
@@ -216,8 +216,9 @@ def test_other_kinds_are_read_by_their_library(folder: Path) -> None:
 
 PROGRAM = """
 import json, sys
-from rvpo.files.stored import stored_rows
-print(json.dumps([stored_rows(name, "train", "data.train.path") for name in sys.argv[1:]]))
+from rvpo.files.stored import stored
+found = [stored(name, "train", "data.train.path") for name in sys.argv[1:]]
+print(json.dumps([[each.revision, list(each.rows())] for each in found]))
 """
 
 
@@ -226,15 +227,17 @@ def test_a_dataset_of_the_hub_is_read_the_same_with_and_without_the_hub(tmp_path
     folder = tmp_path / "hub"
     repository(folder, {"README.md": text, "rows/a.jsonl.gz": gzip.compress(LINES)})
 
-    def printed(**variables: str) -> Any:
+    def printed(*names: str, **variables: str) -> Any:
         own = {"HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_TELEMETRY": "1", **variables}
         environment = {k: v for k, v in os.environ.items() if not k.startswith("HF_")} | own
-        command = [sys.executable, "-c", PROGRAM, "somebody/rows"]
+        command = [sys.executable, "-c", PROGRAM, "somebody/rows", *names]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
+    found = [COMMIT, ROWS]
     with hub(folder, "somebody/rows") as address:
-        assert printed(HF_ENDPOINT=address) == [ROWS]
-    assert printed(HF_ENDPOINT=address) == [ROWS]
-    assert printed(HF_HUB_OFFLINE="1") == [ROWS]
+        file = f"hf://datasets/somebody/rows@{COMMIT}/rows/*.gz"
+        assert printed(file, HF_ENDPOINT=address) == [found, found]
+    assert printed(HF_ENDPOINT=address) == [found]
+    assert printed(HF_HUB_OFFLINE="1") == [found]

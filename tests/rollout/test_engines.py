@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from rvpo.rollout import TransformersConfig, VllmConfig
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.rollout.lora_config import LoraConfig
+from rvpo.rollout.supports import told
 from rvpo.rollout.transformers_engine import TransformersEngine
 from rvpo.rollout.vllm.adapter_room import check_model
 from rvpo.rollout.vllm.adapters import AdapterFiles
@@ -24,6 +26,7 @@ from rvpo.rollout.vllm.arguments import check_arguments
 from rvpo.rollout.vllm.cache_use import CacheUse
 from rvpo.rollout.vllm.engine import VllmEngine
 from rvpo.rollout.vllm.placement import Placement
+from rvpo.rollout.vllm.request import sampling_params
 from rvpo.rollout.vllm.site import Site
 from rvpo.rollout.vllm.sleep import Sleep
 from rvpo.rollout.vllm.transports import usual_transport
@@ -62,8 +65,7 @@ def make_transformers_engine(model: Path, precision: str) -> TransformersEngine:
         AutoModelForCausalLM.from_pretrained(model, dtype=DTYPES[precision]),
         make_encoder(model),
         TransformersConfig(batch_size=5),  # splits a group
-        temperature=TEMPERATURE,
-        max_completion_tokens=12,
+        sampling=Sampling(temperature=TEMPERATURE, max_completion_tokens=12),
     )
 
 
@@ -83,8 +85,7 @@ def make_vllm_engine(
         make_encoder(model, tokens),
         VllmConfig(),
         dtype=DTYPES[precision],
-        temperature=TEMPERATURE,
-        max_completion_tokens=12,
+        sampling=Sampling(temperature=TEMPERATURE, max_completion_tokens=12),
         seed=0,
         placement=Placement(
             site,
@@ -281,6 +282,54 @@ def test_without_a_learning_rate_every_ratio_stays_one_and_the_kl_zero(
         assert metrics["sampling/importance_sampling_ratio/max"] == pytest.approx(1, abs=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["vllm fp32", "vllm fp32, own process"])
+def test_vllm_tells_the_tokens_that_could_be_drawn(
+    kind: str, engines: Callable[[str], RolloutEngine], tiny_model: Path, ranks: Ranks
+) -> None:
+    limits = {"top_p": 0.9, "top_k": 64, "min_p": 0.05}
+    engine, config = (
+        engines(kind),
+        tiny_config(
+            tiny_model,
+            rollout={"temperature": TEMPERATURE, **limits},
+            update={"lr": 0.0, "beta": 0.1},
+        ),
+    )
+    assert isinstance(engine, VllmEngine)
+    policy, encoder = ZeroPolicy(config, str(tiny_model), ranks), make_encoder(tiny_model)
+    own, engine._sampling = (
+        engine._sampling,
+        sampling_params(  # another start takes seconds
+            config.rollout.sampling, encoder, told(64, encoder.vocabulary)
+        ),
+    )
+    try:
+        engine.load_weights(policy.weights(), 0)
+        metrics = move(policy, engine.generate(make_prompts(), 4, seed=0))
+    finally:
+        engine._sampling = own
+    assert metrics["ratio"] == 1
+    assert metrics["kl"] == 0
+    assert metrics["sampling/raw_ratio/min"] == pytest.approx(1, abs=1e-4)
+    assert metrics["sampling/raw_ratio/max"] == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", FP32)
+def test_a_text_ends_a_completion_of_every_engine(
+    kind: str, engines: Callable[[str], RolloutEngine], tiny_model: Path, ranks: Ranks
+) -> None:
+    engine = engines(kind)
+    engine.load_weights(make_policy(tiny_model, ranks).weights(), 0)
+    common = Sampling(temperature=1.0, max_completion_tokens=40)
+    text = "".join(sample.text for sample in engine.generate(make_prompts(), 4, 1).samples)
+    stop = max(set(text), key=text.count)
+    ended = engine.generate(make_prompts(), 8, 2, sampling=replace(common, stop=(stop,))).samples
+    stopped = [sample for sample in ended if stop in sample.text]
+    assert stopped
+    assert all(sample.finish_reason == "stop" for sample in stopped)
+    assert all(sample.text.index(stop) == len(sample.text) - len(stop) for sample in stopped)
+
+
 @pytest.mark.parametrize("kind", MAKERS)
 def test_engine_and_trainer_agree_in_either_precision(
     kind: str, engines: Callable[[str], RolloutEngine], tiny_model: Path, ranks: Ranks
@@ -404,8 +453,7 @@ def adapter_engines(tiny_model: Path) -> dict[str, RolloutEngine]:
             AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32),
             make_encoder(tiny_model),
             TransformersConfig(),
-            temperature=TEMPERATURE,
-            max_completion_tokens=12,
+            sampling=Sampling(temperature=TEMPERATURE, max_completion_tokens=12),
             adapter=LORA,
         ),
     }

@@ -18,7 +18,7 @@ from rvpo.rollout.vllm.placement import Placement
 from rvpo.rollout.vllm.site import Site
 from rvpo.rollout.vllm.transports import usual_transport
 from rvpo.trainer.savable import savable
-from rvpo.types import Rollout
+from rvpo.types import Rollout, Sampling
 from tests.fakes import make_prompt
 from tests.rollout.test_stops import changed
 
@@ -76,8 +76,7 @@ def sampled(model: Path) -> tuple[Rollout, Any]:
         loaded,
         encoder,
         TransformersConfig(batch_size=8),
-        temperature=TEMPERATURE,
-        max_completion_tokens=TOKENS,
+        sampling=Sampling(temperature=TEMPERATURE, max_completion_tokens=TOKENS),
     )
     engine.load_weights(plain.named_parameters(remove_duplicate=False), version=0)
     return engine.generate([make_prompt("p", "abc")], 6, seed=1), plain

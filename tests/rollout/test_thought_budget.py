@@ -24,7 +24,7 @@ from rvpo.rollout.thought_budget import Thought, ThoughtBudget
 from rvpo.rollout.transformers_engine import TransformersEngine
 from rvpo.runtime.ranks import Ranks
 from rvpo.thinking import ANALYSIS, HARMONY
-from rvpo.types import Sample
+from rvpo.types import Sample, Sampling
 from tests.configs import tiny_config
 from tests.fakes import make_prompt
 from tests.rollout.test_stops import with_template
@@ -215,8 +215,7 @@ def test_servers_are_told_markers_and_budget(tiny_model: Path) -> None:
         prompt=make_prompt(),
         prompt_ids=(1,),
         seed=0,
-        temperature=1.0,
-        max_tokens=9,
+        drawn=Sampling(temperature=1.0, max_completion_tokens=9),
         stop_ids=(3,),
         vocabulary=9,
     )

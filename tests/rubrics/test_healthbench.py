@@ -100,8 +100,8 @@ def test_criteria_without_text_or_points_are_left_out_and_counted() -> None:
     dirt = [item("", 3), item(None, 3), item("A.", 0), item("B.", None), item("C.", "3"),
             item("D.", True), item("E.", float("nan")), "text", None]  # fmt: skip
     rows, report = healthbench_rows([raw(rubrics=[*dirt, item("Names rest.", 5)])])
-    assert [c["text"] for c in rows[0]["rubric"]] == ["Names rest."]
-    assert report.dropped_criteria == {"without a text": 4, "without points": 5}
+    assert [c["text"] for c in rows[0]["rubric"]] == ["C.", "Names rest."]
+    assert report.dropped_criteria == {"without a text": 3, "without points": 5}
 
 
 def test_equal_criteria_and_equal_conversations_stay_for_the_published_score() -> None:
@@ -152,7 +152,7 @@ def test_report_tells_axes() -> None:
         "1 row read, 1 kept. 1 prompt with 4 to 4 criteria, 4.0 on average. Classes: essential "
         "25.0% (100% positive), important 25.0% (100% positive), optional 25.0% (100% positive), "
         "pitfall 25.0% (0% positive). Axes: context_awareness 25.0%, accuracy 25.0%, "
-        "communication_quality 25.0%."
+        "communication_quality 25.0%. Signs of 1 pitfall told: 1 by the wording."
     )
 
 

@@ -18,6 +18,7 @@ from rvpo.rollout.engine_config import EngineInputs
 from rvpo.rollout.lora_config import LoraConfig
 from rvpo.rollout.servers.place import ServerPlace
 from rvpo.rollout.servers.settings import ServersConfig
+from rvpo.rollout.supports import MOST_TOLD
 from rvpo.rollout.thought_budget import ThoughtBudget
 from rvpo.rollout.vllm.options import has_scales
 from rvpo.runtime.seed import derived_seed
@@ -107,6 +108,7 @@ def server_options(engine: ServersConfig, served: Served, *, on_gpu: bool) -> It
     # Token ids in and out, with the log-probabilities that sampling drew from, and sampling as each
     # request asks for it, whatever the model's folder recommends.
     yield from ("--enable-scale-out", "--logprobs-mode", "processed_logprobs")
+    yield from ("--max-logprobs", str(MOST_TOLD))
     yield from ("--generation-config", "vllm", "--uvicorn-log-level", "warning")
     yield from ("--tensor-parallel-size", str(engine.tensor_parallel))
     if on_gpu:

@@ -6,7 +6,7 @@ import queue
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rvpo.errors import DataError, EngineError
 from rvpo.rollout.encoder import Encoder
@@ -18,6 +18,7 @@ from rvpo.rollout.servers.pool import Pool
 from rvpo.rollout.servers.reply import SampledTokens, SampleRequest
 from rvpo.rollout.servers.version_label import RunLabel
 from rvpo.rollout.servers.weights.sync import WeightSync
+from rvpo.rollout.supports import told
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.seed import derived_seed
 from rvpo.types import Generation, Prompt, Rollout, Sample, Sampling
@@ -94,6 +95,7 @@ class ServersEngine:
                 completion.logprobs,
                 completion.finish_reason,
                 completion.versions,
+                completion.supports,
             )
             on_sample(row, samples[row])
         return Rollout(
@@ -109,6 +111,8 @@ class ServersEngine:
         self, prompts: Sequence[Prompt], group: int, seed: int, sampling: Sampling | None
     ) -> Iterator[SampleRequest]:
         drawn, budget = sampling or self._terms.sampling, self._encoder.thought_budget
+        vocabulary = self._encoder.vocabulary
+        tells = sampling is None and drawn.truncates
         for place, (prompt, ids) in enumerate(
             zip(prompts, self._encoder.encode_each(prompts), strict=True)
         ):
@@ -125,10 +129,12 @@ class ServersEngine:
                     prompt=prompt,
                     prompt_ids=ids,
                     seed=derived_seed(seed, row),
-                    temperature=drawn.temperature,
-                    max_tokens=min(drawn.max_completion_tokens, room),
+                    drawn=replace(
+                        drawn, max_completion_tokens=min(drawn.max_completion_tokens, room)
+                    ),
                     stop_ids=self._encoder.stop_ids,
-                    vocabulary=self._encoder.vocabulary,
+                    vocabulary=vocabulary,
+                    told_tokens=told(drawn.top_k, vocabulary) if tells else 0,
                     thought_tokens=None if budget is None else budget.tokens,
                 )
 

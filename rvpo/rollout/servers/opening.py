@@ -19,7 +19,6 @@ from rvpo.rollout.servers.settings import ServersConfig
 from rvpo.rollout.servers.version_label import RunLabel
 from rvpo.rollout.servers.weights.sync import WeightSync
 from rvpo.runtime.network import main_address
-from rvpo.types import Sampling
 
 SyncMaker = Callable[[ServersConfig, EngineInputs, Sequence[str], Http, RunLabel], WeightSync]
 
@@ -69,10 +68,7 @@ def open_servers(
             sync,
             label,
             Terms(
-                sampling=Sampling(
-                    temperature=inputs.temperature,
-                    max_completion_tokens=inputs.max_completion_tokens,
-                ),
+                sampling=inputs.sampling,
                 at_once=at_once,
                 patience_s=patience_s,
             ),

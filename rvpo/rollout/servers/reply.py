@@ -12,8 +12,10 @@ from pydantic import BaseModel, ValidationError
 from rvpo.errors import EngineError
 from rvpo.rollout.servers.http import ServerError
 from rvpo.rollout.servers.version_label import RunLabel
+from rvpo.rollout.supports import Supports, told_supports
+from rvpo.rollout.vllm.request import request_words
 from rvpo.rollout.weight_versions import versions_of
-from rvpo.types import Prompt
+from rvpo.types import Prompt, Sampling
 
 _NONE: Final = -9999.0
 """The log-probability that vLLM writes where it has none."""
@@ -21,9 +23,13 @@ _ROUNDING: Final = 1e-3
 """The most by which rounding may lift a log-probability above 0."""
 
 
-class _Token(BaseModel):
+class _Likely(BaseModel):
     token_id: int
     logprob: float
+
+
+class _Token(_Likely):
+    top_logprobs: list[_Likely] = []
 
 
 class _Logprobs(BaseModel):
@@ -33,6 +39,7 @@ class _Logprobs(BaseModel):
 class _Choice(BaseModel):
     index: int
     finish_reason: str | None
+    stop_reason: int | str | None = None
     token_ids: list[int]
     logprobs: _Logprobs
     weight_versions: list[dict[str, Any]] | None
@@ -51,37 +58,33 @@ class SampleRequest:
     prompt: Prompt
     prompt_ids: tuple[int, ...]
     seed: int
-    temperature: float
-    max_tokens: int
+    drawn: Sampling
+    """Way in which it is drawn."""
     stop_ids: tuple[int, ...]
     vocabulary: int
     """See `Encoder.vocabulary`."""
     thought_tokens: int | None = None
     """The most of a thought; None where there is no limit."""
+    told_tokens: int = 0
+    """Tokens to be told of at each place beside the drawn one; see `rollout.supports`."""
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens after which it is cut off."""
+        return self.drawn.max_completion_tokens
 
     @property
     def sampling(self) -> dict[str, Any]:
         """The sampling that is asked for, in vLLM's words. Nothing is left to a server, which
         would take it from the files of its model."""
+        budget = self.thought_tokens
         return {
             "n": 1,
-            "temperature": self.temperature,
-            "top_p": 1.0,
-            "top_k": 0,
-            "min_p": 0.0,
-            "presence_penalty": 0.0,
-            "frequency_penalty": 0.0,
-            "repetition_penalty": 1.0,
-            "max_tokens": self.max_tokens,
+            **request_words(self.drawn),
+            "logprobs": self.told_tokens,
             "seed": self.seed,
             "stop_token_ids": list(self.stop_ids),
-            "logprobs": 0,
-            "detokenize": False,
-            **(
-                {}
-                if self.thought_tokens is None
-                else {"thinking_token_budget": self.thought_tokens}
-            ),
+            **({} if budget is None else {"thinking_token_budget": budget}),
         }
 
 
@@ -94,6 +97,7 @@ class SampledTokens:
     finish_reason: Literal["stop", "length"]
     versions: tuple[int, tuple[int, ...]]
     """Result of `versions_of`."""
+    supports: Supports | None = None
 
 
 def read_reply(
@@ -132,7 +136,20 @@ def read_reply(
         logprobs=tuple(each.logprob for each in content),
         finish_reason="stop" if choice.finish_reason == "stop" else "length",
         versions=_versions(choice, url, request, versions, label, told),
+        supports=_supports(content, url, told) if request.told_tokens else None,
     )
+
+
+def _supports(content: Sequence[_Token], url: str, told: Callable[[str], str]) -> Supports:
+    """
+    Raises:
+        ServerError: the tokens that it tells of are not all that could be drawn.
+    """
+    places = [[each, *each.top_logprobs] for each in content]
+    try:
+        return told_supports(([t.token_id for t in p], [t.logprob for t in p]) for p in places)
+    except EngineError as error:
+        raise ServerError(url, told(f"answered so that {error}"), "failed") from None
 
 
 def _problem(choice: _Choice, request: SampleRequest) -> str:
@@ -141,7 +158,8 @@ def _problem(choice: _Choice, request: SampleRequest) -> str:
     content = choice.logprobs.content
     if reason not in ("stop", "length"):
         return f"a completion that ended with {reason!r} instead of being finished"
-    for token in ids:
+    others = [each.token_id for token in content for each in token.top_logprobs]
+    for token in (*ids, *others):
         if not 0 <= token < request.vocabulary:
             return f"token {token}, where the model has {request.vocabulary} tokens, from 0"
     if [each.token_id for each in content] != ids:
@@ -150,14 +168,20 @@ def _problem(choice: _Choice, request: SampleRequest) -> str:
         logprob = each.logprob
         if not (math.isfinite(logprob) and _NONE < logprob <= _ROUNDING):
             return f"{logprob} for the log-probability of a token"
-    return _end(ids, reason == "stop", request)
+    if reason == "stop" and choice.stop_reason in request.drawn.stop:
+        return _length(ids, request)
+    return _length(ids, request) or _end(ids, reason == "stop", request)
+
+
+def _length(ids: Sequence[int], request: SampleRequest) -> str:
+    if not ids or len(ids) > request.max_tokens:
+        return f"{len(ids)} tokens where 1 to {request.max_tokens} were asked for"
+    return ""
 
 
 def _end(ids: Sequence[int], is_stopped: bool, request: SampleRequest) -> str:
     """Reason that a completion cannot have ended where it did."""
     ends = [place for place, token in enumerate(ids) if token in request.stop_ids]
-    if not ids or len(ids) > request.max_tokens:
-        return f"{len(ids)} tokens where 1 to {request.max_tokens} were asked for"
     if is_stopped and ends != [len(ids) - 1]:
         return "a completion that stopped, and not at its one end token"
     if not is_stopped and (ends or len(ids) < request.max_tokens):

@@ -19,6 +19,7 @@ from rvpo.rollout.requirement import Requirement
 from rvpo.rollout.servers.memory import servers_memory
 from rvpo.rollout.vllm.adapter_room import MERGED, adapter_problem, check_model
 from rvpo.rollout.vllm.options import VLLM_OPTIONS
+from rvpo.rollout.vllm.request import support_problem
 from rvpo.rollout.vllm.requirement import VLLM
 from rvpo.runtime.address import CLOSED, addresses_of, is_closed, public_addresses
 from rvpo.runtime.extras import installed
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from rvpo.rollout.engine import RolloutEngine
     from rvpo.rollout.lora_config import LoraConfig
     from rvpo.runtime.ranks import Ranks
+    from rvpo.types import Sampling
 
 AT_ONCE: Final = 256
 """Samples that a server generates at once, where nothing else is said."""
@@ -214,6 +216,10 @@ class ServersConfig(EngineConfig):
         if self.weights == "nccl" and not on_gpu:
             return "rollout.engine.weights: nccl needs GPUs; write gloo, or leave it out"
         return ""
+
+    def sampling_problem(self, sampling: Sampling, *, in_training: bool) -> str:
+        """See `EngineConfig.sampling_problem`."""
+        return support_problem(sampling) if in_training else ""
 
     def adapter_problem(
         self, adapter: LoraConfig, *, width: int, on_gpu: bool, in_flight: bool

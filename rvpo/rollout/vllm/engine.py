@@ -17,12 +17,14 @@ from rvpo.rollout.adapter_effect import PROMPT
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, Weights
 from rvpo.rollout.sampled import sampled
+from rvpo.rollout.supports import MOST_TOLD, told
 from rvpo.rollout.thought_budget import ThoughtBudget
 from rvpo.rollout.vllm.adapters import AdapterSender
 from rvpo.rollout.vllm.cache_use import CacheUse
 from rvpo.rollout.vllm.failure import lighter, not_started, refuse_experts
 from rvpo.rollout.vllm.options import has_scales, passed_on
 from rvpo.rollout.vllm.placement import Placement
+from rvpo.rollout.vllm.request import sampling_params, set_sampling, told_logprobs
 from rvpo.rollout.vllm.requirement import VLLM
 from rvpo.rollout.vllm.settings import VllmConfig
 from rvpo.rollout.vllm.site import Site
@@ -46,7 +48,7 @@ class VllmEngine:
     Args:
         placement: its process, GPU and transport.
         in_flight: weights may come while samples are generated, which go on under the new ones.
-        temperature: used for sampling; the reported log-probabilities are at this temperature.
+        sampling: the way of training; the reported log-probabilities are those of drawing so.
 
     Raises:
         ConfigError: vLLM is not installed.
@@ -60,8 +62,7 @@ class VllmEngine:
         config: VllmConfig,
         *,
         dtype: torch.dtype,
-        temperature: float,
-        max_completion_tokens: int,
+        sampling: Sampling,
         seed: int,
         placement: Placement,
         trust_remote_code: bool = False,
@@ -88,8 +89,8 @@ class VllmEngine:
             ) from error
         # Of a process that died vLLM also speaks as of any error at run time.
         self._death = (EngineDeadError,) if self._in_process else (EngineDeadError, RuntimeError)
-        sampling = Sampling(temperature=temperature, max_completion_tokens=max_completion_tokens)
-        self._sampling = _sampling_params(sampling, encoder.stop_ids, encoder.thought_budget)
+        told_tokens = told(sampling.top_k, encoder.vocabulary) if sampling.truncates else 0
+        self._sampling = sampling_params(sampling, encoder, told_tokens)
         options = _options(config, encoder.max_context_tokens, placement)
         options |= {"model": model_path, "dtype": dtype, "seed": seed}
         options |= {"trust_remote_code": trust_remote_code}
@@ -168,6 +169,7 @@ class VllmEngine:
         request with an adapter, one without would be computed in other pieces."""
         asked = self._sampling.clone()
         asked.temperature, asked.max_tokens, asked.prompt_logprobs = 0.0, 1, 0
+        asked.logprobs, asked.flat_logprobs = 0, False
         ids = list(self._encoder.encode(prompt))
         self._llm.llm_engine.add_request(
             "0", {"prompt_token_ids": ids}, asked, lora_request=adapter
@@ -204,16 +206,24 @@ class VllmEngine:
         adapter = None if self._adapter is None else self._adapter.request
         drawn = self._sampling.clone()
         if sampling is not None:
-            drawn.temperature = sampling.temperature
-            drawn.max_tokens = sampling.max_completion_tokens
+            set_sampling(drawn, sampling)
         for place, prompt in enumerate(prompts):
             ids = list(self._encoder.encode(prompt))
             for row in range(place * samples_per_prompt, (place + 1) * samples_per_prompt):
                 request = drawn.clone()
                 request.seed = seeds[row]
-                self._llm.llm_engine.add_request(
-                    str(row), {"prompt_token_ids": ids}, request, lora_request=adapter
-                )
+                self._add(str(row), ids, request, adapter)
+
+    def _add(self, name: str, ids: list[int], request: Any, adapter: Any | None) -> None:
+        prompt = {"prompt_token_ids": ids}
+        try:
+            self._llm.llm_engine.add_request(name, prompt, request, lora_request=adapter)
+        except ValueError as error:  # such as a grammar that it cannot follow
+            words = " ".join(str(error).split())
+            raise EngineError(
+                f"vLLM does not sample so ({words}); change what rollout, evaluate or a benchmark "
+                "says of sampling"
+            ) from error
 
     def _finished(self, cache: CacheUse) -> Iterator[tuple[int, Any]]:
         """Run the engine; each request's row and output as it finishes."""
@@ -271,33 +281,17 @@ class VllmEngine:
                 f"{completion.finish_reason!r} instead of finishing it"
             )
         ids = completion.token_ids
+        logprobs, supports = told_logprobs(ids, completion.logprobs)
         return sampled(
             self._encoder,
             prompt,
             prompt_ids,
             ids,
-            [at[token].logprob for token, at in zip(ids, completion.logprobs, strict=True)],
+            logprobs,
             completion.finish_reason,
             versions_of(prompt, completion.weight_versions, len(ids), in_flight=self._in_flight),
+            supports,
         )
-
-
-def _sampling_params(
-    sampling: Sampling, stop_ids: Sequence[int], thought_budget: ThoughtBudget | None
-) -> Any:
-    """The sampling of a request, in vLLM's words."""
-    from vllm import SamplingParams
-    from vllm.sampling_params import RequestOutputKind
-
-    return SamplingParams(
-        temperature=sampling.temperature,
-        max_tokens=sampling.max_completion_tokens,
-        logprobs=0,
-        stop_token_ids=list(stop_ids),
-        detokenize=False,
-        output_kind=RequestOutputKind.FINAL_ONLY,
-        thinking_token_budget=None if thought_budget is None else thought_budget.tokens,
-    )
 
 
 def _thought_options(thought_budget: ThoughtBudget | None) -> dict[str, Any]:
@@ -321,6 +315,7 @@ def _options(config: VllmConfig, max_context_tokens: int, placement: Placement) 
     options: dict[str, Any] = {
         "max_model_len": max_context_tokens,
         "logprobs_mode": "processed_logprobs",
+        "max_logprobs": MOST_TOLD,
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
         # Its own neutral defaults, not those of the model's generation config.

@@ -14,6 +14,7 @@ from rvpo.rollout.requirement import Requirement
 from rvpo.rollout.vllm.adapter_room import MERGED, adapter_problem, check_model
 from rvpo.rollout.vllm.memory import vllm_memory
 from rvpo.rollout.vllm.options import VLLM_OPTIONS, passed_on
+from rvpo.rollout.vllm.request import support_problem
 from rvpo.rollout.vllm.requirement import VLLM
 from rvpo.rollout.vllm.site import Site
 from rvpo.rollout.vllm.transports import AnyTransport, usual_transport
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from rvpo.rollout.engine import RolloutEngine
     from rvpo.rollout.lora_config import LoraConfig
     from rvpo.runtime.ranks import Ranks
+    from rvpo.types import Sampling
 
 
 class VllmConfig(EngineConfig):
@@ -72,6 +74,10 @@ class VllmConfig(EngineConfig):
             f"rollout.engine.transport: {self.transport.name} does not lead to an engine {site}; "
             f"write transport: {usual_transport(site).name}, or leave it out"
         )
+
+    def sampling_problem(self, sampling: Sampling, *, in_training: bool) -> str:
+        """See `EngineConfig.sampling_problem`."""
+        return support_problem(sampling) if in_training else ""
 
     def adapter_problem(
         self, adapter: LoraConfig, *, width: int, on_gpu: bool, in_flight: bool
@@ -170,8 +176,7 @@ class VllmConfig(EngineConfig):
             inputs.encoder,
             self,
             dtype=inputs.dtype,
-            temperature=inputs.temperature,
-            max_completion_tokens=inputs.max_completion_tokens,
+            sampling=inputs.sampling,
             seed=derived_seed(inputs.seed, "engine", inputs.ranks.rank),
             placement=place(
                 self, inputs.ranks, concurrent=inputs.concurrent, adapter=inputs.adapter

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import Weights
@@ -68,6 +69,7 @@ def asking(
     http: Http | None = None,
     pool: Pool | None = None,
     say: Callable[[str], None] = ignore,
+    **limits: Any,
 ) -> Iterator[ServersEngine]:
     """An engine that knows servers, all of which have the weights of version 1."""
     http = http or Http(key)
@@ -78,7 +80,7 @@ def asking(
         sync or FakeSync(servers),
         RUN,
         Terms(
-            sampling=Sampling(temperature=1.0, max_completion_tokens=LONGEST),
+            sampling=Sampling(temperature=1.0, max_completion_tokens=LONGEST, **limits),
             at_once=at_once,
             patience_s=patience_s,
         ),

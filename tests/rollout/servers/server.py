@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import math
 import random
 import threading
 from collections import Counter
@@ -324,7 +325,8 @@ class FakeServer:
         drawn = completion_of(prompt, sampling["seed"], step, sampling["stop_token_ids"], most)
         ids, logprobs, reason = list(drawn.ids), list(drawn.logprobs), drawn.finish_reason
         content = [
-            {"token_id": token, "logprob": lp} for token, lp in zip(ids, logprobs, strict=True)
+            {"token_id": token, "logprob": lp, "top_logprobs": _likeliest(token, sampling)}
+            for token, lp in zip(ids, logprobs, strict=True)
         ]
         match fault:
             case "token_too_few":
@@ -359,3 +361,13 @@ async def _cut(request: web.Request, reply: Any, *, whole: bool) -> web.StreamRe
     assert request.transport is not None
     request.transport.abort()
     return response
+
+
+def _likeliest(token: int, sampling: Any) -> list[dict[str, Any]]:
+    """The drawn token, one that is as likely, and others that could not be drawn."""
+    told = sampling["logprobs"]
+    ids = [token, *(other for other in range(VOCABULARY) if other != token)][:told]
+    return [
+        {"token_id": each, "logprob": math.log(0.5) if place < 2 else -9999.0}
+        for place, each in enumerate(ids)
+    ]

@@ -17,7 +17,7 @@ from rvpo.rollout.servers.version_label import RunLabel
 from rvpo.rollout.servers.weights.sync import WeightSync
 from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.seed import derived_seed
-from rvpo.types import Rollout
+from rvpo.types import Rollout, Sampling
 from tests.fakes import on_each_rank
 from tests.rollout.servers.engines import (
     LONGEST,
@@ -35,8 +35,7 @@ def inputs_of(encoder: Encoder, ranks: Ranks) -> EngineInputs:
         encoder=encoder,
         dtype=torch.float32,
         trust_remote_code=False,
-        temperature=1.0,
-        max_completion_tokens=LONGEST,
+        sampling=Sampling(temperature=1.0, max_completion_tokens=LONGEST),
         concurrent=False,
         seed=0,
         ranks=ranks,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from rvpo.rollout.servers.http import ServerError
 from rvpo.rollout.servers.reply import SampledTokens, SampleRequest, read_reply
+from rvpo.types import Sampling
 from tests.fakes import make_prompt
 from tests.rollout.servers.engines import OTHER_RUN, RUN
 
@@ -22,8 +24,7 @@ REQUEST = SampleRequest(
     prompt=make_prompt(),
     prompt_ids=(1, 2),
     seed=0,
-    temperature=1.0,
-    max_tokens=4,
+    drawn=Sampling(temperature=1.0, max_completion_tokens=4),
     stop_ids=(STOP,),
     vocabulary=10,
 )
@@ -54,8 +55,10 @@ def reply(
     return {"request_id": "a", "choices": [choice], "usage": None}
 
 
-def read(value: Any, versions: range = range(3, 4)) -> SampledTokens:
-    return read_reply(json.dumps(value).encode(), "http://a:1", REQUEST, versions, RUN, str)
+def read(
+    value: Any, versions: range = range(3, 4), request: SampleRequest = REQUEST
+) -> SampledTokens:
+    return read_reply(json.dumps(value).encode(), "http://a:1", request, versions, RUN, str)
 
 
 def read_or_kind(value: Any) -> SampledTokens | str:
@@ -105,6 +108,34 @@ def test_a_reply_that_is_wrong_anywhere_is_refused_or_says_the_same(
     assert (found.token_ids, found.versions) == (right.token_ids, right.versions)
     assert all(-9999 < logprob <= 1e-3 for logprob in found.logprobs)
     assert len(found.logprobs) == 3
+
+
+def test_a_text_may_end_a_completion_where_one_was_asked_for() -> None:
+    ended: Any = reply((5, 6), "stop")
+    ended["choices"][0]["stop_reason"] = "END"
+    drawn = replace(REQUEST.drawn, stop=("END",))
+    found = read(ended, request=replace(REQUEST, drawn=drawn))
+    assert (found.token_ids, found.finish_reason) == ((5, 6), "stop")
+    with pytest.raises(ServerError, match="not at its one end token"):
+        read(ended)
+    ended["choices"][0]["stop_reason"] = "OTHER"
+    with pytest.raises(ServerError, match="not at its one end token"):
+        read(ended, request=replace(REQUEST, drawn=drawn))
+
+
+@pytest.mark.parametrize(
+    ("likely", "said"),
+    [
+        ([(5, -0.7), (10, -0.7)], "token 10, where the model has 10"),
+        ([(5, -0.7), (6, -3.0)], r"which are 0\.55 together"),
+    ],
+)
+def test_a_support_that_cannot_be_is_no_reply(likely: list[tuple[int, float]], said: str) -> None:
+    wrong: Any = reply((5, STOP))
+    for each in wrong["choices"][0]["logprobs"]["content"]:
+        each["top_logprobs"] = [{"token_id": t, "logprob": p} for t, p in likely]
+    with pytest.raises(ServerError, match=said):
+        read(wrong, request=replace(REQUEST, told_tokens=2))
 
 
 @given(st.binary(max_size=40))

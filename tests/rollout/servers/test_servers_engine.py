@@ -17,6 +17,7 @@ from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import Weights
 from rvpo.rollout.servers.http import Http
 from rvpo.rollout.servers.pool import Pool
+from rvpo.rollout.supports import told
 from rvpo.runtime.seed import derived_seed
 from rvpo.types import Rollout, Sample, Sampling
 from tests.fakes import make_prompt
@@ -288,6 +289,26 @@ def test_each_request_says_all_that_sampling_depends_on(encoder: Encoder) -> Non
     }
     assert usual["sampling_params"]["temperature"] == 1.0
     assert usual["sampling_params"]["max_tokens"] == LONGEST
+
+
+def test_servers_tell_the_tokens_that_could_be_drawn_where_training_has_limits(
+    encoder: Encoder,
+) -> None:
+    with FakeServer() as server, asking(encoder, [server], top_k=5, top_p=0.9) as engine:
+        rollout = engine.generate(make_prompts(2), 2, seed=7)
+        free = Sampling(temperature=1.0, max_completion_tokens=LONGEST, top_k=5, top_p=0.5)
+        other = engine.generate(make_prompts(2), 2, seed=7, sampling=free)
+    asked = [body["sampling_params"] for body in server.seen.bodies]
+    assert {(each["top_k"], each["top_p"], each["logprobs"]) for each in asked} == {
+        (5, 0.9, told(5, encoder.vocabulary)),
+        (5, 0.5, 0),
+    }
+    for sample in rollout.samples:
+        assert sample.supports is not None
+        ids, counts = sample.supports
+        assert list(counts) == [2] * len(sample.completion_ids)
+        assert tuple(ids[::2]) == sample.completion_ids
+    assert all(sample.supports is None for sample in other.samples)
 
 
 def test_weights_that_come_in_flight_make_the_rest_of_a_sample(encoder: Encoder) -> None:

@@ -1,0 +1,87 @@
+"""Visits of prompts without end, in an order that a seed decides."""
+
+from __future__ import annotations
+
+import random
+from array import array
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import islice
+
+from rvpo.data.mixture import Mixture
+from rvpo.data.packed import Picked
+from rvpo.data.shares import source_seed
+from rvpo.data.streamed import Streamed
+from rvpo.types import Prompt
+
+
+def visits(prompts: Sequence[Prompt], seed: int, first: int = 0) -> Iterator[Prompt]:
+    """Every prompt from a place on, in the order in which they are visited, without end.
+
+    Each epoch visits all of them once, in an order of its own. Of a mixture each source has epochs
+    of its own, and of a stream rows are read on the way.
+
+    Args:
+        first: visits to pass over.
+    """
+    match prompts:
+        case Streamed():
+            yield from prompts.visits(seed, first)
+        case Mixture():
+            yield from _mixed(prompts, seed, first)
+        case _:
+            size, place = len(prompts), first
+            while True:
+                yield prompts[order(size, seed, place // size)[place % size]]
+                place += 1
+
+
+def first_of(prompts: Sequence[Prompt], seed: int, count: int) -> Sequence[Prompt]:
+    """The prompts that the first so many visits meet, in the order of their first visits; of a
+    stream those alone that are read before the start."""
+    match prompts:
+        case Streamed():
+            return prompts[:count]
+        case Mixture():
+            return Picked(prompts, list(_places(prompts, seed, count)))
+    return Picked(prompts, order(len(prompts), seed, 0)[:count])
+
+
+def epochs(prompts: Sequence[Prompt], visits: int) -> float:
+    """Epochs over the prompts in so many visits; of a mixture those over the source that is
+    visited least."""
+    if isinstance(prompts, Streamed):
+        return prompts.epochs(visits)
+    if not isinstance(prompts, Mixture):
+        return visits / len(prompts)
+    found = zip(prompts.parts, prompts.shares.drawn(visits), strict=True)
+    return min(epochs(part, drawn) for part, drawn in found)
+
+
+def _mixed(mixture: Mixture, seed: int, first: int) -> Iterator[Prompt]:
+    before = mixture.shares.drawn(first)
+    parts = [
+        visits(part, source_seed(seed, number), drawn)
+        for number, (part, drawn) in enumerate(zip(mixture.parts, before, strict=True))
+    ]
+    for source, _ in mixture.shares.endless(first):
+        yield next(parts[source])
+
+
+def _places(mixture: Mixture, seed: int, count: int) -> Iterator[int]:
+    """Places in the mixture of the prompts that the first so many draws meet, each once."""
+    for source, drawn in islice(mixture.shares.endless(), count):
+        part = mixture.parts[source]
+        if drawn < len(part):
+            is_read = isinstance(part, Streamed)
+            own = drawn if is_read else order(len(part), source_seed(seed, source), 0)[drawn]
+            yield mixture.starts[source] + own
+
+
+@lru_cache(maxsize=16)  # a step begins in one epoch and may end in the next, of each source
+def order(size: int, seed: int, epoch: int) -> Sequence[int]:
+    """[size] places in the order in which an epoch visits them."""
+    places = array("q", range(size))
+    # Seeded by text, which Python hashes with SHA-512: every process gets the same order.
+    random.Random(f"{seed}/{epoch}").shuffle(places)
+    return places
