@@ -233,7 +233,7 @@ def _example(prompt: Prompt, rubrics: Sequence[RubricReward], encoder: Encoder |
     else:
         ids = encoder.encode(prompt)
         shown, length = spans(encoder, ids), len(ids)
-    own = {reward.column for reward in rubrics if not reward.fixed}
+    own = {"id", *(reward.column for reward in rubrics if not reward.fixed)}
     criteria = {reward.name: reward.criteria(prompt) for reward in rubrics}
     columns: Mapping[str, Any] = prompt.columns
     return Example(
