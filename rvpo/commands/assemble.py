@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 from rvpo.commands.context import RunContext
 from rvpo.commands.inputs import Inputs
+from rvpo.config.order import DifficultyOrder, PlainOrder
 from rvpo.config.sample_files import SampleFilesConfig
-from rvpo.data.order import PromptStream
+from rvpo.data.difficulty import ByDifficulty
+from rvpo.data.order import PromptOrder, PromptStream
 from rvpo.evaluate.during import DuringTraining
+from rvpo.evaluate.kept import kept_metrics
+from rvpo.report.at_k import AtK
 from rvpo.report.constant import ConstantRewards
 from rvpo.report.noise import NoisyRewards
 from rvpo.report.record import Report, Reports
@@ -16,38 +22,69 @@ from rvpo.report.run_folder import MetricsFile
 from rvpo.report.sample_files import Keeping, SampleFiles
 from rvpo.report.trackers import TrackedRun
 from rvpo.rollout.engine import RolloutEngine
+from rvpo.rollout.engine_in_turn import EngineInTurn
 from rvpo.runtime.turns import Turns
 from rvpo.trainer.carried import Carried
 from rvpo.trainer.checkpoint import Checkpoints
+from rvpo.trainer.early_stop import EarlyStop
+from rvpo.trainer.endings import EndRules
 from rvpo.trainer.evaluation import HeldOut
 from rvpo.trainer.export import export_model
 from rvpo.trainer.gold import GoldWatch
 from rvpo.trainer.gold_stop import GoldStop, counted_names
 from rvpo.trainer.keep import Keeper
+from rvpo.trainer.refill import Refill
 from rvpo.trainer.stream import Ahead, InTurn, RolloutStream, Sampler
 from rvpo.trainer.zero_policy import ZeroPolicy
 
 
-def stream_of(
-    run: RunContext, inputs: Inputs, engine: RolloutEngine, turns: Turns, steps: range
-) -> RolloutStream:
+def order_of(run: RunContext, inputs: Inputs) -> PromptOrder:
+    """The order in which training visits prompts."""
+    config = run.config
+    stream = PromptStream(inputs.prompts.train, config.rollout.sampled_prompts, config.seed)
+    match config.data.order:
+        case PlainOrder():
+            return stream
+        case DifficultyOrder(least=least):
+            if (seen := config.steps * stream.per_step) <= len(stream.prompts):
+                run.display.say(
+                    f"data.order: {config.steps} steps see {seen} of {len(stream.prompts)} "
+                    "prompts and none of them twice, so nothing is known of any before it comes: "
+                    "the order is as good as plain"
+                )
+            return ByDifficulty(stream, least, config.rollout.staleness)
+
+
+def sampler_of(
+    run: RunContext, inputs: Inputs, engine: RolloutEngine, order: PromptOrder, steps: range
+) -> Sampler:
+    """Maker of the rollouts of the steps."""
+    return Sampler(
+        prompts=order,
+        engine=engine,
+        score=inputs.score,
+        ranks=run.ranks,
+        group_size=run.config.rollout.samples_per_prompt,
+        seed=run.config.seed,
+        steps=steps,
+    )
+
+
+def stream_of(run: RunContext, sampler: Sampler, turns: Turns) -> RolloutStream:
     """The rollouts of the steps, in turn with training or ahead of it.
 
     Args:
         turns: those of all who use the engine.
     """
-    config = run.config
-    sampler = Sampler(
-        prompts=PromptStream(inputs.prompts.train, config.rollout.prompts_per_step, config.seed),
-        engine=engine,
-        score=inputs.score,
-        ranks=run.ranks,
-        group_size=config.rollout.samples_per_prompt,
-        seed=config.seed,
-        steps=steps,
-    )
-    most, in_flight = config.rollout.staleness, config.rollout.in_flight
+    most, in_flight = run.config.rollout.staleness, run.config.rollout.in_flight
     return Ahead(sampler, turns, most, in_flight=in_flight) if most else InTurn(sampler)
+
+
+def refill_of(run: RunContext, sampler: Sampler, turns: Turns) -> Refill:
+    """The groups that are trained on."""
+    rollout = run.config.rollout
+    between = replace(sampler, engine=EngineInTurn(sampler.engine, turns))
+    return Refill(between, rollout.prompts_per_step, rollout.resample)
 
 
 def held_out_of(run: RunContext, inputs: Inputs, engine: RolloutEngine) -> HeldOut:
@@ -67,16 +104,29 @@ def held_out_of(run: RunContext, inputs: Inputs, engine: RolloutEngine) -> HeldO
         last_step=run.config.steps,
         seed=run.config.seed,
         say=run.display.phase,
+        sampling=run.config.evaluate.sampling(run.config.rollout.sampling),
+        at_k=AtK(
+            at=run.config.evaluate.at_k,
+            joint=tuple(n for n, r in run.config.rewards.items() if r.largest_weight > 0),
+            satisfied=run.config.evaluate.satisfied,
+        ),
+        answer=inputs.answer,
         watch=watch,
     )
 
 
-def stop_of(run: RunContext, inputs: Inputs) -> GoldStop:
-    """The rule that may end the run before its last step.
+def rules_of(run: RunContext, inputs: Inputs) -> EndRules:
+    """The rules that may end the run before its last step.
 
     Raises:
-        ConfigError: it names what is no reward that is watched.
+        ConfigError: that of the gold watch names what is no reward that is watched.
     """
+    rule, kept = run.config.evaluate.early_stop, partial(kept_metrics, run.folder)
+    early = EarlyStop(rule, kept, run.ranks, run.display.say)
+    return EndRules(_gold_stop(run, inputs), early)
+
+
+def _gold_stop(run: RunContext, inputs: Inputs) -> GoldStop:
     gold = run.config.evaluate.gold
     if gold is None:
         return GoldStop(None, (), 0.0, run.folder, run.ranks, run.display.say)
@@ -102,6 +152,7 @@ def benchmarks_of(run: RunContext, inputs: Inputs, engine: RolloutEngine) -> Dur
         last_step=run.config.steps,
         seed=run.config.seed,
         say=run.display.phase,
+        encoder=inputs.encoder,
     )
 
 

@@ -12,8 +12,11 @@ from rvpo.commands.assemble import (
     benchmarks_of,
     held_out_of,
     keeper_of,
+    order_of,
+    refill_of,
     report_of,
-    stop_of,
+    rules_of,
+    sampler_of,
     stream_of,
 )
 from rvpo.commands.conclude import conclude
@@ -45,15 +48,15 @@ from rvpo.trainer.carried import Carried
 from rvpo.trainer.checkpoint import Checkpoints
 from rvpo.trainer.deepspeed_check import check_deepspeed
 from rvpo.trainer.dollars import Dollars, last_judged
-from rvpo.trainer.endings import Endings
+from rvpo.trainer.endings import Endings, EndRules
 from rvpo.trainer.evaluation import Evaluations, HeldOut
-from rvpo.trainer.gold_stop import GoldStop
 from rvpo.trainer.keep import Keeper
 from rvpo.trainer.kernels import check_kernels
 from rvpo.trainer.loop import train
 from rvpo.trainer.optimizers.check import check_optimizer, prepare_optimizer
 from rvpo.trainer.resume import open_run, rewind
 from rvpo.trainer.start import Start, add_start, check_inputs
+from rvpo.trainer.stream import Sampler
 from rvpo.trainer.zero_policy import ZeroPolicy
 
 
@@ -102,7 +105,7 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
     with ExitStack() as stack:
         inputs = _checked_inputs(run, starts[0].date if starts else now)
         stack.callback(inputs.close)
-        ends = stop_of(run, inputs)
+        ends = rules_of(run, inputs)
         check_same({"settings": digest(dump_config(config)), **inputs.digests}, ranks)
         if starts is not None:
             beside = config.model.lora is not None
@@ -123,7 +126,8 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
             run.phase("waiting for the judge")
             inputs.judges.connect()
         reliabilities = Reliabilities(inputs.score.half_lives)
-        carried: list[Carried] = [reliabilities]
+        order = order_of(run, inputs)
+        carried: list[Carried] = [reliabilities, order]
         if inputs.score.sparing is not None:
             carried.append(inputs.score.sparing)
         keep = keeper_of(run, inputs, policy, carried)
@@ -135,7 +139,8 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         held_out = held_out_of(run, inputs, EngineInTurn(engine, turns))
         # A run that its rule has ended ends again, as one that has done its steps does.
         steps = range(start, start if ends(start) else config.steps)
-        last = _loop(run, inputs, policy, engine, turns, reliabilities, keep, held_out, ends, steps)
+        sampler = sampler_of(run, inputs, engine, order, steps)
+        last = _loop(run, inputs, policy, sampler, turns, reliabilities, keep, held_out, ends)
         run.phase("saving the model")
         try:
             keep.export(folder.model)
@@ -190,16 +195,16 @@ def _loop(
     run: RunContext,
     inputs: Inputs,
     policy: ZeroPolicy,
-    engine: RolloutEngine,
+    sampler: Sampler,
     turns: Turns,
     reliabilities: Reliabilities,
     keep: Keeper,
     held_out: HeldOut,
-    ends: GoldStop,
-    steps: range,
+    ends: EndRules,
 ) -> int:
     """Train; the number of steps done in the end."""
     ranks, display = run.ranks, run.display
+    engine, steps = sampler.engine, sampler.steps
     with ExitStack() as stack:
         report = stack.enter_context(closing(report_of(run)))
         benchmarks = benchmarks_of(run, inputs, EngineInTurn(engine, turns))
@@ -211,16 +216,18 @@ def _loop(
             raise SpentError(over)
         if steps.start == 0 and (inputs.prompts.held_out or inputs.benchmarks):
             engine.load_weights(policy.weights(), version=0)
-            keep.check(evaluate(0), held_out.lost(0))
-            ends.check()
+            scores, lost = evaluate(0), held_out.lost(0)
+            keep.check(scores, lost)
+            ends.check(scores, lost)
         else:
             if not evaluate.lacks(0):  # another metric may be named than at first
                 keep.check(evaluate(0), {})
-            ends.tell()
+                ends.early.check(evaluate(0), {})
+            ends.gold.tell()
             if evaluate.lacks(steps.start):  # no money for it, or its judge was down
                 engine.load_weights(policy.weights(), version=steps.start)
                 keep.late(steps.start, evaluate(steps.start))
-        stream = stack.enter_context(closing(stream_of(run, inputs, engine, turns, steps)))
+        stream = stack.enter_context(closing(stream_of(run, sampler, turns)))
         interrupt = Interrupt(ranks, display.say)
         stack.enter_context(interrupt.listening())
         ending = Endings(steps.stop, interrupt, ends, dollars)
@@ -228,6 +235,7 @@ def _loop(
             return train(
                 steps,
                 stream=stream,
+                refill=refill_of(run, sampler, turns),
                 weigh=reliabilities,
                 estimate=run.config.advantage,
                 policy=policy,

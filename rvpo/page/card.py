@@ -193,9 +193,8 @@ def _benchmarks(run: RunHistory, step: int) -> list[str]:
 
 def _sources(config: RunConfig) -> Iterator[tuple[Source, str]]:
     """The sources of a run, and what they are for."""
-    yield config.data.train, "trained on"
-    if config.data.held_out is not None:
-        yield config.data.held_out, "held out"
+    yield from ((source, "trained on") for source in config.data.train_sources.values())
+    yield from ((source, "held out") for source in config.data.held_out_sources.values())
 
 
 def _hub_id(source: Source) -> str:
