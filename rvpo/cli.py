@@ -17,8 +17,6 @@ from rvpo.runtime.terminal import encoding_of, printable, take_any_text
 
 USER_ERROR = 2
 INTERRUPTED = 130
-_BENCHMARKS = "{benchmarks}"
-"""Stands for their names in a help text."""
 
 app = typer.Typer(
     help="Train language models against many rewards at once.",
@@ -261,30 +259,15 @@ class _NamesBenchmarks(TyperCommand):
 
         for option in self.params:
             if isinstance(option, TyperOption) and option.help is not None:
-                option.help = option.help.replace(_BENCHMARKS, listed())
+                option.help = option.help.replace(options.BENCHMARKS, listed())
         return super().get_help(ctx)
 
 
 @app.command(cls=_NamesBenchmarks)
 def evaluate(
     settings: Settings = None,
-    benchmark: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--benchmark",
-            metavar="NAME",
-            help=f"{_BENCHMARKS}; all that the file has settings for if left out.",
-        ),
-    ] = None,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            metavar="MODEL",
-            help="A folder, a Hub id, or the folder of a run for every model that it saved. "
-            "Several make a curve.",
-        ),
-    ] = None,
+    benchmark: options.ByBenchmark = None,
+    model: options.Models = None,
     config: Annotated[
         Path | None,
         typer.Option("--config", metavar="FILE", help="YAML file of an evaluation, or of a run."),
@@ -370,19 +353,10 @@ def watch(
 def push(
     run: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of a run that has ended.")],
     name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Repository of the Hub.")],
-    licence: Annotated[
-        str | None,
-        typer.Option(
-            "--license", metavar="ID", help="License of the model, where its base names none."
-        ),
-    ] = None,
-    best: Annotated[
-        bool, typer.Option("--best", help="The best model (checkpoint.best), not the last.")
-    ] = False,
-    public: Annotated[bool, typer.Option("--public", help="For all to see, not private.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Write the card, and send nothing.")
-    ] = False,
+    licence: options.Licence = None,
+    best: options.BestModel = False,
+    public: options.Public = False,
+    dry_run: options.DryRun = False,
 ) -> None:
     """Push a trained model to the Hub, with a card of its data, rewards, curves and scores."""
     with one_sentence():
@@ -408,6 +382,50 @@ def dashboard(
         from rvpo.commands.dashboard import lay_out
 
         typer.echo(printable(f"workspace {lay_out(config, settings or [], entity, file)}"))
+
+
+@app.command()
+def chat(
+    run: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder of a run.", show_default=False)
+    ],
+    prompt: Annotated[
+        str | None,
+        typer.Option("--prompt", metavar="TEXT", help="Answer this alone; lines of input if not."),
+    ] = None,
+    system: Annotated[
+        str, typer.Option("--system", metavar="TEXT", help="System prompt of every conversation.")
+    ] = "",
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            "--temperature", metavar="T", help="0 takes the likeliest token; else the run's own."
+        ),
+    ] = None,
+    tokens: Annotated[
+        int | None,
+        typer.Option("--tokens", metavar="N", min=1, help="Tokens of an answer; else the run's."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of both models.")] = 0,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Leave out the model that the run came from.")
+    ] = False,
+) -> None:
+    """Talk to what a run has trained, beside the model that it came from."""
+    with one_sentence():
+        from rvpo.runtime.hub import go_offline_without_hub
+        from rvpo.runtime.logging import quiet_libraries
+
+        go_offline_without_hub()
+        quiet_libraries()
+        from rvpo.commands.chat import ChatOptions
+        from rvpo.commands.chat import chat as talk
+        from rvpo.runtime.console import PlainConsole
+
+        wishes = ChatOptions(
+            system=system, temperature=temperature, tokens=tokens, seed=seed, alone=alone
+        )
+        talk(run, prompt, wishes, PlainConsole())
 
 
 @app.command()

@@ -121,6 +121,17 @@ def by_name(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+def _number_or_several(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else [value]
+
+
+AnswerCounts = Annotated[
+    tuple[PositiveInt, ...],
+    BeforeValidator(_number_or_several),
+    AfterValidator(lambda given: tuple(sorted(set(given)))),
+]
+"""Numbers of answers, in order; one may be given alone."""
+
 CellType = Literal["int", "float", "json"]
 """Types that the text of a cell can be read as."""
 

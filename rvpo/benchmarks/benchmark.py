@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar
+
+from pydantic import model_validator
 
 from rvpo.benchmarks.grader import Grader
-from rvpo.fields import PositiveInt, SamplingSection, TemperatureOrZero
+from rvpo.fields import AnswerCounts, PositiveInt, SamplingSection, TemperatureOrZero
 from rvpo.thinking import Sees
 from rvpo.types import Prompt, Sampling
 
@@ -93,6 +96,15 @@ class BenchmarkSection(SamplingSection):
         """Name of the judge that it asks; None for the usual one, or for none."""
         return None
 
+    def identity(self, *others: str) -> dict[str, Any]:
+        """The settings that answers and grades depend on, by name, JSON-ready.
+
+        Args:
+            others: names of settings that are left out beside those of every benchmark.
+        """
+        unset = {name for name in SamplingSection.model_fields if getattr(self, name) is None}
+        return self.model_dump(exclude={"batch", "at_k", *others} | unset)
+
     def read(self, say: Callable[[str], None]) -> Benchmark:
         """Read the questions, before any model is loaded.
 
@@ -103,6 +115,58 @@ class BenchmarkSection(SamplingSection):
             ConfigError, DataError: a file is missing or is not what it should be.
         """
         raise NotImplementedError
+
+
+class RepeatedSection(BenchmarkSection):
+    """Settings of a benchmark whose answers are right or wrong, and may be several to a
+    question."""
+
+    repeats: PositiveInt = 1
+    """Times that each question is asked."""
+    at_k: AnswerCounts = ()
+    """Numbers of answers, k, such as [1, 4]: chances that one of k is right (pass@k), and that the
+    one which most of them give is (maj@k), from all answers to a question. None are given if left
+    out."""
+
+    @model_validator(mode="after")
+    def _has_enough_answers(self) -> Self:
+        most = max(self.at_k, default=1)
+        if most > self.repeats:
+            raise ValueError(
+                f"at_k: {most} answers cannot be taken from repeats={self.repeats}; make that at "
+                f"least {most}, and better twice as many"
+            )
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vote:
+    """An answer to a question, as far as it is the same as others."""
+
+    question: str
+    answer: str | None
+    """Text that is equal for equal answers; None where nothing can be read."""
+    is_right: bool
+
+
+class Dialogue(Protocol):
+    """A question whose further prompts follow from the answers so far."""
+
+    def answer(self, text: str) -> Prompt | None:
+        """The next prompt after an answer; None where there is none.
+
+        Args:
+            text: the part of it that the benchmark sees.
+        """
+        ...
+
+    def break_off(self, reason: str) -> None:
+        """Ask no more."""
+        ...
+
+    def grade(self) -> Row:
+        """The grade, once there is no next prompt."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -127,6 +191,22 @@ class Benchmark:
         return "answer"
 
     @property
+    def has_dialogues(self) -> bool:
+        """True where any of its questions is a dialogue."""
+        return False
+
+    @property
+    def later(self) -> tuple[Prompt, ...]:
+        """Prompts of the form that further ones of its dialogues have, if it has any."""
+        return ()
+
+    @contextmanager
+    def dialogues(self) -> Iterator[Callable[[Prompt], Dialogue | None]]:
+        """Begin dialogues: gives that of a prompt, None where one answer is all. Whatever they need
+        ends with the block."""
+        yield lambda prompt: None
+
+    @property
     def judge_questions(self) -> int:
         """Number of questions that a judge is asked about one answer to each prompt."""
         return 0
@@ -137,10 +217,7 @@ class Benchmark:
         but those that say where they are and how many are asked at once. Scores of different
         identities are never compared."""
         content = fingerprint([[p.messages, p.columns] for p in self.prompts])
-        unset = {
-            name for name in SamplingSection.model_fields if getattr(self.config, name) is None
-        }
-        settings = self.config.model_dump(exclude={"path", "batch"} | unset)
+        settings = self.config.identity("path")
         return {"questions": [p.id for p in self.prompts], "content": content, **settings}
 
     def with_judge(self, judge: Grader) -> Benchmark:
@@ -162,6 +239,10 @@ class Benchmark:
 
     def summarise(self, rows: Sequence[Row]) -> BenchmarkSummary:
         """The scores of all rows, one a prompt in their order."""
+        raise NotImplementedError
+
+    def vote(self, row: Row) -> Vote:
+        """The answer of a row; only of a `RepeatedSection`."""
         raise NotImplementedError
 
 

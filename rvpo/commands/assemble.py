@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from rvpo.commands.context import RunContext
 from rvpo.commands.inputs import Inputs
@@ -12,6 +13,8 @@ from rvpo.config.sample_files import SampleFilesConfig
 from rvpo.data.difficulty import ByDifficulty
 from rvpo.data.order import PromptOrder, PromptStream
 from rvpo.evaluate.during import DuringTraining
+from rvpo.evaluate.kept import kept_metrics
+from rvpo.report.at_k import AtK
 from rvpo.report.constant import ConstantRewards
 from rvpo.report.noise import NoisyRewards
 from rvpo.report.record import Report, Reports
@@ -23,6 +26,8 @@ from rvpo.rollout.engine_in_turn import EngineInTurn
 from rvpo.runtime.turns import Turns
 from rvpo.trainer.carried import Carried
 from rvpo.trainer.checkpoint import Checkpoints
+from rvpo.trainer.early_stop import EarlyStop
+from rvpo.trainer.endings import EndRules
 from rvpo.trainer.evaluation import HeldOut
 from rvpo.trainer.export import export_model
 from rvpo.trainer.gold import GoldWatch
@@ -99,16 +104,29 @@ def held_out_of(run: RunContext, inputs: Inputs, engine: RolloutEngine) -> HeldO
         last_step=run.config.steps,
         seed=run.config.seed,
         say=run.display.phase,
+        sampling=run.config.evaluate.sampling(run.config.rollout.sampling),
+        at_k=AtK(
+            at=run.config.evaluate.at_k,
+            joint=tuple(n for n, r in run.config.rewards.items() if r.largest_weight > 0),
+            satisfied=run.config.evaluate.satisfied,
+        ),
+        answer=inputs.answer,
         watch=watch,
     )
 
 
-def stop_of(run: RunContext, inputs: Inputs) -> GoldStop:
-    """The rule that may end the run before its last step.
+def rules_of(run: RunContext, inputs: Inputs) -> EndRules:
+    """The rules that may end the run before its last step.
 
     Raises:
-        ConfigError: it names what is no reward that is watched.
+        ConfigError: that of the gold watch names what is no reward that is watched.
     """
+    rule, kept = run.config.evaluate.early_stop, partial(kept_metrics, run.folder)
+    early = EarlyStop(rule, kept, run.ranks, run.display.say)
+    return EndRules(_gold_stop(run, inputs), early)
+
+
+def _gold_stop(run: RunContext, inputs: Inputs) -> GoldStop:
     gold = run.config.evaluate.gold
     if gold is None:
         return GoldStop(None, (), 0.0, run.folder, run.ranks, run.display.say)
@@ -134,6 +152,7 @@ def benchmarks_of(run: RunContext, inputs: Inputs, engine: RolloutEngine) -> Dur
         last_step=run.config.steps,
         seed=run.config.seed,
         say=run.display.phase,
+        encoder=inputs.encoder,
     )
 
 

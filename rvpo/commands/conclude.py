@@ -8,6 +8,7 @@ from rich.console import Console
 
 from rvpo.commands.context import RunContext
 from rvpo.commands.inputs import Inputs
+from rvpo.report.at_k_table import at_k_changes, at_k_json, render_at_k
 from rvpo.report.curves import draw_curves
 from rvpo.report.gold_table import gold_changes, gold_json, render_gold, warnings_of
 from rvpo.report.held_out import compare, comparisons_json, render_table
@@ -38,9 +39,21 @@ def conclude(
         seed = run.config.seed
         comparisons = compare(held_out.at(0), held_out.at(last), seed)
         console.print(render_table(comparisons))
-        by_both = _by_both(held_out.watch, last, seed, console)
-        write_json(folder.held_out, comparisons_json(comparisons) | by_both)
+        further = _with_k(held_out, last, seed, console)
+        further |= _by_both(held_out.watch, last, seed, console)
+        write_json(folder.held_out, comparisons_json(comparisons) | further)
     console.print(f"curves  {folder.curves}\nmetrics {folder.metrics}")
+
+
+def _with_k(held_out: HeldOut, last: int, seed: int, console: Console) -> dict[str, Any]:
+    """Show the change of success with k answers, and give what `held_out.json` has of it."""
+    changes = at_k_changes(held_out.at(0), held_out.at(last), seed)
+    if not changes:
+        return {}
+    rewards = held_out.score.aspects
+    satisfied = {name: held_out.at_k.threshold(name) for name in rewards}
+    console.print(render_at_k(changes, satisfied))
+    return {"at_k": at_k_json(changes)}
 
 
 def _by_both(watch: GoldWatch | None, last: int, seed: int, console: Console) -> dict[str, Any]:

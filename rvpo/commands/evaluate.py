@@ -25,6 +25,7 @@ from rvpo.data.encoder import encoder_of
 from rvpo.evaluate.build import judged_by, read_benchmarks
 from rvpo.evaluate.curve import draw_curve
 from rvpo.evaluate.date import date_of, keep_date
+from rvpo.evaluate.dialogue import refusal_of
 from rvpo.evaluate.display import show, show_curve
 from rvpo.evaluate.measure import check_lengths, measure
 from rvpo.evaluate.results import ResultFolder
@@ -111,7 +112,9 @@ def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
                 _load(engine, candidate, number, config)
                 for benchmark in benchmarks:
                     ranks.doing(f"evaluating {candidate.path} on {benchmark.name}")
-                    summary = _measure(config, benchmark, candidate, engine, ranks, console)
+                    summary = _measure(
+                        config, benchmark, candidate, engine, encoder, ranks, console
+                    )
                     found.setdefault(benchmark.name, {})[candidate.name] = summary
                     folder = config.output / benchmark.name / candidate.name
                     show(console, benchmark.name, candidate.name, summary, folder)
@@ -226,6 +229,7 @@ def _measure(
     benchmark: Benchmark,
     candidate: Candidate,
     engine: RolloutEngine,
+    encoder: Encoder,
     ranks: Ranks,
     console: Console,
 ) -> BenchmarkSummary:
@@ -244,6 +248,7 @@ def _measure(
         },
         seed=derived_seed(config.seed, "benchmark", benchmark.name),
         say=console.print,
+        refusal=refusal_of(benchmark, encoder),
     )
 
 

@@ -15,8 +15,8 @@ from rvpo.commands.assemble import (
     order_of,
     refill_of,
     report_of,
+    rules_of,
     sampler_of,
-    stop_of,
     stream_of,
 )
 from rvpo.commands.conclude import conclude
@@ -48,9 +48,8 @@ from rvpo.trainer.carried import Carried
 from rvpo.trainer.checkpoint import Checkpoints
 from rvpo.trainer.deepspeed_check import check_deepspeed
 from rvpo.trainer.dollars import Dollars, last_judged
-from rvpo.trainer.endings import Endings
+from rvpo.trainer.endings import Endings, EndRules
 from rvpo.trainer.evaluation import Evaluations, HeldOut
-from rvpo.trainer.gold_stop import GoldStop
 from rvpo.trainer.keep import Keeper
 from rvpo.trainer.kernels import check_kernels
 from rvpo.trainer.loop import train
@@ -106,7 +105,7 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
     with ExitStack() as stack:
         inputs = _checked_inputs(run, starts[0].date if starts else now)
         stack.callback(inputs.close)
-        ends = stop_of(run, inputs)
+        ends = rules_of(run, inputs)
         check_same({"settings": digest(dump_config(config)), **inputs.digests}, ranks)
         if starts is not None:
             beside = config.model.lora is not None
@@ -201,7 +200,7 @@ def _loop(
     reliabilities: Reliabilities,
     keep: Keeper,
     held_out: HeldOut,
-    ends: GoldStop,
+    ends: EndRules,
 ) -> int:
     """Train; the number of steps done in the end."""
     ranks, display = run.ranks, run.display
@@ -217,12 +216,14 @@ def _loop(
             raise SpentError(over)
         if steps.start == 0 and (inputs.prompts.held_out or inputs.benchmarks):
             engine.load_weights(policy.weights(), version=0)
-            keep.check(evaluate(0), held_out.lost(0))
-            ends.check()
+            scores, lost = evaluate(0), held_out.lost(0)
+            keep.check(scores, lost)
+            ends.check(scores, lost)
         else:
             if not evaluate.lacks(0):  # another metric may be named than at first
                 keep.check(evaluate(0), {})
-            ends.tell()
+                ends.early.check(evaluate(0), {})
+            ends.gold.tell()
             if evaluate.lacks(steps.start):  # no money for it, or its judge was down
                 engine.load_weights(policy.weights(), version=steps.start)
                 keep.late(steps.start, evaluate(steps.start))

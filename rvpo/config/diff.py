@@ -13,7 +13,7 @@ from rvpo.errors import ConfigError
 
 MAY_CHANGE_ON_RESUME = (
     *("output", "steps", "checkpoint", "report", "evaluate.every"),
-    *("evaluate.gold.every", "evaluate.gold.stop"),
+    *("evaluate.gold.every", "evaluate.gold.stop", "evaluate.early_stop"),
     *("distributed.processes", "distributed.patience_minutes"),
     *("rollout.engine.gpu_memory", "rollout.engine.cpu_kv_cache_gib", "rollout.engine.devices"),
     *("rollout.engine.urls", "rollout.engine.start", "rollout.engine.least"),

@@ -104,11 +104,16 @@ def gold_problems(
         )
 
 
-def best_problems(best: str | None, gold: GoldConfig | None) -> Iterator[str]:
-    """Problems of a metric of the watch that is to choose the best model, where there is none."""
-    if gold is None and best is not None and best.startswith(("eval/gold/rewards/", "judge_gap")):
+def is_of_gold(metric: str) -> bool:
+    """True for a metric that the watch gives."""
+    return metric.startswith(("eval/gold/rewards/", "judge_gap"))
+
+
+def gold_metric_problems(where: str, metric: str, gold: GoldConfig | None) -> Iterator[str]:
+    """Problems of a metric of the watch that a setting names, where there is none."""
+    if gold is None and is_of_gold(metric):
         yield (
-            f"checkpoint.best: '{best}' is given by the watch alone, and there is none; add "
+            f"{where}: '{metric}' is given by the watch alone, and there is none; add "
             "evaluate.gold to a new run, or name another metric of evaluation"
         )
 

@@ -19,7 +19,8 @@ from pydantic import (
 from rvpo.advantage import Estimator
 from rvpo.config import document
 from rvpo.config.data import DataConfig
-from rvpo.config.gold import best_problems, gold_problems
+from rvpo.config.evaluated import evaluation_problems
+from rvpo.config.gold import gold_problems
 from rvpo.config.held_out import EvaluateConfig
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import (
@@ -128,6 +129,13 @@ class RunConfig(Section):
         elif not any(reward.largest_weight > 0 for reward in self.rewards.values()):
             yield "rewards: every weight is 0, which trains nothing; give one a weight above 0"
         yield from self._judge_problems()
+        yield from evaluation_problems(
+            self.evaluate,
+            self.checkpoint.best,
+            rewards=self.rewards,
+            held_out=self.data.held_out is not None,
+            steps=self.steps,
+        )
         yield from self._stream_problems()
         yield from self.update.problems(has_adapters=self.model.lora is not None)
         if self.update.mini_batches > prompts:
@@ -209,7 +217,6 @@ class RunConfig(Section):
             yield from reliability_problems((asked(r.judge, judges) for r in given), judges)
         if self.evaluate.judge is not None:
             yield from name_problems("evaluate", self.evaluate.judge, judges)
-        yield from best_problems(self.checkpoint.best, self.evaluate.gold)
         if self.evaluate.gold is not None:
             judged = {
                 n: r.judge for n, r in self.rewards.items() if isinstance(r, JudgedRewardConfig)

@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rvpo.benchmarks.benchmark import Benchmark
+from rvpo.evaluate.dialogue import never, refusal_of
 from rvpo.evaluate.measure import measure
 from rvpo.evaluate.results import ResultFolder
 from rvpo.report.run_folder import RunFolder
+from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.seed import derived_seed
@@ -27,6 +29,7 @@ class DuringTraining:
         last_step: the run's; evaluated in any case, as step 0 is.
         seed: the run's.
         say: told what is going on.
+        encoder: refuses prompts of dialogues that grow too long; none refuses nothing.
     """
 
     benchmarks: Sequence[Benchmark]
@@ -37,6 +40,7 @@ class DuringTraining:
     last_step: int
     seed: int
     say: Callable[[str], None]
+    encoder: Encoder | None = None
 
     def lacks(self, step: int) -> bool:
         """True where a benchmark should have a result after `step` updates, and has none. Every
@@ -64,6 +68,7 @@ class DuringTraining:
                 weights={"step": step},
                 seed=derived_seed(self.seed, "benchmark", benchmark.name),
                 say=self.say,
+                refusal=never if self.encoder is None else refusal_of(benchmark, self.encoder),
             )
             found = summary.metrics.items()
             metrics |= {f"eval/{benchmark.name}/{name}": value for name, value in found}

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from rvpo.benchmarks.benchmark import Benchmark, BenchmarkSummary, Pending, Row, Score
 from rvpo.errors import RewardError, SpentError
+from rvpo.evaluate.at_k import with_k
+from rvpo.evaluate.dialogue import PromptRefusal, go_on, never
 from rvpo.evaluate.results import RUN, ResultFolder
 from rvpo.judge.spending import SPENT
 from rvpo.rollout.encoder import Encoder
@@ -31,6 +34,7 @@ def measure(
     weights: Mapping[str, Any],
     seed: int,
     say: Callable[[str], None],
+    refusal: PromptRefusal = never,
 ) -> BenchmarkSummary:
     """Evaluate the weights that the engine has; batches that `folder` holds are not done again.
 
@@ -39,6 +43,8 @@ def measure(
         seed: decides sampling; each batch has one of its own, so that it does not matter where an
             evaluation was interrupted.
         say: told what is going on.
+        refusal: gives the reason that a further prompt of a dialogue cannot be answered, which
+            breaks it off.
 
     Returns:
         The scores, the same on every rank.
@@ -66,7 +72,7 @@ def measure(
         if known is None:
             say(f"{benchmark.name}: {start} of {len(prompts)} answers")
             made = _generate(
-                benchmark, engine, chunk, ranks, derived_seed(seed, number, ranks.rank)
+                benchmark, engine, chunk, ranks, derived_seed(seed, number, ranks.rank), refusal
             )
             rows += _keep(benchmark, folder, number, made, ranks)
         elif any(map(benchmark.ungraded, known)):
@@ -75,7 +81,7 @@ def measure(
             rows += _keep(benchmark, folder, number, made, ranks)
         else:
             rows += known
-    summary = _with_lengths(benchmark.summarise(rows), rows)
+    summary = _with_lengths(with_k(benchmark, benchmark.summarise(rows), rows), rows)
     if ranks.is_main:
         folder.conclude(summary)
     return summary
@@ -92,7 +98,7 @@ def check_lengths(benchmark: Benchmark, encoder: Encoder, section: str) -> None:
     """
     setting = f"{section}.{benchmark.name}.max_completion_tokens"
     tokens = benchmark.config.sampling.max_completion_tokens
-    encoder.check_lengths(benchmark.prompts, tokens, setting=setting)
+    encoder.check_lengths((*benchmark.prompts, *benchmark.later), tokens, setting=setting)
 
 
 def _generate(
@@ -101,16 +107,31 @@ def _generate(
     chunk: Sequence[Prompt],
     ranks: Ranks,
     seed: int,
+    refusal: PromptRefusal,
 ) -> list[Row]:
     """This rank's share of the batch, graded while others are still being generated."""
     mine = chunk[ranks.share(len(chunk))]
     pending: dict[int, Pending] = {}
+    with benchmark.dialogues() as begin:
+        talks = {n: talk for n, each in enumerate(mine) if (talk := begin(each)) is not None}
 
-    def grade(row: int, sample: Sample) -> None:
-        pending[row] = benchmark.grade(sample.prompt, sample.seen(benchmark.sees))
+        def grade(row: int, sample: Sample) -> None:
+            if row not in talks:
+                pending[row] = benchmark.grade(sample.prompt, sample.seen(benchmark.sees))
 
-    rollout = engine.generate(mine, 1, seed, on_sample=grade, sampling=benchmark.config.sampling)
-    return _finished([(_row(s), pending[n]) for n, s in enumerate(rollout.samples)])
+        sampling = benchmark.config.sampling
+        rollout = engine.generate(mine, 1, seed, on_sample=grade, sampling=sampling)
+        rows = [_row([sample]) for sample in rollout.samples]
+        if benchmark.has_dialogues:
+            first = {n: rollout.samples[n] for n in talks}
+            said = go_on(benchmark, engine, talks, first, ranks, seed, refusal)
+            for n, samples in said.items():
+                rows[n], pending[n] = _row(samples), partial(_same, talks[n].grade())
+        return _finished([(row, pending[n]) for n, row in enumerate(rows)])
+
+
+def _same(row: Row) -> Row:
+    return row
 
 
 def _grade_again(
@@ -177,14 +198,17 @@ def _with_lengths(summary: BenchmarkSummary, rows: Sequence[Row]) -> BenchmarkSu
     )
 
 
-def _row(sample: Sample) -> dict[str, Any]:
+def _row(samples: Sequence[Sample]) -> dict[str, Any]:
+    """One response; of a dialogue the first prompt and the last answer, and all of its tokens."""
+    first, last = samples[0], samples[-1]
+    cut = any(sample.finish_reason == "length" for sample in samples)
     return {
-        "id": sample.prompt.id,
-        "prompt": [dict(message) for message in sample.prompt.messages],
-        "completion": sample.text,
-        "thought": sample.thought,
-        "answer": sample.answer,
-        "completion_tokens": len(sample.completion_ids),
-        "answer_tokens": sample.answer_length,
-        "finish_reason": sample.finish_reason,
+        "id": first.prompt.id,
+        "prompt": [dict(message) for message in first.prompt.messages],
+        "completion": last.text,
+        "thought": last.thought,
+        "answer": last.answer,
+        "completion_tokens": sum(len(sample.completion_ids) for sample in samples),
+        "answer_tokens": sum(sample.answer_length for sample in samples),
+        "finish_reason": "length" if cut else last.finish_reason,
     }

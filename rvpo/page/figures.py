@@ -41,6 +41,7 @@ def plots(arms: Sequence[PageArm], satisfied: Mapping[str, float]) -> list[Plot]
     """
     names = reward_names(arms)
     found: list[Plot | None] = [_rewards(arms, names), *_held_out(arms, satisfied)]
+    found += _with_k(arms)
     found += [*gold_watch(arms), *_benchmarks(arms)]
     found += [_who_decides(arms, names, "bottleneck")]
     found += [_who_decides(arms, names, "weight"), correlation(arms), _advantages(arms)]
@@ -161,6 +162,23 @@ def _held_out(arms: Sequence[PageArm], satisfied: Mapping[str, float]) -> list[P
     )
     caption = f"{caption}; satisfied: {limits}"
     return [rewards, _evaluated("Neglect on held-out prompts", caption, arms, found, list(BETTER))]
+
+
+def _with_k(arms: Sequence[PageArm]) -> list[Plot]:
+    """A plot of success with k answers, where evaluations have it."""
+    every = [e for arm in arms for run in arm.runs for e in run.held_out.values()]
+    names = dict.fromkeys(name for e in every for name in e.at_k)
+    if not names:
+        return []
+    found = [
+        [{step: e.metrics() for step, e in run.held_out.items()} for run in arm.runs]
+        for arm in arms
+    ]
+    caption = (
+        "pass: chance that one of k answers is good; maj: that the one which most of k samples "
+        f"give is; mean over prompts, from all samples of each; not smoothed; {runs_of(arms)}"
+    )
+    return [_evaluated("Held-out prompts, with k answers", caption, arms, found, list(names))]
 
 
 def _benchmarks(arms: Sequence[PageArm]) -> list[Plot]:

@@ -53,6 +53,9 @@ def read_data(config: RunConfig) -> Data:
     def say(text: str) -> None:
         findings.append(Finding("data.train", "ok", text.removeprefix("data.train: ")))
 
+    def told(text: str) -> None:
+        findings.append(Finding("rewards", "ok", text))
+
     try:
         splits = read_splits(config, say, load)
     except DataError as error:
@@ -66,7 +69,7 @@ def read_data(config: RunConfig) -> Data:
         comparisons = [r for r in suite.rewards if isinstance(r, ComparisonReward)]
         suite.check_templates(config.every_judge, config.evaluate.others)
         for where, prompts in splits.by_place.items():
-            suite.check_criteria(prompts, where, say)
+            suite.check_criteria(prompts, where, told)
         if splits.train:
             suite.fitted(splits.every)
         findings.append(Finding("rewards", "ok", ", ".join(config.rewards)))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 from rich.table import Table
 
 from rvpo.report.stored import Number, Stored, Text, checked, damaged, read_json
@@ -37,6 +38,7 @@ class _File(Stored):
     failed: list[Number]
     columns: list[Text]
     values: list[list[list[Number | None]]]
+    at_k: dict[Text, list[Number | None]] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,14 +53,23 @@ class HeldOutScores:
     columns: tuple[str, ...]
     """Columns of the reward matrix: a rubric has one for each place of a criterion."""
     values: Floats  # [P, samples, columns] scores as they are, NaN where there is none
+    at_k: Mapping[str, Floats] = field(default_factory=dict)
+    """[P] numbers of success with k answers, by metrics such as `eval/pass@4/correct`, NaN where
+    too few samples are known to be good or not; see `rvpo.report.at_k`."""
 
     @classmethod
-    def of(cls, scored: RolloutScores, prompt_ids: Sequence[str]) -> HeldOutScores:
+    def of(
+        cls,
+        scored: RolloutScores,
+        prompt_ids: Sequence[str],
+        at_k: Mapping[str, Floats] | None = None,
+    ) -> HeldOutScores:
         """Average a reward matrix over the samples of each prompt.
 
         Args:
             scored: [N, M] rewards of the held-out samples.
             prompt_ids: [P] the prompt of each group, in the order of the rows.
+            at_k: [P] numbers by metric; see the field.
 
         Raises:
             ValueError: the rows are not one group for each prompt.
@@ -90,6 +101,7 @@ class HeldOutScores:
             values=np.where(rewards.valid.numpy(), rewards.values.double().numpy(), np.nan).reshape(
                 groups, rewards.group_size, -1
             ),
+            at_k=at_k or {},
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -101,6 +113,7 @@ class HeldOutScores:
             "failed": self.failed.tolist(),
             "columns": list(self.columns),
             "values": [[_nullable(row) for row in group] for group in self.values.tolist()],
+            "at_k": {name: _nullable(each.tolist()) for name, each in self.at_k.items()},
         }
 
     @classmethod
@@ -118,6 +131,10 @@ class HeldOutScores:
             failed=failed,
             columns=columns,
             values=values.reshape(len(prompt_ids), -1, len(columns)),
+            at_k={
+                name: np.array(each, dtype=np.float64).reshape(len(prompt_ids))
+                for name, each in value.get("at_k", {}).items()
+            },
         )
 
     @classmethod
@@ -134,20 +151,34 @@ class HeldOutScores:
             raise damaged(path, error, advice) from error
 
     def metrics(self) -> dict[str, float]:
-        """The mean over prompts of each reward, as `eval/rewards/{name}/mean`."""
-        known = {
-            name: self.means[np.isfinite(self.means[:, j]), j]
+        """The mean over prompts of each reward, as `eval/rewards/{name}/mean`, and of each number
+        of success with k answers."""
+        every: dict[str, Floats] = {
+            f"eval/rewards/{name}/mean": self.means[:, j]
             for j, name in enumerate(self.reward_names)
         }
-        return {f"eval/rewards/{name}/mean": float(x.mean()) for name, x in known.items() if len(x)}
+        known = {name: each[np.isfinite(each)] for name, each in {**every, **self.at_k}.items()}
+        return {name: float(each.mean()) for name, each in known.items() if len(each)}
 
     def lost(self) -> dict[str, str]:
         """Words for the failures of judges, by the metric that nobody knows because of them."""
-        return {
+        rewards = {
             f"eval/rewards/{name}/mean": "all verdicts on it failed"
             for j, name in enumerate(self.reward_names)
             if self.failed[j] > 0 and not np.isfinite(self.means[:, j]).any()
         }
+        return rewards | {
+            name: "too many verdicts below it failed"
+            for name, each in self.at_k.items()
+            if self.share_lost(name) > 0 and not np.isfinite(each).any()
+        }
+
+    def share_lost(self, name: str) -> float:
+        """Share of the scores below a number of success with k answers that judging lost; the
+        largest of any reward, where it is of all of them."""
+        failed = dict(zip(self.reward_names, self.failed.tolist(), strict=True))
+        reward = "/".join(name.split("/")[2:])
+        return failed[reward] if reward else max(failed.values(), default=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,15 +305,21 @@ def _interval(differences: Floats, seed: int) -> tuple[float, float] | None:
     return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
-def render_table(comparisons: Sequence[RewardChange]) -> Table:
-    """The closing table of a run; its caption names the test and the interval."""
-    caption = f"p: {TEST}. Interval: {INTERVAL}."
+def render_table(
+    comparisons: Sequence[RewardChange], title: str = "Held-out prompts", note: str = ""
+) -> Table:
+    """The closing table of a run; its caption names the test and the interval.
+
+    Args:
+        note: sentences that begin the caption.
+    """
+    caption = f"{note}p: {TEST}. Interval: {INTERVAL}."
     headings = ["before", "after", "change", f"{LEVEL} interval", "p", "prompts"]
     some_failed = any(row.failed_before or row.failed_after for row in comparisons)
     if some_failed:
         headings.append("missing")
         caption += " Missing: share of scores that judging lost, before and after."
-    table = make_table(["reward"], headings, title="Held-out prompts", caption=caption)
+    table = make_table(["reward"], headings, title=title, caption=caption)
     for row in comparisons:
         table.add_row(
             row.reward,

@@ -181,6 +181,10 @@ _GROUPS: Mapping[str, str] = {
 }
 _EVALUATION: Mapping[str, str] = {
     "eval/rewards/{reward}/mean": "Mean score on the held-out prompts.",
+    "eval/pass@{k}/{reward}": "Chance that one of k answers to a held-out prompt is good, mean "
+    "over prompts, from all samples of each; with evaluate.at_k.",
+    "eval/maj@{k}/{reward}": "Chance that the answer is good which most of k samples give.",
+    "eval/all_satisfied@{k}": "Chance that one of k answers satisfies every weighted reward.",
     "eval/gold/rewards/{reward}/mean": "The gold judge's mean score on the same answers.",
     "eval/{benchmark}/{score}": "A score of a benchmark.",
     "eval/{benchmark}/{score}/{part}": "The same for a part, such as an axis or a category.",

@@ -8,8 +8,37 @@ from dataclasses import dataclass
 from rvpo.errors import SpentError
 from rvpo.runtime.interrupt import Interrupt
 from rvpo.trainer.dollars import Dollars
+from rvpo.trainer.early_stop import EarlyStop
 from rvpo.trainer.evaluation import Evaluation
 from rvpo.trainer.gold_stop import GoldStop
+
+
+@dataclass(frozen=True, slots=True)
+class EndRules:
+    """The rules of the settings that may end a run before its last step.
+
+    Args:
+        gold: the gold watch's.
+        early: the one of a metric of evaluation.
+    """
+
+    gold: GoldStop
+    early: EarlyStop
+
+    def __call__(self, step: int) -> bool:
+        """True where any rule ends the run after so many updates. Every rank must call."""
+        return any([self.gold(step), self.early(step)])
+
+    def check(self, scores: Mapping[str, float], lost: Mapping[str, str]) -> None:
+        """Refuse rules that would end every run, or none. Every rank must call, once there are the
+        scores before training.
+
+        Args:
+            scores: these.
+            lost: metrics that they lack because a judge failed, with words for that.
+        """
+        self.gold.check()
+        self.early.check(scores, lost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +61,16 @@ class Endings:
     Args:
         last_step: number of its last step.
         interrupt: somebody asked for a stop.
-        gold: the rule of the gold watch.
+        rules: those of the settings.
         dollars: the budgets of the judges.
     """
 
     def __init__(
-        self, last_step: int, interrupt: Interrupt, gold: GoldStop, dollars: Dollars
+        self, last_step: int, interrupt: Interrupt, rules: EndRules, dollars: Dollars
     ) -> None:
         self._last_step = last_step
         self._interrupt = interrupt
-        self._gold = gold
+        self._rules = rules
         self._dollars = dollars
         self._unpaid: str | None = None
 
@@ -68,7 +97,7 @@ class Endings:
             return End(KeyboardInterrupt())
         if self._unpaid is not None:
             return End(SpentError(self._unpaid))
-        if step == self._last_step or self._gold(step):
+        if step == self._last_step or self._rules(step):
             return End()
         over = self._dollars.over(step, metrics)
         return None if over is None else End(SpentError(over))

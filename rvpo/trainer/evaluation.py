@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from rvpo.config.held_out import EvaluateConfig
-from rvpo.report.held_out import HeldOutScores
+from rvpo.report.at_k import NO_K, AtK
+from rvpo.report.held_out import Floats, HeldOutScores
 from rvpo.report.run_folder import RunFolder, write_json
 from rvpo.rewards.comparison import Opponent
+from rvpo.rewards.final_answer import AnswerOf, final_answer
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.runtime.ranks import Ranks
@@ -17,7 +19,7 @@ from rvpo.runtime.seed import derived_seed
 from rvpo.schedule import is_due
 from rvpo.trainer.first_answers import FirstAnswer, keep_first_answers, read_first_answers
 from rvpo.trainer.gold import GoldWatch, each_of
-from rvpo.types import Prompt, Rollout
+from rvpo.types import Prompt, Rollout, RolloutScores, Sampling
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,9 @@ class HeldOut:
         last_step: the run's; evaluated in any case, as step 0 is.
         seed: the run's.
         say: told what is going on.
+        sampling: way in which answers are drawn; None for that of training.
+        at_k: numbers of success with k answers that are wanted.
+        answer: gives the text of a completion's answer to what it answers.
         watch: looks at the same samples, if there is one.
     """
 
@@ -45,6 +50,9 @@ class HeldOut:
     last_step: int
     seed: int
     say: Callable[[str], None]
+    sampling: Sampling | None = None
+    at_k: AtK = NO_K
+    answer: AnswerOf = final_answer
     watch: GoldWatch | None = None
 
     def __call__(self, step: int) -> dict[str, float]:
@@ -112,9 +120,11 @@ class HeldOut:
             self.config.samples_per_prompt,
             derived_seed(self.seed, "held out", self.ranks.rank),
             on_sample=scoring.take if look is None else each_of(scoring.take, look.take),
+            sampling=self.sampling,
         )
         ids = [prompt.id for prompt in self.prompts]
-        scores = HeldOutScores.of(scoring.collect(rollout, self.ranks), ids)
+        scored = scoring.collect(rollout, self.ranks)
+        scores = HeldOutScores.of(scored, ids, self._at_k(scored, rollout))
         looked = None if look is None else look.collect(rollout, ids)
         self._keep_first(step, rollout)
         self.ranks.wait()  # nobody writes before all have looked
@@ -123,6 +133,15 @@ class HeldOut:
             if looked is not None:
                 write_json(self.folder.gold_scores(step), looked.to_json())
         return scores.metrics() | ({} if looked is None else looked.metrics())
+
+    def _at_k(self, scored: RolloutScores, rollout: Rollout) -> Mapping[str, Floats]:
+        """[P] each number of success with k answers, by name. Every rank must call."""
+        if not self.at_k.at:
+            return {}
+        with self.ranks.together():  # the function is the user's
+            own = [self.answer(sample.answer) for sample in rollout.samples]
+        every = [answer for part in self.ranks.gather_objects(own) for answer in part]
+        return self.at_k.of(scored, every)
 
     def _keep_first(self, step: int, rollout: Rollout) -> None:
         """Keep the answers that later ones are compared with."""

@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 from rvpo.benchmarks.healthbench.healthbench import HealthBench, HealthBenchConfig
 from rvpo.benchmarks.healthbench.records import Item, Record, read_records
 from rvpo.benchmarks.healthbench.score import (
+    LENGTH_PENALTIES,
     Graded,
     bootstrap_std,
     response_score,
@@ -170,6 +172,38 @@ def test_scores_equal_the_formula(drawn: list[tuple[list[Tagged], list[str]]]) -
     for name, value in found.items():
         tag = name.replace("/", ":")
         assert value == pytest.approx(by_hand(drawn, tag, whole=tag.startswith("theme")))
+
+
+@given(responses, st.lists(st.integers(0, 9_000), min_size=8, max_size=8))
+def test_the_length_adjustment_equals_its_formula(
+    drawn: list[tuple[list[Tagged], list[str]]], lengths: list[int]
+) -> None:
+    graded = [
+        replace(record(items, f"p{n}", themes), length=lengths[n])
+        for n, (items, themes) in enumerate(drawn)
+    ]
+    found, plain = scores(graded, 0.0392), scores(graded)
+    assert "overall_length_adjusted" not in plain
+    values = [
+        value - 0.0392 * ((each.length - 2000) / 500)
+        for each in graded
+        if (value := response_score(each.record.items, each.met)) is not None
+    ]
+    adjusted = found.pop("overall_length_adjusted")
+    expected = min(1.0, max(0.0, statistics.fmean(values))) if values else None
+    assert adjusted.value == (None if expected is None else pytest.approx(expected))
+    assert found == plain
+
+
+def test_a_short_response_gains_what_a_long_one_loses_and_only_the_mean_is_clipped() -> None:
+    def adjusted(*lengths: int) -> float | None:
+        graded = [replace(record([(1, True, ())], f"p{n}"), length=n) for n in lengths]
+        return scores(graded, LENGTH_PENALTIES["professional"])["overall_length_adjusted"].value
+
+    assert adjusted(2000) == 1
+    assert adjusted(2500) == pytest.approx(1 - 0.0147)
+    assert adjusted(1500, 2500) == 1
+    assert adjusted(1000) == 1
 
 
 @given(responses)

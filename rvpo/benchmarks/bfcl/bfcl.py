@@ -1,31 +1,39 @@
-"""BFCL's single-turn questions as a benchmark."""
+"""BFCL's questions as a benchmark: those of one turn, and conversations of several."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Final, Literal, Self
 
 from pydantic import field_validator, model_validator
 
 from rvpo.benchmarks.benchmark import (
     Benchmark,
-    BenchmarkSection,
     BenchmarkSummary,
+    Dialogue,
     Pending,
+    RepeatedSection,
     Score,
+    Vote,
+    by_question,
     evenly,
     fingerprint,
 )
 from rvpo.benchmarks.benchmark import Row as Graded
 from rvpo.benchmarks.bfcl.check import check, check_relevance
-from rvpo.benchmarks.bfcl.decode import Decoded, decode_toolrl, decode_tools
+from rvpo.benchmarks.bfcl.decode import Decoded, decode_toolrl, decode_tools, storable
 from rvpo.benchmarks.bfcl.distribution import PINS, Version, Wheel, find
+from rvpo.benchmarks.bfcl.multi_turn import MultiTurnDialogue, later, opening
+from rvpo.benchmarks.bfcl.multi_turn_rows import MultiTurnRow, load_multi_turn
 from rvpo.benchmarks.bfcl.prompts import ToolRl, with_tools
-from rvpo.benchmarks.bfcl.rows import SINGLE_TURN, BfclRow, load
+from rvpo.benchmarks.bfcl.rows import MULTI_TURN, SINGLE_TURN, BfclRow, load
 from rvpo.benchmarks.bfcl.schema import Tools, tools
 from rvpo.benchmarks.bfcl.score import SIZES, CategoryTally, scores
+from rvpo.benchmarks.bfcl.service_host import ServiceHost
 from rvpo.benchmarks.statistics import mean_interval
 from rvpo.errors import ConfigError
 from rvpo.fields import InputFile
@@ -33,14 +41,17 @@ from rvpo.thinking import NO_MODEL, Sees
 from rvpo.types import Prompt
 
 NOT_RUN: Final[Mapping[str, str]] = {
-    "v3": "multi-turn categories need bfcl-eval's simulated services, which are not included",
-    "v4": "multi-turn and agentic categories need bfcl-eval's simulated services, which are not "
-    "included",
+    "v3": "multi-turn categories are run where categories names them",
+    "v4": "multi-turn categories are run where categories names them; agentic ones need services "
+    "that are not included",
 }
 
 
-class BfclConfig(BenchmarkSection):
-    """The Berkeley Function Calling Leaderboard, single-turn (gorilla.cs.berkeley.edu)."""
+AnyRow = BfclRow | MultiTurnRow
+
+
+class BfclConfig(RepeatedSection):
+    """The Berkeley Function Calling Leaderboard (gorilla.cs.berkeley.edu)."""
 
     name: ClassVar[str] = "bfcl"
 
@@ -50,7 +61,8 @@ class BfclConfig(BenchmarkSection):
     path: InputFile | None = None
     """A wheel of `bfcl-eval` of that version, or its folder; fetched once if left out."""
     categories: tuple[str, ...] = ()
-    """Categories, such as simple_python or live_multiple; all if none is named."""
+    """Categories, such as simple_python, live_multiple or multi_turn_base; all of one turn if none
+    is named."""
     format: Literal["tools", "toolrl"] = "tools"
     """Functions as tools of the model's chat template, or in a system prompt as ToolRL has them."""
     system_prompt: InputFile | None = None
@@ -73,6 +85,21 @@ class BfclConfig(BenchmarkSection):
         given = next((n for n in ("system_prompt", "user_prompt") if getattr(self, n)), None)
         if given is not None and self.format == "tools":
             raise ValueError(f"{given} belongs to format=toolrl; add that, or leave {given} out")
+        several = next((name for name in self.categories if name in MULTI_TURN), None)
+        if several is not None and self.format == "toolrl":
+            raise ValueError(
+                f"categories: {several} has no form in format=toolrl; give format=tools, or "
+                "categories of one turn"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _draws_several(self) -> Self:
+        if self.repeats > 1 and self.temperature == 0:
+            raise ValueError(
+                f"repeats: with temperature=0 all {self.repeats} answers to a question are the "
+                "same; give a temperature above 0, such as 0.7, or leave repeats out"
+            )
         return self
 
     def read(self, say: Callable[[str], None]) -> Bfcl:
@@ -82,34 +109,49 @@ class BfclConfig(BenchmarkSection):
         wheel = find(self.version, self.path)
         if not wheel.is_pinned:
             say(f"bfcl: {wheel.path} is not the published wheel; scores may not be comparable")
-        every = load(wheel, self.categories or SINGLE_TURN)
+        names = self.categories or SINGLE_TURN
+        every: list[AnyRow] = [
+            *load(wheel, [name for name in names if name not in MULTI_TURN]),
+            *load_multi_turn(wheel, [name for name in names if name in MULTI_TURN]),
+        ]
         _check_sizes(every, wheel)
         rows = evenly(every, self.limit)
-        shown = {row.id: tools(row.functions, row.language) for row in rows}
         toolrl = ToolRl.of(self.system_prompt, self.user_prompt)
+        shown = {
+            row.id: tools(row.functions, row.language) for row in rows if isinstance(row, BfclRow)
+        }
+        prompts = {row.id: self._prompt(row, shown, toolrl) for row in rows}
+        asked = [(row, each) for row in rows for each in self._repeated(prompts[row.id])]
         return Bfcl(
             self,
-            tuple(
-                toolrl.prompt(row) if self.format == "toolrl" else with_tools(row, shown[row.id])
-                for row in rows
-            ),
-            {row.id: row for row in rows},
+            tuple(prompt for _, prompt in asked),
+            {prompt.id: row for row, prompt in asked},
             shown,
-            wheel.is_pinned,
+            wheel,
             toolrl.sha256 if self.format == "toolrl" else None,
         )
+
+    def _prompt(self, row: AnyRow, shown: Mapping[str, Tools], toolrl: ToolRl) -> Prompt:
+        if isinstance(row, MultiTurnRow):
+            return opening(row)
+        return toolrl.prompt(row) if self.format == "toolrl" else with_tools(row, shown[row.id])
+
+    def _repeated(self, prompt: Prompt) -> list[Prompt]:
+        if self.repeats == 1:
+            return [prompt]
+        return [replace(prompt, id=f"{prompt.id}/{repeat}") for repeat in range(self.repeats)]
 
 
 @dataclass(frozen=True)
 class Bfcl(Benchmark):
-    """Every question of the categories, asked once."""
+    """Every question of the categories, `repeats` times."""
 
     config: BfclConfig
-    rows: Mapping[str, BfclRow] = field(repr=False)
+    rows: Mapping[str, AnyRow] = field(repr=False)
+    """The row of each prompt."""
     shown: Mapping[str, Tools] = field(repr=False)
-    """The functions of each row as its model is shown them."""
-    is_published: bool = True
-    """True where the rows come from the wheel that was released."""
+    """The functions of each row of one turn as its model is shown them."""
+    wheel: Wheel = field(repr=False)
     template: str | None = None
     """SHA-256 of ToolRL's texts."""
 
@@ -121,19 +163,45 @@ class Bfcl(Benchmark):
     @property
     def identity(self) -> Mapping[str, Any]:
         """See `Benchmark.identity`."""
-        prompts = {"system_prompt", "user_prompt"}
-        settings = self.config.model_dump(exclude={"path", "batch", *prompts})
+        once = ("repeats",) if self.config.repeats == 1 else ()
+        settings = self.config.identity("path", "system_prompt", "user_prompt", *once)
+        rows = {row.id: row for row in self.rows.values()}
         return {
             "release": PINS[self.config.version].release,
-            "is_published": self.is_published,
-            "content": fingerprint([asdict(row) for row in self.rows.values()]),
+            "is_published": self.wheel.is_pinned,
+            "content": fingerprint([asdict(row) for row in rows.values()]),
             "template": self.template,
             **settings,
         }
 
+    @property
+    def has_dialogues(self) -> bool:
+        """See `Benchmark.has_dialogues`."""
+        return any(isinstance(row, MultiTurnRow) for row in self.rows.values())
+
+    @property
+    def later(self) -> tuple[Prompt, ...]:
+        """See `Benchmark.later`: a call, its answer and a further turn."""
+        rows = [row for row in self.rows.values() if isinstance(row, MultiTurnRow)]
+        return tuple(map(later, rows[:1]))
+
+    @contextmanager
+    def dialogues(self) -> Iterator[Callable[[Prompt], Dialogue | None]]:
+        """See `Benchmark.dialogues`: each has the services that its turns speak of."""
+        with ServiceHost(self.wheel) as host:
+
+            def begin(prompt: Prompt) -> Dialogue | None:
+                row = self.rows[prompt.id]
+                if isinstance(row, BfclRow):
+                    return None
+                return MultiTurnDialogue(row, prompt, host)
+
+            yield begin
+
     def grade(self, prompt: Prompt, completion: str, earlier: Graded | None = None) -> Pending:
         """See `Benchmark.grade`: nothing is waited for."""
         row = self.rows[prompt.id]
+        assert isinstance(row, BfclRow)  # a dialogue grades itself
         decoded = self._decode(row, completion)
         calls = list(decoded.calls)
         if row.category.endswith("relevance"):
@@ -141,14 +209,20 @@ class Bfcl(Benchmark):
         else:
             verdict = check(row.functions, calls, row.ground_truth, row.language, row.category)
         graded = {
+            "question": row.id,
             "category": row.category,
-            "calls": calls,
+            "calls": storable(calls),
             "is_well_formed": decoded.is_well_formed,
             "valid": verdict.valid,
             "reason": verdict.reason,
             "detail": verdict.detail,
         }
         return lambda: graded
+
+    def vote(self, row: Graded) -> Vote:
+        """See `Benchmark.vote`: the calls, whatever the text around them."""
+        calls = json.dumps(row["calls"], sort_keys=True)
+        return Vote(question=_question(row), answer=calls, is_right=row["valid"])
 
     def summarise(self, rows: Sequence[Graded]) -> BenchmarkSummary:
         """The share of all questions that were asked, of each category, and the leaderboard's own
@@ -171,7 +245,7 @@ class Bfcl(Benchmark):
         return BenchmarkSummary(
             scores=found,
             curves=("accuracy", *(n for n in ("non_live", "live") if n in found), "format"),
-            by_question={row["id"]: float(row["valid"]) for row in rows},
+            by_question=by_question([(_question(row), float(row["valid"])) for row in rows]),
             about={
                 "release": PINS[self.config.version].release,
                 "format": self.config.format,
@@ -186,8 +260,9 @@ class Bfcl(Benchmark):
     ) -> tuple[dict[str, Score], dict[str, list[str]]]:
         """The leaderboard's scores that have a value, and of the others what they miss."""
         tallies = {
-            name: CategoryTally(sum(row["valid"] for row in own), len(own))
+            name: CategoryTally(sum(right.values()), len(right))
             for name, own in by.items()
+            for right in [by_question([(_question(row), float(row["valid"])) for row in own])]
         }
         every = scores(self.config.version, tallies)
         known = {
@@ -206,7 +281,7 @@ class Bfcl(Benchmark):
         return decode_tools(completion, self.shown[row.id].own_name)
 
 
-def _check_sizes(rows: Sequence[BfclRow], wheel: Wheel) -> None:
+def _check_sizes(rows: Sequence[AnyRow], wheel: Wheel) -> None:
     """No score is defined over more rows than a version has; fewer leave it without a value."""
     for category, count in Counter(row.category for row in rows).items():
         size = SIZES[wheel.version][category]
@@ -222,5 +297,10 @@ def _share(rows: Sequence[Graded], key: str) -> Score:
     return Score(
         value=sum(values) / len(values),
         count=len(values),
-        interval=mean_interval(values, [row["id"] for row in rows]),
+        interval=mean_interval(values, [_question(row) for row in rows]),
     )
+
+
+def _question(row: Graded) -> str:
+    question: str = row.get("question", row["id"])
+    return question

@@ -8,6 +8,7 @@ where no call is wanted, and so does a block of which every line is broken.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -39,6 +40,16 @@ class Decoded:
     """Calls in their order; empty where there are none, or none that can be read."""
     is_well_formed: bool
     """True where it has the form that was asked for, every call of it readable."""
+
+
+def storable(value: Any) -> Any:
+    """The value with words in place of NaN and infinity, which Python reads and JSON does not
+    have."""
+    if isinstance(value, dict):
+        return {key: storable(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [storable(each) for each in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def decode_tools(text: str, own_name: Callable[[str], str]) -> Decoded:

@@ -26,6 +26,7 @@ SETTING = "benchmarks.bfcl.path"
 """Setting by which users give a wheel of their own."""
 
 _DATA = "bfcl_eval/data"
+_SERVICES = "bfcl_eval/eval_checker/multi_turn_eval/func_source_code"
 _UNREADABLE = (
     OSError,
     UnicodeDecodeError,
@@ -75,18 +76,29 @@ class Wheel:
         Raises:
             ConfigError: it is not there, or no text in UTF-8.
         """
+        return self._text(f"{_DATA}/{name}")
+
+    def source(self, module: str) -> str:
+        """The text of a module of the simulated services.
+
+        Raises:
+            ConfigError: it is not there, or no text in UTF-8.
+        """
+        return self._text(f"{_SERVICES}/{module}.py")
+
+    def _text(self, name: str) -> str:
         try:
             if self.path.is_dir():
-                return (self.path / _DATA / name).read_bytes().decode()
+                return (self.path / name).read_bytes().decode()
             with zipfile.ZipFile(self.path) as archive:
-                return archive.read(f"{_DATA}/{name}").decode()
+                return archive.read(name).decode()
         except (KeyError, FileNotFoundError):
             reason = "is not there"
         except _UNREADABLE as error:
             reason = f"cannot be read ({error})"
         release = PINS[self.version].release
         raise ConfigError(
-            f"{self.path}: {_DATA}/{name} {reason}; BFCL {self.version} needs the wheel of "
+            f"{self.path}: {name} {reason}; BFCL {self.version} needs the wheel of "
             f"bfcl-eval=={release}, or a folder with its files"
         )
 

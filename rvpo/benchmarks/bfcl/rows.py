@@ -35,10 +35,11 @@ LIVE = (
     "live_relevance",
 )
 SINGLE_TURN = NON_LIVE + LIVE
+MULTI_TURN = tuple(f"multi_turn_{n}" for n in ("base", "miss_func", "miss_param", "long_context"))
 
 _LANGUAGES: Mapping[str, Language] = {"simple_java": "java", "simple_javascript": "javascript"}
 _V3_NAMES = {"simple_python": "simple", "simple_java": "java", "simple_javascript": "javascript"}
-_BEYOND = ("multi_turn", "web_search", "memory", "format_sensitivity")
+_BEYOND = ("web_search", "memory", "format_sensitivity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +87,18 @@ def _check_category(category: str) -> None:
     else:
         reason = "is no category of BFCL"
     raise ConfigError(
-        f"benchmarks.bfcl.categories: {category!r} {reason}; choose from {', '.join(SINGLE_TURN)}"
+        f"benchmarks.bfcl.categories: {category!r} {reason}; choose from "
+        f"{', '.join((*SINGLE_TURN, *MULTI_TURN))}"
     )
 
 
 def _category(wheel: Wheel, category: str) -> list[BfclRow]:
     name = f"BFCL_{wheel.version}_{name_of(category, wheel.version)}.json"
-    file = _File(wheel, name)
+    file = RowFile(wheel, name)
     raw = file.rows()
     answers = None
     if not category.endswith("relevance"):
-        answer_file = _File(wheel, f"possible_answer/{name}")
+        answer_file = RowFile(wheel, f"possible_answer/{name}")
         answers = {key: _truth(row, key, answer_file) for key, row in answer_file.rows().items()}
         if unmatched := raw.keys() ^ answers.keys():
             key = min(unmatched)
@@ -108,11 +110,13 @@ def _category(wheel: Wheel, category: str) -> list[BfclRow]:
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
+class RowFile:
     """A file of one JSON table a line."""
 
     wheel: Wheel
     name: str
+    key: str = "id"
+    """Name of what tells rows apart."""
 
     def rows(self) -> dict[str, dict[str, Any]]:
         """Rows by their ids."""
@@ -125,14 +129,19 @@ class _File:
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:  # the latter of JSON nested too deep
                 self.fail(f"on line {number}", f"is no JSON ({error})")
-            if not isinstance(row, dict) or not isinstance(row.get("id"), str):
-                self.fail(f"on line {number}", "is no table with a text 'id'")
-            if row["id"] in rows:
-                self.fail(row["id"], "is there twice")
-            rows[row["id"]] = row
+            if not isinstance(row, dict) or not isinstance(row.get(self.key), str):
+                self.fail(f"on line {number}", f"is no table with a text '{self.key}'")
+            if row[self.key] in rows:
+                self.fail(row[self.key], "is there twice")
+            rows[row[self.key]] = row
         return rows
 
     def fail(self, row: str, what: str) -> NoReturn:
+        """Refuse a row.
+
+        Raises:
+            ConfigError: in any case.
+        """
         raise ConfigError(
             f"{self.wheel.path}: {self.name}: row {row} {what}; use the published wheel"
         )
@@ -143,7 +152,7 @@ def _row(
     key: str,
     category: str,
     truth: tuple[Mapping[str, Mapping[str, list[Any]]], ...],
-    file: _File,
+    file: RowFile,
 ) -> BfclRow:
     turns = raw.get("question")
     if not isinstance(turns, list) or len(turns) != 1 or not isinstance(turns[0], list):
@@ -153,7 +162,7 @@ def _row(
     functions = raw.get("function")
     # Some questions of live_irrelevance come without a function; an answer needs one.
     is_enough = isinstance(functions, list) and len(functions) >= min(1, len(truth))
-    if not isinstance(functions, list) or not is_enough or not all(map(_is_function, functions)):
+    if not isinstance(functions, list) or not is_enough or not all(map(is_function, functions)):
         file.fail(
             key,
             "has no list 'function' of tables with a text 'name' and 'description' and a table "
@@ -163,7 +172,9 @@ def _row(
     return BfclRow(key, category, language, tuple(turns[0]), tuple(functions), truth)
 
 
-def _is_function(value: Any) -> bool:
+def is_function(value: Any) -> bool:
+    """True for a description of a function: a table with a text `name` and `description`, and a
+    table `parameters` that holds `properties` and `required`."""
     if not isinstance(value, dict) or not isinstance(value.get("parameters"), dict):
         return False
     parameters = value["parameters"]
@@ -177,7 +188,7 @@ def _is_function(value: Any) -> bool:
 
 
 def _truth(
-    raw: Mapping[str, Any], key: str, file: _File
+    raw: Mapping[str, Any], key: str, file: RowFile
 ) -> tuple[Mapping[str, Mapping[str, list[Any]]], ...]:
     calls = raw.get("ground_truth")
     if not isinstance(calls, list) or not calls or not all(map(_is_call, calls)):

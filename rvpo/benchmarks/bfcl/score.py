@@ -81,7 +81,8 @@ SIZES: Mapping[Version, Mapping[str, int]] = {
 class CategoryTally:
     """The answers to one category."""
 
-    right: int
+    right: float
+    """Rows with a right answer; of several to a row the share of right ones."""
     rows: int
 
 
@@ -159,7 +160,7 @@ def scores(version: Version, tallies: Mapping[str, CategoryTally]) -> dict[str, 
             )
         if not 0 <= tally.right <= tally.rows <= sizes[category]:
             raise ConfigError(
-                f"{category}: {tally.right} of {tally.rows} rows are right, but it has "
+                f"{category}: {tally.right:g} of {tally.rows} rows are right, but it has "
                 f"{sizes[category]} rows; give at most as many, and no more right ones"
             )
     known = {

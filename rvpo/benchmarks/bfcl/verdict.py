@@ -17,6 +17,9 @@ Reason = Literal[
     "no_match",  # of several wanted calls, one was not made
     "called",  # where no call was wanted
     "not_called",  # where one was
+    "wrong_state",  # of a service, after a turn
+    "missing_result",  # answer to a wanted call that no call has
+    "broken_off",  # a conversation that would not end
     "error",  # the original checker raises here
 ]
 

@@ -9,11 +9,12 @@ from typing import ClassVar, Final, Literal
 
 from rvpo.benchmarks.benchmark import (
     Benchmark,
-    BenchmarkSection,
     BenchmarkSummary,
     Pending,
+    RepeatedSection,
     Row,
     Score,
+    Vote,
     by_question,
     evenly,
 )
@@ -30,7 +31,7 @@ _INSTRUCTION: Final = (
 )
 
 
-class GpqaConfig(BenchmarkSection):
+class GpqaConfig(RepeatedSection):
     """GPQA (arXiv:2311.12022): multiple choice, four options."""
 
     name: ClassVar[str] = "gpqa"
@@ -76,6 +77,16 @@ class Gpqa(Benchmark):
             "correct": {name: letter == gold for name, letter in read.items()},
         }
         return lambda: row
+
+    def vote(self, row: Row) -> Vote:
+        """See `Benchmark.vote`: the option that was chosen, wherever it stood."""
+        chosen = self.config.extractor
+        letter = row["letters"][chosen]
+        return Vote(
+            question=row["question"],
+            answer=None if letter is None else str(row["order"][LETTERS.index(letter)]),
+            is_right=row["correct"][chosen],
+        )
 
     def summarise(self, rows: Sequence[Row]) -> BenchmarkSummary:
         """Accuracy by either reading, in all and by domain; unread answers are wrong."""

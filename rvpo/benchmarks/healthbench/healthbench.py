@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal
 
 from rvpo.benchmarks.benchmark import (
     Benchmark,
@@ -20,6 +20,7 @@ from rvpo.benchmarks.benchmark import (
 from rvpo.benchmarks.grader import Grader, GraderAnswer
 from rvpo.benchmarks.healthbench.records import Record, read_records
 from rvpo.benchmarks.healthbench.score import (
+    LENGTH_PENALTIES,
     Graded,
     bootstrap_std,
     response_score,
@@ -27,7 +28,7 @@ from rvpo.benchmarks.healthbench.score import (
 )
 from rvpo.benchmarks.healthbench.template import Template
 from rvpo.errors import RewardError
-from rvpo.fields import InputFile, PositiveInt
+from rvpo.fields import InputFile, NonNegativeFloat, PositiveInt
 from rvpo.types import Prompt
 
 _USAGE: Final = ("requests", "input_tokens", "output_tokens", "cost")
@@ -53,6 +54,10 @@ class HealthBenchConfig(BenchmarkSection):
     grader_template: InputFile | None = None
     """A text with <<conversation>> and <<rubric_item>> in place of ours, such as the reference's
     own. Scores under different templates are not comparable."""
+    length_penalty: Literal["full", "hard", "consensus", "professional"] | NonNegativeFloat = 0.0
+    """Points of a score, per 500 characters of a response above 2,000, that are taken from it, and
+    given to it below that: a number, or the name of a set for what the reference takes there. Then
+    there is `overall_length_adjusted` beside `overall`."""
 
     @property
     def asked_judge(self) -> str | None:
@@ -97,9 +102,8 @@ class HealthBench(Benchmark):
     @property
     def identity(self) -> Mapping[str, Any]:
         """See `Benchmark.identity`: grader and template are part of it."""
-        settings = self.config.model_dump(
-            exclude={"path", "split", "batch", "grader_template", "judge"}
-        )
+        own = ("path", "split", "grader_template", "judge", "length_penalty")
+        settings = self.config.identity(*own)
         records = [asdict(record) for record in self.records.values()]
         return {
             "grader": self.grader,
@@ -148,14 +152,23 @@ class HealthBench(Benchmark):
     def summarise(self, rows: Sequence[Row]) -> BenchmarkSummary:
         """See `rvpo.benchmarks.healthbench.score`."""
         graded = [
-            Graded(self.records[row["record"]], tuple(v["met"] for v in row["verdicts"]))
+            Graded(
+                self.records[row["record"]],
+                tuple(v["met"] for v in row["verdicts"]),
+                len(row.get("answer", row["completion"])),
+            )
             for row in rows
         ]
         failures = Counter(v["failure"] for row in rows for v in row["verdicts"] if v["failure"])
-        found = scores(graded)
+        given = self.config.length_penalty
+        penalty = LENGTH_PENALTIES[given] if isinstance(given, str) else given
+        found = scores(graded, penalty)
         return BenchmarkSummary(
             scores=found,
-            curves=("overall", *(n for n in found if n.startswith("axis/")), "overall/coverage"),
+            curves=(
+                *(n for n in found if n.startswith(("overall", "axis/"))),
+                "overall/coverage",
+            ),
             by_question=by_question(
                 [
                     (each.record.id, value)
@@ -170,6 +183,7 @@ class HealthBench(Benchmark):
                 },
                 "failed verdicts": dict(failures),
                 "bootstrap_std": bootstrap_std(graded),
+                **({"length penalty": penalty} if penalty else {}),
                 "grader": dict(self.grader),
             },
         )

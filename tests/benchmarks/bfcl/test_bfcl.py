@@ -149,7 +149,7 @@ def test_settings_that_contradict_are_refused(settings: dict[str, Any], words: s
     [
         ({"categories": ("simpel",)}, "no category of BFCL"),
         ({"categories": ("simple",)}, "is called simple_python here"),
-        ({"categories": ("multi_turn_base",)}, "not included"),
+        ({"categories": ("memory_kv",)}, "not included"),
         ({"system_prompt": "none.txt", "format": "toolrl"}, "cannot be read"),
     ],
 )

@@ -63,7 +63,7 @@ def test_irrelevance_needs_no_answer_and_no_function(tmp_path: Path, functions: 
     assert [row.ground_truth for row in rows] == [()]
 
 
-@pytest.mark.parametrize("category", ["multi_turn_base", "memory_kv", "web_search_base"])
+@pytest.mark.parametrize("category", ["memory_kv", "web_search_base"])
 def test_categories_with_simulated_services_are_refused(tmp_path: Path, category: str) -> None:
     with pytest.raises(ConfigError, match=r"needs what bfcl-eval runs .* choose from simple_py"):
         load(find("v4", unpacked(tmp_path, [], None)), [category])

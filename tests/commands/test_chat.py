@@ -1,0 +1,135 @@
+"""A user talks to what a run has trained, beside what it came from, with and without a terminal."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from rvpo.cli import app
+from rvpo.commands.chat import ChatOptions, Speaker, _say, chat, trained_model
+from rvpo.config.run import dump_config
+from rvpo.errors import ConfigError, DataError
+from rvpo.report.run_folder import RunFolder
+from rvpo.runtime.console import PlainConsole
+from rvpo.types import Sampling
+from tests.configs import tiny_config
+from tests.fakes import FakeEngine
+from tests.tiny import save_tiny_model
+
+
+@pytest.fixture(scope="module")
+def run(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that has ended, with other weights than it began with."""
+    folder = tmp_path_factory.mktemp("chat") / "run"
+    RunFolder.create(folder, dump_config(tiny_config(tiny_model, folder)), {})
+    save_tiny_model(folder / "model", seed=1)
+    return folder
+
+
+def output_of(run: Path, prompt: str | None = None, **wishes: Any) -> str:
+    shown = io.StringIO()
+    chat(run, prompt, ChatOptions(**wishes), PlainConsole(file=shown, width=80))
+    return shown.getvalue()
+
+
+def answers(output: str) -> dict[str, str]:
+    """The answer below each heading."""
+    parts = output.split("--- ")[1:]
+    return {part.partition("\n")[0].strip(): part.partition("\n")[2] for part in parts}
+
+
+def test_both_models_answer_one_prompt_by_the_same_seed(run: Path, tiny_model: Path) -> None:
+    found = answers(output_of(run, "abc", temperature=1.0))
+    assert list(found) == ["before", "model"]
+    assert found["before"] != found["model"]
+    assert output_of(run, "abc", temperature=1.0) == output_of(run, "abc", temperature=1.0)
+    assert list(answers(output_of(run, "abc", alone=True))) == ["model"]
+
+
+def test_a_model_that_learned_nothing_answers_as_before(tiny_model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    RunFolder.create(folder, dump_config(tiny_config(tiny_model, folder)), {})
+    (folder / "model").symlink_to(tiny_model)
+    found = answers(output_of(folder, "abc", temperature=1.0))
+    assert found["before"] == found["model"]
+
+
+def test_lines_of_the_input_are_turns_of_one_conversation(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("ab\n\nab\n/new\nab"))
+    parts = output_of(run, temperature=0, alone=True).split("--- model")[1:]
+    assert len(parts) == 3
+    assert parts[0] == parts[2]
+
+
+def test_the_command_line_answers_scripts(run: Path) -> None:
+    done = CliRunner().invoke(app, ["chat", str(run), "--prompt", "abc", "--tokens", "3"])
+    assert done.exit_code == 0, done.output
+    assert done.output.count("cut off after 3 tokens") <= 2
+    assert list(answers(done.output)) == ["before", "model"]
+    piped = CliRunner().invoke(app, ["chat", str(run), "--alone"], input="abc\n")
+    assert piped.exit_code == 0
+    assert list(answers(piped.output)) == ["model"]
+
+
+def said(answer: str, system: str = "") -> tuple[str, list[Any]]:
+    asked: list[Any] = []
+
+    def rule(prompt: Any) -> str:
+        asked.append(prompt.messages)
+        return answer
+
+    drawn = Sampling(temperature=1.0, max_completion_tokens=8)
+    speaker = Speaker("model", FakeEngine(rule), ChatOptions(system=system), drawn)
+    shown = io.StringIO()
+    for text in ("[bold]hello[/bold]", "again"):
+        _say([speaker], text, PlainConsole(file=shown, width=80))
+    return shown.getvalue(), asked
+
+
+def test_no_text_is_markup_and_no_text_steers_the_terminal() -> None:
+    shown, _ = said("[red]no[/red] \x1b[2J")
+    assert "[red]no[/red] \\x1b[2J" in shown
+
+
+def test_thoughts_stand_apart_and_leave_the_conversation() -> None:
+    shown, asked = said("<think>Two and two.</think>\n4")
+    assert shown.split("---\n")[0].endswith("Two and two.\n")
+    assert "<think>" not in shown
+    assert [message["role"] for message in asked[1]] == ["user", "assistant", "user"]
+    assert asked[1][1]["content"] == "4"
+
+
+def test_a_system_prompt_begins_every_conversation() -> None:
+    _, asked = said("4", system="Be brief.")
+    assert asked[0][0] == {"role": "system", "content": "Be brief."}
+    assert sum(message["role"] == "system" for message in asked[1]) == 1
+
+
+def test_a_turn_that_is_too_long_is_forgotten(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("a" * 5000 + "\nab\n"))
+    shown = output_of(run, alone=True)
+    assert shown.count("--- model") == 1
+    with pytest.raises(DataError):
+        output_of(run, "a" * 5000, alone=True)
+
+
+def test_the_last_model_is_talked_to_or_the_newest_there_is(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    with pytest.raises(ConfigError, match="has saved no model yet"):
+        trained_model(folder)
+    for name in ("models/step-000002", "models/step-000010", "best", "model"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "config.json").touch()
+        assert trained_model(folder) == tmp_path / name
+
+
+@pytest.mark.parametrize("temperature", [-1.0, 1e-9, float("nan"), float("inf")])
+def test_an_impossible_temperature_is_refused(temperature: float) -> None:
+    with pytest.raises(ConfigError, match="--temperature: must be 0, or at least"):
+        ChatOptions(temperature=temperature)

@@ -1,0 +1,94 @@
+r"""Samples that answer the same are counted as the same, however they write it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rvpo.errors import ConfigError, RewardError
+from rvpo.rewards.final_answer import answer_function, final_answer
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        (r"So \boxed{12}.", "12"),
+        (r"First \boxed{3}, no: $\boxed{\frac{1}{2}}$", r"\frac{1}{2}"),
+        (r"\boxed{ \{1, 2\} } of {3", r"\{1, 2\}"),
+        (r"\boxed{7} and then \boxed{unfinished", "7"),
+        ("<answer> Paris </answer>", "paris"),
+        ("<answer>1</answer> wait <ANSWER>2</ANSWER>", "2"),
+        ("<answer>1</answer> <answer>", "1"),
+        ("3 + 4 = 7\n#### 7", "7"),
+        ("#### 1,234", "1234"),
+        ("It is 5.\nAnswer: 5", "5"),
+        ("**Final Answer:** B", "b"),
+        ("The answer is 42.", "42"),
+        ("hence the answer is: $18", "18"),
+        ("#### A heading\nA text.", "#### a heading a text"),
+        ("  A   Text\nof lines. ", "a text of lines"),
+        ("12.50", "12.5"),
+        ("1,000,000", "1000000"),
+        ("-0.0", "0"),
+        ("", None),
+        ("  \n", None),
+        ("$", None),
+    ],
+)
+def test_the_answer_is_found_where_it_is_stated(text: str, answer: str | None) -> None:
+    assert final_answer(text) == answer
+
+
+@given(number=st.integers(-(10**30), 10**30), places=st.integers(0, 3), dollar=st.booleans())
+def test_a_number_is_the_same_in_all_spellings(number: int, places: int, dollar: bool) -> None:
+    grouped = f"{'$' * dollar}{number:,}{'.' * bool(places)}{'0' * places}"
+    assert final_answer(grouped) == final_answer(f"The answer is {number}.") == str(number)
+
+
+@given(st.text(alphabet="\\boxed{}<answer>#/ 1a\n:is", max_size=200))
+def test_no_text_is_too_strange(text: str) -> None:
+    found = final_answer(text)
+    assert found is None or found.strip()
+
+
+@pytest.mark.parametrize("part", ["\\boxed{", "<answer>", "\n", "{", "answer: ", "#", " ", "*"])
+def test_long_texts_take_no_longer_for_what_they_repeat(part: str) -> None:
+    """A pattern that goes back for each place would take minutes for these."""
+    final_answer(part * 20_000)
+
+
+def test_a_function_of_ones_own_takes_its_place() -> None:
+    assert answer_function(None, "evaluate.answer") is final_answer
+    assert (
+        answer_function("tests.rewards.test_final_answer:length", "evaluate.answer")("abc") == "3"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("fails", "fails on 'abc': ZeroDivisionError"), ("listed", "must return a text, a number")],
+)
+def test_a_function_that_gives_no_answer_is_one_sentence(name: str, words: str) -> None:
+    answer = answer_function(f"tests.rewards.test_final_answer:{name}", "evaluate.answer")
+    with pytest.raises(RewardError, match=words):
+        answer("abc")
+
+
+def test_a_function_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"evaluate.answer: .* has no 'lenght'.*'length'"):
+        answer_function("tests.rewards.test_final_answer:lenght", "evaluate.answer")
+
+
+def length(text: str) -> int:
+    return len(text)
+
+
+def fails(text: str) -> Any:
+    return 1 // 0
+
+
+def listed(text: str) -> Any:
+    return [text]
