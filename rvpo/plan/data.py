@@ -51,7 +51,8 @@ def read_data(config: RunConfig) -> Data:
         return _prompts(config, source, where, findings)
 
     def say(text: str) -> None:
-        findings.append(Finding("data.train", "ok", text.removeprefix("data.train: ")))
+        part, _, said = text.partition(": ")  # such as "data.train ('rows.jsonl')"
+        findings.append(Finding(part.partition(" ")[0], "ok", said))
 
     def told(text: str) -> None:
         findings.append(Finding("rewards", "ok", text))
