@@ -127,6 +127,7 @@ def _measure(model: str, data: str, streams: str) -> None:
     from rvpo.data.order import PromptStream
     from rvpo.data.splits import read_splits
     from rvpo.data.visited import visited
+    from rvpo.rewards.suite import RewardSuite
     from rvpo.trainer.digest import TokenDigest, digests
 
     source: dict[str, Any] = {"path": data, "streaming": bool(streams)}
@@ -138,7 +139,9 @@ def _measure(model: str, data: str, streams: str) -> None:
     )
     encoder = encoder_of(config.model, config.rollout, model)
     before, started = _peak(), time.perf_counter()
+    score = RewardSuite.from_config(config.rewards, config.every_judge)
     prompts = fitting(config, read_splits(config), encoder)
+    score.fitted(prompts.every)
     seen = visited(config, prompts)
     tokens = TokenDigest(seen.fixed)
     room = config.rollout.max_completion_tokens

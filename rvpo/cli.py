@@ -17,8 +17,6 @@ from rvpo.runtime.terminal import encoding_of, printable, take_any_text
 
 USER_ERROR = 2
 INTERRUPTED = 130
-_BENCHMARKS = "{benchmarks}"
-"""Stands for their names in a help text."""
 
 app = typer.Typer(
     help="Train language models against many rewards at once.",
@@ -261,30 +259,15 @@ class _NamesBenchmarks(TyperCommand):
 
         for option in self.params:
             if isinstance(option, TyperOption) and option.help is not None:
-                option.help = option.help.replace(_BENCHMARKS, listed())
+                option.help = option.help.replace(options.BENCHMARKS, listed())
         return super().get_help(ctx)
 
 
 @app.command(cls=_NamesBenchmarks)
 def evaluate(
     settings: Settings = None,
-    benchmark: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--benchmark",
-            metavar="NAME",
-            help=f"{_BENCHMARKS}; all that the file has settings for if left out.",
-        ),
-    ] = None,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            metavar="MODEL",
-            help="A folder, a Hub id, or the folder of a run for every model that it saved. "
-            "Several make a curve.",
-        ),
-    ] = None,
+    benchmark: options.ByBenchmark = None,
+    model: options.Models = None,
     config: Annotated[
         Path | None,
         typer.Option("--config", metavar="FILE", help="YAML file of an evaluation, or of a run."),
@@ -370,19 +353,10 @@ def watch(
 def push(
     run: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of a run that has ended.")],
     name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Repository of the Hub.")],
-    licence: Annotated[
-        str | None,
-        typer.Option(
-            "--license", metavar="ID", help="License of the model, where its base names none."
-        ),
-    ] = None,
-    best: Annotated[
-        bool, typer.Option("--best", help="The best model (checkpoint.best), not the last.")
-    ] = False,
-    public: Annotated[bool, typer.Option("--public", help="For all to see, not private.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Write the card, and send nothing.")
-    ] = False,
+    licence: options.Licence = None,
+    best: options.BestModel = False,
+    public: options.Public = False,
+    dry_run: options.DryRun = False,
 ) -> None:
     """Push a trained model to the Hub, with a card of its data, rewards, curves and scores."""
     with one_sentence():

@@ -261,14 +261,15 @@ def test_a_rubric_format_is_a_file_and_a_word(copy: Path) -> None:
         "checklist; the first one here has question. Give other data, or their data.train.format",
         invalid,
         "  data.train.format: 'checklst' is not available; did you mean 'checklist'? Choose from "
-        "checklist, healthbench, rar",
+        "checklist, wildchecklists, healthbench, research_rubrics, openrubrics, prbench, "
+        "healthbench_professional, criteria, rubrichub, dr_tulu, nemo_gym, rar",
         invalid,
         "  data.train.least: no such setting; allowed here: rubrics, format, split, subset, most",
         invalid,
         "  data.train.domain: required and not given: the data set, medicine or science; the ids "
         "of its rows begin with the word",
         "  data.train.most: 'rar' has no such setting (checklist has); allowed here: rubrics, "
-        "format, split, subset, domain, doubtful",
+        "format, split, subset, doubtful, signs, domain",
     ]
 
 

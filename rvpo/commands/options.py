@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -46,6 +46,38 @@ Examples = Annotated[
 Html = Annotated[
     Path | None, typer.Option("--html", metavar="FILE", help="Write it as a page, too.")
 ]
+
+BENCHMARKS: Final = "{benchmarks}"
+"""Stands for their names in a help text."""
+ByBenchmark = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--benchmark",
+        metavar="NAME",
+        help=f"{BENCHMARKS}; all that the file has settings for if left out.",
+    ),
+]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        help="A folder, a Hub id, or the folder of a run for every model that it saved. "
+        "Several make a curve.",
+    ),
+]
+
+Licence = Annotated[
+    str | None,
+    typer.Option(
+        "--license", metavar="ID", help="License of the model, where its base names none."
+    ),
+]
+BestModel = Annotated[
+    bool, typer.Option("--best", help="The best model (checkpoint.best), not the last.")
+]
+Public = Annotated[bool, typer.Option("--public", help="Make it public, not private.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Write the card, and send nothing.")]
 
 Samples = Annotated[
     Path | None,

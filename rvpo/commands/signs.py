@@ -69,7 +69,7 @@ def unclear_signs(config: RunConfig) -> list[UnclearSign]:
         ConfigError: no data bring rubrics.
         DataError: the data cannot be read.
     """
-    sources = {"data.train": config.data.train, "data.held_out": config.data.held_out}
+    sources = config.data.train_sources | config.data.held_out_sources
     rubrics = {place: each for place, each in sources.items() if isinstance(each, RubricSource)}
     if not rubrics:
         raise ConfigError(

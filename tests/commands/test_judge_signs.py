@@ -54,7 +54,7 @@ def test_signs_in_doubt_are_told_once_and_read_from_their_file(tmp_path: Path) -
     assert "signs of 2 criteria: 1 positive, 1 negative" in " ".join(result.stdout.split())
     assert len(endpoint.seen.arrivals) == 4
     config = load_config(run(tmp_path, "http://127.0.0.1:9/v1", ROW, signs=str(signs)), [])
-    rows, report = config.data.train.rows("data.train")
+    rows, report = config.data.train_sources["data.train"].rows("data.train")
     assert [c["polarity"] for c in rows[0]["rubric"]] == ["positive", "positive", "negative"]
     assert report.told_by == {"judge": 2}
 
