@@ -24,7 +24,7 @@ from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.servers.engine import ServersEngine, Terms
 from rvpo.rollout.servers.http import Http
 from rvpo.rollout.servers.pool import Pool
-from rvpo.types import Sampling
+from rvpo.sampling import Sampling
 from tests.rollout.servers.engines import NO_WEIGHTS, RUN, FakeSync, make_prompts
 
 PROMPTS, GROUP, REPEATS = 64, 8, 5

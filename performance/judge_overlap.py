@@ -38,7 +38,8 @@ from rvpo.judge.client.client import JudgeClient
 from rvpo.judge.client.workers import JudgeWorkers
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.suite import RewardSuite
-from rvpo.types import Prompt, RolloutScores, Sample, Sampling
+from rvpo.sampling import Sampling
+from rvpo.types import Prompt, RolloutScores, Sample
 from tests.fakes import only
 from tests.judge.server import FakeEndpoint, criterion
 

@@ -32,7 +32,8 @@ from rvpo.evaluate.weights import SavedWeights
 from rvpo.model_files import resolve_model
 from rvpo.rollout.encoder import Encoder
 from rvpo.runtime.ranks import Ranks
-from rvpo.types import Prompt, Sampling
+from rvpo.sampling import Sampling
+from rvpo.types import Prompt
 
 ROOT = Path(__file__).resolve().parent.parent
 PROMPTS, GROUP, CONTEXT = 8, 8, 512

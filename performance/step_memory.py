@@ -62,7 +62,8 @@ def main() -> None:
     from rvpo.rollout.vllm.placement import Placement
     from rvpo.rollout.vllm.site import Site
     from rvpo.rollout.vllm.transports import Handed
-    from rvpo.types import Advantages, Prompt, Sampling
+    from rvpo.sampling import Sampling
+    from rvpo.types import Advantages, Prompt
 
     note("vLLM imported", memory("VmRSS"))
     path = resolve_model(MODEL)

@@ -27,7 +27,7 @@ from pydantic import (
 
 from rvpo.errors import nearest
 from rvpo.runtime.terminal import printable
-from rvpo.types import Sampling
+from rvpo.sampling import Sampling
 
 _SHOWN: Final = 12
 _LONGEST_NAME: Final = 255

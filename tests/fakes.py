@@ -20,15 +20,8 @@ from rvpo.report.trackers import TrackedRun
 from rvpo.rewards.judging import AskedJudge
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.ranks import Ranks
-from rvpo.types import (
-    Advantages,
-    Prompt,
-    Rewards,
-    Rollout,
-    RolloutScores,
-    Sample,
-    Sampling,
-)
+from rvpo.sampling import Sampling
+from rvpo.types import Advantages, Prompt, Rewards, Rollout, RolloutScores, Sample
 
 T = TypeVar("T")
 

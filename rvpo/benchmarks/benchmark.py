@@ -13,8 +13,9 @@ from pydantic import model_validator
 
 from rvpo.benchmarks.grader import Grader
 from rvpo.fields import AnswerCounts, PositiveInt, SamplingSection, TemperatureOrZero
+from rvpo.sampling import Sampling
 from rvpo.thinking import Sees
-from rvpo.types import Prompt, Sampling
+from rvpo.types import Prompt
 
 T = TypeVar("T")
 Row = Mapping[str, Any]

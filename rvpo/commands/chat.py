@@ -27,7 +27,8 @@ from rvpo.rollout.transformers_engine import TransformersConfig
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.seed import derived_seed
-from rvpo.types import Message, Prompt, Sample, Sampling
+from rvpo.sampling import Sampling
+from rvpo.types import Message, Prompt, Sample
 
 NEW: Final = "/new"
 """Line that begins another conversation."""

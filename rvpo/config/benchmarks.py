@@ -11,7 +11,7 @@ from pydantic import Field, create_model
 from rvpo.benchmarks import BENCHMARKS, AnyBenchmark
 from rvpo.config.judges import name_problems
 from rvpo.fields import Section
-from rvpo.types import Sampling
+from rvpo.sampling import Sampling
 
 if TYPE_CHECKING:
     _Named = Section

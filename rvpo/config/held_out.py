@@ -19,7 +19,7 @@ from rvpo.fields import (
     SamplingSection,
     TemperatureOrZero,
 )
-from rvpo.types import Sampling
+from rvpo.sampling import Sampling
 
 
 class EvaluateConfig(SamplingSection):

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from rvpo.config.spellings import named
 from rvpo.fields import Float, GroupSize, NonNegativeInt, PositiveInt, SamplingSection, Temperature
 from rvpo.rollout import AnyEngine, EngineConfig, VllmConfig
-from rvpo.types import Sampling
+from rvpo.sampling import Sampling
 
 _PENALTIES = {"repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
 """Those of `SamplingSection`, and the values with which they change nothing."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,9 @@ from rvpo.rewards.budget import keep_within
 from rvpo.rewards.cell import Cell, Column, assemble
 from rvpo.rewards.comparison import ComparisonReward
 from rvpo.rewards.condition import conditioned
-from rvpo.rewards.duels import Duels
 from rvpo.rewards.event_loop import EventLoop
 from rvpo.rewards.handed import handed_completion, handed_prompt
+from rvpo.rewards.judge_metrics import judge_metrics
 from rvpo.rewards.judged import JudgedReward
 from rvpo.rewards.judging import EVERYTHING, AskedJudge, Judging, Notice, Selection, Verdicts
 from rvpo.rewards.logged import Logbook, Logged, Sum, means
@@ -27,7 +27,6 @@ from rvpo.rewards.reliability import agreements
 from rvpo.rewards.repeats import NOT_REPEATED, ONCE, Repeating
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.spare import added
-from rvpo.rewards.tally import Tally
 from rvpo.rewards.trainer_state import BEFORE, TrainerState
 from rvpo.runtime.deepcopy import own
 from rvpo.runtime.ignore import ignore
@@ -172,7 +171,7 @@ class Scoring:
         self.logged += [metrics for _, metrics in parts]
         scored = replace(
             scored,
-            metrics=_judge_metrics(self.counted) | _waiting(by_judge) | means(self.logged),
+            metrics=judge_metrics(self.counted) | _waiting(by_judge) | means(self.logged),
             extras=logged.extras,
             agreements=agreed,
         )
@@ -322,56 +321,6 @@ def _after_condition(
         return cells[reward.name]
     on = cells[condition.reward][0]
     return [conditioned(column, on, condition.at_least) for column in cells[reward.name]]
-
-
-def _tallies(parts: Iterable[Verdicts]) -> dict[str, Tally]:
-    """Counts of answers, by reward."""
-    found: dict[str, Tally] = {}
-    for part in parts:
-        for name, tally in part.tallies.items():
-            found[name] = found.get(name, Tally()) + tally
-    return found
-
-
-def _every(by_judge: Iterable[Sequence[Verdicts]]) -> Tally:
-    """Counts of all answers."""
-    tallies = _tallies(part for of_ranks in by_judge for part in of_ranks)
-    return sum(tallies.values(), Tally())
-
-
-def _judge_metrics(by_judge: Mapping[str, Sequence[Verdicts]]) -> dict[str, float]:
-    """`judge/{reward}/…` for each judged reward, `judges/{judge}/…` for each of several judges and
-    `judge/…` for all.
-
-    Args:
-        by_judge: verdicts of each judge, those of each rank.
-    """
-    if not by_judge:
-        return {}
-    metrics = _every(by_judge.values()).metrics("judge")
-    every = [part for of_ranks in by_judge.values() for part in of_ranks]
-    for name, tally in _tallies(every).items():
-        metrics |= tally.metrics(f"judge/{name}")
-    duels: dict[str, Duels] = {}
-    for name, counts in (item for part in every for item in part.duels.items()):
-        duels[name] = duels.get(name, Duels()) + counts
-    for name, counts in duels.items():
-        metrics |= counts.metrics(f"judge/{name}")
-    if len(by_judge) > 1:
-        for name, of_ranks in by_judge.items():
-            metrics |= _every([of_ranks]).metrics(f"judges/{name}")
-    return metrics
-
-
-def _waiting(by_judge: Mapping[str, Sequence[Verdicts]]) -> dict[str, float]:
-    """Seconds that the slowest rank waited.
-
-    Args:
-        by_judge: verdicts of each judge, one of each rank.
-    """
-    by_rank = zip(*by_judge.values(), strict=True)
-    waited = [sum(part.waited_s for part in parts) for parts in by_rank]
-    return {"judge/wait_exposed_s": max(waited)} if waited else {}
 
 
 def _arguments(samples: Sequence[Sample], reward: Reward) -> dict[str, Any]:

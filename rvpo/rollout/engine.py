@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from rvpo.runtime.ignore import ignore
-from rvpo.types import Prompt, Rollout, Sample, Sampling
+from rvpo.sampling import Sampling
+from rvpo.types import Prompt, Rollout, Sample
 
 if TYPE_CHECKING:
     import torch

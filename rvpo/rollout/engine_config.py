@@ -16,7 +16,7 @@ from rvpo.fields import Section
 from rvpo.rollout.memory import EngineLoad, EngineMemory
 from rvpo.rollout.requirement import Requirement
 from rvpo.runtime.ignore import ignore
-from rvpo.types import Sampling
+from rvpo.sampling import Sampling
 
 if TYPE_CHECKING:
     import torch

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from rvpo.rollout.engine import OnSample, RolloutEngine, Weights
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.turns import Turns
-from rvpo.types import Prompt, Rollout, Sampling
+from rvpo.sampling import Sampling
+from rvpo.types import Prompt, Rollout
 
 
 class EngineInTurn:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from rvpo.rollout.encoder import Encoder
-    from rvpo.types import Sampling
+    from rvpo.sampling import Sampling
 
 
 def kept(logits: Tensor, sampling: Sampling) -> Tensor:

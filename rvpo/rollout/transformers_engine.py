@@ -19,7 +19,8 @@ from rvpo.rollout.named_weights import named_weights
 from rvpo.rollout.supports import Supports
 from rvpo.runtime.device_memory import MemoryPeak
 from rvpo.runtime.ignore import ignore
-from rvpo.types import Generation, Prompt, Rollout, Sample, Sampling
+from rvpo.sampling import Sampling
+from rvpo.types import Generation, Prompt, Rollout, Sample
 
 if TYPE_CHECKING:
     from torch import Tensor

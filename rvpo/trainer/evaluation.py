@@ -16,10 +16,11 @@ from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.seed import derived_seed
+from rvpo.sampling import Sampling
 from rvpo.schedule import is_due
 from rvpo.trainer.first_answers import FirstAnswer, keep_first_answers, read_first_answers
 from rvpo.trainer.gold import GoldWatch, each_of
-from rvpo.types import Prompt, Rollout, RolloutScores, Sampling
+from rvpo.types import Prompt, Rollout, RolloutScores
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from rvpo.config.run import dump_config
 from rvpo.errors import ConfigError, DataError
 from rvpo.report.run_folder import RunFolder
 from rvpo.runtime.console import PlainConsole
-from rvpo.types import Sampling
+from rvpo.sampling import Sampling
 from tests.configs import tiny_config
 from tests.fakes import FakeEngine
 from tests.tiny import save_tiny_model

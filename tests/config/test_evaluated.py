@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from rvpo.config.diff import MAY_CHANGE_ON_RESUME, changed_settings
 from rvpo.config.run import RunConfig
-from rvpo.types import Sampling
+from rvpo.sampling import Sampling
 from tests.configs import tiny_config
 
 HELD_OUT = {"held_out": {"function": "tests.toy:letters", "arguments": {"count": 4}}}

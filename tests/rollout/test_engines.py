@@ -32,9 +32,10 @@ from rvpo.rollout.vllm.sleep import Sleep
 from rvpo.rollout.vllm.transports import usual_transport
 from rvpo.rollout.vllm.transports.native import Native
 from rvpo.runtime.ranks import Ranks
+from rvpo.sampling import Sampling
 from rvpo.trainer.export import export_model
 from rvpo.trainer.zero_policy import ZeroPolicy
-from rvpo.types import Advantages, Prompt, Rollout, Sample, Sampling
+from rvpo.types import Advantages, Prompt, Rollout, Sample
 from tests.adapters import adapted
 from tests.configs import tiny_config
 from tests.fakes import make_prompt

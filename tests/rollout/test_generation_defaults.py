@@ -17,8 +17,9 @@ from rvpo.rollout.vllm.engine import _options
 from rvpo.rollout.vllm.placement import Placement
 from rvpo.rollout.vllm.site import Site
 from rvpo.rollout.vllm.transports import usual_transport
+from rvpo.sampling import Sampling
 from rvpo.trainer.savable import savable
-from rvpo.types import Rollout, Sampling
+from rvpo.types import Rollout
 from tests.fakes import make_prompt
 from tests.rollout.test_stops import changed
 

@@ -17,7 +17,8 @@ from rvpo.rollout import TransformersConfig
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.logits import Penalties, TextStops, Truncation, kept
 from rvpo.rollout.transformers_engine import TransformersEngine
-from rvpo.types import Sample, Sampling
+from rvpo.sampling import Sampling
+from rvpo.types import Sample
 from tests.fakes import make_prompt
 from tests.rollout.test_generation_defaults import policy_logprobs
 

@@ -15,7 +15,7 @@ from rvpo.config.rollout import RolloutConfig
 from rvpo.errors import EngineError
 from rvpo.rollout.supports import MOST_LIKELY, MOST_TOLD, told, told_supports
 from rvpo.rollout.vllm.request import request_words, told_logprobs
-from rvpo.types import Sampling
+from rvpo.sampling import Sampling
 
 NOTHING = st.sampled_from([-9999.0, -1e9, -math.inf])
 places = st.lists(

@@ -23,8 +23,9 @@ from rvpo.rollout.servers.reply import SampleRequest
 from rvpo.rollout.thought_budget import Thought, ThoughtBudget
 from rvpo.rollout.transformers_engine import TransformersEngine
 from rvpo.runtime.ranks import Ranks
+from rvpo.sampling import Sampling
 from rvpo.thinking import ANALYSIS, HARMONY
-from rvpo.types import Sample, Sampling
+from rvpo.types import Sample
 from tests.configs import tiny_config
 from tests.fakes import make_prompt
 from tests.rollout.test_stops import with_template

@@ -24,8 +24,9 @@ from rvpo.rollout.engine import OnSample
 from rvpo.rollout.engine_in_turn import EngineInTurn
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.ranks import Ranks
+from rvpo.sampling import Sampling
 from rvpo.trainer.stream import Ahead, InTurn, RolloutStream, Sampler
-from rvpo.types import Prompt, Rollout, Sample, Sampling
+from rvpo.types import Prompt, Rollout, Sample
 from tests.fakes import FakeJudge, make_criteria, make_sample, on_each_rank, only, says
 from tests.judge.processes import wait_until
 from tests.runtime.test_turns import Asked

@@ -26,10 +26,11 @@ from rvpo.runtime.ignore import ignore
 from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.rows import picked, stacked
 from rvpo.runtime.turns import Turns
+from rvpo.sampling import Sampling
 from rvpo.trainer.refill import Refill
 from rvpo.trainer.stream import Ahead, Sampler
 from rvpo.trainer.telling import telling
-from rvpo.types import Prompt, Remark, Rewards, Rollout, RolloutScores, Sample, Sampling
+from rvpo.types import Prompt, Remark, Rewards, Rollout, RolloutScores, Sample
 from tests.configs import tiny_config
 from tests.fakes import (
     FakeJudge,

@@ -16,11 +16,12 @@ from rvpo.rollout import TransformersConfig
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.transformers_engine import TransformersEngine
 from rvpo.runtime.ranks import Ranks
+from rvpo.sampling import Sampling
 from rvpo.trainer.batch import TrainedSample, arrange, micro_batches
 from rvpo.trainer.logprobs import LogprobHead, logprobs_of
 from rvpo.trainer.supports import TokenSupports
 from rvpo.trainer.zero_policy import ZeroPolicy
-from rvpo.types import Rollout, Sampling
+from rvpo.types import Rollout
 from tests.configs import tiny_config
 from tests.fakes import make_prompt, make_sample
 from tests.trainer.test_update import make_advantages

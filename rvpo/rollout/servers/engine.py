@@ -21,7 +21,8 @@ from rvpo.rollout.servers.weights.sync import WeightSync
 from rvpo.rollout.supports import told
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.seed import derived_seed
-from rvpo.types import Generation, Prompt, Rollout, Sample, Sampling
+from rvpo.sampling import Sampling
+from rvpo.types import Generation, Prompt, Rollout, Sample
 
 _POLL_S = 1.0
 

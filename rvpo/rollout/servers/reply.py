@@ -15,7 +15,8 @@ from rvpo.rollout.servers.version_label import RunLabel
 from rvpo.rollout.supports import Supports, told_supports
 from rvpo.rollout.vllm.request import request_words
 from rvpo.rollout.weight_versions import versions_of
-from rvpo.types import Prompt, Sampling
+from rvpo.sampling import Sampling
+from rvpo.types import Prompt
 
 _NONE: Final = -9999.0
 """The log-probability that vLLM writes where it has none."""

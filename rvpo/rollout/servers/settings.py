@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rvpo.rollout.engine import RolloutEngine
     from rvpo.rollout.lora_config import LoraConfig
     from rvpo.runtime.ranks import Ranks
-    from rvpo.types import Sampling
+    from rvpo.sampling import Sampling
 
 AT_ONCE: Final = 256
 """Samples that a server generates at once, where nothing else is said."""

@@ -37,7 +37,8 @@ from rvpo.runtime.private_folder import private_folder
 from rvpo.runtime.seed import derived_seed
 from rvpo.runtime.shortage import needing_memory
 from rvpo.runtime.vllm_environment import vllm_environment
-from rvpo.types import Generation, Prompt, Rollout, Sample, Sampling
+from rvpo.sampling import Sampling
+from rvpo.types import Generation, Prompt, Rollout, Sample
 
 T = TypeVar("T")
 

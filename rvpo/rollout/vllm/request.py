@@ -9,7 +9,7 @@ from rvpo.rollout.supports import MOST_LIKELY, Supports, told_supports
 
 if TYPE_CHECKING:
     from rvpo.rollout.encoder import Encoder
-    from rvpo.types import Sampling
+    from rvpo.sampling import Sampling
 
 
 def request_words(sampling: Sampling) -> dict[str, Any]:

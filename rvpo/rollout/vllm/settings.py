@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rvpo.rollout.engine import RolloutEngine
     from rvpo.rollout.lora_config import LoraConfig
     from rvpo.runtime.ranks import Ranks
-    from rvpo.types import Sampling
+    from rvpo.sampling import Sampling
 
 
 class VllmConfig(EngineConfig):

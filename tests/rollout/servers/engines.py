@@ -13,7 +13,8 @@ from rvpo.rollout.servers.http import Http
 from rvpo.rollout.servers.pool import Pool
 from rvpo.rollout.servers.version_label import RunLabel
 from rvpo.runtime.ignore import ignore
-from rvpo.types import Prompt, Sample, Sampling
+from rvpo.sampling import Sampling
+from rvpo.types import Prompt, Sample
 from tests.fakes import make_prompt
 from tests.rollout.servers.server import FakeServer, completion_of
 

@@ -17,7 +17,8 @@ from rvpo.rollout.servers.version_label import RunLabel
 from rvpo.rollout.servers.weights.sync import WeightSync
 from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.seed import derived_seed
-from rvpo.types import Rollout, Sampling
+from rvpo.sampling import Sampling
+from rvpo.types import Rollout
 from tests.fakes import on_each_rank
 from tests.rollout.servers.engines import (
     LONGEST,

@@ -32,7 +32,7 @@ from rvpo.runtime.ignore import ignore
 from rvpo.runtime.port import LOOPBACK
 from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.vllm_server import VllmServer
-from rvpo.types import Sampling
+from rvpo.sampling import Sampling
 from tests.fakes import make_prompt
 from tests.tiny import save_tiny_model
 

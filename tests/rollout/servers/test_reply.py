@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rvpo.rollout.servers.http import ServerError
 from rvpo.rollout.servers.reply import SampledTokens, SampleRequest, read_reply
-from rvpo.types import Sampling
+from rvpo.sampling import Sampling
 from tests.fakes import make_prompt
 from tests.rollout.servers.engines import OTHER_RUN, RUN
 

@@ -19,7 +19,8 @@ from rvpo.rollout.servers.http import Http
 from rvpo.rollout.servers.pool import Pool
 from rvpo.rollout.supports import told
 from rvpo.runtime.seed import derived_seed
-from rvpo.types import Rollout, Sample, Sampling
+from rvpo.sampling import Sampling
+from rvpo.types import Rollout, Sample
 from tests.fakes import make_prompt
 from tests.rollout.servers.engines import (
     LONGEST,

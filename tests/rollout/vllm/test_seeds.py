@@ -15,7 +15,8 @@ from rvpo.rollout.vllm.engine import VllmEngine, request_seeds
 from rvpo.rollout.vllm.sleep import Sleep
 from rvpo.runtime.device_memory import MemoryPeak
 from rvpo.runtime.ignore import ignore
-from rvpo.types import Prompt, Sampling
+from rvpo.sampling import Sampling
+from rvpo.types import Prompt
 from tests.fakes import make_prompt
 
 
