@@ -18,7 +18,7 @@ def _tallies(parts: Iterable[Verdicts]) -> dict[str, Tally]:
     return found
 
 
-def _every(by_judge: Iterable[Sequence[Verdicts]]) -> Tally:
+def every_tally(by_judge: Iterable[Sequence[Verdicts]]) -> Tally:
     """Counts of all answers."""
     tallies = _tallies(part for of_ranks in by_judge for part in of_ranks)
     return sum(tallies.values(), Tally())
@@ -33,7 +33,7 @@ def judge_metrics(by_judge: Mapping[str, Sequence[Verdicts]]) -> dict[str, float
     """
     if not by_judge:
         return {}
-    metrics = _every(by_judge.values()).metrics("judge")
+    metrics = every_tally(by_judge.values()).metrics("judge")
     every = [part for of_ranks in by_judge.values() for part in of_ranks]
     for name, tally in _tallies(every).items():
         metrics |= tally.metrics(f"judge/{name}")
@@ -44,11 +44,11 @@ def judge_metrics(by_judge: Mapping[str, Sequence[Verdicts]]) -> dict[str, float
         metrics |= counts.metrics(f"judge/{name}")
     if len(by_judge) > 1:
         for name, of_ranks in by_judge.items():
-            metrics |= _every([of_ranks]).metrics(f"judges/{name}")
+            metrics |= every_tally([of_ranks]).metrics(f"judges/{name}")
     return metrics
 
 
-def _waiting(by_judge: Mapping[str, Sequence[Verdicts]]) -> dict[str, float]:
+def waiting_metrics(by_judge: Mapping[str, Sequence[Verdicts]]) -> dict[str, float]:
     """Seconds that the slowest rank waited.
 
     Args:

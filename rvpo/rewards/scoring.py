@@ -19,7 +19,7 @@ from rvpo.rewards.comparison import ComparisonReward
 from rvpo.rewards.condition import conditioned
 from rvpo.rewards.event_loop import EventLoop
 from rvpo.rewards.handed import handed_completion, handed_prompt
-from rvpo.rewards.judge_metrics import judge_metrics
+from rvpo.rewards.judge_metrics import every_tally, judge_metrics, waiting_metrics
 from rvpo.rewards.judged import JudgedReward
 from rvpo.rewards.judging import EVERYTHING, AskedJudge, Judging, Notice, Selection, Verdicts
 from rvpo.rewards.logged import Logbook, Logged, Sum, means
@@ -163,7 +163,7 @@ class Scoring:
         if self._selection.spared is not None:
             counts_of = (part.settling for each, _ in parts for part in each.values())
             self._selection.spared.conclude(added(counts_of))
-        for text in _every(by_judge.values()).news:
+        for text in every_tally(by_judge.values()).news:
             self._say(text)
         before = {} if earlier is None else earlier.counted
         self.counted = {name: [*before.get(name, ()), *each] for name, each in by_judge.items()}
@@ -171,7 +171,7 @@ class Scoring:
         self.logged += [metrics for _, metrics in parts]
         scored = replace(
             scored,
-            metrics=judge_metrics(self.counted) | _waiting(by_judge) | means(self.logged),
+            metrics=judge_metrics(self.counted) | waiting_metrics(by_judge) | means(self.logged),
             extras=logged.extras,
             agreements=agreed,
         )
@@ -182,7 +182,7 @@ class Scoring:
                 asked=[count for part in of_ranks for count in part.asked],
                 failed=[count for part in of_ranks for count in part.failed],
                 failures=sum((part.failures for part in of_ranks), Counter()),
-                details=_every([of_ranks]).details,
+                details=every_tally([of_ranks]).details,
                 where=place_of(name),
             )
         return scored
