@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -27,8 +27,11 @@ from pydantic import (
 
 from rvpo.errors import nearest
 from rvpo.runtime.terminal import printable
-from rvpo.types import Sampling
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+DrawnT = TypeVar("DrawnT", bound="DataclassInstance")
 _SHOWN: Final = 12
 _LONGEST_NAME: Final = 255
 _LONGEST_PATH: Final = 3800
@@ -208,8 +211,8 @@ class SamplingSection(Section):
     structured: StructuredSection | None = None
     """Form that every completion must have."""
 
-    def sampling_over(self, usual: Sampling) -> Sampling:
-        """The usual sampling, but for what is set here."""
+    def sampling_over(self, usual: DrawnT) -> DrawnT:
+        """The usual `types.Sampling`, but for what is set here."""
         names = SamplingSection.model_fields
         given = {name: value for name in names if (value := getattr(self, name)) is not None}
         if self.structured is not None:
