@@ -74,37 +74,30 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """Way in which completions are drawn. What is not said leaves every token possible.
+    """Way in which completions are drawn, by the settings of `fields.SamplingSection`; what is left
+    out leaves every token as likely as the model has it.
 
     As in vLLM penalties come first, then temperature, `min_p`, `top_k` and `top_p`, each of the
-    tokens that those before it have left."""
+    tokens that those before it have left.
+    """
 
     temperature: float
     """Temperature of sampling; 0 takes the likeliest token each time."""
     max_completion_tokens: int
     top_p: float = 1.0
-    """Probability that the likeliest tokens have together, of which one is drawn."""
     top_k: int = 0
-    """Number of the likeliest tokens, of which one is drawn; 0 for all."""
     min_p: float = 0.0
-    """Least probability of a token, as a part of that of the likeliest one."""
     repetition_penalty: float = 1.0
-    """Divisor of positive logits of tokens in the prompt or the completion so far, and factor of
-    negative ones."""
     presence_penalty: float = 0.0
-    """Taken from the logit of each token of the completion so far."""
     frequency_penalty: float = 0.0
-    """Taken from the logit of a token for each time that it is in the completion so far."""
     stop: tuple[str, ...] = ()
-    """Texts that end a completion, of which they are the end."""
     structured: Mapping[str, Any] | None = None
-    """Form that completions must have: a value for `regex`, `json_schema` or `choice`."""
+    """A value for `regex`, `json_schema` or `choice`."""
 
     @property
     def truncates(self) -> bool:
         """True where some tokens cannot be drawn."""
-        limited = self.top_p < 1 or self.top_k > 0 or self.min_p > 0
-        return limited or self.structured is not None
+        return bool(self.top_p < 1 or self.top_k or self.min_p or self.structured)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

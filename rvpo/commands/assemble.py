@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from rvpo.commands.context import RunContext
 from rvpo.commands.inputs import Inputs
+from rvpo.config.order import DifficultyOrder, PlainOrder
 from rvpo.config.sample_files import SampleFilesConfig
-from rvpo.data.order import PromptStream
+from rvpo.data.difficulty import ByDifficulty
+from rvpo.data.order import PromptOrder, PromptStream
 from rvpo.evaluate.during import DuringTraining
 from rvpo.evaluate.kept import kept_metrics
 from rvpo.report.at_k import AtK
@@ -19,6 +22,7 @@ from rvpo.report.run_folder import MetricsFile
 from rvpo.report.sample_files import Keeping, SampleFiles
 from rvpo.report.trackers import TrackedRun
 from rvpo.rollout.engine import RolloutEngine
+from rvpo.rollout.engine_in_turn import EngineInTurn
 from rvpo.runtime.turns import Turns
 from rvpo.trainer.carried import Carried
 from rvpo.trainer.checkpoint import Checkpoints
@@ -29,30 +33,59 @@ from rvpo.trainer.export import export_model
 from rvpo.trainer.gold import GoldWatch
 from rvpo.trainer.gold_stop import GoldStop, counted_names
 from rvpo.trainer.keep import Keeper
+from rvpo.trainer.refill import Refill
 from rvpo.trainer.stream import Ahead, InTurn, RolloutStream, Sampler
 from rvpo.trainer.zero_policy import ZeroPolicy
 
 
-def stream_of(
-    run: RunContext, inputs: Inputs, engine: RolloutEngine, turns: Turns, steps: range
-) -> RolloutStream:
+def order_of(run: RunContext, inputs: Inputs) -> PromptOrder:
+    """The order in which training visits prompts."""
+    config = run.config
+    stream = PromptStream(inputs.prompts.train, config.rollout.sampled_prompts, config.seed)
+    match config.data.order:
+        case PlainOrder():
+            return stream
+        case DifficultyOrder(least=least):
+            seen = config.steps * stream.per_step
+            if seen <= len(stream.prompts) and not config.rollout.resample:
+                run.display.say(
+                    f"data.order: {config.steps} steps see {seen} of {len(stream.prompts)} "
+                    "prompts and none of them twice, so nothing is known of any before it comes: "
+                    "the order is as good as plain"
+                )
+            return ByDifficulty(stream, least, config.rollout.staleness)
+
+
+def sampler_of(
+    run: RunContext, inputs: Inputs, engine: RolloutEngine, order: PromptOrder, steps: range
+) -> Sampler:
+    """Maker of the rollouts of the steps."""
+    return Sampler(
+        prompts=order,
+        engine=engine,
+        score=inputs.score,
+        ranks=run.ranks,
+        group_size=run.config.rollout.samples_per_prompt,
+        seed=run.config.seed,
+        steps=steps,
+    )
+
+
+def stream_of(run: RunContext, sampler: Sampler, turns: Turns) -> RolloutStream:
     """The rollouts of the steps, in turn with training or ahead of it.
 
     Args:
         turns: those of all who use the engine.
     """
-    config = run.config
-    sampler = Sampler(
-        prompts=PromptStream(inputs.prompts.train, config.rollout.prompts_per_step, config.seed),
-        engine=engine,
-        score=inputs.score,
-        ranks=run.ranks,
-        group_size=config.rollout.samples_per_prompt,
-        seed=config.seed,
-        steps=steps,
-    )
-    most, in_flight = config.rollout.staleness, config.rollout.in_flight
+    most, in_flight = run.config.rollout.staleness, run.config.rollout.in_flight
     return Ahead(sampler, turns, most, in_flight=in_flight) if most else InTurn(sampler)
+
+
+def refill_of(run: RunContext, sampler: Sampler, turns: Turns) -> Refill:
+    """The groups that are trained on."""
+    rollout = run.config.rollout
+    between = replace(sampler, engine=EngineInTurn(sampler.engine, turns))
+    return Refill(between, rollout.prompts_per_step, rollout.resample)
 
 
 def held_out_of(run: RunContext, inputs: Inputs, engine: RolloutEngine) -> HeldOut:

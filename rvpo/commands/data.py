@@ -65,7 +65,8 @@ def _lines(found: Overview) -> Iterator[str]:
 def _source(source: SourceView) -> Iterator[str]:
     survey = source.survey
     yield f"{source.setting}  {source.path}"
-    yield f"  prompts   {survey.prompts:,}, of which {_pairs(survey.repeated, 'asks')}"
+    first = " read first of a stream" if source.is_stream else ""
+    yield f"  prompts   {survey.prompts:,}{first}, of which {_pairs(survey.repeated, 'asks')}"
     roles = ", ".join(f"{count:,} {role}" for role, count in survey.roles.items())
     yield (
         f"  messages  {roles}; {survey.several_turns:,} prompts of several turns, "

@@ -243,7 +243,7 @@ class _Session:
             other: its name.
         """
         steps, rollout = self.config.steps, self.config.rollout
-        samples = rollout.prompts_per_step * rollout.samples_per_prompt
+        samples = rollout.sampled_prompts * rollout.samples_per_prompt
         own, alone = asked_of_a_sample(trial), asked_of_a_sample(trial.asking(other))
         ways = [(own, list(first)), (alone, [*first, *second])]
         costs = [

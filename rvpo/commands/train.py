@@ -12,8 +12,11 @@ from rvpo.commands.assemble import (
     benchmarks_of,
     held_out_of,
     keeper_of,
+    order_of,
+    refill_of,
     report_of,
     rules_of,
+    sampler_of,
     stream_of,
 )
 from rvpo.commands.conclude import conclude
@@ -53,6 +56,7 @@ from rvpo.trainer.loop import train
 from rvpo.trainer.optimizers.check import check_optimizer, prepare_optimizer
 from rvpo.trainer.resume import open_run, rewind
 from rvpo.trainer.start import Start, add_start, check_inputs
+from rvpo.trainer.stream import Sampler
 from rvpo.trainer.zero_policy import ZeroPolicy
 
 
@@ -122,7 +126,8 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
             run.phase("waiting for the judge")
             inputs.judges.connect()
         reliabilities = Reliabilities(inputs.score.half_lives)
-        carried: list[Carried] = [reliabilities]
+        order = order_of(run, inputs)
+        carried: list[Carried] = [reliabilities, order]
         if inputs.score.sparing is not None:
             carried.append(inputs.score.sparing)
         keep = keeper_of(run, inputs, policy, carried)
@@ -134,7 +139,8 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         held_out = held_out_of(run, inputs, EngineInTurn(engine, turns))
         # A run that its rule has ended ends again, as one that has done its steps does.
         steps = range(start, start if ends(start) else config.steps)
-        last = _loop(run, inputs, policy, engine, turns, reliabilities, keep, held_out, ends, steps)
+        sampler = sampler_of(run, inputs, engine, order, steps)
+        last = _loop(run, inputs, policy, sampler, turns, reliabilities, keep, held_out, ends)
         run.phase("saving the model")
         try:
             keep.export(folder.model)
@@ -189,16 +195,16 @@ def _loop(
     run: RunContext,
     inputs: Inputs,
     policy: ZeroPolicy,
-    engine: RolloutEngine,
+    sampler: Sampler,
     turns: Turns,
     reliabilities: Reliabilities,
     keep: Keeper,
     held_out: HeldOut,
     ends: EndRules,
-    steps: range,
 ) -> int:
     """Train; the number of steps done in the end."""
     ranks, display = run.ranks, run.display
+    engine, steps = sampler.engine, sampler.steps
     with ExitStack() as stack:
         report = stack.enter_context(closing(report_of(run)))
         benchmarks = benchmarks_of(run, inputs, EngineInTurn(engine, turns))
@@ -221,7 +227,7 @@ def _loop(
             if evaluate.lacks(steps.start):  # no money for it, or its judge was down
                 engine.load_weights(policy.weights(), version=steps.start)
                 keep.late(steps.start, evaluate(steps.start))
-        stream = stack.enter_context(closing(stream_of(run, inputs, engine, turns, steps)))
+        stream = stack.enter_context(closing(stream_of(run, sampler, turns)))
         interrupt = Interrupt(ranks, display.say)
         stack.enter_context(interrupt.listening())
         ending = Endings(steps.stop, interrupt, ends, dollars)
@@ -229,6 +235,7 @@ def _loop(
             return train(
                 steps,
                 stream=stream,
+                refill=refill_of(run, sampler, turns),
                 weigh=reliabilities,
                 estimate=run.config.advantage,
                 policy=policy,

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from rvpo.config.order import AnyOrder, PlainOrder
 from rvpo.config.prompts import PromptColumns
 from rvpo.errors import nearest
-from rvpo.fields import CellType, ImportPath, PathText, PositiveInt, Section
+from rvpo.fields import CellType, ImportPath, PathText, PositiveInt, Section, by_name
 from rvpo.files.source_section import SourceSection, StoredSection
 from rvpo.rubrics import RubricFormat, RubricSource
 
@@ -114,6 +115,8 @@ class DataConfig(Section):
     train: Sources
     """Prompts to train on, visited in a seeded order, epoch after epoch: one source, or a list of
     several."""
+    order: Annotated[AnyOrder, Field(discriminator="name"), BeforeValidator(by_name)] = PlainOrder()
+    """Order in which they are visited: its name alone, or with its settings."""
     held_out: Sources | None = None
     """Prompts scored before and after training, never trained on: one source, or a list of
     several."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Annotated, Literal, Self, get_args
@@ -9,7 +10,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import BeforeValidator, Field, model_validator
 
 from rvpo.config.spellings import named
-from rvpo.fields import GroupSize, NonNegativeInt, PositiveInt, SamplingSection, Temperature
+from rvpo.fields import Float, GroupSize, NonNegativeInt, PositiveInt, SamplingSection, Temperature
 from rvpo.rollout import AnyEngine, EngineConfig, VllmConfig
 from rvpo.types import Sampling
 
@@ -29,6 +30,12 @@ class RolloutConfig(SamplingSection):
     """Prompts of a step, P, over all ranks."""
     samples_per_prompt: GroupSize = 8
     """Completions of each prompt: the group size, G."""
+    resample: NonNegativeInt = 0
+    """Rounds in which other prompts are sampled in place of those that teach nothing, since no
+    reward tells their samples apart."""
+    oversample: Annotated[Float, Field(ge=1)] = 1.0
+    """Prompts that are sampled for each one that is trained on. Of those that are more than
+    `prompts_per_step`, the ones that teach nothing are left out first."""
     max_completion_tokens: PositiveInt = 512
     """Tokens after which a completion is cut off."""
     max_thought_tokens: NonNegativeInt | None = None
@@ -42,6 +49,11 @@ class RolloutConfig(SamplingSection):
     in_flight: bool = False
     """New weights come while samples are generated, which go on under them, instead of between two
     rollouts. Each token keeps the version of the weights that sampled it."""
+
+    @property
+    def sampled_prompts(self) -> int:
+        """Prompts that a step begins with, over all ranks."""
+        return math.ceil(round(self.prompts_per_step * self.oversample, 6))
 
     @property
     def sampling(self) -> Sampling:

@@ -5,44 +5,58 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
 from rvpo.data.visits import epoch_size, first_of, visits
 from rvpo.runtime.seed import derived_seed
 from rvpo.types import Prompt
 
-Telling = Mapping[str, float]
-"""Share of the weight of a prompt's rewards in which its samples differed, in [0, 1], by the id of
-the prompt: 0 where they taught nothing."""
+Told = tuple[str, float]
+"""A prompt's id, and how much its group told: the share of the weight of its rewards in which its
+samples differed, in [0, 1]; 0 where they taught nothing."""
 
 
 class PromptOrder(Protocol):
-    """Prompts of each step, as far as those who sample know it. Every rank has the same."""
+    """Prompts of each step, and what their groups told of them. Every rank has the same."""
 
     def at(self, step: int) -> tuple[Prompt, ...]:
-        """The prompts of a step. Steps are asked for in order."""
+        """The prompts of a step. Steps are asked for in order, and again until concluded."""
         ...
 
     def instead(self, step: int, turn: int, count: int) -> tuple[Prompt, ...]:
-        """Prompts that take the place of others of a step that is not concluded.
+        """Prompts that take the place of others of a step.
 
         Args:
-            turn: 0 for the first that are replaced in the step, 1 for those replaced next, ….
+            turn: 0 for those that come first in the place of others, 1 for the next, ….
             count: number of them.
         """
         ...
 
-    def conclude(self, step: int, telling: Sequence[Telling]) -> dict[str, float]:
-        """Remember what the groups of a finished step told, those of all ranks; metrics of the
-        order.
+    def conclude(self, step: int, told: Sequence[Told]) -> dict[str, float]:
+        """Remember what all groups of a step told, those in the place of others too, of all ranks.
 
-        Args:
-            telling: that of the step's prompts first, then of those that took the place of some.
+        Returns:
+            Metrics of the order.
         """
         ...
 
     def epochs(self, steps: int) -> float:
         """Epochs over the prompts in so many steps."""
+        ...
+
+    # What steps have found out is carried over resumes, as `trainer.carried` does.
+
+    @property
+    def name(self) -> str:
+        """The name of its state in a checkpoint."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Everything that it remembers, as JSON holds it; empty where that is nothing."""
+        ...
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state`."""
         ...
 
 
@@ -66,6 +80,8 @@ class PromptStream:
     per_step: int
     seed: int
 
+    name = "order"
+
     def __post_init__(self) -> None:
         if not self.prompts or self.per_step < 1:
             raise ValueError(
@@ -81,18 +97,19 @@ class PromptStream:
         """Every prompt from a place on, in the order in which they are visited, without end."""
         return visits(self.prompts, self.seed, first)
 
+    def apart(self, turn: int) -> PromptStream:
+        """The stream of prompts that take the place of others; see `PromptOrder.instead`.
+
+        It has an order of its own: no step depends on how many prompts another one replaced.
+        """
+        return replace(self, seed=derived_seed(self.seed, "instead", turn))
+
     def instead(self, step: int, turn: int, count: int) -> tuple[Prompt, ...]:
-        """See `PromptOrder.instead`. They come from an order of their own, so that the steps to
-        come do not depend on how many were replaced."""
-        return chosen_instead(self.others(step, turn), self.at(step), count)
+        """See `PromptOrder.instead`."""
+        return others(self.apart(turn).visits(step * self.per_step), self.at(step), count)
 
-    def others(self, step: int, turn: int) -> Iterator[Prompt]:
-        """Prompts that may take the place of some of a step, without end."""
-        apart = replace(self, seed=derived_seed(self.seed, "instead", turn))
-        return apart.visits(step * self.per_step)
-
-    def conclude(self, step: int, telling: Sequence[Telling]) -> dict[str, float]:
-        """See `PromptOrder.conclude`. It goes by nothing that was found out."""
+    def conclude(self, step: int, told: Sequence[Told]) -> dict[str, float]:
+        """See `PromptOrder.conclude`. It goes by nothing that is told."""
         return {}
 
     def first(self, count: int) -> Sequence[Prompt]:
@@ -105,22 +122,27 @@ class PromptStream:
         size = epoch_size(self.prompts)
         return steps * self.per_step / size if size else 0.0
 
+    def state(self) -> dict[str, Any]:
+        """See `PromptOrder.state`: nothing."""
+        return {}
 
-def chosen_instead(
-    others: Iterator[Prompt], taken: Sequence[Prompt], count: int
-) -> tuple[Prompt, ...]:
-    """The first `count` prompts that a step does not have yet; where it soon has all of them, the
-    next ones, whichever they are.
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """See `PromptOrder.restore`. The state of another order has no part in this one."""
+
+
+def others(visits: Iterator[Prompt], taken: Sequence[Prompt], count: int) -> tuple[Prompt, ...]:
+    """The next prompts that are not among those taken; where there soon are no such ones, the next
+    ones, whichever they are.
 
     Args:
-        others: without end.
-        taken: prompts of the step.
+        visits: prompts without end.
+        count: number of them.
     """
     known, found = {prompt.id for prompt in taken}, list[Prompt]()
-    for prompt in islice(others, len(taken) + count):
+    for prompt in islice(visits, 2 * (len(taken) + count)):
         if len(found) == count:
             break
         if prompt.id not in known:
             found.append(prompt)
             known.add(prompt.id)
-    return tuple(found) + tuple(islice(others, count - len(found)))
+    return tuple(found) + tuple(islice(visits, count - len(found)))

@@ -18,7 +18,7 @@ MANY: Final = 1 << 15
 
 @dataclass(frozen=True, slots=True)
 class Visited:
-    """All prompts of a usual run; of a larger data set those that its steps visit."""
+    """All prompts of a usual run; of a larger data set those that its steps may visit."""
 
     every: Sequence[Prompt]
     """Those to be read, the held-out ones among them."""
@@ -35,9 +35,10 @@ def visited(config: RunConfig, prompts: Splits, many: int = MANY) -> Visited:
     """
     if len(prompts.train) <= many:
         return Visited(prompts.every, None)
-    per_step = config.rollout.prompts_per_step
-    stream = PromptStream(prompts.train, per_step, config.seed)
-    first, order = stream.first(many), stream.first(max(many, config.steps * per_step))
+    per_step = config.rollout.sampled_prompts
+    stream, visits = PromptStream(prompts.train, per_step, config.seed), config.steps * per_step
+    first, order = stream.first(many), stream.first(max(many, visits))
     later = Picked(order, range(len(first), len(order)))
-    every = Joined((first, prompts.held_out, later))
+    instead = [stream.apart(turn).first(visits) for turn in range(config.rollout.resample)]
+    every = Joined((first, prompts.held_out, later, *instead))
     return Visited(every, len(first) + len(prompts.held_out))

@@ -47,7 +47,7 @@ def _load(
 ) -> Iterator[Finding]:
     rollout, judge = config.rollout, classifiers(config.rewards)[name]
     questions = len({reward.question for reward in asked})
-    step = rollout.prompts_per_step * rollout.samples_per_prompt * questions
+    step = rollout.sampled_prompts * rollout.samples_per_prompt * questions
     run = config.steps * step + _TIMES * held_out * config.evaluate.samples_per_prompt * questions
     tokens = model.usual_tokens + rollout.max_completion_tokens / 2
     text = f"{step:,} calls a step, {run:,} in all, of about {tokens:,.0f} tokens each"

@@ -51,7 +51,8 @@ def read_data(config: RunConfig) -> Data:
         return _prompts(config, source, where, findings)
 
     def say(text: str) -> None:
-        findings.append(Finding("data.train", "ok", text.removeprefix("data.train: ")))
+        part, _, said = text.partition(": ")  # such as "data.train ('rows.jsonl')"
+        findings.append(Finding(part.partition(" ")[0], "ok", said))
 
     def told(text: str) -> None:
         findings.append(Finding("rewards", "ok", text))
@@ -118,7 +119,7 @@ def _seen(config: RunConfig, source: Source, prompts: Prompts | Streamed) -> str
     several = len(config.data.train_sources) > 1
     if several and source.share is None:
         return ""
-    visits = round(config.steps * config.rollout.prompts_per_step * (source.share or 1))
+    visits = round(config.steps * config.rollout.sampled_prompts * (source.share or 1))
     if isinstance(prompts, Streamed):
         return f" read so far; {config.steps:,} steps see {visits:,} of the stream"
     times = f"each {visits / len(prompts):.1f} times on average"

@@ -84,7 +84,7 @@ def sample_bytes(config: RunConfig, prompt_tokens: int, asked: Mapping[str, Load
 
 def verdict_bytes(config: RunConfig, asked: Mapping[str, Load]) -> float:
     """Bytes that a run adds to the judges' caches at most: all its verdicts are new ones."""
-    samples = config.rollout.prompts_per_step * config.rollout.samples_per_prompt
+    samples = config.rollout.sampled_prompts * config.rollout.samples_per_prompt
     kept = [load for name, load in asked.items() if config.every_judge[name].cache is not None]
     return (
         _VERDICT_BYTES * sum(load.calls * load.verdicts for load in kept) * samples * config.steps

@@ -144,7 +144,7 @@ def load_findings(config: RunConfig, asked: Load, held_out: int, name: str = OWN
         name: the judge's.
     """
     judge, where = config.every_judge[name], place_of(name)
-    step = config.rollout.prompts_per_step * config.rollout.samples_per_prompt * asked.calls
+    step = config.rollout.sampled_prompts * config.rollout.samples_per_prompt * asked.calls
     step *= judge.repeated
     examined = asked.calls if asked.held_out is None else asked.held_out
     evaluate = config.evaluate
@@ -233,7 +233,7 @@ def _called(config: RunConfig, name: str, endpoint: EndpointConfig, asked: Load 
     found = f"{model} at {endpoint.url} answered in schema in {seconds:.2f} s"
     if asked is not None and asked.calls and len(judge.endpoints) == 1:
         rollout = config.rollout
-        each_step = rollout.prompts_per_step * rollout.samples_per_prompt * asked.calls
+        each_step = rollout.sampled_prompts * rollout.samples_per_prompt * asked.calls
         each_step *= judge.repeated
         found += f"; a step's calls take {_step_time(endpoint, asked, each_step, seconds)}"
     if answer.usage.attempt_failures:

@@ -245,7 +245,7 @@ def rollout_samples(config: RunConfig, place: Place) -> int:
     """Samples that one engine makes in a step."""
     rollout = config.rollout
     engines = max(1, rollout.engine.engines(place.ranks))
-    return rollout.prompts_per_step * rollout.samples_per_prompt // engines
+    return rollout.sampled_prompts * rollout.samples_per_prompt // engines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,18 +7,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rvpo.config.data import Source
 from rvpo.config.run import RunConfig
 from rvpo.criterion import Criterion
 from rvpo.data.encoder import encoder_of
 from rvpo.data.histogram import Lengths
+from rvpo.data.lengths import fitting
+from rvpo.data.lengths import shortened as cut_short
 from rvpo.data.packed import Picked
 from rvpo.data.sources import named
+from rvpo.data.splits import SourcePrompts, Splits
+from rvpo.data.streamed import Streamed
 from rvpo.data.survey import Pairs, Survey, in_both, shortened
-from rvpo.data.visited import MANY
+from rvpo.data.visited import MANY, visited
 from rvpo.errors import RvpoError
 from rvpo.model_files import resolve_model
-from rvpo.plan.data import Data, read_data
+from rvpo.plan.data import read_data
 from rvpo.plan.machine import Finding
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rollout.encoder import Encoder
@@ -48,6 +51,8 @@ class SourceView:
     setting: str
     path: str
     """The file, dataset or function that they are from."""
+    is_stream: bool
+    """True where rows are read when their step comes: all that is shown is of the first."""
     survey: Survey
     lengths: Lengths
     examples: tuple[Example, ...]
@@ -92,23 +97,39 @@ def overview(config: RunConfig, examples: int, say: Callable[[str], None]) -> Ov
     say("reading the data")
     data = read_data(config)
     findings = list(data.findings)
-    encoder = _encoder(config, findings)
+    prompts, encoder = _as_run(config, data.prompts, _encoder(config, findings), findings)
+    look = _Look(config, data.rubrics, encoder, examples, findings)
     sources = []
-    settings = config.data.train_sources | config.data.held_out_sources
-    for part in data.prompts.parts:
+    for part in prompts.parts:
         if part.prompts:
             say(f"measuring the prompts of {part.setting}")
-            source = settings[part.setting]
-            view = _view(
-                config, part.setting, source, part.prompts, data, encoder, examples, findings
-            )
-            sources.append(view)
+            sources.append(look.at(part))
+    held_out = prompts.held_out
     return Overview(
         sources=tuple(sources),
-        criteria=tuple(_criteria(reward, data.prompts.every) for reward in data.rubrics),
-        in_both=in_both(data.train, data.held_out) if data.held_out else None,
+        criteria=tuple(_criteria(reward, prompts.every) for reward in data.rubrics),
+        in_both=in_both(prompts.train, held_out) if held_out else None,
         findings=tuple(findings),
     )
+
+
+def _as_run(
+    config: RunConfig, prompts: Splits, encoder: Encoder | None, findings: list[Finding]
+) -> tuple[Splits, Encoder | None]:
+    """The prompts that a run keeps, and the encoder that cuts what is too long, as `data.too_long`
+    says."""
+
+    def note(text: str) -> None:
+        findings.append(Finding("data", "ok", text.removeprefix("data.")))
+
+    if encoder is None or not prompts.train:
+        return prompts, encoder
+    try:
+        kept = fitting(config, prompts, encoder, note)
+        return kept, cut_short(config, encoder, visited(config, kept).every, note)
+    except RvpoError as error:
+        findings.append(Finding("data", "missing", str(error)))
+        return prompts, None
 
 
 def _encoder(config: RunConfig, findings: list[Finding]) -> Encoder | None:
@@ -126,34 +147,37 @@ def _encoder(config: RunConfig, findings: list[Finding]) -> Encoder | None:
     return None
 
 
-def _view(
-    config: RunConfig,
-    setting: str,
-    source: Source,
-    prompts: Sequence[Prompt],
-    data: Data,
-    encoder: Encoder | None,
-    examples: int,
-    findings: list[Finding],
-) -> SourceView:
-    measured = _spread(prompts)
-    lengths = None
-    if encoder is not None:
-        try:
-            lengths = _tokens(config, encoder, measured, setting, findings)
-        except RvpoError as error:
-            findings.append(Finding(setting, "missing", str(error)))
-            encoder = None
-    if lengths is None:
-        lengths = Lengths.of([_words(prompt) for prompt in measured], "words")
-    function = getattr(source, "function", "")
-    return SourceView(
-        setting=setting,
-        path=function or named(source).strip(" ()'"),
-        survey=Survey.of(prompts),
-        lengths=lengths,
-        examples=tuple(_example(p, data.rubrics, encoder) for p in prompts[:examples]),
-    )
+@dataclass(frozen=True)
+class _Look:
+    """The way in which every source is looked at."""
+
+    config: RunConfig
+    rubrics: Sequence[RubricReward]
+    encoder: Encoder | None
+    examples: int
+    findings: list[Finding]
+
+    def at(self, part: SourcePrompts) -> SourceView:
+        prompts, encoder, lengths = part.prompts, self.encoder, None
+        measured = _spread(prompts)
+        if encoder is not None:
+            try:
+                lengths = _tokens(self.config, encoder, measured, part.setting, self.findings)
+            except RvpoError as error:
+                self.findings.append(Finding(part.setting, "missing", str(error)))
+                encoder = None
+        if lengths is None:
+            lengths = Lengths.of([_words(prompt) for prompt in measured], "words")
+        settings = self.config.data.train_sources | self.config.data.held_out_sources
+        source = settings[part.setting]
+        return SourceView(
+            setting=part.setting,
+            path=getattr(source, "function", "") or named(source).strip(" ()'"),
+            is_stream=isinstance(prompts, Streamed),
+            survey=Survey.of(prompts),
+            lengths=lengths,
+            examples=tuple(_example(p, self.rubrics, encoder) for p in prompts[: self.examples]),
+        )
 
 
 def _spread(prompts: Sequence[Prompt]) -> Sequence[Prompt]:
@@ -180,6 +204,7 @@ def _tokens(
         findings.append(Finding(setting, "note", text))
 
     encoder.check_fields(prompts, note)
+    encoder.check_control_tokens(prompts, note)
     encoder.check_values(prompts, note)
     lengths: list[int] = []
     try:
@@ -208,7 +233,7 @@ def _example(prompt: Prompt, rubrics: Sequence[RubricReward], encoder: Encoder |
     else:
         ids = encoder.encode(prompt)
         shown, length = spans(encoder, ids), len(ids)
-    own = {reward.column for reward in rubrics if not reward.fixed}
+    own = {"id", *(reward.column for reward in rubrics if not reward.fixed)}
     criteria = {reward.name: reward.criteria(prompt) for reward in rubrics}
     columns: Mapping[str, Any] = prompt.columns
     return Example(

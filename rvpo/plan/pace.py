@@ -89,7 +89,7 @@ def _generate(at: PacedRun) -> float:
     rollout, cache = at.config.rollout, engine_memory(at.config, at.shape, at.place).cache
     assert cache is not None
     engines, each = rollout.engine.engines(at.place.ranks), rollout.engine.gpus_each()
-    groups = at.assumed.slowest * rollout.prompts_per_step / engines
+    groups = at.assumed.slowest * rollout.sampled_prompts / engines
     samples, mean = groups * rollout.samples_per_prompt, at.completion_tokens
     at_once = min(samples, cache.at_once(math.ceil(at.prompt_tokens + mean)))
     # The last samples end one by one, the longest as a sample of its own.

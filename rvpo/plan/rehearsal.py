@@ -21,7 +21,7 @@ def rehearsal_findings(config: RunConfig, data: Data) -> list[Finding]:
         encoder = encoder_of(config.model, config.rollout, path)
         suite = RewardSuite.from_config(config.rewards, config.every_judge)
         suite = suite.fitted(data.prompts.every) if data.train else suite
-        per_step = config.rollout.prompts_per_step
+        per_step = config.rollout.sampled_prompts
         suite = suite.in_run(config.steps, per_step, epoch_size(data.train), is_main=True)
     except RvpoError:
         return []

@@ -167,6 +167,18 @@ _RELIABILITY: Mapping[str, str] = {
     "judge/{reward}/reliability_scores": "Repeated scores that it rests on: as many as would tell "
     "as much if all differed alike from their prompt's others. Old ones count less.",
 }
+_GROUPS: Mapping[str, str] = {
+    "groups/generated": "Groups that were sampled, with those that were not trained on. With "
+    "rollout.resample or rollout.oversample.",
+    "groups/dead_frac": "Share of these in which no reward tells the samples apart.",
+    "groups/resampled": "Groups that were sampled in the place of dead ones.",
+    "groups/generated_tokens": "Completion tokens of all groups that were sampled.",
+    "order/passed_over": "Prompts that were left out before this step's, since their groups told "
+    "little. With data.order: difficulty.",
+    "order/known_frac": "Share of the prompts whose groups have told anything of them.",
+    "order/telling": "Share of the rewards' weight in which samples differ, as far as groups have "
+    "told, mean over these prompts.",
+}
 _EVALUATION: Mapping[str, str] = {
     "eval/rewards/{reward}/mean": "Mean score on the held-out prompts.",
     "eval/pass@{k}/{reward}": "Chance that one of k answers to a held-out prompt is good, mean "
@@ -199,6 +211,7 @@ METRICS: Mapping[str, str] = {
     **{f"judges/{{judge}}/{name}": f"{text} Of one judge." for name, text in _JUDGE.items()},
     **_WHOLE_JUDGE,
     **_RELIABILITY,
+    **_GROUPS,
     **_EVALUATION,
     **_GOLD,
 }

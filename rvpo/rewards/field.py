@@ -26,11 +26,10 @@ def field_of(columns: Mapping[str, Sequence[Any]], name: str) -> list[Any]:
     if first not in columns:
         named = sorted(set(columns) - {"prompts", "completion_ids", "trainer_state"})
         guess = nearest(first, named)
-        meant = (
-            f"did you mean '{guess}'?" if guess else f"the data has {', '.join(named) or 'none'}"
-        )
+        meant = f"; did you mean '{guess}'?" if guess else ""
         raise ConfigError(
-            f"column '{first}', which the argument names, is not in the data; {meant}"
+            f"the data have no column '{first}', but {', '.join(named) or 'none'}; name one of "
+            f"them in `arguments`{meant}"
         )
     values = list(columns[first])
     for key in path:

@@ -213,6 +213,8 @@ class Reward:
         return Hidden((*secrets_of(self.arguments), *secrets_of(self.made_with))).out_of(text)
 
     def _raised(self, error: BaseException, ids: Sequence[str]) -> RewardError:
+        if isinstance(error, ConfigError):  # of a reward of ours, about its settings
+            return RewardError(f"rewards.{self.name}: {self.without_secrets(words_of(error))}")
         at = line_of(error, self.function)
         said = self.without_secrets(words_of(error))
         return RewardError(

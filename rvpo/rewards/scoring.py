@@ -22,7 +22,7 @@ from rvpo.rewards.event_loop import EventLoop
 from rvpo.rewards.handed import handed_completion, handed_prompt
 from rvpo.rewards.judged import JudgedReward
 from rvpo.rewards.judging import EVERYTHING, AskedJudge, Judging, Notice, Selection, Verdicts
-from rvpo.rewards.logged import Logbook, Logged, means
+from rvpo.rewards.logged import Logbook, Logged, Sum, means
 from rvpo.rewards.reliability import agreements
 from rvpo.rewards.repeats import NOT_REPEATED, ONCE, Repeating
 from rvpo.rewards.reward import Reward
@@ -92,6 +92,10 @@ class Scoring:
             if (repeats := self._repeats(asked)).times > 1
             if any(reward.judge == name for reward in self._judged)
         }
+        self.counted: Mapping[str, Sequence[Verdicts]] = {}
+        """Counts of the answers that metrics are of, by judge, once they are collected."""
+        self.logged: Sequence[Mapping[str, Sum]] = ()
+        """Metrics that functions logged, of each rank, likewise."""
         self._judging = {
             name: self._judging_by(name, trained, notice)
             for name in dict.fromkeys(reward.judge for reward in self._judged)
@@ -117,13 +121,16 @@ class Scoring:
         for judging in self._judging.values():
             judging.ask(row, sample)
 
-    def collect(self, rollout: Rollout, ranks: Ranks | None = None) -> RolloutScores:
+    def collect(
+        self, rollout: Rollout, ranks: Ranks | None = None, earlier: Scoring | None = None
+    ) -> RolloutScores:
         """Score every sample with every reward.
 
         Args:
             rollout: this rank's samples, those taken before included.
             ranks: those of the matrix's samples, every rank calling; this one's alone if left
                 out.
+            earlier: scoring of other samples of the step, whose answers the metrics count too.
 
         Returns:
             The [N, M] rewards of all ranks; a score that does not apply or failed is not valid, and
@@ -159,9 +166,13 @@ class Scoring:
             self._selection.spared.conclude(added(counts_of))
         for text in _every(by_judge.values()).news:
             self._say(text)
+        before = {} if earlier is None else earlier.counted
+        self.counted = {name: [*before.get(name, ()), *each] for name, each in by_judge.items()}
+        self.logged = [] if earlier is None else list(earlier.logged)
+        self.logged += [metrics for _, metrics in parts]
         scored = replace(
             scored,
-            metrics=_judge_metrics(by_judge) | means(metrics for _, metrics in parts),
+            metrics=_judge_metrics(self.counted) | _waiting(by_judge) | means(self.logged),
             extras=logged.extras,
             agreements=agreed,
         )
@@ -329,11 +340,11 @@ def _every(by_judge: Iterable[Sequence[Verdicts]]) -> Tally:
 
 
 def _judge_metrics(by_judge: Mapping[str, Sequence[Verdicts]]) -> dict[str, float]:
-    """`judge/{reward}/…` for each judged reward, `judges/{judge}/…` for each of several judges,
-    `judge/…` for all, and the time waited for.
+    """`judge/{reward}/…` for each judged reward, `judges/{judge}/…` for each of several judges and
+    `judge/…` for all.
 
     Args:
-        by_judge: verdicts of each judge, one of each rank.
+        by_judge: verdicts of each judge, those of each rank.
     """
     if not by_judge:
         return {}
@@ -349,9 +360,18 @@ def _judge_metrics(by_judge: Mapping[str, Sequence[Verdicts]]) -> dict[str, floa
     if len(by_judge) > 1:
         for name, of_ranks in by_judge.items():
             metrics |= _every([of_ranks]).metrics(f"judges/{name}")
+    return metrics
+
+
+def _waiting(by_judge: Mapping[str, Sequence[Verdicts]]) -> dict[str, float]:
+    """Seconds that the slowest rank waited.
+
+    Args:
+        by_judge: verdicts of each judge, one of each rank.
+    """
     by_rank = zip(*by_judge.values(), strict=True)
     waited = [sum(part.waited_s for part in parts) for parts in by_rank]
-    return metrics | {"judge/wait_exposed_s": max(waited)}
+    return {"judge/wait_exposed_s": max(waited)} if waited else {}
 
 
 def _arguments(samples: Sequence[Sample], reward: Reward) -> dict[str, Any]:

@@ -19,25 +19,45 @@ _QUESTION = re.compile(
     r"(?P<not>not\s+)?(?P<what>.*?)[?\s]*$",
     re.IGNORECASE | re.DOTALL,
 )
-# Unlike "omits", "ignores" and "neglects", of which a rule of the task may be made.
+# Unlike "omits", "ignores" and "neglects" alone, of which a rule of the task may be made.
 _FAILS = re.compile(
     r"fail(?:s|ed|ing|ure)?\b|(?:incorrectly|wrongly|falsely|inaccurately|mistakenly|erroneously|"
     r"misleadingly)\s|(?:confus|contradict|distort|exaggerat|fabricat|forget|hallucinat|misstat|"
     r"misrepresent|misinterpret|misattribut|misidentif|mislead|misunderst|misquot|overlook|"
-    r"oversimplif|overstat|rambl|understat|violat)\w*\b|"
-    r"(?:is|are) (?:\w+ly )?(?:confusing|inaccurate|incoherent|incorrect|irrelevant|misleading|"
-    r"off-topic|rude|unsafe|wrong)\b"
+    r"oversimplif|overstat|understat|violat)\w*\b|(?:misses|rambles)\b|"
+    r"(?:is|are) (?:(?:overly|too|excessively|unnecessarily)\b|(?:\w+ly )?(?:confusing|inaccurate|"
+    r"incoherent|incorrect|irrelevant|misleading|off-topic|rude|unsafe|wrong)\b)"
+)
+_LEAVES = re.compile(
+    r"(?:disregard|ignor|neglect|omit|skip)\w* (?:(?:the|an?|any|its|their|most|all) )*"
+    r"(?:central|crucial|essential|important|key|main|necessary|patient's|prompt|prompt's|"
+    r"question|request|requested|required|stated|user's)\b"
+)
+_LACKS = re.compile(r"lacks? ")
+_UNANSWERED = re.compile(
+    r"(?:address|answer|follow|respond to|solve)\w* (?:any of |all of )?the (?:\w+'s )?"
+    r"(?:instructions?|problem|prompt|question|request|task)\b"
+)
+_ERRS = re.compile(
+    r"(?:commit|contain|includ|introduc|mak)\w* "
+    r"(?:(?!(?:about|common|for|frequent|from|in|of|on|possible|potential|that|to|typical)\b)"
+    r"[\w'-]+ ){0,3}(?:errors?|fabrications?|hallucinations?|inaccurac\w+|misinformation|"
+    # Error bars, margins and the like are no errors.
+    r"mistakes?)\b(?! (?:analys|bar|budget|code|estimat|function|handl|margin|message|on purpose|"
+    r"propagat|rate|term|to avoid)\w*)"
 )
 _BRINGS = re.compile(
     r"(?:contain|give|includ|make|offer|present|provid|state|us)\w* "
-    r"(?:(?:an?|any|some|the|one|significant|major|serious|factual|factually|medically|legally|"
-    r"clinically) )*(?P<thing>[\w-]+)"
+    r"(?:(?:an?|any|some|the|one|several|significant|major|serious|factual|factually|medically|"
+    r"legally|clinically) )*(?P<thing>[\w-]+)"
 )
-# Error bars, margins and the like are no errors.
-_ERROR = re.compile(
-    r"(?:error|mistake)s?\b(?! (?:analys|bar|budget|code|estimat|function|handl|margin|message|"
-    r"propagat|rate|term)\w*)|(?:erroneous|fabricat|hallucinat|inaccura|incorrect|misinform|"
-    r"misleading)\w*|false\b"
+_BAD = re.compile(
+    r"(?:erroneous|excessive|fabricat\w+|false|hallucinated|inaccurate|incorrect|irrelevant|"
+    r"misleading|unnecessary|unsupported)(?![\w-])"
+)
+_NAMED = re.compile(
+    r"(?:failure|inability) to\b|"
+    r"(?:inaccurate|incorrect|irrelevant|misleading|missing|wrong) (?!.*\b(?:is|are|must|should)\b)"
 )
 _WELL = re.compile(
     r"(?:is|are) (?:(?:both|factually|fully|medically|clinically|and) )*"
@@ -53,12 +73,15 @@ _DOUBT = re.compile(
 def is_failure(text: str) -> bool:
     """True where a sentence says that the response fails or errs: "Fails to give a dose"."""
     text, rest = parts(statement(text))
-    if denied(text, rest) is not None or polarity(text) == "positive":
-        return False
+    if (deed := denied(text, rest)) is not None:
+        return _UNANSWERED.match(deed) is not None
+    if _LACKS.match(rest):
+        return polarity(text) == "negative"
     brings = _BRINGS.match(rest)
-    return _FAILS.match(rest) is not None or bool(
-        brings and _ERROR.match(rest, brings.start("thing"))
-    )
+    is_bad = brings is not None and _BAD.match(brings["thing"])
+    if not (is_bad or any(p.match(rest) for p in (_FAILS, _LEAVES, _ERRS, _NAMED))):
+        return False
+    return polarity(text) != "positive"
 
 
 def is_praise(text: str) -> bool:

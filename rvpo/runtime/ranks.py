@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from itertools import chain
+from itertools import pairwise
 from typing import Final, TypeVar, cast
 
 import torch
@@ -23,8 +23,9 @@ from rvpo.runtime.meeting import meeting_store
 from rvpo.runtime.nccl import nccl_error
 from rvpo.runtime.port import free_port
 from rvpo.runtime.pulse import ALIVE_TIMES, Pulse
+from rvpo.runtime.rows import stacked
 from rvpo.runtime.signals import ending_at_once
-from rvpo.types import Advantages, Rewards, RolloutScores
+from rvpo.types import Advantages, RolloutScores
 
 T = TypeVar("T")
 
@@ -109,6 +110,11 @@ class Ranks:
         """This rank's part of `total` items, as equal as can be."""
         return slice(self.rank * total // self.size, (self.rank + 1) * total // self.size)
 
+    def shares(self, total: int) -> list[int]:
+        """Items in the part of each rank."""
+        ends = [rank * total // self.size for rank in range(self.size + 1)]
+        return [end - start for start, end in pairwise(ends)]
+
     def gather(self, scored: RolloutScores) -> RolloutScores:
         """Every rank's rows under each other, in rank order, on every rank. All ranks must have
         the same columns and aspects; metrics are left behind, and remarks, which nobody reads of
@@ -116,18 +122,8 @@ class Ranks:
         if self.size == 1:
             return scored
         parts = self.gather_objects(replace(scored, remarks={}))
-        starts = [0]
-        for part in parts[:-1]:
-            starts.append(starts[-1] + len(part.rewards.values))
-        return RolloutScores(
-            rewards=_stacked_rewards([part.rewards for part in parts]),
-            failures=_stacked([part.failures for part in parts], starts),
-            spared=_stacked([part.spared for part in parts], starts),
-            aspects={
-                name: torch.cat([part.aspects[name] for part in parts]) for name in scored.aspects
-            },
-            remarks=_stacked([scored.remarks], starts[self.rank : self.rank + 1]),
-        )
+        others = (replace(part, remarks={}) for part in parts)
+        return stacked([scored if n == self.rank else part for n, part in enumerate(others)])
 
     def shard(self, advantages: Advantages) -> Advantages:
         """This rank's rows, without what each reward had to say, which is of the whole step."""
@@ -249,20 +245,6 @@ class Ranks:
         return result
 
 
-def _stacked_rewards(parts: Sequence[Rewards]) -> Rewards:
-    ids = [part.prompts for part in parts]
-    known = [prompts for prompts in ids if prompts is not None]
-    relied = [part.reliability for part in parts if part.reliability is not None]
-    return replace(
-        parts[0],
-        values=torch.cat([part.values for part in parts]),
-        weights=torch.cat([part.weights for part in parts]),
-        valid=torch.cat([part.valid for part in parts]),
-        prompts=tuple(chain(*known)) if len(known) == len(parts) else None,
-        reliability=torch.cat(relied) if len(relied) == len(parts) else None,
-    )
-
-
 def _require_place() -> None:
     """Refuse a launcher that says only a part of a rank's place.
 
@@ -301,17 +283,6 @@ def _apart(rank: int, size: int) -> str:
         "others, and name the network between the nodes: GLOO_SOCKET_IFNAME=eth0 (on GPUs "
         "NCCL_SOCKET_IFNAME)"
     )
-
-
-def _stacked(
-    parts: Sequence[Mapping[tuple[int, int], T]], starts: Sequence[int]
-) -> dict[tuple[int, int], T]:
-    """Values by (row, column), with rows counted over all parts."""
-    return {
-        (row + start, column): value
-        for part, start in zip(parts, starts, strict=True)
-        for (row, column), value in part.items()
-    }
 
 
 def _at_most(patience: timedelta) -> timedelta:

@@ -13,6 +13,7 @@ from rvpo.trainer.endings import Endings
 from rvpo.trainer.keep import Keep
 from rvpo.trainer.metrics import step_metrics
 from rvpo.trainer.policy import Policy
+from rvpo.trainer.refill import Refill
 from rvpo.trainer.stream import RolloutStream
 from rvpo.types import RolloutScores
 
@@ -21,6 +22,7 @@ def train(
     steps: range,
     *,
     stream: RolloutStream,
+    refill: Refill,
     weigh: Callable[[RolloutScores], RolloutScores],
     estimate: AdvantageEstimator,
     policy: Policy,
@@ -33,10 +35,11 @@ def train(
     """Each pass trains on one rollout of the stream.
 
     Every rank generates its share of the prompts; the estimator sees the reward matrix of all
-    ranks. Judges get to work on a sample while others are generated. `weigh` adds to scores what
-    earlier steps have told of them. `evaluate` is asked after each step for scores on other
-    prompts, and gives none where it is not time for them; `ending` is asked if the run is over, and
-    `keep` saves what is due. Of `steps`, `start` are done already and `stop` is the end of the run.
+    ranks. Judges get to work on a sample while others are generated. `refill` gives other prompts
+    the places of those that teach nothing, and `weigh` adds to scores what earlier steps have told
+    of them. `evaluate` is asked after each step for scores on other prompts, and gives none where
+    it is not time for them; `ending` is asked if the run is over, and `keep` saves what is due. Of
+    `steps`, `start` are done already and `stop` is the end of the run.
 
     Returns:
         Steps done.
@@ -51,10 +54,11 @@ def train(
         clock = Clock(step + 1, ranks.doing)
         progress = progress_at(step, steps)
         clock.begin("generate")
-        rollout, scoring = stream.take(step)  # N / ranks samples
+        rollout, scoring = stream.take(step)
 
         clock.begin("score")
-        scored = weigh(scoring.collect(rollout, ranks))  # [N, M]
+        rollout, scored = refill(step, rollout, scoring)  # N / ranks samples, [N, M]
+        scored = weigh(scored)
         advantages = estimate(scored.rewards, progress)  # [N]
 
         clock.begin("update")

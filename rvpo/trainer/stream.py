@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from threading import Event
 from typing import Protocol
 
-from rvpo.data.order import PromptStream
+from rvpo.data.order import PromptOrder
 from rvpo.rewards.scoring import Scoring
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.engine import RolloutEngine, Weights
@@ -17,7 +18,7 @@ from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.seed import derived_seed
 from rvpo.runtime.turns import Turns
 from rvpo.schedule import progress_at
-from rvpo.types import Rollout
+from rvpo.types import Prompt, Rollout
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,13 @@ class Sampler:
     """Makes the rollout of a step: this rank's prompts, and their samples on their way to judges.
 
     Args:
-        prompts: P of each step, over all ranks.
+        prompts: those of each step, over all ranks.
         group_size: samples of each prompt.
         seed: the run's.
         steps: `stop` is the end of the run.
     """
 
-    prompts: PromptStream
+    prompts: PromptOrder
     engine: RolloutEngine
     score: RewardSuite
     ranks: Ranks
@@ -45,19 +46,40 @@ class Sampler:
         Raises:
             EngineError: the engine failed.
         """
+        batch = self.prompts.at(step)
+        return self._sampled(step, batch[self.ranks.share(len(batch))], spared_at=step)
+
+    def instead(self, step: int, turn: int, counts: Sequence[int]) -> tuple[Rollout, Scoring]:
+        """Samples of other prompts for a step. Settled criteria are asked of all of them.
+
+        Args:
+            turn: see `PromptOrder.instead`.
+            counts: groups of each rank.
+
+        Raises:
+            EngineError: the engine failed.
+        """
+        first = sum(counts[: self.ranks.rank])
+        batch = self.prompts.instead(step, turn, sum(counts))
+        mine = batch[first : first + counts[self.ranks.rank]]
+        return self._sampled(step, mine, "instead", turn)
+
+    def _sampled(
+        self, step: int, prompts: Sequence[Prompt], *part: int | str, spared_at: int | None = None
+    ) -> tuple[Rollout, Scoring]:
+        """Samples of a part of a step, which its seeds are named after."""
         scoring = self.score.begin(
             progress_at(step, self.steps),
-            derived_seed(self.seed, step, "repeat"),
+            derived_seed(self.seed, step, "repeat", *part),
             group_size=self.group_size,
-            step=step,
+            step=spared_at,
             updates=step,
         )
-        batch = self.prompts.at(step)
         start = time.perf_counter()
         rollout = self.engine.generate(
-            batch[self.ranks.share(len(batch))],
+            prompts,
             self.group_size,
-            derived_seed(self.seed, step, self.ranks.rank),
+            derived_seed(self.seed, step, self.ranks.rank, *part),
             on_sample=scoring.take,
         )
         timed = replace(rollout.generation, seconds=time.perf_counter() - start)

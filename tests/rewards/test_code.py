@@ -226,7 +226,7 @@ def test_tests_that_cannot_be_run_give_no_verdict(tests: Any, reason: str) -> No
 
 
 def test_a_column_that_is_not_there_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"column 'test', which .* did you mean 'tests'"):
+    with pytest.raises(ConfigError, match=r"no column 'test', but tests; .* did you mean 'tests'"):
         solved(["x"], column="test", tests=["assert True"])
 
 

@@ -108,7 +108,7 @@ def test_a_wrong_schema_is_refused(arguments: dict[str, Any], sentence: str) -> 
 
 
 def test_a_column_of_schemas_must_be_there() -> None:
-    with pytest.raises(ConfigError, match="column 'form'"):
+    with pytest.raises(ConfigError, match="no column 'form', but none"):
         valid(["1"], column="form")
 
 

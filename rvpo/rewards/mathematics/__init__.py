@@ -53,7 +53,7 @@ def solved(
         for number, (completion, right) in enumerate(zip(completions, rights, strict=True))
         if right is not None and str(right).strip()
     }
-    said = _workers(workers or min(4, cores()), seconds).ask(list(asked.values()))
+    said = comparers(workers or min(4, cores()), seconds).ask(list(asked.values()))
     scores: list[RewardScore] = [None] * len(completions)
     for number, verdict in zip(asked, said, strict=True):
         scores[number] = Failed(verdict) if isinstance(verdict, str) else float(verdict)
@@ -61,6 +61,6 @@ def solved(
 
 
 @cache
-def _workers(count: int, seconds: int) -> Comparers:
-    """Those of this process, which live as long as it does."""
+def comparers(count: int, seconds: int) -> Comparers:
+    """The processes that compare, which live as long as this one."""
     return Comparers(count, seconds)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import platform
+import os
 import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -99,9 +99,9 @@ def install() -> None:
     Raises:
         OSError: the kernel has no such filters, or does not know this machine's kind.
     """
-    machine = _MACHINES.get(platform.machine())
+    machine = _MACHINES.get(os.uname().machine)
     if machine is None:
-        raise OSError(errno.ENOSYS, f"{platform.machine()} machines are not known", "seccomp")
+        raise OSError(errno.ENOSYS, f"{os.uname().machine} machines are not known", "seccomp")
     code = b"".join(struct.pack("HBBI", *each) for each in _instructions(machine))
     buffer = ctypes.create_string_buffer(code, len(code))
 

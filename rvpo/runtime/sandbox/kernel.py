@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 from typing import Final
 
 CLONE_NEWNS: Final = 0x00020000
@@ -105,9 +104,9 @@ def drop_capabilities() -> None:
 
 
 def _syscall(name: str, *arguments: object) -> None:
-    numbers = _NUMBERS.get(platform.machine())
+    numbers = _NUMBERS.get(os.uname().machine)
     if numbers is None:
-        raise OSError(errno.ENOSYS, f"{platform.machine()} machines are not known", name)
+        raise OSError(errno.ENOSYS, f"{os.uname().machine} machines are not known", name)
     _checked(_libc.syscall(ctypes.c_long(numbers[name]), *arguments), name)
 
 

@@ -9,7 +9,7 @@ kernel ends a world of processes with its number 1. Only the standard library is
 from __future__ import annotations
 
 import errno
-import json
+import marshal
 import os
 import resource
 import signal
@@ -55,7 +55,7 @@ def main() -> None:
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
         with open(spec_from, "rb") as file:
             file.seek(0)
-            spec = json.load(file)
+            spec = marshal.load(file)  # from the process that started this one
         os.set_inheritable(status_to, False)
         if spec["isolated"]:
             ids = _OUR_IDS + os.getpid()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import marshal
 import os
 import platform
 import selectors
@@ -130,7 +130,7 @@ class Program:
                 "memory_mb": limits.memory_mb,
                 "files_mb": limits.files_mb,
             }
-            spec.write(json.dumps(text).encode())
+            spec.write(marshal.dumps(text))
             spec.flush()
             status_from, status_to = os.pipe()
             status = stack.enter_context(os.fdopen(status_from, "rb", buffering=0))
