@@ -47,10 +47,10 @@ def main() -> None:
         _measure(*options.measure)
         return
     lines = [
-        f"Rows of 340 bytes, a run of {STEPS} steps of {PER_STEP} prompts. Seconds and MB are "
+        f"Rows of 340 bytes, a run of {STEPS} steps of {PER_STEP} prompts. Time and memory are "
         "what comes on top of the imports.",
         "",
-        "| data | rows | on disk | seconds to the first step's prompts | most memory |",
+        "| data | rows | on disk | to the first step's prompts | most memory |",
         "| --- | --- | --- | --- | --- |",
     ]
     with tempfile.TemporaryDirectory() as name:
@@ -94,8 +94,8 @@ def _row(what: str, count: int, data: Path, found: dict[str, float]) -> str:
     files = data.iterdir() if data.is_dir() else [data]
     size = sum(file.stat().st_size for file in files) / 1e6
     return (
-        f"| {what} | {count:,} | {size:,.1f} MB | {found['seconds']:.1f} | "
-        f"{found['megabytes']:,.0f} MB |"
+        f"| {what} | {count:,} | {size:,.1f} MB | {found['seconds']:.1f} s "
+        f"({found['cpu']:.1f} s of CPU) | {found['megabytes']:,.0f} MB |"
     )
 
 
@@ -138,7 +138,7 @@ def _measure(model: str, data: str, streams: str) -> None:
         rollout={"engine": {"name": "transformers"}, "prompts_per_step": PER_STEP},
     )
     encoder = encoder_of(config.model, config.rollout, model)
-    before, started = _peak(), time.perf_counter()
+    before, started, used = _peak(), time.perf_counter(), time.process_time()
     score = RewardSuite.from_config(config.rewards, config.every_judge)
     prompts = fitting(config, read_splits(config), encoder)
     score.fitted(prompts.every)
@@ -151,7 +151,8 @@ def _measure(model: str, data: str, streams: str) -> None:
     found = [encoder.encode(prompt) for prompt in step]
     assert len(found) == PER_STEP
     seconds = time.perf_counter() - started
-    print(json.dumps({"seconds": seconds, "megabytes": _peak() - before}))
+    cpu = time.process_time() - used
+    print(json.dumps({"seconds": seconds, "cpu": cpu, "megabytes": _peak() - before}))
 
 
 def _peak() -> float:

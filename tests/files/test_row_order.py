@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from rvpo.errors import DataError
 from rvpo.files.row_order import Lines, Pieces, RowOrder, row_order
+from rvpo.files.shard import Shard, StoredRows
 from rvpo.files.stored import stored
 
 
@@ -118,3 +119,21 @@ def test_a_row_that_no_text_can_pack_is_held_as_it_is(tmp_path: Path) -> None:
     order = Pieces([lambda: [{"n": 1, "deep": deep}]], buffer=3)
     ((_, row),) = order.epoch("0")
     assert row["deep"] is deep
+
+
+def test_a_file_is_fetched_when_its_turn_comes(tmp_path: Path) -> None:
+    fetched: list[int] = []
+
+    def far(number: int) -> Shard:
+        def locate() -> list[Path]:
+            fetched.append(number)
+            return [lines(tmp_path / f"{number}.jsonl", range(10 * number, 10 * number + 10))]
+
+        return Shard(f"data.train.path: '{number}'", locate, is_here=False)
+
+    order = row_order(StoredRows([far(number) for number in range(5)]), 4, "data.train")
+    assert fetched == []
+    assert len(list(islice(order.epoch("0"), 14))) == 14
+    assert len(fetched) == 2
+    assert len(list(islice(order.epoch("0", 14), 36))) == 36
+    assert sorted(fetched[2:]) == [0, 1, 2, 3, 4]
