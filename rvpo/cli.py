@@ -69,15 +69,8 @@ def _root(
 def train(
     config: Config,
     settings: Settings = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the newest checkpoint of the run folder.")
-    ] = False,
-    resume_if_any: Annotated[
-        bool,
-        typer.Option(
-            "--resume-if-any", help="--resume where there is a run, else begin one: for restarts."
-        ),
-    ] = False,
+    resume: options.Resume = False,
+    resume_if_any: options.ResumeIfAny = False,
 ) -> None:
     """Train a model, and score it on held-out prompts before and after."""
     with one_sentence():
@@ -90,12 +83,7 @@ def train(
 @app.command()
 def new(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new or empty folder.")],
-    like: Annotated[
-        str,
-        typer.Option(
-            "--like", metavar="NAME", help="Template: quickstart, judge, toolrl or healthbench."
-        ),
-    ] = "quickstart",
+    like: options.TemplateOfRun = "quickstart",
 ) -> None:
     """Write a run to start from: run.yaml and my_rewards.py."""
     with one_sentence():
@@ -115,12 +103,7 @@ def show(config: Config, settings: Settings = None) -> None:
 
 @app.command()
 def settings(
-    section: Annotated[
-        str,
-        typer.Argument(
-            metavar="[SECTION]", help="Dotted path, such as update.", show_default=False
-        ),
-    ] = "",
+    section: options.SettingsPart = "",
 ) -> None:
     """Print what every setting is, with its type and default."""
     with one_sentence():
@@ -131,9 +114,7 @@ def settings(
 
 @app.command()
 def metrics(
-    part: Annotated[
-        str, typer.Argument(metavar="[TEXT]", help="Part of the names.", show_default=False)
-    ] = "",
+    part: options.MetricPart = "",
 ) -> None:
     """Print what every metric is."""
     with one_sentence():
@@ -229,10 +210,7 @@ def compare(
     settings: Settings = None,
     vary: options.Vary = None,
     seeds: options.Seeds = 5,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", metavar="FOLDER", help="Folder of the runs."),
-    ] = None,
+    output: options.ComparisonFolder = None,
     jobs: options.Jobs = None,
     satisfied: options.Satisfied = None,
     primary: options.Primary = None,
@@ -268,14 +246,8 @@ def evaluate(
     settings: Settings = None,
     benchmark: options.ByBenchmark = None,
     model: options.Models = None,
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", metavar="FILE", help="YAML file of an evaluation, or of a run."),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", metavar="FOLDER", help="Folder of the results."),
-    ] = None,
+    config: options.EvaluationFile = None,
+    output: options.ResultsFolder = None,
 ) -> None:
     """Evaluate models on benchmarks. Given again, it does what is missing only."""
     with one_sentence():
@@ -320,10 +292,7 @@ def report(
             show_default=False,
         ),
     ],
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", metavar="FILE", help="The page; else report.html in the first."),
-    ] = None,
+    output: options.PageFile = None,
 ) -> None:
     """Write one HTML page of runs: curves, tables, samples. It needs nothing but a browser."""
     with one_sentence():
@@ -370,12 +339,7 @@ def dashboard(
     config: Config,
     settings: Settings = None,
     entity: Annotated[str, typer.Option("--entity", metavar="NAME", help="W&B user or team.")] = "",
-    file: Annotated[
-        Path | None,
-        typer.Option(
-            "--file", metavar="FILE", help="Write the specification there and send nothing."
-        ),
-    ] = None,
+    file: options.SpecificationFile = None,
 ) -> None:
     """Lay out a W&B workspace for a run: a section a reward, advantages, judge, timing."""
     with one_sentence():
@@ -389,27 +353,12 @@ def chat(
     run: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Folder of a run.", show_default=False)
     ],
-    prompt: Annotated[
-        str | None,
-        typer.Option("--prompt", metavar="TEXT", help="Answer this alone; lines of input if not."),
-    ] = None,
-    system: Annotated[
-        str, typer.Option("--system", metavar="TEXT", help="System prompt of every conversation.")
-    ] = "",
-    temperature: Annotated[
-        float | None,
-        typer.Option(
-            "--temperature", metavar="T", help="0 takes the likeliest token; else the run's own."
-        ),
-    ] = None,
-    tokens: Annotated[
-        int | None,
-        typer.Option("--tokens", metavar="N", min=1, help="Tokens of an answer; else the run's."),
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of both models.")] = 0,
-    alone: Annotated[
-        bool, typer.Option("--alone", help="Leave out the model that the run came from.")
-    ] = False,
+    prompt: options.ChatPrompt = None,
+    system: options.ChatSystem = "",
+    temperature: options.ChatTemperature = None,
+    tokens: options.ChatTokens = None,
+    seed: options.ChatSeed = 0,
+    alone: options.ChatAlone = False,
 ) -> None:
     """Talk to what a run has trained, beside the model that it came from."""
     with one_sentence():
