@@ -32,6 +32,11 @@ from tests.fakes import make_prompt
 from tests.tiny import save_tiny_model
 
 PROMPTS, GROUP, TOKENS = 8, 8, 24
+ENGINES: dict[str, dict[str, Any]] = {
+    "vllm": {"name": "vllm"},
+    "servers": {"name": "servers", "start": {"servers": 1}},
+    "transformers": {"name": "transformers"},
+}
 LIMITS: dict[str, dict[str, Any]] = {
     "none": {},
     "top_k 20": {"top_k": 20},
@@ -49,6 +54,8 @@ def row_of(limits: str, config: RunConfig, folder: Path, ranks: Ranks) -> list[s
     engine = build_engine(config.model, config.rollout, str(folder), encoder, 0, ranks)
     engine.load_weights(policy.weights(), 0)
     rollout = generated(engine)
+    if config.rollout.engine.name == "servers":  # vLLM in process ends the process with itself
+        engine.close()
     with_supports = moved(policy, rollout)
     blind = replace(rollout, samples=tuple(replace(s, supports=None) for s in rollout.samples))
     without = moved(policy, blind)
@@ -86,7 +93,7 @@ def table(engine: str, precision: str, chosen: list[str]) -> str:
                 folder,
                 model={"precision": precision},
                 rollout={
-                    "engine": {"name": engine},
+                    "engine": ENGINES[engine],
                     "max_completion_tokens": TOKENS,
                     **LIMITS[name],
                 },
@@ -98,7 +105,7 @@ def table(engine: str, precision: str, chosen: list[str]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--engine", choices=["vllm", "transformers"], default="vllm")
+    parser.add_argument("--engine", choices=list(ENGINES), default="vllm")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--limits", nargs="+", choices=list(LIMITS), default=list(LIMITS))
     add_save_option(parser)

@@ -248,8 +248,9 @@ def test_a_rubric_format_is_a_file_and_a_word(copy: Path) -> None:
     add(copy, block("python", "class ChecklistSource"), "RubricFormat")
     config = run_with(copy, block("yaml", "format: checklist").code)
     said = python(copy, "-c", TICK, str(config)).splitlines()
-    report, *read = said
+    report, texts, *read = said
     assert report.startswith("data.train: 3 rows read, 2 kept (left out: 1 without points).")
+    assert texts.startswith("data.train: prompts are text")
     invalid = f"{config} is not a valid run:"
     assert read == [
         "task-0 (('user', 'Greet Ann.'),) 2",
@@ -264,12 +265,13 @@ def test_a_rubric_format_is_a_file_and_a_word(copy: Path) -> None:
         "checklist, wildchecklists, healthbench, research_rubrics, openrubrics, prbench, "
         "healthbench_professional, criteria, rubrichub, dr_tulu, nemo_gym, rar",
         invalid,
-        "  data.train.least: no such setting; allowed here: rubrics, format, split, subset, most",
+        "  data.train.least: no such setting; allowed here: share, split, subset, revision, "
+        "filter, map, rubrics, format, most",
         invalid,
         "  data.train.domain: required and not given: the data set, medicine or science; the ids "
         "of its rows begin with the word",
-        "  data.train.most: 'rar' has no such setting (checklist has); allowed here: rubrics, "
-        "format, split, subset, doubtful, signs, domain",
+        "  data.train.most: 'rar' has no such setting (checklist has); allowed here: share, split, "
+        "subset, revision, filter, map, rubrics, format, doubtful, signs, domain",
     ]
 
 

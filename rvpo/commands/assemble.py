@@ -46,7 +46,8 @@ def order_of(run: RunContext, inputs: Inputs) -> PromptOrder:
         case PlainOrder():
             return stream
         case DifficultyOrder(least=least):
-            if (seen := config.steps * stream.per_step) <= len(stream.prompts):
+            seen = config.steps * stream.per_step
+            if seen <= len(stream.prompts) and not config.rollout.resample:
                 run.display.say(
                     f"data.order: {config.steps} steps see {seen} of {len(stream.prompts)} "
                     "prompts and none of them twice, so nothing is known of any before it comes: "

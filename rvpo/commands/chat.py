@@ -143,7 +143,12 @@ def chat(folder: Path, prompt: str | None, options: ChatOptions, console: Consol
         ConfigError: the folder holds no run, or no model.
         DataError: the one prompt is too long.
     """
-    run = RunFolder.open(folder)
+    run = RunFolder(folder)
+    if not run.config.is_file():
+        raise ConfigError(
+            f"{folder} is no folder of a run, for it has no {run.config.name}; give one that "
+            "`rvpo train` wrote, such as runs/NAME"
+        )
     config = load_config(run.config)
     speakers = list(_speakers(run, config, options))
     if prompt is not None:

@@ -17,6 +17,7 @@ from rvpo.data.encoder import encoder_of
 from rvpo.data.lengths import fitting, shortened
 from rvpo.data.splits import Splits, read_splits
 from rvpo.data.visited import visited
+from rvpo.data.visits import epoch_size
 from rvpo.evaluate.build import judged_by, read_benchmarks
 from rvpo.evaluate.measure import check_lengths
 from rvpo.judge.client.judges import Judges
@@ -77,7 +78,7 @@ def read_inputs(
         score.check_criteria(of_place, where, display.say)
     score = score.fitted(prompts.every).remembering(config.seed, config.rollout.staleness)
     per_step = config.rollout.sampled_prompts
-    score = score.in_run(config.steps, per_step, len(prompts.train), ranks.is_main)
+    score = score.in_run(config.steps, per_step, epoch_size(prompts.train), ranks.is_main)
     judges = judges_of(asked_judges(config), ranks, display.say, spent_in(config.output))
     score = score.judged_by(
         {

@@ -15,6 +15,7 @@ from rvpo.commands.needs import of_judge
 from rvpo.config.judges import asked
 from rvpo.config.rewards import RubricRewardConfig
 from rvpo.config.run import RunConfig
+from rvpo.data.sources import rubric_report
 from rvpo.errors import ConfigError
 from rvpo.rubrics import RubricSource
 from rvpo.rubrics.doubt import UnclearSign
@@ -75,7 +76,7 @@ def unclear_signs(config: RunConfig) -> list[UnclearSign]:
         raise ConfigError(
             "--signs: the data bring no rubrics; give data.train={rubrics: ..., format: ...}"
         )
-    found = [sign for place, each in rubrics.items() for sign in each.rows(place)[1].unclear]
+    found = [sign for place, each in rubrics.items() for sign in rubric_report(each, place).unclear]
     return list({sign.key: sign for sign in found}.values())
 
 

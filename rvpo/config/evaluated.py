@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from typing import Final
 
 from rvpo.benchmarks import BENCHMARKS
 from rvpo.config.gold import gold_metric_problems, is_of_gold
 from rvpo.config.held_out import EvaluateConfig
 from rvpo.errors import nearest
+
+_AT_K: Final = r"(?:(?:pass|maj)@\d+/|all_satisfied@\d+$)"
+_FAMILY: Final = re.compile(
+    rf"judge_gap|eval/(?:rewards/|gold/rewards/|{_AT_K}|(?:{'|'.join(BENCHMARKS)})/)"
+)
+"""Beginning of a metric that an evaluation can give."""
 
 
 def evaluation_problems(
@@ -36,6 +43,12 @@ def evaluation_problems(
         if name.partition("/")[0] not in rewards:
             yield f"evaluate.satisfied: '{name}' is no reward{_meant(name, rewards)}"
     rule = evaluate.early_stop
+    if rule is not None and not _FAMILY.match(rule.metric):
+        yield (
+            f"evaluate.early_stop.metric: '{rule.metric}' is no metric of evaluation; such are "
+            "eval/rewards/REWARD/mean, eval/pass@K/REWARD, eval/maj@K/REWARD, "
+            "eval/all_satisfied@K, eval/BENCHMARK/SCORE and judge_gap/REWARD"
+        )
     if rule is not None:
         gold = evaluate.gold.every if evaluate.gold and is_of_gold(rule.metric) else 0
         yield from rule.problems(gold or evaluate.every, steps)

@@ -57,11 +57,16 @@ class EvaluateConfig(SamplingSection):
 
     @model_validator(mode="before")
     @classmethod
-    def _one_of_each_kind(cls, data: Any) -> Any:
+    def _as_meant(cls, data: Any) -> Any:
         # Samples that are all the same would be scored, and paid for, several times.
-        if isinstance(data, dict) and data.get("temperature") == 0:
-            return {"samples_per_prompt": 1, **data}
-        return data
+        if not isinstance(data, dict):
+            return data
+        if isinstance(data.get("stop"), dict):
+            raise ValueError(
+                "stop: this is for texts that end a completion; the rule that ends the run is "
+                "early_stop"
+            )
+        return ({"samples_per_prompt": 1} if data.get("temperature") == 0 else {}) | data
 
     @model_validator(mode="after")
     def _has_enough_samples(self) -> Self:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Protocol
 
-from rvpo.data.visits import epochs, first_of, visits
+from rvpo.data.visits import epoch_size, first_of, visits
 from rvpo.runtime.seed import derived_seed
 from rvpo.types import Prompt
 
@@ -119,7 +119,8 @@ class PromptStream:
     def epochs(self, steps: int) -> float:
         """Epochs over the prompts in so many steps: TRL's `epoch`, where its batches divide the
         prompts; of others it leaves the rest of each epoch out."""
-        return epochs(self.prompts, steps * self.per_step)
+        size = epoch_size(self.prompts)
+        return steps * self.per_step / size if size else 0.0
 
     def state(self) -> dict[str, Any]:
         """See `PromptOrder.state`: nothing."""

@@ -20,6 +20,7 @@ from rvpo.files.row_order import row_order
 from rvpo.files.shard import StoredRows
 from rvpo.files.stored import stored
 from rvpo.rubrics import RubricSource
+from rvpo.rubrics.report import RubricReport
 from rvpo.runtime.ignore import ignore
 
 _ONE_OF_SEVERAL: Final = re.compile(r".*\[(\d+)\]")
@@ -86,6 +87,16 @@ def _numbered(
     if say is not None:
         say(f"{where}: {report}")
     return enumerate(rows), found.revision
+
+
+def rubric_report(source: RubricSource, where: str) -> RubricReport:
+    """The report on the rows of a source with rubrics, those that its filter keeps.
+
+    Raises:
+        DataError, ConfigError: see `load_prompts`.
+    """
+    chosen = RowFunctions.of(source, where)
+    return source.rows(where, [row for _, row in chosen(source.stored(where).rows())])[1]
 
 
 def _stored(source: DatasetSource, where: str) -> StoredRows:

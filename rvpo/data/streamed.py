@@ -102,10 +102,10 @@ class Streamed(Joined):
             yield place.last[first - place.next]
             first += 1
 
-    def epochs(self, visits: int) -> float:
-        """Epochs in so many visits, as far as it is known how many prompts there are; else 0."""
-        size = self._found.get("size") or self.rows.size
-        return visits / size if size else 0.0
+    @property
+    def known_size(self) -> int:
+        """Prompts of an epoch, as far as it is known how many are kept of the rows; else 0."""
+        return self._found.get("size") or self.rows.size or 0
 
     def _begun(self, seed: int, first: int) -> _Place:
         """The order read up to a visit, or as near before it as can be jumped to."""

@@ -47,15 +47,18 @@ def first_of(prompts: Sequence[Prompt], seed: int, count: int) -> Sequence[Promp
     return Picked(prompts, order(len(prompts), seed, 0)[:count])
 
 
-def epochs(prompts: Sequence[Prompt], visits: int) -> float:
-    """Epochs over the prompts in so many visits; of a mixture those over the source that is
-    visited least."""
-    if isinstance(prompts, Streamed):
-        return prompts.epochs(visits)
-    if not isinstance(prompts, Mixture):
-        return visits / len(prompts)
-    found = zip(prompts.parts, prompts.shares.drawn(visits), strict=True)
-    return min(epochs(part, drawn) for part, drawn in found)
+def epoch_size(prompts: Sequence[Prompt]) -> float:
+    """Visits in which each prompt is met once; of a mixture, each of the source that is visited
+    least. 0 where that is not known yet."""
+    match prompts:
+        case Streamed():
+            return prompts.known_size
+        case Mixture():
+            total = sum(prompts.shares.shares)
+            sizes = list(map(epoch_size, prompts.parts))
+            each = zip(sizes, prompts.shares.shares, strict=True)
+            return max(size * total / share for size, share in each) if all(sizes) else 0
+    return len(prompts)
 
 
 def _mixed(mixture: Mixture, seed: int, first: int) -> Iterator[Prompt]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rvpo.config.run import RunConfig
 from rvpo.data.encoder import encoder_of
+from rvpo.data.visits import epoch_size
 from rvpo.errors import RewardError, RvpoError
 from rvpo.model_files import resolve_model
 from rvpo.plan.data import Data
@@ -21,7 +22,7 @@ def rehearsal_findings(config: RunConfig, data: Data) -> list[Finding]:
         suite = RewardSuite.from_config(config.rewards, config.every_judge)
         suite = suite.fitted(data.prompts.every) if data.train else suite
         per_step = config.rollout.sampled_prompts
-        suite = suite.in_run(config.steps, per_step, len(data.train), is_main=True)
+        suite = suite.in_run(config.steps, per_step, epoch_size(data.train), is_main=True)
     except RvpoError:
         return []
     said: list[str] = []

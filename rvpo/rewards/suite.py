@@ -246,11 +246,13 @@ class RewardSuite:
             self.training.at(updates),
         )
 
-    def in_run(self, steps: int, prompts_per_step: int, prompts: int, is_main: bool) -> RewardSuite:
+    def in_run(
+        self, steps: int, prompts_per_step: int, prompts: float, is_main: bool
+    ) -> RewardSuite:
         """The suite in a run, of which its functions are told.
 
         Args:
-            prompts: number of those that it trains on.
+            prompts: visits of an epoch; 0 where that is not known.
             is_main: True on the process that writes files.
         """
         epochs = prompts_per_step / prompts if prompts else 0.0

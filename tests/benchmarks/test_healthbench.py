@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from rvpo.benchmarks.healthbench.healthbench import HealthBench, HealthBenchConfig
 from rvpo.benchmarks.healthbench.records import Item, Record, read_records
@@ -193,6 +194,15 @@ def test_the_length_adjustment_equals_its_formula(
     expected = min(1.0, max(0.0, statistics.fmean(values))) if values else None
     assert adjusted.value == (None if expected is None else pytest.approx(expected))
     assert found == plain
+
+
+@pytest.mark.parametrize("given", ["short", -0.1, True, float("nan")])
+def test_a_length_penalty_is_a_number_or_the_name_of_a_set(given: Any) -> None:
+    with pytest.raises(ValidationError, match="must be a number from 0 on, or full, hard") as told:
+        HealthBenchConfig.model_validate({"path": "x", "length_penalty": given})
+    assert told.value.error_count() == 1
+    for name in (*LENGTH_PENALTIES, 0.5):
+        HealthBenchConfig.model_validate({"path": "x", "length_penalty": name})
 
 
 def test_a_short_response_gains_what_a_long_one_loses_and_only_the_mean_is_clipped() -> None:

@@ -129,6 +129,13 @@ def test_the_last_model_is_talked_to_or_the_newest_there_is(tmp_path: Path) -> N
         assert trained_model(folder) == tmp_path / name
 
 
+def test_a_folder_that_is_no_run_is_one_sentence(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["chat", str(tmp_path), "--prompt", "abc"])
+    assert done.exit_code == 2
+    assert "is no folder of a run" in done.output
+    assert "Traceback" not in done.output
+
+
 @pytest.mark.parametrize("temperature", [-1.0, 1e-9, float("nan"), float("inf")])
 def test_an_impossible_temperature_is_refused(temperature: float) -> None:
     with pytest.raises(ConfigError, match="--temperature: must be 0, or at least"):

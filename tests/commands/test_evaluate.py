@@ -156,7 +156,7 @@ def test_training_evaluates_and_keeps_the_best_model(tiny_model: Path, tmp_path:
         tiny_model,
         tmp_path,
         data={"held_out": held_out},
-        evaluate={"every": 2, "benchmarks": benchmarks},
+        evaluate={"every": 2, "benchmarks": benchmarks, "temperature": 0.9, "at_k": [1, 2]},
         checkpoint={"every": 2, "models_every": 2, "best": "eval/rewards/vowels/mean"},
         update={"lr": 1e-2},
     )
@@ -165,6 +165,9 @@ def test_training_evaluates_and_keeps_the_best_model(tiny_model: Path, tmp_path:
     rows = metrics(run)
     assert ["eval/gpqa/accuracy" in row for row in rows] == [False, True, False, True]
     assert {p.name for p in (run / "models").iterdir()} == {"step-000002", "step-000004"}
+    assert ["eval/pass@2/late" in row for row in rows] == [False, True, False, True]
+    numbers = json.loads((run / "held_out.json").read_text())["at_k"]
+    assert numbers["all_satisfied@1"]["prompts"] == 6
     scores = {row["step"]: row["eval/rewards/vowels/mean"] for row in rows if row["step"] % 2 == 0}
     best = json.loads((run / "best.json").read_text())
     assert best["value"] == max(scores.values())

@@ -182,4 +182,4 @@ def test_no_room_above_asks_for_an_engine_by_its_type() -> None:
     # The engine of a run that names none, the command that starts one kind's servers, and the plan,
     # which shares GPUs out between training and those.
     of_servers = {f"plan/{name}.py" for name in ("cluster", "device", "reach", "splits", "times")}
-    assert found == {"config/run.py", "commands/serve.py"} | of_servers
+    assert found == {"config/rollout.py", "commands/serve.py"} | of_servers

@@ -226,7 +226,7 @@ def test_clear_criteria_are_not_spoken_of() -> None:
     assert said == []
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 @given(
     st.lists(
         st.builds(

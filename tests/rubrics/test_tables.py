@@ -229,7 +229,7 @@ anything = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(
     name=st.sampled_from(sorted(SOURCES)),
     row=st.dictionaries(st.sampled_from([*COLUMNS, "prompt_0", "conversation"]), anything),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,11 +21,13 @@ from rvpo.judge.types import Answer
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.suite import RewardSuite
+from rvpo.rollout.engine_in_turn import EngineInTurn
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.rows import picked, stacked
+from rvpo.runtime.turns import Turns
 from rvpo.trainer.refill import Refill
-from rvpo.trainer.stream import Sampler
+from rvpo.trainer.stream import Ahead, Sampler
 from rvpo.trainer.telling import telling
 from rvpo.types import Prompt, Remark, Rewards, Rollout, RolloutScores, Sample, Sampling
 from tests.configs import tiny_config
@@ -238,6 +241,33 @@ def test_an_order_hears_of_groups_that_are_not_trained_on() -> None:
     assert len(told) == 8
     assert orders[0].state()["known"] == told
     assert scored.metrics["order/known_frac"] == 8 / 40
+
+
+def ahead(most: int) -> list[list[str]]:
+    """The prompts that each step is trained on, where rollouts are made up to `most` steps ahead
+    and those of dead groups in between."""
+    stream, turns = PromptStream([make_prompt(str(n)) for n in range(9)], 3, 3), Turns()
+    sampler = Sampler(
+        prompts=ByDifficulty(stream, least=0.3, lag=most),
+        engine=Engine(lambda id: int(id) % 3 > 0),
+        score=SUITE,
+        ranks=ALONE,
+        group_size=GROUP,
+        seed=3,
+        steps=range(8),
+    )
+    refill = Refill(replace(sampler, engine=EngineInTurn(sampler.engine, turns)), 2, rounds=1)
+    with closing(Ahead(sampler, turns, most)) as rollouts:
+        return [ids(refill(step, *rollouts.take(step))[0]) for step in sampler.steps]
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_rollouts_ahead_and_replacements_share_an_engine_and_chance_decides_nothing(
+    most: int,
+) -> None:
+    found = ahead(most)
+    assert found == ahead(most)
+    assert all(int(id) % 3 > 0 for step in found for id in step)
 
 
 @pytest.mark.parametrize(

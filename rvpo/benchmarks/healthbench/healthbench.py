@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from rvpo.benchmarks.benchmark import (
     Benchmark,
@@ -35,6 +37,16 @@ _USAGE: Final = ("requests", "input_tokens", "output_tokens", "cost")
 """Names of what the kept verdicts took, the cost in USD; those of the cache took nothing."""
 
 
+def _set_or_number(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return read(value)
+    except ValidationError:  # one for each member of the union
+        *others, last = LENGTH_PENALTIES
+        raise ValueError(
+            f"must be a number from 0 on, or {', '.join(others)} or {last}, got {value!r:.60}"
+        ) from None
+
+
 class HealthBenchConfig(BenchmarkSection):
     """HealthBench (arXiv:2505.08775): criteria of physicians, judged one by one."""
 
@@ -54,7 +66,10 @@ class HealthBenchConfig(BenchmarkSection):
     grader_template: InputFile | None = None
     """A text with <<conversation>> and <<rubric_item>> in place of ours, such as the reference's
     own. Scores under different templates are not comparable."""
-    length_penalty: Literal["full", "hard", "consensus", "professional"] | NonNegativeFloat = 0.0
+    length_penalty: Annotated[
+        Literal["full", "hard", "consensus", "professional"] | NonNegativeFloat,
+        WrapValidator(_set_or_number),
+    ] = 0.0
     """Points of a score, per 500 characters of a response above 2,000, that are taken from it, and
     given to it below that: a number, or the name of a set for what the reference takes there. Then
     there is `overall_length_adjusted` beside `overall`."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from string import ascii_letters
 from typing import Any
 
 import psutil
@@ -18,16 +20,20 @@ from rvpo.evaluate.weights import SavedWeights
 from rvpo.rollout.servers.command import Served, server_start
 from rvpo.rollout.servers.http import Http
 from rvpo.rollout.servers.place import ServerPlace, ServerPlaces
+from rvpo.rollout.servers.reply import SampledTokens, SampleRequest, read_reply
 from rvpo.rollout.servers.settings import ServersConfig
 from rvpo.rollout.servers.version_label import RunLabel
 from rvpo.rollout.servers.weights.aside import aside
 from rvpo.rollout.servers.weights.broadcast import Broadcast
 from rvpo.rollout.servers.weights.fan_out import Patience
 from rvpo.rollout.servers.weights.gloo_link import GlooLink
+from rvpo.rollout.supports import told
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.port import LOOPBACK
 from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.vllm_server import VllmServer
+from rvpo.types import Sampling
+from tests.fakes import make_prompt
 from tests.tiny import save_tiny_model
 
 pytestmark = [
@@ -120,6 +126,25 @@ class RealServers:
         answer = self.http.run(self.http.ask("POST", url, route, json=body, timeout_s=120.0))
         return answer["choices"][0]
 
+    def asked(self, drawn: Sampling, told_tokens: int) -> SampledTokens:
+        """A sample of the first server, as an engine asks for it."""
+        request = SampleRequest(
+            row=0,
+            prompt=make_prompt(),
+            prompt_ids=tuple(PROMPT),
+            seed=1,
+            drawn=drawn,
+            stop_ids=(),
+            vocabulary=int(self._model(self.models[0]).config.vocab_size),
+            told_tokens=told_tokens,
+        )
+        body = {"token_ids": PROMPT, "sampling_params": {**request.sampling, "ignore_eos": True}}
+        route = "/inference/v1/generate"
+        text = self.http.run(
+            self.http.fetch("POST", self.urls[0], route, json=body, timeout_s=120.0)
+        )
+        return read_reply(text, self.urls[0], request, range(9, 10), RUN, str)
+
     def error(self, choice: Any, seed_of: Callable[[int], int]) -> float:
         """Largest difference between a sample's log-probabilities and those of transformers, each
         token's by the weights of its version, given all tokens before it."""
@@ -181,6 +206,34 @@ def test_after_each_update_every_server_computes_with_the_weights_of_its_version
             assert [span["version"] for span in choice["weight_versions"]] == [RUN.of(version)]
             assert real.error(choice, lambda _, seed=seed: seed) < AGREE
     sync.close()
+
+
+def test_a_server_tells_the_tokens_that_could_be_drawn_and_ends_where_a_text_comes_up(
+    real: RealServers,
+) -> None:
+    sync = made(real)
+    sync.send(real.weights(0), 9)
+    sync.close()
+    limits = {"top_p": 0.9, "top_k": 64, "min_p": 0.02}
+    drawn = Sampling(temperature=1.0, max_completion_tokens=64, **limits)
+    free = real.asked(drawn, told(64, 2**17))
+    assert free.supports is not None
+    ids, counts = free.supports
+    start, model = 0, real._model(real.models[0])
+    with torch.no_grad():
+        table = model(torch.tensor([[*PROMPT, *free.token_ids]])).logits[0, len(PROMPT) - 1 : -1]
+    for row, token, logprob, count in zip(
+        table, free.token_ids, free.logprobs, counts, strict=True
+    ):
+        support = list(ids[start : start + count])
+        start += count
+        assert count < 80
+        right = row[support].log_softmax(-1)[support.index(token)]
+        assert logprob == pytest.approx(float(right), abs=AGREE)
+    ended = real.asked(replace(drawn, stop=tuple(ascii_letters)), 0)
+    assert ended.supports is None
+    assert ended.finish_reason == "stop"
+    assert len(ended.token_ids) < 64
 
 
 class Torn(Exception):
