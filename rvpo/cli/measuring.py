@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperOption
@@ -55,10 +54,7 @@ def compare(
     settings: Settings = None,
     vary: options.Vary = None,
     seeds: options.Seeds = 5,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", metavar="FOLDER", help="Folder of the runs."),
-    ] = None,
+    output: options.ComparisonFolder = None,
     jobs: options.Jobs = None,
     satisfied: options.Satisfied = None,
     primary: options.Primary = None,
@@ -94,14 +90,8 @@ def evaluate(
     settings: Settings = None,
     benchmark: options.ByBenchmark = None,
     model: options.Models = None,
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", metavar="FILE", help="YAML file of an evaluation, or of a run."),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", metavar="FOLDER", help="Folder of the results."),
-    ] = None,
+    config: options.EvaluationFile = None,
+    output: options.ResultsFolder = None,
 ) -> None:
     """Evaluate models on benchmarks. Given again, it does what is missing only."""
     with one_sentence():

@@ -23,10 +23,7 @@ def report(
             show_default=False,
         ),
     ],
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", metavar="FILE", help="The page; else report.html in the first."),
-    ] = None,
+    output: options.PageFile = None,
 ) -> None:
     """Write one HTML page of runs: curves, tables, samples. It needs nothing but a browser."""
     with one_sentence():
@@ -73,12 +70,7 @@ def dashboard(
     config: Config,
     settings: Settings = None,
     entity: Annotated[str, typer.Option("--entity", metavar="NAME", help="W&B user or team.")] = "",
-    file: Annotated[
-        Path | None,
-        typer.Option(
-            "--file", metavar="FILE", help="Write the specification there and send nothing."
-        ),
-    ] = None,
+    file: options.SpecificationFile = None,
 ) -> None:
     """Lay out a W&B workspace for a run: a section a reward, advantages, judge, timing."""
     with one_sentence():
@@ -92,27 +84,12 @@ def chat(
     run: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Folder of a run.", show_default=False)
     ],
-    prompt: Annotated[
-        str | None,
-        typer.Option("--prompt", metavar="TEXT", help="Answer this alone; lines of input if not."),
-    ] = None,
-    system: Annotated[
-        str, typer.Option("--system", metavar="TEXT", help="System prompt of every conversation.")
-    ] = "",
-    temperature: Annotated[
-        float | None,
-        typer.Option(
-            "--temperature", metavar="T", help="0 takes the likeliest token; else the run's own."
-        ),
-    ] = None,
-    tokens: Annotated[
-        int | None,
-        typer.Option("--tokens", metavar="N", min=1, help="Tokens of an answer; else the run's."),
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of both models.")] = 0,
-    alone: Annotated[
-        bool, typer.Option("--alone", help="Leave out the model that the run came from.")
-    ] = False,
+    prompt: options.ChatPrompt = None,
+    system: options.ChatSystem = "",
+    temperature: options.ChatTemperature = None,
+    tokens: options.ChatTokens = None,
+    seed: options.ChatSeed = 0,
+    alone: options.ChatAlone = False,
 ) -> None:
     """Talk to what a run has trained, beside the model that it came from."""
     with one_sentence():

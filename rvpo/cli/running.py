@@ -19,15 +19,8 @@ from rvpo.runtime.terminal import encoding_of, printable
 def train(
     config: Config,
     settings: Settings = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the newest checkpoint of the run folder.")
-    ] = False,
-    resume_if_any: Annotated[
-        bool,
-        typer.Option(
-            "--resume-if-any", help="--resume where there is a run, else begin one: for restarts."
-        ),
-    ] = False,
+    resume: options.Resume = False,
+    resume_if_any: options.ResumeIfAny = False,
 ) -> None:
     """Train a model, and score it on held-out prompts before and after."""
     with one_sentence():
@@ -40,12 +33,7 @@ def train(
 @app.command()
 def new(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new or empty folder.")],
-    like: Annotated[
-        str,
-        typer.Option(
-            "--like", metavar="NAME", help="Template: quickstart, judge, toolrl or healthbench."
-        ),
-    ] = "quickstart",
+    like: options.TemplateOfRun = "quickstart",
 ) -> None:
     """Write a run to start from: run.yaml and my_rewards.py."""
     with one_sentence():
@@ -65,12 +53,7 @@ def show(config: Config, settings: Settings = None) -> None:
 
 @app.command()
 def settings(
-    section: Annotated[
-        str,
-        typer.Argument(
-            metavar="[SECTION]", help="Dotted path, such as update.", show_default=False
-        ),
-    ] = "",
+    section: options.SettingsPart = "",
 ) -> None:
     """Print what every setting is, with its type and default."""
     with one_sentence():
@@ -81,9 +64,7 @@ def settings(
 
 @app.command()
 def metrics(
-    part: Annotated[
-        str, typer.Argument(metavar="[TEXT]", help="Part of the names.", show_default=False)
-    ] = "",
+    part: options.MetricPart = "",
 ) -> None:
     """Print what every metric is."""
     with one_sentence():

@@ -203,3 +203,68 @@ Logs = Annotated[
         help="Folder for what the servers print; OUTPUT-servers, beside the run's, if left out.",
     ),
 ]
+
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on from the newest checkpoint of the run folder.")
+]
+ResumeIfAny = Annotated[
+    bool,
+    typer.Option(
+        "--resume-if-any", help="--resume where there is a run, else begin one: for restarts."
+    ),
+]
+EvaluationFile = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="YAML file of an evaluation, or of a run."),
+]
+ResultsFolder = Annotated[
+    Path | None,
+    typer.Option("--output", metavar="FOLDER", help="Folder of the results."),
+]
+SpecificationFile = Annotated[
+    Path | None,
+    typer.Option("--file", metavar="FILE", help="Write the specification there and send nothing."),
+]
+ChatPrompt = Annotated[
+    str | None,
+    typer.Option("--prompt", metavar="TEXT", help="Answer this alone; lines of input if not."),
+]
+ChatSystem = Annotated[
+    str, typer.Option("--system", metavar="TEXT", help="System prompt of every conversation.")
+]
+ChatTemperature = Annotated[
+    float | None,
+    typer.Option(
+        "--temperature", metavar="T", help="0 takes the likeliest token; else the run's own."
+    ),
+]
+ChatTokens = Annotated[
+    int | None,
+    typer.Option("--tokens", metavar="N", min=1, help="Tokens of an answer; else the run's."),
+]
+ChatSeed = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of both models.")]
+ChatAlone = Annotated[
+    bool, typer.Option("--alone", help="Leave out the model that the run came from.")
+]
+
+TemplateOfRun = Annotated[
+    str,
+    typer.Option(
+        "--like", metavar="NAME", help="Template: quickstart, judge, toolrl or healthbench."
+    ),
+]
+SettingsPart = Annotated[
+    str,
+    typer.Argument(metavar="[SECTION]", help="Dotted path, such as update.", show_default=False),
+]
+MetricPart = Annotated[
+    str, typer.Argument(metavar="[TEXT]", help="Part of the names.", show_default=False)
+]
+ComparisonFolder = Annotated[
+    Path | None,
+    typer.Option("--output", metavar="FOLDER", help="Folder of the runs."),
+]
+PageFile = Annotated[
+    Path | None,
+    typer.Option("--output", metavar="FILE", help="The page; else report.html in the first."),
+]

@@ -13,12 +13,12 @@ from rvpo.agreement import Agreement, summed
 from rvpo.config.judges import OWN, place_of
 from rvpo.errors import RewardError
 from rvpo.judge.types import Answer, Question
+from rvpo.rewards.arguments import arguments_of, column_names
 from rvpo.rewards.budget import keep_within
 from rvpo.rewards.cell import Cell, Column, assemble
 from rvpo.rewards.comparison import ComparisonReward
 from rvpo.rewards.condition import conditioned
 from rvpo.rewards.event_loop import EventLoop
-from rvpo.rewards.handed import handed_completion, handed_prompt
 from rvpo.rewards.judge_metrics import every_tally, judge_metrics, waiting_metrics
 from rvpo.rewards.judged import JudgedReward
 from rvpo.rewards.judging import EVERYTHING, AskedJudge, Judging, Notice, Selection, Verdicts
@@ -28,10 +28,9 @@ from rvpo.rewards.repeats import NOT_REPEATED, ONCE, Repeating
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.spare import added
 from rvpo.rewards.trainer_state import BEFORE, TrainerState
-from rvpo.runtime.deepcopy import own
 from rvpo.runtime.ignore import ignore
 from rvpo.schedule import value_at
-from rvpo.types import Prompt, RewardScore, Rollout, RolloutScores, Sample
+from rvpo.types import RewardScore, Rollout, RolloutScores, Sample
 
 if TYPE_CHECKING:
     from rvpo.runtime.ranks import Ranks
@@ -199,13 +198,13 @@ class Scoring:
         # Each has arguments of its own: what one does to them, the others must not see.
         books = {reward.name: Logbook(reward.name) for reward in functions}
         scores = {
-            r.name: r.scores(self._arguments(samples, r, books), ids)
+            r.name: r.scores(arguments_of(r, samples, self._state, books[r.name]), ids)
             for r in functions
             if not r.is_async
         }
         awaited = [reward for reward in functions if reward.is_async]
         if awaited:
-            calls = [(r, self._arguments(samples, r, books)) for r in awaited]
+            calls = [(r, arguments_of(r, samples, self._state, books[r.name])) for r in awaited]
             found = self._loop.run(_together(calls, ids))
             scores |= {reward.name: s for reward, s in zip(awaited, found, strict=True)}
         logged = Logged()
@@ -214,17 +213,6 @@ class Scoring:
         return {
             name: [Cell(score, aspects=(name,)) for score in each] for name, each in scores.items()
         }, logged
-
-    def _arguments(
-        self, samples: Sequence[Sample], reward: Reward, books: Mapping[str, Logbook]
-    ) -> dict[str, Any]:
-        """All that a function is called with but for the arguments of the settings."""
-        book = books[reward.name]
-        return _arguments(samples, reward) | {
-            "trainer_state": self._state,
-            "log_extra": book.log_extra,
-            "log_metric": book.log_metric,
-        }
 
     def _cells(
         self,
@@ -321,32 +309,3 @@ def _after_condition(
         return cells[reward.name]
     on = cells[condition.reward][0]
     return [conditioned(column, on, condition.at_least) for column in cells[reward.name]]
-
-
-def _arguments(samples: Sequence[Sample], reward: Reward) -> dict[str, Any]:
-    """Arguments as TRL passes them: a list over completions under every name. A column of the
-    data comes before a length of the same name.
-
-    It is the caller's own, down to the last item of a column.
-    """
-    prompts = [sample.prompt for sample in samples]
-    contents = [sample.sampled(reward.sees_of(sample.prompt)) for sample in samples]
-    lengths = {
-        "thought_tokens": [sample.thought_length for sample in samples],
-        "answer_tokens": [sample.answer_length for sample in samples],
-    }
-    return {
-        **{name: lengths[name] for name in reward.lengths},
-        "prompts": list(map(handed_prompt, prompts)),
-        "completions": list(map(handed_completion, prompts, contents)),
-        "completion_ids": [list(sample.completion_ids) for sample in samples],
-        **{
-            name: [own(prompt.columns.get(name)) for prompt in prompts]
-            for name in column_names(prompts)
-        },
-    }
-
-
-def column_names(prompts: Sequence[Prompt]) -> list[str]:
-    """The columns that any of the prompts has, in order of appearance."""
-    return list(dict.fromkeys(name for prompt in prompts for name in prompt.columns))

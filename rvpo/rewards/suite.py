@@ -19,6 +19,7 @@ from rvpo.config.rewards import (
 from rvpo.criterion import Criterion
 from rvpo.errors import ConfigError, DataError
 from rvpo.judge.template import JudgeTemplate
+from rvpo.rewards.arguments import column_names
 from rvpo.rewards.classifier import ClassifierReward
 from rvpo.rewards.comparison import ComparisonReward, Opponent
 from rvpo.rewards.event_loop import EventLoop
@@ -26,7 +27,7 @@ from rvpo.rewards.judging import AskedJudge, Notice, Selection
 from rvpo.rewards.made import made, makes
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.rubric import RubricReward
-from rvpo.rewards.scoring import AnyReward, Scoring, column_names
+from rvpo.rewards.scoring import AnyReward, Scoring
 from rvpo.rewards.spare import Sparing
 from rvpo.rewards.trainer_state import NO_TRAINING, Training
 from rvpo.rubrics.report import unclear_told
