@@ -360,16 +360,17 @@ def run_all(
         return dict(zip(names, pool.map(run, names), strict=True))
 
 
-def left_behind() -> list[int]:
-    """Processes that are descendants of this one, or of a sandbox."""
-    found = []
-    for status in Path("/proc").glob("[0-9]*/status"):
+def left_behind(there: Stage) -> set[int]:
+    """Children of this process, and programs that were told of the stage."""
+    marker, found = str(there.secret).encode(), set()
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            lines = dict(line.split(":\t", 1) for line in status.read_text().splitlines())
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:  # it ended meanwhile
             continue
-        if int(lines["Uid"].split()[0]) >= 2**30 or int(lines["PPid"]) == os.getpid():
-            found.append(int(lines["Pid"]))
+        if parent == os.getpid() or marker in words:
+            found.add(int(process.name))
     return found
 
 
@@ -378,6 +379,6 @@ if __name__ == "__main__":
         for name, ended in run_all(there).items():
             word = "ESCAPED" if b"escaped" in ended.output else "held"
             print(f"{word:8}{name:50}status {ended.status:4} {ended.exceeded}")
-        harm = there.harm()
+        harm, left = there.harm(), left_behind(there) - {there.victim.pid}
     print(f"{len(PROGRAMS)} programs, user {os.geteuid()}; outside: {harm or 'no harm'}")
-    print("left behind:", left_behind() or "nothing")
+    print("left behind:", left or "nothing")

@@ -34,9 +34,9 @@ def run(source: str, given: bytes = b"", **limits: int) -> Ended:
 def ends(isolation: None) -> Iterator[tuple[dict[str, Ended], list[str], list[int]]]:
     """(end of each hostile program, what was done outside, processes that are left)."""
     with stage() as there:
-        before = set(left_behind())
+        before = left_behind(there)
         found = run_all(there)
-        yield found, there.harm(), sorted(set(left_behind()) - before)
+        yield found, there.harm(), sorted(left_behind(there) - before)
 
 
 @isolated

@@ -89,7 +89,7 @@ def _scored(tester: Tester, text: str, tests: Any, entry: Any, setup: Any) -> Re
         return None
     try:
         passed = tester.passed(program_in(text), cases)
-    except SandboxError as error:
+    except (SandboxError, OSError) as error:  # this machine is out of processes or descriptors
         return Failed(str(error))
     if isinstance(passed, Failed):
         return passed

@@ -117,7 +117,7 @@ class Program:
             raise SandboxError(f"programs are shut in by Linux, and this is {platform.system()}")
         isolated = self.isolation == "namespaces"
         with ExitStack() as stack:
-            folder = stack.enter_context(tempfile.TemporaryDirectory()) if not isolated else ""
+            folder = "" if isolated else stack.enter_context(_scratch())
             spec = stack.enter_context(os.fdopen(os.memfd_create("program"), "wb"))
             text = {
                 "isolated": isolated,
@@ -146,6 +146,11 @@ class Program:
             stack.enter_context(_owned(process, isolated))
             _await_start(status.fileno())
             yield process
+
+
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    """A folder for a program without isolation, which can leave there what we may not remove."""
+    return tempfile.TemporaryDirectory(prefix="rvpo-program-", ignore_cleanup_errors=True)
 
 
 def _launcher(spec: int, status: int) -> list[str]:
