@@ -12,7 +12,8 @@ _REPORT: Final = ("jinja2", "matplotlib", "scipy")
 
 MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "train": (
-        *("accelerate", "deepspeed", "huggingface_hub", "safetensors", "transformers"),
+        *("accelerate", "deepspeed", "huggingface_hub", "safetensors", "tokenizers"),
+        "transformers",
         *_REPORT,  # a run ends with curves and a paired test
     ),
     "cpu": ("vllm",),
