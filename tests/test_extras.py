@@ -235,8 +235,8 @@ def test_settings_and_texts_need_no_extra(tmp_path: Path) -> None:
         (
             ("train", "--config", "run.yaml"),
             "rvpo train needs accelerate, aiohttp, deepspeed, huggingface_hub, jinja2, matplotlib, "
-            "safetensors, scipy, tensorboard, transformers, vllm, wandb, wandb_workspaces and "
-            "yarl, which are not installed; write: "
+            "safetensors, scipy, tensorboard, tokenizers, transformers, vllm, wandb, "
+            "wandb_workspaces and yarl, which are not installed; write: "
             "pip install 'rvpo[train,cpu,judge,wandb,tensorboard]' "
             "(gpu for cpu on a machine with GPUs)",
         ),
