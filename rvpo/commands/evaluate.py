@@ -111,13 +111,9 @@ def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
                 ranks.doing(f"loading {candidate.path}")
                 _load(engine, candidate, number, config)
                 for benchmark in benchmarks:
-                    ranks.doing(f"evaluating {candidate.path} on {benchmark.name}")
-                    summary = _measure(
+                    found.setdefault(benchmark.name, {})[candidate.name] = _measure(
                         config, benchmark, candidate, engine, encoder, ranks, console
                     )
-                    found.setdefault(benchmark.name, {})[candidate.name] = summary
-                    folder = config.output / benchmark.name / candidate.name
-                    show(console, benchmark.name, candidate.name, summary, folder)
     finally:
         ranks.leave()
     if ranks.is_main:
@@ -233,11 +229,14 @@ def _measure(
     ranks: Ranks,
     console: Console,
 ) -> BenchmarkSummary:
+    """The scores of a model on a benchmark, shown when they are there."""
+    ranks.doing(f"evaluating {candidate.path} on {benchmark.name}")
     options = config.rollout.engine.model_dump().get("options")
-    return measure(
+    folder = config.output / benchmark.name / candidate.name
+    summary = measure(
         benchmark,
         engine,
-        ResultFolder(config.output / benchmark.name / candidate.name),
+        ResultFolder(folder),
         ranks,
         weights={
             "model": candidate.path,
@@ -250,6 +249,8 @@ def _measure(
         say=console.print,
         refusal=refusal_of(benchmark, encoder),
     )
+    show(console, benchmark.name, candidate.name, summary, folder)
+    return summary
 
 
 def spoken_to(model: ModelConfig, rollout: RolloutConfig) -> dict[str, Any]:

@@ -92,17 +92,7 @@ def read_inputs(
     encoder = encoder_of(config.model, config.rollout, model_path, display.say)
     encoder = replace(encoder, now=now)
     prompts = fitting(config, prompts, encoder, display.say)
-    seen = visited(config, prompts)
-    tokens = TokenDigest(seen.fixed)
-    if encoder.is_dated:
-        display.say(
-            f"today in the model's chat template: {now:%Y-%m-%d}, as long as this run lasts"
-        )
-    encoder.check_fields(seen.every, display.say)
-    encoder.check_control_tokens(seen.every, display.say)
-    encoder.check_values(seen.every, display.say)
-    cutting = shortened(config, encoder, seen.every, display.say)
-    cutting.check_lengths(seen.every, config.rollout.max_completion_tokens, seen=tokens.add)
+    cutting, tokens = _checked(config, encoder, prompts, display.say)
     benchmarks = read_benchmarks(config.evaluate.benchmarks, display.say)
     for benchmark in benchmarks:
         check_lengths(benchmark, encoder, "evaluate.benchmarks")
@@ -117,6 +107,29 @@ def read_inputs(
         digests=digests(config, model_path, encoder.tokenizer, prompts.by_setting, tokens)
         | {f"commit of {setting}": each for setting, each in prompts.revisions.items()},
     )
+
+
+def _checked(
+    config: RunConfig, encoder: Encoder, prompts: Splits, say: Callable[[str], None]
+) -> tuple[Encoder, TokenDigest]:
+    """The encoder that shortens what is too long, and the digest of the prompts' tokens.
+
+    Raises:
+        DataError: the chat template refuses a prompt, or does not show a part of it, or one is too
+            long.
+    """
+    seen = visited(config, prompts)
+    tokens = TokenDigest(seen.fixed)
+    if encoder.is_dated:
+        say(
+            f"today in the model's chat template: {encoder.now:%Y-%m-%d}, as long as this run lasts"
+        )
+    encoder.check_fields(seen.every, say)
+    encoder.check_control_tokens(seen.every, say)
+    encoder.check_values(seen.every, say)
+    cutting = shortened(config, encoder, seen.every, say)
+    cutting.check_lengths(seen.every, config.rollout.max_completion_tokens, seen=tokens.add)
+    return cutting, tokens
 
 
 def judges_of(

@@ -144,11 +144,7 @@ def try_rubrics(
         trial = prepare(config, samples, prompts, repeats, judge)
         known = None if against is None else known_judge(against, config, "--against")
         other = None if known is None else trial.held_against(known)
-    for name in compared_rewards(config):
-        page.line(
-            f"rewards.{name}: left out, it compares samples of one prompt with one another; its "
-            f"metrics judge/{name}/... say how far the judge goes by the order"
-        )
+    _tell_left_out(config, page)
     trials = [trial] if other is None else [trial, other]
     for each in trials:
         RewardSuite(each.rewards).check_templates(config.every_judge)
@@ -171,6 +167,14 @@ def try_rubrics(
         if other is not None:
             failed += session.hold_against(trial, other, judgements)
     return failed
+
+
+def _tell_left_out(config: RunConfig, page: Page) -> None:
+    for name in compared_rewards(config):
+        page.line(
+            f"rewards.{name}: left out, it compares samples of one prompt with one another; its "
+            f"metrics judge/{name}/... say how far the judge goes by the order"
+        )
 
 
 @dataclass(frozen=True)

@@ -174,6 +174,16 @@ class Scoring:
             extras=logged.extras,
             agreements=agreed,
         )
+        return self._within_budgets(scored, by_judge)
+
+    def _within_budgets(
+        self, scored: RolloutScores, by_judge: Mapping[str, Sequence[Verdicts]]
+    ) -> RolloutScores:
+        """The scores without the groups that lost more verdicts than their judge may lose.
+
+        Raises:
+            RewardError: the step lost more than that.
+        """
         for name, of_ranks in by_judge.items():
             scored = keep_within(
                 self._judges[name].budget,

@@ -32,34 +32,27 @@ def train(
     ending: Endings,
     ranks: Ranks,
 ) -> int:
-    """Each pass trains on one rollout of the stream.
+    """Train on one rollout of the stream after the other; the steps done in the end.
 
-    Every rank generates its share of the prompts; the estimator sees the reward matrix of all
-    ranks. Judges get to work on a sample while others are generated. `refill` gives other prompts
-    the places of those that teach nothing, and `weigh` adds to scores what earlier steps have told
-    of them. `evaluate` is asked after each step for scores on other prompts, and gives none where
-    it is not time for them; `ending` is asked if the run is over, and `keep` saves what is due. Of
-    `steps`, `start` are done already and `stop` is the end of the run.
-
-    Returns:
-        Steps done.
+    Every rank generates its share of the prompts, judges get to work on a sample while others are
+    generated, and the estimator sees the matrix of all ranks. `refill` gives other prompts the
+    places of those that teach nothing, `weigh` adds what earlier steps told of scores. `evaluate`
+    gives scores on other prompts where it is time for them. Of `steps`, `start` are done already.
 
     Raises:
         RvpoError: of whichever part failed; the newest checkpoint stays usable.
-        SpentError: a judge may cost no more.
         KeyboardInterrupt: a stop was asked for; the step was finished and saved first.
     """
     stream.refresh(policy.weights(), version=steps.start)
     for step in steps:
         clock = Clock(step + 1, ranks.doing)
-        progress = progress_at(step, steps)
         clock.begin("generate")
         rollout, scoring = stream.take(step)
 
         clock.begin("score")
         rollout, scored = refill(step, rollout, scoring)  # N / ranks samples, [N, M]
         scored = weigh(scored)
-        advantages = estimate(scored.rewards, progress)  # [N]
+        advantages = estimate(scored.rewards, progress_at(step, steps))  # [N]
 
         clock.begin("update")
         update = policy.update(rollout, ranks.shard(advantages))
@@ -68,6 +61,8 @@ def train(
 
         clock.begin("report")
         scores = evaluate(step + 1)
+        metrics = step_metrics(step, rollout, scored, advantages, ranks) | update
+        metrics |= {"epoch": stream.epochs(step + 1)} | clock.metrics() | scores
         report(
             StepRecord(
                 step=step + 1,
@@ -75,11 +70,7 @@ def train(
                 scored=scored,
                 advantages=advantages,
                 first_row=ranks.share(len(advantages.values)).start,
-                metrics=step_metrics(step, rollout, scored, advantages, ranks)
-                | update
-                | {"epoch": stream.epochs(step + 1)}
-                | clock.metrics()
-                | scores,
+                metrics=metrics,
             )
         )
         end = ending(step + 1, scored.metrics)
