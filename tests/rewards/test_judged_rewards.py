@@ -624,11 +624,12 @@ def test_budget_counts_the_verdicts_of_all_ranks() -> None:
 
     class Gathered(Ranks):
         def gather_objects(self, value: Any) -> list[Any]:
-            verdicts = value.get("judge") if isinstance(value, dict) else None
-            if isinstance(verdicts, Verdicts):
-                whole = replace(verdicts, failed=[0] * 4, failures=Counter())
-                return [value, {"judge": whole}]
-            return [value, value]
+            match value:
+                case ({"judge": Verdicts() as verdicts}, logged):
+                    whole = replace(verdicts, failed=[0] * 4, failures=Counter())
+                    return [value, ({"judge": whole}, logged)]
+                case _:
+                    return [value, value]
 
     ranks = Gathered(rank=0, size=2, device=torch.device("cpu"))
     for step, message in ((0.1, "2 of the 16 verdicts"), (0.13, None)):

@@ -179,7 +179,7 @@ def test_no_room_above_asks_for_an_engine_by_its_type() -> None:
         for node in ast.walk(parsed(file))
         if isinstance(node, ast.Name) and node.id in named
     }
-    # The engine of a run that names none, the command that starts one kind's servers, and the plan,
-    # which shares GPUs out between training and those.
+    # The engine of a run that names none, the command that starts one kind's servers, a talk, which
+    # needs one in its own process, and the plan, which shares GPUs out.
     of_servers = {f"plan/{name}.py" for name in ("cluster", "device", "reach", "splits", "times")}
-    assert found == {"config/rollout.py", "commands/serve.py"} | of_servers
+    assert found == {"config/rollout.py", "commands/serve.py", "commands/chat.py"} | of_servers

@@ -77,5 +77,6 @@ def test_own_modules_are_found_by_what_is_started(folder: Path, tmp_path: Path) 
 
 def test_every_module_is_started_without_the_working_folder() -> None:
     for file in (ROOT / "rvpo").rglob("*.py"):
-        if file.name != "process.py":
+        # In a sandbox the working folder holds the modules that were laid there for it.
+        if file.name != "process.py" and file.parent.name != "code":
             assert '"-m"' not in file.read_text(encoding="utf-8"), f"{file}: use python_module"

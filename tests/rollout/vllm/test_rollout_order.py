@@ -119,7 +119,7 @@ def engine_around(llm: FakeLlm, *, on_gpu: bool) -> VllmEngine:
             thought_budget=None,
             encode=lambda prompt: [1, 2],
             decode=lambda ids: "x",
-            split=lambda ids, text: None,
+            split=lambda *parts: None,
         ),
         "_sleep": Sleep(llm, cast(Any, llm), ever=on_gpu),
     }
