@@ -18,12 +18,17 @@ _HOLDERS: Final = ("messages", "conversations", "conversation", "input")
 """Fields in which a table holds its messages; the last one is that of requests to OpenAI."""
 _SAID: Final = ("content", "value", "text", "parts")
 _ROLES: Final = {
+    **{role: role for role in ("system", "developer", "user", "assistant", "tool", "function")},
     **dict.fromkeys(["human", "prompter"], "user"),
-    **dict.fromkeys(["gpt", "chatgpt", "bot", "model", "ai"], "assistant"),
+    **dict.fromkeys(["gpt", "chatgpt", "bot", "chatbot", "model", "ai", "llm"], "assistant"),
 }
-_FROM: Final = dict.fromkeys(["observation", "function_response", "tool_response"], "tool")
-"""Speakers of ShareGPT alone: templates have such names as roles of their own."""
+"""Roles by their names in lower case; templates and rules know the spelling of the values."""
 _CALLS: Final = ("function_call", "tool_call")
+_FROM: Final = {
+    **dict.fromkeys(["observation", "function_response", "tool_response"], "tool"),
+    **{name: name for name in _CALLS},
+}
+"""Speakers of ShareGPT alone: templates have such names as roles of their own."""
 _LEADING: Final = ("system", "developer")
 
 
@@ -204,7 +209,7 @@ def _speaker(fields: dict[str, Any]) -> Any:
     if not isinstance(named, str):
         return named
     known = _ROLES | (_FROM if is_shared else {})
-    return known.get(named.casefold(), named)
+    return known.get(named.strip().casefold(), named)
 
 
 def _content(fields: dict[str, Any]) -> Any:

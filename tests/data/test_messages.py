@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rvpo.config.data import DatasetSource
-from rvpo.data.messages import read_conversation, read_messages
+from rvpo.data.messages import check_turn, read_conversation, read_messages, without_answer
 from rvpo.data.sources import load_prompts
 from rvpo.data.tools import read_tools
 from rvpo.errors import DataError
@@ -294,3 +294,22 @@ def test_only_words_are_kept_as_text(text: str) -> None:
 @pytest.mark.parametrize("text", ["[role] play", '{"role": 1', "[1, 2]", '["from"]', "role: user"])
 def test_words_that_are_no_messages_are_one_user_turn(text: str) -> None:
     assert read_messages(text, "data") == ({"role": "user", "content": text},)
+
+
+@pytest.mark.parametrize("write", [str.upper, str.title, lambda name: f" {name} "])
+@pytest.mark.parametrize("name", ["assistant", "model", "bot", "gpt", "ai", "chatbot"])
+@pytest.mark.parametrize("keys", [("role", "content"), ("from", "value")])
+def test_an_answer_is_one_in_every_spelling_of_its_role(
+    write: Any, name: str, keys: tuple[str, str]
+) -> None:
+    turns = [(write("user"), "Hi"), (write(name), "Hello")]
+    messages = read_messages([dict(zip(keys, turn, strict=True)) for turn in turns], "data")
+    assert [message["role"] for message in messages] == ["user", "assistant"]
+    assert without_answer(messages) == messages[:1]
+    with pytest.raises(DataError, match="ends with a turn of the assistant"):
+        check_turn(messages, "data")
+
+
+def test_a_role_that_only_a_template_knows_stays_as_it_is_written() -> None:
+    (message,) = read_messages([{"role": "Narrator", "content": "Hi"}], "data")
+    assert message["role"] == "Narrator"
