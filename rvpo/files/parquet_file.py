@@ -37,7 +37,7 @@ def read_parquet(path: Path, where: str, group: int | None = None) -> Iterator[A
                 batch_size=1024, row_groups=None if group is None else [group]
             ):
                 try:
-                    rows = _decoded(batch)
+                    rows: list[Any] = _decoded(batch)
                 except failures:
                     rows = [_alone(batch.slice(at, 1), where) for at in range(batch.num_rows)]
                 yield from rows
@@ -48,7 +48,7 @@ def read_parquet(path: Path, where: str, group: int | None = None) -> Iterator[A
 def _failures() -> tuple[type[Exception], ...]:
     """Dates beyond Python's calendar overflow; a zone that it does not know is a KeyError; JSON can
     be nested too deep."""
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
 
     return (pa.ArrowException, OSError, ValueError, OverflowError, KeyError, RecursionError)
 
