@@ -313,3 +313,38 @@ def test_an_answer_is_one_in_every_spelling_of_its_role(
 def test_a_role_that_only_a_template_knows_stays_as_it_is_written() -> None:
     (message,) = read_messages([{"role": "Narrator", "content": "Hi"}], "data")
     assert message["role"] == "Narrator"
+
+
+def test_a_call_of_an_older_chat_is_a_call() -> None:
+    old = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}
+    (message,) = read_messages([old], "data")
+    called = {"type": "function", "function": {"name": "f", "arguments": {}}}
+    assert message == {"role": "assistant", "content": "", "tool_calls": [called]}
+
+
+@pytest.mark.parametrize("role", ["tool", "user", "function", "assistant"])
+@pytest.mark.parametrize("fields", [{}, {"content": None}])
+def test_a_turn_without_content_is_refused_by_what_it_lacks(
+    role: str, fields: dict[str, Any]
+) -> None:
+    with pytest.raises(DataError, match=f"^data: holds a turn of '{role}' without content, which"):
+        read_messages([{"role": role, **fields}], "data")
+
+
+@pytest.mark.parametrize("words", ["", " \n", [], [{"type": "text", "text": " "}]])
+@pytest.mark.parametrize("before", [[], [{"role": "system", "content": "Be brief."}]])
+def test_a_turn_to_be_answered_has_words(words: Any, before: list[Any]) -> None:
+    messages = read_messages([*before, {"role": "user", "content": words}], "data")
+    with pytest.raises(DataError, match=r"^data: the turn to be answered is empty"):
+        check_turn(messages, "data")
+
+
+def test_a_tool_may_return_nothing() -> None:
+    turns = [{"role": "user", "content": "Go"}, {"role": "tool", "content": ""}]
+    check_turn(read_messages(turns, "data"), "data")
+
+
+@pytest.mark.parametrize("text", ["", "  "])
+def test_a_text_without_words_is_no_prompt(tmp_path: Path, text: str) -> None:
+    with pytest.raises(DataError, match="row 1, 'prompt': the turn to be answered is empty"):
+        load(tmp_path, {"prompt": "Hi"}, {"prompt": text})
