@@ -18,12 +18,17 @@ _HOLDERS: Final = ("messages", "conversations", "conversation", "input")
 """Fields in which a table holds its messages; the last one is that of requests to OpenAI."""
 _SAID: Final = ("content", "value", "text", "parts")
 _ROLES: Final = {
+    **{role: role for role in ("system", "developer", "user", "assistant", "tool", "function")},
     **dict.fromkeys(["human", "prompter"], "user"),
-    **dict.fromkeys(["gpt", "chatgpt", "bot", "model", "ai"], "assistant"),
+    **dict.fromkeys(["gpt", "chatgpt", "bot", "chatbot", "model", "ai", "llm"], "assistant"),
 }
-_FROM: Final = dict.fromkeys(["observation", "function_response", "tool_response"], "tool")
-"""Speakers of ShareGPT alone: templates have such names as roles of their own."""
+"""Roles by their names in lower case; templates and rules know the spelling of the values."""
 _CALLS: Final = ("function_call", "tool_call")
+_FROM: Final = {
+    **dict.fromkeys(["observation", "function_response", "tool_response"], "tool"),
+    **{name: name for name in _CALLS},
+}
+"""Speakers of ShareGPT alone: templates have such names as roles of their own."""
 _LEADING: Final = ("system", "developer")
 
 
@@ -74,7 +79,7 @@ def read_messages(value: Any, where: str) -> tuple[Message, ...]:
 
 
 def check_turn(messages: Sequence[Message], where: str, setting: str | None = None) -> None:
-    """Raise DataError if the conversation does not wait for the assistant.
+    """Raise DataError if the conversation does not wait for the assistant, or says nothing.
 
     Args:
         setting: the one that cuts the last turn off, for the message; None where there is none.
@@ -85,6 +90,10 @@ def check_turn(messages: Sequence[Message], where: str, setting: str | None = No
         raise DataError(
             f"{where}: {ends}, and the completion would be a second one; end it with the turn to "
             f"be answered, and keep an answer in a column of its own{cut}"
+        )
+    if messages[-1]["role"] == "user" and not messages[-1]["content"].strip():
+        raise DataError(
+            f"{where}: the turn to be answered is empty; give it words, or leave the row out"
         )
 
 
@@ -184,12 +193,19 @@ def _message(value: Any, where: str) -> dict[str, Any]:
     role, content = _speaker(fields), _content(fields)
     if role in _CALLS and "from" in value:
         return {"role": "assistant", "content": "", "tool_calls": read_calls(content, where)}
+    if role == "assistant" and "tool_calls" not in fields and "function_call" in fields:
+        fields["tool_calls"] = fields.pop("function_call")  # OpenAI's older chats
     if "tool_calls" in fields:
         fields["tool_calls"] = read_calls(fields["tool_calls"], where)
     if content is None and fields.get("tool_calls"):
         content = ""
     if isinstance(content, list | tuple | Mapping):
         content = _text(content, where)
+    if isinstance(role, str) and content is None:
+        raise DataError(
+            f"{where}: holds a turn of '{role}' without content, which may be empty text where "
+            f"there is nothing to say; {_FORM}"
+        )
     if not isinstance(role, str) or not isinstance(content, str):
         raise DataError(f"{where}: holds {shown(value)}; {_FORM}")
     return {**fields, "role": role, "content": content}
@@ -204,7 +220,7 @@ def _speaker(fields: dict[str, Any]) -> Any:
     if not isinstance(named, str):
         return named
     known = _ROLES | (_FROM if is_shared else {})
-    return known.get(named.casefold(), named)
+    return known.get(named.strip().casefold(), named)
 
 
 def _content(fields: dict[str, Any]) -> Any:

@@ -14,6 +14,7 @@ from typing import Any, get_args
 from rvpo.errors import DataError, nearest
 from rvpo.fields import CellType
 from rvpo.files.opened import opened
+from rvpo.files.raising import raising
 
 _WHOLE = re.compile(r"\s*[+-]?[0-9]+\s*")
 
@@ -32,6 +33,17 @@ def read_csv(
         DataError: the file cannot be read, a row has another number of cells than the header, a
             column is there twice or not at all, or a cell is not of its type.
     """
+    return raising(each_csv(path, where, types, delimiter))
+
+
+def each_csv(
+    path: Path, where: str, types: Mapping[str, CellType], delimiter: str = ","
+) -> Iterator[dict[str, Any] | DataError]:
+    """The rows of `read_csv`; one that cannot be read is an error in its place.
+
+    Raises:
+        DataError: the file cannot be read, or a column is there twice or not at all.
+    """
     # Python's own limit of 128 KiB is less than a long document in a cell.
     csv.field_size_limit(sys.maxsize)
     try:
@@ -41,30 +53,45 @@ def read_csv(
         ):
             lines = _lines(csv.reader(file, strict=True, delimiter=delimiter), where)
             header = next(lines, (0, []))[1]
+            if isinstance(header, DataError):
+                raise header
             _check_header(header, types, where)
             for number, cells in lines:
-                at = f"{where}, line {number}"
-                if len(cells) != len(header):
-                    raise DataError(
-                        f"{at}: has {len(cells)} cells, and the header has {len(header)}; put a "
-                        "cell that holds a comma or a line end in double quotes"
-                    )
-                named = zip(header, cells, strict=True)
-                yield {n: _cell(c, types.get(n), f"{at}, '{n}'") for n, c in named}
+                yield _row(cells, header, types, f"{where}, line {number}")
     except UnicodeDecodeError as error:
         raise DataError(
             f"{where} cannot be read (it is not text in UTF-8: {error.reason})"
         ) from None
 
 
-def _lines(reader: Any, where: str) -> Iterator[tuple[int, list[str]]]:
-    """Each row that is not blank, and the line on which it ends."""
+def _row(
+    cells: list[str] | DataError, header: list[str], types: Mapping[str, CellType], where: str
+) -> dict[str, Any] | DataError:
+    if isinstance(cells, DataError):
+        return cells
+    if len(cells) != len(header):
+        return DataError(
+            f"{where}: has {len(cells)} cells, and the header has {len(header)}; put a "
+            "cell that holds a comma or a line end in double quotes"
+        )
+    named = zip(header, cells, strict=True)
     try:
-        for cells in reader:
-            if cells:
-                yield reader.line_num, cells
-    except csv.Error as error:
-        raise DataError(f"{where}, line {reader.line_num}: is not CSV ({error})") from None
+        return {n: _cell(c, types.get(n), f"{where}, '{n}'") for n, c in named}
+    except DataError as error:
+        return error
+
+
+def _lines(reader: Any, where: str) -> Iterator[tuple[int, list[str] | DataError]]:
+    """Each row that is not blank, and the line on which it ends."""
+    while True:
+        try:
+            for cells in reader:
+                if cells:
+                    yield reader.line_num, cells
+            return
+        except csv.Error as error:  # after which the reader goes on with the next line
+            number = reader.line_num
+            yield number, DataError(f"{where}, line {number}: is not CSV ({error})")
 
 
 def _check_header(header: list[str], types: Mapping[str, CellType], where: str) -> None:

@@ -20,14 +20,15 @@ _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 _JSON = {dict: "an object", list: "a list", str: "a text", bool: "a truth value"}
 
 
-def read_json(path: Path, where: str) -> Iterator[dict[str, Any]]:
-    """Each row of a file of JSON lines, or of one that holds a list of rows or a single row.
+def read_json(path: Path, where: str) -> Iterator[dict[str, Any] | DataError]:
+    """Each row of a file of JSON lines, or of one that holds a list of rows or a single row. A line
+    or an item that is no row is an error in its place.
 
     Args:
         where: begins every message.
 
     Raises:
-        DataError: the file or a line of it cannot be read, or is no row.
+        DataError: the file cannot be read.
     """
     begins = _begins(path, where)
     # Tools that write a row over several lines do not call the file .jsonl.
@@ -39,7 +40,7 @@ def read_json(path: Path, where: str) -> Iterator[dict[str, Any]]:
             if begins == b"[":
                 raise DataError(f"{where}: is not a list of rows in JSON ({error})") from None
     with opened(path, where) as file:
-        for _, row in json_lines(file, where):
+        for _, row in _lines(file, where, _FORM):
             yield row
 
 
@@ -59,11 +60,24 @@ def json_lines(
     Raises:
         DataError: a line is not UTF-8, not JSON or no object, or no text can hold it.
     """
+    for number, row in _lines(lines, where, form):
+        if isinstance(row, DataError):
+            raise row
+        yield number, row
+
+
+def _lines(
+    lines: Iterable[bytes], where: str, form: str
+) -> Iterator[tuple[int, dict[str, Any] | DataError]]:
     for number, line in enumerate(lines, start=1):
         raw = line.removeprefix(_BOM) if number == 1 else line
         if not raw.strip():
             continue
-        yield number, json_row(raw, f"{where}, line {number}", form)
+        try:
+            row: dict[str, Any] | DataError = json_row(raw, f"{where}, line {number}", form)
+        except DataError as error:
+            row = error
+        yield number, row
 
 
 def json_row(line: bytes, where: str, form: str = _FORM) -> dict[str, Any]:
@@ -148,13 +162,14 @@ class _NoDocument(ValueError):
     """Bytes that cannot be read as JSON; the words say what they are instead."""
 
 
-def _document(raw: bytes, where: str) -> list[dict[str, Any]]:
+def _document(raw: bytes, where: str) -> Iterator[dict[str, Any] | DataError]:
     value = _value(raw)
     rows = [value] if isinstance(value, dict) else value
     for number, row in enumerate(rows, start=1):
-        if not isinstance(row, dict):
-            raise DataError(f"{where}: item {number} of the list is {_kind(row)}; give objects")
-    return rows
+        if isinstance(row, dict):
+            yield row
+        else:
+            yield DataError(f"{where}: item {number} of the list is {_kind(row)}; give objects")
 
 
 def _value(raw: bytes) -> Any:

@@ -166,7 +166,7 @@ def _plain_file(shard: Shard) -> Path | None:
 def _pieces(shard: Shard) -> Iterator[Callable[[], Iterable[Any]]]:
     path = _plain_file(shard)
     if path is None or (shard.kind or kind_of(path)) != ".parquet":
-        yield shard.rows
+        yield shard.each
         return
     for group in range(count_groups(path, shard.said)):
         yield partial(read_parquet, path, shard.said, group)

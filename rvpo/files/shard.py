@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from rvpo.fields import CellType
-from rvpo.files.csv_file import read_csv
+from rvpo.files.csv_file import each_csv
 from rvpo.files.json_file import read_json
 from rvpo.files.opened import kind_of
 from rvpo.files.parquet_file import read_parquet
+from rvpo.files.raising import raising
 
 KINDS: Final = (".jsonl", ".json", ".parquet", ".csv", ".tsv", ".ndjson")
 """Suffixes of files of rows."""
@@ -39,6 +40,14 @@ class Shard:
         """Each row, in order.
 
         Raises:
+            DataError: a file cannot be fetched or read, or a row of it is none.
+        """
+        return raising(self.each())
+
+    def each(self) -> Iterator[Any]:
+        """Each row, in order; one that cannot be read is an error in its place.
+
+        Raises:
             DataError: a file cannot be fetched or read.
         """
         return chain.from_iterable(map(self._rows_of, self.locate()))
@@ -48,7 +57,7 @@ class Shard:
         match kind:
             case ".csv" | ".tsv":
                 usual = "\t" if kind == ".tsv" else ","
-                return read_csv(path, self.said, self.types, self.delimiter or usual)
+                return each_csv(path, self.said, self.types, self.delimiter or usual)
             case ".parquet":
                 return read_parquet(path, self.said)
             case _:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rvpo.config.data import DatasetSource
-from rvpo.data.messages import read_conversation, read_messages
+from rvpo.data.messages import check_turn, read_conversation, read_messages, without_answer
 from rvpo.data.sources import load_prompts
 from rvpo.data.tools import read_tools
 from rvpo.errors import DataError
@@ -294,3 +294,57 @@ def test_only_words_are_kept_as_text(text: str) -> None:
 @pytest.mark.parametrize("text", ["[role] play", '{"role": 1', "[1, 2]", '["from"]', "role: user"])
 def test_words_that_are_no_messages_are_one_user_turn(text: str) -> None:
     assert read_messages(text, "data") == ({"role": "user", "content": text},)
+
+
+@pytest.mark.parametrize("write", [str.upper, str.title, lambda name: f" {name} "])
+@pytest.mark.parametrize("name", ["assistant", "model", "bot", "gpt", "ai", "chatbot"])
+@pytest.mark.parametrize("keys", [("role", "content"), ("from", "value")])
+def test_an_answer_is_one_in_every_spelling_of_its_role(
+    write: Any, name: str, keys: tuple[str, str]
+) -> None:
+    turns = [(write("user"), "Hi"), (write(name), "Hello")]
+    messages = read_messages([dict(zip(keys, turn, strict=True)) for turn in turns], "data")
+    assert [message["role"] for message in messages] == ["user", "assistant"]
+    assert without_answer(messages) == messages[:1]
+    with pytest.raises(DataError, match="ends with a turn of the assistant"):
+        check_turn(messages, "data")
+
+
+def test_a_role_that_only_a_template_knows_stays_as_it_is_written() -> None:
+    (message,) = read_messages([{"role": "Narrator", "content": "Hi"}], "data")
+    assert message["role"] == "Narrator"
+
+
+def test_a_call_of_an_older_chat_is_a_call() -> None:
+    old = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}
+    (message,) = read_messages([old], "data")
+    called = {"type": "function", "function": {"name": "f", "arguments": {}}}
+    assert message == {"role": "assistant", "content": "", "tool_calls": [called]}
+
+
+@pytest.mark.parametrize("role", ["tool", "user", "function", "assistant"])
+@pytest.mark.parametrize("fields", [{}, {"content": None}])
+def test_a_turn_without_content_is_refused_by_what_it_lacks(
+    role: str, fields: dict[str, Any]
+) -> None:
+    with pytest.raises(DataError, match=f"^data: holds a turn of '{role}' without content, which"):
+        read_messages([{"role": role, **fields}], "data")
+
+
+@pytest.mark.parametrize("words", ["", " \n", [], [{"type": "text", "text": " "}]])
+@pytest.mark.parametrize("before", [[], [{"role": "system", "content": "Be brief."}]])
+def test_a_turn_to_be_answered_has_words(words: Any, before: list[Any]) -> None:
+    messages = read_messages([*before, {"role": "user", "content": words}], "data")
+    with pytest.raises(DataError, match=r"^data: the turn to be answered is empty"):
+        check_turn(messages, "data")
+
+
+def test_a_tool_may_return_nothing() -> None:
+    turns = [{"role": "user", "content": "Go"}, {"role": "tool", "content": ""}]
+    check_turn(read_messages(turns, "data"), "data")
+
+
+@pytest.mark.parametrize("text", ["", "  "])
+def test_a_text_without_words_is_no_prompt(tmp_path: Path, text: str) -> None:
+    with pytest.raises(DataError, match="row 1, 'prompt': the turn to be answered is empty"):
+        load(tmp_path, {"prompt": "Hi"}, {"prompt": text})

@@ -137,3 +137,34 @@ def test_a_file_is_fetched_when_its_turn_comes(tmp_path: Path) -> None:
     assert len(fetched) == 2
     assert len(list(islice(order.epoch("0", 14), 36))) == 36
     assert sorted(fetched[2:]) == [0, 1, 2, 3, 4]
+
+
+def broken(folder: Path, kind: str) -> Path:
+    """A file of the numbers 0, 1 and 3, with a row between that cannot be read."""
+    path = folder / f"rows{kind}"
+    match kind:
+        case ".jsonl.gz":
+            path.write_bytes(gzip.compress(b'{"n": 0}\n{"n": 1}\n{"n": \n{"n": 3}\n'))
+        case ".json":
+            path.write_text('[{"n": 0}, {"n": 1}, [2], {"n": 3}]')
+        case ".parquet":
+            days = pa.array([0, 0, 10**9, 0], pa.int32()).cast(pa.date32())
+            pq.write_table(pa.table({"n": [0, 1, 2, 3], "day": days}), path)
+        case _:
+            path.write_text(
+                {"cells": "n,a\n0,\n1,\n2,,\n3,\n", "quotes": 'n\n0\n1\n"2"x\n3\n'}[kind]
+            )
+            path = path.rename(folder / "rows.csv")
+    return path
+
+
+@pytest.mark.parametrize("kind", [".jsonl.gz", ".json", ".parquet", "cells", "quotes"])
+def test_a_row_that_cannot_be_read_stands_alone(tmp_path: Path, kind: str) -> None:
+    path = broken(tmp_path, kind)
+    found = [row for _, row in opened(path).epoch("0")]
+    read = [int(row["n"]) for row in found if not isinstance(row, DataError)]
+    assert sorted(read) == [0, 1, 3]
+    (error,) = [row for row in found if isinstance(row, DataError)]
+    with pytest.raises(DataError) as raised:  # rows that are not streamed
+        list(stored(str(path), "train", "data.train.path").rows())
+    assert str(raised.value) == str(error)
