@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -32,7 +33,8 @@ def valid(
         within: `whole` takes nothing but JSON, `fences` also the last block in fences.
 
     Returns:
-        None where a row has no schema; Failed where it has a wrong one.
+        None where a row has no schema; Failed where it has a wrong one, whatever the answer. A
+        number that Python cannot hold is no JSON.
 
     Raises:
         ConfigError: jsonschema is not installed, or there is no such column.
@@ -58,27 +60,23 @@ def valid(
 
 
 def _score(text: str, cell: Any, fenced: bool) -> RewardScore:
-    from jsonschema.exceptions import ValidationError  # type: ignore[import-untyped]
-    from referencing.exceptions import Unresolvable
-
     if cell is None:
         return None
     try:
-        validator = _validator(cell if isinstance(cell, str) else json.dumps(cell))
-    except ValueError as error:
+        schema = cell if isinstance(cell, str) else json.dumps(cell)
+        validator, lost = _validator(schema), _lost(schema)
+    except (ValueError, TypeError) as error:  # of the row's own value
         return Failed(str(error))
+    if lost is not None:
+        return Failed(lost)
     blocks = _FENCED.findall(text) if fenced else []
     try:
-        value = json.loads(blocks[-1] if blocks else text, parse_constant=_refused)
-    except (ValueError, RecursionError):
+        value = json.loads(
+            blocks[-1] if blocks else text, parse_constant=_refused, parse_float=_finite
+        )
+        return float(validator.is_valid(value))
+    except (ValueError, RecursionError, ArithmeticError):  # of the answer: too deep or too large
         return 0.0
-    try:
-        validator.validate(value)
-    except (ValidationError, RecursionError):
-        return 0.0
-    except Unresolvable as error:
-        return Failed(f"the schema has a reference that leads nowhere: {error}")
-    return 1.0
 
 
 def _refused(constant: str) -> Any:
@@ -86,17 +84,54 @@ def _refused(constant: str) -> Any:
     raise ValueError(constant)
 
 
+def _finite(number: str) -> float:
+    """A number, but not infinity, which is what Python makes of `1e400`."""
+    value = float(number)
+    return value if math.isfinite(value) else _refused(number)
+
+
 @cache
 def _validator(schema: str) -> Any:
-    from jsonschema.exceptions import SchemaError
+    from jsonschema import FormatChecker  # type: ignore[import-untyped]
+    from jsonschema.exceptions import SchemaError  # type: ignore[import-untyped]
     from jsonschema.validators import validator_for  # type: ignore[import-untyped]
     from referencing import Registry
 
     try:
         read = json.loads(schema)
+        if not isinstance(read, dict | bool):
+            raise ValueError(f"it is an object, got {json.dumps(read)}")
+        if isinstance(read, dict) and not isinstance(read.get("$schema", ""), str):
+            raise ValueError(f"$schema is a text, got {read['$schema']!r}")
         kind = validator_for(read)
-        kind.check_schema(read)
-    except (ValueError, SchemaError) as error:
+        kind.check_schema(read, format_checker=FormatChecker(["regex"]))
+    except (ValueError, RecursionError, SchemaError) as error:
         said = getattr(error, "message", str(error))
         raise ValueError(f"the schema is wrong: {said}") from error
     return kind(read, registry=Registry())
+
+
+@cache
+def _lost(schema: str) -> str | None:
+    """Says of a reference that leads nowhere. All are looked up: an answer must not be able to
+    choose whether to meet one."""
+    from referencing import Registry, Resource
+    from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import DRAFT202012
+
+    resource = Resource.from_contents(json.loads(schema), default_specification=DRAFT202012)
+    try:
+        _follow(resource, Registry().resolver_with_root(resource))
+    except Unresolvable as error:
+        return f"the schema has a reference that leads nowhere: {error}"
+    return None
+
+
+def _follow(resource: Any, resolver: Any) -> None:
+    contents = resource.contents
+    if isinstance(contents, dict):
+        for key in ("$ref", "$dynamicRef"):
+            if isinstance(contents.get(key), str):
+                resolver.lookup(contents[key])
+    for inner in resource.subresources():
+        _follow(inner, resolver.in_subresource(inner))

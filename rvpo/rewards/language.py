@@ -10,7 +10,7 @@ from typing import Any, Final
 from rvpo.rewards.completion import Completion, text_of
 from rvpo.rewards.field import field_of
 from rvpo.runtime.extras import Need, require
-from rvpo.types import Message, RewardScore
+from rvpo.types import Failed, Message, RewardScore
 
 _CODE: Final = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|\$\$.*?\$\$|\$[^$\n]*\$", re.DOTALL)
 _LETTER: Final = re.compile(r"[^\W\d_]")
@@ -37,10 +37,12 @@ def spoken(
             if neither is given.
 
     Returns:
-        None where a row names no language, or where the text has fewer than 12 letters.
+        None where a row names no language, or where the text has fewer than 12 letters; Failed
+        where a row names one that is not known.
 
     Raises:
-        ConfigError: py3langid is not installed, there is no such column, or no such language.
+        ConfigError: py3langid is not installed, or there is no such column.
+        ValueError: `language` is not known.
 
     Source: langid.py (Lui and Baldwin, ACL 2012) in the version of py3langid (Adrien Barbaresi):
     more than 100 languages.
@@ -48,6 +50,7 @@ def spoken(
     require("the reward rvpo.rewards.language:spoken", Need("language"))
     wanted: Sequence[Any]
     if language is not None:
+        _code(language)
         wanted = [language] * len(completions)
     elif column is not None:
         wanted = field_of(columns, column)
@@ -67,19 +70,29 @@ def language_of(text: str) -> str | None:
     dense = len(re.findall(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]", words))
     if letters + 3 * dense < _FEWEST_LETTERS:
         return None
-    return str(_identifier().classify(words.lower())[0])
+    # Half of a surrogate pair is no text that bytes can hold.
+    sound = words.lower().encode(errors="replace").decode()
+    return str(_identifier().classify(sound)[0])
 
 
 def _score(text: str, wanted: Any) -> RewardScore:
-    if not wanted:
+    if wanted is None or wanted == "":
         return None
+    try:
+        code = _code(wanted)
+    except ValueError as error:  # of the row's own value
+        return Failed(str(error))
+    found = language_of(text)
+    return None if found is None else float(found == code)
+
+
+def _code(wanted: Any) -> str:
     code = str(wanted).lower().replace("_", "-").split("-")[0]  # zh-CN is zh
     if code not in _identifier().labels:
         raise ValueError(
             f"language must be a code of ISO 639-1 such as en, de or zh, got {wanted!r}"
         )
-    found = language_of(text)
-    return None if found is None else float(found == code)
+    return code
 
 
 def _last(prompt: str | Sequence[Message]) -> str:

@@ -86,5 +86,7 @@ def _is_plain(entry: Any) -> bool:
     if not isinstance(entry, Mapping):
         return False
     points = entry.get("points")
-    is_signed = isinstance(points, str) or (isinstance(points, int | float) and points < 0)
-    return entry.keys() <= _FIELDS and not is_signed
+    is_size = points is None or (
+        isinstance(points, int | float) and not isinstance(points, bool) and not points <= 0
+    )
+    return entry.keys() <= _FIELDS and is_size

@@ -31,6 +31,9 @@ TEXTS = (
     "title",
 )
 SIZES = ("points", "weight", "score", "importance", "max_points", "max_score", "value", "severity")
+NO_NUMBER = "with a size that is no number"
+_WORDY = ("importance", "value", "severity")
+"""Sizes that may be words as well."""
 CLASSES = ("label", "category", "class", "weight_class", "importance", "level", "priority", "type")
 AXES = ("axis", "dimension", "criteria_category", "theme", "aspect", "category")
 NESTED = ("annotations", "modifiers", "metadata")
@@ -57,7 +60,11 @@ _FLAGS: Mapping[str, tuple[Polarity, Polarity]] = {
     "is_negative": ("negative", "positive"),
     "negative": ("negative", "positive"),
 }
-_NUMBER = re.compile(r"\s*([-+]?\d+(?:\.\d+)?)\s*(?:/\s*\d+|%|pts?\.?|points?)?\s*")
+_NUMBER = re.compile(
+    r"\s*([-+]?\d+(?:\.\d+)?)\s*(?:(?:/|(?:out )?of )\s*\d+|%|pts?\.?|points?)?\s*"
+)
+_MINUS = str.maketrans("\u2212\u2012\u2013", "---")
+"""Other characters that are written for a minus."""
 _SIZE = r"[-+]?\d{1,6}(?:\.\d{1,6})?"
 _POINTS = r"(?:pts?\.?|points?)"
 # A bare number in round brackets may be the number in a list, or belong to the sentence.
@@ -95,6 +102,8 @@ class RubricItem:
     is_pitfall: bool = False
     """True where the entry is called a pitfall: it may be worded as the failure or as its
     avoidance."""
+    flaw: str = ""
+    """Reason why the entry cannot be used although it has a text; empty where it can."""
     by_rule: bool = False
     """True for what a program is to check: its text is the name of a rule and no sentence."""
 
@@ -115,10 +124,13 @@ def read_item(entry: Any) -> RubricItem:
     item = _of_text(written) if not _has_size(fields) else RubricItem(text=written.strip())
     label, text = split_label(item.text)
     named = next((c for n in CLASSES if (c := _class(fields.get(n))) is not None), None)
+    size, flaw = _size(fields)
+    size, flaw = (size, flaw) if item.size is None else (item.size, "")
     return RubricItem(
         text=text,
         title=title.strip() if _is_word(title) and title != written else "",
-        size=_size(fields) if item.size is None else item.size,
+        size=size,
+        flaw=flaw,
         polarity=_polarity(fields),
         label=label or item.label or named,
         axis=_axis(fields),
@@ -130,8 +142,10 @@ def read_item(entry: Any) -> RubricItem:
 
 def number(value: Any) -> float | None:
     """The number in a cell, also as text ("+5", "80/100", "20%"); None where it holds none."""
-    if isinstance(value, str) and (found := _NUMBER.fullmatch(value)):
-        value = found[1]
+    if isinstance(value, str):
+        value = value.translate(_MINUS)
+        found = _NUMBER.fullmatch(value)
+        value = found[1] if found else value
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -182,17 +196,32 @@ def _written(entry: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
 
 
 def _has_size(fields: Mapping[str, Any]) -> bool:
-    return _size(fields) is not None
+    return _size(fields)[0] is not None
 
 
-def _size(fields: Mapping[str, Any]) -> float | None:
-    """Points or weight. A class may have a column of its own for the weight of its criteria."""
+def _size(fields: Mapping[str, Any]) -> tuple[float | None, str]:
+    """Points or weight, None where there are none, and the flaw of those that are no number. A
+    class may have a column of its own for the weight of its criteria."""
     of_class = fields.get("weight_class")
     if isinstance(of_class, str):
         own = number(fields.get("_".join(of_class.lower().split()) + "_weight"))
         if own is not None:
-            return own
-    return next((n for name in SIZES if (n := number(fields.get(name))) is not None), None)
+            return own, ""
+    for name in SIZES:
+        value = fields.get(name)
+        if (size := number(value)) is not None:
+            return size, ""
+        is_empty = value is None or (isinstance(value, str) and not value.strip())
+        if not is_empty and (name not in _WORDY or _is_numeric(value)):
+            return None, NO_NUMBER
+    return None, ""
+
+
+def _is_numeric(value: Any) -> bool:
+    """True for what is meant as a number and not as a word."""
+    return isinstance(value, float) or (
+        isinstance(value, str) and re.search(r"\d", value) is not None
+    )
 
 
 def _class(value: Any) -> CriterionClass | None:

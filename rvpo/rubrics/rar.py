@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, get_args
 from rvpo.criterion import Criterion, CriterionClass, Polarity
 from rvpo.errors import DataError
 from rvpo.rubrics.doubt import Doubt
-from rvpo.rubrics.item import RubricItem
+from rvpo.rubrics.item import NO_NUMBER, RubricItem
 from rvpo.rubrics.listing import entries
 from rvpo.rubrics.overlap import question
 from rvpo.rubrics.report import RubricReport
@@ -124,7 +124,7 @@ def _rubric(
 
 
 def _flaw(item: RubricItem) -> str:
-    return usable(item, _CONVENTION) or (
+    return usable(replace(item, size=item.size or None), _CONVENTION) or (
         "" if item.label else "without a class or a weight to tell it"
     )
 
@@ -134,12 +134,13 @@ def _filled(item: RubricItem) -> tuple[RubricItem, list[str]]:
     to be."""
     flaws = []
     label, size = item.label, item.size
+    flaw = "" if item.flaw == NO_NUMBER else item.flaw  # the class tells the size
     if label is None and (label := _class_of(size)) is not None:
         flaws.append("class told from the weight")
     if size is None and label is not None:
         size = _TYPICAL_POINTS[label]
         flaws.append("weight not readable and taken as usual for the class")
-    return replace(item, label=label, size=size), flaws
+    return replace(item, label=label, size=size, flaw=flaw), flaws
 
 
 def _class_of(weight: float | None) -> CriterionClass | None:

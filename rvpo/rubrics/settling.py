@@ -124,7 +124,9 @@ def usable(item: RubricItem, convention: Convention) -> str:
         return "to be checked by a program"
     if not item.text:
         return "without a text"
-    return "without points" if convention.sized and not item.size else ""
+    if convention.sized and not item.size:
+        return "without points"
+    return item.flaw or ("of 0 points" if item.size == 0 else "")
 
 
 def settle(

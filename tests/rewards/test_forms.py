@@ -134,3 +134,52 @@ def test_a_pattern_is_looked_for_where_it_is_wanted() -> None:
 def test_a_wrong_pattern_is_refused(arguments: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         matched(["a"], **arguments)
+
+
+@pytest.mark.parametrize("schema", [{"multipleOf": 0.1}, {"maximum": 3}, {"type": "object"}])
+@pytest.mark.parametrize("answer", ["1e400", "-1e400", "[1e999]", "9" * 400, "9" * 5000])
+def test_a_number_beyond_all_bounds_fits_no_schema(schema: dict[str, Any], answer: str) -> None:
+    assert valid([answer], schema=schema) == [0.0]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "5",
+        5,
+        float("nan"),
+        [1],
+        "null",
+        {"$schema": 5},
+        {"pattern": "^\\p{L}+$"},
+        {"patternProperties": {"(": {}}},
+        {"properties": {"a": {"$ref": "#/nowhere"}}},
+        {"anyOf": [{"type": "integer"}, {"$ref": "http://127.0.0.1:9/schema.json"}]},
+        {"const": object()},
+    ],
+)
+def test_a_row_with_a_wrong_schema_fails_whatever_the_answer(cell: Any) -> None:
+    scores = valid(["3", '"a"', '{"a": 1}', "no JSON"], column="form", form=[cell] * 4)
+    assert all(isinstance(each, Failed) for each in scores)
+
+
+def test_references_within_a_schema_are_followed() -> None:
+    tree = {
+        "$defs": {"node": {"type": "array", "items": {"$ref": "#/$defs/node"}}},
+        "$ref": "#/$defs/node",
+        "examples": [{"$ref": "#/nowhere"}],
+    }
+    named = {"$id": "http://a/b", "$defs": {"n": {"$id": "c", "type": "array"}}, "$ref": "c"}
+    for schema in (tree, named):
+        assert valid(["[[]]", "{}"], schema=schema) == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("cell", ["English", float("nan"), 5, ["en", "de"], False])
+def test_a_row_that_names_no_language_fails_alone(cell: Any) -> None:
+    wrong, right = spoken([ENGLISH] * 2, ["?"] * 2, column="to", to=[cell, "en"])
+    assert isinstance(wrong, Failed)
+    assert right == 1.0
+
+
+def test_half_a_surrogate_does_not_hide_a_language() -> None:
+    assert language_of(f"{ENGLISH} \ud800") == "en"

@@ -210,3 +210,43 @@ def test_sentences_are_counted(parts: list[str]) -> None:
 def test_every_text_has_a_verdict(text: str) -> None:
     for name, arguments, *_ in CASES:
         assert instructions_of([name], [arguments])[0].followed(text) in (True, False)
+
+
+@pytest.mark.parametrize("text", ["", "a b", "*** a *** b ***", "A, b.\n\nC d."])
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("punctuation:no_comma", ["x"]),
+        ("punctuation:no_comma", [["x"]]),
+        ("punctuation:no_comma", 5),
+        ("length_constraints:number_words", [{"num_words": float("inf")}]),
+        ("length_constraints:number_words", [{"num_words": float("nan")}]),
+        ("length_constraints:number_words", [{"num_words": 3, "relation": "near"}]),
+        ("length_constraints:number_paragraphs", [{"num_paragraphs": "many"}]),
+        (
+            "length_constraints:nth_paragraph_first_word",
+            [{"num_paragraphs": 2, "nth_paragraph": "last", "first_word": "c"}],
+        ),
+        ("keywords:existence", [{"keywords": 3}]),
+    ],
+)
+def test_a_row_with_wrong_arguments_fails_whatever_the_answer(
+    name: str, arguments: Any, text: str
+) -> None:
+    (score,) = followed([text], instruction_id_list=[[name]], kwargs=[arguments])
+    assert isinstance(score, Failed)
+
+
+def test_no_text_costs_the_square_of_its_length() -> None:
+    many = 50_000
+    assert sentences("." * many + "x") == ["." * many + "x"]
+    assert len(sentences("A. " * many)) == 1
+    assert not CHECKS["detectable_format:title"]("<<" * many)
+    assert not CHECKS["detectable_format:number_bullet_lists"]("\n" * many, num_bullets=1)
+    assert not CHECKS["detectable_content:postscript"]("\n" * many, postscript_marker="P.S.")
+    assert not CHECKS["detectable_format:json_format"]("```" + "\n" * many + "x")
+
+
+def test_half_a_surrogate_ends_nothing() -> None:
+    name = "change_case:english_lowercase"
+    assert followed([f"{ENGLISH} \ud800"], instruction_id_list=[[name]]) == [1.0]

@@ -154,6 +154,21 @@ def test_number_or_bullet_goes_where_all_texts_have_one() -> None:
     assert criteria(["2. Is kind.", "3 is named."])[0].text == "2. Is kind."
 
 
+@pytest.mark.parametrize("minus", ["-", "\u2212", "\u2013"])
+@pytest.mark.parametrize("form", ["{}4", " {}4 points", "{}4/10", "{}4 of 10", "{}4.0"])
+def test_minus_goes_by_many_characters(minus: str, form: str) -> None:
+    row = {"criterion": "Recommends running.", "weight": form.format(minus)}
+    assert criteria([row]) == BOTH[1:]
+
+
+@pytest.mark.parametrize("name", ["text", "criterion"])
+def test_criterion_of_no_points_is_left_out_and_counted(name: str) -> None:
+    column = read_column([{name: "Names rest.", "points": 0}], "drop")
+    assert column is not None
+    assert column.criteria == ()
+    assert column.counts.dropped_criteria == {"of 0 points": 1}
+
+
 @pytest.mark.parametrize("value", [None, "", [], "[]"])
 def test_nothing_holds_no_criteria(value: Any) -> None:
     assert criteria(value) == ()
@@ -171,6 +186,7 @@ def test_what_is_no_list_is_told(value: Any) -> None:
         ({"criterion": " ", "points": 3}, "a criterion needs a text"),
         ({"criterion": "a", "points": "many"}, "points must be a finite number, got 'many'"),
         ({"criterion": "a", "weight": float("nan")}, "weight must be a finite number, got nan"),
+        ({"text": "a", "points": True}, "points must be a finite number, got True"),
         ({"criterion": "a", "polarity": "bad"}, "polarity is 'bad'; give positive"),
         ({"criterion": "a", "scale": 3}, "a scale is a table"),
         (7, "7 is no text and no table with one"),
@@ -234,7 +250,7 @@ def test_clear_criteria_are_not_spoken_of() -> None:
             text=st.text("ab c.", min_size=1).filter(str.strip),
             polarity=st.sampled_from(["positive", "negative"]),
             label=st.sampled_from(["essential", "pitfall"]),
-            points=st.floats(0, 9),
+            points=st.floats(0, 9, exclude_min=True),
             axis=st.text(max_size=5),
             scale=st.sampled_from([(), ((0.0, ""), (1.0, "")), ((0.0, "no"), (2.0, "yes"))]),
         ),

@@ -15,6 +15,7 @@ from rvpo.rubrics.item import SIZES, TEXTS
 from rvpo.rubrics.own import CriteriaSource
 from tests.rubrics.rows import ROWS, SOURCES, source, user
 
+OWN = CriteriaSource(rubrics="x", format="criteria")
 ONE = {"criterion": "Names rest.", "points": 8}
 TWO = {"criterion": "Recommends running.", "points": -4}
 READ = [
@@ -202,6 +203,28 @@ def test_what_is_called_a_pitfall_is_told_by_words_or_left_out() -> None:
     rows, report = source("dr_tulu").read([row])
     assert [c["polarity"] for c in rows[0]["rubric"]] == ["positive", "negative"]
     assert report.told_by == {"nothing": 1, "title": 1, "wording": 1}
+
+
+@pytest.mark.parametrize("name", ["criteria", "dr_tulu", "nemo_gym", "openrubrics"])
+@pytest.mark.parametrize("weight", ["-5,0", "minus 5", "high", "?", float("nan"), True, [5], {}])
+def test_size_that_is_no_number_is_never_one_point(name: str, weight: Any) -> None:
+    odd = {"criterion": "Mentions aspirin.", "weight": weight}
+    row: dict[str, Any] = {"prompt": "Q", "instruction": "Q"}
+    listed = [odd, {"criterion": "Names rest.", "weight": 2}]
+    row |= {"rubric": listed, "rubrics": listed}
+    reader = OWN if name == "criteria" else source(name)
+    (found,), report = reader.read([row])
+    assert [one["text"] for one in found["rubric"]] == ["Names rest."]
+    assert report.dropped_criteria == {"with a size that is no number": 1}
+    assert "1 with a size that is no number" in str(report)
+
+
+@pytest.mark.parametrize("weight", ["high", "", None])
+def test_word_for_an_importance_is_no_broken_size(weight: Any) -> None:
+    row = {"prompt": "Q", "rubric": [{"criterion": "Names rest.", "importance": weight}]}
+    (found,), report = OWN.read([row])
+    assert len(found["rubric"]) == 1
+    assert report.dropped_criteria == {}
 
 
 def test_stated_polarity_that_is_none_is_named_with_its_row() -> None:

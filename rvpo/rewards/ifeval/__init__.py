@@ -51,9 +51,10 @@ def followed(
     for completion, cell, arguments in zip(completions, cells, beside, strict=True):
         try:
             instructions = [] if cell is None else instructions_of(cell, arguments)
-            scores.append(_score(text_of(completion), instructions, score == "all", loose))
-        except (ValueError, TypeError) as error:  # of the row's own values
+        except ValueError as error:  # of the row's own values
             scores.append(Failed(str(error)))
+        else:
+            scores.append(_score(text_of(completion), instructions, score == "all", loose))
     return scores
 
 

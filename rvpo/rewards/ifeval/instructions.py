@@ -102,11 +102,11 @@ def _placeholders(text: str, num_placeholders: int) -> bool:
 def _postscript(text: str, postscript_marker: str) -> bool:
     letters = re.findall(r"[a-z]", str(postscript_marker).lower())
     pattern = r"\.?\s?".join(letters) + r"\b\.?:?\s*\w"
-    return re.search(rf"^\s*{pattern}", text, re.IGNORECASE | re.MULTILINE) is not None
+    return re.search(rf"^[^\S\n]*{pattern}", text, re.IGNORECASE | re.MULTILINE) is not None
 
 
 def _bullets(text: str, num_bullets: int) -> bool:
-    return len(re.findall(r"^\s*(?:\*[^*]|-[^-]).*$", text, re.MULTILINE)) == int(num_bullets)
+    return len(re.findall(r"^[^\S\n]*(?:\*[^*]|-[^-]).*$", text, re.MULTILINE)) == int(num_bullets)
 
 
 def _constrained(text: str, options: Sequence[str] = _OPTIONS) -> bool:
@@ -125,7 +125,7 @@ def _sections(text: str, section_spliter: str, num_sections: int) -> bool:
 
 def _json(text: str) -> bool:
     text = text.strip()
-    fenced = _FENCE.match(text)
+    fenced = _FENCE.match(text) if text.endswith("```") else None
     try:
         json.loads(fenced[1] if fenced else text)
     except (ValueError, RecursionError):
@@ -134,7 +134,9 @@ def _json(text: str) -> bool:
 
 
 def _title(text: str) -> bool:
-    return any(each.strip("<> ") for each in re.findall(r"<<[^\n]+?>>", text))
+    ended = (line[: line.rfind(">>") + 2] for line in text.split("\n"))
+    titles = (title for line in ended for title in re.findall(r"<<.+?>>", line, re.DOTALL))
+    return any(each.strip("<> ") for each in titles)
 
 
 def _two(text: str) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rvpo.rewards.ifeval.aliases import ALIASES
-from rvpo.rewards.ifeval.instructions import CHECKS
+from rvpo.rewards.ifeval.instructions import CHECKS, counted
 
 
 class Instruction(NamedTuple):
@@ -35,7 +35,7 @@ def instructions_of(cell: Any, arguments: Any = None) -> list[Instruction]:
 
     Raises:
         ValueError: it has none of these shapes, an instruction is not known, or arguments of one
-            are missing.
+            are missing or wrong.
     """
     value = _parsed(cell)
     if isinstance(value, Mapping):
@@ -43,11 +43,11 @@ def instructions_of(cell: Any, arguments: Any = None) -> list[Instruction]:
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, Sequence) and not hasattr(names, "tolist"):
         raise ValueError(f"a {type(cell).__name__} names no instructions")
-    names = list(names)
+    names = _listed(names)
     if names and all(isinstance(_parsed(each), Mapping) for each in names):
         return [found for each in names for found in _of_mapping(_parsed(each))]
     given = _parsed(arguments)
-    given = [given] if isinstance(given, Mapping) else list(given or [])
+    given = [given] if isinstance(given, Mapping) else _listed(given)
     if given and len(given) != len(names):
         raise ValueError(f"{len(names)} instructions have {len(given)} sets of arguments")
     given = given or [None] * len(names)
@@ -74,11 +74,38 @@ def _instruction(name: str, arguments: Any) -> Instruction:
     if check is None:
         raise ValueError(f"the instruction '{name}' is not one of IFEval's 25")
     taken = list(inspect.signature(check).parameters.values())[1:]
-    given = {key: each for key, each in (arguments or {}).items() if each is not None}
+    arguments = {} if arguments in (None, "", []) else arguments
+    if not isinstance(arguments, Mapping):
+        raise ValueError(f"arguments of '{name}' have names, got {arguments!r}")
+    given = {key: each for key, each in arguments.items() if each is not None}
     lacking = [p.name for p in taken if p.default is p.empty and p.name not in given]
     if lacking:
         raise ValueError(f"the instruction '{name}' needs {', '.join(lacking)}")
-    return Instruction(name, {p.name: given[p.name] for p in taken if p.name in given})
+    return Instruction(
+        name, {p.name: _argument(p, given[p.name], name) for p in taken if p.name in given}
+    )
+
+
+def _argument(parameter: inspect.Parameter, value: Any, name: str) -> Any:
+    """A value of the kind that a check takes, so that no answer meets a wrong one."""
+    kind = str(parameter.annotation)
+    try:
+        if kind == "int":
+            return int(value)
+        if kind.startswith("Sequence"):
+            return list(map(str, [value] if isinstance(value, str) else value))
+        if "relation" in parameter.name:
+            counted(0, str(value), 0)
+        return str(value)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"{parameter.name} of '{name}': {error}") from error
+
+
+def _listed(value: Any) -> list[Any]:
+    try:
+        return [] if value is None or value == "" else list(value)
+    except TypeError as error:
+        raise ValueError(f"instructions and their arguments are lists, got {value!r}") from error
 
 
 def _parsed(cell: Any) -> Any:

@@ -8,8 +8,10 @@ from typing import Final
 _ABBREVIATED: Final = re.compile(
     r"\b(?:Mr|Mrs|Ms|Dr|Prof|Sr|Jr|St|vs|etc|e\.g|i\.e|cf|approx|No|Inc|Ltd|Co|[A-Z])\.$"
 )
+_LONGEST: Final = 8
+"""Letters in which the longest abbreviation has its place, with its full stop."""
 _END: Final = re.compile(
-    r"[.!?\u2026]+[\"'\u201d\u2019)\]]*(?=\s|\Z)|[\u3002\uff01\uff1f]+[\u201d\u300f\u300d]*"
+    r"(?<![.!?\u2026])[.!?\u2026]+[\"'\u201d\u2019)\]]*(?=\s|\Z)|[\u3002\uff01\uff1f]+[\u201d\u300f\u300d]*"
 )
 
 
@@ -28,10 +30,10 @@ def sentences(text: str) -> list[str]:
     without a mark belongs to the next."""
     found, start = [], 0
     for end in _END.finditer(text):
-        piece = text[start : end.end()]
-        if end[0] == "." and _ABBREVIATED.search(piece):
+        last = max(start, end.end() - _LONGEST)
+        if end[0] == "." and _ABBREVIATED.search(text, last, end.end()):
             continue
-        found.append(piece.strip())
+        found.append(text[start : end.end()].strip())
         start = end.end()
     rest = text[start:].strip()
     return [each for each in [*found, rest] if re.search(r"\w", each)]
