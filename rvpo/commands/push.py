@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,9 +18,12 @@ from rvpo.errors import ConfigError, HubError
 from rvpo.model_files import DEMO_MODEL
 from rvpo.report.run_folder import RunFolder, write_text, writing
 from rvpo.runtime.extras import Need, require
-from rvpo.runtime.hub import is_hub_id
+from rvpo.runtime.hub import is_hub_id, is_repository
 
 _CARD = "README.md"
+_LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}")
+_UNFIT = re.compile(r"--|\.\.|\.git$")
+"""Parts of names that the Hub does not take."""
 _CURVES = "curves.png"
 
 
@@ -61,9 +65,17 @@ def push(
     from rvpo.page.card import card_of
     from rvpo.page.history import RunHistory
 
-    if not is_hub_id(name) or name.count("/") != 1:
+    if not is_hub_id(name) or name.count("/") != 1 or _UNFIT.search(name):
         raise ConfigError(f"{name!r} is no repository of the Hub; write OWNER/NAME")
-    run = RunHistory(RunFolder.open(path))
+    if licence is not None and not _LICENCE.fullmatch(licence):
+        raise ConfigError(
+            f"--license: {licence!r} is no identifier of a licence; write one such as apache-2.0, "
+            "mit or other"
+        )
+    folder = RunFolder(path)
+    if not folder.config.is_file():
+        raise ConfigError(f"{path} holds no run; give the folder of one that has ended")
+    run = RunHistory(folder)
     saved = _saved(run.folder, best)
     licence = licence or _licence_of(run.config.model.path)
     card = path / "card"
@@ -118,7 +130,7 @@ def _licence_of(model: str) -> str:
     found: Any = None
     if card.is_file():
         found = _front_matter(card.read_text(encoding="utf-8", errors="replace")).get("license")
-    elif is_hub_id(model):
+    elif is_repository(model):
         with _asking(f"the card of {model}"):
             found = _hub().model_info(model).card_data
         found = None if found is None else found.get("license")
@@ -146,10 +158,11 @@ def _sent(name: str, saved: _Saved, card: Path, *, private: bool) -> str:
     about = f"rvpo: {saved.step} updates"
     with _asking(name):
         address = hub.create_repo(name, private=private, exist_ok=True)
+        # First what the Hub may refuse, and then the weights.
+        hub.upload_folder(repo_id=name, folder_path=card, commit_message=f"{about}, card")
         hub.upload_folder(
             repo_id=name, folder_path=saved.folder, ignore_patterns=[_CARD], commit_message=about
         )
-        hub.upload_folder(repo_id=name, folder_path=card, commit_message=f"{about}, card")
     return str(address)
 
 

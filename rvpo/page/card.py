@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from rvpo.config.data import DatasetSource, FunctionSource, Source
+from rvpo.config.judge import JudgeConfig
 from rvpo.config.rewards import (
     AnyRewardConfig,
     ClassifierRewardConfig,
@@ -21,10 +22,12 @@ from rvpo.config.rewards import (
 from rvpo.config.run import RunConfig
 from rvpo.evaluate.results import results_of
 from rvpo.page.history import RunHistory
+from rvpo.report.at_k_table import at_k_changes
 from rvpo.report.held_out import INTERVAL, LEVEL, TEST, compare
 from rvpo.report.tables import UNKNOWN, shown, span
 from rvpo.rubrics import RubricSource
-from rvpo.runtime.hub import is_hub_id
+from rvpo.runtime.hub import is_repository
+from rvpo.sampling import Sampling
 from rvpo.schedule import Ramp
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>()#|~&!])")
@@ -90,20 +93,25 @@ def plain(text: str) -> str:
 def _metadata(config: RunConfig, licence: str) -> dict[str, Any]:
     names = [name for source, _ in _sources(config) if (name := _hub_id(source))]
     base = config.model.path
+    tags = ["rvpo", config.advantage.name, "reinforcement-learning", "multi-reward"]
     return {
         "license": licence,
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
-        **({"base_model": base} if is_hub_id(base) and "/" in base else {}),
+        **({"base_model": base} if is_repository(base) else {}),
         **({"datasets": list(dict.fromkeys(names))} if names else {}),
-        "tags": ["rvpo", config.advantage.name, "reinforcement-learning", "multi-reward"],
+        "tags": list(dict.fromkeys(tags)),
     }
 
 
 def _base(config: RunConfig) -> str:
-    """Name of the initial model: a path is of nobody's interest but its last part."""
-    path = config.model.path
-    return path if is_hub_id(path) else PurePath(path.partition(":")[2] or path).name
+    """Name of the initial model."""
+    return _public(config.model.path.removeprefix("package:"))
+
+
+def _public(name: str) -> str:
+    """A name of the Hub, or the last part of a path, whose rest is nobody's business."""
+    return name if is_repository(name) else PurePath(name.rstrip("/")).name
 
 
 def _algorithm(config: RunConfig) -> str:
@@ -153,6 +161,7 @@ def _changes(run: RunHistory, step: int) -> list[str]:
     scores = run.held_out
     if 0 not in scores or step not in scores:
         return ["Nothing was scored on held-out prompts before training and at its end.", ""]
+    changes = compare(scores[0], scores[step], run.config.seed)
     rows = [
         [
             plain(row.reward),
@@ -163,9 +172,9 @@ def _changes(run: RunHistory, step: int) -> list[str]:
             str(row.prompts),
             f"{row.failed_before:.1%}, {row.failed_after:.1%}",
         ]
-        for row in compare(scores[0], scores[step], run.config.seed)
+        for row in (*changes, *at_k_changes(scores[0], scores[step], run.config.seed))
     ]
-    headings = ["held-out prompts", "before", "after", f"change, {LEVEL}", "p", "prompts"]
+    headings = ["held-out prompts", "before", "after", f"change, {LEVEL} interval", "p", "prompts"]
     caption = f"p: {TEST}. Interval: {INTERVAL}. Missing: share of scores lost, before and after."
     return [*_table([*headings, "missing"], rows), "", plain(caption), ""]
 
@@ -206,7 +215,7 @@ def _hub_id(source: Source) -> str:
             name = source.rubrics
         case _:
             return ""
-    return name if is_hub_id(name) and "/" in name and not PurePath(name).suffix else ""
+    return name if is_repository(name) and not PurePath(name).suffix else ""
 
 
 def _data(config: RunConfig) -> list[list[str]]:
@@ -234,19 +243,33 @@ def _settings(config: RunConfig) -> list[list[str]]:
         "prompts of a step": rollout.prompts_per_step,
         "completions of a prompt": rollout.samples_per_prompt,
         "tokens of a completion, at most": rollout.max_completion_tokens,
-        "temperature": rollout.temperature,
+        **_drawn("", rollout.sampling),
+        **_drawn(", held-out prompts", config.evaluate.sampling(rollout.sampling)),
+        "system prompt": "one for every prompt" if config.data.system_prompt else "the data's own",
         "staleness": rollout.staleness,
         "learning rate": update.lr,
         "loss": update.loss.name,
         "weight of the KL divergence": update.beta,
         "adapters": "none" if config.model.lora is None else f"LoRA, rank {config.model.lora.rank}",
         "seed": config.seed,
-        **{
-            f"judge {name}": judge.model or "served by the run"
-            for name, judge in config.every_judge.items()
-        },
+        **{f"judge {name}": _judge(judge) for name, judge in config.every_judge.items()},
     }
     return [[plain(name), plain(str(value))] for name, value in found.items()]
+
+
+def _drawn(where: str, sampling: Sampling | None) -> dict[str, Any]:
+    """The way in which completions are drawn, as far as it says anything."""
+    if sampling is None:
+        return {}
+    found = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
+    neutral = {"top_p": 1.0, "top_k": 0}
+    return {f"{n}{where}": v for n, v in found.items() if v != neutral.get(n)}
+
+
+def _judge(judge: JudgeConfig) -> str:
+    """Name of its model."""
+    served = None if judge.serve is None else judge.serve.model
+    return _public((judge.model or served or "unknown").removeprefix("package:"))
 
 
 def _versions(run: RunHistory) -> list[str]:

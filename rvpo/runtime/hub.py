@@ -17,6 +17,11 @@ def is_hub_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
+def is_repository(name: str) -> bool:
+    """True where a text names a repository `owner/name` of the Hub, and nothing on this machine."""
+    return is_hub_id(name) and name.count("/") == 1 and not os.path.lexists(name)
+
+
 def go_offline_without_hub() -> None:
     """Tell the hub's libraries to use what is cached, if the hub does not answer within seconds.
 

@@ -108,10 +108,23 @@ def test_the_licence_is_the_one_of_the_base_model(run: RunFolder, tmp_path: Path
     assert front_matter((run.path / "card" / "README.md").read_text())["license"] == "gemma"
 
 
-@pytest.mark.parametrize("name", ["small", "a/b/c", "someone/sm all", "../x", ""])
+@pytest.mark.parametrize(
+    "name", ["small", "a/b/c", "someone/sm all", "../x", "", "me/x.git", "me/x--y"]
+)
 def test_a_name_that_is_no_repository_is_refused(run: RunFolder, name: str) -> None:
     with pytest.raises(ConfigError, match="OWNER/NAME"):
         push_run(run.path, name, "mit", ignore)
+
+
+@pytest.mark.parametrize("licence", ["anything at all", "mit\nx", "", "MIT License"])
+def test_a_licence_that_is_no_identifier_is_refused(run: RunFolder, licence: str) -> None:
+    with pytest.raises(ConfigError, match="--license"):
+        push_run(run.path, NAME, licence, ignore)
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="holds no run"):
+        push_run(tmp_path, NAME, "mit", ignore)
 
 
 def test_a_run_without_the_model_is_refused(run: RunFolder) -> None:

@@ -70,3 +70,21 @@ def test_texts_of_a_run_are_no_markup(text: str) -> None:
     assert "\n" not in shown
     for mark in "|<>[]()`#":
         assert shown.count(mark) == shown.count(f"\\{mark}")
+
+
+def test_folders_here_are_no_repositories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("models/mine", "data/train"):
+        Path(folder).mkdir(parents=True)
+    settings = tiny_settings(Path("models/mine"), tmp_path / "run")
+    settings["model"]["path"] = "models/mine"
+    settings["data"] = {"train": {"path": "data/train"}}
+    settings["judge"] = {"model": "/home/bob/secret", "endpoints": [{"url": "http://10.1.2.3/v1"}]}
+    config = RunConfig.model_validate(settings)
+    run = RunHistory(RunFolder.create(tmp_path / "run", dump_config(config), {}))
+    text = card(run)
+    found = yaml.safe_load(text.split("---")[1])
+    assert "base_model" not in found
+    assert "datasets" not in found
+    for private in ("models/mine", "data/train", "/home/bob"):
+        assert private not in text
