@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from rvpo.files.literal import inside
+from rvpo.rubrics.conversation import Asked
 from rvpo.rubrics.table import TableSource
 
 
@@ -19,6 +20,7 @@ class NemoGymSource(TableSource):
 
     columns: ClassVar[tuple[str, ...]] = ("responses_create_params", "rubric")
     prompts: ClassVar[tuple[str, ...]] = (
+        "responses_create_params",
         "responses_create_params.input",
         "prompt",
         "question",
@@ -37,6 +39,13 @@ class NemoGymSource(TableSource):
 
     format: Literal["nemo_gym"]
     """NeMo-Gym (responses_create_params, rubric)."""
+
+    def prompt_of(self, row: Mapping[str, Any]) -> Asked | None:
+        """The prompt of a raw row; its tools are a column of their own."""
+        found = super().prompt_of(row)
+        if not isinstance(found, dict):
+            return found
+        return {name: value for name, value in found.items() if name != "tools"}
 
     def others(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """The tools that the model is shown."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rvpo.types import Prompt
+from rvpo.types import Prompt, is_message
 
 # Signs say something: 2+, n!, -2. So does a point before a number, and a prime without a partner.
 _END = re.compile(r"[\s.,;:?\uff1f\u3002]+$")
@@ -24,14 +25,17 @@ def normalized(text: str) -> str:
     return bare or text
 
 
-def question(prompt: str | Sequence[Mapping[str, str]]) -> str:
+def question(prompt: str | Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> str:
     """Text by which two prompts are the same question; a text is equal to it as one user message.
 
     Args:
-        prompt: text, or chat messages, of which system messages do not count.
+        prompt: text, chat messages, of which system messages do not count, or turns in another
+            form, all of which count.
     """
     if isinstance(prompt, str):
         return normalized(prompt)
+    if isinstance(prompt, Mapping) or not all(map(is_message, prompt)):
+        return normalized(json.dumps(prompt, sort_keys=True, default=str))
     turns = [message["content"] for message in prompt if message["role"] != "system"]
     return "\n".join(map(normalized, turns))
 

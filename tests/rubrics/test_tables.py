@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rvpo.criterion import Criterion
+from rvpo.data.messages import read_conversation
 from rvpo.errors import DataError
 from rvpo.rubrics.item import SIZES, TEXTS
 from rvpo.rubrics.own import CriteriaSource
@@ -267,3 +268,23 @@ def test_no_dirt_in_a_row_stops_the_reading(name: str, row: dict[str, Any]) -> N
 def test_prompt_that_only_looks_like_a_list_is_text(text: str) -> None:
     (found,) = read("wildchecklists", {"prompt": text, "requirements": "1) Is it sorted?"})
     assert found["prompt"] == text
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        {"instructions": "Be kind.", "input": [{"role": "user", "content": "Why?"}]},
+        {
+            "input": [
+                {"role": "user", "content": "Why?"},
+                {"type": "function_call", "name": "f", "arguments": "{}", "call_id": "1"},
+                {"type": "function_call_output", "call_id": "1", "output": "3"},
+            ]
+        },
+        [{"from": "human", "value": "Why?"}],
+    ],
+    ids=["instructions", "calls", "sharegpt"],
+)
+def test_a_conversation_in_another_form_is_read_as_that_of_any_row(prompt: Any) -> None:
+    (found,) = read("nemo_gym", {"responses_create_params": prompt, "rubric": ["Names rest."]})
+    assert read_conversation(found["prompt"], "here") == read_conversation(prompt, "here")
