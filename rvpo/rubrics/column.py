@@ -87,6 +87,6 @@ def _is_plain(entry: Any) -> bool:
         return False
     points = entry.get("points")
     is_size = points is None or (
-        isinstance(points, int | float) and not isinstance(points, bool) and not points <= 0
+        isinstance(points, int | float) and not isinstance(points, bool) and not points < 0
     )
     return entry.keys() <= _FIELDS and is_size

@@ -39,7 +39,7 @@ AXES = ("axis", "dimension", "criteria_category", "theme", "aspect", "category")
 NESTED = ("annotations", "modifiers", "metadata")
 """Fields that may hold further ones."""
 SIGNS = ("polarity", "sign", "type", "kind")
-PASSES = ("pass_criteria", "expected", "expected_answer", "answer")
+PASSES = ("pass_criteria", "expected", "expected_answer")
 """Fields with the answer, yes or no, that a good response leads to."""
 
 _AXIS = "axis:"
@@ -53,12 +53,16 @@ _WORDS: Mapping[str, Polarity] = {
     "no": "negative",
     "false": "negative",
 }
-_FLAGS: Mapping[str, tuple[Polarity, Polarity]] = {
+_FLAGS: dict[str, tuple[Polarity, Polarity]] = {
     "is_positive": ("positive", "negative"),
     "positive": ("positive", "negative"),
     "desirable": ("positive", "negative"),
     "is_negative": ("negative", "positive"),
     "negative": ("negative", "positive"),
+}
+_TRUTHS: Mapping[str, bool] = {
+    **dict.fromkeys(("yes", "true", "y", "t", "1", "positive", "met", "pass"), True),
+    **dict.fromkeys(("no", "false", "n", "f", "0", "negative", "not met", "fail"), False),
 }
 _NUMBER = re.compile(
     r"\s*([-+]?\d+(?:\.\d+)?)\s*(?:(?:/|(?:out )?of )\s*\d+|%|pts?\.?|points?)?\s*"
@@ -71,13 +75,16 @@ _POINTS = r"(?:pts?\.?|points?)"
 _LEADING = re.compile(
     rf"\[\s*(?P<bracketed>{_SIZE})\s*{_POINTS}?\s*\]\s*[:.-]?\s*|"
     rf"\(\s*(?P<round>[-+]\d+(?:\.\d+)?|{_SIZE}\s*{_POINTS})\s*\)\s*[:.-]?\s*|"
-    rf"points?:\s*(?P<points>{_SIZE})\s*[,;]\s*item:\s*",
+    rf"points?:\s*(?P<points>{_SIZE})\s*[,;]\s*item:\s*|"
+    rf"(?P<signed>[-+]\d{{1,6}}(?:\.\d{{1,6}})?)\s*{_POINTS}?\s*:\s+",
     re.IGNORECASE,
 )
 _TRAILING = re.compile(
     rf"\s*[\[(]\s*(?:importance|weight|points?|score)\s*[:=]?\s*(?P<named>{_SIZE})\s*"
     r"(?:/\s*\d+|%)?\s*[\])][\s.]*$|"
     rf"\s*[\[(]\s*(?P<size>{_SIZE})\s*{_POINTS}\s*[\])][\s.]*$|"
+    rf"\s*[\[(]\s*(?P<signed>[-+]\d{{1,6}}(?:\.\d{{1,6}})?)\s*[\])][\s.]*$|"
+    rf"\s*:\s*(?P<behind>[-+]\d{{1,6}}(?:\.\d{{1,6}})?)\s*{_POINTS}[\s.]*$|"
     r"\s*\[\s*(?P<word>[a-z][a-z -]{1,24})\s*\][\s.]*$",
     re.IGNORECASE,
 )
@@ -159,18 +166,18 @@ def _of_text(text: str) -> RubricItem:
     """A text, without the size and the class that are written at either end of it."""
     size: float | None = None
     text = text.strip()
-    if leading := _LEADING.match(text):
-        size = number(leading["bracketed"] or leading["round"] or leading["points"])
+    if leading := _LEADING.match(text.translate(_MINUS)):  # as long as the text itself
+        size = number(next(filter(None, leading.groups())))
         text = text[leading.end() :]
     label, text = split_label(text)
     is_pitfall = label == "pitfall"
-    while trailing := _TRAILING.search(text):
+    while trailing := _TRAILING.search(text.translate(_MINUS)):
         told = class_of_word(trailing["word"]) if trailing["word"] else None
         if trailing["word"] and told is None:
             break
         label = label or told
         if not trailing["word"]:
-            size = number(trailing["named"] or trailing["size"])
+            size = number(next(filter(None, trailing.groups())))
         text = text[: trailing.start()].rstrip()
     return RubricItem(text=text, size=size, label=label, is_pitfall=is_pitfall)
 
@@ -236,14 +243,22 @@ def _polarity(fields: Mapping[str, Any]) -> Polarity | None:
             f"polarity is {stated!r}; give positive (a good response meets the criterion) or "
             "negative, or leave it out"
         )
-    for name in (*SIGNS, *PASSES):
+    for name in SIGNS:
         value = fields.get(name)
         if isinstance(value, str) and (told := _WORDS.get(value.strip().lower())) is not None:
             return told
-    for name, (where_true, where_false) in _FLAGS.items():
-        if isinstance(flag := fields.get(name), bool):
+    passes: dict[str, tuple[Polarity, Polarity]] = dict.fromkeys(PASSES, _FLAGS["positive"])
+    for name, (where_true, where_false) in (passes | _FLAGS).items():
+        if (flag := _truth(fields.get(name))) is not None:
             return where_true if flag else where_false
     return None
+
+
+def _truth(value: Any) -> bool | None:
+    """True or false as cells hold it: also 1 and 0, yes and no, in words or letters."""
+    if isinstance(value, str):
+        return _TRUTHS.get(value.strip().rstrip(".!").lower())
+    return bool(value) if value in (0, 1) and isinstance(value, bool | int | float) else None
 
 
 def _axis(fields: Mapping[str, Any]) -> str:
