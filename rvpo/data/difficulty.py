@@ -19,6 +19,7 @@ from itertools import islice
 from typing import Any, Final
 
 from rvpo.data.order import PromptStream, Told, others
+from rvpo.data.visits import epoch_size
 from rvpo.runtime.seed import derived_seed
 from rvpo.types import Prompt
 
@@ -77,14 +78,16 @@ class ByDifficulty:
             self._starts = {n: place for n, place in self._starts.items() if n > step}
             metrics = {"order/passed_over": float(ended - begun - self._stream.per_step)}
             if self._known:
-                metrics["order/known_frac"] = len(self._known) / len(self._stream.prompts)
+                every = max(len(self._known), len(self._stream.prompts))  # a stream has more
+                metrics["order/known_frac"] = len(self._known) / every
                 metrics["order/telling"] = sum(self._known.values()) / len(self._known)
             return metrics
 
     def epochs(self, steps: int) -> float:
         """See `PromptOrder.epochs`. Prompts that are passed over count as those that are not."""
         with self._lock:
-            return self._start(steps) / len(self._stream.prompts)
+            size = epoch_size(self._stream.prompts)
+            return self._start(steps) / size if size else 0.0
 
     def state(self) -> dict[str, Any]:
         """See `PromptOrder.state`."""
