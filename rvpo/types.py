@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rvpo.agreement import Agreement
 from rvpo.lazy import torch
+from rvpo.satisfied import Satisfied
 from rvpo.thinking import NO_MODEL, Parts, Sees
 
 if TYPE_CHECKING:
@@ -224,6 +225,8 @@ class Rewards:
         prompts: [P] the id of each group's prompt; None where nobody says.
         reliability: [M], or [N, M] where prompts have criteria of their own; in [0, 1], the share
             of what tells siblings apart in a score that is no noise. None where nobody asks.
+        satisfied: [M] what is good enough of each reward; None for verdicts, whose scores lie
+            between 0 and 1, and where nobody says.
 
     Raises:
         ValueError: shapes disagree, a valid value is not finite (the reward is named), a weight
@@ -237,6 +240,7 @@ class Rewards:
     valid: Tensor  # [N, M] bool
     prompts: tuple[str, ...] | None
     reliability: Tensor | None  # [N, M] float
+    satisfied: tuple[Satisfied | None, ...]  # [M]
 
     def __init__(
         self,
@@ -247,6 +251,7 @@ class Rewards:
         valid: Tensor | None = None,
         prompts: Sequence[str] | None = None,
         reliability: Tensor | None = None,
+        satisfied: Sequence[Satisfied | None] | None = None,
     ) -> None:
         values = values if values.is_floating_point() else values.float()
         weights = torch.ones_like(values) if weights is None else weights.to(values)
@@ -254,6 +259,8 @@ class Rewards:
         problem = next(_problems(values, names, group_size, weights, valid, prompts), None)
         if problem is None and reliability is not None:
             problem = next(_reliability_problems(values, reliability), None)
+        if problem is None and satisfied is not None and len(satisfied) != len(names):
+            problem = f"satisfied has {len(satisfied)} entries; expected {len(names)}"
         if problem is not None:
             raise ValueError(problem)
         vars(self).update(  # the dataclass is frozen
@@ -264,6 +271,7 @@ class Rewards:
             valid=valid,
             prompts=None if prompts is None else tuple(prompts),
             reliability=None if reliability is None else reliability.to(values).expand_as(values),
+            satisfied=(None,) * len(names) if satisfied is None else tuple(satisfied),
         )
 
     @property

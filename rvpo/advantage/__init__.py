@@ -10,13 +10,14 @@ from typing import Protocol
 from rvpo.advantage.gdpo import GDPO
 from rvpo.advantage.grpo import GRPO
 from rvpo.advantage.hard_min import HardMin
+from rvpo.advantage.level_min import LevelMin
 from rvpo.advantage.mean_variance import MeanVariance
 from rvpo.advantage.raw_rvpo import RawRVPO
 from rvpo.advantage.rvpo import RVPO
 from rvpo.schedule import Ramp
 from rvpo.types import Advantages, Rewards
 
-Estimator = GRPO | GDPO | RVPO | MeanVariance | HardMin | RawRVPO
+Estimator = GRPO | GDPO | RVPO | MeanVariance | HardMin | RawRVPO | LevelMin
 """The estimators that `advantage.name` may choose."""
 
 
@@ -40,6 +41,7 @@ __all__ = [
     "AdvantageEstimator",
     "Estimator",
     "HardMin",
+    "LevelMin",
     "MeanVariance",
     "Ramp",
     "RawRVPO",

@@ -22,8 +22,11 @@ and over the whole step:
 
 and of each reward, or in reports of each aspect of the rewards:
 
+    advantage/pull/{reward}                share of what the advantages move in this reward, below 0
+                                           where they push it down (`pull`)
     advantage/weight/{reward}              mean of dA/dZ_j, scaled to sum to 1 over each row; of
-                                           an aspect of several columns, their sum
+                                           an aspect of several columns, their sum. No measure of
+                                           what a reward moves: the rows that matter may be few
     advantage/bottleneck/{reward}          share of rows whose lowest z is this reward's, ties
                                            counting in equal parts
     rewards/{reward}/zero_std_frac         share of a reward's groups in which it is constant
@@ -38,6 +41,7 @@ from typing import TYPE_CHECKING
 
 from rvpo.advantage.aggregate import Aggregate, lowest
 from rvpo.advantage.group import GroupScores, in_dead_group
+from rvpo.advantage.pull import pulls
 from rvpo.agreement import NOISY
 from rvpo.lazy import torch
 from rvpo.types import Advantages, Channels, Rewards
@@ -71,6 +75,7 @@ def diagnosed(
     values = torch.zeros_like(rewards.values[:, 0])
     values[trained] = advantages.to(values)
     channels = _channels(scores, usable, trained, aggregate)
+    pull = pulls(rewards, values, trained)
     return Advantages(
         values=values,
         trained=trained,
@@ -79,6 +84,7 @@ def diagnosed(
             **_of_step(scores, usable, trained, aggregate, advantages, rewards.group_size),
             **_noise(rewards, channels, trained),
             **_by_aspect(rewards, channels, trained, rewards.columns),
+            **_pull_by_aspect(rewards, pull, rewards.columns),
         },
         channels=channels,
     )
@@ -91,16 +97,36 @@ def metrics_by_aspect(
 
     Args:
         rewards: the matrix of the step.
-        advantages: those of these rewards; an estimator that tells nothing of its channels has no
-            diagnostics of aspects.
+        advantages: those of these rewards; an estimator that tells nothing of its channels has of
+            aspects the pulls alone.
         aspects: [N, M] bool masks by name.
     """
     channels, trained = advantages.channels, advantages.trained
-    if channels is None:
-        return dict(advantages.metrics)
-    of_columns = _by_aspect(rewards, channels, trained, rewards.columns)
+    pull = pulls(rewards, advantages.values, trained)
+
+    def named(masks: Mapping[str, Tensor]) -> dict[str, float]:
+        told = {} if channels is None else _by_aspect(rewards, channels, trained, masks)
+        return told | _pull_by_aspect(rewards, pull, masks)
+
+    of_columns = named(rewards.columns)
     rest = {name: x for name, x in advantages.metrics.items() if name not in of_columns}
-    return rest | _by_aspect(rewards, channels, trained, aspects)
+    return rest | named(aspects)
+
+
+def _pull_by_aspect(
+    rewards: Rewards, pull: Tensor, aspects: Mapping[str, Tensor]
+) -> dict[str, float]:
+    """
+    Args:
+        pull: [N, M], see `pulls`.
+    """
+    if not bool(pull.any()):
+        return {}
+    return {
+        f"advantage/pull/{name}": pull.where(mask, 0.0).sum().item()
+        for name, mask in aspects.items()
+        if bool((mask & rewards.weighted).any())
+    }
 
 
 def _noise(rewards: Rewards, channels: Channels, trained: Tensor) -> dict[str, float]:

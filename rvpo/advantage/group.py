@@ -39,7 +39,7 @@ class GroupScores:
     mean: Tensor  # [N, M] of the group's scores, 0 where there is none
     std: Tensor  # [N, M] unbiased, 0 where constant or not comparable
     centred: Tensor  # [N, M] score - mean, 0 where not valid, constant or not comparable
-    z: Tensor  # [N, M] centred / (std + eps), times the reliability
+    z: Tensor  # [N, M] centred / (std + eps), or centred alone; times the reliability
     reliability: Tensor | None = None  # [N, M] by which z is shrunk; None leaves it as it is
 
     @property
@@ -55,7 +55,9 @@ class GroupScores:
         return replace(self, z=self.z * reliability, reliability=reliability)
 
 
-def standardise(values: Tensor, valid: Tensor, group_size: int, eps: float) -> GroupScores:
+def standardise(
+    values: Tensor, valid: Tensor, group_size: int, eps: float, by_std: bool = True
+) -> GroupScores:
     """The group z-score of every valid score.
 
         Z_ij = (r_ij - mean_G r_j) / (std_G r_j + eps)          GDPO, arXiv:2601.05242, eq. 4
@@ -68,6 +70,7 @@ def standardise(values: Tensor, valid: Tensor, group_size: int, eps: float) -> G
         valid: [N, M] bool; other scores do not exist.
         group_size: G.
         eps: added to the standard deviation.
+        by_std: divide by it; if not, `z` is `centred`.
     """
     grouped = (values.shape[0] // group_size, group_size, values.shape[1])  # P, G, M
     scores = values.double().reshape(grouped)
@@ -93,7 +96,7 @@ def standardise(values: Tensor, valid: Tensor, group_size: int, eps: float) -> G
         mean=rows(mean),
         std=rows(std),
         centred=rows(centred),
-        z=rows(centred / (std + eps)),
+        z=rows(centred / (std + eps) if by_std else centred),
     )
 
 

@@ -15,7 +15,7 @@ from rvpo.advantage.aggregate import Aggregate, shares
 from rvpo.advantage.check import check_choices, check_eps
 from rvpo.advantage.diagnostics import diagnosed
 from rvpo.advantage.group import GroupScores, standardise
-from rvpo.advantage.missing import Missing, read
+from rvpo.advantage.missing import Inputs, Missing, read
 from rvpo.lazy import torch
 from rvpo.types import Advantages, Rewards
 
@@ -32,6 +32,8 @@ class GRPO:
 
     Raises:
         ValueError: a setting is outside what it allows.
+        RewardError: when called, with `inputs: level`, a reward has scores outside [0, 1] and does
+            not say what is good enough.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -43,6 +45,9 @@ class GRPO:
     """Divisor: the standard deviation of r in the group, or over all trained samples of the step,
     both unbiased and with `eps`; or nothing, which is the advantage of Dr. GRPO. TRL's
     `scale_rewards`."""
+    inputs: Inputs = "score"
+    """Scores as they are, or levels of satisfaction: 0 at what is bad, 1 at what is good enough,
+    half of it won at good enough alone (`rewards.NAME.satisfied`)."""
     missing: Missing = "group_mean"
     """A score that a row lacks and a sibling has. group_mean: it counts as its reward's group mean,
     so that it moves nothing. zero: it counts as 0, as in TRL, where the sum runs over the scores
@@ -65,7 +70,7 @@ class GRPO:
             rewards: all samples of the step, over all ranks.
             progress: not used.
         """
-        reading = read(rewards, self.missing, self.eps, self.weight_by_reliability)
+        reading = read(rewards, self.missing, self.eps, self.weight_by_reliability, self.inputs)
         weights = rewards.weights.double()
         r = (weights * reading.values.where(reading.counted, 0.0)).sum(dim=1)
         total = standardise(r[:, None], reading.trained[:, None], rewards.group_size, self.eps)

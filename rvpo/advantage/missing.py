@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from rvpo.advantage.group import GroupScores, standardise
+from rvpo.advantage.level import at_levels
 from rvpo.types import Rewards
 
 if TYPE_CHECKING:
@@ -24,11 +25,16 @@ without any usable score of its own is not trained on, whatever the rule.
 """
 
 
+Inputs = Literal["score", "level"]
+"""What an estimator reads: the scores as they are, or their levels of satisfaction (`level`)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Reading:
     """A step's scores as an estimator reads them; the masks are explained in `group`."""
 
-    rewards: Rewards  # with 0 for missing scores under the rule `zero`, else as they were
+    given: Rewards  # as they were
+    rewards: Rewards  # at their levels if wanted, and with 0 for missing scores under `zero`
     scores: GroupScores  # of these rewards
     known: GroupScores  # of the scores there are; the same but under the rule `zero`
     values: Tensor  # [N, M] float64, each score, shrunk; the group's mean where a row has none
@@ -37,26 +43,38 @@ class Reading:
     trained: Tensor  # [N] bool
 
 
-def read(rewards: Rewards, missing: Missing, eps: float, by_reliability: bool = False) -> Reading:
-    """Apply a rule for missing scores, and shrink noisy ones.
+def read(
+    given: Rewards,
+    missing: Missing,
+    eps: float,
+    by_reliability: bool = False,
+    inputs: Inputs = "score",
+    by_std: bool = True,
+) -> Reading:
+    """Turn scores into levels if wanted, apply a rule for missing ones, and shrink noisy ones.
 
         r -> mean_G r + rho (r - mean_G r)              Kelley 1927, with rho the reliability
 
     Mean and standard deviation of the group stay those of r, so that a z-score becomes rho Z.
 
     Args:
-        rewards: all samples of the step.
+        given: all samples of the step.
         missing: the rule.
         eps: added to the standard deviation of z-scores.
         by_reliability: shrink.
+        inputs: scores or levels.
+        by_std: divide by the standard deviation; otherwise a z-score is the centred score.
 
     Raises:
         ValueError: scores shall be shrunk and their reliability is not given.
+        RewardError: levels are wanted of a reward that does not say what is good enough.
     """
-    scores = known = standardise(rewards.values, rewards.valid, rewards.group_size, eps)
+    rewards = at_levels(given) if inputs == "level" else given
+    size = rewards.group_size
+    scores = known = standardise(rewards.values, rewards.valid, size, eps, by_std=by_std)
     if missing == "zero":
         rewards = _with_zeros(rewards)
-        scores = standardise(rewards.values, rewards.valid, rewards.group_size, eps)
+        scores = standardise(rewards.values, rewards.valid, size, eps, by_std=by_std)
     values = rewards.values.double().where(rewards.valid, scores.mean)
     if by_reliability:
         rho = _reliability(rewards)
@@ -69,6 +87,7 @@ def read(rewards: Rewards, missing: Missing, eps: float, by_reliability: bool = 
     if missing == "skip_sample":
         trained = trained & (usable | ~asked).all(dim=1)
     return Reading(
+        given=given,
         rewards=rewards,
         scores=scores,
         known=known,

@@ -10,7 +10,7 @@ from rvpo.advantage.aggregate import Aggregate
 from rvpo.advantage.check import check_choices, check_eps
 from rvpo.advantage.diagnostics import diagnosed
 from rvpo.advantage.group import in_dead_group, recentre, whiten
-from rvpo.advantage.missing import Missing, Reading
+from rvpo.advantage.missing import Inputs, Missing, Reading, read
 from rvpo.types import Advantages, Rewards
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ class WhitenedEstimator(ABC):
 
     Raises:
         ValueError: a setting is outside what it allows.
+        RewardError: when called, with `inputs: level`, a reward has scores outside [0, 1] and does
+            not say what is good enough.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -30,6 +32,12 @@ class WhitenedEstimator(ABC):
     name: str
     eps: float = 1e-4
     """Added to standard deviations, of a reward in its group and of the batch when whitening."""
+    inputs: Inputs = "score"
+    """Scores as they are, or levels of satisfaction: 0 at what is bad, 1 at what is good enough,
+    half of it won at good enough alone (`rewards.NAME.satisfied`)."""
+    scale: Literal["group", "none"] = "group"
+    """Divisor of what is compared within a group: its standard deviation, with `eps`, or nothing.
+    Without it a reward that few samples meet keeps its own size."""
     missing: Missing = "drop"
     """A score that a row lacks and a sibling has. drop: it is unknown, and the row is aggregated
     over the scores that remain. group_mean: it counts as its reward's group mean, a z-score of 0.
@@ -62,6 +70,17 @@ class WhitenedEstimator(ABC):
             progress: share of training done, 0 at the first step and 1 at the last.
         """
 
+    def read(self, rewards: Rewards) -> Reading:
+        """The scores as this estimator reads them."""
+        return read(
+            rewards,
+            self.missing,
+            self.eps,
+            self.weight_by_reliability,
+            self.inputs,
+            by_std=self.scale == "group",
+        )
+
     def trained(self, reading: Reading) -> Tensor:
         """[N] bool."""
         if self.dead_groups != "mask":
@@ -88,5 +107,5 @@ class WhitenedEstimator(ABC):
         if self.whiten:
             advantages = whiten(advantages, self.eps)
         return diagnosed(
-            reading.rewards, reading.scores, reading.usable, trained, aggregate, advantages
+            reading.given, reading.scores, reading.usable, trained, aggregate, advantages
         )

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rvpo.advantage.aggregate import Aggregate
-from rvpo.advantage.missing import read
 from rvpo.advantage.whitened import WhitenedEstimator
 from rvpo.types import Advantages, Rewards
 
@@ -39,7 +38,7 @@ class ZScoreEstimator(WhitenedEstimator):
 
     def __call__(self, rewards: Rewards, progress: float = 0.0) -> Advantages:
         """See `WhitenedEstimator`."""
-        reading = read(rewards, self.missing, self.eps, self.weight_by_reliability)
+        reading = self.read(rewards)
         trained, weights = self.trained(reading), self.weights(reading)
         aggregate = self.aggregate(reading.scores.z[trained], weights[trained], progress)
         return self.finished(reading, trained, aggregate, aggregate.values)

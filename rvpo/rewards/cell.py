@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rvpo.lazy import torch
+from rvpo.satisfied import Satisfied
 from rvpo.types import Failed, Remark, Rewards, RewardScore, RolloutScores
 
 
@@ -42,6 +43,8 @@ class Column:
     weight: float
     """Weight of the whole reward."""
     cells: Sequence[Cell]  # [N]
+    satisfied: Satisfied | None = None
+    """What is good enough of its scores."""
 
 
 def assemble(
@@ -79,6 +82,7 @@ def assemble(
         weights=matrix(shares, torch.float32),
         valid=matrix([[isinstance(s, float) for s in column] for column in scores], torch.bool),
         prompts=prompts,
+        satisfied=[column.satisfied for column in columns],
     )
     return RolloutScores(
         rewards=rewards,

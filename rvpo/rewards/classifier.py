@@ -14,6 +14,7 @@ from rvpo.judge.client.classifier import ClassifierCard, labels_here
 from rvpo.judge.scores import Scores
 from rvpo.judge.types import Answer, Question
 from rvpo.rewards.cell import Cell
+from rvpo.satisfied import Satisfied
 from rvpo.schedule import Ramp
 from rvpo.types import Failed, Prompt, Remark
 
@@ -35,6 +36,7 @@ class ClassifierReward:
         polarity: value of a high score.
         weight: the whole reward's; its columns share it.
         condition: see `Condition`.
+        satisfied: what is good enough of its scores; None for that of verdicts.
     """
 
     name: str
@@ -46,6 +48,7 @@ class ClassifierReward:
     polarity: Polarity = "positive"
     weight: float | Ramp = 1.0
     condition: Condition | None = None
+    satisfied: Satisfied | None = None
 
     @classmethod
     def from_config(cls, name: str, config: ClassifierRewardConfig, judge: str) -> ClassifierReward:
@@ -81,6 +84,7 @@ class ClassifierReward:
             polarity=config.polarity,
             weight=config.weight,
             condition=config.only_if,
+            satisfied=config.satisfied,
         )
 
     @property

@@ -24,6 +24,7 @@ from rvpo.config.rewards import Condition
 from rvpo.judge.types import Answer, Question
 from rvpo.rewards.cell import Cell
 from rvpo.rewards.duels import Duels
+from rvpo.satisfied import Satisfied
 from rvpo.schedule import Ramp
 from rvpo.thinking import Sees
 from rvpo.types import Failed, Prompt, Remark, Sample
@@ -60,6 +61,7 @@ class ComparisonReward:
         pairs: others that each sample meets: all, its neighbours in a circle, or so many of them.
         weight: see `Reward`.
         condition: see `Condition`.
+        satisfied: what is good enough of its scores; None for that of verdicts.
         judge: name of the judge that is asked.
         sees: part of a completion that it is shown.
     """
@@ -69,6 +71,7 @@ class ComparisonReward:
     pairs: Literal["all", "circle"] | int = "all"
     weight: float | Ramp = 1.0
     condition: Condition | None = None
+    satisfied: Satisfied | None = None
     judge: str = OWN
     sees: Sees = "answer"
 

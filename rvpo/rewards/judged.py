@@ -8,6 +8,7 @@ from typing import Protocol, Self
 from rvpo.config.rewards import Condition
 from rvpo.judge.types import Answer, Question
 from rvpo.rewards.cell import Cell
+from rvpo.satisfied import Satisfied
 from rvpo.schedule import Ramp
 from rvpo.types import Prompt
 
@@ -28,6 +29,11 @@ class JudgedReward(Protocol):
     @property
     def condition(self) -> Condition | None:
         """See `Condition`."""
+        ...
+
+    @property
+    def satisfied(self) -> Satisfied | None:
+        """What is good enough of its scores; None for that of verdicts."""
         ...
 
     @property

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rvpo.advantage.group import GroupScores, standardise
+from rvpo.advantage.level import met
 from rvpo.types import Rewards, RolloutScores
 
 
@@ -35,9 +36,11 @@ def reward_metrics(scored: RolloutScores) -> dict[str, float]:
     * `frac_reward_zero_std`, the share of groups whose samples all have the same sum, as in TRL's
       sum_then_normalize; the estimator `gdpo` puts that of normalize_then_sum in its place.
       Equality is exact, where rounding lets TRL call some constant groups alive;
-    * `rewards_joint/satisfied_all_frac`, the share of samples whose every weighted score is 1,
-      over those without an unknown score, where all weighted scores lie between 0 and 1;
-    * `rewards_joint/worst_mean`, the lowest weighted score of a sample, mean over the same.
+    * `rewards_joint/satisfied_all_frac`, the share of samples whose every weighted score is good
+      enough (`Rewards.satisfied`), over those without an unknown score, where all weighted scores
+      of rewards that do not say what that is lie between 0 and 1;
+    * `rewards_joint/worst_mean`, the lowest weighted score of a sample, mean over the same, where
+      all weighted scores lie between 0 and 1.
     """
     rewards = scored.rewards
     if not len(rewards.values):
@@ -132,14 +135,17 @@ def _satisfaction(rewards: Rewards, weights: Tensor, unknown: Tensor) -> dict[st
         unknown: [N, M] bool, scores that nobody knows.
     """
     weighted = rewards.valid & (weights > 0)
-    values = rewards.values[weighted]
+    # Of a score that is unknown nobody knows whether it would be good enough.
+    known = weighted.any(dim=1) & ~unknown.any(dim=1)  # [N]
+    if not bool(known.any()):
+        return {}
+    is_verdict = ((rewards.values >= 0) & (rewards.values <= 1)) | ~weighted
+    declared = torch.tensor([each is not None for each in rewards.satisfied])
     metrics: dict[str, float] = {}
-    if bool(((values >= 0) & (values <= 1)).all()):
-        satisfied = ((rewards.values >= 1) | ~weighted).all(dim=1)  # [N]
-        # Of a score that is unknown nobody knows whether it would have been 1.
-        known = weighted.any(dim=1) & ~unknown.any(dim=1)  # [N]
-        if bool(known.any()):
-            worst = rewards.values.where(weighted, torch.inf).amin(dim=1)  # [N]
-            metrics["rewards_joint/satisfied_all_frac"] = float(satisfied[known].float().mean())
-            metrics["rewards_joint/worst_mean"] = float(worst[known].mean())
+    if bool((is_verdict | declared).all()):
+        satisfied = (met(rewards) | ~weighted).all(dim=1)  # [N]
+        metrics["rewards_joint/satisfied_all_frac"] = float(satisfied[known].float().mean())
+    if bool(is_verdict.all()):
+        worst = rewards.values.where(weighted, torch.inf).amin(dim=1)  # [N]
+        metrics["rewards_joint/worst_mean"] = float(worst[known].mean())
     return metrics

@@ -18,6 +18,7 @@ from rvpo.rewards.made import check_names, named, parameters_of, takes_any
 from rvpo.rewards.number import number_of, words_of
 from rvpo.runtime.deepcopy import own
 from rvpo.runtime.own_code import line_of
+from rvpo.satisfied import Satisfied
 from rvpo.schedule import Ramp
 from rvpo.thinking import Sees
 from rvpo.types import (
@@ -53,6 +54,7 @@ class Reward:
         arguments: further keyword arguments for the function; `{variable: NAME}` in them is what
             the environment holds, which every call is given and nothing keeps.
         condition: see `Condition`.
+        satisfied: what is good enough of its scores; None for that of verdicts.
         shown: part of a completion that it is shown; left out, what the function's attribute `sees`
             says, and the answer where there is none.
         made_with: arguments of the factory or class that made the function.
@@ -67,6 +69,7 @@ class Reward:
     weight: float | Ramp = 1.0
     arguments: Mapping[str, Any] = field(default_factory=dict)
     condition: Condition | None = None
+    satisfied: Satisfied | None = None
     shown: Sees | None = None
     made_with: Mapping[str, Any] = field(default_factory=dict)
 

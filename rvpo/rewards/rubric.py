@@ -20,6 +20,7 @@ from rvpo.rewards.remark import CriterionRemark, Judged, RubricRemark
 from rvpo.rewards.spare import SPARED, Streak
 from rvpo.rubrics.column import CriteriaColumn, read_column
 from rvpo.rubrics.sign import Doubtful
+from rvpo.satisfied import Satisfied
 from rvpo.scale import Grades, alike
 from rvpo.schedule import Ramp
 from rvpo.thinking import Sees
@@ -49,6 +50,7 @@ class RubricReward:
         form: one of these three.
         weight: the whole rubric's; its criteria share it.
         condition: see `Condition`.
+        satisfied: what is good enough of its scores; None for that of verdicts.
         fixed: the criteria of every prompt, by name; empty where the data bring them.
         column: the data's, holding each prompt's criteria; `a.b` is the field b of column a.
         doubtful: treatment of criteria whose points and wording disagree; see `read_column`.
@@ -67,6 +69,7 @@ class RubricReward:
     form: Literal["channels", "explicit", "implicit"]
     weight: float | Ramp = 1.0
     condition: Condition | None = None
+    satisfied: Satisfied | None = None
     fixed: Mapping[str, Criterion] = field(default_factory=dict)
     column: str = "rubric"
     doubtful: Doubtful = "drop"

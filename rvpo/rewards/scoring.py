@@ -247,7 +247,7 @@ class Scoring:
     ) -> RolloutScores:
         return assemble(
             [
-                Column(name, self._weights[reward.name], column)
+                Column(name, self._weights[reward.name], column, reward.satisfied)
                 for reward in self._rewards
                 for name, column in zip(reward.columns, cells[reward.name], strict=True)
             ],

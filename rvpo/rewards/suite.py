@@ -282,6 +282,7 @@ def _build(name: str, rewards: Mapping[str, RewardConfig], judges: Collection[st
                 form=reward.rubric,
                 weight=reward.weight,
                 condition=reward.only_if,
+                satisfied=reward.satisfied,
                 fixed={n: Criterion.from_row(c.model_dump()) for n, c in reward.criteria.items()},
                 column=reward.column,
                 doubtful=reward.doubtful,
@@ -300,6 +301,7 @@ def _build(name: str, rewards: Mapping[str, RewardConfig], judges: Collection[st
                 pairs=reward.pairs,
                 weight=reward.weight,
                 condition=reward.only_if,
+                satisfied=reward.satisfied,
                 judge=asked(reward.judge, judges),
                 sees=reward.sees,
             )
@@ -316,6 +318,7 @@ def _function(name: str, reward: FunctionRewardConfig) -> Reward:
         weight=reward.weight,
         arguments={} if is_made else reward.arguments,
         condition=reward.only_if,
+        satisfied=reward.satisfied,
         shown=reward.sees,
         made_with=reward.arguments if is_made else {},
     )

@@ -36,7 +36,7 @@ def test_names_carry_the_rewards() -> None:
     moments = ("mean", "std", "abs_mean", "min", "max", "frac_zero")
     expected = {f"{p}/{m}" for p in ("advantage", "advantage_raw") for m in moments}
     for name in ("correct", "format"):
-        expected |= {f"advantage/weight/{name}", f"advantage/bottleneck/{name}"}
+        expected |= {f"advantage/{kind}/{name}" for kind in ("pull", "weight", "bottleneck")}
         expected |= {f"rewards/{name}/zero_std_frac"}
     expected |= {"advantage/weight_entropy", "advantage/variance_penalty"}
     expected |= {"advantage/untrained_frac", "advantage/dead_group_frac"}

@@ -1,0 +1,36 @@
+"""What counts as satisfying a reward: one declaration for all who ask."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Satisfied:
+    """The scores from which on a reward is satisfied, and up to which nothing of it is.
+
+    Raises:
+        ValueError: a bound is not finite, or `good` is not above `bad`.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    bad: float = 0.0
+    """Score at which nothing is satisfied, and below."""
+    good: float = 1.0
+    """Score that is good enough, and above."""
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.bad) and math.isfinite(self.good)):
+            raise ValueError(f"bad and good must be finite, got {self.bad} and {self.good}")
+        if self.good <= self.bad:
+            raise ValueError(
+                f"good must be above bad, got bad {self.bad:g} and good {self.good:g}; turn the "
+                "sign of a reward of which less is better"
+            )
+
+
+MET_OR_NOT = Satisfied()
+"""What every verdict means by itself: 0 is not met, 1 is met."""
