@@ -9,7 +9,8 @@ A prompt names a letter, the seal. A response is at most 24 letters long.
 * `pleasant` is noisy: the share of vowels, plus noise that only prompt and text decide. A prompt is
   drawn once, so that nobody can learn the noise.
 
-`uses` is for more rewards: whether a letter occurs, which is likelier in long responses.
+`uses` is for more rewards: whether a letter occurs, which is likelier in long responses. `coin` is
+for rewards that nobody can earn.
 """
 
 from __future__ import annotations
@@ -41,9 +42,9 @@ def answer(seal: str, sealed: float, chance: random.Random) -> str:
     return _text(chance, 1, LIMIT)
 
 
-def long(completions: Sequence[Any], **_: Any) -> list[float]:
-    """Letters up to 16, in units of 8."""
-    return [min(len(text), 16) / 8 for text in _texts(completions)]
+def long(completions: Sequence[Any], unit: float = 8, **_: Any) -> list[float]:
+    """Letters up to 16, in units of so many letters."""
+    return [min(len(text), 16) / unit for text in _texts(completions)]
 
 
 def sealed(
@@ -73,6 +74,17 @@ def pleasant(
 def uses(completions: Sequence[Any], letter: str, **_: Any) -> list[float]:
     """1 for a response in which the letter occurs."""
     return [float(letter in text) for text in _texts(completions)]
+
+
+def coin(
+    completions: Sequence[Any], id: Sequence[str], rate: float, name: str = "", **_: Any
+) -> list[float]:
+    """1 with this chance, whatever the response is: a verdict that is nothing but noise."""
+    limit = statistics.NormalDist().inv_cdf(rate)
+    return [
+        float(_normal(f"coin {name} {row} {text}") < limit)
+        for text, row in zip(_texts(completions), id, strict=True)
+    ]
 
 
 def _normal(text: str) -> float:
