@@ -118,8 +118,8 @@ def _row(size: int, most: int, kind: type) -> npt.NDArray[Any]:
 
 @cache
 def _kind(answers: int) -> type:
-    """Numbers in which subsets of so many answers are counted: the widest floats, which are fast and
-    only ever added here, or Python's whole numbers where a count would be too large for them."""
+    """Numbers in which subsets of so many answers are counted: the widest floats, which are fast
+    and only ever added here, or Python's whole numbers where a count would be too large."""
     limit = np.finfo(np.longdouble).max
     return np.longdouble if answers * comb(answers, answers // 2) < int(limit) else object
 
