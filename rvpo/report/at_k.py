@@ -87,7 +87,7 @@ def _won(parties: Sequence[tuple[int, int]], answers: int, k: int, votes: int) -
     large = [(size, good) for size, good in parties if size >= votes]
     tied, loose = min(len(large), k // votes), min(len(large) * (votes - 1), k)
     kind = _kind(answers)
-    counts = np.zeros((2, tied + 1, loose + 1), dtype=kind)
+    counts: npt.NDArray[Any] = np.zeros((2, tied + 1, loose + 1), dtype=kind)
     counts[0, 0, 0] = 1
     rows = columns = 1  # beyond these there is nothing yet
     for size, good in large:

@@ -190,7 +190,7 @@ def test_a_module_of_python_is_pythons_own() -> None:
     assert scored(code, ["assert math.isclose(area(1), 3.14159265, rel_tol=1e-6)"]) == 0.0
 
 
-@pytest.mark.parametrize("name", ["sum", "pow", "hash", "bisect", "calendar", "queue", "string"])
+@pytest.mark.parametrize("name", ["sum", "bisect", "queue"])
 @pytest.mark.parametrize(
     "test",
     [
@@ -276,7 +276,8 @@ RAISES = (
 @pytest.mark.parametrize(
     "test",
     [
-        "import pytest\ndef test_it():\n    with pytest.raises(Low, match='low: 3') as found: f(3)\n"
+        "import pytest\ndef test_it():\n"
+        "    with pytest.raises(Low, match='low: 3') as found: f(3)\n"
         "    assert found.value.n == 3",
         "import pytest\nfrom solution import Base, f\n"
         "def test_it():\n    with pytest.raises(Base): f(3)",
@@ -328,8 +329,7 @@ def test_no_program_chooses_to_be_missing(chooser: str) -> None:
         "import unittest\nfrom solution import add\nclass T(unittest.TestCase):\n"
         "    def test_it(self): self.assertEqual(add(1, 2), 3)",
     ]
-    for test in tests:
-        assert scored(CHOOSERS[chooser], test, seconds=1) == 0.0
+    assert scored(CHOOSERS[chooser], tests, seconds=1, score="share") == 0.0
     assert scored(CHOOSERS[chooser], {"fn_name": "add", "inputs": [[1, 2]], "outputs": [3]}) == 0.0
 
 

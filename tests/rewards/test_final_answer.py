@@ -76,8 +76,8 @@ PLACES = st.sampled_from(
         "Answer: X",
         "Answer:\nX",
         "**Answer:**\n\nX",
-        "**Final Answer:** X.",
-        "The answer is X.",
+        "**Final Answer:** X",
+        "The answer is X",
         "X",
     ]
 )
