@@ -92,8 +92,13 @@ def _imported(node: ast.AST) -> Iterator[str]:
 
 
 def _imports_solution(tree: ast.AST) -> bool:
+    """True where a test names what it takes from the program."""
     return any(
-        (isinstance(node, ast.ImportFrom) and node.module == SOLUTION)
+        (
+            isinstance(node, ast.ImportFrom)
+            and node.module == SOLUTION
+            and any(each.name != "*" for each in node.names)
+        )
         or (isinstance(node, ast.Import) and any(each.name == SOLUTION for each in node.names))
         for node in ast.walk(tree)
     )
