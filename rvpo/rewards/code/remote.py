@@ -119,7 +119,8 @@ class Line:
             if number not in self._classes:
                 self._classes[number] = _class(known)
             return self._classes[number]
-        value = _derived(type(known))(known)
+        kind: Any = type(known)
+        value = _derived(kind)(known)
         vars(value).update(__line=self, __handle=number)
         return value
 
@@ -167,7 +168,7 @@ def _class(known: Raisable) -> type[BaseException]:
         return found
     pythons = getattr(builtins, known.name, None)
     is_namesake = isinstance(pythons, type) and issubclass(pythons, BaseException)
-    bases = (pythons,) if is_namesake else known.bases
+    bases: Any = (pythons,) if is_namesake else known.bases
     members = {"__init__": _accept, "__str__": _text, "__getattr__": _attribute}
     return type(known.name, bases, {**members, "__module__": SOLUTION})
 

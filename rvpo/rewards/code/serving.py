@@ -80,7 +80,8 @@ def _raised(error: BaseException, handle: Callable[[Any], int]) -> list[Any]:
 
 
 def _plain(value: Any) -> Any:
-    for kind in (list, dict, set, bytearray):
+    kinds: tuple[type[Any], ...] = (list, dict, set, bytearray)
+    for kind in kinds:
         if isinstance(value, kind):
             return kind(value)
     raise TypeError(f"{type(value).__name__} is no collection")
