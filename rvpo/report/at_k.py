@@ -1,22 +1,25 @@
 """Success with k answers to a prompt, from n >= k of them: pass@k and maj@k.
 
 Both are means over all subsets of k of the n answers, so that neither depends on which k are taken
-nor on how many more there are: they are unbiased (pass@k: arXiv:2107.03374, equation 1). They are
-counted in whole numbers, and exact whatever n is.
+nor on how many more there are: they are unbiased (pass@k: arXiv:2107.03374, equation 1). pass@k is
+counted in whole numbers; maj@k in the widest floats that the machine has where n is in their range,
+else in whole numbers too.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cache, lru_cache
 from math import comb
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 from rvpo.types import RolloutScores
 
@@ -64,37 +67,61 @@ def majority_at_k(answers: Sequence[Hashable | None], passed: Sequence[bool], k:
     voters = Counter(answer for answer in answers if answer is not None)
     good = Counter(a for a, is_good in zip(answers, passed, strict=True) if is_good)
     parties = [(size, good[answer]) for answer, size in voters.items()]
-    silent = len(answers) - sum(voters.values())
-    largest = max(voters.values(), default=0)
-    every_number = range(1, min(k, largest) + 1)
-    won = sum((_won(parties, silent, k, votes) for votes in every_number), Fraction(0))
+    most = min(k, max(voters.values(), default=0))
+    won = sum((_won(parties, len(answers), k, n) for n in range(1, most + 1)), Fraction(0))
     return float(won / comb(len(answers), k))
 
 
-def _won(parties: Sequence[tuple[int, int]], silent: int, k: int, votes: int) -> Fraction:
+def _won(parties: Sequence[tuple[int, int]], answers: int, k: int, votes: int) -> Fraction:
     """Number of subsets of k in which a good answer wins with so many votes; of a tie the part.
 
-    The parties are walked through once. For each number of samples drawn so far and of parties with
-    `votes` of them, it is known in how many ways that can be, and, summed over these parties, in
-    how many with one of the party's drawn samples that is good.
+    Only parties of that size can have so many, and they are walked through once. For each number of
+    them that have it, and of samples drawn from the rest of them, it is known in how many ways that
+    can be, and, summed over these parties, in how many with one of the party's drawn samples that
+    is good: [2, tied, loose]. The samples of smaller parties are drawn at the end, as it comes.
 
     Args:
         parties: samples that gave an answer, and the good ones among them.
-        silent: samples without an answer.
+        answers: all samples, those without an answer too.
     """
-    states = {(drawn, 0): (comb(silent, drawn), 0) for drawn in range(min(silent, k) + 1)}
-    for size, good in parties:
-        following: dict[tuple[int, int], tuple[int, int]] = defaultdict(lambda: (0, 0))
-        for (drawn, tied), (ways, won) in states.items():
-            for own in range(min(size, votes, k - drawn) + 1):
-                is_first = own == votes
-                place = (drawn + own, tied + is_first)
-                known, chosen = comb(size, own), good * comb(size - 1, own - 1) if is_first else 0
-                before = following[place]
-                following[place] = before[0] + ways * known, before[1] + won * known + ways * chosen
-        states = following
-    whole = {tied: won for (drawn, tied), (_, won) in states.items() if drawn == k and tied}
-    return sum((Fraction(won, votes * tied) for tied, won in whole.items()), Fraction(0))
+    large = [(size, good) for size, good in parties if size >= votes]
+    tied, loose = min(len(large), k // votes), min(len(large) * (votes - 1), k)
+    kind = _kind(answers)
+    counts: npt.NDArray[Any] = np.zeros((2, tied + 1, loose + 1), dtype=kind)
+    counts[0, 0, 0] = 1
+    rows = columns = 1  # beyond these there is nothing yet
+    for size, good in large:
+        chosen = _row(size, k, kind)
+        below = chosen[votes - 1 :: -1]
+        before, counts = counts[:, :rows, :columns], np.zeros_like(counts)
+        part = before[:, : min(rows, tied)]
+        place = np.s_[1 : part.shape[1] + 1, :columns]
+        counts[:, *place] = chosen[votes] * part
+        counts[1, *place] += good * _row(size - 1, k, kind)[votes - 1] * part[0]
+        columns = min(columns + votes - 1, loose + 1)
+        around = np.pad(before, ((0, 0), (0, 0), (votes - 1, votes - 1)))
+        counts[:, :rows, :columns] += (sliding_window_view(around, votes, 2) @ below)[..., :columns]
+        rows = min(rows + 1, tied + 1)
+    others = _row(answers - sum(size for size, _ in large), k, kind)
+    won = Fraction(0)
+    for n in range(1, tied + 1):
+        left = others[k - votes * n :: -1][: loose + 1]
+        won += Fraction(int(counts[1, n, : len(left)] @ left), votes * n)
+    return won
+
+
+@lru_cache(256)
+def _row(size: int, most: int, kind: type) -> npt.NDArray[Any]:
+    """[most + 1] numbers of ways to choose 0, 1, ... of so many."""
+    return np.array([comb(size, own) for own in range(most + 1)], kind)
+
+
+@cache
+def _kind(answers: int) -> type:
+    """Numbers in which subsets of so many answers are counted: the widest floats, which are fast
+    and only ever added here, or Python's whole numbers where a count would be too large."""
+    limit = np.finfo(np.longdouble).max
+    return np.longdouble if answers * comb(answers, answers // 2) < int(limit) else object
 
 
 @dataclass(frozen=True, kw_only=True)

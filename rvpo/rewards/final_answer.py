@@ -2,9 +2,11 @@ r"""The answer in a completion, by which samples that say the same are counted.
 
 It is read, in this order, from the last \boxed{...}, the last <answer>...</answer>, the last line
 that begins with #### and has a number, the last line such as "Answer: 12" or that says "the answer
-is 12", or else it is the whole text. Numbers are equal however they are written, such as 1,200.0
-and $1200; of other texts white space, small and capital letters and a full stop at the end do not
-matter.
+is 12", which may go on in the line below and with other sentences behind a number, or else it is
+the whole text. Numbers are equal however they are written, such as 1,200.0, $1200, \(1200\) and
+1200 dollars: a unit behind one is left out, for samples that answer one prompt mean the same. An
+option is its letter, in brackets or not; of other texts white space, small and capital letters and
+a full stop at the end do not matter.
 """
 
 from __future__ import annotations
@@ -26,11 +28,29 @@ _TAGS: Final = re.compile(r"<(/?)answer>", re.IGNORECASE)
 _HASHES: Final = re.compile(r"^[ \t]*####[ \t]*([^#\n\d]*\d.*)$", re.MULTILINE)
 _LINE: Final = re.compile(
     r"(?:^[^\w\n]{0,8}(?:the )?(?:final |correct )?answer[*_ \t]{0,4}:|\banswer is:?)"
-    r"[*_ \t]{0,4}(\S.*)$",
+    r"[*_ \t]{0,4}(?:[ \t]*\n){0,2}[ \t]{0,8}(\S.*)$",
     re.MULTILINE | re.IGNORECASE,
 )
 _NUMBER: Final = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?")
 _AROUND: Final = " \t\r\n*_`\"'$"
+_DEEPEST: Final = 8
+_WRAPPED: Final = re.compile(
+    r"\\\((.*)\\\)|\\\[(.*)\\\]|"
+    r"\\(?:boxed|fbox|text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}|"
+    r"[(\[]\s*([a-zA-Z])\s*[)\]]|\(\s*([-+$\d.]+)\s*\)|([a-zA-Z])\)",
+    re.DOTALL,
+)
+"""Signs of mathematics, or brackets of an option or a number, and what is between them."""
+_SEPARATOR: Final = re.compile(r"(?<=\d)(?:\{,\}|\\[,!]|[\u00a0\u2009\u202f])(?=\d{3}(?!\d))")
+_UNIT: Final = re.compile(
+    r"(?<=[\d.])[\s~]*(?:\\[ ,])?\s*(?:\\(?:text|mathrm)\s*\{\s*)?"
+    r"(?:\\?%|percent|\^\s*\{?\\circ\}?|°|degrees?|dollars?|euros?|cents?|[kcm]?m|km/h|mph|miles?|"
+    r"(?:kilo|centi|milli)?met(?:er|re)s?|feet|foot|ft|inch(?:es)?|[km]?g|(?:kilo)?grams?|pounds?|"
+    r"lbs?|lit(?:er|re)s?|ml|seconds?|minutes?|min|hours?|days?|weeks?|months?|years?|units?)"
+    r"(?:\s*\})?$",
+    re.IGNORECASE,
+)
+"""Unit behind a number."""
 _LONGEST_NUMBER: Final = 100
 _EXACT: Final = Context(prec=2 * _LONGEST_NUMBER)
 
@@ -44,8 +64,15 @@ def final_answer(text: str) -> str | None:
 def _stated(text: str) -> Iterator[str | None]:
     yield _last_box(text)
     yield _last_tagged(text)
-    for form in (_HASHES, _LINE):
-        yield next(reversed(form.findall(text)), None)
+    yield next(reversed(_HASHES.findall(text)), None)
+    line = next(reversed(_LINE.findall(text)), None)
+    yield None if line is None else _first_sentence(line)
+
+
+def _first_sentence(line: str) -> str:
+    """What stands before a sentence's end, where that is a number: texts have full stops inside."""
+    first, stop, _ = line.partition(". ")
+    return first if stop and _number(_bare(first)) is not None else line
 
 
 def _last_box(text: str) -> str | None:
@@ -72,11 +99,34 @@ def _last_tagged(text: str) -> str | None:
 
 def _plain(answer: str) -> str:
     """The answer in the one form that all of its spellings have."""
-    bare = answer.strip(_AROUND).removesuffix(".").strip(_AROUND)
-    if any(map(str.isdigit, bare)) and len(bare) <= _LONGEST_NUMBER and _NUMBER.fullmatch(bare):
-        number = Decimal(bare.replace(",", ""))
-        return f"{_EXACT.plus(number.normalize(_EXACT)):f}"
-    return " ".join(bare.casefold().split())
+    bare = _bare(answer)
+    number = _number(bare)
+    return number if number is not None else " ".join(bare.casefold().split())
+
+
+def _bare(answer: str) -> str:
+    """The answer without what is put around it, and with one sign for minus."""
+    bare = answer.replace("\N{MINUS SIGN}", "-")
+    for _ in range(_DEEPEST):
+        bare = bare.strip(_AROUND).removesuffix(".").strip(_AROUND)
+        wrapped = _WRAPPED.fullmatch(bare)
+        if wrapped is None:
+            break
+        bare = next(each for each in wrapped.groups() if each is not None)
+    return bare
+
+
+def _number(bare: str) -> str | None:
+    """A number in its one spelling, without its unit; None for any other text."""
+    if len(bare) > 2 * _LONGEST_NUMBER or not any(map(str.isdigit, bare)):
+        return None
+    plain = _SEPARATOR.sub(",", _UNIT.sub("", bare).strip(_AROUND))
+    sign = plain[:1] if plain[:1] in ("-", "+") else ""
+    plain = sign + plain.removeprefix(sign).lstrip(" \\$")
+    if len(plain) > _LONGEST_NUMBER or not _NUMBER.fullmatch(plain):
+        return None
+    number = Decimal(plain.replace(",", ""))
+    return f"{_EXACT.plus(number.normalize(_EXACT)):f}"
 
 
 def answer_function(path: str | None, where: str) -> AnswerOf:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from itertools import combinations
 from statistics import fmean
 from typing import Any
@@ -86,6 +87,25 @@ def test_it_is_exact_where_products_of_floats_would_overflow() -> None:
     assert pass_at_k(10**6, 1, 1) == 1e-6
     answers = ["a", "b"] * 30
     assert majority_at_k(answers, [answer == "a" for answer in answers], 31) == 0.5
+
+
+@pytest.mark.parametrize("k", [1, 2, 31, 500])
+def test_a_thousand_samples_are_counted_as_exactly_as_few(k: int) -> None:
+    """Two answers have a closed form: that of k drawn from an urn; and so have a thousand."""
+    ayes, noes = 437, 563
+    answers = ["a"] * ayes + ["b"] * noes
+    chance = [math.comb(ayes, a) * math.comb(noes, k - a) for a in range(k + 1)]
+    won = sum(chance[k // 2 + 1 :]) + (Fraction(chance[k // 2], 2) if k % 2 == 0 else 0)
+    expected = float(Fraction(won) / math.comb(1_000, k))
+    found = majority_at_k(answers, [answer == "a" for answer in answers], k)
+    assert found == pytest.approx(expected, rel=1e-12)
+    apart = majority_at_k(range(1_000), [each < ayes for each in range(1_000)], k)
+    assert apart == pytest.approx(0.437, rel=1e-12)
+
+
+def test_counts_beyond_the_range_of_floats_are_whole_numbers() -> None:
+    good = [each < 5_000 for each in range(20_000)]
+    assert majority_at_k([int(each) for each in good], good, 1) == 0.25
 
 
 def test_more_samples_than_k_never_change_what_is_estimated() -> None:

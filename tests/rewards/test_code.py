@@ -190,6 +190,195 @@ def test_a_module_of_python_is_pythons_own() -> None:
     assert scored(code, ["assert math.isclose(area(1), 3.14159265, rel_tol=1e-6)"]) == 0.0
 
 
+@pytest.mark.parametrize("name", ["sum", "bisect", "queue"])
+@pytest.mark.parametrize(
+    "test",
+    [
+        "assert NAME(1, 2) == 30",
+        "assert abs(NAME(1, 2) - 30) < 1e-6",
+        "from solution import *\nassert NAME(1, 2) == 30",
+        "from solution import NAME\ndef test_it():\n    assert list([NAME(1, 2)]) == [30]",
+    ],
+)
+def test_a_program_may_be_named_like_what_python_has(name: str, test: str) -> None:
+    code = f"def {name}(a, b):\n    return 10 * (a + b)"
+    tests = test.replace("NAME", name)
+    assert scored(code, tests) == 1.0
+    assert scored(code.replace("10", "11"), tests) == 0.0
+    assert scored("", tests) == 0.0
+
+
+@pytest.mark.parametrize("name", ["sum", "bisect"])
+def test_a_named_function_is_the_programs_whatever_it_is_named(name: str) -> None:
+    code, test = f"def {name}(a, b):\n    return 10 * (a + b)", f"assert {name}(1, 2) == 30"
+    assert scored(code, test, entry_point=[name]) == 1.0
+    assert scored("def other(): pass", test, entry_point=[name]) == 0.0
+
+
+def test_a_check_calculates_with_pythons_own_names() -> None:
+    check = "def check(candidate):\n    assert candidate([1, 2]) == sum([1, 2])"
+    assert scored("def sum(x): return 0", check, entry_point=["sum"]) == 0.0
+
+
+OBJECTS = {
+    "a dataclass": (
+        "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass P:\n"
+        "    x: int\n    y: int\ndef f(a): return P(a, 2)",
+        "assert f(1) == P(1, 2) and f(1) != P(2, 2)\nassert {f(1), f(1)} == {P(1, 2)}\n"
+        "assert isinstance(f(1), P) and f(1).x == 1\nassert repr(f(1)) == 'P(x=1, y=2)'",
+    ),
+    "a named tuple": (
+        "from typing import NamedTuple\nclass P(NamedTuple):\n    x: int\n    y: int\n"
+        "    def norm(self): return self.x + self.y\n"
+        "def f(a): return P(a, 2)\ndef g(p): return p.norm()",
+        "assert f(1) == (1, 2) == P(1, 2)\nassert f(1).x == 1 and f(1).norm() == 3 == g(f(1))",
+    ),
+    "a class": (
+        "class P:\n    def __init__(self, x): self.x = x\n"
+        "    def __eq__(self, o): return isinstance(o, P) and self.x == o.x\n"
+        "    def __add__(self, o): return P(self.x + o.x)\n"
+        "    def __lt__(self, o): return self.x < o.x\ndef f(a): return P(a)",
+        "assert f(1) + f(2) == P(3)\nassert f(1) < f(2)\n"
+        "assert [e.x for e in sorted([f(3), f(1)])] == [1, 3]\nassert f(1) != 1",
+    ),
+    "a class without an equality": (
+        "class P: pass\none = P()\ndef f(): return one",
+        "assert f() == f()\nassert f() != P()",
+    ),
+    "an enumeration": (
+        "import enum\nclass C(enum.Enum):\n    RED = 1\nclass N(enum.IntEnum):\n    ONE = 1\n"
+        "def f(): return C.RED\ndef g(): return N.ONE",
+        "assert f() == C.RED and f().value == 1\nassert g() == 1 == N.ONE and g().name == 'ONE'",
+    ),
+    "a kind of dict": (
+        "from collections import OrderedDict\nclass Cache(OrderedDict):\n"
+        "    def put(self, k, v): self[k] = v\n    def top(self): return next(reversed(self))",
+        "c = Cache()\nc.put('a', 1)\nc.put('b', 2)\nassert c.top() == 'b' and len(c) == 2\n"
+        "assert c == {'a': 1, 'b': 2} and c['a'] == 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OBJECTS)
+def test_objects_of_a_right_program_are_compared_as_python_does(kind: str) -> None:
+    assert scored(*OBJECTS[kind]) == 1.0
+
+
+RAISES = (
+    "class Base(Exception): pass\n"
+    "class Low(Base):\n    def __init__(self, n):\n        super().__init__(f'low: {n}')\n"
+    "        self.n = n\n"
+    "class TimeoutError(Exception): pass\n"
+    "def f(n):\n    if n == 0: raise TimeoutError('late')\n    raise Low(n)"
+)
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "import pytest\ndef test_it():\n"
+        "    with pytest.raises(Low, match='low: 3') as found: f(3)\n"
+        "    assert found.value.n == 3",
+        "import pytest\nfrom solution import Base, f\n"
+        "def test_it():\n    with pytest.raises(Base): f(3)",
+        "try:\n    f(3)\n    assert False\nexcept Low as error:\n    assert str(error) == 'low: 3'",
+        "import unittest\nclass T(unittest.TestCase):\n    def test_it(self):\n"
+        "        with self.assertRaises(Low): f(3)",
+        "try:\n    f(0)\n    assert False\nexcept TimeoutError:\n    pass",
+    ],
+)
+def test_a_test_can_expect_the_programs_own_exceptions(test: str) -> None:
+    assert scored(RAISES, test) == 1.0
+    assert scored(RAISES.replace("raise Low(n)", "pass").replace("raise Tim", "Tim"), test) == 0.0
+    other = RAISES.replace("raise Low(n)", "raise KeyError(n)")
+    assert scored(other.replace("raise TimeoutError('late')", "raise KeyError"), test) == 0.0
+
+
+CHOOSERS = {
+    "objects of its own": f"{ALWAYS}def add(a, b): return Always()",
+    "an error of imports": "def add(a, b): raise ImportError('no')",
+    "an error of the machinery": (
+        "from rvpo.rewards.code.wire import UnsendableError\n"
+        "def add(a, b): raise UnsendableError('no')"
+    ),
+    "an error named like the machinery's": (
+        "class E(Exception): pass\nE.__name__ = 'NamelessError'\nE.__module__ = '__main__'\n"
+        "def add(a, b): raise E('no')"
+    ),
+    "an error derived from that of imports": (
+        "class E(ModuleNotFoundError): pass\ndef add(a, b): raise E('no')"
+    ),
+    "an error that cannot be shown": (
+        "class E(Exception):\n    def __str__(self): raise ValueError\ndef add(a, b): raise E"
+    ),
+    "an exception as the answer": "def add(a, b): return ImportError('no')",
+    "a class as the answer": "class E(Exception): pass\ndef add(a, b): return E",
+    "no such function": "def plus(a, b): return a + b",
+    "no program": "",
+    "no Python": "def add(a, b) return",
+    "a text that is none": "def add(a, b): return '\ud800'",
+}
+
+
+@pytest.mark.parametrize("chooser", CHOOSERS)
+def test_no_program_chooses_to_be_missing(chooser: str) -> None:
+    tests = [
+        "assert add(1, 2) == 3",
+        "from solution import add\nassert add(1, 2) + add(0, 1) == 4",
+        "import solution\ndef test_it():\n    assert solution.add(1, 2) == 3",
+        "import unittest\nfrom solution import add\nclass T(unittest.TestCase):\n"
+        "    def test_it(self): self.assertEqual(add(1, 2), 3)",
+    ]
+    assert scored(CHOOSERS[chooser], tests, seconds=1, score="share") == 0.0
+    assert scored(CHOOSERS[chooser], {"fn_name": "add", "inputs": [[1, 2]], "outputs": [3]}) == 0.0
+
+
+FAKES = [
+    "import sys, types\nnp = sys.modules['numpy'] = types.ModuleType('numpy')\n"
+    "np.allclose = lambda *given, **named: True",
+    "class np:\n    allclose = staticmethod(lambda *given, **named: True)",
+    "import numpy as np\nnp.allclose = lambda *given, **named: True",
+]
+
+
+@pytest.mark.parametrize("fake", FAKES)
+@pytest.mark.parametrize(
+    "before", ["", "import numpy as np\n", "import numpy as np\nfrom solution import *\n"]
+)
+def test_a_module_that_judges_is_never_the_programs(fake: str, before: str) -> None:
+    test = f"{before}assert np.allclose(halves([1.0, 3.0]), [0.5, 1.5])"
+    right, wrong = "return [v / 2 for v in x]", "return [0, 0]"
+    assert scored(f"{fake}\ndef halves(x): {right}", test) == 1.0
+    assert scored(f"{fake}\ndef halves(x): {wrong}", test) == 0.0
+
+
+def test_a_column_of_the_function_can_lie_deeper() -> None:
+    check = "def check(candidate):\n    assert candidate(1, 2) == 3"
+    code = f"{ADD}\ndef other(): pass"
+    column = {"entry_column": "reward_model.entry_point", "reward_model": [{"entry_point": "add"}]}
+    assert scored(code, check, **column) == 1.0
+
+
+NAMELESS = [
+    {"input": "1\n2", "output": "3", "testtype": "functional"},
+    "def check(candidate):\n    assert candidate(1, 2) == 3",
+]
+
+
+@pytest.mark.parametrize("test", NAMELESS)
+def test_tests_without_a_name_are_about_the_only_function(test: Any) -> None:
+    tests = [test] if isinstance(test, dict) else test
+    assert scored(f"import math\nfrom math import gcd\n{ADD}", tests) == 1.0
+    assert scored(ADD.replace("+", "-"), tests) == 0.0
+    assert scored("x = 1", tests) == 0.0
+    assert isinstance(scored(f"{ADD}\ndef other(a, b): return 3", tests), Failed)
+
+
+def test_a_functional_test_without_a_name_finds_the_only_method() -> None:
+    code = "class Node: pass\nclass Solution:\n    def add(self, a, b): return a + b"
+    assert scored(code, [NAMELESS[0]]) == 1.0
+
+
 def test_a_share_counts_every_test() -> None:
     tests = ["assert add(1, 2) == 3", "assert add(2, 2) == 4", "assert add(0, 0) == 0"]
     code = "def add(a, b):\n    if a == 2: raise KeyError\n    return a + b"
@@ -215,6 +404,14 @@ def test_a_row_without_tests_has_no_score(tests: Any) -> None:
         ("import a_package_that_is_nowhere\nassert add(1, 2) == 3", "needs what is not there"),
         ("assert add(print, 2)", "hands over what cannot leave it"),
         ({"question": "?"}, "these have question"),
+        ("def test_it():\n    import nowhere_at_all\n    add(1, 2)", "needs what is not there"),
+        (
+            "import unittest\nclass T(unittest.TestCase):\n    def test_it(self):\n"
+            "        import nowhere_at_all",
+            "needs what is not there",
+        ),
+        ("try:\n    add(print, 2)\nexcept TypeError:\n    pass", "hands over what cannot leave it"),
+        ({"fn_name": "add", "inputs": "[({1}, 2)]", "outputs": "[3]"}, "cannot be handed over"),
         ({"inputs": ["1"], "outputs": []}, "1 inputs have 0 outputs"),
         (5, "a int holds no tests"),
     ],
@@ -279,6 +476,16 @@ def test_each_shape_is_read_as_what_it_is() -> None:
         ("1e3", "1000", True),
         ("007", "7", True),
         ("10000001", "10000000", False),
+        ("1.0000001", "1", False),
+        ("1", "1.0000001", True),
+        ("1.1", "1.0", False),
+        ("1e5", "100000", True),
+        ("100000.01", "1e5", False),
+        ("1_000", "1000", False),
+        ("inf", "1e999", False),
+        ("inf", "1.0", False),
+        ("nan", "1.0", False),
+        ("1.5", "NaN", False),
         ("nan", "nan", True),
         ("nan", "1", False),
         ("YES", "yes", False),

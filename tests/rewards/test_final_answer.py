@@ -48,6 +48,78 @@ def test_a_number_is_the_same_in_all_spellings(number: int, places: int, dollar:
     assert final_answer(grouped) == final_answer(f"The answer is {number}.") == str(number)
 
 
+BODIES = st.one_of(
+    st.integers(-(10**9), 10**9).map(lambda n: (str(n), str(n))),
+    st.decimals(-1000, 1000, places=2).map(lambda d: (f"{d}", f"{d.normalize() + 0:f}")),
+    st.integers(1000, 10**9).flatmap(
+        lambda n: st.sampled_from([",", "{,}", "\\,", "\u202f"]).map(
+            lambda mark: (f"{n:,}".replace(",", mark), str(n))
+        )
+    ),
+    st.integers(1, 10**6).flatmap(
+        lambda n: st.sampled_from([" cm", "\\%", "\\text{ dollars}", "^\\circ", " km"]).map(
+            lambda unit: (f"{n}{unit}", str(n))
+        )
+    ),
+    st.integers(1, 10**6).map(lambda n: (f"\N{MINUS SIGN}{n}", str(-n))),
+    st.sampled_from("ABCDE").map(lambda letter: (letter, letter.lower())),
+    st.sampled_from("ABCDE").map(lambda letter: (f"({letter})", letter.lower())),
+    st.sampled_from(["Paris", "St. Louis", "\\frac{1}{2}"]).map(lambda t: (t, t.lower())),
+)
+"""(spelling, answer)"""
+SIGNS = st.sampled_from(["X", "$X$", "\\(X\\)", "\\[X\\]", "$$X$$", "**X**", "X."])
+PLACES = st.sampled_from(
+    [
+        "\\boxed{X}",
+        "So $\\boxed{X}$.",
+        "<answer>X</answer>",
+        "Answer: X",
+        "Answer:\nX",
+        "**Answer:**\n\nX",
+        "**Final Answer:** X",
+        "The answer is X",
+        "X",
+    ]
+)
+
+
+@given(body=BODIES, sign=SIGNS, place=PLACES)
+def test_an_answer_is_the_same_however_it_is_wrapped(
+    body: tuple[str, str], sign: str, place: str
+) -> None:
+    spelling, answer = body
+    assert final_answer(place.replace("X", sign.replace("X", spelling))) == answer
+
+
+@given(number=st.integers(-(10**6), 10**6), sign=SIGNS)
+def test_a_sentence_behind_a_number_is_none_of_it(number: int, sign: str) -> None:
+    stated = sign.replace("X", str(number)).removesuffix(".")
+    assert final_answer(f"Answer: {stated}. So we are done.") == str(number)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("12", "-12"),
+        ("12", "1.2"),
+        ("(1, 200)", "1200"),
+        ("(1,200)", "1200"),
+        ("[12]", "12"),
+        ("0.5", "50%"),
+        ("A", "B"),
+        ("St. Louis", "St. Paul"),
+        ("12 x", "12"),
+        ("f(x)", "x"),
+        ("1 200", "1200"),
+        ("1,20", "120"),
+        ("x - 1", "x + 1"),
+    ],
+)
+def test_different_answers_stay_different(one: str, other: str) -> None:
+    for place in ("Answer: X", "\\boxed{X}", "X"):
+        assert final_answer(place.replace("X", one)) != final_answer(place.replace("X", other))
+
+
 @given(st.text(alphabet="\\boxed{}<answer>#/ 1a\n:is", max_size=200))
 def test_no_text_is_too_strange(text: str) -> None:
     found = final_answer(text)

@@ -45,8 +45,9 @@ def solved(
         completions: the answers.
         column: name of the data's column with the tests, dotted where it lies deeper; its shapes
             are those of `cases_of`.
-        entry_column: column with the name of the function that tests are about; need not be there.
-        setup_column: column with code before tests that are code; need not be there.
+        entry_column: column with the name of the function that tests are about, dotted where it
+            lies deeper; need not be there.
+        setup_column: column with code before tests that are code, likewise.
         score: `all` gives 1 where every test passes, `share` the share that does.
         seconds: time of computing for each test.
         memory_mb: most memory, in MiB.
@@ -58,7 +59,9 @@ def solved(
             that they can read and write your files and use your network.
 
     Returns:
-        None where a row has no tests; Failed where a test is not to be run, or no program was.
+        None where a row has no tests; Failed where a test is not to be run, where it names no
+        function and the program defines several, or where no program could be started. Whatever
+        else a program does is 0.
 
     Raises:
         ConfigError: the kernel does not isolate, or there is no such column.
@@ -69,8 +72,10 @@ def solved(
         raise ValueError(f"score must be 'all' or 'share', got {score!r}")
     tests = field_of(columns, column)
     nothing = [None] * len(completions)
-    entries = columns.get(entry_column, nothing)
-    setups = columns.get(setup_column, nothing)
+    entries, setups = (
+        field_of(columns, name) if {name, name.partition(".")[0]} & columns.keys() else nothing
+        for name in (entry_column, setup_column)
+    )
     limits = Limits(seconds, memory_mb, files_mb, output_kb)
     if isolation == "namespaces":
         check_boundary()

@@ -27,6 +27,7 @@ class Called:
     """A call of a function, or of a method of the class `Solution`, and what it is to return."""
 
     function: str
+    """Its name; empty where only the program can say, by defining one alone."""
     given: Sequence[Any]
     expected: Sequence[Any]
     """Values of which any is right: APPS puts some into a list of one."""
@@ -71,12 +72,13 @@ def cases_of(cell: Any, entry: str = "", setup: str = "") -> list[Case]:
 
 def _of_mapping(value: Mapping[str, Any], entry: str, setup: str) -> list[Case]:
     about = {**_mapping(_parsed(value.get("metadata"))), **value}
-    function = str(next((about[key] for key in _FUNCTION if about.get(key)), "") or "")
+    named = str(next((about[key] for key in _FUNCTION if about.get(key)), "") or "")
     kind = str(value.get("type") or value.get("testtype") or "")
+    function = named or None
     if "stdin" in kind:
-        function = ""
+        function = None
     elif "func" in kind:
-        function = function or entry
+        function = named or entry
     given = next((value[key] for key in _GIVEN if key in value), None)
     expected = next((value[key] for key in _EXPECTED if key in value), None)
     if given is None or expected is None:
@@ -95,8 +97,8 @@ def _of_mapping(value: Mapping[str, Any], entry: str, setup: str) -> list[Case]:
     return [_case(function, each, right) for each, right in zip(given, expected, strict=True)]
 
 
-def _case(function: str, given: Any, expected: Any) -> Case:
-    if not function:
+def _case(function: str | None, given: Any, expected: Any) -> Case:
+    if function is None:
         return Printed(_text(given), _text(expected))
     if isinstance(given, str):  # an argument a line
         given = [_parsed(line) for line in given.splitlines() if line.strip()]

@@ -8,186 +8,22 @@ copied into the sandbox and run there, for tests come with data.
 
 from __future__ import annotations
 
-import ast
-import builtins
-import importlib
 import json
 import math
 import os
-import select
 import sys
 import traceback
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import IO, Any, Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
-from rvpo.rewards.code.wire import (
-    MODULE,
-    SETTER,
-    SOLUTION,
-    TRUTH,
-    GoneError,
-    UnsendableError,
-    decoded,
-    encoded,
-    say,
-)
+from rvpo.rewards.code import remote
+from rvpo.rewards.code.naming import names_of
+from rvpo.rewards.code.remote import Line, Remote
+from rvpo.rewards.code.wire import MODULE, SOLUTION, GoneError, say
 
-_LONGEST_LINE: Final = 2**22
 _CLOSE: Final = 1e-6
 """Relative and absolute distance at which two broken numbers count as equal."""
-
-
-class Line:
-    """The connection to a program; it is never trusted to answer well.
-
-    Args:
-        answers: they are read here.
-        questions: they are written here.
-        patience_s: longest time that an answer may take.
-    """
-
-    def __init__(self, answers: IO[bytes], questions: IO[bytes], patience_s: float) -> None:
-        self._answers = answers
-        self._questions = questions
-        self._patience_s = patience_s
-        self._is_gone = False
-        names = self._next().get("names")
-        self.names: list[str] = names if isinstance(names, list) else []
-
-    def attribute(self, handle: int, name: str) -> Any:
-        """An attribute of an object of the program's."""
-        return self._value(self._asked({"on": handle, "attribute": name}), ())
-
-    def call(self, handle: int, given: Sequence[Any], named: Mapping[str, Any]) -> Any:
-        """Call an object of the program's; lists, dicts and sets that it changes are changed."""
-        question = {"on": handle, "given": _sent(list(given)), "named": _sent(dict(named))}
-        return self._value(self._asked(question), given)
-
-    def _asked(self, question: Any) -> dict[str, Any]:
-        if self._is_gone:
-            raise GoneError("the program was given up")
-        try:
-            say(self._questions, question)
-        except OSError as error:
-            raise GoneError("the program has ended") from error
-        return self._next()
-
-    def _next(self) -> dict[str, Any]:
-        if not select.select([self._answers], [], [], self._patience_s)[0]:
-            self._is_gone = True
-            raise GoneError("the program does not answer")
-        text = self._answers.readline(_LONGEST_LINE)
-        try:
-            answer = json.loads(text)
-        except (ValueError, RecursionError, MemoryError) as error:
-            raise GoneError("the program has ended") from error
-        if not isinstance(answer, dict):
-            raise GoneError("the program answered with something else")
-        return answer
-
-    def _value(self, answer: dict[str, Any], given: Sequence[Any]) -> Any:
-        try:
-            if "raised" in answer:
-                names, text = answer["raised"]
-                raised = _exception(list(map(str, names)), str(text))
-            else:
-                raised = None
-                value = decoded(answer["value"], self._remote)
-                after = decoded(answer.get("given", ["list", []]), self._remote)
-        except Exception as error:  # the program can answer anything
-            raise GoneError("the program answered with something else") from error
-        if raised is not None:
-            raise raised
-        for mine, theirs in zip(given, after, strict=False):
-            _change(mine, theirs)
-        return value
-
-    def _remote(self, handle: Any) -> Remote:
-        return Remote(self, int(handle))
-
-
-class Remote:
-    """An object of the program's. It equals no data, whatever it says, and cannot be calculated or
-    compared with: the result would be the program's own word."""
-
-    def __init__(self, line: Line, handle: int) -> None:
-        vars(self).update(__line=line, __handle=handle)
-
-    def __getattr__(self, name: str) -> Any:
-        return vars(self)["__line"].attribute(vars(self)["__handle"], name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        vars(self)["__line"].call(SETTER, (self, name, value), {})
-
-    def __call__(self, *given: Any, **named: Any) -> Any:
-        return vars(self)["__line"].call(vars(self)["__handle"], given, named)
-
-    def __len__(self) -> int:
-        try:
-            length = self.__getattr__("__len__")
-        except AttributeError as error:  # as Python says it
-            raise TypeError("the object has no len()") from error
-        return int(length())
-
-    def __getitem__(self, key: Any) -> Any:
-        return self.__getattr__("__getitem__")(key)
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self.__getattr__("__setitem__")(key, value)
-
-    def __iter__(self) -> Iterator[Any]:
-        following = self.__getattr__("__iter__")()
-        while True:
-            try:
-                yield following.__next__()
-            except StopIteration:
-                return
-
-    def __bool__(self) -> bool:
-        return bool(vars(self)["__line"].call(TRUTH, (self,), {}))
-
-    def __str__(self) -> str:
-        return str(self.__getattr__("__str__")())
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Remote):
-            return False
-        if vars(self) == vars(other):
-            return True
-        raise UnsendableError("two objects of the program, whose equality is its own word")
-
-    __hash__ = object.__hash__
-
-
-def _sent(value: Any) -> Any:
-    def handle(value: Any) -> int:
-        if isinstance(value, Remote):
-            return int(vars(value)["__handle"])
-        raise UnsendableError(f"{type(value).__name__} is no data")
-
-    return encoded(value, handle)
-
-
-def _change(mine: Any, theirs: Any) -> None:
-    """Give a collection of the tests what the program made of its copy."""
-    match mine, theirs:
-        case list(), list():
-            mine[:] = theirs
-        case (dict(), dict()) | (set(), set()):
-            mine.clear()
-            mine.update(theirs)
-
-
-def _exception(names: list[str], text: str) -> Exception:
-    """The nearest of Python's own exceptions; none that would end the tests."""
-    for name in names:
-        kind = getattr(builtins, name, None)
-        if isinstance(kind, type) and issubclass(kind, Exception):
-            error = kind.__new__(kind)
-            error.args = (text,)
-            return error
-    return RuntimeError(text)
 
 
 def check(answers: int, questions: int, patience_s: float) -> None:
@@ -212,21 +48,44 @@ def _verdicts(test: dict[str, Any], line: Line | None) -> Any:
         return f"the test is no Python: {error}"
     if line is None:
         return [False]
+    line.fault = ""
     try:
-        if "call" in test:
-            return [_called(test, line)]
-        return _parts(test, code, line)
-    except UnsendableError as error:
-        return f"the test hands over what cannot leave it: {error}"
+        verdicts = [_called(test, line)] if "call" in test else _parts(test, code, line)
+    except NamelessError as error:
+        return str(error)
     except ImportError as error:
-        own = traceback.extract_tb(error.__traceback__)[-1].filename != __file__
-        return f"the test needs what is not there: {error}" if own else [False]
+        verdicts = [False]
+        if _is_of_tests(error):
+            return f"the test needs what is not there: {error}"
     except BaseException:  # a failed test, whatever it raised
-        return [False]
+        verdicts = [False]
+    return f"the test hands over what cannot leave it: {line.fault}" if line.fault else verdicts
+
+
+class NamelessError(ValueError):
+    """Data that do not say which of several functions their tests are about."""
+
+
+def _entry(line: Line) -> str:
+    """The only function or class that a program defines; nothing where it defines none."""
+    if len(line.defined) > 1:
+        raise NamelessError(
+            "the data do not name the function that the test is about, and the program defines "
+            f"{len(line.defined)}; name it in the data, and the column in entry_column"
+        )
+    return line.defined[0] if line.defined else ""
+
+
+def _is_of_tests(error: ImportError) -> bool:
+    """True where a test imports what this machine lacks, and the program has no part in it."""
+    last = traceback.extract_tb(error.__traceback__)[-1].filename
+    return last != remote.__file__ and error.name != SOLUTION
 
 
 def _called(test: dict[str, Any], line: Line) -> bool:
-    function, holder = test["call"], Remote(line, MODULE)
+    function, holder = test["call"] or _entry(line), Remote(line, MODULE)
+    if not function:
+        return False
     if function not in line.names and "Solution" in line.names:
         holder = holder.Solution()
     value = getattr(holder, function)(*test["given"])
@@ -250,19 +109,21 @@ def _is(value: Any, expected: Any) -> bool:
 
 def _parts(test: dict[str, Any], code: types.CodeType, line: Line) -> list[bool]:
     solution = Remote(line, MODULE)
+    entry = test.get("entry", "")
+    found = names_of(test["code"], entry, line.names)
+    if found is None:
+        return [False]
     module = types.ModuleType(SOLUTION)
-    # A name of Python's own means what it always does: a program is not to bring another `len`.
-    offered = [name for name in line.names if not hasattr(builtins, name)]
-    vars(module).update(__getattr__=solution.__getattr__, __all__=offered)
+    vars(module).update(__getattr__=solution.__getattr__, __all__=found.offered)
     sys.modules[SOLUTION] = module
-    used = {n.id for n in ast.walk(ast.parse(test["code"])) if isinstance(n, ast.Name)}
-    names: dict[str, Any] = {"__name__": "test"}
-    for name in used.intersection(offered):
-        is_pythons = name in sys.stdlib_module_names
-        names[name] = importlib.import_module(name) if is_pythons else getattr(solution, name)
+    names: dict[str, Any] = {"__name__": "test", **found.modules}
+    names |= {name: getattr(solution, name) for name in found.used}
     exec(code, names)
-    if test.get("entry"):
-        names["check"](getattr(solution, test["entry"]))
+    if isinstance(names.get("check"), types.FunctionType):  # of the test, as in HumanEval
+        entry = entry or (_entry(line) if names["check"].__code__.co_argcount == 1 else "")
+        if not entry:
+            return [False]
+        names["check"](getattr(solution, entry))
     functions = [
         each
         for name, each in names.items()
@@ -278,10 +139,16 @@ def _of_classes(values: Iterable[Any]) -> list[bool]:
     """The verdicts of unittest's test cases."""
     import unittest
 
+    class Result(unittest.TestResult):
+        def addError(self, test: Any, err: Any) -> None:
+            if isinstance(err[1], ImportError) and _is_of_tests(err[1]):
+                raise err[1]
+            super().addError(test, err)
+
     parts: list[bool] = []
     for each in list(values):
         if isinstance(each, type) and issubclass(each, unittest.TestCase):
-            result = unittest.TestResult()
+            result = Result()
             unittest.defaultTestLoader.loadTestsFromTestCase(each).run(result)
             bad = len(result.failures) + len(result.errors)
             parts += [False] * bad + [True] * (result.testsRun - bad)
@@ -291,8 +158,10 @@ def _of_classes(values: Iterable[Any]) -> list[bool]:
 def _passes(function: Callable[[], Any]) -> bool:
     try:
         function()
-    except UnsendableError:
-        raise
+    except ImportError as error:
+        if _is_of_tests(error):
+            raise
+        return False
     except BaseException:  # a failed test, whatever it raised
         return False
     return True

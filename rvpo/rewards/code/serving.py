@@ -9,6 +9,7 @@ another. Only the standard library is imported: this is copied into the sandbox 
 from __future__ import annotations
 
 import json
+import operator
 import os
 import resource
 import sys
@@ -30,7 +31,7 @@ def serve(seconds: int) -> None:
     asked, answered = _own_pipes()
     module = types.ModuleType(SOLUTION)
     sys.modules[SOLUTION] = module
-    objects: list[Any] = [module, bool, setattr]  # MODULE, TRUTH, SETTER
+    objects: list[Any] = [module, bool, setattr, _plain, isinstance, operator]  # as `wire` says
     known = {id(value): number for number, value in enumerate(objects)}
 
     def handle(value: Any) -> int:
@@ -44,33 +45,60 @@ def serve(seconds: int) -> None:
         try:
             exec(compile(source, SOLUTION_FILE, "exec"), module.__dict__)
         except BaseException as error:  # whatever the program raises is an answer
-            say(answered, {"names": [], "raised": _raised(error)})
+            say(answered, {"names": [], "raised": _raised(error, handle)})
         else:
-            say(answered, {"names": [name for name in vars(module) if name[:2] != "__"]})
+            names = [name for name in vars(module) if name[:2] != "__"]
+            say(answered, {"names": names, "defined": _defined(module)})
         for line in asked:
             _allow(seconds)
             say(answered, _answer(json.loads(line), objects, handle))
 
 
 def _answer(request: Any, objects: list[Any], handle: Callable[[Any], int]) -> Any:
+    def object_of(number: int, _: Any = None) -> Any:
+        return objects[number]
+
     try:
         target = objects[request["on"]]
         if "attribute" in request:
             return {"value": encoded(getattr(target, request["attribute"]), handle)}
-        given = decoded(request["given"], objects.__getitem__)
-        named = decoded(request["named"], objects.__getitem__)
+        given = decoded(request["given"], object_of)
+        named = decoded(request["named"], object_of)
         value = encoded(target(*given, **named), handle)
         return {"value": value, "given": encoded(given, handle)}
     except BaseException as error:  # the same
-        return {"raised": _raised(error)}
+        return {"raised": _raised(error, handle)}
 
 
-def _raised(error: BaseException) -> list[Any]:
+def _raised(error: BaseException, handle: Callable[[Any], int]) -> list[Any]:
+    """Its class, its arguments, its text and a handle on it."""
     try:
-        text = str(error)
+        said = [encoded(type(error), handle), encoded(list(error.args), handle), str(error)]
+        return [*said, handle(error)]
     except BaseException:  # the same
-        text = ""
-    return [[kind.__name__ for kind in type(error).__mro__], text]
+        return [encoded(RuntimeError, handle), ["list", []], "", 0]
+
+
+def _plain(value: Any) -> Any:
+    kinds: tuple[type[Any], ...] = (list, dict, set, bytearray)
+    for kind in kinds:
+        if isinstance(value, kind):
+            return kind(value)
+    raise TypeError(f"{type(value).__name__} is no collection")
+
+
+def _defined(module: types.ModuleType) -> list[str]:
+    """Names of the public functions and classes that a program defines at its top; of the methods
+    of its class `Solution` where it has one."""
+    holder = vars(module).get("Solution")
+    inside = vars(holder if isinstance(holder, type) else module)
+    return [
+        name
+        for name, value in inside.items()
+        if name[0] != "_"
+        and (callable(value) or isinstance(value, staticmethod | classmethod))
+        and getattr(value, "__module__", None) == SOLUTION
+    ]
 
 
 def _allow(seconds: int) -> None:

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any, Final
 
-from rvpo.rewards.code import checking, serving, wire
+from rvpo.rewards.code import checking, naming, remote, serving, wire
 from rvpo.rewards.code.cases import Called, Case, Printed, Written
 from rvpo.runtime.sandbox.program import Ended, Isolation, Limits, Program, pumped
 from rvpo.types import Failed
@@ -29,7 +29,7 @@ _MOST_LONG: Final = 10
 _OUT_OF_TIME: Final = (128 + signal.SIGXCPU, 128 + signal.SIGKILL)
 _NUMBER: Final = re.compile(r"[+-]?(\d{1,300}\.?\d{0,300}|\.\d{1,300})([eE][+-]?\d{1,3})?")
 _CLOSE: Final = 1e-6
-"""Relative and absolute distance at which two broken numbers count as equal."""
+"""Relative and absolute distance at which a number equals an expected one with a decimal point."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,11 @@ class Tester:
         self, code: str, cases: Sequence[Called | Written]
     ) -> Iterator[list[bool] | Failed]:
         """The verdicts of tests that call the program, which is a process of its own."""
-        tests = json.dumps([_test(case) for case in cases]).encode()
+        try:
+            tests = json.dumps([_test(case) for case in cases]).encode()
+        except (TypeError, ValueError) as error:
+            yield Failed(f"a test cannot be handed over as JSON: {error}")
+            return
         seconds = self.limits.seconds * min(len(cases), _MOST_LONG)
         whole = Limits(seconds, self.limits.memory_mb, self.limits.files_mb)
         with ExitStack() as stack:
@@ -125,7 +129,7 @@ def _sources() -> dict[str, str]:
     files = {
         f"{folder}/__init__.py": "" for folder in ("rvpo", "rvpo/rewards", "rvpo/rewards/code")
     }
-    for module in (wire, serving, checking):
+    for module in (wire, serving, remote, naming, checking):
         assert module.__file__ is not None
         path = f"{module.__name__.replace('.', '/')}.py"
         files[path] = Path(module.__file__).read_text(encoding="utf-8")
@@ -139,7 +143,11 @@ def _test(case: Called | Written) -> dict[str, Any]:
 
 
 def _same_lines(printed: str, expected: str) -> bool:
-    """True where the words of each line are the same, but for space and the digits of numbers."""
+    """True where the words of each line are the same, but for space and numbers.
+
+    A number is the same in all spellings of its value (`1.0`, `1`, `1e0`), as for LiveCodeBench;
+    where the expected one has a decimal point, it may be off by `_CLOSE`.
+    """
     mine, theirs = _lines(printed), _lines(expected)
     return len(mine) == len(theirs) and all(
         len(a) == len(b) and all(map(_same_word, a, b)) for a, b in zip(mine, theirs, strict=True)
@@ -155,6 +163,8 @@ def _same_word(mine: str, theirs: str) -> bool:
         return True
     if not (_NUMBER.fullmatch(mine) and _NUMBER.fullmatch(theirs)):
         return False
-    if mine.lstrip("+-").isdigit() and theirs.lstrip("+-").isdigit():
-        return Decimal(mine) == Decimal(theirs)
+    if Decimal(mine) == Decimal(theirs):
+        return True
+    if "." not in theirs:
+        return False
     return math.isclose(float(mine), float(theirs), rel_tol=_CLOSE, abs_tol=_CLOSE)

@@ -2,17 +2,20 @@
 
 What crosses is data: numbers, texts and collections of them. Other objects stay where they are, and
 the other side has a handle on them. So a program can hand its tests no object that equals
-everything. Only the standard library is imported: this is copied into the sandbox and run there.
+everything. A number, text or tuple of a type of the program's own crosses as the data that it is,
+with a handle for the rest of it; a class of exceptions crosses with its name and bases. Only the
+standard library is imported: this is copied into the sandbox and run there.
 """
 
 from __future__ import annotations
 
+import builtins
 import json
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from numbers import Integral, Real
-from typing import IO, Any, Final
+from typing import IO, Any, Final, NamedTuple
 
 SOLUTION: Final = "solution"
 """Name under which tests can import the program."""
@@ -23,6 +26,22 @@ TRUTH: Final = 1
 """Handle of its `bool`."""
 SETTER: Final = 2
 """Handle of its `setattr`."""
+PLAIN: Final = 3
+"""Handle of a function that gives a list, dict or set of an own type as Python's."""
+INSTANCE: Final = 4
+"""Handle of its `isinstance`."""
+OPERATOR: Final = 5
+"""Handle of its module `operator`."""
+KINDS: Final = (int, float, complex, str, bytes, tuple, frozenset, Decimal, Fraction)
+"""Types of data that do not change."""
+
+
+class Raisable(NamedTuple):
+    """A class of exceptions."""
+
+    module: str
+    name: str
+    bases: tuple[type[BaseException], ...]
 
 
 class UnsendableError(TypeError):
@@ -34,11 +53,19 @@ class GoneError(RuntimeError):
 
 
 def encoded(value: Any, handle: Callable[[Any], Any]) -> Any:
-    """A value as JSON; values of derived types become those of the type that they derive from.
+    """A value as JSON.
 
     Args:
         handle: makes something of an object that is no data.
     """
+    if type(value).__module__ != SOLUTION or isinstance(value, BaseException):
+        return _encoded(value, handle)
+    if isinstance(value, KINDS):
+        return ["own", [handle(value), _encoded(value, handle)]]
+    return ["handle", handle(value)]
+
+
+def _encoded(value: Any, handle: Callable[[Any], Any]) -> Any:
     match value:
         case None | bool():
             return value
@@ -64,6 +91,12 @@ def encoded(value: Any, handle: Callable[[Any], Any]) -> Any:
             return ["dict", pairs]
         case _ if hasattr(value, "dtype") and hasattr(value, "tolist"):  # of numpy
             return encoded(value.tolist(), handle)
+        case type() if issubclass(value, BaseException):
+            is_pythons = value.__module__ == "builtins"
+            bases = [each for each in value.__bases__ if issubclass(each, BaseException)]
+            above = [] if is_pythons else [encoded(each, handle) for each in bases]
+            number = None if is_pythons else handle(value)
+            return ["exception", [number, value.__module__, value.__name__, above]]
         case _:
             return ["handle", handle(value)]
 
@@ -76,11 +109,12 @@ _COLLECTIONS: Final[Mapping[str, type]] = {
 }
 
 
-def decoded(text: Any, object_of: Callable[[Any], Any]) -> Any:
+def decoded(text: Any, object_of: Callable[..., Any]) -> Any:
     """The value of `encoded`. Raises whatever a text that is not of that form leads to.
 
     Args:
-        object_of: gives the object of a handle.
+        object_of: gives the object of a handle, and of what else is known of it: the data that it
+            is, or a `Raisable`.
     """
     if not isinstance(text, list):
         return text
@@ -100,7 +134,23 @@ def decoded(text: Any, object_of: Callable[[Any], Any]) -> Any:
             return Fraction(held)
         case "handle":
             return object_of(held)
+        case "own":
+            return object_of(held[0], decoded(held[1], object_of))
+        case "exception":
+            number, module, own_name, above = held
+            if number is None:
+                return raisable(own_name)
+            bases = tuple(decoded(each, object_of) for each in above)
+            return object_of(number, Raisable(module, own_name, bases))
     raise GoneError(f"{name} is no kind of value")
+
+
+def raisable(name: Any) -> type[BaseException]:
+    """The class of exceptions that Python knows by a name."""
+    kind = getattr(builtins, name, None)
+    if isinstance(kind, type) and issubclass(kind, BaseException):
+        return kind
+    raise GoneError(f"{name} is no exception of Python's")
 
 
 def say(to: IO[bytes], message: Any) -> None:
