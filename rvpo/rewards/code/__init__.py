@@ -59,9 +59,8 @@ def solved(
             that they can read and write your files and use your network.
 
     Returns:
-        None where a row has no tests; Failed where a test is not to be run, where it names no
-        function and the program defines several, or where no program could be started. Whatever
-        else a program does is 0.
+        None where a row has no tests; Failed where a test is not to be run, or where no program
+        could be started. Whatever else a program does is 0.
 
     Raises:
         ConfigError: the kernel does not isolate, or there is no such column.

@@ -27,7 +27,7 @@ class Called:
     """A call of a function, or of a method of the class `Solution`, and what it is to return."""
 
     function: str
-    """Its name; empty where only the program can say, by defining one alone."""
+    """Its name; empty where only the program can say, by what it defines last."""
     given: Sequence[Any]
     expected: Sequence[Any]
     """Values of which any is right: APPS puts some into a list of one."""

@@ -51,8 +51,6 @@ def _verdicts(test: dict[str, Any], line: Line | None) -> Any:
     line.fault = ""
     try:
         verdicts = [_called(test, line)] if "call" in test else _parts(test, code, line)
-    except NamelessError as error:
-        return str(error)
     except ImportError as error:
         verdicts = [False]
         if _is_of_tests(error):
@@ -62,18 +60,10 @@ def _verdicts(test: dict[str, Any], line: Line | None) -> Any:
     return f"the test hands over what cannot leave it: {line.fault}" if line.fault else verdicts
 
 
-class NamelessError(ValueError):
-    """Data that do not say which of several functions their tests are about."""
-
-
 def _entry(line: Line) -> str:
-    """The only function or class that a program defines; nothing where it defines none."""
-    if len(line.defined) > 1:
-        raise NamelessError(
-            "the data do not name the function that the test is about, and the program defines "
-            f"{len(line.defined)}; name it in the data, and the column in entry_column"
-        )
-    return line.defined[0] if line.defined else ""
+    """The function or class that a program defines last, behind its helpers; nothing where it
+    defines none."""
+    return line.defined[-1] if line.defined else ""
 
 
 def _is_of_tests(error: ImportError) -> bool:
