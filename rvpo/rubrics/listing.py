@@ -94,7 +94,7 @@ def _of_table(table: Mapping[str, Any]) -> list[Any] | None:
 def _sharing(value: Any, fields: Mapping[str, str]) -> list[dict[str, Any]]:
     """The entries of one of several lists, each with what they have in common."""
     listed = entries(value)
-    return [fields | as_table(entry) for entry in ([value] if listed is None else listed)]
+    return [{**fields, **as_table(entry)} for entry in ([value] if listed is None else listed)]
 
 
 def _marked(text: str) -> list[str] | None:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from rvpo.files.literal import read_value
 from rvpo.rubrics.item import AXES, CLASSES, FLAGS, NESTED, PASSES, SIGNS, SIZES, TEXTS, truth
 from rvpo.rubrics.label import class_of_word
 
-LISTS: Final = tuple("criteria rubrics rubric items checklist requirements judge list".split())
+LISTS: Final = (
+    "criteria",
+    "rubrics",
+    "rubric",
+    "items",
+    "checklist",
+    "requirements",
+    "judge",
+    "list",
+)
 """Names under which a table holds the list of its criteria."""
 
 _FIELDS: Final = (*TEXTS, *SIZES, *CLASSES, *AXES, *SIGNS, *PASSES, *FLAGS, *NESTED, "scale")
@@ -103,7 +112,7 @@ def _main_column(values: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _is_list(value: Any) -> bool:
+def _is_list(value: Any) -> TypeGuard[list[Any] | tuple[Any, ...]]:
     return isinstance(value, list | tuple)
 
 
