@@ -85,7 +85,7 @@ def chat(
         Path, typer.Argument(metavar="FOLDER", help="Folder of a run.", show_default=False)
     ],
     prompt: options.ChatPrompt = None,
-    system: options.ChatSystem = "",
+    system: options.ChatSystem = None,
     temperature: options.ChatTemperature = None,
     tokens: options.ChatTokens = None,
     seed: options.ChatSeed = 0,

@@ -12,6 +12,7 @@ from rvpo.config.order import DifficultyOrder, PlainOrder
 from rvpo.config.sample_files import SampleFilesConfig
 from rvpo.data.difficulty import ByDifficulty
 from rvpo.data.order import PromptOrder, PromptStream
+from rvpo.data.visits import is_first_epoch, size_of
 from rvpo.evaluate.during import DuringTraining
 from rvpo.evaluate.kept import kept_metrics
 from rvpo.report.at_k import AtK
@@ -47,9 +48,9 @@ def order_of(run: RunContext, inputs: Inputs) -> PromptOrder:
             return stream
         case DifficultyOrder(least=least):
             seen = config.steps * stream.per_step
-            if seen <= len(stream.prompts) and not config.rollout.resample:
+            if is_first_epoch(stream.prompts, seen) and not config.rollout.resample:
                 run.display.say(
-                    f"data.order: {config.steps} steps see {seen} of {len(stream.prompts)} "
+                    f"data.order: {config.steps} steps see {seen} of {size_of(stream.prompts)} "
                     "prompts and none of them twice, so nothing is known of any before it comes: "
                     "the order is as good as plain"
                 )

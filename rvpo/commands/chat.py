@@ -19,7 +19,7 @@ from rvpo.data.encoder import encoder_of
 from rvpo.errors import ConfigError, DataError
 from rvpo.evaluate.weights import SavedWeights
 from rvpo.fields import SMALLEST_TEMPERATURE
-from rvpo.model_files import resolve_model
+from rvpo.model_files import reading_model, resolve_model
 from rvpo.report.run_folder import RunFolder, steps_in
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
@@ -38,13 +38,14 @@ _PROMPT: Final = "you> "
 
 @dataclass(frozen=True, kw_only=True)
 class ChatOptions:
-    """The wishes of the command line; None and nothing for what the run has.
+    """The wishes of the command line; None for what the run has.
 
     Raises:
         ConfigError: there is no such temperature.
     """
 
-    system: str = ""
+    system: str | None = None
+    """System prompt; empty for none."""
     temperature: float | None = None
     tokens: int | None = None
     seed: int = 0
@@ -128,8 +129,9 @@ def trained_model(run: RunFolder) -> Path:
         if (folder / "config.json").is_file():
             return folder
     raise ConfigError(
-        f"{run.path} has saved no model yet; wait for its end, or have it save some on the way: "
-        "checkpoint.models_every=N"
+        f"{run.path} has saved no model: a run does so at its end, and on its way with "
+        "checkpoint.models_every=N; wait for it, or have one that was stopped go on: rvpo train "
+        "--resume"
     )
 
 
@@ -141,14 +143,19 @@ def chat(folder: Path, prompt: str | None, options: ChatOptions, console: Consol
         prompt: the one; None reads lines.
 
     Raises:
-        ConfigError: the folder holds no run, or no model.
+        ConfigError: the folder holds no run, or no model, or the one prompt is empty.
         DataError: the one prompt is too long.
     """
+    if prompt is not None and not prompt.strip():
+        raise ConfigError(
+            "--prompt: is empty; give a text, or leave it out to type line after line"
+        )
     run = RunFolder(folder)
     if not run.config.is_file():
+        lack = f"it has no {run.config.name}" if folder.is_dir() else "there is no such folder"
         raise ConfigError(
-            f"{folder} is no folder of a run, for it has no {run.config.name}; give one that "
-            "`rvpo train` wrote, such as runs/NAME"
+            f"{folder} is no folder of a run, for {lack}; give one that `rvpo train` wrote, such "
+            "as runs/NAME"
         )
     config = load_config(run.config)
     speakers = list(_speakers(run, config, options))
@@ -172,25 +179,47 @@ def _speakers(run: RunFolder, config: RunConfig, options: ChatOptions) -> Iterat
     trained = trained_model(run)
     paths = {trained.name: str(trained)}
     if not options.alone:
-        paths = {"before": resolve_model(config.model.path)} | paths
+        paths = {"before": _model_before(config)} | paths
     encoder, drawn = (
         encoder_of(config.model, config.rollout, str(trained)),
         options.sampling(config),
     )
 
-    def check(prompt: Prompt) -> None:
-        encoder.check_lengths([prompt], drawn.max_completion_tokens, setting="--tokens")
+    tokens, context = drawn.max_completion_tokens, encoder.max_context_tokens
+    if tokens >= context:
+        raise ConfigError(
+            f"--tokens: {tokens} leave no room for a prompt in the context of {context}; give less"
+        )
 
-    if not options.system and config.data.system_prompt:
+    def fits(ids: Sequence[int]) -> None:
+        if len(ids) > context - tokens:
+            raise DataError(
+                f"the conversation has {len(ids)} tokens and leaves no room for an answer of "
+                f"{tokens} in the context of {context}; write less, begin another with {NEW}, or "
+                "lower --tokens"
+            )
+
+    def check(prompt: Prompt) -> None:
+        encoder.check_lengths([prompt], tokens, fits)
+
+    if options.system is None:
         options = replace(options, system=config.data.system_prompt)
     for name, path in paths.items():
         engine = _engine(config, path, encoder)
         yield Speaker(name, engine, options, drawn, config.data.prefill, check)
 
 
+def _model_before(config: RunConfig) -> str:
+    try:
+        return resolve_model(config.model.path)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; or leave the model before training out: --alone") from error
+
+
 def _engine(config: RunConfig, path: str, encoder: Encoder) -> RolloutEngine:
     rollout = config.rollout.model_copy(update={"engine": TransformersConfig()})
-    engine = build_engine(config.model, rollout, path, encoder, config.seed, Ranks.alone())
+    with reading_model(path, "rvpo chat"):
+        engine = build_engine(config.model, rollout, path, encoder, config.seed, Ranks.alone())
     model = config.model
     weights = SavedWeights(path, model.dtype, trust_remote_code=model.trust_remote_code)
     engine.load_weights(weights, version=0)

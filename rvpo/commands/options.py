@@ -230,7 +230,8 @@ ChatPrompt = Annotated[
     typer.Option("--prompt", metavar="TEXT", help="Answer this alone; lines of input if not."),
 ]
 ChatSystem = Annotated[
-    str, typer.Option("--system", metavar="TEXT", help="System prompt of every conversation.")
+    str | None,
+    typer.Option("--system", metavar="TEXT", help='System prompt, "" for none; else the run\'s.'),
 ]
 ChatTemperature = Annotated[
     float | None,

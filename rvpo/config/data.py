@@ -166,11 +166,6 @@ class DataConfig(Section):
             yield "held_out: every held-out prompt is scored; leave `share` out"
         yield from self._stream_problems()
         shares = self.shares
-        if shares and self.order.name != "plain":
-            yield (
-                f"order: {self.order.name} passes prompts over, and would change the shares of the "
-                "sources; leave `share` out, or write order: plain"
-            )
         if shares and not isinstance(self.train, tuple):
             yield "train.share: there is one source; leave it out, or give a list of several"
         elif shares and len(shares) < len(self.train_sources):

@@ -5,7 +5,8 @@ some epochs: it is kept with a chance of what its groups told, and of `least` at
 hopeless prompt becomes a possible one as the policy learns. What a group told is the share of the
 weight of its rewards in which its samples differed, so a prompt that is easy or hopeless for one
 reward and open for another still counts for the other. An unseen prompt is always kept, and the
-first epoch is that of the plain order.
+first epoch is that of the plain order. Of sources with shares each is passed over in its own order,
+and has its share of what is kept.
 
 The chance is close to that of the next group to teach anything: among G samples of which each gets
 a score of 0 or 1 with the probability p, it differs with 1 - p^G - (1 - p)^G.
@@ -19,7 +20,7 @@ from itertools import islice
 from typing import Any, Final
 
 from rvpo.data.order import PromptStream, Told, others
-from rvpo.data.visits import epoch_size
+from rvpo.data.visits import epochs_in, shares_of, size_of, sources_of, visits
 from rvpo.runtime.seed import derived_seed
 from rvpo.types import Prompt
 
@@ -47,17 +48,22 @@ class ByDifficulty:
         self._lag = lag
         self._known: dict[str, float] = {}
         self._newest: list[tuple[int, list[Told]]] = []  # of `lag` steps, not in `_known` yet
-        self._starts: dict[int, int] = {}
-        """Place of the plain order at which a step begins, of those that are not concluded."""
+        self._starts: dict[int, tuple[int, ...]] = {}
+        """Place in the plain order of each source at which a step begins, of those that are not
+        concluded."""
         self._lock = threading.Lock()  # a rollout begins while a step is concluded
 
     def at(self, step: int) -> tuple[Prompt, ...]:
         """See `PromptOrder.at`."""
         with self._lock:
-            known, place = self._known_at(step), self._start(step)
-            kept = islice(self._kept(self._stream, place, known), self._stream.per_step)
-            places, prompts = zip(*kept, strict=True)
-            self._starts[step + 1] = places[-1] + 1
+            known, places = self._known_at(step), list(self._start(step))
+            prompts = []
+            first = step * self._stream.per_step
+            kept = self._kept(self._stream, first, places, known)
+            for source, place, prompt in islice(kept, self._stream.per_step):
+                places[source] = place + 1
+                prompts.append(prompt)
+            self._starts[step + 1] = tuple(places)
         return tuple(prompts)
 
     def instead(self, step: int, turn: int, count: int) -> tuple[Prompt, ...]:
@@ -65,8 +71,9 @@ class ByDifficulty:
         taken = self.at(step)
         with self._lock:
             known = self._known_at(step)
-        kept = self._kept(self._stream.apart(turn), step * self._stream.per_step, known)
-        return others((prompt for _, prompt in kept), taken, count)
+        first = step * self._stream.per_step
+        kept = self._kept(self._stream.apart(turn), first, self._plain(step), known)
+        return others((prompt for _, _, prompt in kept), taken, count)
 
     def conclude(self, step: int, told: Sequence[Told]) -> dict[str, float]:
         """See `PromptOrder.conclude`."""
@@ -74,20 +81,22 @@ class ByDifficulty:
             self._newest.append((step, list(told)))
             while self._newest and self._newest[0][0] <= step - self._lag:
                 _learn(self._known, self._newest.pop(0)[1])
-            begun, ended = self._start(step), self._start(step + 1)
+            begun, ended = sum(self._start(step)), sum(self._start(step + 1))
             self._starts = {n: place for n, place in self._starts.items() if n > step}
             metrics = {"order/passed_over": float(ended - begun - self._stream.per_step)}
             if self._known:
-                every = max(len(self._known), len(self._stream.prompts))  # a stream has more
-                metrics["order/known_frac"] = len(self._known) / every
+                if size := size_of(self._stream.prompts):
+                    metrics["order/known_frac"] = len(self._known) / size
                 metrics["order/telling"] = sum(self._known.values()) / len(self._known)
             return metrics
 
     def epochs(self, steps: int) -> float:
         """See `PromptOrder.epochs`. Prompts that are passed over count as those that are not."""
+        prompts = self._stream.prompts
         with self._lock:
-            size = epoch_size(self._stream.prompts)
-            return self._start(steps) / size if size else 0.0
+            places = zip(self._start(steps), self._plain(steps), strict=True)
+            passed_over = [place - plain for place, plain in places]
+        return epochs_in(prompts, steps * self._stream.per_step, passed_over)
 
     def state(self) -> dict[str, Any]:
         """See `PromptOrder.state`."""
@@ -97,7 +106,7 @@ class ByDifficulty:
             return {
                 "known": dict(self._known),
                 "newest": newest,
-                "start": None if start is None else list(start),
+                "start": None if start is None else [start[0], *start[1]],
             }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -107,10 +116,17 @@ class ByDifficulty:
             self._newest = [
                 (step, [(id, share) for id, share in told]) for step, told in state["newest"]
             ]
-            self._starts = dict([state["start"]] if state["start"] else [])
+            step, *places = state["start"] or [0]
+            # Where sources have got shares since, it goes on from the plain order.
+            is_of_these = len(places) == len(sources_of(self._stream.prompts, 0))
+            self._starts = {step: tuple(places)} if is_of_these else {}
 
-    def _start(self, step: int) -> int:
-        return self._starts.get(step, step * self._stream.per_step)
+    def _start(self, step: int) -> tuple[int, ...]:
+        return self._starts.get(step, self._plain(step))
+
+    def _plain(self, step: int) -> tuple[int, ...]:
+        """Visits of each source before a step where none is passed over."""
+        return shares_of(self._stream.prompts).drawn(step * self._stream.per_step)
 
     def _known_at(self, step: int) -> dict[str, float]:
         """Knowledge of the prompts where a step's rollout begins."""
@@ -123,12 +139,26 @@ class ByDifficulty:
         return known
 
     def _kept(
-        self, stream: PromptStream, first: int, known: Mapping[str, float]
+        self, stream: PromptStream, first: int, places: Sequence[int], known: Mapping[str, float]
+    ) -> Iterator[tuple[int, int, Prompt]]:
+        """The prompts of a stream, each with its source and its place in the order of that, without
+        end.
+
+        Args:
+            first: prompts that were kept before.
+            places: those of each source from which on it is visited.
+        """
+        begun = zip(sources_of(stream.prompts, stream.seed), places, strict=True)
+        parts = [self._kept_of(part, seed, place, known) for (part, seed), place in begun]
+        for source, _ in shares_of(stream.prompts).endless(first):
+            yield source, *next(parts[source])
+
+    def _kept_of(
+        self, prompts: Sequence[Prompt], seed: int, first: int, known: Mapping[str, float]
     ) -> Iterator[tuple[int, Prompt]]:
-        """The prompts of a stream from a place on, each with its own, without end."""
-        for place, prompt in enumerate(stream.visits(first), first):
+        for place, prompt in enumerate(visits(prompts, seed, first), first):
             chance = max(self._least, known.get(prompt.id, 1.0))
-            if derived_seed(stream.seed, "passed over", place) < chance * 2**31:
+            if derived_seed(seed, "passed over", place) < chance * 2**31:
                 yield place, prompt
 
 

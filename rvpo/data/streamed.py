@@ -137,7 +137,8 @@ class Streamed(Joined):
                 if strict:
                     raise
                 self._lose(error)
-                prompt = self[self._found["lost"] % len(self)]
+                # By its row, not by how many were lost: a run that goes on did not meet them all.
+                prompt = self[int(numbered[0].rpartition("/")[2]) % len(self)]
             if prompt is not None and all(fit(prompt) for fit in self.fits):
                 yield prompt
 

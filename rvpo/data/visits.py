@@ -10,7 +10,7 @@ from itertools import islice
 
 from rvpo.data.mixture import Mixture
 from rvpo.data.packed import Picked
-from rvpo.data.shares import source_seed
+from rvpo.data.shares import Shares, source_seed
 from rvpo.data.streamed import Streamed
 from rvpo.types import Prompt
 
@@ -47,6 +47,30 @@ def first_of(prompts: Sequence[Prompt], seed: int, count: int) -> Sequence[Promp
     return Picked(prompts, order(len(prompts), seed, 0)[:count])
 
 
+def sources_of(prompts: Sequence[Prompt], seed: int) -> list[tuple[Sequence[Prompt], int]]:
+    """The sources that are visited in orders of their own, each with the seed of its order."""
+    if isinstance(prompts, Mixture):
+        return [(part, source_seed(seed, n)) for n, part in enumerate(prompts.parts)]
+    return [(prompts, seed)]
+
+
+def shares_of(prompts: Sequence[Prompt]) -> Shares:
+    """The share of each of them."""
+    return prompts.shares if isinstance(prompts, Mixture) else Shares((1.0,))
+
+
+def size_of(prompts: Sequence[Prompt]) -> int:
+    """Number of the prompts, also those of a stream; 0 where that is not known yet."""
+    sizes = [epoch_size(part) for part, _ in sources_of(prompts, 0)]
+    return int(sum(sizes)) if all(sizes) else 0
+
+
+def is_first_epoch(prompts: Sequence[Prompt], count: int) -> bool:
+    """True where it is known that the first so many visits meet none of the prompts twice."""
+    every = zip(sources_of(prompts, 0), shares_of(prompts).drawn(count), strict=True)
+    return all(drawn <= epoch_size(part) for (part, _), drawn in every)
+
+
 def epoch_size(prompts: Sequence[Prompt]) -> float:
     """Visits in which each prompt is met once; of a mixture, each of the source that is visited
     least. 0 where that is not known yet."""
@@ -61,12 +85,20 @@ def epoch_size(prompts: Sequence[Prompt]) -> float:
     return len(prompts)
 
 
+def epochs_in(prompts: Sequence[Prompt], kept: int, passed_over: Sequence[int]) -> float:
+    """Epochs in so many visits and, of each source, those that are passed over; of a mixture, the
+    epochs of the source that is visited least. 0 where that is not known yet."""
+    shares = shares_of(prompts).shares
+    sizes = [epoch_size(part) for part, _ in sources_of(prompts, 0)]
+    if not all(sizes):
+        return 0.0
+    every = zip(sizes, shares, passed_over, strict=True)
+    return min((kept * share / sum(shares) + passed) / size for size, share, passed in every)
+
+
 def _mixed(mixture: Mixture, seed: int, first: int) -> Iterator[Prompt]:
-    before = mixture.shares.drawn(first)
-    parts = [
-        visits(part, source_seed(seed, number), drawn)
-        for number, (part, drawn) in enumerate(zip(mixture.parts, before, strict=True))
-    ]
+    before = zip(sources_of(mixture, seed), mixture.shares.drawn(first), strict=True)
+    parts = [visits(part, own, drawn) for (part, own), drawn in before]
     for source, _ in mixture.shares.endless(first):
         yield next(parts[source])
 

@@ -175,7 +175,8 @@ _GROUPS: Mapping[str, str] = {
     "groups/generated_tokens": "Completion tokens of all groups that were sampled.",
     "order/passed_over": "Prompts that were left out before this step's, since their groups told "
     "little. With data.order: difficulty.",
-    "order/known_frac": "Share of the prompts whose groups have told anything of them.",
+    "order/known_frac": "Share of the prompts whose groups have told anything of them; of a stream "
+    "as soon as it is known how many it has.",
     "order/telling": "Share of the rewards' weight in which samples differ, as far as groups have "
     "told, mean over these prompts.",
 }

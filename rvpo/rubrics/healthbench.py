@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 from rvpo.criterion import Polarity
 from rvpo.files.literal import read_list
 from rvpo.rubrics.doubt import Doubt
-from rvpo.rubrics.listing import entries
+from rvpo.rubrics.listing import entries_at
 from rvpo.rubrics.overlap import question
 from rvpo.rubrics.report import RubricReport
 from rvpo.rubrics.settling import Convention, RubricCounts, read_rubric
@@ -55,6 +55,9 @@ def healthbench_rows(
             ("Should mention X", -6), which would train backwards: "drop" leaves it out, "keep"
             follows the points, "flip" the words. The published score has a reader of its own.
         signs: those that a judge told; see `Doubt`.
+
+    Raises:
+        DataError: a stated polarity is none, or columns of criteria differ in length.
     """
     doubt = Doubt(doubtful, signs or {})
     rows: list[dict[str, Any]] = []
@@ -63,7 +66,7 @@ def healthbench_rows(
     for number, raw_row in enumerate(raw):
         identity = str(raw_row.get("prompt_id") or f"healthbench-{number}")
         messages = _messages(raw_row.get("prompt"))
-        written = entries(raw_row.get("rubrics")) or ()
+        written = entries_at(raw_row.get("rubrics"), f"row {number}, rubrics")
         asked = question(messages)
         rubric = read_rubric(written, _CONVENTION, doubt, f"row {number}", counts, asked)
         if not messages:

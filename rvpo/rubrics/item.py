@@ -53,13 +53,14 @@ _WORDS: Mapping[str, Polarity] = {
     "no": "negative",
     "false": "negative",
 }
-_FLAGS: dict[str, tuple[Polarity, Polarity]] = {
+FLAGS: Mapping[str, tuple[Polarity, Polarity]] = {
     "is_positive": ("positive", "negative"),
     "positive": ("positive", "negative"),
     "desirable": ("positive", "negative"),
     "is_negative": ("negative", "positive"),
     "negative": ("negative", "positive"),
 }
+"""Fields that are true or false, with the polarities that these tell."""
 _TRUTHS: Mapping[str, bool] = {
     **dict.fromkeys(("yes", "true", "y", "t", "1", "positive", "met", "pass"), True),
     **dict.fromkeys(("no", "false", "n", "f", "0", "negative", "not met", "fail"), False),
@@ -247,14 +248,14 @@ def _polarity(fields: Mapping[str, Any]) -> Polarity | None:
         value = fields.get(name)
         if isinstance(value, str) and (told := _WORDS.get(value.strip().lower())) is not None:
             return told
-    passes: dict[str, tuple[Polarity, Polarity]] = dict.fromkeys(PASSES, _FLAGS["positive"])
-    for name, (where_true, where_false) in (passes | _FLAGS).items():
-        if (flag := _truth(fields.get(name))) is not None:
+    passes: dict[str, tuple[Polarity, Polarity]] = dict.fromkeys(PASSES, FLAGS["positive"])
+    for name, (where_true, where_false) in {**passes, **FLAGS}.items():
+        if (flag := truth(fields.get(name))) is not None:
             return where_true if flag else where_false
     return None
 
 
-def _truth(value: Any) -> bool | None:
+def truth(value: Any) -> bool | None:
     """True or false as cells hold it: also 1 and 0, yes and no, in words or letters."""
     if isinstance(value, str):
         return _TRUTHS.get(value.strip().rstrip(".!").lower())

@@ -6,11 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rvpo.errors import DataError
 from rvpo.files.literal import read_value
 from rvpo.rubrics.item import TEXTS
-
-_LISTS = ("criteria", "rubrics", "rubric", "items", "checklist", "requirements", "judge", "list")
-"""Names under which a table holds the list."""
+from rvpo.rubrics.table_of_lists import LISTS, as_table, of_columns, shared_fields
 
 _MARKER = re.compile(
     r"(?P<indent>[ \t]*)(?:\*\*)?(?:"
@@ -28,8 +27,11 @@ def entries(value: Any) -> list[Any] | None:
     Args:
         value: a list; text that is one as JSON, as a Python literal, or by numbers or bullets at
             the beginning of its lines; or a table that holds the list under a name such as
-            `items`, an entry under each of its names, a list for each column, or the size of each
-            text.
+            `items`, an entry under each of its names, a list for each column, for each sign or for
+            each class, or the size of each text.
+
+    Raises:
+        ValueError: columns differ in length.
     """
     value = read_value(value)
     if isinstance(value, str):
@@ -39,6 +41,21 @@ def entries(value: Any) -> list[Any] | None:
     if isinstance(value, Sequence) and not isinstance(value, bytes):
         return _unnumbered([read_value(entry) for entry in value])
     return None
+
+
+def entries_at(value: Any, where: str) -> list[Any]:
+    """The entries of a rubric, none where the value is no list of them; see `entries`.
+
+    Args:
+        where: its row and column, for messages.
+
+    Raises:
+        DataError: columns differ in length.
+    """
+    try:
+        return entries(value) or []
+    except ValueError as error:
+        raise DataError(f"{where}: {error}") from error
 
 
 def _unnumbered(found: list[Any]) -> list[Any]:
@@ -52,25 +69,32 @@ def _unnumbered(found: list[Any]) -> list[Any]:
 
 
 def _of_table(table: Mapping[str, Any]) -> list[Any] | None:
-    for name in _LISTS:
-        inner = read_value(table.get(name))
-        if not isinstance(inner, str) and (found := entries(inner)) is not None:
-            return found
+    if (shared := shared_fields(table)) is not None:
+        return [e for name, fields in shared.items() for e in _sharing(table[name], fields)]
+    if (rows := of_columns(table)) is not None:
+        return rows
+    inner = (read_value(table.get(name)) for name in LISTS)
+    lists = [found for each in inner if not isinstance(each, str) and (found := entries(each))]
+    if lists:
+        return lists[0]
     if any(isinstance(table.get(name), str) for name in TEXTS):
         return [table]
     values = list(table.values())
     if not values:
         return None
-    if all(isinstance(value, list | tuple) for value in values):
-        # Arrow tables of structs come as a list for each of their fields.
-        return [dict(zip(table, row, strict=True)) for row in zip(*values, strict=False)]
     if all(isinstance(value, Mapping) for value in values):
         return values
     if all(isinstance(value, str) for value in values):
         return [{"title": name, "text": text} for name, text in table.items()]
     if all(isinstance(value, int | float) and " " in name for name, value in table.items()):
-        return [{"text": text, "points": size} for text, size in table.items()]
+        return [{TEXTS[1]: text, "points": size} for text, size in table.items()]
     return None
+
+
+def _sharing(value: Any, fields: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The entries of one of several lists, each with what they have in common."""
+    listed = entries(value)
+    return [{**fields, **as_table(entry)} for entry in ([value] if listed is None else listed)]
 
 
 def _marked(text: str) -> list[str] | None:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from rvpo.files.literal import inside
 from rvpo.rubrics.conversation import Asked, conversation
-from rvpo.rubrics.listing import entries
+from rvpo.rubrics.listing import entries_at
 from rvpo.rubrics.table import TableSource
 
 
@@ -27,9 +27,9 @@ class CriteriaSource(TableSource):
         """See `TableSource`."""
         return conversation(inside(row, self.prompt_column))
 
-    def entries_of(self, row: Mapping[str, Any]) -> Sequence[Any]:
+    def entries_of(self, row: Mapping[str, Any], where: str) -> Sequence[Any]:
         """See `TableSource`."""
-        return entries(inside(row, self.column)) or ()
+        return entries_at(inside(row, self.column), f"{where}, {self.column}")
 
     def others(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """All columns but those that are read, and those that have another meaning here."""

@@ -46,11 +46,11 @@ class PrBenchSource(TableSource):
             turns.pop()
         return turns or None
 
-    def entries_of(self, row: Mapping[str, Any]) -> Sequence[Any]:
+    def entries_of(self, row: Mapping[str, Any], where: str) -> Sequence[Any]:
         """The criteria under their titles, which is what the published judge is shown."""
         return [
             {**entry, "text": _text(entry.get("title"))} if isinstance(entry, Mapping) else entry
-            for entry in super().entries_of(row)
+            for entry in super().entries_of(row, where)
         ]
 
 

@@ -14,7 +14,7 @@ from rvpo.criterion import Criterion, CriterionClass, Polarity
 from rvpo.errors import DataError
 from rvpo.rubrics.doubt import Doubt
 from rvpo.rubrics.item import NO_NUMBER, RubricItem
-from rvpo.rubrics.listing import entries
+from rvpo.rubrics.listing import entries_at
 from rvpo.rubrics.overlap import question
 from rvpo.rubrics.report import RubricReport
 from rvpo.rubrics.settling import Convention, RubricCounts, item_at, settle, usable
@@ -71,7 +71,8 @@ def rar_rows(
         signs: those that a judge told; see `Doubt`.
 
     Raises:
-        DataError: the domain is unknown, or an explicit polarity is neither of the two.
+        DataError: the domain is unknown, an explicit polarity is neither of the two, or columns
+            of criteria differ in length.
     """
     if domain not in get_args(Domain):
         raise DataError(f"domain: must be {' or '.join(get_args(Domain))}, got {domain!r}")
@@ -110,7 +111,7 @@ def _rubric(
 ) -> list[Criterion]:
     items: list[RubricItem] = []
     mended: dict[int, list[str]] = {}
-    for place, entry in enumerate(entries(value) or ()):
+    for place, entry in enumerate(entries_at(value, f"{where}, rubric")):
         item, flaws = _filled(item_at(entry, f"{where}, criterion {place}"))
         if reason := _flaw(item):
             counts.dropped_criteria[reason] += 1

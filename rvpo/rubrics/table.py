@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from rvpo.files.literal import inside
 from rvpo.rubrics.conversation import Asked, conversation
-from rvpo.rubrics.listing import entries
+from rvpo.rubrics.listing import entries_at
 from rvpo.rubrics.overlap import question
 from rvpo.rubrics.report import RubricReport
 from rvpo.rubrics.settling import Convention, RubricCounts, read_rubric
@@ -41,8 +41,8 @@ class TableSource(SignedSource):
         format keeps.
 
         Raises:
-            DataError: a criterion states a polarity that is none, or the file of signs cannot be
-                read.
+            DataError: a criterion states a polarity that is none, columns of criteria differ in
+                length, or the file of signs cannot be read.
         """
         doubt = self.doubt()
         rows: list[dict[str, Any]] = []
@@ -58,7 +58,7 @@ class TableSource(SignedSource):
             if key in asked and not self.counts_twice:
                 counts.dropped_rows["asked before"] += 1
                 continue
-            entries = self.entries_of(raw_row)
+            entries = self.entries_of(raw_row, f"row {place}")
             rubric = read_rubric(entries, self.convention, doubt, f"row {place}", counts, key)
             if not rubric:
                 counts.dropped_rows["without usable criteria"] += 1
@@ -82,9 +82,16 @@ class TableSource(SignedSource):
         found = (conversation(inside(row, column)) for column in self.prompts)
         return next((prompt for prompt in found if prompt is not None), None)
 
-    def entries_of(self, row: Mapping[str, Any]) -> Sequence[Any]:
-        """The entries of a raw row's rubric."""
-        found = (entries(inside(row, column)) for column in self.criteria)
+    def entries_of(self, row: Mapping[str, Any], where: str) -> Sequence[Any]:
+        """The entries of a raw row's rubric.
+
+        Args:
+            where: the row, for messages.
+
+        Raises:
+            DataError: see `entries_at`.
+        """
+        found = (entries_at(inside(row, name), f"{where}, {name}") for name in self.criteria)
         return next((listed for listed in found if listed), ())
 
     def others(self, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from rvpo.cli import app
-from rvpo.commands.chat import ChatOptions, Speaker, _say, chat, trained_model
-from rvpo.config.run import dump_config
+from rvpo.commands.chat import ChatOptions, Speaker, _say, _speakers, chat, trained_model
+from rvpo.config.run import dump_config, load_config
 from rvpo.errors import ConfigError, DataError
 from rvpo.report.run_folder import RunFolder
 from rvpo.runtime.console import PlainConsole
@@ -77,7 +78,7 @@ def test_the_command_line_answers_scripts(run: Path) -> None:
     assert list(answers(piped.output)) == ["model"]
 
 
-def said(answer: str, system: str = "") -> tuple[str, list[Any]]:
+def said(answer: str, system: str | None = None) -> tuple[str, list[Any]]:
     asked: list[Any] = []
 
     def rule(prompt: Any) -> str:
@@ -111,17 +112,62 @@ def test_a_system_prompt_begins_every_conversation() -> None:
     assert sum(message["role"] == "system" for message in asked[1]) == 1
 
 
+@pytest.mark.parametrize(
+    ("wished", "expected"), [(None, "Be brief."), ("", None), ("Be long.", "Be long.")]
+)
+def test_the_system_prompt_is_that_of_the_run_another_or_none(
+    run: Path, tmp_path: Path, wished: str | None, expected: str | None
+) -> None:
+    config = load_config(RunFolder(run).config)
+    data = config.data.model_copy(update={"system_prompt": "Be brief."})
+    config = config.model_copy(update={"data": data})
+    options = ChatOptions(system=wished, alone=True)
+    (speaker,) = _speakers(RunFolder(run), config, options)
+    told = [{"role": "system", "content": expected}] if expected else []
+    assert speaker._said == told
+
+
+@pytest.mark.parametrize("prompt", ["", " \n"])
+def test_an_empty_prompt_is_refused(run: Path, prompt: str) -> None:
+    done = CliRunner().invoke(app, ["chat", str(run), "--prompt", prompt])
+    assert done.exit_code == 2
+    assert "--prompt: is empty" in done.output
+
+
+def test_where_the_model_before_training_is_gone_the_trained_one_is_left(
+    run: Path, tmp_path: Path
+) -> None:
+    RunFolder.create(tmp_path / "run", dump_config(tiny_config(Path("/gone"), tmp_path)), {})
+    (tmp_path / "run/model").symlink_to(run / "model")
+    with pytest.raises(ConfigError, match=r"there is no folder '/gone'.*--alone"):
+        output_of(tmp_path / "run", "abc")
+    assert list(answers(output_of(tmp_path / "run", "abc", alone=True))) == ["model"]
+
+
+def test_damaged_weights_are_one_sentence(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    (weights,) = (tmp_path / "run/model").glob("*.safetensors")
+    weights.write_bytes(b"none")
+    with pytest.raises(ConfigError, match="rvpo chat: cannot read a causal language model"):
+        output_of(tmp_path / "run", "abc", alone=True)
+
+
+def test_tokens_that_fill_the_context_are_refused(run: Path) -> None:
+    with pytest.raises(ConfigError, match="--tokens: 9999 leave no room for a prompt"):
+        output_of(run, "abc", tokens=9999)
+
+
 def test_a_turn_that_is_too_long_is_forgotten(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("a" * 5000 + "\nab\n"))
     shown = output_of(run, alone=True)
     assert shown.count("--- model") == 1
-    with pytest.raises(DataError):
+    with pytest.raises(DataError, match=r"the conversation has 50\d\d tokens and leaves no room"):
         output_of(run, "a" * 5000, alone=True)
 
 
 def test_the_last_model_is_talked_to_or_the_newest_there_is(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    with pytest.raises(ConfigError, match="has saved no model yet"):
+    with pytest.raises(ConfigError, match="has saved no model: "):
         trained_model(folder)
     for name in ("models/step-000002", "models/step-000010", "best", "model"):
         (tmp_path / name).mkdir(parents=True)
@@ -129,10 +175,14 @@ def test_the_last_model_is_talked_to_or_the_newest_there_is(tmp_path: Path) -> N
         assert trained_model(folder) == tmp_path / name
 
 
-def test_a_folder_that_is_no_run_is_one_sentence(tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["chat", str(tmp_path), "--prompt", "abc"])
+@pytest.mark.parametrize(
+    ("name", "lack"), [(".", "it has no config.yaml"), ("none", "there is no such folder")]
+)
+def test_a_folder_that_is_no_run_is_one_sentence(tmp_path: Path, name: str, lack: str) -> None:
+    done = CliRunner().invoke(app, ["chat", str(tmp_path / name), "--prompt", "abc"])
     assert done.exit_code == 2
     assert "is no folder of a run" in done.output
+    assert lack in " ".join(done.output.split())
     assert "Traceback" not in done.output
 
 

@@ -8,9 +8,7 @@ from itertools import islice
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
-from rvpo.config.data import DataConfig
 from rvpo.data.mixture import Mixture
 from rvpo.data.order import PromptStream
 from rvpo.data.packed import Joined
@@ -86,9 +84,3 @@ def test_a_mixture_is_all_of_its_prompts() -> None:
     found = mixture(2, 3, shares=(0.9, 0.1))
     assert list(found) == list(Joined(found.parts))
     assert len(found) == 5
-
-
-def test_an_order_that_would_change_the_shares_is_refused() -> None:
-    sources = [{"path": "a.jsonl", "share": 0.7}, {"path": "b.jsonl", "share": 0.3}]
-    with pytest.raises(ValidationError, match="would change the shares"):
-        DataConfig.model_validate({"train": sources, "order": "difficulty"})

@@ -64,6 +64,21 @@ ROWS = [
         json.dumps({"rubrics": ROWS}),
         {"rubric": {"items": ROWS}},
         {"criterion": [row["criterion"] for row in ROWS], "points": [8, -4]},
+        {"criterion": ["Names rest.", "Recommends running."], "points": "[8, -4]"},
+        {"criteria": ["Names rest.", "Recommends running."], "weights": [8, -4]},
+        {"items": [row["criterion"] for row in ROWS], "scores": ["8", "-4"], "trace": [1]},
+        {"rubric": [{"criterion": row["criterion"]} for row in ROWS], "weights": [8, -4]},
+        {"positive": [ROWS[0]], "negative": [{**ROWS[1], "points": 4}]},
+        {
+            "negative": [],
+            "positive": ["Names rest. (+8)"],
+            "negatives": ["Recommends running. (4 points)"],
+        },
+        {
+            "Positive criteria": "1. Names rest. (8 points)",
+            "Negative criteria": {"Recommends running.": 4},
+        },
+        {"criteria": ROWS[:1], "negative": [{"text": "Recommends running.", "points": 4}]},
         {"first": ROWS[0], "second": ROWS[1]},
         {"Names rest.": 8, "Recommends running.": -4},
         "1. Names rest. (8 points)\n2. Recommends running. (weight: -4)",
@@ -77,6 +92,58 @@ ROWS = [
 )
 def test_list_is_read_in_each_of_its_forms(value: Any) -> None:
     assert criteria(value) == BOTH
+
+
+@settings(deadline=None)
+@given(
+    text=st.sampled_from([*TEXTS, "rubrics", "items", "checklist", "statements"]),
+    other=st.sampled_from([*SIZES, "weights", "scores", "polarity", "categories"]),
+    sizes=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+)
+def test_columns_lose_no_criterion_in_silence(
+    text: str, other: str, sizes: tuple[int, int]
+) -> None:
+    texts = [f"Names {number} things." for number in range(sizes[0])]
+    table = {text: texts, other: (["positive"] if other == "polarity" else [3]) * sizes[1]}
+    if sizes[0] == sizes[1]:
+        assert [one.text for one in criteria(table)] == texts
+    else:
+        said = f"{text} has {sizes[0]}, {other} has {sizes[1]}|{other} has {sizes[1]}, {text} has"
+        with pytest.raises(ValueError, match=said):
+            criteria(table)
+
+
+@pytest.mark.parametrize("text", [*TEXTS, "checklist"])
+def test_what_is_no_list_holds_for_every_criterion(text: str) -> None:
+    found = criteria({text: ["Warns.", "Shouts."], "polarity": "negative", "n": None})
+    assert [(one.text, one.polarity) for one in found] == [
+        ("Warns.", "negative"),
+        ("Shouts.", "negative"),
+    ]
+
+
+def test_a_number_beside_a_list_of_criteria_is_that_of_the_rubric() -> None:
+    found = criteria({"criteria": ["Warns.", "Shouts."], "score": 0, "title": "Avoids noise"})
+    assert [(one.text, one.points) for one in found] == [("Warns.", 1.0), ("Shouts.", 1.0)]
+    assert [c.points for c in criteria({"criterion": ["Warns.", "Shouts."], "weight": 2})] == [2, 2]
+
+
+def test_lists_by_class_give_each_criterion_its_class() -> None:
+    table = {
+        "essential": ["Warns."],
+        "nice to have": [{"text": "Is kind.", "points": 1}],
+        "pitfalls": [{"criterion": "Shouts.", "category": "Tone"}],
+    }
+    assert [(one.text, one.label) for one in criteria(table, "keep")] == [
+        ("Warns.", "essential"),
+        ("Is kind.", "optional"),
+        ("Shouts.", "pitfall"),
+    ]
+
+
+def test_a_criterion_with_examples_is_one() -> None:
+    (found,) = criteria({"criterion": "Warns.", "points": 2, "positive": ["Stop!"], "items": []})
+    assert (found.text, found.points) == ("Warns.", 2.0)
 
 
 @pytest.mark.parametrize(
