@@ -14,14 +14,13 @@ SEEDS: Final = tuple(range(1000, 1010))
 TUNING_SEED: Final = 900
 """Its runs choose learning rates, and are in no other result."""
 RATES: Final = (2e-4, 4e-4, 8e-4)
-TUNED_ON: Final = ("main", "guard_letters")
+TUNED_ON: Final = ("main",)
 
 ARMS: Final[Mapping[str, Mapping[str, Any]]] = {
     "grpo": {"name": "grpo"},
     "grpo_level": {"name": "grpo", "inputs": "level"},
     "gdpo": {"name": "gdpo"},
     "rvpo": {"name": "rvpo", "k": 1.0},
-    "rvpo_eps": {"name": "rvpo", "k": 1.0, "eps": 0.1},
     "level_min": {"name": "level_min"},
     "dara": {"name": "dara"},
     "gdpo_saw": {"name": "gdpo_saw"},

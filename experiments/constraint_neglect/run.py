@@ -1,6 +1,6 @@
 """Train what PROTOCOL.md says and is not done, and keep a line of each run in runs.jsonl.
 
-    python -m experiments.constraint_neglect.run --tune --jobs 2     # learning rates: 60 runs
+    python -m experiments.constraint_neglect.run --tune --jobs 2     # learning rates: 27 runs
     python -m experiments.constraint_neglect.run --seeds 10 --jobs 2   # all the rest, seed by seed
 
 A run takes half a minute on a core. It is `rvpo train` in a process that has imported everything
