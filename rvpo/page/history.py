@@ -16,6 +16,7 @@ from rvpo.errors import ConfigError
 from rvpo.evaluate.results import results_of
 from rvpo.report.gold import GoldScores
 from rvpo.report.held_out import HeldOutScores
+from rvpo.report.lock import is_taken
 from rvpo.report.run_folder import RunFolder
 from rvpo.report.sample_files import sample_files, samples_of
 from rvpo.report.stored import read_json
@@ -45,6 +46,11 @@ class RunHistory:
     def metrics(self) -> list[dict[str, float]]:
         """Metrics, a mapping for each step."""
         return self.folder.read_metrics()
+
+    @property
+    def goes_on(self) -> bool:
+        """True while a process trains it."""
+        return is_taken(self.folder.path)
 
     @cached_property
     def held_out(self) -> dict[int, HeldOutScores]:
@@ -128,6 +134,16 @@ def read_arms(paths: Sequence[Path], *, begun: bool = True) -> tuple[PageArm, ..
         for run in runs:
             arms.setdefault(_arm_name(run.folder.path), []).append(run)
     return tuple(PageArm(name, tuple(runs)) for name, runs in arms.items())
+
+
+def progress(runs: Sequence[RunHistory]) -> str:
+    """A sentence on how far runs have come, and on which of them go on."""
+    if len(runs) == 1:
+        (run,) = runs
+        state = "goes on" if run.goes_on else "has ended"
+        return f"The run {state}: {len(run.metrics)} of {run.config.steps} steps are done."
+    going = sum(run.goes_on for run in runs)
+    return f"{going} of {len(runs)} runs go on." if going else f"All {len(runs)} runs have ended."
 
 
 def reward_names(arms: Sequence[PageArm]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Final
 from rvpo.errors import CheckpointError
 from rvpo.page.build import page_of, read_verdicts
 from rvpo.page.figures import plots
-from rvpo.page.history import read_arms, runs_in
+from rvpo.page.history import RunHistory, progress, read_arms, runs_in
 from rvpo.report.run_folder import RunFolder
 
 _SHARE: Final = 0.25
@@ -60,20 +60,23 @@ class LivePage:
             found = tuple(self._found())
             now = time.monotonic()
             if self._look is None or (found != self._seen and now >= self._not_before):
+                began = time.thread_time()  # by the clock it takes longer where a run is at work
                 html = self._made()
                 self._look, self._seen = Look(html, _digest(html)), found
-                taken = time.monotonic() - now
+                taken = time.thread_time() - began
                 self._not_before = time.monotonic() + taken * (1 / _SHARE - 1)
             return self._look
 
     def _made(self) -> str:
         try:
+            runs = [RunHistory(RunFolder(run)) for path in self.paths for run in runs_in(path)]
+            remarks = [progress(runs)]
             arms = read_arms(self.paths, begun=False)
             if not arms:
-                return page_of(self.paths, (), (), (), live=True, remarks=["No step is done yet."])
+                return page_of(self.paths, (), (), (), live=True, remarks=remarks)
             verdicts = read_verdicts(self.paths)
             drawn = plots(arms, verdicts[0]["thresholds"] if len(verdicts) == 1 else {})
-            return page_of(self.paths, arms, verdicts, drawn, live=True)
+            return page_of(self.paths, arms, verdicts, drawn, live=True, remarks=remarks)
         except CheckpointError as error:  # a page that shows what is wrong, and mends itself
             return page_of(self.paths, (), (), (), live=True, remarks=[str(error)])
 
@@ -83,6 +86,7 @@ class LivePage:
             yield from _stamps([path / "verdict.json"])
             for run in runs_in(path):
                 folder = RunFolder(run)
+                yield RunHistory(folder).goes_on
                 yield from _stamps([folder.config, folder.metrics])
                 yield from _stamps(sorted(folder.samples.glob("*"))[-1:])
                 yield from _stamps(sorted(folder.evaluations.glob("*.json")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 import secrets
+import sys
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
@@ -53,6 +54,11 @@ class PageServer(ThreadingHTTPServer):
     def address(self) -> str:
         """The page's address."""
         return f"http://{HOST}:{self.server_port}/{self.secret}/"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Tell what failed. A browser that went away, as by a closed tab, is no fault."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Asked(BaseHTTPRequestHandler):

@@ -61,6 +61,20 @@ class FolderLock:
         self._file.close()
 
 
+def is_taken(folder: Path) -> bool:
+    """True where a process has a folder, by what its file says; nothing is locked for it. Of a
+    process on another machine it is not seen that it was killed."""
+    try:
+        with (folder / LOCK).open(encoding="utf-8", errors="replace") as file:
+            holder = _holder(file)
+    except FileNotFoundError:
+        return False
+    if holder is None:
+        return False
+    number, host = holder.split(" on ")
+    return host != socket.gethostname() or Path("/proc", number).exists()
+
+
 def _holder(file: IO[str]) -> str | None:
     file.seek(0)
     found = re.match(r"\d{1,10} on [\w.:-]{1,253}$", file.read(300), re.ASCII | re.MULTILINE)

@@ -140,12 +140,16 @@ def main() -> NoReturn:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     import_training()
+    import deepspeed.runtime.superoffload.superoffload_stage3
+    import matplotlib.backends.backend_agg
+    import scipy.stats
+
     import rvpo.cli
     import rvpo.commands.compare
     import rvpo.commands.evaluate
     import rvpo.commands.train
 
-    del rvpo
+    del deepspeed, matplotlib, scipy, rvpo
     gc.freeze()  # what is there already is no child's to look through
     there: set[int] = set()
     while line := _line():

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import socket
+import struct
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +16,9 @@ import pytest
 
 from rvpo.config.run import RunConfig, dump_config
 from rvpo.errors import ConfigError
-from rvpo.page.live import LivePage
+from rvpo.page.live import LivePage, Look
 from rvpo.page.server import HOST, PageServer
+from rvpo.report.lock import LOCK, FolderLock, is_taken
 from rvpo.report.run_folder import RunFolder
 from tests.configs import tiny_settings
 
@@ -40,7 +45,7 @@ class Patient(LivePage):
 
 
 def test_a_run_without_a_step_has_a_page(run: RunFolder) -> None:
-    assert "No step is done yet." in LivePage([run.path]).look().html
+    assert "The run has ended: 0 of 4 steps are done." in LivePage([run.path]).look().html
 
 
 def test_a_new_step_is_on_the_page(run: RunFolder) -> None:
@@ -67,6 +72,53 @@ def test_a_page_that_took_long_is_not_made_again_at_once(run: RunFolder) -> None
     page._not_before = float("inf")
     add_step(run, 1, 0.5)
     assert page.look() is first
+
+
+def test_the_page_tells_that_a_run_goes_on_and_that_it_has_ended(run: RunFolder) -> None:
+    lock = FolderLock.take(run.path)
+    add_step(run, 1, 0.5)
+    page = Patient([run.path])
+    assert "The run goes on: 1 of 4 steps are done." in page.look().html
+    lock.release()
+    assert "The run has ended: 1 of 4 steps are done." in page.look_again()
+
+
+def test_several_runs_are_counted(run: RunFolder, tmp_path: Path) -> None:
+    other = RunFolder.create(tmp_path / "other", run.config.read_text(), {})
+    page = Patient([run.path, other.path])
+    assert "All 2 runs have ended." in page.look().html
+    lock = FolderLock.take(other.path)
+    assert "1 of 2 runs go on." in page.look_again()
+    lock.release()
+
+
+@pytest.mark.parametrize(
+    ("holder", "is_held"),
+    [
+        (f"{2**22 + 1} on {socket.gethostname()}", False),  # beyond the largest number of Linux
+        (f"{os.getpid()} on {socket.gethostname()}", True),
+        ("12 on elsewhere.example", True),
+        ("", False),
+    ],
+)
+def test_a_run_goes_on_while_the_process_that_its_lock_names_is_there(
+    holder: str, is_held: bool, run: RunFolder
+) -> None:
+    (run.path / LOCK).write_text(f"{holder}\n")
+    assert is_taken(run.path) == is_held
+
+
+def test_a_page_waits_for_the_time_it_took_of_a_core_and_not_for_that_of_the_clock(
+    run: RunFolder,
+) -> None:
+    class Starved(LivePage):
+        def _made(self) -> str:
+            time.sleep(0.5)
+            return "page"
+
+    page = Starved([run.path])
+    page.look()
+    assert page._not_before - time.monotonic() < 0.4  # the clock would say 1.5
 
 
 def test_a_damaged_file_is_told_on_the_page_and_forgotten_when_it_is_mended(
@@ -107,7 +159,7 @@ def test_an_unchanged_page_is_not_sent_again(server: PageServer) -> None:
     path = f"/{server.secret}/"
     status, body, version = ask(server, path)
     assert status == 200
-    assert b"No step is done yet." in body
+    assert b"0 of 4 steps are done." in body
     assert version is not None
     assert ask(server, path, **{"If-None-Match": version})[:2] == (304, b"")
 
@@ -124,3 +176,32 @@ def test_a_page_of_elsewhere_cannot_read_it_by_a_name_of_its_own(server: PageSer
 def test_a_taken_port_is_one_sentence(server: PageServer, run: RunFolder) -> None:
     with pytest.raises(ConfigError, match=r"--port: .* cannot be used"):
         PageServer(LivePage([run.path]).look, server.server_port)
+
+
+class Joined(PageServer):
+    """A server that has answered all requests when its block ends."""
+
+    daemon_threads = False
+
+
+@pytest.mark.parametrize("fault", [None, ZeroDivisionError])
+def test_a_browser_that_goes_away_is_not_told_and_a_fault_is(
+    fault: type[Exception] | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = threading.Event()
+
+    def look() -> Look:
+        gone.wait(30)
+        if fault is not None:
+            raise fault("our own")
+        return Look("x" * 10_000_000, "1")
+
+    with Joined(look) as server:
+        browser = socket.create_connection((HOST, server.server_port))
+        browser.sendall(f"GET /{server.secret}/ HTTP/1.1\r\nHost: {HOST}:1\r\n\r\n".encode())
+        server.handle_request()
+        browser.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        browser.close()  # at once, with a reset
+        gone.set()
+    told = capsys.readouterr().err
+    assert ("ZeroDivisionError: our own" in told) if fault else told == ""
