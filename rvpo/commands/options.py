@@ -153,7 +153,8 @@ Satisfied = Annotated[
     typer.Option(
         "--satisfied",
         metavar="reward=number",
-        help="Score from which on a reward is satisfied; 0.5 if its scores are in [0, 1].",
+        help="Score from which on a reward is satisfied; left out, what its settings say "
+        "(satisfied), else 0.5 if its scores are in [0, 1].",
     ),
 ]
 Primary = Annotated[
