@@ -148,7 +148,7 @@ Jobs = Annotated[
     int | None,
     typer.Option("--jobs", metavar="N", min=1, help="Runs at once; as many as the GPUs take."),
 ]
-Satisfied = Annotated[
+Thresholds = Annotated[
     list[str] | None,
     typer.Option(
         "--satisfied",
