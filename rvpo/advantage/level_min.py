@@ -56,5 +56,5 @@ class LevelMin(ScoreSoftMin):
     def weights(self, reading: Reading) -> Tensor:
         """See `WhitenedEstimator`."""
         weights = super().weights(reading)
-        channels = (weights > 0).sum(dim=1, keepdim=True).clamp(min=1)
+        channels = (weights > 0).sum(dim=1, keepdim=True).clamp(min=1).double()
         return weights / (reading.scores.mean + 1 / channels) ** self.rarity
