@@ -28,6 +28,7 @@ from pydantic import (
 from rvpo.errors import nearest
 from rvpo.runtime.terminal import printable
 from rvpo.sampling import Sampling
+from rvpo.satisfied import Satisfied
 
 _SHOWN: Final = 12
 _LONGEST_NAME: Final = 255
@@ -90,9 +91,16 @@ def _count_or_all(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
         raise ValueError(f"must be a whole number of at least 1, or all, got {got}") from None
 
 
+def _good_enough(value: Any) -> Any:
+    """A number alone is the score that is good enough; 0, and what is below, counts for nothing."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return {"good": value} if is_number else value
+
+
 Int = Annotated[int, BeforeValidator(_no_bool), Field(ge=-(2**63), lt=2**63)]
 """Integer of 64 bits: counts have to fit arrays and floats."""
 Float = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
+GoodEnough = Annotated[Satisfied, BeforeValidator(_good_enough)]
 PositiveInt = Annotated[Int, Field(gt=0)]
 CountOrAll = Annotated[PositiveInt | Literal["all"], WrapValidator(_count_or_all)]
 NonNegativeInt = Annotated[Int, Field(ge=0)]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
+
+_ROUNDING: Final = 1e-6  # scores are of 32 bits, and .9 is a little less there
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +29,15 @@ class Satisfied:
             raise ValueError(f"bad and good must be finite, got {self.bad} and {self.good}")
         if self.good <= self.bad:
             raise ValueError(
-                f"good must be above bad, got bad {self.bad:g} and good {self.good:g}; turn the "
-                "sign of a reward of which less is better"
+                f"good must be above bad, got bad {self.bad:g} and good {self.good:g}; give both, "
+                "as in {bad: -3, good: 0}, and turn the sign of a reward of which less is better"
             )
 
 
-MET_OR_NOT = Satisfied()
+MET_OR_NOT: Final = Satisfied()
 """What every verdict means by itself: 0 is not met, 1 is met."""
+
+
+def least(good: float) -> float:
+    """The lowest score that counts as `good`: less by what rounding to 32 bits may take."""
+    return good - _ROUNDING * max(1.0, abs(good))

@@ -15,7 +15,7 @@ from rvpo.advantage.aggregate import Aggregate, shares
 from rvpo.advantage.check import check_choices, check_eps
 from rvpo.advantage.diagnostics import diagnosed
 from rvpo.advantage.group import GroupScores, standardise
-from rvpo.advantage.missing import Inputs, Missing, read
+from rvpo.advantage.missing import InputKind, Missing, read
 from rvpo.lazy import torch
 from rvpo.types import Advantages, Rewards
 
@@ -45,7 +45,7 @@ class GRPO:
     """Divisor: the standard deviation of r in the group, or over all trained samples of the step,
     both unbiased and with `eps`; or nothing, which is the advantage of Dr. GRPO. TRL's
     `scale_rewards`."""
-    inputs: Inputs = "score"
+    inputs: InputKind = "score"
     """Scores as they are, or levels of satisfaction: 0 at what is bad, 1 at what is good enough,
     half of it won at good enough alone (`rewards.NAME.satisfied`)."""
     missing: Missing = "group_mean"

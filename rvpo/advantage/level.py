@@ -1,11 +1,11 @@
 """Levels of satisfaction: scores on a scale that says what is good enough.
 
-    u_j = clip((r_j - bad_j) / (good_j - bad_j), 0, 1) / 2 + [r_j >= good_j] / 2
+    u_j = t_j / 2 + [r_j >= good_j] / 2,    t_j = clip((r_j - bad_j) / (good_j - bad_j), 0, 1)
 
 A level is 0 at `bad` and below, 1 at `good` and above. The second half is won at `good` alone, so
 that nearly is not enough. A verdict of 0 or 1 is its own level. Unlike a z-score, a level says
 whether a sample is good, and not only whether it is better than its siblings; unlike a raw score
-it has a limit, so that more of what is satisfied moves nothing.
+it has a limit, so that more of what is satisfied moves nothing. t_j is the part of the way.
 
 Ours; MaxRL (arXiv:2602.02710) and DARA read the level of a reward as its rate of success.
 """
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from rvpo.errors import RewardError
 from rvpo.lazy import torch
-from rvpo.satisfied import MET_OR_NOT, Satisfied
+from rvpo.satisfied import MET_OR_NOT, Satisfied, least
 from rvpo.types import Rewards
 
 if TYPE_CHECKING:
@@ -29,52 +29,66 @@ def levels(rewards: Rewards) -> Tensor:
     """[N, M] float64 in [0, 1], 0 where there is no score.
 
     Raises:
-        RewardError: a reward without a declaration has a score outside [0, 1].
+        RewardError: see `check_declared`.
     """
-    _check_declared(rewards)
-    return _level(rewards.values.double(), *bounds(rewards)).where(rewards.valid, 0.0)
+    check_declared(rewards)
+    return (reached(rewards) / 2).where(~met(rewards), 1.0)
+
+
+def reached(rewards: Rewards) -> Tensor:
+    """[N, M] float64 in [0, 1]: the part of the way from bad to good, 0 where there is no score. Of
+    a score between 0 and 1 that nothing is declared of it is the score itself."""
+    bad, good = _columns(rewards, [(each.bad, each.good) for each in _declarations(rewards)])
+    way = ((rewards.values.double() - bad) / (good - bad)).clamp(0, 1)
+    return way.where(rewards.valid, 0.0)
 
 
 def met(rewards: Rewards) -> Tensor:
     """[N, M] bool: the score is there, and good enough."""
-    return rewards.valid & (rewards.values.double() >= bounds(rewards)[1])
+    (enough,) = _columns(rewards, [(least(each.good),) for each in _declarations(rewards)])
+    return rewards.valid & (rewards.values.double() >= enough)
 
 
 def at_levels(rewards: Rewards) -> Rewards:
-    """The rewards with levels in place of scores, each of which is then a verdict of its own kind.
+    """The rewards with levels in place of scores, which need no declaration.
 
     Raises:
-        RewardError: a reward without a declaration has a score outside [0, 1].
+        RewardError: see `check_declared`.
     """
-    return replace_values(rewards, levels(rewards))
+    return replace(rewards, values=levels(rewards), satisfied=(None,) * len(rewards.names))
 
 
-def replace_values(rewards: Rewards, values: Tensor) -> Rewards:
-    """The rewards with other scores, which lie between 0 and 1 and need no declaration."""
-    return replace(rewards, values=values, satisfied=(None,) * len(rewards.names))
+def undeclared(rewards: Rewards) -> Tensor:
+    """[N, M] bool: a weighted score that has no level, for it lies outside [0, 1] and its reward
+    does not say what is good enough."""
+    silent = torch.tensor([each is None for each in rewards.satisfied])
+    outside = (rewards.values < 0) | (rewards.values > 1)
+    return rewards.weighted & outside & silent.to(outside.device)
 
 
-def bounds(rewards: Rewards) -> tuple[Tensor, Tensor]:
-    """`bad` and `good` of each column, [M] float64 each; 0 and 1 where nothing is declared."""
-    each: Sequence[Satisfied] = [s or MET_OR_NOT for s in rewards.satisfied]
-    bad, good = ([s.bad for s in each], [s.good for s in each])
-    return torch.tensor(bad, dtype=torch.float64), torch.tensor(good, dtype=torch.float64)
+def check_declared(rewards: Rewards) -> None:
+    """Refuse what has no level.
 
-
-def _level(values: Tensor, bad: Tensor, good: Tensor) -> Tensor:
-    reached = ((values - bad) / (good - bad)).clamp(0, 1)
-    return (reached + (values >= good)) / 2
-
-
-def _check_declared(rewards: Rewards) -> None:
-    declared = torch.tensor([each is not None for each in rewards.satisfied])
-    is_outside = rewards.valid & ((rewards.values < 0) | (rewards.values > 1)) & ~declared
+    Raises:
+        RewardError: a reward of weight above 0 that does not say what is good enough has a score
+            outside [0, 1].
+    """
+    is_outside = undeclared(rewards)
     if not bool(is_outside.any()):
         return
     row, column = (int(place) for place in is_outside.nonzero()[0])
     name, score = rewards.names[column], float(rewards.values[row, column])
     raise RewardError(
-        f"reward '{name}' has a score of {score:g}, and levels of satisfaction are asked for; "
-        f"without a declaration they lie between 0 and 1: say what is good enough, as in "
-        f"rewards.{name}.satisfied: {{bad: 0, good: 1.5}}"
+        f"reward '{name}' has a score of {score:g}, and the estimator reads levels, which without "
+        "a declaration are of scores between 0 and 1; say which score is good enough and which "
+        f"counts for nothing: rewards.{name.partition('/')[0]}.satisfied: {{bad: ..., good: ...}}"
     )
+
+
+def _declarations(rewards: Rewards) -> list[Satisfied]:
+    return [each or MET_OR_NOT for each in rewards.satisfied]
+
+
+def _columns(rewards: Rewards, numbers: Sequence[tuple[float, ...]]) -> Tensor:
+    """Numbers of each column, [X, M] float64."""
+    return torch.tensor(numbers, dtype=torch.float64, device=rewards.values.device).T

@@ -25,7 +25,7 @@ without any usable score of its own is not trained on, whatever the rule.
 """
 
 
-Inputs = Literal["score", "level"]
+InputKind = Literal["score", "level"]
 """What an estimator reads: the scores as they are, or their levels of satisfaction (`level`)."""
 
 
@@ -48,7 +48,7 @@ def read(
     missing: Missing,
     eps: float,
     by_reliability: bool = False,
-    inputs: Inputs = "score",
+    inputs: InputKind = "score",
     by_std: bool = True,
 ) -> Reading:
     """Turn scores into levels if wanted, apply a rule for missing ones, and shrink noisy ones.

@@ -16,13 +16,16 @@ success, which alone move it, may have another weight than most.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rvpo.lazy import torch
 from rvpo.types import Rewards
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+_ROUNDING: Final = 1e-12
+"""Rounding error of a pull in float64, relative to the largest advantage or to 1."""
 
 
 def pulls(rewards: Rewards, advantages: Tensor, trained: Tensor) -> Tensor:
@@ -44,8 +47,9 @@ def pulls(rewards: Rewards, advantages: Tensor, trained: Tensor) -> Tensor:
     count = told.sum(dim=0)
     spread = (count * d.square().sum(dim=0)).sqrt()  # [M]
     parts = (a * d / spread).where(spread > 0, 0.0)
-    total = parts.sum(dim=0).abs().sum()
-    return parts / total if bool(total > 0) else torch.zeros_like(parts)
+    total = float(parts.sum(dim=0).abs().sum())
+    rounding = _ROUNDING * max([1.0, *advantages.abs().tolist()])
+    return parts / total if total > rounding else torch.zeros_like(parts)
 
 
 def _deviation(values: Tensor, told: Tensor, group_size: int) -> Tensor:

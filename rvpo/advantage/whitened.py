@@ -10,7 +10,7 @@ from rvpo.advantage.aggregate import Aggregate
 from rvpo.advantage.check import check_choices, check_eps
 from rvpo.advantage.diagnostics import diagnosed
 from rvpo.advantage.group import in_dead_group, recentre, whiten
-from rvpo.advantage.missing import Inputs, Missing, Reading, read
+from rvpo.advantage.missing import InputKind, Missing, Reading, read
 from rvpo.types import Advantages, Rewards
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class WhitenedEstimator(ABC):
     name: str
     eps: float = 1e-4
     """Added to standard deviations, of a reward in its group and of the batch when whitening."""
-    inputs: Inputs = "score"
+    inputs: InputKind = "score"
     """Scores as they are, or levels of satisfaction: 0 at what is bad, 1 at what is good enough,
     half of it won at good enough alone (`rewards.NAME.satisfied`)."""
     scale: Literal["group", "none"] = "group"

@@ -56,7 +56,7 @@ def compare(
     seeds: options.Seeds = 5,
     output: options.ComparisonFolder = None,
     jobs: options.Jobs = None,
-    satisfied: options.Satisfied = None,
+    satisfied: options.Thresholds = None,
     primary: options.Primary = None,
 ) -> None:
     """Train the same run several ways, and test the differences. Does what is missing only."""

@@ -8,6 +8,7 @@ from functools import partial
 
 from rvpo.commands.context import RunContext
 from rvpo.commands.inputs import Inputs
+from rvpo.config.levels import good_enough
 from rvpo.config.order import DifficultyOrder, PlainOrder
 from rvpo.config.sample_files import SampleFilesConfig
 from rvpo.data.difficulty import ByDifficulty
@@ -110,7 +111,7 @@ def held_out_of(run: RunContext, inputs: Inputs, engine: RolloutEngine) -> HeldO
         at_k=AtK(
             at=run.config.evaluate.at_k,
             joint=tuple(n for n, r in run.config.rewards.items() if r.largest_weight > 0),
-            satisfied=run.config.evaluate.satisfied,
+            satisfied=good_enough([run.config.rewards]) | run.config.evaluate.satisfied,
         ),
         answer=inputs.answer,
         watch=watch,

@@ -10,9 +10,10 @@ from rvpo.commands.needs import of_training
 from rvpo.compare.benchmarks import benchmark_counts, uncovered
 from rvpo.compare.comparison import Comparison
 from rvpo.compare.execute import default_jobs, train_missing
-from rvpo.compare.neglect import BETTER
+from rvpo.compare.neglect import BETTER, of_columns
 from rvpo.compare.render import explain, render
 from rvpo.compare.verdict import verdict, verdict_json
+from rvpo.config.levels import disputed, good_enough
 from rvpo.config.rewards import RubricRewardConfig
 from rvpo.config.run import RunConfig
 from rvpo.errors import ConfigError
@@ -32,7 +33,8 @@ def compare(
 
     Raises:
         ConfigError: the runs have no held-out prompts, a threshold is for no reward, or a primary
-            metric is none, or packages that this takes are not installed.
+            metric is none, or arms declare different scores as good enough, or packages that this
+            takes are not installed.
         CheckpointError: a run failed.
     """
     missing = (run for run in comparison.runs if not run.is_done)
@@ -46,6 +48,7 @@ def compare(
             "nobody trained on; add it"
         )
     _check_names(satisfied, primary, tuple(config.rewards), _open_names(config))
+    declared = _declared(comparison, satisfied)
     try:
         train_missing(comparison, jobs or default_jobs(config.distributed.processes), console)
     except KeyboardInterrupt:
@@ -66,13 +69,31 @@ def compare(
         name for runs in benchmarks.values() for run in runs for s in run.values() for name in s
     }
     _check_names(satisfied, primary, (*columns, *scores), ())
-    rows, scale = verdict(evaluations, satisfied, primary, benchmarks)
+    thresholds = of_columns(columns, declared) | dict(satisfied)
+    rows, scale = verdict(evaluations, thresholds, primary, benchmarks)
     for stage in ("final", "peak"):
         console.print(render(rows, stage, comparison.seeds))
     console.print(explain(scale, columns))
     path = comparison.output / "verdict.json"
     write_json(path, {**verdict_json(rows, scale, columns), "unknown": unknown})
     console.print(f"verdict {path}")
+
+
+def _declared(comparison: Comparison, given: Iterable[str]) -> dict[str, float]:
+    """What the settings of all arms say is good enough, by reward.
+
+    Args:
+        given: names of rewards or parts whose thresholds the command gives.
+    """
+    rewards = [run.config.rewards for run in comparison.runs]
+    settled = {name.partition("/")[0] for name in given}
+    for name in disputed(rewards):
+        if name not in settled:
+            raise ConfigError(
+                f"--vary: rewards.{name}.satisfied differs between arms, which are compared by one "
+                f"threshold; give it: --satisfied {name}=NUMBER"
+            )
+    return good_enough(rewards)
 
 
 def _open_names(config: RunConfig) -> tuple[str, ...]:

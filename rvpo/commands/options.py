@@ -148,12 +148,13 @@ Jobs = Annotated[
     int | None,
     typer.Option("--jobs", metavar="N", min=1, help="Runs at once; as many as the GPUs take."),
 ]
-Satisfied = Annotated[
+Thresholds = Annotated[
     list[str] | None,
     typer.Option(
         "--satisfied",
         metavar="reward=number",
-        help="Score from which on a reward is satisfied; 0.5 if its scores are in [0, 1].",
+        help="Score from which on a reward is satisfied; left out, what its settings say "
+        "(satisfied), else 0.5 if its scores are in [0, 1].",
     ),
 ]
 Primary = Annotated[

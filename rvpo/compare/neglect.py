@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rvpo.report.held_out import HeldOutScores
+from rvpo.satisfied import least
 
 Floats = npt.NDArray[np.float64]
 HIGH = 0.75
@@ -34,6 +35,11 @@ class Scale:
     """Score from which on a reward counts as satisfied."""
     high_mean: float
     """Value from which on the mean of a response's scaled scores counts as high."""
+
+    @property
+    def enough(self) -> Floats:
+        """The lowest scores that reach the thresholds."""
+        return np.array([least(threshold) for threshold in self.thresholds.tolist()])
 
     @classmethod
     def of(
@@ -64,10 +70,16 @@ class Scale:
         """Scores [..., columns] from 0, the lowest of any run, to 1. A column that is the same
         throughout is 1 where that is satisfied, else 0."""
         width = self.high - self.low
-        constant = (self.low >= self.thresholds).astype(np.float64)
+        constant = (self.low >= self.enough).astype(np.float64)
         with np.errstate(invalid="ignore", divide="ignore"):
             scaled: Floats = np.where(width > 0, (values - self.low) / width, constant)
         return np.where(np.isfinite(values), scaled, np.nan)
+
+
+def of_columns(columns: Sequence[str], of_rewards: Mapping[str, float]) -> dict[str, float]:
+    """The thresholds of columns that are rewards or parts of them, such as `judged/polite`."""
+    rewards = {column: column.partition("/")[0] for column in columns}
+    return {column: of_rewards[name] for column, name in rewards.items() if name in of_rewards}
 
 
 @dataclass(frozen=True)
@@ -114,7 +126,7 @@ def counts(evaluation: HeldOutScores, scale: Scale) -> dict[str, Counts]:
     scaled = scale.scaled(values)
     present = np.isfinite(values)
     scored: npt.NDArray[np.bool_] = np.any(present, axis=2)  # [P, S]
-    failed = (present & (values < scale.thresholds)).any(axis=2)
+    failed = (present & (values < scale.enough)).any(axis=2)
     mean = np.nanmean(np.where(scored[..., None], scaled, 0.0), axis=2)
     is_high = scored & (mean >= scale.high_mean)
     worst = np.where(scored, np.nanmin(np.where(scored[..., None], scaled, 0.0), axis=2), 0.0)

@@ -33,8 +33,8 @@ class EvaluateConfig(SamplingSection):
     which most of them give is (maj@k), and that one satisfies all rewards (all_satisfied@k), from
     all samples of a prompt. None are given if left out."""
     satisfied: dict[str, Float] = Field(default_factory=dict)
-    """Score from which on an answer is good, by reward, or by criterion as in `judged/polite`; 1
-    for the others."""
+    """Score from which on an answer is good, by criterion as in `judged/polite`, or by reward. Left
+    out: what the reward says in `rewards.NAME.satisfied`, and 1 where it says nothing."""
     answer: ImportPath | None = None
     """Function that gives the text of a completion's answer to what it answers, by which maj@k
     counts votes: a text, or None. Left out: what stands in the last \\boxed{} or <answer>, behind

@@ -25,8 +25,15 @@ from rvpo.config.judge import JudgeConfig
 from rvpo.config.placeholders import placeholder_problem
 from rvpo.criterion import CriterionClass, Polarity
 from rvpo.errors import nearest
-from rvpo.fields import ImportPath, Int, NonNegativeFloat, PositiveFloat, PositiveInt, Section
-from rvpo.satisfied import Satisfied
+from rvpo.fields import (
+    GoodEnough,
+    ImportPath,
+    Int,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Section,
+)
 from rvpo.scale import alike, plain, scale_of
 from rvpo.schedule import Ramp, value_at
 from rvpo.thinking import Sees
@@ -70,23 +77,17 @@ class Condition:
             raise ValueError(f"at_least must be a finite number, got {self.at_least}")
 
 
-def _satisfied(value: Any) -> Any:
-    """A number alone is the score that is good enough, with 0 or what is below it as bad."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return {"good": value} if is_number else value
-
-
 class AnyRewardConfig(Section):
     weight: Weight = 1.0
     """Weight among the rewards. 0 logs it without training on it; {start: 0, end: 1} changes over
     training."""
     only_if: Condition | None = None
     """Score 0 where another reward is below a threshold (GDPO, arXiv:2601.05242, eq. 8)."""
-    satisfied: Annotated[Satisfied | None, BeforeValidator(_satisfied)] = None
+    satisfied: GoodEnough | None = None
     """Scores that are good enough (`good`, and above) and that count for nothing (`bad`, and
     below), as in {bad: 0, good: 1.5}; a number alone is `good`. Levels of satisfaction
-    (`advantage.inputs: level`), reports and comparisons read it. Left out: 0 and 1, as verdicts
-    have."""
+    (`advantage.inputs: level`), `rewards_joint/satisfied_all_frac` and `worst_mean`, success with
+    k answers (`evaluate.at_k`) and comparisons read it. Left out: 0 and 1, as verdicts have."""
 
     @property
     def largest_weight(self) -> float:

@@ -32,6 +32,7 @@ from rvpo.config.judges import (
     served_problems,
 )
 from rvpo.config.judges import named as named_judges
+from rvpo.config.levels import level_problems, twice_declared
 from rvpo.config.model import ModelConfig
 from rvpo.config.reporting import CheckpointConfig, ReportConfig
 from rvpo.config.rewards import (
@@ -129,6 +130,8 @@ class RunConfig(Section):
         elif not any(reward.largest_weight > 0 for reward in self.rewards.values()):
             yield "rewards: every weight is 0, which trains nothing; give one a weight above 0"
         yield from self._judge_problems()
+        yield from level_problems(self.advantage, self.rewards)
+        yield from twice_declared(self.rewards, self.evaluate.satisfied)
         yield from evaluation_problems(
             self.evaluate,
             self.checkpoint.best,

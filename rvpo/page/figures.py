@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from rvpo.compare.neglect import BETTER, Scale, counts
+from rvpo.compare.neglect import BETTER, Scale, counts, of_columns
+from rvpo.config.levels import good_enough
 from rvpo.page.correlation import correlation
 from rvpo.page.gold import gold_watch
 from rvpo.page.history import PageArm, reward_names
@@ -37,7 +38,7 @@ def plots(arms: Sequence[PageArm], satisfied: Mapping[str, float]) -> list[Plot]
     """Every figure that the runs have numbers for.
 
     Args:
-        satisfied: see `Scale.of`.
+        satisfied: thresholds by column, in place of what the runs' settings say.
     """
     names = reward_names(arms)
     found: list[Plot | None] = [_rewards(arms, names), *_held_out(arms, satisfied)]
@@ -141,7 +142,8 @@ def _held_out(arms: Sequence[PageArm], satisfied: Mapping[str, float]) -> list[P
     every = [e for arm in arms for run in arm.runs for e in run.held_out.values()]
     if not every or len({e.columns for e in every}) > 1:
         return []
-    scale = Scale.of(every, satisfied)
+    declared = good_enough([run.config.rewards for arm in arms for run in arm.runs])
+    scale = Scale.of(every, of_columns(every[0].columns, declared) | dict(satisfied))
     found = [
         [
             {s: {n: c.whole for n, c in counts(e, scale).items()} for s, e in run.held_out.items()}

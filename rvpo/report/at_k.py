@@ -21,13 +21,13 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
+from rvpo.satisfied import least
 from rvpo.types import RolloutScores
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 SATISFIED = 1.0
 """Score from which on a reward is satisfied, unless settings say otherwise."""
-_ROUNDING = 1e-6  # scores are of 32 bits, and .9 is a little less there
 
 
 def pass_at_k(answers: int, passed: int, k: int) -> float:
@@ -134,7 +134,7 @@ class AtK:
     """Rewards that an answer must satisfy all at once."""
     satisfied: Mapping[str, float] = field(default_factory=dict)
     """Score from which on a reward, or a part of one, is satisfied; of a part that is not named,
-    that of what it is part of."""
+    that of what it is part of, and 1 of all others."""
 
     def threshold(self, aspect: str) -> float:
         """Score from which on a reward, or a part such as `judged/polite`, is satisfied."""
@@ -183,10 +183,9 @@ class AtK:
 
     def _short(self, scored: RolloutScores, name: str) -> Bools:
         """[N, M] true where a score of the aspect is too low."""
-        least = self.threshold(name)
         values = scored.rewards.values.double().numpy()
         there = (scored.aspects[name] & scored.rewards.valid).numpy()
-        short: Bools = there & (values < least - _ROUNDING * max(1.0, abs(least)))
+        short: Bools = there & (values < least(self.threshold(name)))
         return short
 
 

@@ -27,8 +27,10 @@ _SCORES: Mapping[str, str] = {
     "reward_std": "Standard deviation of the weighted sum over the batch.",
     "reward_group_std": "Standard deviation of the weighted sum within a group, mean over groups.",
     "frac_reward_zero_std": "Share of groups whose samples all have the same weighted sum.",
-    "rewards_joint/satisfied_all_frac": "Share of samples with 1 in every weighted reward.",
-    "rewards_joint/worst_mean": "Lowest weighted score of a sample, mean over samples.",
+    "rewards_joint/satisfied_all_frac": "Share of samples in which every weighted reward "
+    "is good enough: 1, or what rewards.NAME.satisfied says.",
+    "rewards_joint/worst_mean": "Lowest weighted score of a sample, each by the part of the "
+    "way from bad to good that it is on, mean over samples.",
 }
 _ADVANTAGES: Mapping[str, str] = {
     "advantage/mean": "Mean advantage over the trained samples.",
@@ -43,7 +45,11 @@ _ADVANTAGES: Mapping[str, str] = {
     "advantage_raw/min": "Lowest value before whitening.",
     "advantage_raw/max": "Highest value before whitening.",
     "advantage_raw/frac_zero": "Share of trained samples with 0 before whitening.",
-    "advantage/weight/{reward}": "The reward's share of the aggregate's gradient, mean.",
+    "advantage/pull/{reward}": "Share that the reward has in what the advantages move: the "
+    "advantage's slope on its scores times their standard deviation within groups; below 0 where "
+    "they push it down.",
+    "advantage/weight/{reward}": "The reward's share of the aggregate's gradient, mean. No measure "
+    "of what the reward moves, for the samples that matter may be few: see the pull.",
     "advantage/bottleneck/{reward}": "Share of samples in which the reward has the lowest z-score.",
     "advantage/weight_entropy": "Entropy of those shares, in nats; 0 where one reward decides.",
     "advantage/variance_penalty": "Part of the mean z-score that the aggregate takes off.",

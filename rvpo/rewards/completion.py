@@ -24,6 +24,16 @@ def shown(sees: Sees) -> Callable[[Function], Function]:
     return mark
 
 
+def bounded(low: float | str, high: float | str) -> Callable[[Function], Function]:
+    """Mark between which scores those of a reward function lie; a name is that of an argument."""
+
+    def mark(function: Function) -> Function:
+        setattr(function, "bounds", (low, high))  # noqa: B010, an attribute that no type knows
+        return function
+
+    return mark
+
+
 def text_of(completion: Completion) -> str:
     """The text of a completion: itself, or the contents of its last message."""
     if isinstance(completion, str):

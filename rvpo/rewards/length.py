@@ -6,10 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
+from rvpo.rewards.completion import bounded
+
 LengthOf = Literal["completion", "thought", "answer"]
 """Tokens that count: all, those of the thoughts with their markers, or those behind them."""
 
 
+@bounded(-1.0, 0.0)
 def soft_overlong(
     completion_ids: Sequence[Sequence[int]],
     longest: int,
@@ -40,6 +43,7 @@ def soft_overlong(
     return [min(0.0, max(-1.0, (longest - margin - length) / margin)) for length in lengths]
 
 
+@bounded("start", "end")
 def linear(
     completion_ids: Sequence[Sequence[int]],
     longest: int,
@@ -75,6 +79,7 @@ def linear(
     return [start + (end - start) * share for share in shares]
 
 
+@bounded("start", "end")
 def cosine(
     completion_ids: Sequence[Sequence[int]],
     longest: int,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rvpo.advantage.group import GroupScores, standardise
-from rvpo.advantage.level import met
+from rvpo.advantage.level import met, reached, undeclared
 from rvpo.types import Rewards, RolloutScores
 
 
@@ -37,10 +37,12 @@ def reward_metrics(scored: RolloutScores) -> dict[str, float]:
       sum_then_normalize; the estimator `gdpo` puts that of normalize_then_sum in its place.
       Equality is exact, where rounding lets TRL call some constant groups alive;
     * `rewards_joint/satisfied_all_frac`, the share of samples whose every weighted score is good
-      enough (`Rewards.satisfied`), over those without an unknown score, where all weighted scores
-      of rewards that do not say what that is lie between 0 and 1;
-    * `rewards_joint/worst_mean`, the lowest weighted score of a sample, mean over the same, where
-      all weighted scores lie between 0 and 1.
+      enough (`Rewards.satisfied`), over those without an unknown score;
+    * `rewards_joint/worst_mean`, the lowest weighted score of a sample, mean over the same. A score
+      counts by the part of the way from bad to good that it is on.
+
+    These two are left out where a weighted score lies outside [0, 1] and its reward does not say
+    what is good enough.
     """
     rewards = scored.rewards
     if not len(rewards.values):
@@ -139,13 +141,12 @@ def _satisfaction(rewards: Rewards, weights: Tensor, unknown: Tensor) -> dict[st
     known = weighted.any(dim=1) & ~unknown.any(dim=1)  # [N]
     if not bool(known.any()):
         return {}
-    is_verdict = ((rewards.values >= 0) & (rewards.values <= 1)) | ~weighted
-    declared = torch.tensor([each is not None for each in rewards.satisfied])
-    metrics: dict[str, float] = {}
-    if bool((is_verdict | declared).all()):
-        satisfied = (met(rewards) | ~weighted).all(dim=1)  # [N]
-        metrics["rewards_joint/satisfied_all_frac"] = float(satisfied[known].float().mean())
-    if bool(is_verdict.all()):
-        worst = rewards.values.where(weighted, torch.inf).amin(dim=1)  # [N]
-        metrics["rewards_joint/worst_mean"] = float(worst[known].mean())
-    return metrics
+    if bool(undeclared(replace(rewards, weights=weights)).any()):
+        return {}
+    satisfied = (met(rewards) | ~weighted).all(dim=1)  # [N]
+    way = reached(rewards).to(rewards.values)
+    worst = way.where(weighted, torch.inf).amin(dim=1)  # [N]
+    return {
+        "rewards_joint/satisfied_all_frac": float(satisfied[known].float().mean()),
+        "rewards_joint/worst_mean": float(worst[known].mean()),
+    }

@@ -6,12 +6,13 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from rvpo.rewards.completion import Completion, text_of
+from rvpo.rewards.completion import Completion, bounded, text_of
 
 # Words, and each sign of scripts that put no space between words.
 _WORD: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]|[^\W_]+(?:['\u2019][^\W_]+)*")
 
 
+@bounded(0.0, "penalty")
 def repeated(
     completions: Sequence[Completion], n: int = 3, penalty: float = -1.0, **columns: Any
 ) -> list[float]:

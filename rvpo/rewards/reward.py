@@ -123,6 +123,18 @@ class Reward:
         return told
 
     @property
+    def bounds(self) -> tuple[float, float] | None:
+        """The lowest and the highest score, as far as the function's attribute `bounds` tells: two
+        numbers, or names of arguments."""
+        told = getattr(self.function, "bounds", None)
+        if not isinstance(told, tuple):
+            return None
+        known = {p.name: p.default for p in self._parameters} | dict(self.arguments)
+        ends = [known.get(end) if isinstance(end, str) else end for end in told]
+        numbers = [float(end) for end in ends if isinstance(end, int | float)]
+        return (min(numbers), max(numbers)) if len(numbers) == 2 else None
+
+    @property
     def lengths(self) -> tuple[str, ...]:
         """Lengths that the function asks for by their names, and nothing else gives it."""
         return tuple(n for n in LENGTH_ARGUMENTS if n in self._names and n not in self.arguments)

@@ -42,7 +42,7 @@ from scipy.optimize import linear_sum_assignment
 
 from rvpo.errors import ConfigError, DataError
 from rvpo.rewards import toolrl
-from rvpo.rewards.completion import Completion, shown, text_of
+from rvpo.rewards.completion import Completion, bounded, shown, text_of
 from rvpo.rewards.toolrl import HIGHEST, LOWEST, jaccard
 
 Mode = Literal["toolrl", "mended"]
@@ -84,6 +84,7 @@ def format(
     return [toolrl.format_score(text, truth) for text, truth in zip(texts, truths, strict=True)]
 
 
+@bounded(LOWEST, HIGHEST)
 @shown("everything")
 def correctness(
     completions: Sequence[Completion],

@@ -8,6 +8,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
+import torch
+
+from rvpo.advantage.level import check_declared
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import OWN
 from rvpo.config.run import RunConfig
@@ -23,6 +26,7 @@ from rvpo.rewards.reward import Reward
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.stops import read_generation
+from rvpo.schedule import value_at
 from rvpo.trainer.first_scores import OTHER_RESPONSES, apart, are_logits, differing
 from rvpo.trainer.savable import check_tokenizer, savable
 from rvpo.types import Prompt, Rollout, Sample
@@ -93,22 +97,46 @@ def rehearse_rewards(
     judge are left out.
 
     Raises:
-        RewardError: a function raised or broke its contract.
+        RewardError: a function raised or broke its contract, or the estimator reads levels and a
+            reward has none.
     """
     functions = [
         replace(reward, condition=None) for reward in score.rewards if isinstance(reward, Reward)
     ]
     if not functions:
         return
+    reads_levels = config.advantage.inputs == "level"
+    if reads_levels:
+        _check_bounds(functions)
     # The first of step 1; however large a step is to be, this one is small.
     few = min(_PROMPTS, config.rollout.prompts_per_step)
     first = PromptStream(prompts, few, config.seed).at(0)
     size = min(_LARGEST_GROUP, config.rollout.samples_per_prompt)
     rollout = invented(first, encoder, size)
     try:
-        replace(score, rewards=functions).begin().collect(rollout)
+        scored = replace(score, rewards=functions).begin().collect(rollout)
+        if reads_levels:
+            trains = torch.tensor([_trains(reward) for reward in functions])
+            check_declared(replace(scored.rewards, weights=trains.expand_as(scored.rewards.values)))
     except RewardError as error:
         raise RewardError(f"{error}; so found in a rehearsal on invented answers") from error
+
+
+def _check_bounds(functions: Sequence[Reward]) -> None:
+    """Refuse functions of which it is known that they leave [0, 1], whatever they score here."""
+    for reward in functions:
+        low, high = reward.bounds or (0.0, 1.0)
+        if _trains(reward) and reward.satisfied is None and (low < 0 or high > 1):
+            raise RewardError(
+                f"rewards.{reward.name}: its scores lie between {low:g} and {high:g}, and the "
+                "estimator reads levels, which without a declaration are of scores between 0 and "
+                "1; say which score is good enough and which counts for nothing: "
+                f"rewards.{reward.name}.satisfied: {{bad: {low:g}, good: {high:g}}}"
+            )
+
+
+def _trains(reward: Reward) -> bool:
+    return max(value_at(reward.weight, progress) for progress in (0.0, 1.0)) > 0
 
 
 def rehearse_judge(

@@ -8,11 +8,14 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rvpo.advantage import GDPO, GRPO, RVPO, HardMin, MeanVariance, RawRVPO
+from rvpo.advantage import GDPO, GRPO, RVPO, HardMin, LevelMin, MeanVariance, RawRVPO
+from rvpo.satisfied import Satisfied
 from rvpo.types import Rewards
 
-ALL = [GRPO(), GDPO(), RVPO(), MeanVariance(), HardMin(), RawRVPO()]
+ALL = [GRPO(), GDPO(), RVPO(), MeanVariance(), HardMin(), RawRVPO(), LevelMin()]
 Z_SCORE = [GDPO(), RVPO(), MeanVariance(), HardMin()]
+
+WIDE = Satisfied(bad=-10, good=10)
 
 
 def label(estimator: object) -> str:
@@ -23,14 +26,16 @@ def matrix(
     rows: Sequence[Sequence[float | None]],
     group_size: int,
     weights: Sequence[float] | Sequence[Sequence[float]] | None = None,
+    satisfied: Sequence[Satisfied | None] | None = None,
 ) -> Rewards:
-    """Rewards named r0, r1, …; None is a missing score."""
+    """Rewards named r0, r1, …; None is a missing score. All scores that tests draw have a level."""
     return Rewards(
         torch.tensor([[0.0 if r is None else r for r in row] for row in rows], dtype=torch.double),
         [f"r{j}" for j in range(len(rows[0]))],
         group_size,
         weights=None if weights is None else torch.tensor(weights, dtype=torch.double),
         valid=torch.tensor([[r is not None for r in row] for row in rows]),
+        satisfied=[WIDE] * len(rows[0]) if satisfied is None else satisfied,
     )
 
 

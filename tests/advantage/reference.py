@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from rvpo.advantage import GDPO, GRPO, RVPO, HardMin, MeanVariance, RawRVPO
+from rvpo.advantage import GDPO, GRPO, RVPO, HardMin, LevelMin, MeanVariance, RawRVPO
+from rvpo.satisfied import Satisfied
 
-SOFT = (RVPO, RawRVPO)
-
-Whitened = GDPO | RVPO | MeanVariance | HardMin | RawRVPO
-SOFT = (RVPO, RawRVPO)
+Whitened = GDPO | RVPO | MeanVariance | HardMin | RawRVPO | LevelMin
+OF_SCORES = (RawRVPO, LevelMin)
+SOFT = (RVPO, *OF_SCORES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,7 @@ class Step:
     scores: Sequence[Sequence[float | None]]  # [N][M]
     weights: Sequence[Sequence[float]]  # [N][M]
     group_size: int
+    satisfied: Sequence[Satisfied | None] = ()  # [M], or nothing declared
 
     @property
     def channels(self) -> range:
@@ -49,13 +50,13 @@ class Step:
     def constant(self, i: int, j: int) -> bool:
         return self.comparable(i, j) and len(set(self.known(i, j))) == 1
 
-    def z(self, i: int, j: int, eps: float) -> float:
+    def z(self, i: int, j: int, eps: float, by_std: bool = True) -> float:
         score, known = self.scores[i][j], self.known(i, j)
         if score is None or not self.comparable(i, j) or self.constant(i, j):
             return 0.0
         mean = sum(known) / len(known)
         variance = sum((other - mean) ** 2 for other in known) / (len(known) - 1)
-        return (score - mean) / (math.sqrt(variance) + eps)
+        return (score - mean) / (math.sqrt(variance) + eps if by_std else 1.0)
 
     def asked(self, i: int) -> list[int]:
         """The channels that row i would be weighed and compared by, had it their scores."""
@@ -86,7 +87,23 @@ class Step:
             ]
             for i, row in enumerate(self.scores)
         ]
-        return Step(scores=scores, weights=self.weights, group_size=self.group_size)
+        return replace(self, scores=scores)
+
+    def at_levels(self) -> Step:
+        """Half of the way from bad to good, and the other half at good alone."""
+
+        def level(score: float, declared: Satisfied | None) -> float:
+            bad, good = (declared.bad, declared.good) if declared else (0.0, 1.0)
+            if score >= good:
+                return 1.0
+            return max(0.0, (score - bad) / (good - bad)) / 2
+
+        declared = self.satisfied or [None] * len(self.channels)
+        scores = [
+            [None if s is None else level(s, d) for s, d in zip(row, declared, strict=True)]
+            for row in self.scores
+        ]
+        return replace(self, scores=scores, satisfied=())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,14 +127,18 @@ class Expected:
 
 def run(estimator: Whitened | GRPO, step: Step) -> Expected:
     """All that the estimator owes for the step."""
+    given = step
+    if estimator.inputs == "level":
+        step = step.at_levels()
     if isinstance(estimator, GRPO):
-        return run_grpo(estimator, step)
+        return run_grpo(estimator, step, given)
     if estimator.missing == "zero":
         step = step.with_zeros()
     rows = {i: aggregate(estimator, step, i) for i in trained_rows(estimator, step)}
     advantages = {i: row.value for i, row in rows.items()}
-    if isinstance(estimator, RawRVPO):
-        advantages = compared(advantages, step, estimator.eps)
+    by_std = estimator.scale == "group"
+    if isinstance(estimator, OF_SCORES):
+        advantages = compared(advantages, step, estimator.eps, by_std)
     if estimator.dead_groups == "recentre":
         for group in step.groups:
             members = [i for i in group if i in rows]
@@ -129,12 +150,12 @@ def run(estimator: Whitened | GRPO, step: Step) -> Expected:
     return Expected(
         values=[advantages.get(i, 0.0) for i in indices],
         trained=[i in rows for i in indices],
-        z=[[step.z(i, j, estimator.eps) for j in step.channels] for i in indices],
-        metrics=metrics(estimator, step, rows, advantages),
+        z=[[step.z(i, j, estimator.eps, by_std) for j in step.channels] for i in indices],
+        metrics=metrics(estimator, step, rows, advantages) | pulls(given, advantages),
     )
 
 
-def run_grpo(estimator: GRPO, step: Step) -> Expected:
+def run_grpo(estimator: GRPO, step: Step, given: Step) -> Expected:
     """Each row's sum, taken term by term; scores and spreads as they were before the rule."""
     read = step.with_zeros() if estimator.missing == "zero" else step
     sums: dict[int, float] = {}
@@ -177,7 +198,7 @@ def run_grpo(estimator: GRPO, step: Step) -> Expected:
         values=[advantages.get(i, 0.0) for i in indices],
         trained=[i in rows for i in indices],
         z=[[step.z(i, j, estimator.eps) for j in step.channels] for i in indices],
-        metrics=metrics(estimator, step, rows, advantages),
+        metrics=metrics(estimator, step, rows, advantages) | pulls(given, advantages),
     )
 
 
@@ -203,24 +224,31 @@ def whitened(values: dict[int, float], eps: float) -> dict[int, float]:
     return {i: (value - mean) / (std + eps) for i, value in values.items()}
 
 
-def compared(values: dict[int, float], step: Step, eps: float) -> dict[int, float]:
-    """Each value as a z-score in its group."""
+def compared(
+    values: dict[int, float], step: Step, eps: float, by_std: bool = True
+) -> dict[int, float]:
+    """Each value as a z-score in its group, or as its distance from the group's mean."""
     scores = [[values.get(i)] for i in range(len(step.scores))]
     totals = Step(scores=scores, weights=[[1.0]] * len(scores), group_size=step.group_size)
-    return {i: totals.z(i, 0, eps) for i in values}
+    return {i: totals.z(i, 0, eps, by_std) for i in values}
 
 
 def aggregate(estimator: Whitened, step: Step, i: int) -> Row:
     channels = step.asked(i) if estimator.missing == "group_mean" else step.usable(i)
     if estimator.dead_channels == "mask":
         channels = [j for j in channels if not step.constant(i, j)] or channels
-    if isinstance(estimator, RawRVPO):
+    if isinstance(estimator, OF_SCORES):
         own = {j: step.scores[i][j] for j in channels}
         z = {j: statistics.fmean(step.known(i, j)) if s is None else s for j, s in own.items()}
     else:
-        z = {j: step.z(i, j, estimator.eps) for j in channels}
-    total = sum(step.weights[i][j] for j in channels)
-    p = {j: step.weights[i][j] / total for j in channels}
+        z = {j: step.z(i, j, estimator.eps, estimator.scale == "group") for j in channels}
+    weights = {j: step.weights[i][j] for j in channels}
+    if isinstance(estimator, LevelMin):
+        weights = {
+            j: w / (statistics.fmean(step.known(i, j)) + 1 / len(channels)) ** estimator.rarity
+            for j, w in weights.items()
+        }
+    p = {j: weights[j] / sum(weights.values()) for j in channels}
     mu = sum(p[j] * z[j] for j in channels)
     variance = sum(p[j] * (z[j] - mu) ** 2 for j in channels)
 
@@ -294,15 +322,39 @@ def metrics(
         if any(weights[j] > 0 for weights in step.weights):
             shares = [row.contribution.get(j, 0.0) for row in rows.values()]
             found[f"advantage/weight/r{j}"] = statistics.fmean(shares)
-            lows = [bottleneck(step, i, j, estimator.eps) for i in rows if step.usable(i)]
+            by_std = isinstance(estimator, GRPO) or estimator.scale == "group"
+            lows = [bottleneck(step, i, j, estimator.eps, by_std) for i in rows if step.usable(i)]
             if lows:
                 found[f"advantage/bottleneck/r{j}"] = statistics.fmean(lows)
     return found
 
 
-def bottleneck(step: Step, i: int, j: int, eps: float) -> float:
+def pulls(step: Step, advantages: dict[int, float]) -> dict[str, float]:
+    """Each reward's share of what the advantages move."""
+    pull: dict[int, float] = {}
+    for j in step.channels:
+        pairs: list[tuple[float, float]] = []  # deviations of score and advantage
+        for group in step.groups:
+            told = [i for i in group if i in advantages and j in step.weighted(i)]
+            known = [score for i in told if (score := step.scores[i][j]) is not None]
+            if not told or len(set(known)) == 1:
+                pairs += [(0.0, 0.0)] * len(told)
+                continue
+            own = [advantages[i] for i in told]
+            r, a = statistics.fmean(known), statistics.fmean(own)
+            pairs += [(x - r, y - a) for x, y in zip(known, own, strict=True)]
+        spread = math.sqrt(len(pairs) * sum(d * d for d, _ in pairs))
+        pull[j] = sum(a * d for d, a in pairs) / spread if spread else 0.0
+    total = sum(map(abs, pull.values()))
+    if total <= 1e-12 * max(1.0, *map(abs, advantages.values()), 0.0):
+        return {}
+    weighed = {j for i in range(len(step.scores)) for j in step.weighted(i)}
+    return {f"advantage/pull/r{j}": pull[j] / total for j in weighed}
+
+
+def bottleneck(step: Step, i: int, j: int, eps: float, by_std: bool) -> float:
     """1 if channel j is row i's lowest, an equal part if it ties."""
-    z = {channel: step.z(i, channel, eps) for channel in step.usable(i)}
+    z = {channel: step.z(i, channel, eps, by_std) for channel in step.usable(i)}
     holders = [channel for channel in z if z[channel] == min(z.values())]
     return 1 / len(holders) if j in holders else 0.0
 

@@ -9,7 +9,16 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from rvpo.advantage import GDPO, GRPO, RVPO, AdvantageEstimator, HardMin, MeanVariance, RawRVPO
+from rvpo.advantage import (
+    GDPO,
+    GRPO,
+    RVPO,
+    AdvantageEstimator,
+    HardMin,
+    LevelMin,
+    MeanVariance,
+    RawRVPO,
+)
 from rvpo.types import Rewards
 
 from .matrices import ALL, Z_SCORE, label, matrix, random_binary, rows
@@ -17,7 +26,7 @@ from .matrices import ALL, Z_SCORE, label, matrix, random_binary, rows
 Rows = tuple[list[list[float | None]], int]
 every = pytest.mark.parametrize("estimator", ALL, ids=label)
 every_z_score = pytest.mark.parametrize("estimator", Z_SCORE, ids=label)
-WHITENED = (GDPO, RVPO, MeanVariance, HardMin, RawRVPO)
+WHITENED = (GDPO, RVPO, MeanVariance, HardMin, RawRVPO, LevelMin)
 UNWHITENED = [GRPO(), *(kind(whiten=False) for kind in WHITENED)]
 
 

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close as close
 
-from rvpo.advantage import GDPO, GRPO, RVPO, HardMin, MeanVariance, RawRVPO
-from rvpo.advantage.missing import Missing
+from rvpo.advantage import GDPO, GRPO, RVPO, HardMin, LevelMin, MeanVariance, RawRVPO
+from rvpo.advantage.missing import InputKind, Missing
+from rvpo.satisfied import Satisfied
 
 from . import reference
 from .matrices import label, matrix
@@ -32,7 +33,12 @@ ESTIMATORS: list[reference.Whitened] = [
     RawRVPO(k=0.0),
     RawRVPO(k=1.5),
     RawRVPO(k=math.inf),
+    LevelMin(k=0.0),
+    LevelMin(k=4.0, rarity=0.0),
+    LevelMin(k=4.0, missing="drop"),
+    LevelMin(k=math.inf, rarity=0.5, scale="group"),
 ]
+inputs = st.sampled_from(get_args(InputKind))
 missing = st.sampled_from(get_args(Missing))
 options = st.fixed_dictionaries(
     {
@@ -40,10 +46,12 @@ options = st.fixed_dictionaries(
         "dead_groups": st.sampled_from(["keep", "recentre", "mask"]),
         "missing": missing,
         "whiten": st.booleans(),
+        "scale": st.sampled_from(["group", "none"]),
     }
 )
 graded = st.sampled_from([0.0, 0.25, 0.5, 1.0]) | st.floats(-3, 3).map(lambda x: round(x, 4))
 """None so small that rounding says whether it counts as 0."""
+declarations = st.sampled_from([Satisfied(-10, 10), Satisfied(-9, 1), Satisfied(0, 0.5)])
 weighed = st.sampled_from([0.0, 0.5, 1.0, 3.0])
 
 
@@ -64,26 +72,32 @@ def steps(draw: st.DrawFn) -> reference.Step:
         alike = draw(st.booleans())
         own = st.lists(weighed, min_size=channels, max_size=channels)
         weights += [shared if alike else draw(own) for _ in range(size)]
-    return reference.Step(scores=scores, weights=weights, group_size=size)
+    declared = draw(st.lists(declarations, min_size=channels, max_size=channels))
+    return reference.Step(scores=scores, weights=weights, group_size=size, satisfied=declared)
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=label)
 @settings(max_examples=300)
-@given(step=steps(), chosen=options)
+@given(step=steps(), chosen=options, read=inputs)
 def test_equals_the_plain_loops(
-    estimator: reference.Whitened, step: reference.Step, chosen: dict[str, Any]
+    estimator: reference.Whitened, step: reference.Step, chosen: dict[str, Any], read: InputKind
 ) -> None:
-    check(replace(estimator, **chosen), step)
+    of_levels = isinstance(estimator, LevelMin)
+    check(replace(estimator, **chosen, **({} if of_levels else {"inputs": read})), step)
 
 
 @settings(max_examples=600)
-@given(step=steps(), scale=st.sampled_from(["group", "batch", "none"]), missing=missing)
-def test_grpo_equals_the_plain_loops(step: reference.Step, scale: Any, missing: Missing) -> None:
-    check(GRPO(scale=scale, missing=missing), step)
+@given(
+    step=steps(), scale=st.sampled_from(["group", "batch", "none"]), missing=missing, read=inputs
+)
+def test_grpo_equals_the_plain_loops(
+    step: reference.Step, scale: Any, missing: Missing, read: InputKind
+) -> None:
+    check(GRPO(scale=scale, missing=missing, inputs=read), step)
 
 
 def check(estimator: reference.Whitened | GRPO, step: reference.Step) -> None:
-    found = estimator(matrix(step.scores, step.group_size, step.weights))
+    found = estimator(matrix(step.scores, step.group_size, step.weights, step.satisfied))
     expected = reference.run(estimator, step)
     assert found.trained.tolist() == expected.trained
     for tensor, numbers in ((found.z, expected.z), (found.values, expected.values)):

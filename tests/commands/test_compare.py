@@ -150,6 +150,9 @@ def check_refusals(config: Path, output: Path) -> None:
     assert "there is no such metric" in said
     same = ("--vary", "advantage.k=1,1.0")
     assert "are the same run" in run(config, output.with_name("same"), *same, code=2)
+    apart = ("--vary", "rewards.late.satisfied=1,2")
+    said = run(config, output.with_name("apart"), *apart, code=2)
+    assert "give it: --satisfied late=NUMBER" in said
     said = run(config, output, "--vary", "advantage=gdpo,rpvo", code=2)
     assert "did you mean 'rvpo'" in said
     assert "Traceback" not in said

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rvpo.compare.neglect import Scale, counts
+from rvpo.compare.neglect import Scale, counts, of_columns
 from rvpo.report.held_out import HeldOutScores
 
 NAN = float("nan")
@@ -90,3 +90,9 @@ def test_a_draw_without_prompts_of_a_column_has_a_gap_between_the_others() -> No
     ragged = evaluation([[[1.0, 0.0, NAN]], [[0.0, 0.0, 1.0]]])
     gap = counts(ragged, Scale.of([ragged]))["best − worst"]
     assert gap.value(np.array([[2.0, 0.0]])).tolist() == [1.0]
+
+
+def test_columns_of_a_reward_have_its_threshold() -> None:
+    columns = ("brief", "judged/polite", "judged/clear", "judgement")
+    found = of_columns(columns, {"judged": 0.8, "other": 3})
+    assert found == {"judged/polite": 0.8, "judged/clear": 0.8}

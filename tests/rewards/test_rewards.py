@@ -20,6 +20,7 @@ from rvpo.rewards.completion import text_of
 from rvpo.rewards.metrics import reward_metrics
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.suite import RewardSuite
+from rvpo.satisfied import Satisfied
 from rvpo.types import RUN_ARGUMENTS, Failed, Rewards, Rollout, RolloutScores
 from tests.fakes import make_prompt, make_sample, make_scores, with_columns
 
@@ -411,6 +412,14 @@ def test_satisfaction_is_left_out_for_other_scales() -> None:
     assert "rewards_joint/satisfied_all_frac" not in reward_metrics(
         make_scores([[3.0, 1.0], [1.0, 1.0]])
     )
+
+
+def test_satisfaction_reads_what_rewards_declare() -> None:
+    values = torch.tensor([[3.0, 1.0], [2.0, 1.0], [0.0, 0.5], [-3.0, 1.0]])
+    declared = [Satisfied(bad=-1, good=3), None]
+    metrics = reward_metrics(with_columns(Rewards(values, ["a", "b"], 2, satisfied=declared)))
+    assert metrics["rewards_joint/satisfied_all_frac"] == 0.25
+    assert metrics["rewards_joint/worst_mean"] == (1 + 0.75 + 0.25 + 0) / 4
 
 
 @pytest.mark.parametrize("rows", [[[None, None]] * 4, [[1.0, None], [None, None]] * 2, []])
