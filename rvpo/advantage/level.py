@@ -35,6 +35,35 @@ def levels(rewards: Rewards) -> Tensor:
     return _level(rewards.values.double(), *bounds(rewards)).where(rewards.valid, 0.0)
 
 
+def reached(rewards: Rewards) -> Tensor:
+    """[N, M] float64, how far each score is from bad, 0, to good enough, 1; scores outside count as
+    the bound.
+
+    Raises:
+        RewardError: a reward without a declaration has a score outside [0, 1].
+    """
+    _check_declared(rewards)
+    return _reached(rewards.values.double(), *bounds(rewards))
+
+
+def above_bad(rewards: Rewards) -> Tensor:
+    """[N, M] float64 of at least 0: each score, measured from what is bad.
+
+    Raises:
+        RewardError: a reward without a declaration has a score below 0.
+    """
+    declared = torch.tensor([each is not None for each in rewards.satisfied])
+    outside = _first(rewards.valid & (rewards.values < 0) & ~declared, rewards)
+    if outside is not None:
+        name, score = outside
+        raise RewardError(
+            f"reward '{name}' has a score of {score:g}, and is measured from what is bad; without "
+            f"a declaration that is 0: say what is bad, as in "
+            f"rewards.{name}.satisfied: {{bad: -3, good: 3}}"
+        )
+    return (rewards.values.double() - bounds(rewards)[0]).clamp(min=0)
+
+
 def met(rewards: Rewards) -> Tensor:
     """[N, M] bool: the score is there, and good enough."""
     return rewards.valid & (rewards.values.double() >= bounds(rewards)[1])
@@ -62,17 +91,28 @@ def bounds(rewards: Rewards) -> tuple[Tensor, Tensor]:
 
 
 def _level(values: Tensor, bad: Tensor, good: Tensor) -> Tensor:
-    reached = ((values - bad) / (good - bad)).clamp(0, 1)
-    return (reached + (values >= good)) / 2
+    return (_reached(values, bad, good) + (values >= good)) / 2
+
+
+def _reached(values: Tensor, bad: Tensor, good: Tensor) -> Tensor:
+    return ((values - bad) / (good - bad)).clamp(0, 1)
+
+
+def _first(where: Tensor, rewards: Rewards) -> tuple[str, float] | None:
+    """Name of the reward and score of the first entry of a mask; None where it has none."""
+    if not bool(where.any()):
+        return None
+    row, column = (int(place) for place in where.nonzero()[0])
+    return rewards.names[column], float(rewards.values[row, column])
 
 
 def _check_declared(rewards: Rewards) -> None:
     declared = torch.tensor([each is not None for each in rewards.satisfied])
     is_outside = rewards.valid & ((rewards.values < 0) | (rewards.values > 1)) & ~declared
-    if not bool(is_outside.any()):
+    outside = _first(is_outside, rewards)
+    if outside is None:
         return
-    row, column = (int(place) for place in is_outside.nonzero()[0])
-    name, score = rewards.names[column], float(rewards.values[row, column])
+    name, score = outside
     raise RewardError(
         f"reward '{name}' has a score of {score:g}, and levels of satisfaction are asked for; "
         f"without a declaration they lie between 0 and 1: say what is good enough, as in "
