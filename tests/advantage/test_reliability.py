@@ -125,7 +125,11 @@ def test_it_is_refused_where_nobody_knows_the_reliability(estimator: Any) -> Non
         weighing(estimator)(Rewards(random_binary(2, 4, 2), ["a", "b"], 4))
 
 
-@every
+@pytest.mark.parametrize(
+    "estimator",
+    [each for each in ALL if getattr(each, "over", "group") == "group"],  # others see all groups
+    ids=label,
+)
 def test_prompts_may_have_criteria_of_different_reliability(estimator: Any) -> None:
     values = random_binary(2, 6, 2, seed=5)
     apart = torch.tensor([[1.0, 0.3]] * 6 + [[0.3, 1.0]] * 6, dtype=torch.double)
