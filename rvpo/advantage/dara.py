@@ -60,9 +60,9 @@ class DARA(WeightedSum):
         channels = reading.usable.shape[1]
 
         def groups(told: Tensor) -> Tensor:
-            return told.reshape(-1, size, channels).any(dim=1).sum(dim=0)
+            return told.reshape(-1, size, channels).any(dim=1).sum(dim=0).double()
 
         alive = groups(reading.usable & ~reading.scores.dead)
         density = alive / groups(reading.usable).clamp(min=1)
         factor = (density.max() / density).sqrt().clamp(max=self.cap)
-        return factor.double().where(alive > 0, 1.0)
+        return factor.where(alive > 0, 1.0)

@@ -56,8 +56,8 @@ class GD2PO(WeightedSum):
         """See `WhitenedEstimator`."""
         size = reading.rewards.group_size
         could, kept = super().trained(reading), self.trained(reading)
-        share = kept.reshape(-1, size).sum(dim=1) / could.reshape(-1, size).sum(dim=1).clamp(min=1)
-        return super().weights(reading) * share.double().repeat_interleave(size)[:, None]
+        share = _count(kept, size) / _count(could, size).clamp(min=1)
+        return super().weights(reading) * share.repeat_interleave(size)[:, None]
 
     def _conflicting(self, reading: Reading) -> Tensor:
         """[N] bool."""
@@ -68,3 +68,8 @@ class GD2PO(WeightedSum):
             return mixed
         moved = weights * z
         return mixed & (moved.sum(dim=1).abs() < self.tau * moved.abs().sum(dim=1))
+
+
+def _count(rows: Tensor, size: int) -> Tensor:
+    """[P] float64, how many rows of each group a mask has."""
+    return rows.reshape(-1, size).sum(dim=1).double()
