@@ -14,16 +14,36 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rvpo.advantage import GDPO, GRPO, RVPO, HardMin, MeanVariance, Ramp, RawRVPO
+    from rvpo.advantage import (
+        DARA,
+        DVAO,
+        GD2PO,
+        GDPO,
+        GDPOSAW,
+        GRPO,
+        RVPO,
+        SAMRPO,
+        CorrGRPO,
+        HardMin,
+        MeanVariance,
+        Ramp,
+        RawRVPO,
+    )
     from rvpo.types import Advantages, Rewards
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "DARA",
+    "DVAO",
+    "GD2PO",
     "GDPO",
+    "GDPOSAW",
     "GRPO",
     "RVPO",
+    "SAMRPO",
     "Advantages",
+    "CorrGRPO",
     "HardMin",
     "MeanVariance",
     "Ramp",

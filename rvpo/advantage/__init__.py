@@ -7,17 +7,37 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from rvpo.advantage.corr_grpo import CorrGRPO
+from rvpo.advantage.dara import DARA
+from rvpo.advantage.dvao import DVAO
+from rvpo.advantage.gd2po import GD2PO
 from rvpo.advantage.gdpo import GDPO
+from rvpo.advantage.gdpo_saw import GDPOSAW
 from rvpo.advantage.grpo import GRPO
 from rvpo.advantage.hard_min import HardMin
 from rvpo.advantage.level_min import LevelMin
 from rvpo.advantage.mean_variance import MeanVariance
 from rvpo.advantage.raw_rvpo import RawRVPO
 from rvpo.advantage.rvpo import RVPO
+from rvpo.advantage.sa_mrpo import SAMRPO
 from rvpo.schedule import Ramp
 from rvpo.types import Advantages, Rewards
 
-Estimator = GRPO | GDPO | RVPO | MeanVariance | HardMin | RawRVPO | LevelMin
+Estimator = (
+    GRPO
+    | GDPO
+    | RVPO
+    | MeanVariance
+    | HardMin
+    | RawRVPO
+    | LevelMin
+    | DARA
+    | GDPOSAW
+    | DVAO
+    | GD2PO
+    | CorrGRPO
+    | SAMRPO
+)
 """The estimators that `advantage.name` may choose."""
 
 
@@ -35,10 +55,16 @@ class AdvantageEstimator(Protocol):
 
 
 __all__ = [
+    "DARA",
+    "DVAO",
+    "GD2PO",
     "GDPO",
+    "GDPOSAW",
     "GRPO",
     "RVPO",
+    "SAMRPO",
     "AdvantageEstimator",
+    "CorrGRPO",
     "Estimator",
     "HardMin",
     "LevelMin",

@@ -26,8 +26,9 @@ class Aggregate:
 
 
 def shares(weights: Tensor) -> Tensor:
-    """[R, M] weights scaled to sum to 1 over each row; every row has one above 0."""
-    return weights / weights.sum(dim=1, keepdim=True)
+    """[R, M] weights scaled to sum to 1 over each row; a row without one above 0 stays 0."""
+    total = weights.sum(dim=1, keepdim=True)
+    return weights / total.where(total > 0, 1.0)
 
 
 def mean_and_variance(z: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,12 +15,11 @@ else 0. The share of groups in which nothing does is `advantage/dead_group_frac`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from rvpo.advantage.aggregate import Aggregate, shares
-from rvpo.advantage.zscore import ZScoreEstimator
-from rvpo.lazy import torch
+from rvpo.advantage.aggregate import Aggregate
+from rvpo.advantage.weighted_sum import WeightedSum
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,19 +29,14 @@ _NO_SPREAD = 1e-8
 
 
 @dataclass(frozen=True, kw_only=True)
-class GDPO(ZScoreEstimator):
+class GDPO(WeightedSum):
     """A = sum_j w_j Z_j over the row's own rewards. arXiv:2601.05242, eq. 7."""
 
     name: Literal["gdpo"] = "gdpo"
 
     def aggregate(self, z: Tensor, weights: Tensor, progress: float) -> Aggregate:
-        values = (weights * z).sum(dim=1)
-        return Aggregate(
-            values=values,
-            contribution=shares(weights),
-            penalty=torch.zeros_like(values),
-            of_step=_spread(values),
-        )
+        found = super().aggregate(z, weights, progress)
+        return replace(found, of_step=_spread(found.values))
 
 
 def _spread(values: Tensor) -> dict[str, float]:

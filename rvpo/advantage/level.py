@@ -43,6 +43,26 @@ def reached(rewards: Rewards) -> Tensor:
     return way.where(rewards.valid, 0.0)
 
 
+def above_bad(rewards: Rewards) -> Tensor:
+    """[N, M] float64 of at least 0: each score, measured from what is bad.
+
+    Raises:
+        RewardError: a reward without a declaration has a score below 0.
+    """
+    silent = torch.tensor([each is None for each in rewards.satisfied])
+    below = rewards.weighted & (rewards.values < 0) & silent
+    if bool(below.any()):
+        row, column = (int(place) for place in below.nonzero()[0])
+        name, score = rewards.names[column], float(rewards.values[row, column])
+        raise RewardError(
+            f"reward '{name}' has a score of {score:g}, and the estimator measures scores from "
+            "what is bad, which without a declaration is 0; say which score counts for nothing: "
+            f"rewards.{name.partition('/')[0]}.satisfied: {{bad: ..., good: ...}}"
+        )
+    (bad,) = _columns(rewards, [(each.bad,) for each in _declarations(rewards)])
+    return (rewards.values.double() - bad).clamp(min=0)
+
+
 def met(rewards: Rewards) -> Tensor:
     """[N, M] bool: the score is there, and good enough."""
     (enough,) = _columns(rewards, [(least(each.good),) for each in _declarations(rewards)])

@@ -3,17 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rvpo.advantage import GDPO, GRPO, RVPO, HardMin, LevelMin, MeanVariance, RawRVPO
+from rvpo.advantage import (
+    DARA,
+    DVAO,
+    GD2PO,
+    GDPO,
+    GDPOSAW,
+    GRPO,
+    RVPO,
+    SAMRPO,
+    CorrGRPO,
+    HardMin,
+    LevelMin,
+    MeanVariance,
+    RawRVPO,
+)
 from rvpo.satisfied import Satisfied
-from rvpo.types import Rewards
+from rvpo.types import Advantages, Rewards
 
-ALL = [GRPO(), GDPO(), RVPO(), MeanVariance(), HardMin(), RawRVPO(), LevelMin()]
+
+def declared(rewards: Rewards) -> Rewards:
+    """The rewards with bounds that hold every score of these tests."""
+    return replace(rewards, satisfied=[Satisfied(bad=-1000.0, good=1000.0)] * len(rewards.names))
+
+
+class DeclaredSAW(GDPOSAW):
+    """GDPO-SAW of scores below 0, which without a declaration it refuses."""
+
+    def __call__(self, rewards: Rewards, progress: float = 0.0) -> Advantages:
+        return super().__call__(declared(rewards), progress)
+
+
+class DeclaredSAMRPO(SAMRPO):
+    """SA-MRPO of scores outside 0 and 1, which without a declaration it refuses."""
+
+    def __call__(self, rewards: Rewards, progress: float = 0.0) -> Advantages:
+        return super().__call__(declared(rewards), progress)
+
+
 Z_SCORE = [GDPO(), RVPO(), MeanVariance(), HardMin()]
+REWEIGHTED = [DARA(), DeclaredSAW(), DVAO(), GD2PO(), CorrGRPO(), DeclaredSAMRPO()]
+ALL = [GRPO(), *Z_SCORE, RawRVPO(), LevelMin(), *REWEIGHTED]
 
 WIDE = Satisfied(bad=-10, good=10)
 

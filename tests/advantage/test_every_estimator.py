@@ -10,10 +10,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rvpo.advantage import (
+    DARA,
+    DVAO,
+    GD2PO,
     GDPO,
     GRPO,
     RVPO,
     AdvantageEstimator,
+    CorrGRPO,
     HardMin,
     LevelMin,
     MeanVariance,
@@ -21,13 +25,30 @@ from rvpo.advantage import (
 )
 from rvpo.types import Rewards
 
-from .matrices import ALL, Z_SCORE, label, matrix, random_binary, rows
+from .matrices import (
+    ALL,
+    Z_SCORE,
+    DeclaredSAMRPO,
+    DeclaredSAW,
+    label,
+    matrix,
+    random_binary,
+    rows,
+)
 
 Rows = tuple[list[list[float | None]], int]
 every = pytest.mark.parametrize("estimator", ALL, ids=label)
 every_z_score = pytest.mark.parametrize("estimator", Z_SCORE, ids=label)
-WHITENED = (GDPO, RVPO, MeanVariance, HardMin, RawRVPO, LevelMin)
+OF_A_GROUP = (GDPO, RVPO, MeanVariance, HardMin, RawRVPO, LevelMin, DVAO, GD2PO, CorrGRPO)
+OF_THE_STEP = (DARA, DeclaredSAW, DeclaredSAMRPO)
+"""Weights of these are statistics of all groups."""
+WHITENED = (*OF_A_GROUP, *OF_THE_STEP)
 UNWHITENED = [GRPO(), *(kind(whiten=False) for kind in WHITENED)]
+GROUP_BY_GROUP = [
+    GRPO(),
+    *(kind(whiten=False) for kind in OF_A_GROUP),
+    *(kind(whiten=False, over="group") for kind in (DeclaredSAW, DeclaredSAMRPO)),
+]
 
 
 @every
@@ -72,7 +93,7 @@ def test_order_of_siblings_does_not_matter(
     torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", [GDPO, RVPO, MeanVariance, HardMin])
+@pytest.mark.parametrize("kind", [GDPO, RVPO, MeanVariance, HardMin, DARA, GD2PO])
 @given(scale=st.floats(0.01, 100), shift=st.floats(-10, 10), seed=st.integers(0, 99))
 def test_rescaling_one_reward_changes_nothing(
     kind: type[RVPO], scale: float, shift: float, seed: int
@@ -100,7 +121,7 @@ def test_minimum_of_raw_scores_hears_the_reward_of_lower_range_alone() -> None:
     torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize("estimator", UNWHITENED, ids=label)
+@pytest.mark.parametrize("estimator", GROUP_BY_GROUP, ids=label)
 @given(case=rows(missing=True))
 def test_groups_do_not_see_each_other_before_whitening(
     estimator: AdvantageEstimator, case: Rows
@@ -141,7 +162,8 @@ def test_step_without_samples_is_empty(estimator: AdvantageEstimator) -> None:
 
 @every
 def test_row_without_scores_is_not_trained_on(estimator: AdvantageEstimator) -> None:
-    rows_ = [[0.0, 0.5], [1.0, 0.25], [None, None], [0.5, 1.0]]
+    # Rewards that agree: of others GD2PO drops samples.
+    rows_ = [[0.0, 0.5], [1.0, 0.75], [None, None], [0.5, 0.7]]
     advantages = estimator(matrix(rows_, 4))
     assert advantages.trained.tolist() == [True, True, False, True]
     others = estimator(matrix([rows_[0], rows_[1], rows_[3]], 3)).values
@@ -196,7 +218,7 @@ def test_the_smallest_difference_is_a_signal(
     assert advantages.values.sign().tolist() == [-1, 1]
 
 
-@every_z_score
+@pytest.mark.parametrize("estimator", [*Z_SCORE, DARA(), DeclaredSAW(), GD2PO()], ids=label)
 @given(case=rows(missing=True))
 def test_whitened_advantages_have_mean_zero_and_deviation_one(
     estimator: AdvantageEstimator, case: Rows
@@ -211,12 +233,14 @@ def test_whitened_advantages_have_mean_zero_and_deviation_one(
 @pytest.mark.parametrize("kind", [GRPO, *WHITENED])
 def test_row_lacking_what_its_siblings_have_can_be_refused(kind: type[RVPO]) -> None:
     rows_ = [[0.0, 0.5], [1.0, None], [0.5, 1.0], [0.0, None], [1.0, None], [0.5, None]]
+    # GD2PO drops none: the last rows have one reward, and z is 0 in the middle of the first.
     assert kind()(matrix(rows_, 3)).trained.all()
     strict = kind(missing="skip_sample")(matrix(rows_, 3))
     assert strict.trained.tolist() == [True, False, True, True, True, True]
 
 
-@pytest.mark.parametrize("kind", WHITENED)
+# Not of SAW and SA-MRPO: a mean over the step is one of dead groups too.
+@pytest.mark.parametrize("kind", [*OF_A_GROUP, DARA])
 def test_masked_dead_groups_leave_whitening_and_loss(kind: type[RVPO]) -> None:
     live = random_binary(3, 4, 2, seed=1)
     both = Rewards(torch.cat([torch.ones(4, 2).double(), live]), ["a", "b"], 4)

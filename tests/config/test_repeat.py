@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import ValidationError
 
+from rvpo.advantage import Estimator
 from rvpo.config.judge import RepeatConfig
 from rvpo.config.run import RunConfig
 from tests.configs import tiny_config
@@ -53,7 +54,7 @@ def test_what_is_no_repeat_is_refused_by_name(wrong: Any, sentence: str) -> None
         run(wrong)
 
 
-@pytest.mark.parametrize("name", ["grpo", "gdpo", "rvpo", "mean_variance", "hard_min", "raw_rvpo"])
+@pytest.mark.parametrize("name", [kind.name for kind in get_args(Estimator)])
 def test_every_estimator_weighs_by_reliability_where_a_judge_is_asked_again(name: str) -> None:
     weighing = {"name": name, "weight_by_reliability": True}
     assert run(2, advantage=weighing).advantage.weight_by_reliability
