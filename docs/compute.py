@@ -1,32 +1,47 @@
-"""Every number and picture of rvpo.md.
+"""Every number and picture of rvpo.md, and the tables of choose.md.
 
     python -m docs.compute
 
-replaces the tables between the page's markers and draws soft_min.png and taylor.png beside it. All
-draws are seeded, so the page stays as it is where nothing changed.
+replaces the tables between the pages' markers and draws soft_min.png and taylor.png beside them.
+All draws are seeded, so the pages stay as they are where nothing changed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from rvpo import GDPO, RVPO, Rewards
+from rvpo import GDPO, GRPO, RVPO, Rewards
+from rvpo.advantage import Estimator, LevelMin
 from rvpo.advantage.aggregate import mean_and_variance
 from rvpo.advantage.group import standardise
+from rvpo.advantage.pull import pulls
 from rvpo.advantage.rvpo import soft_min, soft_min_weights, taylor_bound
 from rvpo.report.curves import COLOURS
+from rvpo.types import Advantages
 
 HERE = Path(__file__).parent
 GROUPS = 2000
 SHAPES = ((4, 2), (8, 3), (16, 7), (16, 17))
 """Samples of a group, and rewards."""
 KS = (0.5, 1.0, 2.0, 5.0)
+PROBES = (0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
+"""Shares of the samples that meet a probe."""
+CROWDS = ((3, 0.8, 160), (17, 0.6, 48))
+"""Verdicts, the share that meets each of them but the probe, and draws of these."""
+PULLED: dict[str, Estimator] = {
+    "`grpo`": GRPO(),
+    "`gdpo`": GDPO(),
+    "`rvpo`, k = 1": RVPO(k=1.0),
+    "`level_min`, rarity 0": LevelMin(rarity=0.0),
+    "`level_min`": LevelMin(),
+}
 
 
 def signed(value: float) -> str:
@@ -140,6 +155,55 @@ def worth() -> str:
     return "\n".join(lines)
 
 
+def verdicts(probe: float, rewards: int, usual: float, groups: int, size: int = 16) -> Rewards:
+    """Independent verdicts, the first of which is met by the share `probe`.
+
+    The number of samples of a group that meet it goes through the quantiles of its binomial
+    distribution, and who meets it through all turns of the group, so that what others do to the
+    same samples cancels out.
+    """
+    generator = torch.Generator().manual_seed(2)
+    others = torch.rand(groups, 1, size, rewards - 1, generator=generator) < usual
+    chances = [math.comb(size, n) * probe**n * (1 - probe) ** (size - n) for n in range(size + 1)]
+    places = (torch.arange(groups, dtype=torch.float64) + 0.5) / groups
+    counts = torch.searchsorted(torch.tensor(chances, dtype=torch.float64).cumsum(0), places)
+    turned = (torch.arange(size)[:, None] + torch.arange(size)) % size  # [turns, G]
+    first = turned < counts[:, None, None]  # [groups, turns, G]
+    values = torch.cat([first[..., None], others.expand(*first.shape, rewards - 1)], dim=3)
+    names = [str(m) for m in range(rewards)]
+    return Rewards(values.float().reshape(-1, rewards), names, group_size=size)
+
+
+def paid(matrix: Rewards, advantages: Advantages) -> Tensor:
+    """[M] what the advantages pay for meeting each verdict, on a scale of their own: the pulls
+    without the standard deviations in them."""
+    pull = pulls(matrix, advantages.values, advantages.trained).sum(dim=0)
+    known = torch.ones_like(matrix.valid)
+    groups = standardise(matrix.values, known, matrix.group_size, eps=0.0)
+    return pull / groups.centred.square().mean(dim=0).sqrt()
+
+
+def against_others(values: Tensor) -> float:
+    """The first over the mean of the others."""
+    return (values[0] / values[1:].mean()).item()
+
+
+def pull_table(rewards: int, usual: float, groups: int) -> str:
+    """What meeting a probe is paid, over what meeting another verdict is."""
+    lines = [f"| {rewards} verdicts, the others met by {usual:g} | "]
+    lines[0] += " | ".join(f"{probe:g}" for probe in PROBES) + " |"
+    lines.append("| --- |" + " --- |" * len(PROBES))
+    drawn = [verdicts(probe, rewards, usual, groups) for probe in PROBES]
+    for name, estimate in PULLED.items():
+        cells = [f"{against_others(paid(matrix, estimate(matrix))):.2f}" for matrix in drawn]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    logged = [RVPO(k=1.0)(matrix).metrics for matrix in drawn]
+    weights = [[each[f"advantage/weight/{m}"] for m in range(rewards)] for each in logged]
+    cells = [f"{against_others(torch.tensor(each)):.2f}" for each in weights]
+    lines.append("| `advantage/weight` of `rvpo`, which misleads | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "example": example,
     "reach": reach,
@@ -148,11 +212,15 @@ TABLES: dict[str, Callable[[], str]] = {
     "dead rewards": dead_rewards,
     "worth": worth,
 }
+PULLS: dict[str, Callable[[], str]] = {
+    f"pulls among {crowd[0]}": partial(pull_table, *crowd) for crowd in CROWDS
+}
+PAGES = {"rvpo.md": TABLES, "choose.md": PULLS}
 
 
-def fill(page: str) -> str:
+def fill(page: str, tables: Mapping[str, Callable[[], str]]) -> str:
     """The page with every table as it is now."""
-    for name, table in TABLES.items():
+    for name, table in tables.items():
         start, end = f"<!-- {name} -->\n", "<!-- end -->"
         before, _, rest = page.partition(start)
         _, found, after = rest.partition(end)
@@ -208,8 +276,9 @@ def draw_taylor() -> Figure:
 
 
 def main() -> None:
-    page = HERE / "rvpo.md"
-    page.write_text(fill(page.read_text(encoding="utf-8")), encoding="utf-8")
+    for name, tables in PAGES.items():
+        page = HERE / name
+        page.write_text(fill(page.read_text(encoding="utf-8"), tables), encoding="utf-8")
     draw_soft_min().savefig(HERE / "soft_min.png")
     draw_taylor().savefig(HERE / "taylor.png")
 

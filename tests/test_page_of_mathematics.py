@@ -1,4 +1,4 @@
-"""What docs/rvpo.md says is what the code computes."""
+"""What docs/rvpo.md and docs/choose.md say is what the code computes."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docs.compute import HERE, equal, fill, signed
+from docs.compute import HERE, PAGES, equal, fill, signed
 from rvpo.advantage.aggregate import mean_and_variance
 from rvpo.advantage.rvpo import soft_min, soft_min_weights, taylor_bound
 
 NUMBER = re.compile(r"[+-]?\d+\.\d+")
 
 
-def test_its_tables_are_up_to_date() -> None:
+@pytest.mark.parametrize("name", PAGES)
+def test_its_tables_are_up_to_date(name: str) -> None:
     """To one unit of the last digit, on which side of a half processors differ."""
-    page = (HERE / "rvpo.md").read_text(encoding="utf-8")
-    computed = fill(page)
+    page = (HERE / name).read_text(encoding="utf-8")
+    computed = fill(page, PAGES[name])
     assert NUMBER.sub("#", computed) == NUMBER.sub("#", page)
     for ours, published in zip(NUMBER.findall(computed), NUMBER.findall(page), strict=True):
         unit = 10.0 ** -len(published.partition(".")[2])
         assert float(ours) == pytest.approx(float(published), abs=1.01 * unit)
-    assert page.count("| --- |") >= 5
+    assert page.count("| --- |") >= len(PAGES[name])
 
 
 @pytest.mark.parametrize("value", [0.0, -0.0, 0.004, -0.004])

@@ -102,10 +102,10 @@ def metrics_by_aspect(
         aspects: [N, M] bool masks by name.
     """
     channels, trained = advantages.channels, advantages.trained
-    pull = pulls(rewards, advantages.values, trained)
 
     def named(masks: Mapping[str, Tensor]) -> dict[str, float]:
         told = {} if channels is None else _by_aspect(rewards, channels, trained, masks)
+        pull = pulls(rewards, advantages.values, trained, masks)
         return told | _pull_by_aspect(rewards, pull, masks)
 
     of_columns = named(rewards.columns)

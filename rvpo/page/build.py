@@ -13,6 +13,7 @@ from typing import Any
 
 import matplotlib
 
+from rvpo.page.criteria import WINDOW, criteria_tables
 from rvpo.page.figures import notes, plots
 from rvpo.page.history import PageArm, read_arms
 from rvpo.page.panels import THEMES, Plot, Theme
@@ -94,6 +95,8 @@ def page_of(
         summary=[_summary(arm) for arm in arms],
         verdicts=verdicts,
         notes=[*remarks, *notes(arms)],
+        criteria=criteria_tables(arms),
+        window=WINDOW,
         live=live,
         plots=[
             {"title": p.title, "caption": p.caption}

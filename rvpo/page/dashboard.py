@@ -11,6 +11,7 @@ from typing import Any
 import wandb_workspaces.reports.v2.interface as panels
 import wandb_workspaces.workspaces as workspaces
 
+from rvpo.advantage.state import STATES
 from rvpo.config.rewards import RubricRewardConfig
 from rvpo.config.run import RunConfig
 from rvpo.errors import ConfigError
@@ -22,22 +23,33 @@ _OF_A_REWARD = {
     "held-out prompts": "eval/rewards/{}/mean",
     "spread within a group": "rewards/{}/group_std",
     "share of groups without any": "rewards/{}/zero_std_frac",
-    "share of the advantage": "advantage/weight/{}",
+    "share good enough": "rewards/{}/met_frac",
+    "pull: share of what the advantages move": "advantage/pull/{}",
+    "weight in the gradient; misleads, see the pull": "advantage/weight/{}",
     "how often it is the lowest": "advantage/bottleneck/{}",
     "share of scores missing": "rewards/{}/missing_frac",
 }
+_OF_PARTS = (
+    "mean",
+    "held-out prompts",
+    "share good enough",
+    "pull: share of what the advantages move",
+)
+"""Panels that parts of a reward have too."""
+
 _SECTIONS = {
     "All rewards": {
         "weighted sum": "reward",
         "every reward satisfied": "rewards_joint/satisfied_all_frac",
         "worst reward of a sample": "rewards_joint/worst_mean",
     },
+    "Life of the criteria": {state: f"criteria/{state}_frac" for state in STATES},
     "Advantages": {
         "before whitening: std": "advantage_raw/std",
         "after whitening: std": "advantage/std",
         "largest": "advantage/max",
         "variance penalty": "advantage/variance_penalty",
-        "entropy of the weights": "advantage/weight_entropy",
+        "entropy of the weights in the gradient": "advantage/weight_entropy",
         "distance to Taylor": "advantage/taylor_residual",
         "its bound": "advantage/taylor_bound",
         "k": "rvpo/k",
@@ -183,8 +195,7 @@ def _of_reward(config: RunConfig, name: str) -> list[Any]:
     if isinstance(reward, RubricRewardConfig) or reward.parts:
         # The parts of a rubric come from its data, so a pattern finds them.
         lines += [
-            panels.LinePlot(title=f"parts: {label}", x="Step", metric_regex=_parts(metric, name))
-            for label, metric in list(_OF_A_REWARD.items())[:2]
+            _matching(f"parts: {label}", _parts(_OF_A_REWARD[label], name)) for label in _OF_PARTS
         ]
         if any(judge.repeat is not None for judge in config.every_judge.values()):
             lines.append(_reliability(name))

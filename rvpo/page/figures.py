@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from rvpo.advantage.state import STATES
 from rvpo.compare.neglect import BETTER, Scale, counts, of_columns
 from rvpo.config.levels import good_enough
 from rvpo.page.correlation import correlation
@@ -44,8 +45,8 @@ def plots(arms: Sequence[PageArm], satisfied: Mapping[str, float]) -> list[Plot]
     found: list[Plot | None] = [_rewards(arms, names), *_held_out(arms, satisfied)]
     found += _with_k(arms)
     found += [*gold_watch(arms), *_benchmarks(arms)]
-    found += [_who_decides(arms, names, "bottleneck")]
-    found += [_who_decides(arms, names, "weight"), correlation(arms), _advantages(arms)]
+    found += [_criteria(arms), *(_who_decides(arms, names, kind) for kind in _DECIDING)]
+    found += [correlation(arms), _advantages(arms)]
     found += [*_judge(arms), reliability(arms), _phases(arms)]
     return [plot for plot in found if plot is not None]
 
@@ -83,6 +84,11 @@ def _advantages(arms: Sequence[PageArm]) -> Plot | None:
         "entropy of the policy": "entropy",
     }
     return _known_panels("Advantages and gradients", arms, metrics)
+
+
+def _criteria(arms: Sequence[PageArm]) -> Plot | None:
+    shares = {state: f"criteria/{state}_frac" for state in STATES}
+    return _known_panels("Share of the criteria in each state", arms, shares)
 
 
 _OF_A_JUDGE = {
@@ -222,16 +228,33 @@ def _evaluated(
     return Plot(title, caption, draw)
 
 
+_DECIDING = {
+    "pull": (
+        "What the advantages move",
+        "the reward's share of what the advantages move, below 0 where what scores higher gets "
+        "less",
+    ),
+    "bottleneck": (
+        "Which reward is the lowest",
+        "share of the samples whose lowest z is this reward's",
+    ),
+    "weight": (
+        "Weights in the gradient",
+        "the mean over samples of ∂A/∂Z, which misleads: the few samples that meet a rare reward "
+        "are hardly in it, and they alone move it; the pull says what is moved",
+    ),
+}
+"""Titles of the figures of what each reward has in the advantage, and what is drawn, by the name of
+the metric."""
+
+
 def _who_decides(arms: Sequence[PageArm], names: Sequence[str], kind: str) -> Plot | None:
     logged = {key for arm in arms for run in arm.runs for row in run.metrics[-1:] for key in row}
     shown = [name for name in names if f"advantage/{kind}/{name}" in logged]
     if not shown:
         return None
     window = window_of(arms)
-    about = {
-        "bottleneck": "share of the samples whose lowest z is this reward's",
-        "weight": "the reward's share of the advantage, the mean of ∂A/∂Z",
-    }[kind]
+    title, about = _DECIDING[kind]
     caption = f"{about}; mean of the runs, and of the last {window} steps; {count_of(arms)}"
 
     def draw(theme: Theme) -> Figure:
@@ -246,7 +269,6 @@ def _who_decides(arms: Sequence[PageArm], names: Sequence[str], kind: str) -> Pl
         name_lines(figure, *panels[0].get_legend_handles_labels())
         return figure
 
-    title = {"bottleneck": "Which reward is the lowest", "weight": "Which reward decides"}[kind]
     return Plot(title, caption, draw)
 
 

@@ -27,11 +27,11 @@ _LINE_INCHES, _LETTER_INCHES = 0.22, 0.09
 """Height of a line of the legend, and about the width of a letter of it."""
 
 SHARES = {
+    "advantage/pull": "share of what\nthe advantages move",
     "advantage/weight": "weight in the advantage",
     "advantage/bottleneck": "share of samples\nwhere it is lowest",
 }
-"""Metrics that tell which rewards decide the advantage: the first one that a run logged is
-drawn."""
+"""Metrics of what each reward has in the advantage: the first one that a run logged is drawn."""
 
 
 @plain_texts()
@@ -40,9 +40,9 @@ def draw_curves(
 ) -> None:
     """Draw the mean of each reward over the steps of a run.
 
-    Below them, where the run logged it, goes the share of the advantage that each reward
-    decides: its weight in it (`advantage/weight/{name}`), or else how often it was the lowest
-    (`advantage/bottleneck/{name}`). The figure states its smoothing.
+    Below them, where the run logged it, goes what each reward has in the advantage: its pull
+    (`advantage/pull/{name}`), or else its weight (`advantage/weight/{name}`), or how often it was
+    the lowest (`advantage/bottleneck/{name}`). The figure states its smoothing.
 
     Args:
         metrics_path: a `metrics.jsonl`.

@@ -1,9 +1,9 @@
 """The name of every metric, with a sentence.
 
 `{reward}` stands for a reward, or a reward and one of its criteria or classes; `{judged}` for a
-judged reward; `{benchmark}`, `{score}` and `{part}` for a benchmark, one of its scores and what
-that is of; `{reason}` for why an answer was lost; `{phase}` for a part of a step. Names that TRL
-has too are the same number here.
+judged reward; `{state}` for that of a criterion; `{benchmark}`, `{score}` and `{part}` for a
+benchmark, one of its scores and what that is of; `{reason}` for why an answer was lost; `{phase}`
+for a part of a step. Names that TRL has too are the same number here.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ _SCORES: Mapping[str, str] = {
     "rewards/{reward}/failed_frac": "Share of samples whose score failed.",
     "rewards/{reward}/spared_frac": "Share of samples that were not asked because a few others of "
     "their group were, for criteria that told none apart for long.",
+    "rewards/{reward}/met_frac": "Share of the scores that are good enough: 1 of a verdict, or "
+    "what rewards.NAME.satisfied says.",
     "rewards/{reward}/zero_std_frac": "Share of groups in which every sample has the same score.",
     "reward": "Weighted sum of a sample's scores, mean over the samples that have any.",
     "reward_std": "Standard deviation of the weighted sum over the batch.",
@@ -45,11 +47,12 @@ _ADVANTAGES: Mapping[str, str] = {
     "advantage_raw/min": "Lowest value before whitening.",
     "advantage_raw/max": "Highest value before whitening.",
     "advantage_raw/frac_zero": "Share of trained samples with 0 before whitening.",
-    "advantage/pull/{reward}": "Share that the reward has in what the advantages move: the "
-    "advantage's slope on its scores times their standard deviation within groups; below 0 where "
-    "they push it down.",
-    "advantage/weight/{reward}": "The reward's share of the aggregate's gradient, mean. No measure "
-    "of what the reward moves, for the samples that matter may be few: see the pull.",
+    "advantage/pull/{reward}": "The reward's share of what the advantages move: the slope of the "
+    "advantage on its score within groups, times the score's standard deviation. Below 0 where "
+    "what scores higher gets less.",
+    "advantage/weight/{reward}": "The reward's share of the aggregate's gradient, mean over "
+    "samples. It misleads: it reads 1.05 of the others' where meeting a rare reward is paid 0.43 "
+    "of what the others are; see advantage/pull.",
     "advantage/bottleneck/{reward}": "Share of samples in which the reward has the lowest z-score.",
     "advantage/weight_entropy": "Entropy of those shares, in nats; 0 where one reward decides.",
     "advantage/variance_penalty": "Part of the mean z-score that the aggregate takes off.",
@@ -61,6 +64,12 @@ _ADVANTAGES: Mapping[str, str] = {
     "reliability below a half: there the soft minimum follows noise. With judge.repeat.",
     "advantage/noisy_weight": "The share that such rewards have in the aggregate's gradient, mean.",
     "rvpo/k": "Sharpness of the SoftMin at this step.",
+}
+_CRITERIA: Mapping[str, str] = {
+    "criteria/{state}_frac": "Share of the step's weighted criteria, which are rewards and parts "
+    "of rewards, in a state: suppressed (what meets it gets less advantage), unexplored (none "
+    "meets it, no group differs), dead (no group differs otherwise), saturated (nearly all meet "
+    "it, nearly no group differs) or alive. One step is noisy; the page of a run looks at ten.",
 }
 _UPDATE: Mapping[str, str] = {
     "loss": "Loss that the optimizer minimised, mean over the updates of the step.",
@@ -210,6 +219,7 @@ _GOLD: Mapping[str, str] = {
 METRICS: Mapping[str, str] = {
     **_SCORES,
     **_ADVANTAGES,
+    **_CRITERIA,
     **_UPDATE,
     **_ROLLOUT,
     **{f"judge/{name}": sentence for name, sentence in _JUDGE.items()},

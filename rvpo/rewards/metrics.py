@@ -24,6 +24,9 @@ def reward_metrics(scored: RolloutScores) -> dict[str, float]:
       the groups and columns that have two scores;
     * `rewards/{name}/spared_frac`, the share of its places that nobody was asked about because a
       few others of the group were; there is none where all were asked;
+    * `rewards/{name}/met_frac`, the share of the scores that is good enough (`Rewards.satisfied`),
+      where those of rewards that do not say what that is lie between 0 and 1;
+    * `rewards/{name}/zero_std_frac`, the share of its groups in which all have the same score;
     * `rewards/{name}/missing_frac`, the share of its places without a score, and
       `/failed_frac`, the share whose score failed.
 
@@ -51,12 +54,19 @@ def reward_metrics(scored: RolloutScores) -> dict[str, float]:
     failed = _mask(rewards, scored.failures)
     spared = _mask(rewards, scored.spared) & ~rewards.valid & ~failed
     whole = _filled(scored, spared)
+    is_met = replace(rewards, values=met(rewards).to(rewards.values))
+    all_met = _filled(replace(scored, rewards=is_met), spared)
+    meaning = _meaning(rewards)
     metrics: dict[str, float] = {}
     for name, mask in scored.aspects.items():
         places = int(mask.sum())
         if not places:
             continue
         metrics |= _spread(f"rewards/{name}", whole, mask, groups)
+        metrics |= _constant(f"rewards/{name}", mask, groups, rewards.group_size)
+        present = all_met.values[mask & all_met.valid]
+        if len(present) and bool((meaning | ~mask | ~rewards.valid).all()):
+            metrics[f"rewards/{name}/met_frac"] = float(present.mean())
         metrics[f"rewards/{name}/missing_frac"] = int((mask & ~rewards.valid).sum()) / places
         metrics[f"rewards/{name}/failed_frac"] = int((mask & failed).sum()) / places
         if scored.spared:
@@ -110,6 +120,20 @@ def _spread(prefix: str, rewards: Rewards, mask: Tensor, groups: GroupScores) ->
     if len(within) > 0:
         metrics[f"{prefix}/group_std"] = float(within.mean())
     return metrics
+
+
+def _meaning(rewards: Rewards) -> Tensor:
+    """[N, M] bool: it is known what is good enough, by a declaration or for a verdict."""
+    declared = torch.tensor([each is not None for each in rewards.satisfied])
+    return declared | ((rewards.values >= 0) & (rewards.values <= 1))
+
+
+def _constant(prefix: str, mask: Tensor, groups: GroupScores, size: int) -> dict[str, float]:
+    compared = int((groups.comparable & mask)[::size].sum())
+    if not compared:
+        return {}
+    constant = int((groups.constant & mask)[::size].sum())
+    return {f"{prefix}/zero_std_frac": constant / compared}
 
 
 def _joint(rewards: Rewards) -> dict[str, float]:

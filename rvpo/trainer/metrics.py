@@ -6,6 +6,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from rvpo.advantage.diagnostics import metrics_by_aspect
+from rvpo.rewards.criteria import criteria_metrics
 from rvpo.rewards.metrics import reward_metrics
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.throughput import generation_metrics
@@ -16,12 +17,12 @@ def step_metrics(
     step: int, rollout: Rollout, scored: RolloutScores, advantages: Advantages, ranks: Ranks
 ) -> dict[str, float]:
     """Rewards, advantages and completions of all ranks, in step `step` = 0, 1, …"""
-    return (
+    told = (
         reward_metrics(scored)
         | dict(scored.metrics)
         | metrics_by_aspect(scored.rewards, advantages, scored.aspects)
-        | completion_metrics(step, rollout, ranks)
     )
+    return told | criteria_metrics(scored, told) | completion_metrics(step, rollout, ranks)
 
 
 class _Age(NamedTuple):

@@ -43,7 +43,7 @@ def test_every_reward_is_named_within_the_figure(count: int, arms: int, tmp_path
     theme = THEMES["light"]
     found = {plot.title: plot for plot in plots(runs, {})}
     with mpl.rc_context(theme.rc()):
-        figure = found["Which reward decides"].draw(theme)
+        figure = found["Weights in the gradient"].draw(theme)
         figure.draw_without_rendering()
         matrix = found["Rewards that pull together or apart"].draw(theme)
     (legend,) = figure.legends

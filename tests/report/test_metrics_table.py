@@ -32,7 +32,7 @@ ROOTS = {name.partition("/")[0] for name in METRICS if "/" in name}
 NAMESPACES = ("evaluate/measure.py", "report/trackers/wandb.py")
 """Of names that are no metrics of a step."""
 READERS = (
-    *("page/dashboard.py", "page/figures.py", "page/reliability.py"),
+    *("page/criteria.py", "page/dashboard.py", "page/figures.py", "page/reliability.py"),
     *("report/curves.py", "report/display.py"),
 )
 
