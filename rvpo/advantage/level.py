@@ -109,6 +109,6 @@ def _declarations(rewards: Rewards) -> list[Satisfied]:
     return [each or MET_OR_NOT for each in rewards.satisfied]
 
 
-def _columns(rewards: Rewards, numbers: Sequence[tuple[float, ...]]) -> Tensor:
-    """Numbers of each column, [X, M] float64."""
-    return torch.tensor(numbers, dtype=torch.float64, device=rewards.values.device).T
+def _columns(rewards: Rewards, numbers: Sequence[tuple[float, ...]]) -> tuple[Tensor, ...]:
+    """Numbers of each column, [M] float64 each."""
+    return torch.tensor(numbers, dtype=torch.float64, device=rewards.values.device).unbind(dim=1)

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import wandb_workspaces.reports.v2.interface as panels
 import wandb_workspaces.workspaces as workspaces
@@ -37,7 +37,7 @@ _OF_PARTS = (
 )
 """Panels that parts of a reward have too."""
 
-_SECTIONS = {
+_SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "All rewards": {
         "weighted sum": "reward",
         "every reward satisfied": "rewards_joint/satisfied_all_frac",

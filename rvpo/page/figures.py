@@ -87,7 +87,7 @@ def _advantages(arms: Sequence[PageArm]) -> Plot | None:
 
 
 def _criteria(arms: Sequence[PageArm]) -> Plot | None:
-    shares = {state: f"criteria/{state}_frac" for state in STATES}
+    shares: dict[str, str] = {state: f"criteria/{state}_frac" for state in STATES}
     return _known_panels("Share of the criteria in each state", arms, shares)
 
 

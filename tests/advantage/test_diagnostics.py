@@ -107,10 +107,13 @@ def test_aspects_stand_in_place_of_columns(estimator: AdvantageEstimator) -> Non
     assert not [name for name in found if "/r1" in name]
     whole = set(advantages.metrics) - {name for name in advantages.metrics if "/r" in name}
     assert whole <= set(found)
-    assert metrics_by_aspect(rewards, advantages, columns) == advantages.metrics
+    assert metrics_by_aspect(rewards, advantages, columns) == pytest.approx(advantages.metrics)
 
 
-def test_an_estimator_that_tells_nothing_of_its_channels_keeps_its_metrics() -> None:
+def test_an_estimator_that_tells_nothing_of_its_channels_keeps_its_metrics_and_is_told_its_pulls() -> (
+    None
+):
     rewards = matrix(ROWS, 4)
     silent = replace(GDPO()(rewards), channels=None, metrics={"mine/x": 1.0})
-    assert metrics_by_aspect(rewards, silent, rewards.columns) == {"mine/x": 1.0}
+    pulls = {"advantage/pull/r0": pytest.approx(0.5), "advantage/pull/r1": pytest.approx(0.5)}
+    assert metrics_by_aspect(rewards, silent, rewards.columns) == {"mine/x": 1.0, **pulls}
