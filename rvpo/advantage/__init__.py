@@ -7,17 +7,37 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from rvpo.advantage.cvar import CVaR
 from rvpo.advantage.gdpo import GDPO
 from rvpo.advantage.grpo import GRPO
 from rvpo.advantage.hard_min import HardMin
 from rvpo.advantage.level_min import LevelMin
 from rvpo.advantage.mean_variance import MeanVariance
+from rvpo.advantage.mo_grpo import MOGRPO
+from rvpo.advantage.pow3r import POW3R
 from rvpo.advantage.raw_rvpo import RawRVPO
+from rvpo.advantage.rdpo import RDPO
+from rvpo.advantage.rubric_dropout import RubricDropout
 from rvpo.advantage.rvpo import RVPO
+from rvpo.advantage.smooth_tchebycheff import SmoothTchebycheff
 from rvpo.schedule import Ramp
 from rvpo.types import Advantages, Rewards
 
-Estimator = GRPO | GDPO | RVPO | MeanVariance | HardMin | RawRVPO | LevelMin
+Estimator = (
+    GRPO
+    | GDPO
+    | RVPO
+    | MeanVariance
+    | HardMin
+    | RawRVPO
+    | LevelMin
+    | MOGRPO
+    | CVaR
+    | SmoothTchebycheff
+    | POW3R
+    | RubricDropout
+    | RDPO
+)
 """The estimators that `advantage.name` may choose."""
 
 
@@ -37,12 +57,18 @@ class AdvantageEstimator(Protocol):
 __all__ = [
     "GDPO",
     "GRPO",
+    "MOGRPO",
+    "POW3R",
+    "RDPO",
     "RVPO",
     "AdvantageEstimator",
+    "CVaR",
     "Estimator",
     "HardMin",
     "LevelMin",
     "MeanVariance",
     "Ramp",
     "RawRVPO",
+    "RubricDropout",
+    "SmoothTchebycheff",
 ]

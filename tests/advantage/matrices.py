@@ -8,11 +8,32 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rvpo.advantage import GDPO, GRPO, RVPO, HardMin, MeanVariance, RawRVPO
+from rvpo.advantage import (
+    GDPO,
+    GRPO,
+    MOGRPO,
+    POW3R,
+    RDPO,
+    RVPO,
+    CVaR,
+    HardMin,
+    MeanVariance,
+    RawRVPO,
+    RubricDropout,
+    SmoothTchebycheff,
+)
 from rvpo.types import Rewards
 
-ALL = [GRPO(), GDPO(), RVPO(), MeanVariance(), HardMin(), RawRVPO()]
-Z_SCORE = [GDPO(), RVPO(), MeanVariance(), HardMin()]
+FIELD_B = [
+    MOGRPO(),
+    CVaR(),
+    SmoothTchebycheff(),
+    POW3R(),
+    RubricDropout(fraction=0.5, keep=1),
+    RDPO(),
+]
+ALL = [GRPO(), GDPO(), RVPO(), MeanVariance(), HardMin(), RawRVPO(), *FIELD_B]
+Z_SCORE = [GDPO(), RVPO(), MeanVariance(), HardMin(), MOGRPO(whiten=True), CVaR()]
 
 
 def label(estimator: object) -> str:

@@ -9,7 +9,21 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from rvpo.advantage import GDPO, GRPO, RVPO, AdvantageEstimator, HardMin, MeanVariance, RawRVPO
+from rvpo.advantage import (
+    GDPO,
+    GRPO,
+    MOGRPO,
+    POW3R,
+    RDPO,
+    RVPO,
+    AdvantageEstimator,
+    CVaR,
+    HardMin,
+    MeanVariance,
+    RawRVPO,
+    RubricDropout,
+    SmoothTchebycheff,
+)
 from rvpo.types import Rewards
 
 from .matrices import ALL, Z_SCORE, label, matrix, random_binary, rows
@@ -17,8 +31,14 @@ from .matrices import ALL, Z_SCORE, label, matrix, random_binary, rows
 Rows = tuple[list[list[float | None]], int]
 every = pytest.mark.parametrize("estimator", ALL, ids=label)
 every_z_score = pytest.mark.parametrize("estimator", Z_SCORE, ids=label)
-WHITENED = (GDPO, RVPO, MeanVariance, HardMin, RawRVPO)
+Z_SCORED = (GDPO, RVPO, MeanVariance, HardMin, MOGRPO, CVaR)
+COMBINED = (RawRVPO, SmoothTchebycheff, POW3R, RubricDropout)
+WHITENED = (*Z_SCORED, *COMBINED, RDPO)
 UNWHITENED = [GRPO(), *(kind(whiten=False) for kind in WHITENED)]
+WITHIN_GROUPS = [each for each in UNWHITENED if not isinstance(each, RDPO)]
+"""All but RDPO, whose covariance is the step's."""
+ANY_COLUMNS = [each for each in ALL if not isinstance(each, RubricDropout)]
+"""All but Rubric Dropout, which picks rewards by their names: see its own tests."""
 
 
 @every
@@ -33,7 +53,7 @@ def test_everything_is_finite_and_zero_where_untrained(
     assert all(type(v) is float and math.isfinite(v) for v in advantages.metrics.values())
 
 
-@every
+@pytest.mark.parametrize("estimator", ANY_COLUMNS, ids=label)
 @given(case=rows(missing=True), random=st.randoms())
 def test_order_of_rewards_does_not_matter(
     estimator: AdvantageEstimator, case: Rows, random: st.random_module
@@ -63,7 +83,7 @@ def test_order_of_siblings_does_not_matter(
     torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", [GDPO, RVPO, MeanVariance, HardMin])
+@pytest.mark.parametrize("kind", [*Z_SCORED, RDPO])
 @given(scale=st.floats(0.01, 100), shift=st.floats(-10, 10), seed=st.integers(0, 99))
 def test_rescaling_one_reward_changes_nothing(
     kind: type[RVPO], scale: float, shift: float, seed: int
@@ -91,7 +111,7 @@ def test_minimum_of_raw_scores_hears_the_reward_of_lower_range_alone() -> None:
     torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize("estimator", UNWHITENED, ids=label)
+@pytest.mark.parametrize("estimator", WITHIN_GROUPS, ids=label)
 @given(case=rows(missing=True))
 def test_groups_do_not_see_each_other_before_whitening(
     estimator: AdvantageEstimator, case: Rows
@@ -227,7 +247,7 @@ def test_weight_zero_keeps_no_group_alive(kind: type[RVPO]) -> None:
     assert masked.metrics["advantage/dead_group_frac"] == 0.5
 
 
-@pytest.mark.parametrize("kind", [RVPO, MeanVariance, HardMin])
+@pytest.mark.parametrize("kind", [RVPO, MeanVariance, HardMin, CVaR, *COMBINED, RDPO])
 def test_masked_dead_channel_is_as_if_absent(kind: type[RVPO]) -> None:
     live = torch.tensor([[0.0], [1.0], [0.5], [0.75]], dtype=torch.double)
     both = Rewards(torch.cat([live, torch.ones_like(live)], dim=1), ["a", "b"], 4)

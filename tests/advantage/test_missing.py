@@ -16,12 +16,12 @@ from rvpo.advantage import GDPO, GRPO, RVPO, Estimator, HardMin, MeanVariance, R
 from rvpo.advantage.missing import Missing, read
 from rvpo.types import Rewards
 
-from .matrices import label, matrix, rows
+from .matrices import FIELD_B, label, matrix, rows
 from .test_reference import steps
 
 Rows = tuple[list[list[float | None]], int]
 RULES = get_args(Missing)
-EVERY = [GRPO(), GDPO(), RVPO(), RVPO(k=math.inf), MeanVariance(), HardMin(), RawRVPO()]
+EVERY = [GRPO(), GDPO(), RVPO(), RVPO(k=math.inf), MeanVariance(), HardMin(), RawRVPO(), *FIELD_B]
 every = pytest.mark.parametrize("estimator", EVERY, ids=label)
 every_rule = pytest.mark.parametrize("rule", RULES)
 
