@@ -120,8 +120,8 @@ def _inverse_roots(covariance: Tensor, active: Tensor, ridge: float) -> Tensor:
         active: [P, M] bool.
         ridge: added to the eigenvalues.
     """
-    sets, which = active.unique(dim=0, return_inverse=True) if len(active) else (active, active)
+    sets, which = active.unique(dim=0, return_inverse=True)
     pairs = sets[:, :, None] & sets[:, None]
     values, vectors = torch.linalg.eigh(covariance.where(pairs, 0.0))
     roots = vectors * (values.clamp(min=0) + ridge).rsqrt()[:, None] @ vectors.mT
-    return roots.where(pairs, 0.0)[which.long()]
+    return roots.where(pairs, 0.0)[which]
