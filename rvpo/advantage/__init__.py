@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from rvpo.advantage.corr_grpo import CorrGRPO
+from rvpo.advantage.cvar import CVaR
 from rvpo.advantage.dara import DARA
 from rvpo.advantage.dvao import DVAO
 from rvpo.advantage.gd2po import GD2PO
@@ -17,9 +18,14 @@ from rvpo.advantage.grpo import GRPO
 from rvpo.advantage.hard_min import HardMin
 from rvpo.advantage.level_min import LevelMin
 from rvpo.advantage.mean_variance import MeanVariance
+from rvpo.advantage.mo_grpo import MOGRPO
+from rvpo.advantage.pow3r import POW3R
 from rvpo.advantage.raw_rvpo import RawRVPO
+from rvpo.advantage.rdpo import RDPO
+from rvpo.advantage.rubric_dropout import RubricDropout
 from rvpo.advantage.rvpo import RVPO
 from rvpo.advantage.sa_mrpo import SAMRPO
+from rvpo.advantage.smooth_tchebycheff import SmoothTchebycheff
 from rvpo.schedule import Ramp
 from rvpo.types import Advantages, Rewards
 
@@ -37,6 +43,12 @@ Estimator = (
     | GD2PO
     | CorrGRPO
     | SAMRPO
+    | MOGRPO
+    | CVaR
+    | SmoothTchebycheff
+    | POW3R
+    | RubricDropout
+    | RDPO
 )
 """The estimators that `advantage.name` may choose."""
 
@@ -61,9 +73,13 @@ __all__ = [
     "GDPO",
     "GDPOSAW",
     "GRPO",
+    "MOGRPO",
+    "POW3R",
+    "RDPO",
     "RVPO",
     "SAMRPO",
     "AdvantageEstimator",
+    "CVaR",
     "CorrGRPO",
     "Estimator",
     "HardMin",
@@ -71,4 +87,6 @@ __all__ = [
     "MeanVariance",
     "Ramp",
     "RawRVPO",
+    "RubricDropout",
+    "SmoothTchebycheff",
 ]

@@ -31,6 +31,18 @@ def shares(weights: Tensor) -> Tensor:
     return weights / total.where(total > 0, 1.0)
 
 
+def weighted_mean(values: Tensor, weights: Tensor) -> Aggregate:
+    """sum_j p_j x_j, p = w / sum w.
+
+    Args:
+        values: [R, M] x.
+        weights: [R, M]; each row has one above 0.
+    """
+    p = shares(weights)
+    mean = (p * values).sum(dim=1)
+    return Aggregate(values=mean, contribution=p, penalty=torch.zeros_like(mean))
+
+
 def mean_and_variance(z: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
     """mu = sum_j p_j Z_j and sigma^2 = sum_j p_j (Z_j - mu)^2, across the channels of each row.
 

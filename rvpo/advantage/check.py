@@ -31,6 +31,16 @@ def check_eps(eps: float) -> None:
         raise ValueError(f"eps must be a finite number above 0, got {eps}")
 
 
+def check_share(name: str, value: float) -> None:
+    """Refuse a share that is not in [0, 1].
+
+    Raises:
+        ValueError: names the setting and its value.
+    """
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must lie in [0, 1], got {value}")
+
+
 def check_risk(k: float | Ramp) -> None:
     """Refuse a risk coefficient that is negative or NaN, at either end of its ramp.
 

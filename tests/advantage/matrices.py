@@ -16,13 +16,19 @@ from rvpo.advantage import (
     GDPO,
     GDPOSAW,
     GRPO,
+    MOGRPO,
+    POW3R,
+    RDPO,
     RVPO,
     SAMRPO,
     CorrGRPO,
+    CVaR,
     HardMin,
     LevelMin,
     MeanVariance,
     RawRVPO,
+    RubricDropout,
+    SmoothTchebycheff,
 )
 from rvpo.satisfied import Satisfied
 from rvpo.types import Advantages, Rewards
@@ -47,9 +53,18 @@ class DeclaredSAMRPO(SAMRPO):
         return super().__call__(declared(rewards), progress)
 
 
-Z_SCORE = [GDPO(), RVPO(), MeanVariance(), HardMin()]
+Z_SCORE = [GDPO(), RVPO(), MeanVariance(), HardMin(), MOGRPO(whiten=True), CVaR()]
+FIELD_B = [
+    MOGRPO(),
+    CVaR(),
+    SmoothTchebycheff(),
+    POW3R(),
+    RubricDropout(fraction=0.5, keep=1),
+    RDPO(),
+]
 REWEIGHTED = [DARA(), DeclaredSAW(), DVAO(), GD2PO(), CorrGRPO(), DeclaredSAMRPO()]
-ALL = [GRPO(), *Z_SCORE, RawRVPO(), LevelMin(), *REWEIGHTED]
+BASE = [GDPO(), RVPO(), MeanVariance(), HardMin(), RawRVPO(), LevelMin()]
+ALL = [GRPO(), *BASE, *REWEIGHTED, *FIELD_B]
 
 WIDE = Satisfied(bad=-10, good=10)
 

@@ -15,13 +15,19 @@ from rvpo.advantage import (
     GD2PO,
     GDPO,
     GRPO,
+    MOGRPO,
+    POW3R,
+    RDPO,
     RVPO,
     AdvantageEstimator,
     CorrGRPO,
+    CVaR,
     HardMin,
     LevelMin,
     MeanVariance,
     RawRVPO,
+    RubricDropout,
+    SmoothTchebycheff,
 )
 from rvpo.types import Rewards
 
@@ -39,9 +45,20 @@ from .matrices import (
 Rows = tuple[list[list[float | None]], int]
 every = pytest.mark.parametrize("estimator", ALL, ids=label)
 every_z_score = pytest.mark.parametrize("estimator", Z_SCORE, ids=label)
-OF_A_GROUP = (GDPO, RVPO, MeanVariance, HardMin, RawRVPO, LevelMin, DVAO, GD2PO, CorrGRPO)
-OF_THE_STEP = (DARA, DeclaredSAW, DeclaredSAMRPO)
-"""Weights of these are statistics of all groups."""
+Z_SCORED = (GDPO, RVPO, MeanVariance, HardMin, MOGRPO, CVaR)
+OF_A_GROUP = (
+    *Z_SCORED,
+    RawRVPO,
+    LevelMin,
+    DVAO,
+    GD2PO,
+    CorrGRPO,
+    SmoothTchebycheff,
+    POW3R,
+    RubricDropout,
+)
+OF_THE_STEP = (DARA, DeclaredSAW, DeclaredSAMRPO, RDPO)
+"""Weights of these, or their covariance, are statistics of all groups."""
 WHITENED = (*OF_A_GROUP, *OF_THE_STEP)
 UNWHITENED = [GRPO(), *(kind(whiten=False) for kind in WHITENED)]
 GROUP_BY_GROUP = [
@@ -49,6 +66,8 @@ GROUP_BY_GROUP = [
     *(kind(whiten=False) for kind in OF_A_GROUP),
     *(kind(whiten=False, over="group") for kind in (DeclaredSAW, DeclaredSAMRPO)),
 ]
+ANY_COLUMNS = [each for each in ALL if not isinstance(each, RubricDropout)]
+"""All but Rubric Dropout, which picks rewards by their names: see its own tests."""
 
 
 @every
@@ -63,7 +82,7 @@ def test_everything_is_finite_and_zero_where_untrained(
     assert all(type(v) is float and math.isfinite(v) for v in advantages.metrics.values())
 
 
-@every
+@pytest.mark.parametrize("estimator", ANY_COLUMNS, ids=label)
 @given(case=rows(missing=True), random=st.randoms())
 def test_order_of_rewards_does_not_matter(
     estimator: AdvantageEstimator, case: Rows, random: st.random_module
@@ -93,7 +112,7 @@ def test_order_of_siblings_does_not_matter(
     torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", [GDPO, RVPO, MeanVariance, HardMin, DARA, GD2PO])
+@pytest.mark.parametrize("kind", [*Z_SCORED, DARA, GD2PO, RDPO])
 @given(scale=st.floats(0.01, 100), shift=st.floats(-10, 10), seed=st.integers(0, 99))
 def test_rescaling_one_reward_changes_nothing(
     kind: type[RVPO], scale: float, shift: float, seed: int
@@ -261,7 +280,7 @@ def test_weight_zero_keeps_no_group_alive(kind: type[RVPO]) -> None:
     assert masked.metrics["advantage/dead_group_frac"] == 0.5
 
 
-@pytest.mark.parametrize("kind", [RVPO, MeanVariance, HardMin])
+@pytest.mark.parametrize("kind", [RVPO, MeanVariance, HardMin, CVaR, *COMBINED, RDPO])
 def test_masked_dead_channel_is_as_if_absent(kind: type[RVPO]) -> None:
     live = torch.tensor([[0.0], [1.0], [0.5], [0.75]], dtype=torch.double)
     both = Rewards(torch.cat([live, torch.ones_like(live)], dim=1), ["a", "b"], 4)
