@@ -81,13 +81,14 @@ def replay(
     steps: options.StepsToRead = None,
     json_file: options.JsonOfAll = None,
     page: options.ReplayPage = None,
+    judged: options.JudgedScores = None,
 ) -> None:
     """Replay a run's stored scores: what another estimator would have taught. Needs no model."""
     with one_sentence():
         from rvpo.commands.replay import replay_run
         from rvpo.runtime.console import PlainConsole
 
-        replay_run(run, advantage or [], k or [], steps, PlainConsole(), json_file, page)
+        replay_run(run, advantage or [], k or [], steps, PlainConsole(), json_file, page, judged)
 
 
 @app.command()

@@ -198,6 +198,15 @@ JsonOfAll = Annotated[
     Path | None,
     typer.Option("--json", metavar="FILE", help="Write everything to FILE, as JSON."),
 ]
+JudgedScores = Annotated[
+    Path | None,
+    typer.Option(
+        "--judged",
+        metavar="FILE",
+        help="What `rvpo judge --json` wrote of the run's samples: these scores in place of those "
+        "that trained.",
+    ),
+]
 ReplayPage = Annotated[
     Path | None,
     typer.Option("--page", metavar="FILE", help="Write a page, with figures of pulls over steps."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from rich.console import Console, RenderableType
 
@@ -19,9 +20,11 @@ _STEPS = 8
 """Steps of a table that are shown of a run of many."""
 
 
-def show_replay(console: Console, run: StoredRun, found: RunReplay) -> None:
-    """Print what reproduces, then the tables."""
-    console.print(reproduction(run, found), soft_wrap=True)
+def show_replay(
+    console: Console, run: StoredRun, found: RunReplay, judged: Path | None = None
+) -> None:
+    """Print what reproduces, or what was judged again, then the tables."""
+    console.print(about(run, found, judged), soft_wrap=True)
     for part in _tables(found):
         console.print()
         console.print(part)
@@ -58,17 +61,20 @@ def show_advice(console: Console, run: MeasuredRun, findings: Sequence[Advice]) 
             console.print(f"  {told}", soft_wrap=True)
 
 
-def reproduction(run: StoredRun, found: RunReplay) -> str:
-    """Sentence on how far the run's own estimator gives the advantages that were stored."""
+def about(run: StoredRun, found: RunReplay, judged: Path | None = None) -> str:
+    """Sentence on how far the run's own estimator gives the advantages that were stored, or on the
+    file of scores that stand in their place."""
     own = found.own
-    about = f"{len(own.steps):,} steps by {own.title}, the run's own"
+    if judged is not None:
+        return f"{len(own.steps):,} steps with the scores of {judged}, against what trained"
+    told = f"{len(own.steps):,} steps by {own.title}, the run's own"
     apart = f"largest difference from the stored advantages {own.difference:.1e}"
     if own.difference <= EXACT:
-        return f"{about}: {apart}"
+        return f"{told}: {apart}"
     why = "the scores are rebuilt from samples, which do not tell reliability"
     if not run.by_samples:
         why = "the estimator or its settings are not those that trained"
-    return f"{about}: {apart}, more than {EXACT:g}: {why}"
+    return f"{told}: {apart}, more than {EXACT:g}: {why}"
 
 
 def _tables(found: RunReplay) -> Iterator[RenderableType]:
