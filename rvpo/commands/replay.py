@@ -10,7 +10,7 @@ from rich.console import Console
 from rvpo.errors import ConfigError
 from rvpo.replay.display import about, show_replay
 from rvpo.replay.estimators import estimators_of, title
-from rvpo.replay.judged import Judged
+from rvpo.replay.judged import JudgedAgain
 from rvpo.replay.replayed import replay
 from rvpo.replay.stored_run import StoredRun
 from rvpo.report.run_folder import write_json
@@ -53,7 +53,7 @@ def replay_run(
         scores = run.each(chosen)
     else:
         chosen = run.steps if steps is None else run.chosen(steps)
-        scores = Judged.read(judged, run.config).each(run, chosen)
+        scores = JudgedAgain.read(judged, run.config).each(run, chosen)
     with console.status(f"replaying {len(chosen):,} steps"):
         found = replay(scores, (title(own), own), others)
     if judged is not None and not found.own.steps:

@@ -18,7 +18,7 @@ from rvpo.report.curves import COLOURS, line_styles, trailing_mean
 from rvpo.report.picture import label
 from rvpo.report.run_folder import write_text
 
-Number = Callable[[StepReplay], float | None]
+StepNumber = Callable[[StepReplay], float | None]
 
 
 def write_replay_page(title: str, about: str, found: RunReplay, output: Path) -> Path:
@@ -52,11 +52,11 @@ def write_replay_page(title: str, about: str, found: RunReplay, output: Path) ->
 
 
 def _plots(found: RunReplay, names: Sequence[str]) -> list[Plot]:
-    pulls: dict[str, Number] = {name: lambda step, n=name: step.pulls.get(n) for name in names}  # type: ignore[misc]
+    pulls: dict[str, StepNumber] = {name: lambda step, n=name: step.pulls.get(n) for name in names}  # type: ignore[misc]
     caption = "share of what the advantages move; below 0 is pushed down"
     drawn = [_plot("Pull of each reward", caption, found.every, pulls)]
     if found.others:
-        against: dict[str, Number] = {
+        against: dict[str, StepNumber] = {
             "share of signs that flip": lambda step: (
                 step.flips / step.trained if step.trained else None
             ),
@@ -67,7 +67,7 @@ def _plots(found: RunReplay, names: Sequence[str]) -> list[Plot]:
 
 
 def _plot(
-    title: str, about: str, every: Sequence[EstimatorReplay], panels: Mapping[str, Number]
+    title: str, about: str, every: Sequence[EstimatorReplay], panels: Mapping[str, StepNumber]
 ) -> Plot:
     steps = np.array([step.step for step in every[0].steps], dtype=np.float64)
     window = min(25, max(1, len(steps) // 10))

@@ -38,7 +38,7 @@ class _Line(Stored):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class JudgedAgain:
     """What `rvpo judge --json` wrote of stored samples."""
 
     path: Path
