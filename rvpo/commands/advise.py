@@ -1,4 +1,4 @@
-"""`rvpo advise`: which estimator suits a run, by the scores of its first steps."""
+"""`rvpo advise`: the estimator that suits a run, by the scores of its first steps."""
 
 from __future__ import annotations
 

@@ -203,7 +203,7 @@ JudgedScores = Annotated[
     typer.Option(
         "--judged",
         metavar="FILE",
-        help="What `rvpo judge --json` wrote of the run's samples: these scores in place of those "
+        help="File that `rvpo judge --json` wrote of the run's samples: these scores in place of those "
         "that trained.",
     ),
 ]

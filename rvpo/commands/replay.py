@@ -1,4 +1,4 @@
-"""`rvpo replay`: what another estimator would have taught, from a run's stored scores."""
+"""`rvpo replay`: another estimator's lesson from a run's stored scores."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def replay_run(
         steps: those to read, such as "1,20-40"; all of the run if left out.
         json_file: takes everything.
         page: takes an HTML page.
-        judged: what `rvpo judge --json` wrote of the samples, whose scores take the place of those
+        judged: file that `rvpo judge --json` wrote of the samples, whose scores take the place of those
             that trained.
 
     Raises:

@@ -1,4 +1,4 @@
-"""`rvpo replay --page`: one HTML page of what other estimators would have taught."""
+"""`rvpo replay --page`: one HTML page of other estimators' lessons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which estimator suits a run, as rules on what its first steps measured.
+"""The estimator that suits a run, by rules on what its first steps measured.
 
 The rules are what simulations of estimators and runs on a small task showed (docs/rvpo.md and
 docs/replay.md): where a sum does best, what a soft minimum of z-scores guards and what it neglects,
@@ -34,7 +34,7 @@ Topic = Literal["choice", "warning", "nothing"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
-    """One finding, and what it follows from."""
+    """One finding, and the numbers that it follows from."""
 
     topic: Topic
     """A choice of estimator, a warning beside it, or nothing that can be chosen by these steps."""
@@ -42,7 +42,7 @@ class Advice:
     """Setting of `advantage`, as YAML; None where none is advised."""
     why: str
     numbers: Mapping[str, float] = field(default_factory=dict)
-    """What it follows from, by name."""
+    """Numbers that it follows from, by name."""
 
     def to_json(self) -> dict[str, Any]:
         """The finding, as JSON holds it."""

@@ -39,7 +39,7 @@ class _Line(Stored):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedAgain:
-    """What `rvpo judge --json` wrote of stored samples."""
+    """Scores that `rvpo judge --json` wrote of stored samples."""
 
     path: Path
     cells: Mapping[Answered, Mapping[str, JudgedCell]]
