@@ -203,8 +203,8 @@ JudgedScores = Annotated[
     typer.Option(
         "--judged",
         metavar="FILE",
-        help="File that `rvpo judge --json` wrote of the run's samples: these scores in place of those "
-        "that trained.",
+        help="File that `rvpo judge --json` wrote of the run's samples: these scores in place of "
+        "those that trained.",
     ),
 ]
 ReplayPage = Annotated[

@@ -35,8 +35,8 @@ def replay_run(
         steps: those to read, such as "1,20-40"; all of the run if left out.
         json_file: takes everything.
         page: takes an HTML page.
-        judged: file that `rvpo judge --json` wrote of the samples, whose scores take the place of those
-            that trained.
+        judged: file that `rvpo judge --json` wrote of the samples, whose scores take the place of
+            those that trained.
 
     Raises:
         ConfigError: there is no such run, its steps are not all there, or an estimator is none.

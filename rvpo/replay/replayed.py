@@ -1,4 +1,4 @@
-"""The advantages that other estimators give to the stored scores of a run.
+"""Advantages that other estimators give to the stored scores of a run.
 
 Two estimators teach the same where the signs of their advantages agree: which samples become
 likelier, and which less so. Where they do not, the order within a prompt says how far apart they
@@ -155,7 +155,7 @@ def replay(
     Args:
         steps: read one after the other, and forgotten.
         own: title of the run's estimator, and the estimator.
-        others: by title.
+        others: further estimators, by title.
         tell: told each step that is done.
 
     Raises:
