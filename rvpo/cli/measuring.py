@@ -73,6 +73,38 @@ def compare(
         run_comparison(found, jobs, read_thresholds(satisfied or []), primary or [])
 
 
+@app.command()
+def replay(
+    run: options.StoredRunFolder,
+    advantage: options.OtherAdvantages = None,
+    k: options.OtherRisks = None,
+    steps: options.StepsToRead = None,
+    json_file: options.JsonOfAll = None,
+    page: options.ReplayPage = None,
+    judged: options.JudgedScores = None,
+) -> None:
+    """Replay a run's stored scores: what another estimator would have taught. Needs no model."""
+    with one_sentence():
+        from rvpo.commands.replay import replay_run
+        from rvpo.runtime.console import PlainConsole
+
+        replay_run(run, advantage or [], k or [], steps, PlainConsole(), json_file, page, judged)
+
+
+@app.command()
+def advise(
+    run: options.StoredRunFolder,
+    steps: options.FirstSteps = None,
+    json_file: options.JsonOfAll = None,
+) -> None:
+    """Advise on the estimator for a run, by the scores of its first steps."""
+    with one_sentence():
+        from rvpo.commands.advise import advise_run
+        from rvpo.runtime.console import PlainConsole
+
+        advise_run(run, steps, PlainConsole(), json_file)
+
+
 class _NamesBenchmarks(TyperCommand):
     """A command whose help names the benchmarks there are. They are imported for that alone."""
 

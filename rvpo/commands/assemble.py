@@ -22,6 +22,7 @@ from rvpo.report.noise import NoisyRewards
 from rvpo.report.record import Report, Reports
 from rvpo.report.run_folder import MetricsFile
 from rvpo.report.sample_files import Keeping, SampleFiles
+from rvpo.report.score_files import ScoreFiles
 from rvpo.report.trackers import TrackedRun
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.rollout.engine_in_turn import EngineInTurn
@@ -206,6 +207,7 @@ def report_of(run: RunContext) -> Report:
     )
     return Reports(
         SampleFiles(folder, 0, keeping),
+        ScoreFiles(folder),
         MetricsFile(folder),
         *(tracker.open(tracked) for tracker in settings.trackers),
         display,

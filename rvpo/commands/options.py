@@ -168,6 +168,51 @@ Primary = Annotated[
     ),
 ]
 
+StoredRunFolder = Annotated[
+    Path, typer.Argument(metavar="FOLDER", help="Folder of a run.", show_default=False)
+]
+OtherAdvantages = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--advantage",
+        metavar="NAME",
+        help="Estimator to replay by: a name, or a table as in '{name: rvpo, k: 2}'. Repeatable.",
+    ),
+]
+OtherRisks = Annotated[
+    list[float] | None,
+    typer.Option(
+        "--k", metavar="K", help="The run's own estimator with this risk coefficient. Repeatable."
+    ),
+]
+StepsToRead = Annotated[
+    str | None,
+    typer.Option("--steps", metavar="STEPS", help="Steps to read, such as 1,20-40; else all."),
+]
+FirstSteps = Annotated[
+    str | None,
+    typer.Option(
+        "--steps", metavar="STEPS", help="Steps to read, such as 1-50; else the first 10."
+    ),
+]
+JsonOfAll = Annotated[
+    Path | None,
+    typer.Option("--json", metavar="FILE", help="Write everything to FILE, as JSON."),
+]
+JudgedScores = Annotated[
+    Path | None,
+    typer.Option(
+        "--judged",
+        metavar="FILE",
+        help="File that `rvpo judge --json` wrote of the run's samples: these scores in place of "
+        "those that trained.",
+    ),
+]
+ReplayPage = Annotated[
+    Path | None,
+    typer.Option("--page", metavar="FILE", help="Write a page, with figures of pulls over steps."),
+]
+
 Servers = Annotated[
     int | None,
     typer.Option(

@@ -100,7 +100,7 @@ def page_of(
         live=live,
         plots=[
             {"title": p.title, "caption": p.caption}
-            | {name: _data(_png(p, theme)) for name, theme in THEMES.items()}
+            | {name: as_data(p, theme) for name, theme in THEMES.items()}
             for p in drawn
         ],
         samples=[row for arm in arms for row in _samples(arm)],
@@ -127,8 +127,9 @@ def _png(plot: Plot, theme: Theme) -> bytes:
     return buffer.getvalue()
 
 
-def _data(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()
+def as_data(plot: Plot, theme: Theme) -> str:
+    """The figure as a URL that holds it."""
+    return "data:image/png;base64," + base64.b64encode(_png(plot, theme)).decode()
 
 
 def _pictures(drawn: Sequence[Plot], folder: Path) -> list[Path]:

@@ -1,8 +1,9 @@
 """The folder of one run, and the reports that write into it.
 
     config.yaml  provenance.json  metrics.jsonl  samples/step-000001.rank-0.jsonl[.gz]
-    held_out/step-000000.json  gold/step-000000.json  benchmarks/NAME/step-000000/  checkpoints/
-    models/step-000010/  best/  best.json  model/  held_out.json  curves.png
+    scores/step-000001.npz  held_out/step-000000.json  gold/step-000000.json
+    benchmarks/NAME/step-000000/  checkpoints/  models/step-000010/  best/  best.json  model/
+    held_out.json  curves.png
 
 Files written in one go appear under their name only when complete. `metrics.jsonl` grows by one
 flushed line a step, so a kill can tear its last line and nothing else.
@@ -132,6 +133,7 @@ class RunFolder:
         self.provenance = path / "provenance.json"
         self.metrics = path / "metrics.jsonl"
         self.samples = path / "samples"
+        self.scores = path / "scores"
         self.checkpoints = path / "checkpoints"
         self.model = path / "model"
         self.models = path / "models"
@@ -297,7 +299,7 @@ class RunFolder:
 
     def _dated(self) -> tuple[Path, ...]:
         """The folders whose entries belong to steps."""
-        every = (self.samples, self.evaluations, self.gold, self.models)
+        every = (self.samples, self.scores, self.evaluations, self.gold, self.models)
         return (*every, *self.benchmarks.glob("*/"))
 
     def rewind(self, step: int) -> list[int]:

@@ -75,6 +75,9 @@ class Judgement:
     scores: Mapping[str, float | None]
     """Scores by reward, as a run has them, criteria weighed: the mean over the repeats that lack no
     verdict; None without any. No entry where the prompt has no criteria."""
+    cells: Mapping[str, tuple[float | None, float]]
+    """Score and share of its reward, by column, as an estimator is given them: the mean over the
+    repeats that have a verdict. No entry for columns that the prompt has no criterion for."""
     answers: Mapping[tuple[str, Question], tuple[Answer, ...]]
     """[R] to each question of each judge, those that rewards share once."""
 
@@ -101,6 +104,9 @@ class Judgement:
                 for reward in rewards
                 if reward.questions(prompt)
             },
+            cells={
+                name: cell for r in rewards for name, cell in _columns(r, prompt, answers).items()
+            },
             answers={(r.judge, q): together[q] for r in rewards for q in r.questions(prompt)},
         )
 
@@ -111,6 +117,7 @@ class Judgement:
             response=parts[0].response,
             verdicts=tuple(verdict for part in parts for verdict in part.verdicts),
             scores={name: score for part in parts for name, score in part.scores.items()},
+            cells={name: cell for part in parts for name, cell in part.cells.items()},
             answers={key: answers for part in parts for key, answers in part.answers.items()},
         )
 
@@ -123,6 +130,9 @@ class Judgement:
             "prompt": [dict(message) for message in prompt.messages],
             "completion": self.response.text,
             "scores": dict(self.scores),
+            "cells": {
+                n: {"score": score, "share": share} for n, (score, share) in self.cells.items()
+            },
             "verdicts": [verdict.to_json() for verdict in self.verdicts],
         }
 
@@ -160,6 +170,22 @@ def _verdicts(
         RepeatedVerdict(reward=reward.name, question=q, criterion=c, name=name, answers=answers[q])
         for q, c, name in zip(asked, criteria, names, strict=True)
     ]
+
+
+def _columns(
+    reward: RubricReward, prompt: Prompt, answers: Sequence[Mapping[Question, Answer]]
+) -> dict[str, tuple[float | None, float]]:
+    """
+    Args:
+        answers: [R] each repeat's.
+    """
+    repeats = [reward.cells(prompt, found) for found in answers]
+    columns = zip(reward.columns, zip(*repeats, strict=True), strict=True)
+    return {
+        name: (mean(c.score if isinstance(c.score, float) else None for c in cells), cells[0].share)
+        for name, cells in columns
+        if cells[0].aspects
+    }
 
 
 def _score(

@@ -110,9 +110,7 @@ def test_aspects_stand_in_place_of_columns(estimator: AdvantageEstimator) -> Non
     assert metrics_by_aspect(rewards, advantages, columns) == pytest.approx(advantages.metrics)
 
 
-def test_an_estimator_that_tells_nothing_of_its_channels_keeps_its_metrics_and_is_told_its_pulls() -> (
-    None
-):
+def test_an_estimator_that_tells_nothing_of_its_channels_is_told_its_pulls() -> None:
     rewards = matrix(ROWS, 4)
     silent = replace(GDPO()(rewards), channels=None, metrics={"mine/x": 1.0})
     pulls = {"advantage/pull/r0": pytest.approx(0.5), "advantage/pull/r1": pytest.approx(0.5)}
