@@ -109,7 +109,8 @@ def _covariance(x: Tensor, telling: Tensor) -> Tensor:
     """[M, M]: of each pair over the rows where both tell something; x has mean 0 in each group."""
     there = telling.double()
     known = x.where(telling, 0.0)
-    return known.T @ known / (there.T @ there).clamp(min=1)
+    covariance: Tensor = known.T @ known / (there.T @ there).clamp(min=1)
+    return covariance
 
 
 def _inverse_roots(covariance: Tensor, active: Tensor, ridge: float) -> Tensor:
@@ -120,8 +121,10 @@ def _inverse_roots(covariance: Tensor, active: Tensor, ridge: float) -> Tensor:
         active: [P, M] bool.
         ridge: added to the eigenvalues.
     """
-    sets, which = active.unique(dim=0, return_inverse=True)
+    found: tuple[Tensor, Tensor] = torch.unique(active, dim=0, return_inverse=True)
+    sets, which = found
     pairs = sets[:, :, None] & sets[:, None]
     values, vectors = torch.linalg.eigh(covariance.where(pairs, 0.0))
     roots = vectors * (values.clamp(min=0) + ridge).rsqrt()[:, None] @ vectors.mT
-    return roots.where(pairs, 0.0)[which]
+    whole: Tensor = roots.where(pairs, 0.0)[which]
+    return whole
