@@ -200,7 +200,7 @@ def pull_table(rewards: int, usual: float, groups: int) -> str:
     logged = [RVPO(k=1.0)(matrix).metrics for matrix in drawn]
     weights = [[each[f"advantage/weight/{m}"] for m in range(rewards)] for each in logged]
     cells = [f"{against_others(torch.tensor(each)):.2f}" for each in weights]
-    lines.append("| `advantage/weight` of `rvpo`, which misleads | " + " | ".join(cells) + " |")
+    lines.append("| weight of `rvpo`, which misleads | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

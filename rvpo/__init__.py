@@ -21,14 +21,22 @@ if TYPE_CHECKING:
         GDPO,
         GDPOSAW,
         GRPO,
+        MOGRPO,
+        POW3R,
+        RDPO,
         RVPO,
         SAMRPO,
         CorrGRPO,
+        CVaR,
         HardMin,
+        LevelMin,
         MeanVariance,
         Ramp,
         RawRVPO,
+        RubricDropout,
+        SmoothTchebycheff,
     )
+    from rvpo.satisfied import Satisfied
     from rvpo.types import Advantages, Rewards
 
 __version__ = "0.1.0"
@@ -40,24 +48,36 @@ __all__ = [
     "GDPO",
     "GDPOSAW",
     "GRPO",
+    "MOGRPO",
+    "POW3R",
+    "RDPO",
     "RVPO",
     "SAMRPO",
     "Advantages",
+    "CVaR",
     "CorrGRPO",
     "HardMin",
+    "LevelMin",
     "MeanVariance",
     "Ramp",
     "RawRVPO",
     "Rewards",
+    "RubricDropout",
+    "Satisfied",
+    "SmoothTchebycheff",
 ]
 
-_IN_TYPES = ("Advantages", "Rewards")
+_ELSEWHERE = {
+    "Advantages": "rvpo.types",
+    "Rewards": "rvpo.types",
+    "Satisfied": "rvpo.satisfied",
+}
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'rvpo' has no attribute '{name}'")
-    return getattr(import_module("rvpo.types" if name in _IN_TYPES else "rvpo.advantage"), name)
+    return getattr(import_module(_ELSEWHERE.get(name, "rvpo.advantage")), name)
 
 
 def __dir__() -> list[str]:

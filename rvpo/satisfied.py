@@ -1,4 +1,4 @@
-"""What counts as satisfying a reward: one declaration for all who ask."""
+"""The scores that satisfy a reward: one declaration for all who ask."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Satisfied:
 
 
 MET_OR_NOT: Final = Satisfied()
-"""What every verdict means by itself: 0 is not met, 1 is met."""
+"""The meaning of every verdict by itself: 0 is not met, 1 is met."""
 
 
 def least(good: float) -> float:

@@ -1,4 +1,4 @@
-"""What the advantages of a step move: the pull of each reward.
+"""Pulls: how far the advantages of a step move each reward.
 
 A policy gradient raises a reward by how its scores and the advantages go together. With d the
 deviation of a score from the mean of its siblings, R the trained rows and n_j those with a score,
@@ -82,13 +82,13 @@ def _kinds(rewards: Rewards, aspects: Mapping[str, Tensor]) -> Tensor:
 
 
 def _sums(values: Tensor, kinds: Tensor) -> Tensor:
-    """[K] of each kind."""
+    """[K] sums, one for each kind."""
     count = int(kinds.max()) + 1 if kinds.numel() else 0
     return values.new_zeros(count).index_add(0, kinds.flatten(), values.flatten())
 
 
 def _deviation(values: Tensor, told: Tensor, group_size: int) -> Tensor:
-    """[N, M] from the mean of the siblings that are told, 0 for the others."""
+    """[N, M] distances from the mean of the siblings that are told, 0 for the others."""
     grouped = (len(values) // group_size, group_size, values.shape[1])  # P, G, M
     values, told = values.reshape(grouped), told.reshape(grouped)
     count = told.sum(dim=1, keepdim=True).clamp(min=1)

@@ -98,7 +98,7 @@ def _quantiles(reading: Reading) -> Tensor:
     count = valid.sum(dim=1, keepdim=True).clamp(min=1)
     share = (beaten.sum(dim=2) / count).where(valid, 0.5)
     quantiles = torch.special.ndtri(share)
-    centred = quantiles - quantiles.sum(dim=1, keepdim=True) / count
+    centred: Tensor = quantiles - quantiles.sum(dim=1, keepdim=True) / count
     told = reading.rewards.valid & reading.scores.comparable & ~reading.scores.constant
     centred = centred.reshape(told.shape).where(told, 0.0)
     rho = reading.scores.reliability

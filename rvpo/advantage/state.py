@@ -22,15 +22,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, get_args
 
-State = Literal["suppressed", "unexplored", "dead", "saturated", "alive"]
-STATES: tuple[State, ...] = get_args(State)
+Life = Literal["suppressed", "unexplored", "dead", "saturated", "alive"]
+STATES: tuple[Life, ...] = get_args(Life)
 """All states, the most severe first."""
 
 NEARLY = 0.95
 """Share from which on nearly all is meant."""
 
 
-def state_of(met: float | None, constant: float, pull: float | None) -> State:
+def state_of(met: float | None, constant: float, pull: float | None) -> Life:
     """The state of a criterion.
 
     Args:

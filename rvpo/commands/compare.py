@@ -80,7 +80,7 @@ def compare(
 
 
 def _declared(comparison: Comparison, given: Iterable[str]) -> dict[str, float]:
-    """What the settings of all arms say is good enough, by reward.
+    """Scores that the settings of all arms say are good enough, by reward.
 
     Args:
         given: names of rewards or parts whose thresholds the command gives.

@@ -1,4 +1,4 @@
-"""What is good enough of each reward, as the settings of runs say it."""
+"""Scores that are good enough of each reward, as the settings of runs say it."""
 
 from __future__ import annotations
 

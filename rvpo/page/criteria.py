@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rvpo.advantage.state import STATES, State, state_of, undivided
+from rvpo.advantage.state import STATES, Life, state_of, undivided
 from rvpo.page.history import Floats, PageArm, reward_names
 
 WINDOW = 10
@@ -19,7 +19,7 @@ SHOWN = 20
 _FEWEST = 3
 """Values of a pull that tell how sure its sign is."""
 
-ADVICE: Mapping[State, str] = {
+ADVICE: Mapping[Life, str] = {
     "suppressed": "Others are paid for at its cost. If they must not win, take advantage.name: "
     "level_min, unless its verdicts are mostly noise, or raise its weight.",
     "unexplored": "No advantage finds what is never sampled: start from a model that meets it at "
@@ -33,11 +33,11 @@ ADVICE: Mapping[State, str] = {
 
 
 @dataclass(frozen=True)
-class CriterionRow:
+class LifeRow:
     """A criterion at the last step."""
 
     name: str
-    state: State
+    state: Life
     met: float | None
     pull: float | None
     since: int
@@ -52,7 +52,7 @@ class CriteriaTable:
     arm: str
     count: str
     """Number of criteria in each state, as a sentence."""
-    rows: Sequence[CriterionRow]
+    rows: Sequence[LifeRow]
     """Those not alive, the most severe first."""
     more: int
     """Number of those that are not listed."""
@@ -69,7 +69,7 @@ def criteria_tables(arms: Sequence[PageArm]) -> list[CriteriaTable]:
     return tables
 
 
-def _table(arm: str, rows: Sequence[CriterionRow]) -> CriteriaTable:
+def _table(arm: str, rows: Sequence[LifeRow]) -> CriteriaTable:
     counts = Counter(row.state for row in rows)
     said = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     listed = sorted(
@@ -85,7 +85,7 @@ def _weighs(arm: PageArm, name: str) -> bool:
     return reward is None or reward.weight != 0
 
 
-def _row(arm: PageArm, name: str) -> CriterionRow | None:
+def _row(arm: PageArm, name: str) -> LifeRow | None:
     """The criterion, where the last steps compared its scores."""
     steps, met = arm.curve(f"rewards/{name}/met_frac")
     constant = arm.curve(f"rewards/{name}/zero_std_frac")[1]
@@ -99,10 +99,10 @@ def _row(arm: PageArm, name: str) -> CriterionRow | None:
         first -= 1
     last = slice(max(0, end - WINDOW), end)
     known = (_mean(met[:, last]), _mean(pull[:, last]))
-    return CriterionRow(name, state, *known, since=int(steps[first - 1]), advice=ADVICE[state])
+    return LifeRow(name, state, *known, since=int(steps[first - 1]), advice=ADVICE[state])
 
 
-def _state(met: Floats, constant: Floats, pull: Floats, end: int) -> State | None:
+def _state(met: Floats, constant: Floats, pull: Floats, end: int) -> Life | None:
     """The state after `end` steps, of [runs, T] values; None where nothing is known of it."""
     last = slice(max(0, end - WINDOW), end)
     shared = _mean(constant[:, last])

@@ -44,7 +44,7 @@ class Column:
     """Weight of the whole reward."""
     cells: Sequence[Cell]  # [N]
     satisfied: Satisfied | None = None
-    """What is good enough of its scores."""
+    """Scores of it that are good enough."""
 
 
 def assemble(

@@ -36,7 +36,7 @@ class ClassifierReward:
         polarity: value of a high score.
         weight: the whole reward's; its columns share it.
         condition: see `Condition`.
-        satisfied: what is good enough of its scores; None for that of verdicts.
+        satisfied: scores that are good enough; None for those of verdicts.
     """
 
     name: str

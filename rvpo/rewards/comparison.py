@@ -61,7 +61,7 @@ class ComparisonReward:
         pairs: others that each sample meets: all, its neighbours in a circle, or so many of them.
         weight: see `Reward`.
         condition: see `Condition`.
-        satisfied: what is good enough of its scores; None for that of verdicts.
+        satisfied: scores that are good enough; None for those of verdicts.
         judge: name of the judge that is asked.
         sees: part of a completion that it is shown.
     """

@@ -70,7 +70,7 @@ def _stated(text: str) -> Iterator[str | None]:
 
 
 def _first_sentence(line: str) -> str:
-    """What stands before a sentence's end, where that is a number: texts have full stops inside."""
+    """Text before a sentence's end, where that is a number: texts have full stops inside."""
     first, stop, _ = line.partition(". ")
     return first if stop and _number(_bare(first)) is not None else line
 

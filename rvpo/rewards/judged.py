@@ -33,7 +33,7 @@ class JudgedReward(Protocol):
 
     @property
     def satisfied(self) -> Satisfied | None:
-        """What is good enough of its scores; None for that of verdicts."""
+        """Scores of it that are good enough; None for that of verdicts."""
         ...
 
     @property

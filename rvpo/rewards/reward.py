@@ -54,7 +54,7 @@ class Reward:
         arguments: further keyword arguments for the function; `{variable: NAME}` in them is what
             the environment holds, which every call is given and nothing keeps.
         condition: see `Condition`.
-        satisfied: what is good enough of its scores; None for that of verdicts.
+        satisfied: scores that are good enough; None for those of verdicts.
         shown: part of a completion that it is shown; left out, what the function's attribute `sees`
             says, and the answer where there is none.
         made_with: arguments of the factory or class that made the function.

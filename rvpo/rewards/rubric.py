@@ -50,7 +50,7 @@ class RubricReward:
         form: one of these three.
         weight: the whole rubric's; its criteria share it.
         condition: see `Condition`.
-        satisfied: what is good enough of its scores; None for that of verdicts.
+        satisfied: scores that are good enough; None for those of verdicts.
         fixed: the criteria of every prompt, by name; empty where the data bring them.
         column: the data's, holding each prompt's criteria; `a.b` is the field b of column a.
         doubtful: treatment of criteria whose points and wording disagree; see `read_column`.

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rvpo.advantage.state import STATES, State, state_of, undivided
+from rvpo.advantage.state import STATES, Life, state_of, undivided
 from rvpo.rewards.criteria import criteria_metrics
 from rvpo.runtime.ranks import Ranks
 from rvpo.satisfied import Satisfied
@@ -55,7 +55,7 @@ UP = [1.0, 0.0, 0.0, -1.0] * 2
     ],
 )
 def test_a_state_is_what_scores_and_advantages_say(
-    scores: list[float], state: State, ranks: Ranks
+    scores: list[float], state: Life, ranks: Ranks
 ) -> None:
     scored = with_columns(Rewards(torch.tensor(scores)[:, None].float(), ["a"], 4))
     assert states(told(scored, UP, ranks)) == {state: 1.0}
@@ -75,7 +75,7 @@ def test_a_state_is_what_scores_and_advantages_say(
     ],
 )
 def test_a_declaration_says_what_meets_a_criterion(
-    declared: Satisfied | None, scores: list[float], state: State, ranks: Ranks
+    declared: Satisfied | None, scores: list[float], state: Life, ranks: Ranks
 ) -> None:
     values = torch.tensor(scores)[:, None]
     scored = with_columns(Rewards(values, ["a"], 4, satisfied=[declared]))

@@ -30,7 +30,7 @@ class Names:
     modules: dict[str, types.ModuleType]
     """Modules that it takes for granted; they are the tests' own, never the program's."""
     offered: list[str]
-    """What `from solution import *` brings."""
+    """Names that `from solution import *` brings."""
 
 
 def names_of(code: str, entry: str, defined: Sequence[str]) -> Names | None:

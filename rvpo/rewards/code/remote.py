@@ -49,7 +49,7 @@ class Line:
         self._is_gone = False
         self._classes: dict[int, type[BaseException]] = {}
         self.fault = ""
-        """What the tests handed over that cannot cross; it is kept where they catch the error."""
+        """Value that the tests handed over and that cannot cross; it is kept where they catch the error."""
         first = self._next()
         self.names = _texts(first.get("names"))
         self.defined = _texts(first.get("defined"))
@@ -90,7 +90,7 @@ class Line:
         return answer
 
     def operate(self, name: str, *given: Any) -> Any:
-        """What a function of the program's module `operator` makes of its objects."""
+        """Result that a function of the program's module `operator` makes of its objects."""
         return self.attribute(OPERATOR, name)(*given)
 
     def _value(self, answer: dict[str, Any], given: Sequence[Any]) -> Any:
