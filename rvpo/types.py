@@ -225,8 +225,8 @@ class Rewards:
         prompts: [P] the id of each group's prompt; None where nobody says.
         reliability: [M], or [N, M] where prompts have criteria of their own; in [0, 1], the share
             of what tells siblings apart in a score that is no noise. None where nobody asks.
-        satisfied: [M] scores that are good enough of each reward; None for verdicts, whose scores lie
-            between 0 and 1, and where nobody says.
+        satisfied: [M] scores that are good enough of each reward; None for verdicts, whose scores
+            lie between 0 and 1, and where nobody says.
 
     Raises:
         ValueError: shapes disagree, a valid value is not finite (the reward is named), a weight

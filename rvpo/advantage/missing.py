@@ -26,7 +26,8 @@ without any usable score of its own is not trained on, whatever the rule.
 
 
 InputKind = Literal["score", "level"]
-"""Numbers that an estimator reads: the scores as they are, or their levels of satisfaction (`level`)."""
+"""Numbers that an estimator reads: the scores as they are, or their levels of satisfaction
+(`level`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

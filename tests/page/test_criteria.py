@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rvpo.advantage.state import STATES, State
+from rvpo.advantage.state import STATES, Life
 from rvpo.config.run import dump_config
 from rvpo.page.build import page_of
 from rvpo.page.criteria import ADVICE, SHOWN, CriteriaTable, criteria_tables
@@ -19,7 +19,7 @@ from tests.configs import tiny_config
 Numbers = tuple[float | None, float, float | None]
 """Share met, share of constant groups, pull."""
 
-OF: Mapping[State, Numbers] = {
+OF: Mapping[Life, Numbers] = {
     "alive": (0.5, 0.1, 0.2),
     "saturated": (1.0, 1.0, 0.0),
     "dead": (0.5, 1.0, 0.0),

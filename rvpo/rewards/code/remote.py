@@ -49,7 +49,8 @@ class Line:
         self._is_gone = False
         self._classes: dict[int, type[BaseException]] = {}
         self.fault = ""
-        """Value that the tests handed over and that cannot cross; it is kept where they catch the error."""
+        """Value that the tests handed over and that cannot cross; it is kept where they catch the
+        error."""
         first = self._next()
         self.names = _texts(first.get("names"))
         self.defined = _texts(first.get("defined"))
