@@ -100,6 +100,7 @@ def test_several_runs_are_counted(run: RunFolder, tmp_path: Path) -> None:
         ("12 on elsewhere.example", True),
         ("", False),
     ],
+    ids=["gone", "here", "elsewhere", "nobody"],  # workers must agree on the names of tests
 )
 def test_a_run_goes_on_while_the_process_that_its_lock_names_is_there(
     holder: str, is_held: bool, run: RunFolder
