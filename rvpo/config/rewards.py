@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
@@ -23,6 +23,7 @@ from pydantic import (
 from rvpo.config.classifier import ClassifierConfig, ClassifierJudge
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.placeholders import placeholder_problem
+from rvpo.config.spare import SpareConfig
 from rvpo.criterion import CriterionClass, Polarity
 from rvpo.errors import nearest
 from rvpo.fields import (
@@ -163,29 +164,6 @@ class CriterionConfig(Section):
 
 def _criterion(value: Any) -> Any:
     return {"text": value} if isinstance(value, str) else value
-
-
-class SpareConfig(Section):
-    """Criteria that tell no samples apart are asked of a few samples of each group."""
-
-    after: PositiveInt = 20
-    """Steps in a row in which every sample that was asked met a criterion, or none did, before it
-    is asked of a few."""
-    ask: PositiveInt = 2
-    """Samples of a group that are still asked, drawn by the seed before any answer is known."""
-
-    def problems(self, where: str, group_size: int) -> Iterator[str]:
-        """Sentences on few that are all.
-
-        Args:
-            where: the section.
-            group_size: G.
-        """
-        if self.ask >= group_size:
-            yield (
-                f"{where}.ask: {self.ask} of a group's {group_size} samples "
-                "(rollout.samples_per_prompt) spare nothing; make it smaller, or leave spare out"
-            )
 
 
 class RubricRewardConfig(JudgedRewardConfig):

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from rvpo.config.judges import OWN
-from rvpo.config.rewards import Condition, SpareConfig
+from rvpo.config.rewards import Condition
+from rvpo.config.spare import SpareConfig
 from rvpo.criterion import CLASS_WEIGHTS, Criterion
 from rvpo.errors import ConfigError, DataError, nearest
 from rvpo.files.literal import inside

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import astuple, dataclass
 from typing import Any, Final
 
-from rvpo.config.rewards import SpareConfig
+from rvpo.config.spare import SpareConfig
 from rvpo.judge.types import Answer, Question
 from rvpo.runtime.seed import derived_seed
 

@@ -19,7 +19,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from rvpo import GDPO, GRPO, RVPO
 from rvpo.config.judge import BudgetConfig
-from rvpo.config.rewards import RewardConfig, SpareConfig
+from rvpo.config.rewards import RewardConfig
+from rvpo.config.spare import SpareConfig
 from rvpo.criterion import Criterion
 from rvpo.data.order import PromptStream
 from rvpo.errors import RewardError
