@@ -7,7 +7,8 @@ that nearly is not enough. A verdict of 0 or 1 is its own level. Unlike a z-scor
 whether a sample is good, and not only whether it is better than its siblings; unlike a raw score
 it has a limit, so that more of what is satisfied moves nothing. t_j is the part of the way.
 
-Ours; MaxRL (arXiv:2602.02710) and DARA read the level of a reward as its rate of success.
+Ours; the mean level of a verdict in a group is its rate of success, by which MaxRL
+(arXiv:2602.02710) weighs.
 """
 
 from __future__ import annotations
