@@ -50,6 +50,11 @@ def of_columns(table: Mapping[str, Any]) -> list[dict[str, Any]] | None:
         if any(isinstance(values.get(text), str) for text in TEXTS if text != "title"):
             return None  # one criterion, with examples or the like
         return _rows({n: value for n, value in values.items() if _is_column(value)})
+    more = [n for n in LISTS if n != name and _is_list(values.get(n)) and values[n]]
+    if more:
+        raise ValueError(
+            f"criteria stand in two lists, '{name}' and '{more[0]}'; give one list of criteria"
+        )
     beside = {n: value for n, value in values.items() if _is_beside(n, value, values[name])}
     if beside.keys() <= {name}:
         return None
@@ -122,8 +127,8 @@ def _is_column(value: Any) -> bool:
 
 def _is_beside(name: str, value: Any, main: list[Any]) -> bool:
     """True for a column beside a list of criteria. A number may be the rubric's as a whole, a sign
-    is that of each criterion; what criteria that are tables lack is a size."""
+    is that of each criterion; what criteria that are tables lack is a size or a sign."""
     field = _FIELD_OF.get(name)
     if not _is_list(value) or not value:
         return field == "polarity" and isinstance(value, str)
-    return field in (_FIELDS if isinstance(main[0], str) else SIZES)
+    return field in (_FIELDS if isinstance(main[0], str) else (*SIZES, *SIGNS[:2]))

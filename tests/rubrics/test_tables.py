@@ -16,6 +16,7 @@ from rvpo.rubrics.healthbench import HealthBenchSource
 from rvpo.rubrics.item import SIZES, TEXTS
 from rvpo.rubrics.own import CriteriaSource
 from rvpo.rubrics.rar import RarSource
+from rvpo.rubrics.table_of_lists import of_columns
 from tests.rubrics.rows import ROWS, SOURCES, source, user
 
 OWN = CriteriaSource(rubrics="x", format="criteria")
@@ -315,3 +316,16 @@ def test_prompt_that_only_looks_like_a_list_is_text(text: str) -> None:
 def test_a_conversation_in_another_form_is_read_as_that_of_any_row(prompt: Any) -> None:
     (found,) = read("nemo_gym", {"responses_create_params": prompt, "rubric": ["Names rest."]})
     assert read_conversation(found["prompt"], "here") == read_conversation(prompt, "here")
+
+
+@pytest.mark.parametrize("name", ["sign", "polarity"])
+def test_signs_beside_criteria_that_are_tables_are_theirs(name: str) -> None:
+    signs = ["positive", "negative"]
+    rows = of_columns({"criteria": [{"text": "a"}, {"text": "b"}], name: signs})
+    assert rows is not None
+    assert [row[name] for row in rows] == signs
+
+
+def test_two_lists_of_criteria_are_refused() -> None:
+    with pytest.raises(ValueError, match="two lists, 'criteria' and 'checklist'"):
+        of_columns({"criteria": ["a", "b"], "checklist": ["c", "d"]})

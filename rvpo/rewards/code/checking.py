@@ -8,6 +8,8 @@ copied into the sandbox and run there, for tests come with data.
 
 from __future__ import annotations
 
+import ast
+import builtins
 import json
 import math
 import os
@@ -15,9 +17,11 @@ import sys
 import traceback
 import types
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final
 
 from rvpo.rewards.code import remote
+from rvpo.rewards.code.finding import UnrunError, called_by, functions_of, has_tests, judges
 from rvpo.rewards.code.naming import names_of
 from rvpo.rewards.code.remote import Line, Remote
 from rvpo.rewards.code.wire import MODULE, SOLUTION, GoneError, say
@@ -43,14 +47,20 @@ def check(answers: int, questions: int, patience_s: float) -> None:
 def _verdicts(test: dict[str, Any], line: Line | None) -> Any:
     """A list of True or False for each part of a test, or the text of why it cannot be run."""
     try:
-        code = compile(test.get("code", ""), "test.py", "exec", dont_inherit=True)
+        tree = ast.parse(test.get("code", ""), "test.py")
+        compile(tree, "test.py", "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:
         return f"the test is no Python: {error}"
     if line is None:
         return [False]
-    line.fault = ""
+    line.fault, line.is_lacking = "", False
     try:
-        verdicts = [_called(test, line)] if "call" in test else _parts(test, code, line)
+        if "call" in test:
+            verdicts = [_passes(partial(_called, test, line), line)]
+        else:
+            verdicts = _parts(test, tree, line)
+    except UnrunError as error:
+        return f"the test {error}"
     except ImportError as error:
         verdicts = [False]
         if _is_of_tests(error):
@@ -69,16 +79,18 @@ def _entry(line: Line) -> str:
 def _is_of_tests(error: ImportError) -> bool:
     """True where a test imports what this machine lacks, and the program has no part in it."""
     last = traceback.extract_tb(error.__traceback__)[-1].filename
-    return last != remote.__file__ and error.name != SOLUTION
+    is_programs = "__handle" in vars(error) or error.name == SOLUTION or last == remote.__file__
+    return not is_programs and (bool(error.name) or last != "test.py")
 
 
 def _called(test: dict[str, Any], line: Line) -> bool:
     function, holder = test["call"] or _entry(line), Remote(line, MODULE)
     if not function:
         return False
-    if function not in line.names and "Solution" in line.names:
+    is_method = function in line.defined or function not in line.names
+    if "Solution" in line.names and is_method and "." not in function:
         holder = holder.Solution()
-    value = getattr(holder, function)(*test["given"])
+    value = _at(holder, function)(*test["given"])
     return any(_is(value, expected) for expected in test["expected"])
 
 
@@ -97,7 +109,20 @@ def _is(value: Any, expected: Any) -> bool:
     return bool(value == expected)
 
 
-def _parts(test: dict[str, Any], code: types.CodeType, line: Line) -> list[bool]:
+class _Namespace(dict[str, Any]):
+    """The names of a test. One that nobody has fails the part that uses it, whatever it catches."""
+
+    def __init__(self, line: Line, names: dict[str, Any]) -> None:
+        super().__init__(names)
+        self._line = line
+
+    def __missing__(self, name: str) -> Any:
+        if not hasattr(builtins, name):
+            self._line.is_lacking = True
+        raise KeyError(name)
+
+
+def _parts(test: dict[str, Any], tree: ast.Module, line: Line) -> list[bool]:
     solution = Remote(line, MODULE)
     entry = test.get("entry", "")
     found = names_of(test["code"], entry, line.names)
@@ -106,55 +131,83 @@ def _parts(test: dict[str, Any], code: types.CodeType, line: Line) -> list[bool]
     module = types.ModuleType(SOLUTION)
     vars(module).update(__getattr__=solution.__getattr__, __all__=found.offered)
     sys.modules[SOLUTION] = module
-    names: dict[str, Any] = {"__name__": "test", **found.modules}
+    as_main = not (has_tests(tree) or judges(tree, as_main=False))
+    names = _Namespace(line, {"__name__": "__main__" if as_main else "test", **found.modules})
     names |= {name: getattr(solution, name) for name in found.used}
-    exec(code, names)
-    if isinstance(names.get("check"), types.FunctionType):  # of the test, as in HumanEval
-        entry = entry or (_entry(line) if names["check"].__code__.co_argcount == 1 else "")
-        if not entry:
-            return [False]
-        names["check"](getattr(solution, entry))
-    functions = [
-        each
-        for name, each in names.items()
-        if name.startswith("test") and isinstance(each, types.FunctionType)
-    ]
-    parts = [_passes(each) for each in functions]
+    code = compile(tree, "test.py", "exec", dont_inherit=True)
+    if not _passes(partial(exec, code, names), line):
+        return [False]
+    called = called_by(tree)
+    parts = [_passes(each, line) for each in functions_of(names, called)]
     if "unittest" in sys.modules:  # which takes longer to import than most tests to run
-        parts += _of_classes(names.values())
+        parts += _of_classes(names.values(), line)
+    check = names.get("check")
+    if isinstance(check, types.FunctionType) and "check" not in called:  # as in HumanEval
+        parts.append(_passes(partial(_checked, check, solution, entry or _entry(line)), line))
+    if not (parts or judges(tree, as_main=as_main)):
+        raise UnrunError("holds no test that is run")
     return parts or [True]
 
 
-def _of_classes(values: Iterable[Any]) -> list[bool]:
-    """The verdicts of unittest's test cases."""
+def _checked(check: types.FunctionType, solution: Remote, entry: str) -> Any:
+    """Call the `check` of a test with the function that it is about."""
+    return check(_at(solution, entry)) if check.__code__.co_argcount else check()
+
+
+def _at(solution: Remote, path: str) -> Any:
+    """What a program has at a path such as `f`, or `Solution().f` in LeetCodeDataset."""
+    value: Any = solution
+    for step in path.split("."):
+        value = getattr(value, step.removesuffix("()"))
+        value = value() if step.endswith("()") else value
+    return value
+
+
+def _of_classes(values: Iterable[Any], line: Line) -> list[bool]:
+    """The verdicts of unittest's test cases; none of those that a test leaves out."""
     import unittest
 
     class Result(unittest.TestResult):
+        passed = 0
+
         def addError(self, test: Any, err: Any) -> None:
             if isinstance(err[1], ImportError) and _is_of_tests(err[1]):
                 raise err[1]
             super().addError(test, err)
+
+        def startTest(self, test: Any) -> None:
+            super().startTest(test)
+            line.is_lacking = False
+
+        def addSuccess(self, test: Any) -> None:
+            self.passed += not (line.is_gone or line.is_lacking)
+
+        def addExpectedFailure(self, test: Any, err: Any) -> None:
+            self.addSuccess(test)
 
     parts: list[bool] = []
     for each in list(values):
         if isinstance(each, type) and issubclass(each, unittest.TestCase):
             result = Result()
             unittest.defaultTestLoader.loadTestsFromTestCase(each).run(result)
-            bad = len(result.failures) + len(result.errors)
-            parts += [False] * bad + [True] * (result.testsRun - bad)
+            bad = result.testsRun - result.passed - len(result.skipped)
+            is_bad = bool(result.failures or result.errors)  # also those outside of any test
+            parts += [False] * max(bad, is_bad) + [True] * result.passed
     return parts
 
 
-def _passes(function: Callable[[], Any]) -> bool:
+def _passes(part: Callable[[], Any], line: Line) -> bool:
+    """True where a part raises nothing and the program is there at its end."""
+    line.is_lacking = False
     try:
-        function()
+        verdict = part()
     except ImportError as error:
         if _is_of_tests(error):
             raise
         return False
     except BaseException:  # a failed test, whatever it raised
         return False
-    return True
+    return verdict is not False and not (line.is_gone or line.is_lacking)
 
 
 if __name__ == "__main__":

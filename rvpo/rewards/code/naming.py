@@ -57,7 +57,7 @@ def names_of(code: str, entry: str, defined: Sequence[str]) -> Names | None:
     }
     pythons = {name for name in loaded if hasattr(builtins, name)}
     theirs = loaded - bound - pythons - modules.keys()
-    is_about_others = bool(entry or theirs or _imports_solution(tree))
+    is_about_others = bool(entry or theirs or "check" in bound or _imports_solution(tree))
     called = set(_called(tree)) & pythons - bound
     named = {entry} & pythons if "check" not in bound else set[str]()
     subject = named if is_about_others else _innermost(tree, called & set(defined))

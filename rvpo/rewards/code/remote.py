@@ -10,6 +10,7 @@ import builtins
 import json
 import select
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import IO, Any, Final
@@ -17,6 +18,7 @@ from typing import IO, Any, Final
 from rvpo.rewards.code.wire import (
     INSTANCE,
     KINDS,
+    MODULE,
     OPERATOR,
     PLAIN,
     SETTER,
@@ -31,6 +33,10 @@ from rvpo.rewards.code.wire import (
 )
 
 _LONGEST_LINE: Final = 2**22
+_OF_DATA: Final = frozenset(
+    name for kind in (*KINDS, list, dict, set, bytearray, range) for name in dir(kind)
+)
+"""What data can be asked for: where an object is asked for it, data could stand in its place."""
 
 
 class Line:
@@ -46,49 +52,68 @@ class Line:
         self._answers = answers
         self._questions = questions
         self._patience_s = patience_s
-        self._is_gone = False
+        self._one = threading.Lock()
         self._classes: dict[int, type[BaseException]] = {}
+        self._objects: dict[int, Any] = {}
+        self._as_data: set[int] = set()
+        self.is_gone = False
+        """The program has ended, did not start or is not to be understood: no test that follows
+        passes, whatever it catches."""
+        self.is_lacking = False
+        """The program lacks a name that a test uses, or has an object in the place of data that
+        cannot be given what these can: the part of the test fails, whatever it catches."""
         self.fault = ""
         """Value that the tests handed over and that cannot cross; it is kept where they catch the
         error."""
         first = self._next()
+        self.is_gone = "raised" in first
         self.names = _texts(first.get("names"))
         self.defined = _texts(first.get("defined"))
 
     def attribute(self, handle: int, name: str) -> Any:
         """An attribute of an object of the program's."""
-        return self._value(self._asked({"on": handle, "attribute": name}), ())
+        value = self._value(self._asked({"on": handle, "attribute": name}), ())
+        if isinstance(value, Remote) and handle != MODULE and name in _OF_DATA:
+            self._as_data.add(vars(value)["__handle"])
+        return value
 
     def call(self, handle: int, given: Sequence[Any], named: Mapping[str, Any]) -> Any:
         """Call an object of the program's; lists, dicts and sets that it changes are changed."""
         try:
             question = {"on": handle, "given": _sent(list(given)), "named": _sent(dict(named))}
         except UnsendableError as error:
-            self.fault = str(error)
+            if handle in self._as_data:
+                self.is_lacking = True
+            else:
+                self.fault = str(error)
             raise
-        return self._value(self._asked(question), given)
+        return self._value(self._asked(question), [*given, *named.values()])
 
     def _asked(self, question: Any) -> dict[str, Any]:
-        if self._is_gone:
-            raise GoneError("the program was given up")
-        try:
-            say(self._questions, question)
-        except OSError as error:
-            raise GoneError("the program has ended") from error
-        return self._next()
+        with self._one:
+            if self.is_gone:
+                raise GoneError("the program was given up")
+            try:
+                say(self._questions, question)
+            except OSError as error:
+                raise self._gone("the program has ended") from error
+            return self._next()
 
     def _next(self) -> dict[str, Any]:
         if not select.select([self._answers], [], [], self._patience_s)[0]:
-            self._is_gone = True
-            raise GoneError("the program does not answer")
+            raise self._gone("the program does not answer")
         text = self._answers.readline(_LONGEST_LINE)
         try:
             answer = json.loads(text)
         except (ValueError, RecursionError, MemoryError) as error:
-            raise GoneError("the program has ended") from error
+            raise self._gone("the program has ended") from error
         if not isinstance(answer, dict):
-            raise GoneError("the program answered with something else")
+            raise self._gone("the program answered with something else")
         return answer
+
+    def _gone(self, reason: str) -> GoneError:
+        self.is_gone = True
+        return GoneError(reason)
 
     def operate(self, name: str, *given: Any) -> Any:
         """Result that a function of the program's module `operator` makes of its objects."""
@@ -103,8 +128,8 @@ class Line:
             else:
                 value = decoded(answer["value"], self._object)
                 after = decoded(answer.get("given", ["list", []]), self._object)
-        except Exception as error:  # the program can answer anything
-            raise GoneError("the program answered with something else") from error
+        except (Exception, GoneError) as error:  # the program can answer anything
+            raise self._gone("the program answered with something else") from error
         if raised is not None:
             raise raised
         for mine, theirs in zip(given, after, strict=False):
@@ -115,7 +140,7 @@ class Line:
         """An object of the program's: where it is known what it is, something that is the same."""
         number = int(handle)
         if known is None:
-            return Remote(self, number)
+            return self._objects.setdefault(number, Remote(self, number))
         if isinstance(known, Raisable):
             if number not in self._classes:
                 self._classes[number] = _class(known)
@@ -126,10 +151,10 @@ class Line:
         return value
 
     def _error(self, kind: Any, given: Any, text: Any, handle: Any) -> BaseException:
-        """The exception that a program raised; none that would end the tests."""
+        """The exception that a program raised; one that would end the tests is its own end."""
         raised = decoded(kind, self._object)
         if not issubclass(raised, Exception | SystemExit):
-            return RuntimeError(str(text))
+            return self._gone(str(text))
         error: BaseException = raised.__new__(raised, *decoded(given, self._object))
         vars(error).update(__line=self, __handle=int(handle), __text=str(text))
         return error
@@ -216,6 +241,20 @@ class Remote:
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self.__getattr__("__setitem__")(key, value)
+
+    def __delitem__(self, key: Any) -> None:
+        self.__getattr__("__delitem__")(key)
+
+    def __next__(self) -> Any:
+        return self.__getattr__("__next__")()
+
+    def __enter__(self) -> Any:
+        return self.__getattr__("__enter__")()
+
+    def __exit__(self, kind: type[BaseException] | None, *of_tests: Any) -> None:
+        """No program hides an error of its tests: what it returns is not looked at."""
+        is_known = kind is None or kind.__module__ == "builtins"
+        self.__getattr__("__exit__")(kind if is_known else Exception, None, None)
 
     def __iter__(self) -> Iterator[Any]:
         following = self.__getattr__("__iter__")()

@@ -65,7 +65,7 @@ def _answer(request: Any, objects: list[Any], handle: Callable[[Any], int]) -> A
         given = decoded(request["given"], object_of)
         named = decoded(request["named"], object_of)
         value = encoded(target(*given, **named), handle)
-        return {"value": value, "given": encoded(given, handle)}
+        return {"value": value, "given": encoded([*given, *named.values()], handle)}
     except BaseException as error:  # the same
         return {"raised": _raised(error, handle)}
 

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any, Final
 
-from rvpo.rewards.code import checking, naming, remote, serving, wire
+from rvpo.rewards.code import checking, finding, naming, remote, serving, wire
 from rvpo.rewards.code.cases import Called, Case, Printed, Written
 from rvpo.runtime.sandbox.program import Ended, Isolation, Limits, Program, pumped
 from rvpo.types import Failed
@@ -129,7 +129,7 @@ def _sources() -> dict[str, str]:
     files = {
         f"{folder}/__init__.py": "" for folder in ("rvpo", "rvpo/rewards", "rvpo/rewards/code")
     }
-    for module in (wire, serving, remote, naming, checking):
+    for module in (wire, serving, remote, naming, finding, checking):
         assert module.__file__ is not None
         path = f"{module.__name__.replace('.', '/')}.py"
         files[path] = Path(module.__file__).read_text(encoding="utf-8")

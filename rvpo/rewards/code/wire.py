@@ -48,8 +48,9 @@ class UnsendableError(TypeError):
     """A value that cannot cross, such as a function of the tests."""
 
 
-class GoneError(RuntimeError):
-    """A program that ended, or that answers what cannot be read."""
+class GoneError(BaseException):
+    """A program that ended, or that answers what cannot be read. No test can expect it: it is none
+    of the errors that a function raises."""
 
 
 def encoded(value: Any, handle: Callable[[Any], Any]) -> Any:
@@ -69,6 +70,9 @@ def _encoded(value: Any, handle: Callable[[Any], Any]) -> Any:
     match value:
         case None | bool():
             return value
+        case slice():
+            parts = (value.start, value.stop, value.step)
+            return ["slice", [encoded(each, handle) for each in parts]]
         case Integral():
             return int(value)
         case Decimal():
@@ -126,6 +130,8 @@ def decoded(text: Any, object_of: Callable[..., Any]) -> Any:
             return {decoded(k, object_of): decoded(v, object_of) for k, v in held}
         case "bytes" | "bytearray":
             return (bytes if name == "bytes" else bytearray)(held.encode("latin-1"))
+        case "slice":
+            return slice(*(decoded(each, object_of) for each in held))
         case "complex":
             return complex(*held)
         case "decimal":
