@@ -32,6 +32,11 @@ class Satisfied:
                 f"good must be above bad, got bad {self.bad:g} and good {self.good:g}; give both, "
                 "as in {bad: -3, good: 0}, and turn the sign of a reward of which less is better"
             )
+        if least(self.good) <= self.bad:
+            raise ValueError(
+                f"bad {self.bad:g} and good {self.good:g} are as near as scores of 32 bits are "
+                "rounded; give the reward a larger scale, or measure it from what is bad"
+            )
 
 
 MET_OR_NOT: Final = Satisfied()

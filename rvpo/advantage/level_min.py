@@ -5,10 +5,11 @@
     A   = S - mean_G S,   whitened over the batch
 
 u_j is the level of satisfaction of a score (`level`), M the rewards of the row, mean_G over the
-group's scores. Ours. With k to 0 and rarity 1 the pull of a reward is 1/(p_j + 1/M), MaxRL's weight
-(arXiv:2602.02710) for each reward. A reward that nobody satisfies weighs M, more than all others
-together that more than 1 - 2/M of the samples satisfy; it takes one sample that satisfies it to be
-found. A group whose samples are all alike has A = 0, whatever other groups have.
+group's scores. Ours. With k to 0 and rarity 1 the rewards of a group weigh as 1/(p_j + 1/M), which
+is MaxRL's weight (arXiv:2602.02710) with a floor, among the rewards of a prompt and not among
+prompts. A reward that nobody satisfies weighs M, more than all others together that more than 1 -
+2/M of the samples satisfy; it takes one sample that satisfies it to be found. A group whose samples
+are all alike has A = 0, whatever other groups have.
 
 What is satisfied by chance is rare as well: with rewards that are noise it loses to the sum.
 """

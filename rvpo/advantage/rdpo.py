@@ -9,10 +9,10 @@ with `ridge` added to its variances; C_S is that of the active rewards of the ro
 of its rows counts. Bai et al. 2026, arXiv:2605.13641.
 
 Quantiles keep a prompt with a rare success from outweighing the others: one success of sixteen has
-2.7 times the advantage of one of eight of sixteen, where z-scores make it 3.9 times. Whitening
-keeps several rewards that say the same from outvoting one that says another thing: m copies of a
-reward count as sqrt(m). The price is that a reward may get a negative weight, for what it adds to
-those that it goes along with.
+2.7 times the advantage of one of eight of sixteen by ranks alone, where z-scores make it 3.9 times.
+Whitening keeps several rewards that say the same from outvoting one that says another thing: m
+copies of a reward count as sqrt(m). The price is that a reward may get a negative weight, for what
+it adds to those that it goes along with.
 
 Known from the paper's abstract: "magnitude-aware" quantiles within a prompt, then Mahalanobis
 whitening within each subspace of active rewards, then aggregation. Its equations could not be read.

@@ -85,4 +85,4 @@ class RubricDropout(ScoreEstimator):
 
 def _ticket(prompt: str, progress: float, reward: str) -> bytes:
     """Lot of a reward: the lowest are dropped. By name, so that the order of columns is nothing."""
-    return sha256(f"{prompt}\0{progress!r}\0{reward}".encode()).digest()
+    return sha256(f"{prompt}\0{float(progress)!r}\0{reward}".encode()).digest()

@@ -66,7 +66,7 @@ def reward_metrics(scored: RolloutScores) -> dict[str, float]:
         metrics |= _constant(f"rewards/{name}", mask, groups, rewards.group_size)
         present = all_met.values[mask & all_met.valid]
         if len(present) and bool((meaning | ~mask | ~rewards.valid).all()):
-            metrics[f"rewards/{name}/met_frac"] = float(present.mean())
+            metrics[f"rewards/{name}/met_frac"] = float(present.double().mean())
         metrics[f"rewards/{name}/missing_frac"] = int((mask & ~rewards.valid).sum()) / places
         metrics[f"rewards/{name}/failed_frac"] = int((mask & failed).sum()) / places
         if scored.spared:

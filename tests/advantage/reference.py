@@ -343,7 +343,7 @@ def pulls(step: Step, advantages: dict[int, float]) -> dict[str, float]:
             own = [advantages[i] for i in told]
             r, a = statistics.fmean(known), statistics.fmean(own)
             pairs += [(x - r, y - a) for x, y in zip(known, own, strict=True)]
-        spread = math.sqrt(len(pairs) * sum(d * d for d, _ in pairs))
+        spread = math.sqrt(sum(d * d for d, _ in pairs) / len(pairs)) if pairs else 0.0
         pull[j] = sum(a * d for d, a in pairs) / spread if spread else 0.0
     total = sum(map(abs, pull.values()))
     if total <= 1e-12 * max(1.0, *map(abs, advantages.values()), 0.0):

@@ -55,7 +55,10 @@ def run(estimator: Any, step: Step, satisfied: Satisfied) -> Expected:
     return Expected(
         values=[advantages.get(i, 0.0) for i in indices],
         trained=[i in rows for i in indices],
-        z=[[step.z(i, j, estimator.eps) for j in step.channels] for i in indices],
+        z=[
+            [step.z(i, j, estimator.eps, estimator.scale == "group") for j in step.channels]
+            for i in indices
+        ],
         metrics=reference.metrics(estimator, step, rows, advantages),
     )
 
@@ -73,7 +76,7 @@ def row_terms(
     """The channel, its weight and its z-score, for each that the row counts."""
     channels = counted(estimator, step, i)
     for j in channels:
-        w, z = step.weights[i][j], step.z(i, j, estimator.eps)
+        w, z = step.weights[i][j], step.z(i, j, estimator.eps, estimator.scale == "group")
         match estimator:
             case DARA():
                 factor = dara_factor(estimator, step, j)
@@ -143,9 +146,9 @@ def saturation(estimator: SAMRPO, step: Step, i: int, j: int, satisfied: Satisfi
 
 def conflicting(estimator: GD2PO, step: Step, i: int) -> bool:
     terms = [
-        step.weights[i][j] * step.z(i, j, estimator.eps)
+        step.weights[i][j] * step.z(i, j, estimator.eps, estimator.scale == "group")
         for j in counted(estimator, step, i)
-        if abs(step.z(i, j, estimator.eps)) > 1e-8
+        if abs(step.z(i, j, estimator.eps, estimator.scale == "group")) > 1e-8
     ]
     if not (any(t > 0 for t in terms) and any(t < 0 for t in terms)):
         return False
@@ -156,7 +159,12 @@ def corr_divisor(estimator: CorrGRPO, step: Step, i: int) -> float:
     """Pearson's correlation of each pair of columns over the group, a gap read as the mean."""
     group = step.siblings(i)
     columns = {
-        j: [step.z(n, j, estimator.eps) if j in counted(estimator, step, n) else 0.0 for n in group]
+        j: [
+            step.z(n, j, estimator.eps, estimator.scale == "group")
+            if j in counted(estimator, step, n)
+            else 0.0
+            for n in group
+        ]
         for j in step.channels
     }
     total = 0.0

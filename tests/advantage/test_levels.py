@@ -276,3 +276,9 @@ def test_rarity_is_finite_and_not_negative(rarity: float) -> None:
 def test_level_min_reads_nothing_but_levels() -> None:
     with pytest.raises(ValueError, match="inputs must be one of 'level', got 'score'"):
         LevelMin(inputs="score")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("bad", "good"), [(0.0, 1e-7), (1e6, 1e6 + 1), (1.7e9, 1.7e9 + 600)])
+def test_bounds_as_near_as_rounding_are_refused(bad: float, good: float) -> None:
+    with pytest.raises(ValueError, match="as near as scores of 32 bits are rounded"):
+        Satisfied(bad=bad, good=good)

@@ -190,7 +190,7 @@ def test_sa_mrpo_moves_nothing_for_what_is_more_than_satisfied() -> None:
     scores = torch.tensor([[2.0], [3.0], [4.0], [2.0]], dtype=torch.double)
     found = SAMRPO()(Rewards(scores, ["long"], 4, satisfied=[Satisfied(good=1.5)]))
     assert found.values.eq(0).all()
-    with pytest.raises(RewardError, match=r"'long' has a score of 2, .* say what is good enough"):
+    with pytest.raises(RewardError, match=r"'long' has a score of 2, .* say which score is good"):
         SAMRPO()(Rewards(scores, ["long"], 4))
 
 
