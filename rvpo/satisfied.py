@@ -9,6 +9,11 @@ from typing import ClassVar, Final
 _ROUNDING: Final = 1e-6  # scores are of 32 bits, and .9 is a little less there
 
 
+def least(good: float) -> float:
+    """The lowest score that counts as `good`: less by what rounding to 32 bits may take."""
+    return good - _ROUNDING * max(1.0, abs(good))
+
+
 @dataclass(frozen=True, slots=True)
 class Satisfied:
     """The scores from which on a reward is satisfied, and up to which nothing of it is.
@@ -41,8 +46,3 @@ class Satisfied:
 
 MET_OR_NOT: Final = Satisfied()
 """The meaning of every verdict by itself: 0 is not met, 1 is met."""
-
-
-def least(good: float) -> float:
-    """The lowest score that counts as `good`: less by what rounding to 32 bits may take."""
-    return good - _ROUNDING * max(1.0, abs(good))
