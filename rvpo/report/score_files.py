@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import json
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -168,6 +169,7 @@ def read_scores(folder: RunFolder, step: int) -> StepScores:
         RecursionError,
         MemoryError,  # for the shape that a damaged header claims
         NotImplementedError,  # of zipfile, about a flag of what it cannot read
+        tokenize.TokenError,  # of numpy, about the header of an array
         zipfile.BadZipFile,
         zlib.error,
     ) as error:
