@@ -294,7 +294,7 @@ def test_a_wrong_setting_is_one_sentence(file: Path, override: str, sentence: st
 def test_another_estimators_setting_names_its_owner(file: Path) -> None:
     (sentence,) = problems(file, "advantage.name=grpo")
     assert sentence.startswith(
-        "advantage.k: 'grpo' has no such setting (rvpo, raw_rvpo have); allowed here: "
+        "advantage.k: 'grpo' has no such setting (rvpo, raw_rvpo, level_min have); allowed here: "
     )
     assert sentence.endswith("To replace the whole table write advantage={name: grpo}")
 
