@@ -33,8 +33,11 @@ def add(copy: Path, shown: Block, union: str) -> None:
     module = shown.file.removesuffix(".py").replace("/", ".")
     words = file.parent / "__init__.py"
     text, found = re.subn(
-        rf"^({union} = .*)$",
-        rf"from {module} import {added}\n\1 | {added}",
+        rf"^({union} =) (.*[^(\n])$|^({union} = \()$",
+        lambda at: (
+            f"from {module} import {added}\n"
+            + (f"{at[1]} {at[2]} | {added}" if at[1] else f"{at[3]}{added} |")
+        ),
         words.read_text(encoding="utf-8"),
         flags=re.MULTILINE,
     )
@@ -64,8 +67,8 @@ from rvpo.commands.settings import of_section, render
 from rvpo.config.run import load_config
 
 chosen = load_config(Path(sys.argv[1])).advantage
-print(type(chosen).__name__, chosen.alpha)
-print(render(of_section("advantage.alpha")))
+print(type(chosen).__name__, chosen.hardness)
+print(render(of_section("advantage.hardness")))
 """
 
 
@@ -74,7 +77,7 @@ def test_an_advantage_is_a_file_and_a_word(copy: Path) -> None:
     config = run_with(copy, block("yaml", "name: blend").code)
     assert python(copy, "-c", CHOOSE, str(config)).splitlines() == [
         "Blend 0.3",
-        "advantage.alpha  [blend]: number = 0.5",
+        "advantage.hardness  [blend]: number = 0.5",
         "    Share of the minimum, 0 to 1.",
     ]
 

@@ -179,6 +179,9 @@ def _columns(
     Args:
         answers: [R] each repeat's.
     """
+    if not reward.questions(prompt):
+        return {}
+    reward = reward.fitted([prompt])  # with as many columns as it has criteria
     repeats = [reward.cells(prompt, found) for found in answers]
     columns = zip(reward.columns, zip(*repeats, strict=True), strict=True)
     return {

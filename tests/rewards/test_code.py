@@ -412,7 +412,10 @@ def test_a_row_without_tests_has_no_score(tests: Any) -> None:
             "        import nowhere_at_all",
             "needs what is not there",
         ),
-        ("try:\n    add(print, 2)\nexcept TypeError:\n    pass", "hands over what cannot leave it"),
+        (
+            "def test_it():\n    try:\n        add(print, 2)\n    except TypeError:\n        pass",
+            "hands over what cannot leave it",
+        ),
         ({"fn_name": "add", "inputs": "[({1}, 2)]", "outputs": "[3]"}, "cannot be handed over"),
         ({"inputs": ["1"], "outputs": []}, "1 inputs have 0 outputs"),
         (5, "a int holds no tests"),

@@ -319,6 +319,7 @@ def test_a_spared_criterion_trains_nothing_in_its_group(estimator: Any) -> None:
         valid=found.valid[:, rest],
         weights=found.weights[:, rest],
         names=[found.names[c] for c in rest],
+        satisfied=[found.satisfied[c] for c in rest],
     )
     assert not found.valid[:, column].all()
     advantages = estimator(found)

@@ -155,7 +155,7 @@ def _checked(check: types.FunctionType, solution: Remote, entry: str) -> Any:
 
 
 def _at(solution: Remote, path: str) -> Any:
-    """What a program has at a path such as `f`, or `Solution().f` in LeetCodeDataset."""
+    """Value that a program has at a path such as `f`, or `Solution().f` in LeetCodeDataset."""
     value: Any = solution
     for step in path.split("."):
         value = getattr(value, step.removesuffix("()"))

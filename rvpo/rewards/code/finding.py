@@ -1,4 +1,4 @@
-"""What of a test is run: its code at the top, functions and classes in pytest's form.
+"""Parts of a test that are run: its code at the top, functions and classes in pytest's form.
 
 A test of which nothing judges a program says nothing about it. Only the standard library is
 imported: this is copied into the sandbox.
@@ -29,7 +29,7 @@ def judges(tree: ast.Module, *, as_main: bool) -> bool:
 
     Args:
         tree: the test.
-        as_main: what stands under `if __name__ == "__main__"` is run.
+        as_main: code under `if __name__ == "__main__"` is run.
     """
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
     own = {node.name for node in ast.walk(tree) if isinstance(node, functions)}
@@ -53,8 +53,8 @@ def called_by(tree: ast.Module) -> frozenset[str]:
 
 
 def functions_of(names: Mapping[str, Any], called: frozenset[str]) -> Iterator[Callable[[], Any]]:
-    """What pytest would call: functions `test…` and the methods of classes `Test…`, once for each
-    of the values that `parametrize` gives them. One that returns False has failed.
+    """Functions that pytest would call: those named `test…` and the methods of classes `Test…`, once
+    for each of the values that `parametrize` gives them. One that returns False has failed.
 
     Args:
         names: those of the test, with their values.

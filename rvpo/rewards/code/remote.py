@@ -36,7 +36,8 @@ _LONGEST_LINE: Final = 2**22
 _OF_DATA: Final = frozenset(
     name for kind in (*KINDS, list, dict, set, bytearray, range) for name in dir(kind)
 )
-"""What data can be asked for: where an object is asked for it, data could stand in its place."""
+"""Names that data can be asked for: where an object is asked for one, data could stand in its
+place."""
 
 
 class Line:
