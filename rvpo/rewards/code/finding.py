@@ -53,7 +53,7 @@ def called_by(tree: ast.Module) -> frozenset[str]:
 
 
 def functions_of(names: Mapping[str, Any], called: frozenset[str]) -> Iterator[Callable[[], Any]]:
-    """Functions that pytest would call: those named `test…` and the methods of classes `Test…`, once
+    """Functions that pytest calls: those named `test…` and the methods of classes `Test…`, once
     for each of the values that `parametrize` gives them. One that returns False has failed.
 
     Args:
