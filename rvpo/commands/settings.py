@@ -14,6 +14,7 @@ from rvpo.advantage import Estimator, Ramp
 from rvpo.config.rewards import Condition
 from rvpo.config.run import RunConfig
 from rvpo.errors import ConfigError, nearest
+from rvpo.satisfied import Satisfied
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +74,7 @@ class _Walk:
 
     def __init__(self, definitions: Mapping[str, Any]) -> None:
         self._definitions = definitions
-        plain = (*get_args(Estimator), Ramp, Condition)
+        plain = (*get_args(Estimator), Ramp, Condition, Satisfied)
         self._documented = {each.__name__: each for each in plain}
 
     def section(self, schema: Mapping[str, Any], path: str, variant: str) -> Iterator[Setting]:

@@ -68,7 +68,7 @@ def test_settings_of_one_kind_alone_say_so():
 
 def test_a_setting_of_two_meanings_is_told_with_each():
     told = [(s.variants, s.help) for s in of_section("advantage.k") if s.path == "advantage.k"]
-    assert [variants for variants, _ in told] == [("rvpo",), ("raw_rvpo",)]
+    assert [variants for variants, _ in told] == [("rvpo",), ("raw_rvpo",), ("level_min",)]
     assert told[0][1] != told[1][1]
 
 
