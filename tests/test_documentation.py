@@ -63,7 +63,7 @@ def test_the_example_of_a_missing_score_has_one() -> None:
 def test_the_example_advantage_lies_between_mean_and_minimum() -> None:
     blend = python_names(block("python", "class Blend"))["Blend"]
     rewards = Rewards(torch.tensor([[1.0, 0.0], [0.0, 0.0], [1.0, 1.0], [0.0, 1.0]]), "ab", 4)
-    raw = {a: blend(alpha=a, whiten=False)(rewards).values for a in (0.0, 0.5, 1.0)}
+    raw = {a: blend(hardness=a, whiten=False)(rewards).values for a in (0.0, 0.5, 1.0)}
     torch.testing.assert_close(raw[0.5], (raw[0.0] + raw[1.0]) / 2)
     torch.testing.assert_close(raw[1.0], blend(whiten=False)(rewards).z.amin(dim=1))
 

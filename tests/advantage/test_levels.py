@@ -69,7 +69,7 @@ def test_verdict_is_its_own_level(verdict: float) -> None:
 
 @pytest.mark.parametrize("good", [0.9, 0.1, 0.7, 1e6 + 0.1, -0.3])
 def test_score_of_32_bits_reaches_what_is_good(good: float) -> None:
-    rewards = one(good, Satisfied(good - 1, good), torch.float32)
+    rewards = one(good, Satisfied(good - 10, good), torch.float32)
     assert met(rewards).all()
     assert levels(rewards).item() == 1
 
