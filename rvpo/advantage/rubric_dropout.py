@@ -21,9 +21,10 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
 
 from rvpo.advantage.aggregate import Aggregate, weighted_mean
+from rvpo.advantage.missing import Reading
 from rvpo.advantage.score import ScoreEstimator
 from rvpo.lazy import torch
-from rvpo.types import Advantages, Rewards
+from rvpo.types import Rewards
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 class RubricDropout(ScoreEstimator):
     """A = z-score in the group of the mean of the scores that are not dropped. arXiv:2608.11669.
 
-    A reward that is dropped counts as one of weight 0, in the diagnostics too.
+    A sample that has no score but those of dropped rewards is not trained on. Rewards that nothing
+    compares in the group are not counted among the M.
 
     Raises:
         ValueError: fraction or keep is outside its range, or another setting is.
@@ -54,28 +56,37 @@ class RubricDropout(ScoreEstimator):
         if self.keep < 1:
             raise ValueError(f"keep must be at least 1, got {self.keep}")
 
-    def __call__(self, rewards: Rewards, progress: float = 0.0) -> Advantages:
-        """See `WhitenedEstimator`.
+    def read_at(self, rewards: Rewards, progress: float) -> Reading:
+        """See `ScoreEstimator`.
 
         Args:
             rewards: all samples of the step; prompts without ids share one mask.
             progress: picks the mask, with the prompt's id.
         """
-        dropped = self.dropped(rewards, progress)
-        thinned = replace(rewards, weights=rewards.weights.where(~dropped, 0.0))
-        return super().__call__(thinned, progress)
+        reading = self.read(rewards)
+        kept = ~self.dropped(reading, progress)
+        usable = reading.usable & kept
+        return replace(
+            reading,
+            usable=usable,
+            counted=reading.counted & kept,
+            trained=reading.trained & usable.any(dim=1),
+        )
 
-    def dropped(self, rewards: Rewards, progress: float) -> Tensor:
+    def dropped(self, reading: Reading, progress: float) -> Tensor:
         """[N, M] bool, the same for all samples of a prompt."""
-        size, channels = rewards.group_size, len(rewards.names)
-        groups = rewards.weighted.reshape(-1, size, channels).any(dim=1)
+        names, prompts = reading.rewards.names, reading.rewards.prompts
+        size, channels = reading.rewards.group_size, len(names)
+        groups = reading.usable.reshape(-1, size, channels).any(dim=1)  # [P, M]
         mask = torch.zeros_like(groups)
         for g, there in enumerate(groups.tolist()):
-            prompt = "" if rewards.prompts is None else rewards.prompts[g]
-            own = [j for j in range(channels) if there[j]]
-            own.sort(key=lambda j: _ticket(prompt, progress, rewards.names[j]))
-            spare = max(0, len(own) - self.keep)
-            mask[g, own[: min(spare, int(self.fraction * len(own)))]] = True
+            prompt = "" if prompts is None else prompts[g]
+            lots = sorted(
+                (_lot(prompt, progress, names[j]), j) for j in range(channels) if there[j]
+            )
+            spare = max(0, len(lots) - self.keep)
+            drawn = lots[: min(spare, int(self.fraction * len(lots)))]
+            mask[g, [j for _, j in drawn]] = True
         return mask.repeat_interleave(size, dim=0)
 
     def aggregate(self, values: Tensor, weights: Tensor, progress: float) -> Aggregate:
@@ -83,6 +94,6 @@ class RubricDropout(ScoreEstimator):
         return weighted_mean(values, weights)
 
 
-def _ticket(prompt: str, progress: float, reward: str) -> bytes:
-    """Lot of a reward: the lowest are dropped. By name, so that the order of columns is nothing."""
+def _lot(prompt: str, progress: float, reward: str) -> bytes:
+    """Bytes whose lowest are dropped; of the name, so that the order of columns is nothing."""
     return sha256(f"{prompt}\0{float(progress)!r}\0{reward}".encode()).digest()

@@ -43,13 +43,17 @@ class ScoreEstimator(WhitenedEstimator):
             progress: share of training done, in [0, 1].
         """
 
+    def read_at(self, rewards: Rewards, progress: float) -> Reading:
+        """The scores as this estimator reads them when that share of training is done."""
+        return self.read(rewards)
+
     def values(self, reading: Reading) -> Tensor:
         """[N, M] float64, what is aggregated: the scores."""
         return reading.values
 
     def __call__(self, rewards: Rewards, progress: float = 0.0) -> Advantages:
         """See `WhitenedEstimator`."""
-        reading = self.read(rewards)
+        reading = self.read_at(rewards, progress)
         trained, weights = self.trained(reading), self.weights(reading)
         aggregate = self.aggregate(self.values(reading)[trained], weights[trained], progress)
         combined = aggregate.values.new_zeros(len(trained), 1)

@@ -26,11 +26,14 @@ def run(
     estimator: FieldB, step: Step, prompts: Sequence[str], progress: float = 0.0
 ) -> tuple[list[float], list[bool]]:
     """The advantages [N], and which rows are trained on [N]."""
-    if isinstance(estimator, RubricDropout):
-        step = replace(step, weights=thinned(estimator, step, prompts, progress))
     if estimator.missing == "zero":
         step = step.with_zeros()
+    refused = {i for i in range(len(step.scores)) if step.lacks(i)}
+    if isinstance(estimator, RubricDropout):
+        step = replace(step, weights=thinned(estimator, step, prompts, progress))
     rows = [i for i in range(len(step.scores)) if is_trained(estimator, step, i)]
+    if estimator.missing == "skip_sample":
+        rows = [i for i in rows if i not in refused]
     values = aggregates(estimator, step, rows)
     if isinstance(estimator, SmoothTchebycheff | POW3R | RubricDropout):
         values = compared(values, step, estimator.eps, by_std=estimator.scale == "group")
@@ -45,9 +48,8 @@ def run(
 
 
 def is_trained(estimator: FieldB, step: Step, i: int) -> bool:
-    refused = estimator.missing == "skip_sample" and step.lacks(i)
     masked = estimator.dead_groups == "mask" and step.dead_group(i)
-    return bool(step.usable(i)) and not refused and not masked
+    return bool(step.usable(i)) and not masked
 
 
 def counted(estimator: FieldB, step: Step, i: int) -> list[int]:
@@ -142,7 +144,7 @@ def thinned(
     """The weights, 0 where a criterion is dropped."""
     weights = [list(row) for row in step.weights]
     for prompt, group in zip(prompts, step.groups, strict=True):
-        there = [j for j in step.channels if any(j in step.weighted(i) for i in group)]
+        there = [j for j in step.channels if any(j in step.usable(i) for i in group)]
         drawn = {
             j: hashlib.sha256(b"\0".join([prompt.encode(), repr(progress).encode(), b"r%d" % j]))
             for j in there

@@ -13,7 +13,6 @@ from rvpo.advantage import (
     AdvantageEstimator,
     HardMin,
     MeanVariance,
-    RubricDropout,
 )
 from rvpo.advantage.diagnostics import metrics_by_aspect
 from rvpo.types import Rewards
@@ -23,13 +22,11 @@ from .matrices import ALL, label, matrix, random_binary
 ROWS = [[0, 1], [1, 0], [1, 1], [0, 0]]
 OWN = {"rvpo/k", "advantage/taylor_residual", "advantage/taylor_bound"}
 OWN_OF_GDPO = {"frac_reward_zero_std"}
-WHOLE = [each for each in ALL if not isinstance(each, RubricDropout)]
-"""All but Rubric Dropout, which leaves rewards out of a step."""
-PROPER = [each for each in WHOLE if not isinstance(each, RDPO)]
-"""All of these but RDPO, whose weights have both signs, so that their absolute values sum to 1."""
+PROPER = [each for each in ALL if not isinstance(each, RDPO)]
+"""All but RDPO, whose weights have both signs, so that their absolute values sum to 1."""
 
 
-@pytest.mark.parametrize("estimator", WHOLE, ids=label)
+@pytest.mark.parametrize("estimator", ALL, ids=label)
 def test_every_estimator_logs_the_same_names(estimator: AdvantageEstimator) -> None:
     rewards = Rewards(random_binary(8, 4, 3), list("abc"), 4)
     common = set(estimator(rewards).metrics) - OWN - OWN_OF_GDPO
@@ -108,7 +105,7 @@ def test_untrained_share() -> None:
     assert metrics["advantage/untrained_frac"] == 0.25
 
 
-@pytest.mark.parametrize("estimator", WHOLE, ids=label)
+@pytest.mark.parametrize("estimator", ALL, ids=label)
 def test_aspects_stand_in_place_of_columns(estimator: AdvantageEstimator) -> None:
     rewards = matrix([[0, 1, None], [1, 0, 3], [1, 1, 2], [None, 0, 1]], 4, [1.0, 2.0, 0.5])
     advantages = estimator(rewards)

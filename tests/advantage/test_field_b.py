@@ -155,7 +155,7 @@ def test_what_no_weighted_sum_takes_is_reached() -> None:
 
 def test_a_reward_that_tells_siblings_apart_outweighs_one_that_hardly_does() -> None:
     # Half meet a; one of eight meets b and not a. The sum has b's sample level with a's.
-    rows = [[1, 0]] * 4 + [[0, 1]] + [[0, 0]] * 3
+    rows: list[list[float | None]] = [[1, 0]] * 4 + [[0, 1]] + [[0, 0]] * 3
     rewards = matrix(rows, 8)
     plain, contrasted = GRPO()(rewards).values, POW3R()(rewards).values
     assert plain[4] == pytest.approx(plain[0].item())
@@ -193,6 +193,11 @@ def rubric(prompts: int, criteria: int, group_size: int = 4) -> Rewards:
     )
 
 
+def dropped_of(rewards: Rewards, progress: float, **given: Any) -> torch.Tensor:
+    dropout = RubricDropout(**given)
+    return dropout.dropped(dropout.read(rewards), progress)
+
+
 @given(
     criteria=st.integers(1, 12),
     fraction=st.floats(0, 0.99),
@@ -202,21 +207,21 @@ def rubric(prompts: int, criteria: int, group_size: int = 4) -> Rewards:
 def test_the_asked_share_is_dropped_and_the_group_shares_it(
     criteria: int, fraction: float, keep: int, progress: float
 ) -> None:
-    dropout, rewards = RubricDropout(fraction=fraction, keep=keep), rubric(3, criteria)
-    dropped = dropout.dropped(rewards, progress).reshape(3, 4, criteria)
+    mask = dropped_of(rubric(3, criteria), progress, fraction=fraction, keep=keep)
+    dropped = mask.reshape(3, 4, criteria)
     assert (dropped == dropped[:, :1]).all()
     expected = min(int(fraction * criteria), max(0, criteria - keep))
     assert dropped[:, 0].sum(dim=1).tolist() == [expected] * 3
 
 
 def test_mask_is_of_prompt_and_step_alone() -> None:
-    dropout, rewards = RubricDropout(), rubric(30, 8)
-    once = dropout.dropped(rewards, 0.5)
-    assert torch.equal(once, RubricDropout().dropped(rewards, 0.5))
-    assert not torch.equal(once, dropout.dropped(rewards, 0.51))
+    rewards = rubric(30, 8)
+    once = dropped_of(rewards, 0.5)
+    assert torch.equal(once, dropped_of(rewards, 0.5))
+    assert not torch.equal(once, dropped_of(rewards, 0.51))
     assert len({tuple(row) for row in once[::4].tolist()}) > 10  # prompts differ
     alone = Rewards(rewards.values[4:8], rewards.names, 4, prompts=["prompt 1"])
-    assert torch.equal(dropout.dropped(alone, 0.5), once[4:8])
+    assert torch.equal(dropped_of(alone, 0.5), once[4:8])
 
 
 def test_mask_does_not_depend_on_the_order_of_columns() -> None:
@@ -234,8 +239,8 @@ def test_mask_does_not_depend_on_the_order_of_columns() -> None:
 
 
 def test_every_criterion_is_heard_over_the_steps_about_equally_often() -> None:
-    dropout, rewards = RubricDropout(fraction=0.5), rubric(8, 8)
-    heard = torch.stack([~dropout.dropped(rewards, s / 100) for s in range(101)]).double()
+    rewards = rubric(8, 8)
+    heard = torch.stack([~dropped_of(rewards, s / 100) for s in range(101)]).double()
     assert (heard.mean(dim=(0, 1)) - 0.5).abs().max() < 0.07
 
 
@@ -248,7 +253,7 @@ def test_nothing_dropped_is_grpo() -> None:
 def test_a_criterion_of_weight_0_is_neither_counted_nor_dropped() -> None:
     rewards = rubric(6, 8)
     weights = torch.tensor([1.0] * 4 + [0.0] * 4, dtype=torch.double)
-    dropped = RubricDropout(keep=1).dropped(replace(rewards, weights=weights), 0.0)
+    dropped = dropped_of(replace(rewards, weights=weights), 0.0, keep=1)
     assert not dropped[:, 4:].any()
     assert dropped.sum(dim=1).tolist() == [2] * 24
 
@@ -275,6 +280,12 @@ def test_quantiles_keep_a_rare_success_from_outweighing_other_prompts() -> None:
         values = RDPO(magnitude=magnitude, whiten=False)(matrix(rows, 16)).values
         ratios.append((values[0] / values[16]).item())
     assert ratios == pytest.approx([2.69, 3.87], abs=0.01)
+
+
+def test_absolute_weights_of_rdpo_sum_to_one() -> None:
+    found = RDPO()(Rewards(random_binary(6, 8, 4), list("abcd"), 8))
+    assert found.channels is not None
+    torch.testing.assert_close(found.channels.weight.abs().sum(dim=1), torch.ones(48).double())
 
 
 def test_rdpo_reads_ranks_alone_where_magnitude_is_0() -> None:

@@ -60,10 +60,9 @@ def test_the_rules_are_one_where_no_score_is_missing(estimator: Any, case: Rows)
         assert one.metrics == other.metrics
 
 
-@pytest.mark.parametrize("estimator", [e for e in EVERY if e.name != "rubric_dropout"], ids=label)
+@every
 @given(case=rows(missing=True))
 def test_zero_is_as_if_the_scores_had_been_0(estimator: Any, case: Rows) -> None:
-    # Not of Rubric Dropout, where a row with scores of dropped rewards alone has nothing to fill.
     values, size = case
     groups = [values[start : start + size] for start in range(0, len(values), size)]
     filled: list[list[float | None]] = []
@@ -82,13 +81,7 @@ def test_zero_is_as_if_the_scores_had_been_0(estimator: Any, case: Rows) -> None
     assert torch.equal(found.trained, expected.trained)
 
 
-@pytest.mark.parametrize(
-    "estimator",
-    [
-        each for each in EVERY if not isinstance(each, RubricDropout)
-    ],  # to which a dropped one is none
-    ids=label,
-)
+@every
 @given(step=steps())
 def test_skip_sample_leaves_out_who_lacks_what_siblings_have(estimator: Any, step: Any) -> None:
     rewards = matrix(step.scores, step.group_size, step.weights)
@@ -96,7 +89,8 @@ def test_skip_sample_leaves_out_who_lacks_what_siblings_have(estimator: Any, ste
     for i, is_trained in enumerate(found.trained.tolist()):
         assert not (is_trained and step.lacks(i))
     whole = [i for i in range(len(step.scores)) if step.usable(i) and not step.lacks(i)]
-    if not isinstance(estimator, GRPO):  # which also needs a sibling to compare the sum with
+    # GRPO also needs a sibling to compare the sum with, Rubric Dropout a score that is not dropped.
+    if not isinstance(estimator, GRPO | RubricDropout):
         assert found.trained.nonzero()[:, 0].tolist() == whole
 
 
