@@ -65,7 +65,6 @@ def record(step: int, steps: int) -> StepRecord:
         scored=RolloutScores(rewards=rewards, aspects=rewards.columns),
         advantages=RVPO()(rewards, (step - 1) / max(1, steps - 1)),
         first_row=0,
-        progress=(step - 1) / max(1, steps - 1),
         metrics={},
     )
 
@@ -89,7 +88,7 @@ def main() -> None:
         writing = 0.0
         for step in steps:
             made = record(step, options.steps)
-            writing += timed(lambda made=made: ScoreFiles(folder)(made))[0]  # type: ignore[misc]
+            writing += timed(lambda made=made: ScoreFiles(folder, options.steps)(made))[0]  # type: ignore[misc]
         SampleFiles(folder, 0)(record(1, options.steps))
         size = sum(score_file(folder, step).stat().st_size for step in steps)
         reading, _ = timed(lambda: [read_scores(folder, step) for step in steps])

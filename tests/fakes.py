@@ -142,7 +142,6 @@ def make_record(step: int, metrics: Mapping[str, float] | None = None) -> StepRe
         scored=scored,
         advantages=make_advantages(scored.rewards),
         first_row=0,
-        progress=0.0,
         metrics=metrics if metrics is not None else {"rewards/correct/mean": 0.5},
     )
 

@@ -22,6 +22,7 @@ HERE = Path("experiments/constraint_neglect")
 RUNS = Path("runs/constraint_neglect")
 PRIMARY = ("sealed", "all satisfied")
 SATISFIED = {"long": 1.5, "sealed": 1, "pleasant": 0.5}
+TAYLOR = "Distance to the Taylor expansion, against its bound"
 REWARD = "{{function: '{}:{}', arguments: {}}}".format
 TASK = "experiments.constraint_neglect.task"
 
@@ -52,6 +53,8 @@ def _noise(deviation: float) -> tuple[str, ...]:
 
 K = ", ".join(f"{{name: rvpo, k: {k}}}" for k in (0, 0.1, 0.5, 1, 2, 5, 10, ".inf"))
 MEAN_AND_SOFT_MIN = "gdpo,rvpo"
+LEVELS = "grpo, {name: grpo, inputs: level}, {name: level_min, rarity: 0}, level_min"
+DECLARED = ("rewards.long.satisfied=1.5", "rewards.pleasant.satisfied=0.5")
 WITHOUT_PLEASANT = {name: SATISFIED[name] for name in ("long", "sealed")}
 ABLATIONS: Mapping[str, Ablation] = {
     "main": Ablation("The three algorithms", "grpo,gdpo,rvpo"),
@@ -62,6 +65,17 @@ ABLATIONS: Mapping[str, Ablation] = {
     "inputs": Ablation(
         "Raw scores instead of z-scores",
         "gdpo, {name: raw_rvpo, k: 0}, rvpo, raw_rvpo",
+    ),
+    "levels": Ablation(
+        "Levels of satisfaction instead of scores",
+        LEVELS,
+        DECLARED,
+    ),
+    "levels_17": Ablation(
+        "The same among 17 rewards",
+        LEVELS,
+        (*_channels(17), "rewards.long.satisfied=1.5"),
+        satisfied=WITHOUT_PLEASANT,
     ),
     "start_0.1": Ablation("The seal very rare at the start", MEAN_AND_SOFT_MIN, sealed=0.1),
     "start_0.2": Ablation("The seal rare at the start", MEAN_AND_SOFT_MIN, sealed=0.2),
@@ -142,7 +156,7 @@ def table(about: str, verdict: Mapping[str, Any]) -> str:
 
 def taylor(folder: Path) -> str:
     """Markdown: how far the soft minimum was from its expansion during training, and the bound."""
-    lines = ["## Distance to the Taylor expansion, against its bound", ""]
+    lines = [f"## {TAYLOR}", ""]
     lines += _markdown_row(["", "mean distance", "mean bound", "largest of a step", "its bound"])
     lines.append("| --- |" + " --- |" * 4)
     arms = [path for path in folder.glob("rvpo*") if path.is_dir()]
@@ -190,26 +204,30 @@ def main() -> None:
     for name in options.names:
         compare(name, options.seeds, options.jobs)
     path = HERE / "results.md"
-    path.write_text(results(), encoding="utf-8")
+    path.write_text(results(path.read_text(encoding="utf-8")), encoding="utf-8")
     print(path)
 
 
-def results() -> str:
-    """Markdown: the tables of every comparison that is done."""
+def sections(page: str) -> dict[str, str]:
+    """The tables of a page, by their titles."""
+    parts = [part.strip() for part in page.split("\n## ")[1:]]
+    return {part.partition("\n")[0]: f"## {part}\n" for part in parts}
+
+
+def results(page: str) -> str:
+    """Markdown: the page with the tables of every comparison that is done here."""
+    about, old = page.partition("\n## ")[0].strip(), sections(page)
     parts = []
     for name, ablation in ABLATIONS.items():
         file = RUNS / name / "verdict.json"
-        if not file.exists():
-            continue
-        verdict = json.loads(file.read_text(encoding="utf-8"))
-        parts.append(table(ablation.about, verdict))
-        if name == "estimators":
-            parts.append(taylor(RUNS / name))
-    about = (
-        "Written by `python -m experiments.constraint_neglect.ablate`. Means over held-out prompts "
-        f"and seeds after the last step. Interval: {verdict['interval']}. p: {verdict['test']}."
-    )
-    return "\n".join(["# Tables", "", about, "", *parts])
+        is_done = file.exists()
+        if is_done:
+            parts.append(table(ablation.about, json.loads(file.read_text(encoding="utf-8"))))
+        elif ablation.about in old:
+            parts.append(old[ablation.about])
+        if name == "estimators" and (is_done or TAYLOR in old):
+            parts.append(taylor(RUNS / name) if is_done else old[TAYLOR])
+    return "\n".join([about, "", *parts])
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING
 
 from rvpo.advantage.aggregate import Aggregate, lowest
 from rvpo.advantage.group import GroupScores, in_dead_group
-from rvpo.advantage.pull import pulls
+from rvpo.advantage.pull import pull_by_aspect
 from rvpo.agreement import NOISY
 from rvpo.lazy import torch
 from rvpo.types import Advantages, Channels, Rewards
@@ -75,7 +75,6 @@ def diagnosed(
     values = torch.zeros_like(rewards.values[:, 0])
     values[trained] = advantages.to(values)
     channels = _channels(scores, usable, trained, aggregate)
-    pull = pulls(rewards, values, trained)
     return Advantages(
         values=values,
         trained=trained,
@@ -84,7 +83,7 @@ def diagnosed(
             **_of_step(scores, usable, trained, aggregate, advantages, rewards.group_size),
             **_noise(rewards, channels, trained),
             **_by_aspect(rewards, channels, trained, rewards.columns),
-            **_pull_by_aspect(rewards, pull, rewards.columns),
+            **_pulls(rewards, values, trained, rewards.columns),
         },
         channels=channels,
     )
@@ -105,28 +104,18 @@ def metrics_by_aspect(
 
     def named(masks: Mapping[str, Tensor]) -> dict[str, float]:
         told = {} if channels is None else _by_aspect(rewards, channels, trained, masks)
-        pull = pulls(rewards, advantages.values, trained, masks)
-        return told | _pull_by_aspect(rewards, pull, masks)
+        return told | _pulls(rewards, advantages.values, trained, masks)
 
     of_columns = named(rewards.columns)
     rest = {name: x for name, x in advantages.metrics.items() if name not in of_columns}
     return rest | named(aspects)
 
 
-def _pull_by_aspect(
-    rewards: Rewards, pull: Tensor, aspects: Mapping[str, Tensor]
+def _pulls(
+    rewards: Rewards, advantages: Tensor, trained: Tensor, aspects: Mapping[str, Tensor]
 ) -> dict[str, float]:
-    """
-    Args:
-        pull: [N, M], see `pulls`.
-    """
-    if not bool(pull.any()):
-        return {}
-    return {
-        f"advantage/pull/{name}": pull.where(mask, 0.0).sum().item()
-        for name, mask in aspects.items()
-        if bool((mask & rewards.weighted).any())
-    }
+    found = pull_by_aspect(rewards, advantages, trained, aspects)
+    return {f"advantage/pull/{name}": pull for name, pull in found.items()}
 
 
 def _noise(rewards: Rewards, channels: Channels, trained: Tensor) -> dict[str, float]:

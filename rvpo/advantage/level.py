@@ -50,16 +50,12 @@ def above_bad(rewards: Rewards) -> Tensor:
     Raises:
         RewardError: a reward without a declaration has a score below 0.
     """
-    silent = torch.tensor([each is None for each in rewards.satisfied])
-    below = rewards.weighted & (rewards.values < 0) & silent
-    if bool(below.any()):
-        row, column = (int(place) for place in below.nonzero()[0])
-        name, score = rewards.names[column], float(rewards.values[row, column])
-        raise RewardError(
-            f"reward '{name}' has a score of {score:g}, and the estimator measures scores from "
-            "what is bad, which without a declaration is 0; say which score counts for nothing: "
-            f"rewards.{name.partition('/')[0]}.satisfied: {{bad: ..., good: ...}}"
-        )
+    _refuse(
+        rewards,
+        _silent(rewards) & (rewards.values < 0),
+        "the estimator measures scores from what is bad, which without a declaration is 0; say "
+        "which score counts for nothing",
+    )
     (bad,) = _columns(rewards, [(each.bad,) for each in _declarations(rewards)])
     return (rewards.values.double() - bad).clamp(min=0)
 
@@ -82,9 +78,7 @@ def at_levels(rewards: Rewards) -> Rewards:
 def undeclared(rewards: Rewards) -> Tensor:
     """[N, M] bool: a weighted score that has no level, for it lies outside [0, 1] and its reward
     does not say what is good enough."""
-    silent = torch.tensor([each is None for each in rewards.satisfied])
-    outside = (rewards.values < 0) | (rewards.values > 1)
-    return rewards.weighted & outside & silent.to(outside.device)
+    return _silent(rewards) & ((rewards.values < 0) | (rewards.values > 1))
 
 
 def check_declared(rewards: Rewards) -> None:
@@ -94,15 +88,32 @@ def check_declared(rewards: Rewards) -> None:
         RewardError: a reward of weight above 0 that does not say what is good enough has a score
             outside [0, 1].
     """
-    is_outside = undeclared(rewards)
-    if not bool(is_outside.any()):
+    _refuse(
+        rewards,
+        undeclared(rewards),
+        "the estimator reads levels, which without a declaration are of scores between 0 and 1; "
+        "say which score is good enough and which counts for nothing",
+    )
+
+
+def _silent(rewards: Rewards) -> Tensor:
+    """[N, M] bool: a weighted score whose reward does not say what is good enough."""
+    silent = torch.tensor([each is None for each in rewards.satisfied])
+    return rewards.weighted & silent.to(rewards.values.device)
+
+
+def _refuse(rewards: Rewards, wrong: Tensor, why: str) -> None:
+    """
+    Args:
+        wrong: [N, M] bool; where none is, nothing is refused.
+    """
+    if not bool(wrong.any()):
         return
-    row, column = (int(place) for place in is_outside.nonzero()[0])
+    row, column = (int(place) for place in wrong.nonzero()[0])
     name, score = rewards.names[column], float(rewards.values[row, column])
     raise RewardError(
-        f"reward '{name}' has a score of {score:g}, and the estimator reads levels, which without "
-        "a declaration are of scores between 0 and 1; say which score is good enough and which "
-        f"counts for nothing: rewards.{name.partition('/')[0]}.satisfied: {{bad: ..., good: ...}}"
+        f"reward '{name}' has a score of {score:g}, and {why}: "
+        f"rewards.{name.partition('/')[0]}.satisfied: {{bad: ..., good: ...}}"
     )
 
 

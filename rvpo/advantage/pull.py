@@ -68,6 +68,27 @@ def pulls(
     return parts / total if total > rounding else torch.zeros_like(parts)
 
 
+def pull_by_aspect(
+    rewards: Rewards, advantages: Tensor, trained: Tensor, aspects: Mapping[str, Tensor]
+) -> dict[str, float]:
+    """The pull of each aspect that carries weight; nothing where the advantages move nothing.
+
+    Args:
+        rewards: the matrix of the step.
+        advantages: [N].
+        trained: [N] bool.
+        aspects: [N, M] bool masks by name.
+    """
+    parts = pulls(rewards, advantages, trained, aspects)
+    if not bool(parts.any()):
+        return {}
+    return {
+        name: parts.where(mask, 0.0).sum().item()
+        for name, mask in aspects.items()
+        if bool((mask & rewards.weighted).any())
+    }
+
+
 def _kinds(rewards: Rewards, aspects: Mapping[str, Tensor]) -> Tensor:
     """[N, M] int, the same for scores of the same aspects; of none, for those of a column."""
     size, (samples, columns) = rewards.group_size, rewards.values.shape

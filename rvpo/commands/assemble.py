@@ -207,7 +207,7 @@ def report_of(run: RunContext) -> Report:
     )
     return Reports(
         SampleFiles(folder, 0, keeping),
-        ScoreFiles(folder),
+        ScoreFiles(folder, run.config.steps),
         MetricsFile(folder),
         *(tracker.open(tracked) for tracker in settings.trackers),
         display,

@@ -77,7 +77,7 @@ def _with_k(own: Estimator, k: float) -> Estimator:
 
 def _shown(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:g}"
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
     if isinstance(value, str | bool | int):
         return str(value).lower() if isinstance(value, bool) else str(value)
     return f"{value.start:g}..{value.end:g}" if hasattr(value, "start") else str(value)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rvpo.advantage import AdvantageEstimator
 from rvpo.advantage.diagnostics import NEGLIGIBLE
-from rvpo.advantage.pull import pulls
+from rvpo.advantage.pull import pull_by_aspect
 from rvpo.errors import RewardError
 from rvpo.lazy import torch
 from rvpo.report.score_files import StepScores
@@ -183,7 +183,7 @@ def _step(scores: StepScores, title: str, estimate: AdvantageEstimator) -> StepR
     return StepReplay(
         step=scores.step,
         prompts=_prompts(scores, advantages),
-        pulls=_pulls(rewards, advantages, scores.aspects),
+        pulls=pull_by_aspect(rewards, advantages.values, advantages.trained, scores.aspects),
         raised=_raised(rewards, advantages, scores.aspects),
         difference=_difference(scores, advantages),
     )
@@ -229,20 +229,6 @@ def _ranks(values: Tensor, told: Tensor) -> Tensor:
     steps = (values / NEGLIGIBLE).round()
     above = (steps[:, :, None] - steps[:, None, :]).sign() * (told[:, :, None] & told[:, None, :])
     return above.sum(dim=2) / 2
-
-
-def _pulls(
-    rewards: Rewards, advantages: Advantages, aspects: Mapping[str, Tensor]
-) -> dict[str, float]:
-    parts = pulls(rewards, advantages.values, advantages.trained)
-    if not bool(parts.any()):
-        return {}
-    weighing = rewards.weighted
-    return {
-        name: float((parts * mask).sum())
-        for name, mask in aspects.items()
-        if bool((mask & weighing).any())
-    }
 
 
 def _raised(

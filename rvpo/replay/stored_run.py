@@ -74,6 +74,11 @@ class StoredRun:
         lacking = [step for step in wanted if step not in there]
         if not lacking:
             return wanted
+        if wanted[-1] > self.done:
+            raise ConfigError(
+                f"--steps {steps}: {self.folder.path} has done {self.done} steps; give steps from "
+                f"1 to {self.done}"
+            )
         known = spans(self.steps)
         rest = f"there are {known}: give --steps {known}" if known else "there are none"
         raise ConfigError(

@@ -29,8 +29,6 @@ class StepRecord:
     advantages: Advantages  # of all ranks' samples
     first_row: int
     """The row of this rank's first sample in `scored` and `advantages`."""
-    progress: float
-    """Share of training that was done before the step, in [0, 1]."""
     metrics: Mapping[str, float]
     """All numbers of the step by name, timing included."""
 

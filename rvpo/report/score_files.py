@@ -28,6 +28,7 @@ from rvpo.report.record import StepRecord
 from rvpo.report.run_folder import RunFolder, steps_in, write_bytes
 from rvpo.report.stored import Number, Stored, Text, checked, damaged
 from rvpo.satisfied import Satisfied
+from rvpo.schedule import progress_at
 from rvpo.types import Rewards
 
 if TYPE_CHECKING:
@@ -67,10 +68,16 @@ class _Header(Stored):
 
 
 class ScoreFiles:
-    """A report that writes each step's reward matrix, of all ranks; for the main rank alone."""
+    """A report that writes each step's reward matrix, of all ranks; for the main rank alone.
 
-    def __init__(self, folder: RunFolder) -> None:
+    Args:
+        folder: the run's.
+        steps: those of the whole training.
+    """
+
+    def __init__(self, folder: RunFolder, steps: int) -> None:
         self._folder = folder
+        self._steps = range(steps)
 
     def __call__(self, record: StepRecord) -> None:
         """Write the step's matrix.
@@ -83,7 +90,7 @@ class ScoreFiles:
             self._folder,
             StepScores(
                 step=record.step,
-                progress=record.progress,
+                progress=progress_at(record.step - 1, self._steps),
                 rewards=scored.rewards,
                 aspects=scored.aspects,
                 advantages=record.advantages.values,
@@ -203,6 +210,8 @@ def _scores(header: _Header, arrays: Mapping[str, Any]) -> StepScores:
     trained = torch.from_numpy(arrays["trained"])
     if not len(advantages) == len(trained) == len(values) or trained.dtype != torch.bool:
         raise ValueError(f"there are not {len(values)} advantages")
+    if not advantages.is_floating_point() or not bool(advantages.isfinite().all()):
+        raise ValueError("its advantages are not all numbers")
     return StepScores(
         step=header.step,
         progress=header.progress,

@@ -54,9 +54,8 @@ def reward_metrics(scored: RolloutScores) -> dict[str, float]:
     failed = _mask(rewards, scored.failures)
     spared = _mask(rewards, scored.spared) & ~rewards.valid & ~failed
     whole = _filled(scored, spared)
-    is_met = replace(rewards, values=met(rewards).to(rewards.values))
-    all_met = _filled(replace(scored, rewards=is_met), spared)
-    meaning = _meaning(rewards)
+    verdicts = replace(rewards, values=met(rewards).to(rewards.values))
+    verdicts = _filled(replace(scored, rewards=verdicts), spared)
     metrics: dict[str, float] = {}
     for name, mask in scored.aspects.items():
         places = int(mask.sum())
@@ -64,9 +63,7 @@ def reward_metrics(scored: RolloutScores) -> dict[str, float]:
             continue
         metrics |= _spread(f"rewards/{name}", whole, mask, groups)
         metrics |= _constant(f"rewards/{name}", mask, groups, rewards.group_size)
-        present = all_met.values[mask & all_met.valid]
-        if len(present) and bool((meaning | ~mask | ~rewards.valid).all()):
-            metrics[f"rewards/{name}/met_frac"] = float(present.double().mean())
+        metrics |= _met(f"rewards/{name}", rewards, verdicts, mask)
         metrics[f"rewards/{name}/missing_frac"] = int((mask & ~rewards.valid).sum()) / places
         metrics[f"rewards/{name}/failed_frac"] = int((mask & failed).sum()) / places
         if scored.spared:
@@ -122,10 +119,19 @@ def _spread(prefix: str, rewards: Rewards, mask: Tensor, groups: GroupScores) ->
     return metrics
 
 
-def _meaning(rewards: Rewards) -> Tensor:
-    """[N, M] bool: it is known what is good enough, by a declaration or for a verdict."""
-    declared = torch.tensor([each is not None for each in rewards.satisfied])
-    return declared | ((rewards.values >= 0) & (rewards.values <= 1))
+def _met(prefix: str, rewards: Rewards, verdicts: Rewards, mask: Tensor) -> dict[str, float]:
+    """Share of an aspect's scores that are good enough, where it is known for all what that is.
+
+    Args:
+        verdicts: 1 for a score that is, else 0.
+        mask: [N, M] bool, the aspect.
+    """
+    present = verdicts.values[mask & verdicts.valid]
+    is_told = torch.tensor([each is not None for each in rewards.satisfied])
+    is_told = is_told | ((rewards.values >= 0) & (rewards.values <= 1))
+    if not len(present) or not bool((is_told | ~mask | ~rewards.valid).all()):
+        return {}
+    return {f"{prefix}/met_frac": float(present.double().mean())}
 
 
 def _constant(prefix: str, mask: Tensor, groups: GroupScores, size: int) -> dict[str, float]:

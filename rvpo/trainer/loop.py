@@ -70,7 +70,6 @@ def train(
                 scored=scored,
                 advantages=advantages,
                 first_row=ranks.share(len(advantages.values)).start,
-                progress=progress_at(step, steps),
                 metrics=metrics,
             )
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from typer.testing import CliRunner, Result
 from rvpo.cli import app
 from rvpo.report.run_folder import RunFolder
 from rvpo.report.sample_files import samples_of
-from rvpo.report.score_files import read_scores
+from rvpo.report.score_files import read_scores, write_scores
 from rvpo.types import Rewards
 from tests.replay.stored import random_rewards, scored, store
 from tests.replay.test_replayed import rubric
@@ -98,6 +100,17 @@ def test_steps_that_are_not_there_are_named_with_those_that_are(tmp_path: Path) 
     assert "2 of 6 steps have neither scores nor samples" in refused("replay", run)
     assert "give --steps 1,4-6" in refused("replay", run)
     assert called("replay", run, "--steps", "1,4-6").exit_code == 0
+
+
+def test_steps_that_were_never_done_are_not_said_to_be_removed(run: Path) -> None:
+    assert "has done 6 steps; give steps from 1 to 6" in refused("replay", run, "--steps", "5-9")
+
+
+def test_advantages_that_are_no_numbers_are_damage(run: Path) -> None:
+    folder = RunFolder(run)
+    scores = read_scores(folder, 1)
+    write_scores(folder, replace(scores, advantages=scores.advantages * math.nan))
+    assert "its advantages are not all numbers" in refused("replay", run)
 
 
 DAMAGES: list[Any] = [

@@ -81,12 +81,11 @@ def store(
                 scored=found,
                 advantages=advantages,
                 first_row=rank * count,
-                progress=progress,
                 metrics={},
             )
             SampleFiles(folder, rank)(record)
             if rank == 0:
                 MetricsFile(folder)(record)
             if rank == 0 and matrix:
-                ScoreFiles(folder)(record)
+                ScoreFiles(folder, len(steps))(record)
     return config

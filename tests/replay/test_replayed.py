@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from rvpo.advantage import GRPO, RVPO, Estimator, LevelMin
+from rvpo.advantage.diagnostics import metrics_by_aspect
 from rvpo.criterion import Criterion
 from rvpo.errors import RewardError
 from rvpo.judge.types import Answer
-from rvpo.replay.estimators import title
+from rvpo.replay.estimators import estimators_of, title
 from rvpo.replay.replayed import EXACT, RunReplay, replay
 from rvpo.replay.stored_run import StoredRun
 from rvpo.report.score_files import StepScores
@@ -163,6 +164,25 @@ def test_every_shape_of_a_rubric_is_rebuilt(
     judge = {"model": "m", "endpoints": [{"url": "http://localhost:1"}]}
     store(tmp_path / "run", [step], matrix=matrix, rewards={"care": section}, judge=judge)
     assert again(tmp_path / "run").own.difference <= EXACT
+
+
+@pytest.mark.parametrize("fixed", [True, False], ids=["named", "of_the_data"])
+def test_pulls_are_those_that_training_logged(fixed: bool, tmp_path: Path) -> None:
+    section, step = rubric("channels", fixed, spared=False)
+    judge = {"model": "m", "endpoints": [{"url": "http://localhost:1"}]}
+    config = store(tmp_path / "run", [step], rewards={"care": section}, judge=judge)
+    logged = metrics_by_aspect(step.rewards, config.advantage(step.rewards), step.aspects)
+    (found,) = again(tmp_path / "run").own.steps
+    assert len(found.pulls) > 1
+    assert found.pulls == {
+        name: pytest.approx(logged[f"advantage/pull/{name}"]) for name in found.pulls
+    }
+
+
+def test_estimators_that_hardly_differ_have_titles_of_their_own() -> None:
+    found = estimators_of([], [1.5, 1.5000001, 2.0], RVPO(k=1.5))
+    assert sorted(found) == ["rvpo k=1.5000001", "rvpo k=2"]
+    assert title(RVPO(k=1.5)) not in found
 
 
 def of(rows: list[list[float]]) -> StepScores:

@@ -16,18 +16,11 @@ from rvpo.rewards.code.checking import _is
 from rvpo.rewards.code.fence import program_in
 from rvpo.rewards.code.tester import _same_lines
 from rvpo.rewards.code.wire import decoded, encoded
-from rvpo.runtime.sandbox.boundary import check_boundary
 from rvpo.types import Failed
 
+pytestmark = pytest.mark.usefixtures("isolation")
+
 ADD = "def add(a, b):\n    return a + b"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def isolation() -> None:
-    try:
-        check_boundary()
-    except ConfigError as error:
-        pytest.skip(str(error))
 
 
 def scored(code: str, tests: Any, **arguments: Any) -> Any:

@@ -6,26 +6,18 @@ from typing import Any
 
 import pytest
 
-from rvpo.errors import ConfigError
-from rvpo.rewards.code import solved
-from rvpo.runtime.sandbox.boundary import check_boundary
 from rvpo.types import Failed
+
+from .test_code import scored as scored_by
+
+pytestmark = pytest.mark.usefixtures("isolation")
 
 RIGHT = "def f(x):\n    if x < 0: raise ValueError('neg')\n    return x + 1"
 WRONG = "def f(*given, **named): return 'nope'"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def isolation() -> None:
-    try:
-        check_boundary()
-    except ConfigError as error:
-        pytest.skip(str(error))
-
-
-def scored(code: str, tests: Any, **arguments: Any) -> Any:
-    (score,) = solved([f"```python\n{code}\n```\n"], tests=[tests], seconds=1, **arguments)
-    return score
+def scored(code: str, tests: Any, **columns: Any) -> Any:
+    return scored_by(code, tests, seconds=1, **columns)
 
 
 MARK = "import pytest\n@pytest.mark.parametrize('a,b', [(1, 2), (2, 3)])\n"
