@@ -210,32 +210,34 @@ def _unlike(found: MeasuredRun, seen: list[MeasuredReward]) -> Advice | None:
 
 def _warnings(seen: list[MeasuredReward]) -> Iterator[Advice]:
     hard = [each for each in seen if each.is_declared and 0 < each.met < 0.5]
-    if hard and len(seen) > 1:
-        yield _warn(
-            f"not rvpo: met by fewer than half of the samples: {_names(hard)}; the pull of a soft "
-            "minimum of z-scores vanishes where few meet a reward",
-            _each(hard, "met"),
-        )
-    done = [each for each in seen if each.is_declared and each.met >= SATURATED]
-    if done:
-        yield _warn(
-            f"nearly always met: {_names(done)}; little is left to learn of it, and z-scores pull "
-            "its last per cent as hard as the first",
-            _each(done, "met"),
-        )
-    dead = [each for each in seen if each.dead > 0.5]
-    if dead:
-        yield _warn(
-            f"the same for all samples in most groups: {_names(dead)}; these groups teach nothing "
-            "of it, and more samples a prompt, rollout.resample or other prompts help",
-            _each(dead, "dead"),
-        )
-    lacking = [each for each in seen if each.missing > 0.05]
-    if lacking:
-        yield _warn(
-            f"many missing scores: {_names(lacking)}; see advantage.missing",
-            _each(lacking, "missing"),
-        )
+    findings = (
+        (
+            hard if len(seen) > 1 else [],
+            "met",
+            "not rvpo: met by fewer than half of the samples: {}; the pull of a soft minimum of "
+            "z-scores vanishes where few meet a reward",
+        ),
+        (
+            [each for each in seen if each.is_declared and each.met >= SATURATED],
+            "met",
+            "nearly always met: {}; little is left to learn of it, and z-scores pull its last per "
+            "cent as hard as the first",
+        ),
+        (
+            [each for each in seen if each.dead > 0.5],
+            "dead",
+            "the same for all samples in most groups: {}; these groups teach nothing of it, and "
+            "more samples a prompt, rollout.resample or other prompts help",
+        ),
+        (
+            [each for each in seen if each.missing > 0.05],
+            "missing",
+            "many missing scores: {}; see advantage.missing",
+        ),
+    )
+    for rewards, number, why in findings:
+        if rewards:
+            yield _warn(why.format(_names(rewards)), _each(rewards, number))
 
 
 def _pick(estimator: str, why: str, numbers: Mapping[str, float]) -> Advice:

@@ -11,6 +11,7 @@ import torch
 
 from rvpo.advantage import GRPO, RVPO, Estimator, LevelMin
 from rvpo.advantage.diagnostics import metrics_by_aspect
+from rvpo.advantage.pull import pulls
 from rvpo.criterion import Criterion
 from rvpo.errors import RewardError
 from rvpo.judge.types import Answer
@@ -166,17 +167,19 @@ def test_every_shape_of_a_rubric_is_rebuilt(
     assert again(tmp_path / "run").own.difference <= EXACT
 
 
-@pytest.mark.parametrize("fixed", [True, False], ids=["named", "of_the_data"])
-def test_pulls_are_those_that_training_logged(fixed: bool, tmp_path: Path) -> None:
-    section, step = rubric("channels", fixed, spared=False)
-    judge = {"model": "m", "endpoints": [{"url": "http://localhost:1"}]}
-    config = store(tmp_path / "run", [step], rewards={"care": section}, judge=judge)
-    logged = metrics_by_aspect(step.rewards, config.advantage(step.rewards), step.aspects)
-    (found,) = again(tmp_path / "run").own.steps
-    assert len(found.pulls) > 1
-    assert found.pulls == {
-        name: pytest.approx(logged[f"advantage/pull/{name}"]) for name in found.pulls
-    }
+def test_pulls_of_criteria_that_change_their_columns_are_those_that_training_logged() -> None:
+    step = of([[1.0, 0.0], [0.0, 0.25], [0.0, 0.5], [1.0, 0.0]] * 2)
+    rewards = replace(step.rewards, group_size=4, prompts=("p", "q"))
+    first = torch.arange(8)[:, None] < 4
+    left = torch.tensor([[True, False]])
+    aspects = {"kind": first == left, "brief": first != left}  # they change places in q
+    trained = GRPO()(rewards)
+    logged = metrics_by_aspect(rewards, trained, aspects)
+    scores = replace(step, rewards=rewards, aspects=aspects, advantages=trained.values)
+    found = replay([replace(scores, trained=trained.trained)], ("own", GRPO()), {}).own.steps[0]
+    assert found.pulls == {n: pytest.approx(logged[f"advantage/pull/{n}"]) for n in aspects}
+    by_column = pulls(rewards, trained.values, trained.trained)
+    assert found.pulls["kind"] != pytest.approx(float((by_column * aspects["kind"]).sum()))
 
 
 def test_estimators_that_hardly_differ_have_titles_of_their_own() -> None:
