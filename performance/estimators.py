@@ -3,8 +3,8 @@
     python -m performance.estimators
 
 Each estimator on 96 prompts × 16 samples with 17 rewards, of which one in twenty scores is missing:
-medians of several rounds, in each of which all take their turn. Disagreements are counted over
-random matrices with missing scores, for the estimators of `tests/advantage/reference_field_b.py`.
+medians of several rounds, in each of which all take their turn. Disagreements with the references
+of `tests/advantage/` are counted over random matrices with missing scores.
 With --save also written to performance/results/.
 """
 
@@ -20,21 +20,15 @@ import torch
 
 from performance.published import add_save_option, publish
 from rvpo import Rewards
-from rvpo.advantage import MOGRPO, POW3R, RDPO, CVaR, Estimator, RubricDropout, SmoothTchebycheff
-from tests.advantage import reference_field_b
+from rvpo.advantage import Estimator
+from rvpo.satisfied import MET_OR_NOT
+from tests.advantage import reference, reference_field_a, reference_field_b
 from tests.advantage.matrices import matrix
 from tests.advantage.reference import Step
 
 PROMPTS, GROUP, REWARDS = 96, 16, 17
 MISSING = 0.05
-CHECKED: tuple[reference_field_b.FieldB, ...] = (
-    MOGRPO(),
-    CVaR(),
-    SmoothTchebycheff(),
-    POW3R(),
-    RubricDropout(),
-    RDPO(),
-)
+PROGRESS = 0.5
 
 
 def verdicts() -> Rewards:
@@ -62,7 +56,18 @@ def milliseconds(rounds: int, estimators: list[Any]) -> list[float]:
     return [median(taken) for taken in times]
 
 
-def disagreements(estimator: reference_field_b.FieldB, matrices: int) -> int:
+def expected(estimator: Any, step: Step, prompts: list[str]) -> tuple[list[float], list[bool]]:
+    """The advantages [N] by plain loops, and which rows are trained on [N]."""
+    if isinstance(estimator, reference_field_b.FieldB):
+        return reference_field_b.run(estimator, step, prompts, PROGRESS)
+    if isinstance(estimator, reference_field_a.Field):
+        found = reference_field_a.run(estimator, step, MET_OR_NOT)
+    else:
+        found = reference.run(estimator, step)
+    return found.values, found.trained
+
+
+def disagreements(estimator: Any, matrices: int) -> int:
     """Matrices of which any advantage is off by more than 1e-7."""
     draw, found = random.Random(0), 0
     for _ in range(matrices):
@@ -81,8 +86,8 @@ def disagreements(estimator: reference_field_b.FieldB, matrices: int) -> int:
             given.values, given.names, size, given.weights, given.valid, prompts=prompts
         )
         step = Step(scores=scores, weights=weights, group_size=size)
-        values, trained = reference_field_b.run(estimator, step, prompts, 0.5)
-        advantages = estimator(rewards, 0.5)
+        values, trained = expected(estimator, step, prompts)
+        advantages = estimator(rewards, PROGRESS)
         off = (advantages.values - torch.tensor(values, dtype=torch.double)).abs().max() > 1e-7
         found += bool(off) or advantages.trained.tolist() != trained
     return found
@@ -96,12 +101,11 @@ def main() -> None:
     options = parser.parse_args()
     estimators = [kind() for kind in get_args(Estimator)]
     taken = milliseconds(options.rounds, estimators)
-    counts = {each.name: disagreements(each, options.matrices) for each in CHECKED}
+    counts = [disagreements(each, options.matrices) for each in estimators]
     lines = ["| estimator | time | times GRPO's | disagreements |", "| --- | --- | --- | --- |"]
-    for each, time_taken in zip(estimators, taken, strict=True):
-        wrong = f"{counts[each.name]} of {options.matrices}" if each.name in counts else ""
-        ratio = time_taken / taken[0]
-        lines.append(f"| `{each.name}` | {time_taken:.1f} ms | {ratio:.1f} | {wrong} |")
+    for each, time_taken, wrong in zip(estimators, taken, counts, strict=True):
+        cells = f"{time_taken:.1f} ms | {time_taken / taken[0]:.1f} | {wrong} of {options.matrices}"
+        lines.append(f"| `{each.name}` | {cells} |")
     about = (
         f"One call for {PROMPTS * GROUP:,} samples of {REWARDS} rewards with {MISSING:.0%} of the "
         "scores missing, diagnostics included, in time of one processor. Disagreements are with "

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from rvpo.advantage.state import undivided
 from rvpo.page.build import as_data
 from rvpo.page.panels import THEMES, Plot, Theme, finish, grid, name_lines
 from rvpo.page.template import rendered
-from rvpo.replay.columns import narrowest
 from rvpo.replay.replayed import EstimatorReplay, RunReplay, StepReplay
 from rvpo.report.curves import COLOURS, line_styles, trailing_mean
 from rvpo.report.picture import label
@@ -31,7 +31,7 @@ def write_replay_page(title: str, about: str, found: RunReplay, output: Path) ->
     Raises:
         CheckpointError: it cannot be written.
     """
-    names = narrowest(found.aspects)
+    names = undivided(found.aspects)
     rows = [
         {
             "title": each.title,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rich.console import Console, RenderableType
 
+from rvpo.advantage.state import undivided
 from rvpo.replay.advice import Advice
-from rvpo.replay.columns import narrowest
 from rvpo.replay.measured import MeasuredRun
 from rvpo.replay.replayed import EXACT, RunReplay
 from rvpo.replay.stored_run import StoredRun
@@ -103,7 +103,7 @@ def _tables(found: RunReplay) -> Iterator[RenderableType]:
         title="Samples better than their siblings that become likelier",
         caption="By the one reward alone; all samples above their group's mean are 100 %.",
     )
-    for name in narrowest(found.aspects):
+    for name in undivided(found.aspects):
         pulls.add_row(name, *(shown(each.pull(name), ".3f") for each in found.every))
         raised.add_row(name, *(shown(each.raised(name), ".1%") for each in found.every))
     yield pulls

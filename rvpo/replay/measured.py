@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from rvpo.advantage.group import standardise
 from rvpo.advantage.level import met
+from rvpo.advantage.state import undivided
 from rvpo.lazy import torch
-from rvpo.replay.columns import narrowest
 from rvpo.replay.replayed import mean
 from rvpo.report.score_files import StepScores
 
@@ -121,7 +121,7 @@ def measured(steps: Sequence[StepScores]) -> MeasuredRun:
     """
     if not steps:
         raise ValueError("there is no step to measure")
-    names = [name for name in narrowest(steps[0].aspects) if _carries(name, steps)]
+    names = [name for name in undivided(steps[0].aspects) if _carries(name, steps)]
     units = {name: [_unit(name, step) for step in steps] for name in names}
     size = steps[0].rewards.group_size
     return MeasuredRun(
