@@ -71,9 +71,9 @@ class ByDifficulty:
         taken = self.at(step)
         with self._lock:
             known = self._known_at(step)
-        first = step * self._stream.per_step
-        kept = self._kept(self._stream.apart(turn), first, self._plain(step), known)
-        return others((prompt for _, _, prompt in kept), taken, count)
+        apart, first = self._stream.apart(turn), step * self._stream.per_step
+        kept = (prompt for _, _, prompt in self._kept(apart, first, self._plain(step), known))
+        return others(islice(kept, apart.skipped(step), None), taken, count)
 
     def conclude(self, step: int, told: Sequence[Told]) -> dict[str, float]:
         """See `PromptOrder.conclude`."""

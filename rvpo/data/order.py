@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -106,7 +107,17 @@ class PromptStream:
 
     def instead(self, step: int, turn: int, count: int) -> tuple[Prompt, ...]:
         """See `PromptOrder.instead`."""
-        return others(self.apart(turn).visits(step * self.per_step), self.at(step), count)
+        apart = self.apart(turn)
+        first = step * self.per_step + apart.skipped(step)
+        return others(apart.visits(first), self.at(step), count)
+
+    def skipped(self, step: int) -> int:
+        """Visits of a step that are left out before those that take the place of others, by chance.
+
+        Sources take turns in the same way in each step. Were it always the first visits, those
+        whose turns come late would have less than their share.
+        """
+        return random.Random(derived_seed(self.seed, "skipped", step)).randrange(self.per_step)
 
     def conclude(self, step: int, told: Sequence[Told]) -> dict[str, float]:
         """See `PromptOrder.conclude`. It goes by nothing that is told."""

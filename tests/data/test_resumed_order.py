@@ -135,6 +135,22 @@ def test_passing_over_keeps_the_share_of_each_source(
         assert 0 < found["order/known_frac"] <= 1
 
 
+@pytest.mark.parametrize("name", ORDERS)
+@pytest.mark.parametrize(("per_step", "count"), [(4, 1), (4, 3), (8, 2), (5, 1)])
+def test_prompts_instead_keep_the_share_of_each_source(
+    name: str, per_step: int, count: int
+) -> None:
+    prompts = Mixture((listed(0, 4000), listed(1, 4000)), Shares((0.75, 0.25)))
+    order = ORDERS[name](PromptStream(prompts, per_step, seed=0), 0)
+    found = Counter[str]()
+    for step in range(600):
+        instead = order.instead(step, 0, count)
+        order.conclude(step, [])
+        found.update(prompt.id.partition("/")[0] for prompt in instead)
+    assert found.total() == 600 * count
+    assert found["1"] / found.total() == pytest.approx(0.25, abs=0.06)
+
+
 def test_of_a_mixture_the_source_that_tells_nothing_is_passed_over_and_the_other_is_not() -> None:
     prompts = Mixture((listed(0, 10), listed(1, 10)), Shares((0.5, 0.5)))
     plain = PromptStream(prompts, 10, seed=3)
