@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from rvpo.agreement import Agreement
+from rvpo.episode import Episode
 from rvpo.lazy import torch
 from rvpo.satisfied import Satisfied
 from rvpo.thinking import NO_MODEL, Parts, Sees
@@ -66,6 +67,9 @@ class Prompt:
     """True where the model sees `text` as it stands, without its chat template."""
     prefill: str = ""
     """Text that begins the answer: the model goes on behind it."""
+    token_ids: tuple[int, ...] | None = field(default=None, compare=False)
+    """Tokens that the model sees in place of what the rest would give: a conversation that goes on,
+    whose turns stay as they were sampled."""
 
     @property
     def turns(self) -> tuple[tuple[str, str], ...]:
@@ -96,6 +100,9 @@ class Sample:
     supports: tuple[Sequence[int], Sequence[int]] | None = None
     """Tokens that could be drawn, where it is not all of them: their ids, those of one place after
     those of another, and [T] how many there are for each. `logprobs` are over these alone."""
+    episode: Episode | None = None
+    """The turns, where a world answered the policy. `completion_ids` are those of all turns, and
+    `text` and `parts` of the policy's last one."""
 
     @property
     def token_versions(self) -> tuple[int, ...]:

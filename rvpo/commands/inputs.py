@@ -18,6 +18,7 @@ from rvpo.data.lengths import fitting, shortened
 from rvpo.data.splits import Splits, read_splits
 from rvpo.data.visited import visited
 from rvpo.data.visits import epoch_size
+from rvpo.environments import Environment
 from rvpo.evaluate.build import judged_by, read_benchmarks
 from rvpo.evaluate.measure import check_lengths
 from rvpo.judge.client.judges import Judges
@@ -38,6 +39,8 @@ class Inputs:
     model_path: str
     encoder: Encoder
     prompts: Splits
+    environment: Environment | None
+    """World that answers the policy; None where a sample is one answer."""
     score: RewardSuite
     benchmarks: tuple[Benchmark, ...]
     answer: AnswerOf
@@ -73,7 +76,9 @@ def read_inputs(
     score = RewardSuite.from_config(config.rewards, config.every_judge)
     score.check_templates(config.every_judge, config.evaluate.others)
     answer = answer_function(config.evaluate.answer, "evaluate.answer")
-    prompts = read_splits(config, display.say)
+    environment = None if config.environment is None else config.environment.open()
+    tools = () if environment is None else environment.tools
+    prompts = read_splits(config, display.say, tools=tools)
     for where, of_place in prompts.by_place.items():
         score.check_criteria(of_place, where, display.say)
     score = score.fitted(prompts.every).remembering(config.seed, config.rollout.staleness)
@@ -100,6 +105,7 @@ def read_inputs(
         model_path=model_path,
         encoder=cutting,
         prompts=prompts,
+        environment=environment,
         score=score,
         benchmarks=judged_by(benchmarks, judges),
         answer=answer,

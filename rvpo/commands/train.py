@@ -33,12 +33,14 @@ from rvpo.commands.passed_on import passed_on
 from rvpo.commands.rehearse import rehearse
 from rvpo.config.run import RunConfig, dump_config
 from rvpo.errors import CheckpointError, ConfigError, RankError, SpentError
+from rvpo.evaluate.during import DuringTraining
 from rvpo.report.display import Display
 from rvpo.report.provenance import provenance
 from rvpo.report.run_folder import RunFolder, write_text
 from rvpo.rewards.reliability import Reliabilities
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.rollout.engine_in_turn import EngineInTurn
+from rvpo.rollout.episodes.engine import EpisodeEngine
 from rvpo.runtime.agree import check_folder, check_same, check_share, digest
 from rvpo.runtime.console import PlainConsole
 from rvpo.runtime.interrupt import Interrupt
@@ -122,6 +124,8 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
         run.phase(config.rollout.engine.opening())
         engine = _engine(run, inputs)
         stack.callback(engine.close)
+        episodes = _episodes(run, inputs, engine)
+        stack.callback(episodes.close)
         if inputs.judges:
             run.phase("waiting for the judge")
             inputs.judges.connect()
@@ -136,11 +140,12 @@ def _run(run: RunContext, starts: Sequence[Start] | None, console: Console) -> N
             rewind(folder, start, display.say)
             add_start(folder, Start(date=now, step=start, inputs=dict(inputs.digests)))
         turns = Turns()
-        held_out = held_out_of(run, inputs, EngineInTurn(engine, turns))
+        held_out = held_out_of(run, inputs, EngineInTurn(episodes, turns))
         # A run that its rule has ended ends again, as one that has done its steps does.
         steps = range(start, start if ends(start) else config.steps)
-        sampler = sampler_of(run, inputs, engine, order, steps)
-        last = _loop(run, inputs, policy, sampler, turns, reliabilities, keep, held_out, ends)
+        sampler = sampler_of(run, inputs, episodes, order, steps)
+        scoring = held_out, benchmarks_of(run, inputs, EngineInTurn(engine, turns))
+        last = _loop(run, inputs, policy, sampler, turns, reliabilities, keep, scoring, ends)
         run.phase("saving the model")
         try:
             keep.export(folder.model)
@@ -191,6 +196,15 @@ def _engine(run: RunContext, inputs: Inputs) -> RolloutEngine:
     )
 
 
+def _episodes(run: RunContext, inputs: Inputs, engine: RolloutEngine) -> RolloutEngine:
+    """The engine whose samples a run learns from: whole episodes, where a world answers."""
+    config = run.config
+    if inputs.environment is None or config.environment is None:
+        return engine
+    sampling = config.rollout.sampling
+    return EpisodeEngine(engine, inputs.environment, config.environment, inputs.encoder, sampling)
+
+
 def _loop(
     run: RunContext,
     inputs: Inputs,
@@ -199,16 +213,15 @@ def _loop(
     turns: Turns,
     reliabilities: Reliabilities,
     keep: Keeper,
-    held_out: HeldOut,
+    scoring: tuple[HeldOut, DuringTraining],
     ends: EndRules,
 ) -> int:
     """Train; the number of steps done in the end."""
     ranks, display = run.ranks, run.display
     engine, steps = sampler.engine, sampler.steps
+    held_out, evaluate = scoring[0], Evaluations(*scoring)
     with ExitStack() as stack:
         report = stack.enter_context(closing(report_of(run)))
-        benchmarks = benchmarks_of(run, inputs, EngineInTurn(engine, turns))
-        evaluate = Evaluations(held_out, benchmarks)
         dollars = Dollars(inputs.judges, inputs.score.asked_judges, ranks)
         with ranks.together():  # what a run that goes on has paid for its last step
             before = last_judged(run.folder.read_metrics()) if ranks.is_main else {}

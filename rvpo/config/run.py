@@ -47,6 +47,7 @@ from rvpo.config.secret import without_secrets
 from rvpo.config.sentences import validated
 from rvpo.config.spellings import estimator
 from rvpo.config.update import UpdateConfig
+from rvpo.environments import AnyEnvironment
 from rvpo.fields import (
     FilePath,
     NonNegativeInt,
@@ -76,6 +77,9 @@ class RunConfig(Section):
     """Optimizer updates, one for each batch of prompts."""
     model: ModelConfig
     data: DataConfig
+    environment: AnyEnvironment | None = None
+    """World that answers the policy, which then has several turns, in training and on held-out
+    prompts; left out, a sample is one answer."""
     rollout: RolloutConfig = RolloutConfig()
     rewards: dict[RewardName, RewardConfig]
     """Rewards, at least one, by the names that appear in every report."""

@@ -46,6 +46,8 @@ class Reader:
     """The setting and the path of its rows, for messages."""
     prefill: str = ""
     """Text that begins every answer."""
+    environment_tools: tuple[Mapping[str, Any], ...] = ()
+    """Tools that every prompt shows the policy, before its own."""
     ids: Identities = field(default_factory=Identities)
     counts: Counter[str] = field(default_factory=Counter)
     """Rows read so far, those whose prompt is text, and those with something in each column."""
@@ -111,7 +113,7 @@ class Reader:
             id=self.ids.of(row.get("id"), number),
             messages=with_system(messages, system),
             columns={name: value for name, value in row.items() if name not in names},
-            tools=self._tools(row, said, where),
+            tools=(*self.environment_tools, *self._tools(row, said, where)),
             text=said.text,
             is_raw=is_raw,
             prefill=self.prefill,

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rvpo.config.imports import import_function
 from rvpo.data.rows import plain
 from rvpo.errors import DataError
 from rvpo.files.source_section import StoredSection
 from rvpo.runtime.deepcopy import own
+from rvpo.runtime.imports import import_function
 
 
 @dataclass(frozen=True)

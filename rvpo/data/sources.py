@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from rvpo.config.data import DatasetSource, FunctionSource, Source
@@ -33,6 +33,7 @@ def load_prompts(
     say: Callable[[str], None] | None = None,
     prefill: str = "",
     seed: int = 0,
+    tools: Sequence[Mapping[str, Any]] = (),
 ) -> Prompts | Streamed:
     """Every prompt of a source, in its order; of one that is streamed those that come first.
 
@@ -47,6 +48,7 @@ def load_prompts(
         say: told what rubrics hold and what was left out of them, and how prompts are read.
         prefill: text that begins every answer.
         seed: decides the order of a stream.
+        tools: those of the environment, which every prompt shows.
 
     Raises:
         DataError: the source cannot be read, is empty, or has a row that is no prompt.
@@ -56,7 +58,9 @@ def load_prompts(
     several = _ONE_OF_SEVERAL.fullmatch(where)
     streams = isinstance(source, DatasetSource) and source.streaming
     ids = Identities(f"{several[1]}/" if several else "", tells_apart=not streams)
-    read = Reader(columns, system_prompt, where, f"{where}{named(source)}", prefill, ids)
+    read = Reader(
+        columns, system_prompt, where, f"{where}{named(source)}", prefill, tuple(tools), ids
+    )
     if isinstance(source, DatasetSource) and source.streaming:
         own = source_seed(seed, int(several[1])) if several else seed
         return _stream(source, read, where, own, say or ignore)

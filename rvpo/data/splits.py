@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from rvpo.config.data import Source
 from rvpo.config.run import RunConfig
@@ -94,13 +95,17 @@ class Splits:
 
 
 def read_splits(
-    config: RunConfig, say: Callable[[str], None] = ignore, load: ReadSource | None = None
+    config: RunConfig,
+    say: Callable[[str], None] = ignore,
+    load: ReadSource | None = None,
+    tools: Sequence[Mapping[str, Any]] = (),
 ) -> Splits:
     """Read the prompts of a run.
 
     Args:
         say: told what rubrics hold, and what was left out.
         load: reads a source; `load_prompts` with the settings of the run if left out.
+        tools: those of the environment.
 
     Raises:
         ConfigError, DataError: see `load_prompts`; or every prompt is held out.
@@ -108,7 +113,9 @@ def read_splits(
     data = config.data
 
     def of_run(source: Source, where: str) -> Sequence[Prompt]:
-        return load_prompts(source, data.system_prompt, where, say, data.prefill, config.seed)
+        return load_prompts(
+            source, data.system_prompt, where, say, data.prefill, config.seed, tools
+        )
 
     load = of_run if load is None else load
     train = _parts(data.train_sources, load)

@@ -17,8 +17,8 @@ from decimal import Context, Decimal
 from itertools import pairwise
 from typing import Any, Final
 
-from rvpo.config.imports import import_function
 from rvpo.errors import RewardError
+from rvpo.runtime.imports import import_function
 
 AnswerOf = Callable[[str], str | None]
 """Gives the text of a completion's answer to what it answers; None where that is nothing."""

@@ -18,7 +18,6 @@ from rvpo.rewards.budget import keep_within
 from rvpo.rewards.cell import Cell, Column, assemble
 from rvpo.rewards.comparison import ComparisonReward
 from rvpo.rewards.condition import conditioned
-from rvpo.rewards.event_loop import EventLoop
 from rvpo.rewards.judge_metrics import every_tally, judge_metrics, waiting_metrics
 from rvpo.rewards.judged import JudgedReward
 from rvpo.rewards.judging import EVERYTHING, AskedJudge, Judging, Notice, Selection, Verdicts
@@ -28,6 +27,7 @@ from rvpo.rewards.repeats import NOT_REPEATED, ONCE, Repeating
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.spare import added
 from rvpo.rewards.trainer_state import BEFORE, TrainerState
+from rvpo.runtime.event_loop import EventLoop
 from rvpo.runtime.ignore import ignore
 from rvpo.schedule import value_at
 from rvpo.types import RewardScore, Rollout, RolloutScores, Sample

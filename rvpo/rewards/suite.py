@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from rvpo.config.imports import import_function
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import asked, place_of
 from rvpo.config.rewards import (
@@ -22,7 +21,6 @@ from rvpo.judge.template import JudgeTemplate
 from rvpo.rewards.arguments import column_names
 from rvpo.rewards.classifier import ClassifierReward
 from rvpo.rewards.comparison import ComparisonReward, Opponent
-from rvpo.rewards.event_loop import EventLoop
 from rvpo.rewards.judging import AskedJudge, Notice, Selection
 from rvpo.rewards.made import made, makes
 from rvpo.rewards.reward import Reward
@@ -32,7 +30,9 @@ from rvpo.rewards.spare import Sparing
 from rvpo.rewards.trainer_state import NO_TRAINING, Training
 from rvpo.rubrics.report import unclear_told
 from rvpo.rubrics.settling import RubricCounts
+from rvpo.runtime.event_loop import EventLoop
 from rvpo.runtime.ignore import ignore
+from rvpo.runtime.imports import import_function
 from rvpo.types import Prompt, Rollout, RolloutScores
 
 

@@ -131,6 +131,8 @@ class Encoder:
         Raises:
             DataError: the chat template refuses it, or does not show its tools.
         """
+        if prompt.token_ids is not None:
+            return prompt.token_ids
         return self._cut(tuple(self._tokens(prompt, self.rendering.whole(prompt))))
 
     def encode_each(self, prompts: Iterable[Prompt]) -> Iterator[tuple[int, ...]]:
@@ -141,6 +143,9 @@ class Encoder:
         """
         rest = iter(prompts)
         while batch := list(islice(rest, _BATCH)):
+            if any(prompt.token_ids is not None for prompt in batch):
+                yield from map(self.encode, batch)
+                continue
             texts = list(map(self.rendering.whole, batch))
             if any(prompt.is_raw for prompt in batch) or any(map(is_marked, texts)):
                 found: Iterable[Sequence[int]] = map(self._tokens, batch, texts)
@@ -228,13 +233,20 @@ class Encoder:
             return True
         return without != self.rendering.of(prompt, prompt.tools)
 
+    def tokens_of(self, text: str) -> list[int]:
+        """[T] token ids of a part of a rendered text, whose control tokens are the template's."""
+        if is_marked(text):
+            return self.control.ids(text)
+        # The template writes the special tokens itself.
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
     def _tokens(self, prompt: Prompt, text: str) -> list[int]:
         """[T] token ids of a rendered prompt."""
         with asking(prompt):
+            ids = self.tokens_of(text)
             if is_marked(text):
-                return self.control.ids(text)
-            # The template writes the special tokens itself.
-            ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+                return ids
         begins = list(self._begins) if prompt.is_raw else []
         return ids if ids[: len(begins)] == begins else [*begins, *ids]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from rvpo.rollout.further import Further
 from rvpo.runtime.ignore import ignore
 from rvpo.sampling import Sampling
 from rvpo.types import Prompt, Rollout, Sample
@@ -52,6 +53,7 @@ class RolloutEngine(Protocol):
         seed: int,
         on_sample: OnSample = ignore,
         sampling: Sampling | None = None,
+        further: Further | None = None,
     ) -> Rollout:
         """Sample every prompt `samples_per_prompt` times, siblings adjacent.
 
@@ -60,6 +62,9 @@ class RolloutEngine(Protocol):
         own for this call; where it is left out, and not every token can be drawn, samples carry the
         tokens that can (`Sample.supports`). Nothing of earlier calls has a part in it, such as
         prefixes cached by other weights.
+
+        `further` are requests that arise while it generates: it is asked for them until there will
+        be none. `on_sample` hears of theirs too; the rollout has the last sample of each row.
 
         Token ids and log-probabilities are those of sampling, never of re-tokenised text, and
         each sample carries the version of the weights that made it; of each token, where weights

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rvpo.rollout.engine import OnSample, RolloutEngine, Weights
+from rvpo.rollout.further import Further
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.turns import Turns
 from rvpo.sampling import Sampling
@@ -29,10 +30,13 @@ class EngineInTurn:
         seed: int,
         on_sample: OnSample = ignore,
         sampling: Sampling | None = None,
+        further: Further | None = None,
     ) -> Rollout:
         """See `RolloutEngine.generate`."""
         with self._turns.turn():
-            return self._engine.generate(prompts, samples_per_prompt, seed, on_sample, sampling)
+            return self._engine.generate(
+                prompts, samples_per_prompt, seed, on_sample, sampling, further
+            )
 
     def load_weights(self, weights: Weights, version: int) -> None:
         """See `RolloutEngine.load_weights`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from rvpo.errors import EngineError
@@ -12,6 +13,7 @@ from rvpo.rollout.adapter import adapter_of
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, RolloutEngine
 from rvpo.rollout.engine_config import EngineConfig, EngineInputs
+from rvpo.rollout.further import Further, Request
 from rvpo.rollout.logits import Steps
 from rvpo.rollout.lora_config import LoraConfig
 from rvpo.rollout.memory import EngineLoad, EngineMemory
@@ -104,26 +106,34 @@ class TransformersEngine:
         seed: int,
         on_sample: OnSample = ignore,
         sampling: Sampling | None = None,
+        further: Further | None = None,
     ) -> Rollout:
         """See `RolloutEngine.generate`. The same seed, weights and prompts give the same
-        samples to the bit. `on_sample` hears of a batch when its longest sample is finished."""
+        samples to the bit, with the same `further` requests as well: they come in rounds.
+        `on_sample` hears of a batch when its longest sample is finished."""
         if self._version is None:
             raise EngineError("the engine was asked to generate before it was given weights")
+        drawn = sampling or self._sampling
         rows = [prompt for prompt in prompts for _ in range(samples_per_prompt)]
-        samples: list[Sample] = []
+        requests: Sequence[Request] = [
+            Request(row, 0, prompt, drawn.max_completion_tokens) for row, prompt in enumerate(rows)
+        ]
+        samples: dict[int, Sample] = {}
         memory = MemoryPeak(self._model.device)
         memory.begin()
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            for start in range(0, len(rows), self._batch_size):
-                batch = self._generate_batch(
-                    rows[start : start + self._batch_size], sampling or self._sampling
-                )
-                for row, sample in enumerate(batch, start):
-                    on_sample(row, sample)
-                samples += batch
+            while requests:
+                for start in range(0, len(requests), self._batch_size):
+                    batch = requests[start : start + self._batch_size]
+                    for request, sample in zip(
+                        batch, self._generate_batch(batch, drawn), strict=True
+                    ):
+                        samples[request.row] = sample
+                        on_sample(request.row, sample)
+                requests = () if further is None else self._round(further)
         return Rollout(
-            samples=tuple(samples),
+            samples=tuple(samples[row] for row in range(len(rows))),
             group_size=samples_per_prompt,
             generation=Generation(memory=memory.end()),
         )
@@ -148,8 +158,16 @@ class TransformersEngine:
     def close(self) -> None:
         """See `RolloutEngine.close`."""
 
-    def _generate_batch(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Sample]:
-        encoded = [self._encoder.encode(prompt) for prompt in prompts]
+    @staticmethod
+    def _round(further: Further) -> Sequence[Request]:
+        """All that comes of what is finished, so that who is beside whom is no accident."""
+        further.settle()
+        return further.take()
+
+    def _generate_batch(self, requests: Sequence[Request], sampling: Sampling) -> list[Sample]:
+        most = max(request.most_tokens for request in requests)
+        sampling = replace(sampling, max_completion_tokens=most)
+        encoded = [self._encoder.encode(request.prompt) for request in requests]
         width = max(map(len, encoded))
         stop_ids = self._encoder.stop_ids
         # Left padding: every row's next token is at the same place.
@@ -178,14 +196,14 @@ class TransformersEngine:
         supports = None if steps.truncation is None else steps.truncation.supports()
         return [
             self._sample(
-                prompt,
+                request.prompt,
                 encoded[row],
-                completions[row],
+                completions[row][: request.most_tokens],
                 logprobs[row].tolist(),
                 None if steps.stops is None else steps.stops.lengths.get(row),
                 None if supports is None else supports[row],
             )
-            for row, prompt in enumerate(prompts)
+            for row, request in enumerate(requests)
         ]
 
     def _sample(
@@ -198,7 +216,8 @@ class TransformersEngine:
         supports: Supports | None,
     ) -> Sample:
         ends = [i + 1 for i, token in enumerate(completion) if token in self._encoder.stop_ids]
-        ends += [] if stopped is None else [stopped]  # behind it come tokens that nobody drew
+        if stopped is not None and stopped <= len(completion):
+            ends.append(stopped)  # behind it come tokens that nobody drew
         length = min(ends, default=len(completion))
         if supports is not None:
             ids, counts = supports

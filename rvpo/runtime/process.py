@@ -247,7 +247,7 @@ def python_module(name: str) -> tuple[str, ...]:
     """The command that runs an installed module, as `python -m` does.
 
     The working folder is not searched: a `queue.py` there would hide Python's own. Functions that
-    settings name are still found in it, see `rvpo.config.imports`.
+    settings name are still found in it, see `rvpo.runtime.imports`.
     """
     return (sys.executable, "-P", "-m", name)
 

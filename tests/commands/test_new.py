@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 from rvpo.cli import app
 from rvpo.commands.new import TEMPLATES, write_run
 from rvpo.config.data import FunctionSource
-from rvpo.config.imports import import_function
 from rvpo.config.run import load_config
 from rvpo.errors import ConfigError
+from rvpo.runtime.imports import import_function
 from tests.fakes import make_prompt
 
 ROOT = Path(__file__).parents[2]

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rvpo.config.data import DatasetSource, FunctionSource
-from rvpo.config.imports import import_function
 from rvpo.data.order import PromptStream
 from rvpo.data.sources import load_prompts
 from rvpo.errors import ConfigError, DataError
+from rvpo.runtime.imports import import_function
 from rvpo.types import Prompt
 from tests.fakes import make_prompt
 

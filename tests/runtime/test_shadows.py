@@ -40,7 +40,7 @@ def run(folder: Path, *command: str) -> str:
 
 FINDS = """
 import sys
-from rvpo.config.imports import import_function
+from rvpo.runtime.imports import import_function
 assert import_function("my_rewards:polite", "rewards.r.function")(["a"]) == [1.0]
 import multiprocessing as m
 if __name__ == "__main__":

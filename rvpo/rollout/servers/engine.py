@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from rvpo.errors import DataError, EngineError
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, Weights
+from rvpo.rollout.further import Further
 from rvpo.rollout.sampled import sampled
 from rvpo.rollout.servers.asking import Asking, Versions
 from rvpo.rollout.servers.http import Http
@@ -78,6 +79,7 @@ class ServersEngine:
         seed: int,
         on_sample: OnSample = ignore,
         sampling: Sampling | None = None,
+        further: Further | None = None,
     ) -> Rollout:
         """See `RolloutEngine.generate`. `on_sample` is called in the caller's thread. Each sample
         has a seed of its own, from `seed` and its row, whichever server it is asked of; vLLM takes

@@ -16,6 +16,7 @@ from rvpo.errors import ConfigError, EngineError
 from rvpo.rollout.adapter_effect import PROMPT
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, Weights
+from rvpo.rollout.further import Further
 from rvpo.rollout.sampled import sampled
 from rvpo.rollout.supports import MOST_TOLD, told
 from rvpo.rollout.thought_budget import ThoughtBudget
@@ -115,6 +116,7 @@ class VllmEngine:
         seed: int,
         on_sample: OnSample = ignore,
         sampling: Sampling | None = None,
+        further: Further | None = None,
     ) -> Rollout:
         """See `RolloutEngine.generate`. On CPUs `seed` counts only where the engine runs in
         process: vLLM takes a seed for each request on GPUs alone."""

@@ -1,4 +1,4 @@
-"""The event loop in which the async rewards of a run live."""
+"""An event loop in which async code of others lives as long as a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from rvpo.errors import RewardError
+from rvpo.errors import RewardError, RvpoError
 
 T = TypeVar("T")
 
@@ -21,12 +21,20 @@ _END_S = 5.0
 class EventLoop:
     """One event loop for all batches, in a thread of its own.
 
-    What a reward keeps between batches (a client, a session, a semaphore, a task) belongs to the
+    What such code keeps between batches (a client, a session, a semaphore, a task) belongs to the
     loop that it was first used in, so there is one for the run. It starts with the first batch,
     also runs between batches, and ends with `close`, which cancels what is still pending.
+
+    Args:
+        whose: what lives in it, in words.
+        failure: the error for a loop that ended too early.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, whose: str = "async rewards", failure: type[RvpoError] = RewardError
+    ) -> None:
+        self._whose = whose
+        self._failure = failure
         self._starting = threading.Lock()
         self._end: weakref.finalize[..., EventLoop] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -35,18 +43,22 @@ class EventLoop:
         """Run to the end, from any thread, and return or raise what it does.
 
         Raises:
-            RewardError: the loop ended meanwhile.
+            RvpoError: the loop ended meanwhile.
         """
-        future = asyncio.run_coroutine_threadsafe(work, self._started())
+        future = self.start(work)
         try:
             return future.result()
         except CancelledError as error:
-            raise RewardError(
-                "the event loop of the async rewards ended while they were scoring: something in "
+            raise self._failure(
+                f"the event loop of the {self._whose} ended while they were at work: something in "
                 "it left Python (sys.exit), or the run was closed"
             ) from error
         finally:
             future.cancel()  # where waiting was interrupted, as by Ctrl-C
+
+    def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Begin it, from any thread."""
+        return asyncio.run_coroutine_threadsafe(work, self._started())
 
     def close(self) -> None:
         """Cancel what is pending and end the loop; the next batch would start another."""
@@ -60,7 +72,7 @@ class EventLoop:
             if self._loop is None or self._loop.is_closed():
                 ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
                 thread = threading.Thread(
-                    target=_live, args=(ready,), name="async rewards", daemon=True
+                    target=_live, args=(ready,), name=self._whose, daemon=True
                 )
                 thread.start()
                 self._loop, stop = ready.result()

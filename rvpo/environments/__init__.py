@@ -1,0 +1,24 @@
+"""Environments: each one file, each its own section of the settings.
+
+A new one is a file with a subclass of `EnvironmentConfig` that has a `name`, and its class in
+`AnyEnvironment` below.
+"""
+
+from __future__ import annotations
+
+from rvpo.environments.environment import Environment, Reply, Session, ToolFailed
+from rvpo.environments.environment_config import EnvironmentConfig
+from rvpo.environments.tools import ToolsConfig
+
+AnyEnvironment = ToolsConfig
+"""The choices of `environment`."""
+
+__all__ = [
+    "AnyEnvironment",
+    "Environment",
+    "EnvironmentConfig",
+    "Reply",
+    "Session",
+    "ToolFailed",
+    "ToolsConfig",
+]

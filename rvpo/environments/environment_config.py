@@ -1,0 +1,28 @@
+"""The settings that every environment has."""
+
+from __future__ import annotations
+
+from rvpo.environments.environment import Environment
+from rvpo.fields import PositiveFloat, PositiveInt, Section
+
+
+class EnvironmentConfig(Section):
+    """An environment and its settings. A subclass has a `name`, and `open`."""
+
+    max_turns: PositiveInt = 8
+    """Turns of the policy after which an episode is over."""
+    seconds: PositiveFloat = 30.0
+    """Seconds that the world may take to answer a turn; an episode that waits longer has no
+    score."""
+    episode_seconds: PositiveFloat | None = None
+    """Seconds after which an episode gets no further turn; no limit if left out."""
+    at_once: PositiveInt = 64
+    """Calls of functions that may be under way at the same time, on each rank."""
+
+    def open(self) -> Environment:
+        """The environment, ready for sessions.
+
+        Raises:
+            ConfigError: it cannot be had here.
+        """
+        raise NotImplementedError

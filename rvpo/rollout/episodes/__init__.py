@@ -1,0 +1,1 @@
+"""Rollouts of several turns: a world answers the policy beside generation."""
