@@ -17,6 +17,7 @@ from rvpo.evaluate.weights import SavedWeights
 from rvpo.rollout import TransformersConfig, VllmConfig
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
+from rvpo.rollout.further import Request
 from rvpo.rollout.lora_config import LoraConfig
 from rvpo.rollout.supports import told
 from rvpo.rollout.transformers_engine import TransformersEngine
@@ -389,8 +390,9 @@ def test_a_rollout_takes_no_prefix_from_those_before_it(tiny_model: Path, ranks:
 
     def cached() -> list[int]:
         """[3] tokens of each prompt that were not computed."""
-        engine._enqueue(prompts, 1, None, [None] * 3)
-        return [output.num_cached_tokens for _, output in sorted(engine._finished(CacheUse(None)))]
+        asked = [Request(row, 0, prompt, 12) for row, prompt in enumerate(prompts)]
+        found = engine._outputs(asked, engine._sampling, 0, None, CacheUse(None))
+        return [output.num_cached_tokens for _, output in sorted(found, key=lambda f: f[0].row)]
 
     rollout = engine.generate(prompts, 1, seed=1)
     assert min(len(sample.prompt_ids) for sample in rollout.samples) > 256  # two cache blocks

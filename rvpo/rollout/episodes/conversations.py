@@ -14,6 +14,7 @@ from rvpo.rollout.episodes.bridge import Bridge
 from rvpo.rollout.episodes.live_episode import LiveEpisode
 from rvpo.rollout.further import Request
 from rvpo.runtime.event_loop import EventLoop
+from rvpo.runtime.ignore import ignore
 from rvpo.types import Message, Sample
 
 
@@ -58,6 +59,7 @@ class Conversations:
         self._requests: list[Request] = []
         self._over: list[tuple[int, Sample]] = []
         self._failure: BaseException | None = None
+        self._told: Callable[[], None] = ignore
 
     def hear(self, row: int, sample: Sample) -> None:
         """Take a turn of the policy, and have its world answer; returns at once."""
@@ -80,13 +82,21 @@ class Conversations:
     def wait(self) -> bool:
         """See `Further.wait`."""
         with self._changed:
-            self._changed.wait_for(lambda: self._requests or not self._waiting or self._failure)
-            return bool(self._requests)
+            self._changed.wait_for(lambda: self._has_news or not self._waiting)
+            return self._has_news
 
     def settle(self) -> None:
         """See `Further.settle`."""
         with self._changed:
             self._changed.wait_for(lambda: not self._waiting or self._failure)
+
+    def listen(self, told: Callable[[], None]) -> None:
+        """See `Further.listen`."""
+        self._told = told
+
+    @property
+    def _has_news(self) -> bool:
+        return bool(self._requests or self._over or self._failure)
 
     async def _go_on(self, row: int, sample: Sample) -> None:
         live = self._lives[row]
@@ -98,6 +108,7 @@ class Conversations:
             with self._changed:
                 self._failure = error
                 self._changed.notify_all()
+            self._told()
             raise
         with self._changed:
             self._waiting -= 1
@@ -106,6 +117,7 @@ class Conversations:
             else:
                 self._over.append((row, found))
             self._changed.notify_all()
+        self._told()
 
     async def _next(self, row: int, live: LiveEpisode, sample: Sample) -> Request | Sample:
         """The request for the next turn, or the whole sample where there is none."""
