@@ -24,14 +24,14 @@ class Talking:
     Args:
         turns: number of each row's.
         delays: seconds before a further turn, by row and turn; none where it says nothing.
-        most: tokens of a further turn, by turn.
+        most: tokens of a further turn, by row and turn.
     """
 
     def __init__(
         self,
         turns: Sequence[int],
         delays: Mapping[tuple[int, int], float] | None = None,
-        most: Callable[[int], int] = lambda turn: 8,
+        most: Callable[[int, int], int] = lambda row, turn: 8,
     ) -> None:
         self._turns = turns
         self._delays = delays or {}
@@ -54,7 +54,7 @@ class Talking:
             prompt = replace(
                 sample.prompt, token_ids=(*sample.prompt_ids, *sample.completion_ids, *TOLD)
             )
-            self._loop.start(self._later(Request(row, turn, prompt, self._most(turn))))
+            self._loop.start(self._later(Request(row, turn, prompt, self._most(row, turn))))
 
     async def _later(self, request: Request) -> None:
         await asyncio.sleep(self._delays.get((request.row, request.turn), 0.0))

@@ -429,7 +429,7 @@ def test_a_conversation_that_goes_on_computes_what_is_new_in_it(
     prompts = [make_prompt(f"p/{i}", f"{i} + " + "1 + " * 80 + "1" * 12) for i in range(3)]
     tokens = [0] * 3
     given = computed = 0
-    with closing(Talking([5] * 3, most=lambda turn: 12)) as talk:
+    with closing(Talking([5] * 3, most=lambda row, turn: 12)) as talk:
         engine._forget_prefixes()
         first = [Request(row, 0, prompt, 12) for row, prompt in enumerate(prompts)]
         for request, output in engine._outputs(first, engine._sampling, 0, talk, CacheUse(None)):

@@ -97,7 +97,7 @@ def talked(
     in_process: bool = True,
 ) -> tuple[Talking, tuple[Sample, ...]]:
     engine = around(llm, on_gpu=on_gpu, in_process=in_process)
-    talk = Talking(turns, delays, most=lambda turn: 20 - turn)
+    talk = Talking(turns, delays, most=lambda row, turn: 20 + row - turn)
     with closing(talk):
         prompts = [make_prompt(f"p/{row}") for row in range(len(turns))]
         rollout = engine.generate(prompts, 1, seed=5, on_sample=talk.hear, further=talk)
