@@ -47,6 +47,8 @@ class Episode:
     """Calls of tools."""
     failures: tuple[str, ...] = ()
     """Reasons of the calls among them that failed, a few words each."""
+    world_seconds: float = field(default=0.0, compare=False)
+    """Time that the world took to begin and to answer."""
     rewritten: str = ""
     """Difference between what was sampled and what the chat template would have made of it; empty
     where there is none."""

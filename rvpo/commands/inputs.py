@@ -28,6 +28,7 @@ from rvpo.rewards.final_answer import AnswerOf, answer_function
 from rvpo.rewards.judging import AskedJudge
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.encoder import Encoder
+from rvpo.rollout.episodes.check import check_conversations
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.digest import TokenDigest, digests
 
@@ -98,6 +99,9 @@ def read_inputs(
     encoder = replace(encoder, now=now)
     prompts = fitting(config, prompts, encoder, display.say)
     cutting, tokens = _checked(config, encoder, prompts, display.say)
+    if environment is not None:
+        role = "tool" if environment.tools else "user"
+        check_conversations(encoder, prompts.every, role, config.model.path)
     benchmarks = read_benchmarks(config.evaluate.benchmarks, display.say)
     for benchmark in benchmarks:
         check_lengths(benchmark, encoder, "evaluate.benchmarks")

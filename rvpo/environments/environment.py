@@ -49,6 +49,10 @@ class Session(Protocol):
     async def answer(self, message: Message) -> Reply:
         """Answer a turn of the policy.
 
+        Args:
+            message: its `content` is what it said without its thoughts; those are in
+                `reasoning_content`, where there are any.
+
         Raises:
             ToolFailed: see there. Any other error says that the world is broken.
         """
