@@ -18,7 +18,7 @@ from rvpo.runtime.event_loop import EventLoop
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.seed import derived_seed
 from rvpo.sampling import Sampling
-from rvpo.types import Prompt, Rollout, Sample
+from rvpo.types import Message, Prompt, Rollout, Sample
 
 
 class EpisodeEngine:
@@ -91,7 +91,7 @@ class EpisodeEngine:
             turns=self._config.max_turns,
             tokens=(sampling or self._sampling).max_completion_tokens,
             context=self._bridge.encoder.max_context_tokens,
-            turn_seconds=self._config.seconds,
+            turn_seconds=self._config.turn_seconds,
             episode_seconds=self._config.episode_seconds,
         )
 
@@ -105,10 +105,18 @@ class EpisodeEngine:
 
     async def _opened(self, prompt: Prompt, seed: int) -> LiveEpisode:
         session = self._environment.session(prompt, seed)
-        told = await asyncio.wait_for(session.begin(), self._config.seconds)
-        if told:
-            prompt = replace(prompt, messages=(*prompt.messages, *told))
-        return LiveEpisode(prompt, session)
+        told = await asyncio.wait_for(session.begin(), self._config.turn_seconds)
+        return LiveEpisode(_begun(prompt, told), session)
+
+
+def _begun(prompt: Prompt, told: Sequence[Message] | str) -> Prompt:
+    """A prompt with what the world says at the beginning."""
+    if not isinstance(told, str):
+        return replace(prompt, messages=(*prompt.messages, *told))
+    *before, last = prompt.messages
+    text = None if prompt.text is None else prompt.text + told
+    said = {**last, "content": last["content"] + told}
+    return replace(prompt, messages=(*before, said), text=text)
 
 
 def _asked(lives: Sequence[LiveEpisode], group: int) -> tuple[Sequence[Prompt], int]:
