@@ -49,7 +49,16 @@ class LiveEpisode:
         self.ids += sample.completion_ids
         self.samples.append(sample)
         message = {"role": "assistant", "content": sample.text}
-        self.turns.append(Turn((message,), start, len(self.ids)))
+        self.turns.append(
+            Turn(
+                (message,),
+                start,
+                len(self.ids),
+                everything=sample.sampled("everything"),
+                answer=sample.answer,
+                thought_tokens=sample.thought_length,
+            )
+        )
         return message
 
     def read(self, reply: Reply) -> None:
