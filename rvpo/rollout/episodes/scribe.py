@@ -43,6 +43,8 @@ class Scribe:
             heard["reasoning_content"] = sample.thought
         return Said(
             message={"role": "assistant", "content": text},
+            everything=sample.sampled("everything"),
+            answer=sample.answer,
             written=begun + self._bridge.text_of(ids),
             end=end,
             heard=heard,
