@@ -39,8 +39,8 @@ class Worlds:
         self._say = say
 
     async def begin(self, live: LiveEpisode, seed: int) -> Sequence[Message] | str:
-        """Open the world of an episode; what it says first, see `Session.begin`. One that fails has the end of the
-        episode behind the policy's first turn."""
+        """Open the world of an episode; what it says first, as `Session.begin`. One that fails has
+        the end of the episode behind the policy's first turn."""
 
         async def begun() -> tuple[Message, ...] | str:
             live.session = self._environment.session(live.prompt, seed)
