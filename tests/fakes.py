@@ -18,6 +18,7 @@ from rvpo.report.record import StepRecord
 from rvpo.report.run_folder import RunFolder
 from rvpo.report.trackers import TrackedRun
 from rvpo.rewards.judging import AskedJudge
+from rvpo.rollout.further import Further
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.ranks import Ranks
 from rvpo.sampling import Sampling
@@ -171,6 +172,7 @@ class FakeEngine:
         seed: int,
         on_sample: Callable[[int, Sample], None] = ignore,
         sampling: Sampling | None = None,
+        further: Further | None = None,
     ) -> Rollout:
         samples = [
             make_sample(prompt, self._rule(prompt))
