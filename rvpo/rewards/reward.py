@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, get_args
 
-from rvpo.config.redaction import Hidden
 from rvpo.config.rewards import Condition
-from rvpo.config.variable import filled, secrets_of
 from rvpo.errors import ConfigError, RewardError, nearest
 from rvpo.rewards.made import check_names, named, parameters_of, takes_any
 from rvpo.rewards.number import number_of, words_of
 from rvpo.runtime.deepcopy import own
 from rvpo.runtime.own_code import line_of
+from rvpo.runtime.redaction import Hidden
+from rvpo.runtime.variable import filled, secrets_of
 from rvpo.satisfied import Satisfied
 from rvpo.schedule import Ramp
 from rvpo.thinking import Sees
@@ -162,7 +162,10 @@ class Reward:
                 f"reward '{self.name}': the data has a column '{taken}', a name that reward "
                 "functions know as something else; rename the column"
             )
-        given = {*STANDARD_ARGUMENTS, *RUN_ARGUMENTS, *LENGTH_ARGUMENTS, *columns, *self.arguments}
+        given = {
+            *(*STANDARD_ARGUMENTS, *RUN_ARGUMENTS, *LENGTH_ARGUMENTS, "environments"),
+            *(*columns, *self.arguments),
+        }
         for name in named(p for p in self._parameters if p.default is p.empty):
             if name not in given:
                 guess = nearest(name, list(columns))

@@ -18,6 +18,7 @@ from rvpo.rollout.episodes.scribe import Scribe
 from rvpo.rollout.episodes.worlds import Worlds
 from rvpo.rollout.further import Request
 from rvpo.runtime.event_loop import EventLoop
+from rvpo.runtime.ignore import ignore
 from rvpo.runtime.seed import derived_seed
 from rvpo.types import Sample
 
@@ -72,6 +73,7 @@ class Conversations:
         self._requests: list[Request] = []
         self._over: list[tuple[int, Sample]] = []
         self._failure: BaseException | None = None
+        self._told: Callable[[], None] = ignore
         self._is_stuck = False
         self._writing = ThreadPoolExecutor(1, "episodes")
 
@@ -101,12 +103,20 @@ class Conversations:
 
     def wait(self) -> bool:
         """See `Further.wait`. Raises as `take` does."""
-        self._until(lambda: bool(self._requests) or not self._under_way)
-        return bool(self._requests)
+        self._until(lambda: self._has_news or not self._under_way)
+        return self._has_news
 
     def settle(self) -> None:
         """See `Further.settle`. Raises as `take` does."""
         self._until(lambda: not self._under_way)
+
+    def listen(self, told: Callable[[], None]) -> None:
+        """See `Further.listen`."""
+        self._told = told
+
+    @property
+    def _has_news(self) -> bool:
+        return bool(self._requests or self._over)
 
     def close(self) -> None:
         """End what is under way, and the worlds of episodes that did not come to an end; of code
@@ -170,6 +180,7 @@ class Conversations:
             elif found is not None:
                 self._over.append((row, found))
             self._changed.notify_all()
+        self._told()
 
     async def _begin(self, row: int, seed: int) -> None:
         live = self._lives[row]

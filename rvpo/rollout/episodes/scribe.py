@@ -73,14 +73,14 @@ class Scribe:
         live.tell(messages, passage.token_ids)
         return None
 
-    def begin(self, live: LiveEpisode, messages: Sequence[Message], room: int) -> End | None:
-        """Put what the world says first behind the prompt; the end of the episode, where it has no
-        place there.
+    def begin(self, live: LiveEpisode, told: Sequence[Message] | str, room: int) -> End | None:
+        """Put what the world says first behind the prompt, or text at its end; the end of the
+        episode, where it has no place there.
 
         Args:
             room: tokens that the prompt may have with it.
         """
-        prompt = replace(live.prompt, messages=(*live.prompt.messages, *messages))
+        prompt = _begun(live.prompt, told)
         try:
             length = len(self._encoder.encode(prompt))
         except DataError as error:
@@ -102,3 +102,12 @@ class Scribe:
             "as it was sampled; whatever serves the model later shows it the other way. "
             "episodes/rewritten_frac counts such conversations"
         )
+
+
+def _begun(prompt: Prompt, told: Sequence[Message] | str) -> Prompt:
+    if not isinstance(told, str):
+        return replace(prompt, messages=(*prompt.messages, *told))
+    *before, last = prompt.messages
+    text = None if prompt.text is None else prompt.text + told
+    said = {**last, "content": last["content"] + told}
+    return replace(prompt, messages=(*before, said), text=text)

@@ -32,22 +32,25 @@ class Worlds:
         say: Callable[[str], None],
     ) -> None:
         self._environment = environment
-        self._seconds = config.seconds + _GRACE_S
+        most = config.turn_seconds
+        self._seconds = None if most is None else most + _GRACE_S
+        self._end_seconds = config.seconds + _GRACE_S
         self._room = asyncio.Semaphore(config.at_once)
         self._say = say
 
-    async def begin(self, live: LiveEpisode, seed: int) -> Sequence[Message]:
-        """Open the world of an episode; what it says first. One that fails has the end of the
+    async def begin(self, live: LiveEpisode, seed: int) -> Sequence[Message] | str:
+        """Open the world of an episode; what it says first, see `Session.begin`. One that fails has the end of the
         episode behind the policy's first turn."""
 
-        async def begun() -> tuple[Message, ...]:
+        async def begun() -> tuple[Message, ...] | str:
             live.session = self._environment.session(live.prompt, seed)
-            return tuple(await live.session.begin())
+            told = await live.session.begin()
+            return told if isinstance(told, str) else tuple(told)
 
         try:
             async with self._timed(live):
                 told = await within(self._seconds, begun, "begin")
-            _check(told)
+            _check([{"role": "user", "content": told}] if isinstance(told, str) else told)
         except (ToolFailed, WorldBroken) as error:
             live.end = _end(error)
             return ()
@@ -76,7 +79,7 @@ class Worlds:
                 return session.state
 
             try:
-                state = await within(self._seconds, read, "tell its state")
+                state = await within(self._end_seconds, read, "tell its state")
             except (ToolFailed, WorldBroken) as error:
                 end = end if end.ending in BROKEN else _end(error)
         await self.close(live)
@@ -89,7 +92,7 @@ class Worlds:
             return
         live.is_closed = True
         try:
-            await within(self._seconds, lambda: session.close(), "close")
+            await within(self._end_seconds, lambda: session.close(), "close")
         except (ToolFailed, WorldBroken) as error:
             self._say(
                 f"environment: the world of prompt {live.prompt.id!r} failed to close "
