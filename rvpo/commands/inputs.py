@@ -82,7 +82,8 @@ def read_inputs(
     prompts = read_splits(config, display.say, tools=tools)
     for where, of_place in prompts.by_place.items():
         score.check_criteria(of_place, where, display.say)
-    score = score.fitted(prompts.every).remembering(config.seed, config.rollout.staleness)
+    score = score.fitted(prompts.every, in_world=environment is not None)
+    score = score.remembering(config.seed, config.rollout.staleness)
     per_step = config.rollout.sampled_prompts
     score = score.in_run(config.steps, per_step, epoch_size(prompts.train), ranks.is_main)
     judges = judges_of(asked_judges(config), ranks, display.say, spent_in(config.output))

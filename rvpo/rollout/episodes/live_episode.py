@@ -29,6 +29,10 @@ class Said:
 
     message: Message
     """With its thoughts, as it was sampled."""
+    everything: str
+    """Its text, see `Sample.sampled`."""
+    answer: str
+    """The same without thoughts."""
     text: str
     """All of it but the token that ended it, as text."""
     begun: str
@@ -84,7 +88,16 @@ class LiveEpisode:
         self.given += [start + place for place in sample.given]
         self.ids += sample.completion_ids
         self.samples.append(sample)
-        self.turns.append(Turn((said.message,), start, len(self.ids)))
+        self.turns.append(
+            Turn(
+                (said.message,),
+                start,
+                len(self.ids),
+                everything=said.everything,
+                answer=said.answer,
+                thought_tokens=sample.thought_length,
+            )
+        )
         self.written.append({"role": "assistant", "content": said.begun + said.text})
         self.said = said
 

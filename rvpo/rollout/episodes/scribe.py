@@ -43,6 +43,8 @@ class Scribe:
             heard["reasoning_content"] = sample.thought
         return Said(
             message={"role": "assistant", "content": text},
+            everything=sample.sampled("everything"),
+            answer=sample.answer,
             text=self._bridge.text_of(ids[:-1] if end else ids),
             begun=begun,
             end=end,

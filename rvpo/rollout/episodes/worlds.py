@@ -37,7 +37,7 @@ class Worlds:
         self._say = say
 
     async def begin(self, live: LiveEpisode, seed: int) -> Sequence[Message] | str:
-        """Open the world of an episode; what it says first, see `Session.begin`. One that fails has
+        """Open the world of an episode; what it says first, as `Session.begin`. One that fails has
         the end of the episode behind the policy's first turn."""
 
         async def begun() -> tuple[Message, ...] | str:
