@@ -27,11 +27,11 @@ class Scribe:
 
     def said(self, sample: Sample) -> Said:
         """A turn of the policy."""
-        ids, end = sample.completion_ids, ""
-        if ids and ids[-1] in self._encoder.stop_ids:
-            end, ids = self._bridge.text_of(ids[-1:]), ids[:-1]
-        text = self._encoder.decode(sample.completion_ids, keeps_calls=True)
-        if text != sample.text:
+        ids = sample.completion_ids
+        end = self._bridge.ends.get(ids[-1], "") if ids else ""
+        text = sample.text
+        if self._encoder.marks_calls(ids):
+            text = self._encoder.decode(ids, keeps_calls=True)
             parts = self._encoder.split(sample.prompt_ids, text, sample.prompt.prefill)
             sample = replace(sample, text=text, parts=parts)
         opened = "" if sample.parts is None else sample.parts.opened
@@ -45,7 +45,8 @@ class Scribe:
             message={"role": "assistant", "content": text},
             everything=sample.sampled("everything"),
             answer=sample.answer,
-            written=begun + self._bridge.text_of(ids),
+            text=self._bridge.text_of(ids[:-1] if end else ids),
+            begun=begun,
             end=end,
             heard=heard,
         )
@@ -55,15 +56,15 @@ class Scribe:
         chat template refuses it."""
         if not live.known:
             live.known = self._opening(live.prompt)
-        start = live.turns[-1].start
-        ids = live.ids[start:]
-        known = live.known + self._bridge.text_of(ids[: len(ids) - bool(live.last_end)])
+        said = live.said
+        assert said is not None
+        known = live.known + said.text
         try:
             passage = self._bridge.passage(
                 live.prompt,
                 [*live.written, *messages],
                 known,
-                live.last_end,
+                said.end,
                 is_compared=not live.rewritten,
             )
         except DataError as error:
@@ -71,7 +72,7 @@ class Scribe:
         if not live.rewritten and passage.rewriting:
             live.rewritten = passage.rewriting
             self._tell_of(live)
-        live.known = known + live.last_end + passage.text
+        live.known = known + said.end + passage.text
         live.tell(messages, passage.token_ids)
         return None
 

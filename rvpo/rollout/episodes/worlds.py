@@ -32,9 +32,7 @@ class Worlds:
         say: Callable[[str], None],
     ) -> None:
         self._environment = environment
-        most = config.turn_seconds
-        self._seconds = None if most is None else most + _GRACE_S
-        self._end_seconds = config.seconds + _GRACE_S
+        self._seconds = config.seconds + _GRACE_S
         self._room = asyncio.Semaphore(config.at_once)
         self._say = say
 
@@ -79,7 +77,7 @@ class Worlds:
                 return session.state
 
             try:
-                state = await within(self._end_seconds, read, "tell its state")
+                state = await within(self._seconds, read, "tell its state")
             except (ToolFailed, WorldBroken) as error:
                 end = end if end.ending in BROKEN else _end(error)
         await self.close(live)
@@ -92,7 +90,7 @@ class Worlds:
             return
         live.is_closed = True
         try:
-            await within(self._end_seconds, lambda: session.close(), "close")
+            await within(self._seconds, lambda: session.close(), "close")
         except (ToolFailed, WorldBroken) as error:
             self._say(
                 f"environment: the world of prompt {live.prompt.id!r} failed to close "
