@@ -40,18 +40,10 @@ def arguments_of(
             name: [own(prompt.columns.get(name)) for prompt in prompts]
             for name in column_names(prompts)
         },
-        **environments_of(samples),
         "trainer_state": state,
         "log_extra": book.log_extra,
         "log_metric": book.log_metric,
     }
-
-
-def environments_of(samples: Sequence[Sample]) -> dict[str, list[Any]]:
-    """What is left of each sample's world, under TRL's name; nothing where none has left anything.
-    It is the world's own: reading it is what a reward may do with it."""
-    left = [None if sample.episode is None else sample.episode.state for sample in samples]
-    return {} if all(state is None for state in left) else {"environments": left}
 
 
 def column_names(prompts: Sequence[Prompt]) -> list[str]:

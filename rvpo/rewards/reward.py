@@ -162,10 +162,7 @@ class Reward:
                 f"reward '{self.name}': the data has a column '{taken}', a name that reward "
                 "functions know as something else; rename the column"
             )
-        given = {
-            *(*STANDARD_ARGUMENTS, *RUN_ARGUMENTS, *LENGTH_ARGUMENTS, "environments"),
-            *(*columns, *self.arguments),
-        }
+        given = {*STANDARD_ARGUMENTS, *RUN_ARGUMENTS, *LENGTH_ARGUMENTS, *columns, *self.arguments}
         for name in named(p for p in self._parameters if p.default is p.empty):
             if name not in given:
                 guess = nearest(name, list(columns))

@@ -26,8 +26,7 @@ class Limits:
     """Tokens behind the prompt, those of the world included."""
     context: int
     """Tokens of the whole conversation."""
-    turn_seconds: float | None
-    """None where the world keeps the time itself."""
+    turn_seconds: float
     episode_seconds: float | None
 
 
@@ -118,7 +117,7 @@ class Conversations:
         except ToolFailed as error:
             return live.sample("tool_failed", str(error))
         except TimeoutError:
-            seconds = self._limits.turn_seconds
+            seconds = f"{self._limits.turn_seconds:g}"
             return live.sample("world_broken", f"it did not answer in {seconds} s")
         except Exception as error:  # code of others raises anything
             return live.sample("world_broken", f"{type(error).__name__}: {error}")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rvpo.environments import Environment, EnvironmentConfig
+from rvpo.environments.opening import opening
 from rvpo.errors import EngineError
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, RolloutEngine, Weights
@@ -18,7 +19,7 @@ from rvpo.runtime.event_loop import EventLoop
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.seed import derived_seed
 from rvpo.sampling import Sampling
-from rvpo.types import Message, Prompt, Rollout, Sample
+from rvpo.types import Prompt, Rollout, Sample
 
 
 class EpisodeEngine:
@@ -91,7 +92,7 @@ class EpisodeEngine:
             turns=self._config.max_turns,
             tokens=(sampling or self._sampling).max_completion_tokens,
             context=self._bridge.encoder.max_context_tokens,
-            turn_seconds=self._config.turn_seconds,
+            turn_seconds=self._config.seconds,
             episode_seconds=self._config.episode_seconds,
         )
 
@@ -105,18 +106,8 @@ class EpisodeEngine:
 
     async def _opened(self, prompt: Prompt, seed: int) -> LiveEpisode:
         session = self._environment.session(prompt, seed)
-        told = await asyncio.wait_for(session.begin(), self._config.turn_seconds)
-        return LiveEpisode(_begun(prompt, told), session)
-
-
-def _begun(prompt: Prompt, told: Sequence[Message] | str) -> Prompt:
-    """A prompt with what the world says at the beginning."""
-    if not isinstance(told, str):
-        return replace(prompt, messages=(*prompt.messages, *told))
-    *before, last = prompt.messages
-    text = None if prompt.text is None else prompt.text + told
-    said = {**last, "content": last["content"] + told}
-    return replace(prompt, messages=(*before, said), text=text)
+        told = await asyncio.wait_for(session.begin(), self._config.seconds)
+        return LiveEpisode(opening(prompt, told), session)
 
 
 def _asked(lives: Sequence[LiveEpisode], group: int) -> tuple[Sequence[Prompt], int]:
