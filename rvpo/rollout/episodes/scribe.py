@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from rvpo.environments.opening import opening
 from rvpo.errors import DataError
 from rvpo.rollout.episodes.bridge import Bridge
 from rvpo.rollout.episodes.live_episode import End, LiveEpisode, Said
@@ -83,7 +84,7 @@ class Scribe:
         Args:
             room: tokens that the prompt may have with it.
         """
-        prompt = _begun(live.prompt, told)
+        prompt = opening(live.prompt, told)
         try:
             length = len(self._encoder.encode(prompt))
         except DataError as error:
@@ -105,12 +106,3 @@ class Scribe:
             "as it was sampled; whatever serves the model later shows it the other way. "
             "episodes/rewritten_frac counts such conversations"
         )
-
-
-def _begun(prompt: Prompt, told: Sequence[Message] | str) -> Prompt:
-    if not isinstance(told, str):
-        return replace(prompt, messages=(*prompt.messages, *told))
-    *before, last = prompt.messages
-    text = None if prompt.text is None else prompt.text + told
-    said = {**last, "content": last["content"] + told}
-    return replace(prompt, messages=(*before, said), text=text)
