@@ -57,8 +57,8 @@ TEMPLATES: Final = {
 }
 """Templates by name. `bare` shows what messages say and nothing else, a blank line between two, as
 a base model reads a text; `dialogue` puts the speaker before each; `chatml` is for tokenizers with
-<|im_start|> and <|im_end|>, and `chatml_tools` shows tools too, each in a short line, for models whose
-own template shows none."""
+<|im_start|> and <|im_end|>, and `chatml_tools` shows tools too, each in a short line, for models
+whose own template shows none."""
 
 
 def is_name(value: str) -> bool:
