@@ -30,9 +30,12 @@ STANDARD_ARGUMENTS = ("prompts", "completions", "completion_ids")
 RUN_ARGUMENTS = ("trainer_state", "log_extra", "log_metric")
 """Further arguments of every reward function, as TRL has them: the state of training, and two
 functions that log what is no score."""
-LENGTH_ARGUMENTS = ("thought_tokens", "answer_tokens")
+LENGTH_ARGUMENTS = ("thought_tokens", "answer_tokens", "policy_tokens")
 """Arguments that a reward function is called with where it names them: tokens of each completion's
-thoughts and of its answer."""
+thoughts, of its answer, and all that are the policy's, without those of a world that answered."""
+EPISODE_ARGUMENTS = ("episodes", "environments")
+"""Arguments of a run whose samples are episodes: each one's `Episode`, where the function names it,
+and the world's own object at its end, as TRL has it."""
 Message = Mapping[str, Any]
 """One chat turn: `{"role": ..., "content": ...}`, both texts, and whatever else the chat template
 reads of it, such as `tool_calls`."""
@@ -110,6 +113,19 @@ class Sample:
         return self.versions or (self.policy_version,) * len(self.completion_ids)
 
     @property
+    def policy_versions(self) -> tuple[int, ...]:
+        """The same of the tokens that are the policy's, see `length`."""
+        if self.episode is None:
+            return self.token_versions
+        turns, versions = self.episode.policy_turns, self.token_versions
+        return tuple(v for turn in turns for v in versions[turn.start : turn.stop])
+
+    @property
+    def is_thought_ended(self) -> bool:
+        """True where a budget ended a thought: some of the policy's own tokens were given."""
+        return len(self.given) > len(self.completion_ids) - self.length
+
+    @property
     def answer(self) -> str:
         """The completion without its thoughts; empty where the thought never ended."""
         return self._split.answer
@@ -120,9 +136,25 @@ class Sample:
         return self._split.thought
 
     @property
+    def missing(self) -> str:
+        """Reason that it has no score, whatever would give it; empty where it has one."""
+        return "" if self.episode is None else self.episode.missing
+
+    @property
+    def length(self) -> int:
+        """Tokens that are the policy's, with those that a budget put to a thought: all of them, or
+        those of its turns where a world answered."""
+        if self.episode is None:
+            return len(self.completion_ids)
+        return sum(turn.length for turn in self.episode.policy_turns)
+
+    @property
     def answer_length(self) -> int:
         """Tokens of the answer, with the token that ended it; all of them where there is no
-        thought, and by its share of the text where nobody has counted them."""
+        thought, and by its share of the text where nobody has counted them. Of an episode those of
+        all turns of the policy without their thoughts."""
+        if self.episode is not None:
+            return self.length - sum(turn.thought_tokens for turn in self.episode.policy_turns)
         tokens, parts = len(self.completion_ids), self._split
         if not parts.answer and (self.text or parts.opened):
             return 0
@@ -135,21 +167,24 @@ class Sample:
     @property
     def thought_length(self) -> int:
         """Tokens of the thoughts, their markers and the blank space behind them; 0 where there is
-        no thought."""
-        return len(self.completion_ids) - self.answer_length
+        no thought. Of an episode those of all turns of the policy."""
+        return self.length - self.answer_length
 
     def sampled(self, sees: Sees) -> str:
         """Part that a function is shown: the answer, or everything, and with it the marker of a
         thought that the chat template began in the prompt. What the user began is left out, as by
-        TRL."""
+        TRL. Of an episode it is that of the policy's last turn."""
         if sees == "answer":
             return self.answer
         is_of_user = self.prompt.is_raw or self.prompt.prefill
         return self.text if is_of_user else self._split.opened + self.text
 
     def seen(self, sees: Sees) -> str:
-        """Part that a judge is shown: as `sampled`, behind what the settings have begun of it."""
+        """Part that a judge is shown: as `sampled`, behind what the settings have begun of it; all
+        turns of an episode, see `Episode.told`."""
         begun = self.prompt.prefill
+        if self.episode is not None:
+            return self.episode.told(sees, begun)
         if not begun:
             return self.sampled(sees)
         if sees == "everything":

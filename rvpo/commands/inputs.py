@@ -28,6 +28,7 @@ from rvpo.rewards.final_answer import AnswerOf, answer_function
 from rvpo.rewards.judging import AskedJudge
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.encoder import Encoder
+from rvpo.rollout.episodes.check import check_conversations
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.digest import TokenDigest, digests
 
@@ -81,7 +82,8 @@ def read_inputs(
     prompts = read_splits(config, display.say, tools=tools)
     for where, of_place in prompts.by_place.items():
         score.check_criteria(of_place, where, display.say)
-    score = score.fitted(prompts.every).remembering(config.seed, config.rollout.staleness)
+    score = score.fitted(prompts.every, in_world=environment is not None)
+    score = score.remembering(config.seed, config.rollout.staleness)
     per_step = config.rollout.sampled_prompts
     score = score.in_run(config.steps, per_step, epoch_size(prompts.train), ranks.is_main)
     judges = judges_of(asked_judges(config), ranks, display.say, spent_in(config.output))
@@ -98,6 +100,9 @@ def read_inputs(
     encoder = replace(encoder, now=now)
     prompts = fitting(config, prompts, encoder, display.say)
     cutting, tokens = _checked(config, encoder, prompts, display.say)
+    if environment is not None:
+        role = "tool" if environment.tools else "user"
+        check_conversations(encoder, prompts.every, role, config.model.path)
     benchmarks = read_benchmarks(config.evaluate.benchmarks, display.say)
     for benchmark in benchmarks:
         check_lengths(benchmark, encoder, "evaluate.benchmarks")

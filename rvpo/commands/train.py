@@ -201,8 +201,14 @@ def _episodes(run: RunContext, inputs: Inputs, engine: RolloutEngine) -> Rollout
     config = run.config
     if inputs.environment is None or config.environment is None:
         return engine
-    sampling = config.rollout.sampling
-    return EpisodeEngine(engine, inputs.environment, config.environment, inputs.encoder, sampling)
+    return EpisodeEngine(
+        engine,
+        inputs.environment,
+        config.environment,
+        inputs.encoder,
+        config.rollout.sampling,
+        run.display.say,
+    )
 
 
 def _loop(

@@ -20,7 +20,7 @@ from rvpo.config.secret_name import (
     readable,
     snake,
 )
-from rvpo.config.variable import is_variable
+from rvpo.runtime.variable import is_variable
 
 Path = tuple[str | int, ...]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from rvpo.config.redaction import Hidden
-from rvpo.config.variable import filled, secrets_of
 from rvpo.errors import DataError
 from rvpo.runtime.deepcopy import own
 from rvpo.runtime.imports import import_function
 from rvpo.runtime.own_code import line_of
+from rvpo.runtime.redaction import Hidden
+from rvpo.runtime.variable import filled, secrets_of
 
 if TYPE_CHECKING:
     from rvpo.config.data import FunctionSource

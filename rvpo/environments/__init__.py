@@ -6,19 +6,31 @@ A new one is a file with a subclass of `EnvironmentConfig` that has a `name`, an
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from rvpo.environments.environment import Environment, Reply, Session, ToolFailed
 from rvpo.environments.environment_config import EnvironmentConfig
+from rvpo.environments.mcp import McpConfig
+from rvpo.environments.python import PythonConfig
 from rvpo.environments.tools import ToolsConfig
+from rvpo.environments.verifiers import VerifiersConfig
 
-AnyEnvironment = ToolsConfig
+AnyEnvironment = Annotated[
+    ToolsConfig | PythonConfig | McpConfig | VerifiersConfig, Field(discriminator="name")
+]
 """The choices of `environment`."""
 
 __all__ = [
     "AnyEnvironment",
     "Environment",
     "EnvironmentConfig",
+    "McpConfig",
+    "PythonConfig",
     "Reply",
     "Session",
     "ToolFailed",
     "ToolsConfig",
+    "VerifiersConfig",
 ]

@@ -38,8 +38,9 @@ class Session(Protocol):
         """The object that reward functions are given of the episode."""
         ...
 
-    async def begin(self) -> Sequence[Message]:
-        """Messages that the world puts behind the prompt's; called once, first of all.
+    async def begin(self) -> Sequence[Message] | str:
+        """Messages that the world puts behind the prompt's, or text that it puts at the end of the
+        last one; called once, first of all.
 
         Raises:
             ToolFailed: see there. Any other error says that the world is broken.
@@ -48,6 +49,10 @@ class Session(Protocol):
 
     async def answer(self, message: Message) -> Reply:
         """Answer a turn of the policy.
+
+        Args:
+            message: its `content` is what it said without its thoughts; those are in
+                `reasoning_content`, where there are any.
 
         Raises:
             ToolFailed: see there. Any other error says that the world is broken.

@@ -19,6 +19,12 @@ class EnvironmentConfig(Section):
     at_once: PositiveInt = 64
     """Calls of functions that may be under way at the same time, on each rank."""
 
+    @property
+    def turn_seconds(self) -> float | None:
+        """Seconds after which a world that does not answer is broken; None where it keeps the time
+        of its calls itself."""
+        return self.seconds
+
     def open(self) -> Environment:
         """The environment, ready for sessions.
 

@@ -60,6 +60,8 @@ class Job:
     """Asks anew instead of reading the cache for another repeat: part of the cache's key."""
     alone: bool = False
     """Asks each criterion in a call of its own, however many the judge's settings put into one."""
+    is_episode: bool = False
+    """True where the response is all turns of an episode, see `rvpo.episode.Episode.told`."""
 
     def to_json(self) -> dict[str, Any]:
         """The job for the wire; `from_json` reads it back."""
@@ -73,6 +75,7 @@ class Job:
             questions=tuple(Question.from_json(question) for question in value["questions"]),
             repeat=value["repeat"],
             alone=value.get("alone", False),
+            is_episode=value.get("is_episode", False),
         )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import matplotlib
 
+from rvpo.page.conversation import conversation
 from rvpo.page.criteria import WINDOW, criteria_tables
 from rvpo.page.figures import notes, plots
 from rvpo.page.history import PageArm, read_arms
@@ -179,6 +180,7 @@ def _readable(arm: str, row: Mapping[str, Any]) -> dict[str, Any]:
         "arm": arm,
         "prompt": "\n".join(f"{m['role']}: {m['content']}" for m in row["prompt"]),
         "completion": row["completion"],
+        "episode": conversation(row.get("episode")),
         "scores": {name: score for name, score in row["scores"].items() if name in known},
         "failures": row["failures"],
         "remarks": {name: _remark(value) for name, value in row["remarks"].items()},

@@ -74,7 +74,7 @@ def read_data(config: RunConfig) -> Data:
         for where, prompts in splits.by_place.items():
             suite.check_criteria(prompts, where, told)
         if splits.train:
-            suite.fitted(splits.every)
+            suite.fitted(splits.every, in_world=config.environment is not None)
         findings.append(Finding("rewards", "ok", ", ".join(config.rewards)))
         findings += [
             _criteria(reward, config.data.train_sources.values(), splits.train)

@@ -20,7 +20,8 @@ def rehearsal_findings(config: RunConfig, data: Data) -> list[Finding]:
         path = resolve_model(config.model.path)
         encoder = encoder_of(config.model, config.rollout, path)
         suite = RewardSuite.from_config(config.rewards, config.every_judge)
-        suite = suite.fitted(data.prompts.every) if data.train else suite
+        if data.train:
+            suite = suite.fitted(data.prompts.every, in_world=config.environment is not None)
         per_step = config.rollout.sampled_prompts
         suite = suite.in_run(config.steps, per_step, epoch_size(data.train), is_main=True)
     except RvpoError:

@@ -2,8 +2,9 @@
 
 `{reward}` stands for a reward, or a reward and one of its criteria or classes; `{judged}` for a
 judged reward; `{state}` for that of a criterion; `{benchmark}`, `{score}` and `{part}` for a
-benchmark, one of its scores and what that is of; `{reason}` for why an answer was lost; `{phase}`
-for a part of a step. Names that TRL has too are the same number here.
+benchmark, one of its scores and what that is of; `{reason}` for why an answer was lost; `{ending}`
+for that of an episode; `{phase}` for a part of a step. Names that TRL has too are the same number
+here.
 """
 
 from __future__ import annotations
@@ -103,7 +104,8 @@ _UPDATE: Mapping[str, str] = {
     "sampling/raw_ratio/min": "The smallest such ratio.",
 }
 _ROLLOUT: Mapping[str, str] = {
-    "completions/mean_length": "Tokens of a completion, mean.",
+    "completions/mean_length": "Tokens of a completion, mean. Here and below, those of an episode "
+    "are the policy's alone, of all its turns.",
     "completions/min_length": "Tokens of the shortest completion.",
     "completions/max_length": "Tokens of the longest completion.",
     "completions/clipped_ratio": "Share of completions cut off at the longest allowed.",
@@ -145,6 +147,19 @@ _ROLLOUT: Mapping[str, str] = {
     "rank saw it that lost most.",
     "servers/asked_again": "Requests for samples that a server did not answer, and that were sent "
     "again, of all ranks.",
+}
+_EPISODES: Mapping[str, str] = {
+    "episodes/turns_mean": "Turns of the policy in an episode, mean. With environment, as all of "
+    "these.",
+    "episodes/turns_max": "The most turns of an episode.",
+    "episodes/world_mean_length": "Tokens of an episode that the world said, mean.",
+    "episodes/ended/{ending}": "Share of episodes that ended so: answered, out_of_turns, "
+    "out_of_tokens, out_of_time, tool_failed or world_broken. The last two have no score.",
+    "episodes/missing/{reason}": "Episodes without a score, by reason, the most frequent ones.",
+    "episodes/rewritten_frac": "Share of episodes whose chat template would write them otherwise "
+    "than they were sampled.",
+    "tools/call_frequency": "Calls of tools in an episode, mean.",
+    "tools/failure_frequency": "Share of these calls that failed.",
 }
 _JUDGE: Mapping[str, str] = {
     "verdicts": "Verdicts asked for.",
@@ -222,6 +237,7 @@ METRICS: Mapping[str, str] = {
     **_CRITERIA,
     **_UPDATE,
     **_ROLLOUT,
+    **_EPISODES,
     **{f"judge/{name}": sentence for name, sentence in _JUDGE.items()},
     **{f"judge/{{judged}}/{name}": f"{text} For one reward." for name, text in _JUDGE.items()},
     **_COMPARISONS,

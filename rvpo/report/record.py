@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from itertools import accumulate, groupby, pairwise
 from typing import Any, Protocol
 
-from rvpo.types import Advantages, Rollout, RolloutScores
+from rvpo.report.episode_row import episode_row, json_of
+from rvpo.types import Advantages, Rollout, RolloutScores, Sample
 
 PHASES = ("generate", "score", "update", "sync")
 """The parts of a step that are timed, as `timing/{phase}` in seconds, in their order."""
@@ -73,7 +74,10 @@ def sample_rows(record: StepRecord) -> Iterator[dict[str, Any]]:
     said, likewise: of a criterion with its polarity, class, axis and share of the reward's weight,
     of a mean over criteria with each of them. `extras` has what reward functions logged of it, by
     reward and column. `versions` has the runs of tokens of a sample that
-    went on under new weights; without any, all tokens are of `policy_version`.
+    went on under new weights; without any, all tokens are of `policy_version`. Where a
+    world answered, `completion`, `thought` and `answer` are of the policy's last turn,
+    `completion_tokens` of all its turns, and `episode` has every turn with its messages, places and
+    tokens that were given, and how it ended.
     """
     scored, advantages, first = record.scored, record.advantages, record.first_row
     rewards = scored.rewards
@@ -90,11 +94,11 @@ def sample_rows(record: StepRecord) -> Iterator[dict[str, Any]]:
         yield {
             "step": record.step,
             "prompt_id": sample.prompt.id,
-            "prompt": [dict(message) for message in sample.prompt.messages],
+            "prompt": _messages(sample),
             "completion": sample.text,
             "thought": sample.thought,
             "answer": sample.answer,
-            "completion_tokens": len(sample.completion_ids),
+            "completion_tokens": sample.length,
             "finish_reason": sample.finish_reason,
             "policy_version": sample.policy_version,
             "versions": _spans(sample.versions),
@@ -116,7 +120,20 @@ def sample_rows(record: StepRecord) -> Iterator[dict[str, Any]]:
             "z": channel_z,
             "advantage": advantage[i],
             "trained": trained[i],
+            **_episode(sample),
         }
+
+
+def _messages(sample: Sample) -> list[dict[str, Any]]:
+    """The prompt; a world may have put messages of its own there."""
+    messages = sample.prompt.messages
+    return [dict(each) if sample.episode is None else json_of(each) for each in messages]
+
+
+def _episode(sample: Sample) -> dict[str, Any]:
+    if sample.episode is None:
+        return {}
+    return {"episode": episode_row(sample.episode, sample.given)}
 
 
 def _spans(versions: Sequence[int]) -> list[dict[str, int]]:

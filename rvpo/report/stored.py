@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -52,6 +52,23 @@ class _SaidOfEach(Stored):
     criteria: Annotated[list[_Said], Field(min_length=1)]
 
 
+class _EpisodeTurn(Stored):
+    by: Literal["policy", "world"]
+    messages: Annotated[list[_Turn], Field(min_length=1)]
+    start: int
+    stop: int
+    given: int
+
+
+class _Episode(Stored):
+    ending: Text
+    reason: Text
+    calls: int
+    failures: list[Text]
+    rewritten: Text
+    turns: Annotated[list[_EpisodeTurn], Field(min_length=1)]
+
+
 class _Sample(Stored):
     step: int
     prompt_id: Text
@@ -62,6 +79,7 @@ class _Sample(Stored):
     failures: dict[Text, Text]
     remarks: dict[Text, _Said | _SaidOfEach]
     advantage: Number
+    episode: _Episode | None = None
 
 
 _METRICS: Final = TypeAdapter(dict[Text, Number], config=ConfigDict(strict=True))

@@ -18,23 +18,26 @@ def arguments_of(
 ) -> dict[str, Any]:
     """All arguments but those of the settings, as TRL passes them: a list over completions under
     every name, the state of training, and two functions that log. A column of the data comes before
-    a length of the same name.
+    a length of the same name, and before the worlds of episodes.
 
-    They are the caller's own, down to the last item of a column.
+    They are the caller's own, down to the last item of a column, but for those worlds.
 
     Args:
         book: takes what the function logs.
     """
     prompts = [sample.prompt for sample in samples]
-    contents = [sample.sampled(reward.sees_of(sample.prompt)) for sample in samples]
-    lengths = {
+    asked = {
         "thought_tokens": [sample.thought_length for sample in samples],
         "answer_tokens": [sample.answer_length for sample in samples],
+        "policy_tokens": [sample.length for sample in samples],
+        "episodes": [sample.episode for sample in samples],
     }
+    worlds = [sample.episode and sample.episode.state for sample in samples]
     return {
-        **{name: lengths[name] for name in reward.lengths},
+        **{name: asked[name] for name in reward.asks},
+        **({"environments": worlds} if in_world(samples) else {}),
         "prompts": list(map(handed_prompt, prompts)),
-        "completions": list(map(handed_completion, prompts, contents)),
+        "completions": [handed_completion(s, reward.sees_of(s.prompt)) for s in samples],
         "completion_ids": [list(sample.completion_ids) for sample in samples],
         **{
             name: [own(prompt.columns.get(name)) for prompt in prompts]
@@ -44,6 +47,11 @@ def arguments_of(
         "log_extra": book.log_extra,
         "log_metric": book.log_metric,
     }
+
+
+def in_world(samples: Sequence[Sample]) -> bool:
+    """True where a world answered."""
+    return any(sample.episode is not None for sample in samples)
 
 
 def column_names(prompts: Sequence[Prompt]) -> list[str]:

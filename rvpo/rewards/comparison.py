@@ -35,6 +35,11 @@ _Answers = Mapping[Question, Answer]
 class Shown(Protocol):
     """A response that can be compared: a sample, or an answer that was kept."""
 
+    @property
+    def missing(self) -> str:
+        """Reason that it has no score; empty where it has one."""
+        ...
+
     def seen(self, sees: Sees) -> str:
         """Part that the judge is shown."""
         ...

@@ -11,7 +11,7 @@ from rvpo.types import Message
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 Completion = str | Sequence[Message]
-"""Plain text, or the chat messages that the policy wrote."""
+"""Plain text, or chat messages: one that the policy wrote, or all of an episode."""
 
 
 def shown(sees: Sees) -> Callable[[Function], Function]:
@@ -35,7 +35,13 @@ def bounded(low: float | str, high: float | str) -> Callable[[Function], Functio
 
 
 def text_of(completion: Completion) -> str:
-    """The text of a completion: itself, or the contents of its last message."""
+    """The text of a completion: itself, or the contents of its last message that is the policy's
+    and not a tool's or a user's."""
+    return (texts_of(completion) or [""])[-1]
+
+
+def texts_of(completion: Completion) -> list[str]:
+    """The text of each turn of the policy."""
     if isinstance(completion, str):
-        return completion
-    return completion[-1]["content"] if completion else ""
+        return [completion]
+    return [said["content"] or "" for said in completion if said["role"] == "assistant"]

@@ -11,7 +11,8 @@ from collections.abc import KeysView, Sequence
 from typing import Any, SupportsIndex
 
 from rvpo.runtime.deepcopy import own
-from rvpo.types import Message, Prompt
+from rvpo.thinking import Sees
+from rvpo.types import Message, Prompt, Sample
 
 
 def handed_prompt(prompt: Prompt) -> Any:
@@ -20,13 +21,17 @@ def handed_prompt(prompt: Prompt) -> Any:
     return messages if prompt.text is None else HandedText(prompt.text, messages)
 
 
-def handed_completion(prompt: Prompt, said: str) -> Any:
-    """A completion in the format of its prompt.
+def handed_completion(sample: Sample, sees: Sees) -> Any:
+    """A completion in the format of its prompt. An episode has the messages of all its turns; as
+    text it is what the policy said last.
 
     Args:
-        said: the part of the completion that is shown.
+        sees: part of what the policy wrote that is shown.
     """
-    messages = [{"role": "assistant", "content": said}]
+    prompt, said = sample.prompt, sample.sampled(sees)
+    messages: list[Any] = [{"role": "assistant", "content": said}]
+    if sample.episode is not None:
+        messages = own(list(map(dict, sample.episode.shown(sees))))
     return messages if prompt.text is None else HandedText(said, messages)
 
 

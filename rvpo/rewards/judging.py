@@ -13,9 +13,9 @@ from typing import Any, Final
 from rvpo.config.judge import BudgetConfig, RepeatConfig
 from rvpo.errors import RewardError
 from rvpo.judge.spending import SPENT
-from rvpo.judge.types import Answer, Job, Judge, Question
+from rvpo.judge.types import Answer, Judge, Question
 from rvpo.rewards.asked import NOT_ASKED as NOT_ASKED
-from rvpo.rewards.asked import AskedSample, ComparedGroup, Sent, Settled
+from rvpo.rewards.asked import AskedSample, ComparedGroup, Sent, Settled, job_of
 from rvpo.rewards.cell import Cell
 from rvpo.rewards.comparison import ComparisonReward, Opponent, Shown
 from rvpo.rewards.duels import Duels
@@ -25,7 +25,7 @@ from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.spare import Spared, VerdictCounts, key_of
 from rvpo.rewards.tally import Tally
 from rvpo.runtime.ignore import ignore
-from rvpo.types import Prompt, Sample
+from rvpo.types import Failed, Prompt, Sample
 
 NOTICE_S: Final = 15.0
 """A longer wait is told of, and again whenever it has doubled."""
@@ -129,12 +129,13 @@ class Judging:
         if row in self._rows:
             return
         asked = self._rows[row] = self._asked(row, sample)
-        self._send(asked, sample, asked.questions)
+        if not sample.missing:
+            self._send(asked, sample, asked.questions)
         opponent, size = self._selection.opponent, self._selection.group_size
         if not self._comparisons:
             return
         if opponent is not None:
-            self._compare(row, ComparedGroup([sample, opponent(row, sample)], [asked, asked]))
+            self._compare_with(row, opponent(row, sample))
         elif size is not None:
             self._compare_siblings(row - row % size, size)
 
@@ -198,6 +199,10 @@ class Judging:
             scored = reward.cells(group.shown, [by_row[row] for row in group.rows])
             for row, cell in zip(group.rows, scored, strict=True):
                 cells.setdefault(row, cell)  # that of the sample, not of its opponent
+        for row in rows:
+            if row not in cells:
+                reason = row.sample.missing or row.unpaired
+                cells[row] = Cell(Failed(reason), aspects=(reward.name,))
         return [[cells[row]] for row in rows]
 
     def _asked(self, number: int, sample: Sample) -> AskedSample:
@@ -216,16 +221,26 @@ class Judging:
         prompt = row.sample.prompt
         for sees in dict.fromkeys(question.sees for question in questions):
             asked = tuple(question for question in questions if question.sees == sees)
-            job = Job(conversation=prompt.turns, response=shown.seen(sees), questions=asked)
+            job = job_of(row.sample, shown, sees, asked)
             for repeat in self._repeats.of(prompt):
                 future = self._judge.submit(replace(job, repeat=repeat))
                 row.sent.append(Sent(asked, future, repeat))
 
     def _compare_siblings(self, start: int, size: int) -> None:
-        """Ask about the pairs of a group, once, if all of it is there."""
+        """Ask about the pairs of a group, once, if all of it is there. Those that have no score are
+        compared with nobody."""
         rows = [self._rows[row] for row in range(start, start + size) if row in self._rows]
         if len(rows) == size and start not in self._groups:
+            rows = [row for row in rows if not row.sample.missing]
             self._compare(start, ComparedGroup([row.sample for row in rows], rows))
+
+    def _compare_with(self, number: int, opponent: Shown) -> None:
+        """Ask about a sample and another response, if both have a score."""
+        row = self._rows[number]
+        if opponent.missing:
+            row.unpaired = f"the response that it is compared with has none ({opponent.missing})"
+        elif not row.sample.missing:
+            self._compare(number, ComparedGroup([row.sample, opponent], [row, row]))
 
     def _compare(self, number: int, group: ComparedGroup) -> None:
         self._groups[number] = group
@@ -254,6 +269,8 @@ class Judging:
     def _lost(self, row: AskedSample, found: _Answers) -> set[Question]:
         """Verdicts that training needs and cannot use, as far as this sample alone tells."""
         lost: set[Question] = set()
+        if row.sample.missing:
+            return lost  # nobody was asked
         for reward in self._alone:
             if reward.name in self._trained:
                 unusable = reward.unusable(row.sample.prompt, found)
@@ -307,6 +324,8 @@ class Judging:
             return {}
         given: dict[tuple[str, Question], list[Answer]] = {}
         for row, found in answers.items():
+            if row.sample.missing:
+                continue
             for name in self._selection.spared.rewards & row.asked.keys():
                 for question in row.asked[name]:
                     given.setdefault((name, question), []).append(found[question])
@@ -315,6 +334,8 @@ class Judging:
     def _needed(self, row: AskedSample) -> Sequence[Question]:
         """Questions without those that are only logged, and without settled ones, which train
         nothing in their group: that one is missing misleads no update."""
+        if row.sample.missing:
+            return ()
         needed = [row.open(name) for name in row.asked if name in self._trained]
         return list(dict.fromkeys(question for asked in needed for question in asked))
 
@@ -324,6 +345,8 @@ class Judging:
         counted: dict[str, list[Answer]] = {reward.name: [] for reward in self._rewards}
         every = [pair for each in answers for pair in zip(rows, each, strict=True)]
         for row, found in every:
+            if row.sample.missing:
+                continue
             left = dict(found)
             for reward in self._rewards:
                 asked = [q for q in row.asked.get(reward.name, ()) if q in left]

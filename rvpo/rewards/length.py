@@ -9,7 +9,8 @@ from typing import Any, Literal, get_args
 from rvpo.rewards.completion import bounded
 
 LengthOf = Literal["completion", "thought", "answer"]
-"""Tokens that count: all, those of the thoughts with their markers, or those behind them."""
+"""Tokens of the policy that count: all, those of the thoughts with their markers, or those behind
+them; of an episode those of all its turns."""
 
 
 @bounded(-1.0, 0.0)
@@ -20,6 +21,7 @@ def soft_overlong(
     of: LengthOf = "completion",
     thought_tokens: Sequence[int] = (),
     answer_tokens: Sequence[int] = (),
+    policy_tokens: Sequence[int] = (),
     **columns: Any,
 ) -> list[float]:
     """0 up to `longest - margin` tokens, from there falling to −1 at `longest`, and −1 beyond.
@@ -31,6 +33,7 @@ def soft_overlong(
         of: part whose tokens count.
         thought_tokens: number of those of each completion's thoughts.
         answer_tokens: number of those of its answer.
+        policy_tokens: number of all that are the policy's; left out, those of the completion.
 
     Raises:
         ValueError: the margin is not between 1 and `longest`, or there is no such part.
@@ -39,7 +42,7 @@ def soft_overlong(
     """
     if not 1 <= margin <= longest:
         raise ValueError(f"margin must be from 1 to longest={longest}, got {margin}")
-    lengths = _lengths(of, completion_ids, thought_tokens, answer_tokens)
+    lengths = _lengths(of, completion_ids, thought_tokens, answer_tokens, policy_tokens)
     return [min(0.0, max(-1.0, (longest - margin - length) / margin)) for length in lengths]
 
 
@@ -53,6 +56,7 @@ def linear(
     of: LengthOf = "completion",
     thought_tokens: Sequence[int] = (),
     answer_tokens: Sequence[int] = (),
+    policy_tokens: Sequence[int] = (),
     **columns: Any,
 ) -> list[float]:
     """`start` up to `shortest` tokens, then in a line to `end` at `longest`, and `end` beyond.
@@ -68,6 +72,7 @@ def linear(
         of: part whose tokens count.
         thought_tokens: number of those of each completion's thoughts.
         answer_tokens: number of those of its answer.
+        policy_tokens: number of all that are the policy's; left out, those of the completion.
 
     Raises:
         ValueError: the lengths are not in order, or there is no such part.
@@ -75,7 +80,11 @@ def linear(
     Source: the length reward of Kimi k1.5 (arXiv:2501.12599), with fixed ends in place of the
     group's shortest and longest.
     """
-    shares = _shares(shortest, longest, _lengths(of, completion_ids, thought_tokens, answer_tokens))
+    shares = _shares(
+        shortest,
+        longest,
+        _lengths(of, completion_ids, thought_tokens, answer_tokens, policy_tokens),
+    )
     return [start + (end - start) * share for share in shares]
 
 
@@ -89,6 +98,7 @@ def cosine(
     of: LengthOf = "completion",
     thought_tokens: Sequence[int] = (),
     answer_tokens: Sequence[int] = (),
+    policy_tokens: Sequence[int] = (),
     **columns: Any,
 ) -> list[float]:
     """`linear`, but along half a wave: flat at both ends and steep in the middle.
@@ -106,13 +116,18 @@ def cosine(
         of: part whose tokens count.
         thought_tokens: number of those of each completion's thoughts.
         answer_tokens: number of those of its answer.
+        policy_tokens: number of all that are the policy's; left out, those of the completion.
 
     Raises:
         ValueError: the lengths are not in order, or there is no such part.
 
     Source: Yeo et al., Demystifying Long Chain-of-Thought Reasoning in LLMs, arXiv:2502.03373.
     """
-    shares = _shares(shortest, longest, _lengths(of, completion_ids, thought_tokens, answer_tokens))
+    shares = _shares(
+        shortest,
+        longest,
+        _lengths(of, completion_ids, thought_tokens, answer_tokens, policy_tokens),
+    )
     return [end + (start - end) * (1.0 + math.cos(math.pi * share)) / 2.0 for share in shares]
 
 
@@ -121,10 +136,11 @@ def _lengths(
     completion_ids: Sequence[Sequence[int]],
     thought_tokens: Sequence[int],
     answer_tokens: Sequence[int],
+    policy_tokens: Sequence[int],
 ) -> Sequence[int]:
     if of not in get_args(LengthOf):
         raise ValueError(f"of must be one of {', '.join(get_args(LengthOf))}, got {of!r}")
-    whole = [len(ids) for ids in completion_ids]
+    whole = policy_tokens or [len(ids) for ids in completion_ids]
     return {"completion": whole, "thought": thought_tokens, "answer": answer_tokens}[of]
 
 

@@ -6,11 +6,13 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from rvpo.errors import RewardError
 from rvpo.report.metrics import entry_of
 from rvpo.rewards.number import number_of, words_of
+
+T = TypeVar("T")
 
 _OF_A_RUN = "a metric of that name is the run's own; give another"
 
@@ -30,6 +32,20 @@ class Logged:
     """Values by name. All functions that log one name make one metric of it, as in TRL."""
     extras: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
     """[N] values, fit for JSON, by reward and column."""
+
+    def without(self, rows: Sequence[int]) -> Logged:
+        """The same beside samples that were not shown to the functions, which have None.
+
+        Args:
+            rows: their places among all samples.
+        """
+        extras = {
+            reward: {
+                column: interleaved(each, dict.fromkeys(rows)) for column, each in known.items()
+            }
+            for reward, known in self.extras.items()
+        }
+        return Logged(metrics=self.metrics, extras=extras)
 
     def __or__(self, other: Logged) -> Logged:
         return Logged(
@@ -104,6 +120,13 @@ class Logbook:
         if number is None:
             raise RewardError(f"{where} with a value of type {type(value).__name__}; log a number")
         return number if math.isfinite(number) else None
+
+
+def interleaved(values: Sequence[T], others: Mapping[int, T]) -> list[T]:
+    """Values in their order, with others at their places in the whole."""
+    rest = iter(values)
+    places = range(len(values) + len(others))
+    return [others[place] if place in others else next(rest) for place in places]
 
 
 def means(parts: Iterable[Mapping[str, Sum]]) -> dict[str, float]:

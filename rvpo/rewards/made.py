@@ -6,12 +6,12 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from rvpo.config.redaction import Hidden
-from rvpo.config.variable import filled, secrets_of
 from rvpo.errors import ConfigError, nearest
 from rvpo.rewards.number import words_of
 from rvpo.runtime.deepcopy import own
 from rvpo.runtime.own_code import line_of
+from rvpo.runtime.redaction import Hidden
+from rvpo.runtime.variable import filled, secrets_of
 from rvpo.types import STANDARD_ARGUMENTS
 
 

@@ -10,18 +10,19 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, get_args
 
-from rvpo.config.redaction import Hidden
 from rvpo.config.rewards import Condition
-from rvpo.config.variable import filled, secrets_of
 from rvpo.errors import ConfigError, RewardError, nearest
 from rvpo.rewards.made import check_names, named, parameters_of, takes_any
 from rvpo.rewards.number import number_of, words_of
 from rvpo.runtime.deepcopy import own
 from rvpo.runtime.own_code import line_of
+from rvpo.runtime.redaction import Hidden
+from rvpo.runtime.variable import filled, secrets_of
 from rvpo.satisfied import Satisfied
 from rvpo.schedule import Ramp
 from rvpo.thinking import Sees
 from rvpo.types import (
+    EPISODE_ARGUMENTS,
     LENGTH_ARGUMENTS,
     RUN_ARGUMENTS,
     STANDARD_ARGUMENTS,
@@ -42,8 +43,10 @@ class Reward:
 
     It is called by keyword, once for a batch of completions, with a list of that length for
     every column of the data, and with `trainer_state`, `log_extra` and `log_metric`. One without
-    `**columns` is given what it names. One that names `thought_tokens` or `answer_tokens` is given
-    the lengths of each completion's thoughts and of its answer.
+    `**columns` is given what it names. One that names `thought_tokens`, `answer_tokens` or
+    `policy_tokens` is given the lengths of each completion's thoughts, of its answer, and of all
+    that the policy wrote. Where a world answered the policy there are `environments` too, and
+    `episodes` for one that names them.
 
     Args:
         name: the one in reports and metrics.
@@ -135,9 +138,16 @@ class Reward:
         return (min(numbers), max(numbers)) if len(numbers) == 2 else None
 
     @property
-    def lengths(self) -> tuple[str, ...]:
-        """Lengths that the function asks for by their names, and nothing else gives it."""
-        return tuple(n for n in LENGTH_ARGUMENTS if n in self._names and n not in self.arguments)
+    def asks(self) -> tuple[str, ...]:
+        """Lengths, and episodes, that the function asks for by their names, and nothing else gives
+        it."""
+        known = (*LENGTH_ARGUMENTS, "episodes")
+        return tuple(n for n in known if n in self._names and n not in self.arguments)
+
+    @property
+    def reads_worlds(self) -> bool:
+        """True where the function names the worlds of episodes."""
+        return "environments" in self._names
 
     @property
     def is_async(self) -> bool:
@@ -148,8 +158,12 @@ class Reward:
             function = function.func
         return any(map(inspect.iscoroutinefunction, (function, type(function).__call__)))
 
-    def check_columns(self, columns: Collection[str]) -> None:
-        """Raise RewardError if the data's columns do not fit the function's arguments."""
+    def check_columns(self, columns: Collection[str], in_world: bool = False) -> None:
+        """Raise RewardError if the data's columns do not fit the function's arguments.
+
+        Args:
+            in_world: samples are episodes.
+        """
         clashes = [a for a in self.arguments if a in columns]
         if clashes:
             raise RewardError(
@@ -163,7 +177,13 @@ class Reward:
                 "functions know as something else; rename the column"
             )
         given = {*STANDARD_ARGUMENTS, *RUN_ARGUMENTS, *LENGTH_ARGUMENTS, *columns, *self.arguments}
+        given |= {*EPISODE_ARGUMENTS} if in_world else set()
         for name in named(p for p in self._parameters if p.default is p.empty):
+            if name not in given and name in EPISODE_ARGUMENTS:
+                raise RewardError(
+                    f"reward '{self.name}' is about episodes (it needs '{name}'), and nothing "
+                    "answers the policy; add a section 'environment', or take the reward out"
+                )
             if name not in given:
                 guess = nearest(name, list(columns))
                 meant = f"; did you mean '{guess}'?" if guess else ""

@@ -13,7 +13,7 @@ from rvpo.agreement import Agreement, summed
 from rvpo.config.judges import OWN, place_of
 from rvpo.errors import RewardError
 from rvpo.judge.types import Answer, Question
-from rvpo.rewards.arguments import arguments_of, column_names
+from rvpo.rewards.arguments import arguments_of, column_names, in_world
 from rvpo.rewards.budget import keep_within
 from rvpo.rewards.cell import Cell, Column, assemble
 from rvpo.rewards.comparison import ComparisonReward
@@ -21,7 +21,7 @@ from rvpo.rewards.condition import conditioned
 from rvpo.rewards.judge_metrics import every_tally, judge_metrics, waiting_metrics
 from rvpo.rewards.judged import JudgedReward
 from rvpo.rewards.judging import EVERYTHING, AskedJudge, Judging, Notice, Selection, Verdicts
-from rvpo.rewards.logged import Logbook, Logged, Sum, means
+from rvpo.rewards.logged import Logbook, Logged, Sum, interleaved, means
 from rvpo.rewards.reliability import agreements
 from rvpo.rewards.repeats import NOT_REPEATED, ONCE, Repeating
 from rvpo.rewards.reward import Reward
@@ -30,7 +30,7 @@ from rvpo.rewards.trainer_state import BEFORE, TrainerState
 from rvpo.runtime.event_loop import EventLoop
 from rvpo.runtime.ignore import ignore
 from rvpo.schedule import value_at
-from rvpo.types import RewardScore, Rollout, RolloutScores, Sample
+from rvpo.types import Failed, RewardScore, Rollout, RolloutScores, Sample
 
 if TYPE_CHECKING:
     from rvpo.runtime.ranks import Ranks
@@ -197,14 +197,29 @@ class Scoring:
         return scored
 
     def _computed(self, samples: Sequence[Sample]) -> tuple[dict[str, list[Cell]], Logged]:
-        """[N] cells of each function reward, and what the functions logged; none are called where
-        there are no samples."""
+        """[N] cells of each function reward, and what the functions logged. Episodes that have no
+        score are not shown to them; none are called where there are no others."""
         functions = [reward for reward in self._rewards if isinstance(reward, Reward)]
+        lost: dict[int, RewardScore] = {
+            row: Failed(sample.missing) for row, sample in enumerate(samples) if sample.missing
+        }
+        shown = [sample for sample in samples if not sample.missing]
+        scores, logged = self._scores(functions, shown)
+        return {
+            name: [Cell(score, aspects=(name,)) for score in interleaved(each, lost)]
+            for name, each in scores.items()
+        }, logged.without(sorted(lost))
+
+    def _scores(
+        self, functions: Sequence[Reward], samples: Sequence[Sample]
+    ) -> tuple[dict[str, list[RewardScore]], Logged]:
+        """[N] scores of each function, and what they logged."""
         if not samples:
             return {reward.name: [] for reward in functions}, Logged()
         ids = [sample.prompt.id for sample in samples]
+        columns = column_names([sample.prompt for sample in samples])
         for reward in functions:
-            reward.check_columns(column_names([sample.prompt for sample in samples]))
+            reward.check_columns(columns, in_world(samples))
         # Each has arguments of its own: what one does to them, the others must not see.
         books = {reward.name: Logbook(reward.name) for reward in functions}
         scores = {
@@ -220,9 +235,7 @@ class Scoring:
         logged = Logged()
         for reward in functions:
             logged |= books[reward.name].logged(len(samples), reward.without_secrets)
-        return {
-            name: [Cell(score, aspects=(name,)) for score in each] for name, each in scores.items()
-        }, logged
+        return scores, logged
 
     def _cells(
         self,

@@ -83,8 +83,11 @@ class RewardSuite:
         """
         return cls([_build(name, rewards, judges) for name in rewards])
 
-    def fitted(self, prompts: Sequence[Prompt]) -> RewardSuite:
+    def fitted(self, prompts: Sequence[Prompt], *, in_world: bool = False) -> RewardSuite:
         """The suite with columns for the criteria that these prompts bring.
+
+        Args:
+            in_world: an environment answers the policy.
 
         Raises:
             RewardError: some reward needs a column that the prompts do not have.
@@ -93,7 +96,7 @@ class RewardSuite:
         columns = column_names(prompts)
         for reward in self.rewards:
             if isinstance(reward, Reward):
-                reward.check_columns(columns)
+                reward.check_columns(columns, in_world)
         return replace(
             self,
             rewards=[r if isinstance(r, Reward) else r.fitted(prompts) for r in self.rewards],

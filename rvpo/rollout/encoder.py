@@ -10,6 +10,7 @@ from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final
 
+from rvpo.calls import CALL_MARKS
 from rvpo.errors import ConfigError, DataError
 from rvpo.model_files import reading_model
 from rvpo.rollout.chat_template import SETTING, check_template, check_values
@@ -269,9 +270,14 @@ class Encoder:
         places = (n for n in range(len(full)) if full[n : n + len(bare)] == bare)
         return tuple(full[: next(places, 0)])
 
-    def decode(self, completion_ids: Sequence[int]) -> str:
-        """The text of a completion, without special tokens but for those that mark its parts."""
-        said = [token for token in completion_ids if token not in self._unsaid]
+    def decode(self, completion_ids: Sequence[int], *, keeps_calls: bool = False) -> str:
+        """The text of a completion, without special tokens but for those that mark its parts.
+
+        Args:
+            keeps_calls: whether those that mark calls of tools stay too.
+        """
+        unsaid = self._unsaid - self._calls if keeps_calls else self._unsaid
+        said = [token for token in completion_ids if token not in unsaid]
         text: str = self.tokenizer.decode(said, skip_special_tokens=False)
         return text
 
@@ -344,6 +350,12 @@ class Encoder:
         if self._has_channels:
             said |= set(HARMONY)
         return frozenset(id for tag, id in special.items() if tag not in said or id in self._ends)
+
+    @cached_property
+    def _calls(self) -> frozenset[int]:
+        """Tokens that mark calls of tools."""
+        added = self.tokenizer.added_tokens_decoder
+        return frozenset(id for id, token in added.items() if str(token) in CALL_MARKS)
 
     @property
     def _has_channels(self) -> bool:

@@ -126,6 +126,24 @@ class TextStops:
         return torch.tensor(ended, device=input_ids.device)
 
 
+class Cuts:
+    """A stopping criterion that ends each row after a number of tokens of its own.
+
+    Args:
+        most: that number, of each row.
+        width: tokens of each row's prompt, with padding.
+    """
+
+    def __init__(self, most: Sequence[int], width: int) -> None:
+        self._most = most
+        self._width = width
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **others: object) -> Tensor:
+        length = input_ids.shape[1] - self._width
+        ended = [length >= most for most in self._most]
+        return torch.tensor(ended, device=input_ids.device)
+
+
 class ThoughtEnder:
     """Gives all probability to the end of a thought that has used its budget up.
 
@@ -186,11 +204,12 @@ class Steps:
     recorder: LogprobRecorder
     truncation: Truncation | None = None
     stops: TextStops | None = None
+    cuts: Cuts | None = None
 
     @property
     def criteria(self) -> list[Any]:
         """Those by which a row ends, beside the tokens that end it."""
-        return [] if self.stops is None else [self.stops]
+        return [each for each in (self.stops, self.cuts) if each is not None]
 
     @classmethod
     def of(
@@ -199,12 +218,14 @@ class Steps:
         encoder: Encoder,
         prompts: Sequence[Sequence[int]],
         width: int,
+        most: Sequence[int],
     ) -> Steps:
         """Those of a batch.
 
         Args:
             prompts: token ids of each row's prompt.
             width: tokens of each, with padding.
+            most: tokens of each row's longest completion.
         """
         neutral = replace(
             sampling, repetition_penalty=1.0, presence_penalty=0.0, frequency_penalty=0.0
@@ -224,4 +245,5 @@ class Steps:
             recorder,
             truncation,
             TextStops(sampling.stop, encoder, width) if sampling.stop else None,
+            Cuts(most, width) if min(most) < max(most) else None,
         )

@@ -46,7 +46,7 @@ def read_stops(
     if stops < wanted:
         without = ", ".join(map(str, sorted(wanted - stops)))
         say(f"model.path: the end token {without} is not in the vocabulary: left out")
-    tail = _behind_an_answer(tokenizer, template_values)
+    tail = behind_an_answer(tokenizer, template_values)
     stops |= _end_of_turn(tokenizer, tail, frozenset(stops), say)
     if not stops:
         raise ConfigError(
@@ -119,7 +119,7 @@ def _end_of_turn(
     return frozenset()
 
 
-def _behind_an_answer(tokenizer: Any, template_values: Mapping[str, Any]) -> str:
+def behind_an_answer(tokenizer: Any, template_values: Mapping[str, Any]) -> str:
     """Text that the template writes behind the assistant's last turn; empty if it will not tell."""
     chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": _SENTINEL}]
     try:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from rvpo.errors import EngineError
@@ -13,7 +12,7 @@ from rvpo.rollout.adapter import adapter_of
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, RolloutEngine
 from rvpo.rollout.engine_config import EngineConfig, EngineInputs
-from rvpo.rollout.further import Further, Request
+from rvpo.rollout.further import Further, Request, awaited
 from rvpo.rollout.logits import Steps
 from rvpo.rollout.lora_config import LoraConfig
 from rvpo.rollout.memory import EngineLoad, EngineMemory
@@ -124,14 +123,13 @@ class TransformersEngine:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             while requests:
-                for start in range(0, len(requests), self._batch_size):
-                    batch = requests[start : start + self._batch_size]
-                    for request, sample in zip(
-                        batch, self._generate_batch(batch, drawn), strict=True
-                    ):
+                for batch, encoded in self._batches(requests):
+                    made = self._generate_batch(batch, encoded, drawn)
+                    for request, sample in zip(batch, made, strict=True):
                         samples[request.row] = sample
                         on_sample(request.row, sample)
-                requests = () if further is None else self._round(further)
+                # All that comes of what is finished: who is beside whom is no accident.
+                requests = () if further is None else awaited(further, all_of_them=True)
         return Rollout(
             samples=tuple(samples[row] for row in range(len(rows))),
             group_size=samples_per_prompt,
@@ -158,16 +156,34 @@ class TransformersEngine:
     def close(self) -> None:
         """See `RolloutEngine.close`."""
 
-    @staticmethod
-    def _round(further: Further) -> Sequence[Request]:
-        """All that comes of what is finished, so that who is beside whom is no accident."""
-        further.settle()
-        return further.take()
+    def _batches(
+        self, requests: Sequence[Request]
+    ) -> Iterator[tuple[list[Request], list[tuple[int, ...]]]]:
+        """Requests that are generated at once, and the token ids of their prompts. The longest
+        completion of a batch fits behind its longest prompt: every row goes on as long as any."""
+        batch: list[Request] = []
+        encoded: list[tuple[int, ...]] = []
+        width = most = 0
+        for request in requests:
+            ids = self._encoder.encode(request.prompt)
+            width, most = max(width, len(ids)), max(most, request.most_tokens)
+            is_full = len(batch) == self._batch_size
+            if batch and (is_full or width + most > self._encoder.max_context_tokens):
+                yield batch, encoded
+                batch, encoded = [], []
+                width, most = len(ids), request.most_tokens
+            batch.append(request)
+            encoded.append(ids)
+        if batch:
+            yield batch, encoded
 
-    def _generate_batch(self, requests: Sequence[Request], sampling: Sampling) -> list[Sample]:
-        most = max(request.most_tokens for request in requests)
-        sampling = replace(sampling, max_completion_tokens=most)
-        encoded = [self._encoder.encode(request.prompt) for request in requests]
+    def _generate_batch(
+        self,
+        requests: Sequence[Request],
+        encoded: Sequence[tuple[int, ...]],
+        sampling: Sampling,
+    ) -> list[Sample]:
+        most = [request.most_tokens for request in requests]
         width = max(map(len, encoded))
         stop_ids = self._encoder.stop_ids
         # Left padding: every row's next token is at the same place.
@@ -175,10 +191,10 @@ class TransformersEngine:
             [[stop_ids[0]] * (width - len(ids)) + list(ids) for ids in encoded]
         )
         mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in encoded])
-        steps = Steps.of(sampling, self._encoder, encoded, width)
+        steps = Steps.of(sampling, self._encoder, encoded, width, most)
         drawn = {"do_sample": True, "temperature": sampling.temperature, "top_k": 0, "top_p": 1.0}
         settings = _generation_config(
-            max_new_tokens=sampling.max_completion_tokens,
+            max_new_tokens=max(most),
             **(drawn if sampling.temperature > 0 else {"do_sample": False}),
             eos_token_id=list(stop_ids),
             pad_token_id=stop_ids[0],

@@ -67,6 +67,14 @@ class EventLoop:
                 self._end()
             self._end = self._loop = None
 
+    def leave(self) -> None:
+        """Give up a loop that something in it holds up for ever: nothing can end its thread, and
+        nobody waits for it any more. The next work starts another."""
+        with self._starting:
+            if self._end is not None:
+                self._end.detach()
+            self._end = self._loop = None
+
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._starting:
             if self._loop is None or self._loop.is_closed():

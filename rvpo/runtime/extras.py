@@ -27,6 +27,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "bits": ("bitsandbytes",),
     "math": ("math_verify",),
     "language": ("py3langid",),
+    "mcp": ("mcp",),
     "schema": ("jsonschema", "referencing"),
 }
 """Modules that are imported of each extra. `gpu` brings the same vLLM as `cpu`, built for GPUs."""

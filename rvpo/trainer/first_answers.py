@@ -19,6 +19,8 @@ class FirstAnswer(Stored):
     prompt_id: Text
     answer: Text
     everything: Text
+    missing: Text = ""
+    """Reason that it has no score; empty where it has one."""
 
     @classmethod
     def of(cls, sample: Sample) -> FirstAnswer:
@@ -26,6 +28,7 @@ class FirstAnswer(Stored):
             prompt_id=sample.prompt.id,
             answer=sample.seen("answer"),
             everything=sample.seen("everything"),
+            missing=sample.missing,
         )
 
     def seen(self, sees: Sees) -> str:

@@ -9,6 +9,7 @@ from rvpo.advantage.diagnostics import metrics_by_aspect
 from rvpo.rewards.criteria import criteria_metrics
 from rvpo.rewards.metrics import reward_metrics
 from rvpo.runtime.ranks import Ranks
+from rvpo.trainer.episode_metrics import counts_of, episode_metrics
 from rvpo.trainer.throughput import generation_metrics
 from rvpo.types import Advantages, Rollout, RolloutScores, Sample
 
@@ -34,19 +35,19 @@ class _Age(NamedTuple):
 
 
 def _age(step: int, sample: Sample) -> _Age:
-    mean = step - (fmean(sample.versions) if sample.versions else sample.policy_version)
+    mean = step - (fmean(sample.policy_versions) if sample.versions else sample.policy_version)
     return _Age(mean, step - sample.policy_version, bool(sample.versions))
 
 
 def completion_metrics(step: int, rollout: Rollout, ranks: Ranks) -> dict[str, float]:
-    """Lengths in tokens, how many were cut off, how old the weights were that made them, and how
-    fast that was."""
+    """Lengths in tokens of what is the policy's, how many were cut off, how old the weights were
+    that made them, and how fast that was; and the numbers of episodes."""
     mine = [
-        (len(sample.completion_ids), sample.finish_reason == "length", _age(step, sample))
+        (sample.length, sample.finish_reason == "length", _age(step, sample))
         for sample in rollout.samples
     ]
-    parts = ranks.gather_objects((mine, rollout.generation))
-    rows = [row for part, _ in parts for row in part]
+    parts = ranks.gather_objects((mine, rollout.generation, counts_of(rollout)))
+    rows = [row for part, _, _ in parts for row in part]
     lengths = [length for length, _, _ in rows]
     terminated = [length for length, cut, _ in rows if not cut]
     ages = [age for _, _, age in rows]
@@ -71,14 +72,15 @@ def completion_metrics(step: int, rollout: Rollout, ranks: Ranks) -> dict[str, f
     return (
         metrics
         | _thought_metrics(rollout, ranks)
-        | generation_metrics([made for _, made in parts], sum(lengths))
+        | generation_metrics([made for _, made, _ in parts], sum(lengths))
+        | episode_metrics([each for *_, episodes in parts for each in episodes])
     )
 
 
 def _thought_metrics(rollout: Rollout, ranks: Ranks) -> dict[str, float]:
     """Lengths of thoughts and answers, where a sample of any rank has a thought; and of samples
     whose thoughts were ended, where any was."""
-    mine = [(s.thought_length, s.answer_length, bool(s.given)) for s in rollout.samples]
+    mine = [(s.thought_length, s.answer_length, s.is_thought_ended) for s in rollout.samples]
     rows = [row for part in ranks.gather_objects(mine) for row in part]
     thoughts, answers, ended = (list(each) for each in zip(*rows, strict=True))
     if not any(thoughts):

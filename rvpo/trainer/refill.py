@@ -69,7 +69,7 @@ class Refill:
         generated = len(found.telling)
         if not self.rounds and generated == self.per_step:
             return {}
-        own = sum(len(s.completion_ids) for r in found.rollouts for s in r.samples)
+        own = sum(s.length for r in found.rollouts for s in r.samples)
         return {
             "groups/generated": float(generated),
             "groups/dead_frac": found.telling.count(0.0) / generated,

@@ -15,6 +15,7 @@ from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import OWN
 from rvpo.config.run import RunConfig
 from rvpo.data.order import PromptStream
+from rvpo.episode import Episode, Turn
 from rvpo.errors import ConfigError, RewardError
 from rvpo.judge.client.probe import ANSWER, both, probe
 from rvpo.judge.hint import hint, hint_of_scores
@@ -94,7 +95,7 @@ def rehearse_rewards(
     """Call every reward function once, on invented answers to the first of the prompts.
 
     A function that keeps something between calls meets this one before step 1. Rewards that ask a
-    judge are left out.
+    judge are left out, and functions that name the worlds of episodes, which nobody can invent.
 
     Raises:
         RewardError: a function raised or broke its contract, or the estimator reads levels and a
@@ -103,16 +104,17 @@ def rehearse_rewards(
     functions = [
         replace(reward, condition=None) for reward in score.rewards if isinstance(reward, Reward)
     ]
-    if not functions:
-        return
     reads_levels = config.advantage.inputs == "level"
     if reads_levels:
         _check_bounds(functions)
+    functions = [reward for reward in functions if not reward.reads_worlds]
+    if not functions:
+        return
     # The first of step 1; however large a step is to be, this one is small.
     few = min(_PROMPTS, config.rollout.prompts_per_step)
     first = PromptStream(prompts, few, config.seed).at(0)
     size = min(_LARGEST_GROUP, config.rollout.samples_per_prompt)
-    rollout = invented(first, encoder, size)
+    rollout = invented(first, encoder, size, in_world=config.environment is not None)
     try:
         scored = replace(score, rewards=functions).begin().collect(rollout)
         if reads_levels:
@@ -319,8 +321,14 @@ def _is_wrong(answer: Answer) -> bool:
     return all(map(_WRONG.fullmatch, reasons))
 
 
-def invented(prompts: Sequence[Prompt], encoder: Encoder, group_size: int) -> Rollout:
-    """Answers to every prompt, of which no model knows: a usual one and several odd ones."""
+def invented(
+    prompts: Sequence[Prompt], encoder: Encoder, group_size: int, *, in_world: bool = False
+) -> Rollout:
+    """Answers to every prompt, of which no model knows: a usual one and several odd ones.
+
+    Args:
+        in_world: each is an episode of one turn.
+    """
     size = max(group_size, 1 + len(_ANSWERS))
     samples = []
     for prompt in prompts:
@@ -338,6 +346,12 @@ def invented(prompts: Sequence[Prompt], encoder: Encoder, group_size: int) -> Ro
                     text=text,
                     finish_reason="stop",
                     policy_version=0,
+                    episode=_of_one_turn(text, len(completion)) if in_world else None,
                 )
             )
     return Rollout(samples=tuple(samples), group_size=size)
+
+
+def _of_one_turn(text: str, tokens: int) -> Episode:
+    turn = Turn(({"role": "assistant", "content": text},), 0, tokens)
+    return Episode(turns=(turn,), ending="answered")

@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from rvpo.cli import app
-from rvpo.config.redaction import Hidden
 from rvpo.config.run import RunConfig, dump_config, load_config
 from rvpo.config.secret import masked, without_secrets
 from rvpo.config.secret_name import is_secret_name
 from rvpo.data.sources import load_prompts
 from rvpo.errors import ConfigError, DataError, RewardError
 from rvpo.rewards.reward import Reward
+from rvpo.runtime.redaction import Hidden
 from rvpo.types import Failed
 from tests.commands.test_train import train, write_config
 from tests.configs import tiny_settings

@@ -90,7 +90,9 @@ def test_texts_score_by_functions_of_both_of_trls_formats(function: Any, found: 
 def test_messages_are_handed_as_messages(function: Any) -> None:
     assert scores(function, make_prompt(content="How many?")) == scores(function, of_text())
     assert handed_prompt(make_prompt()) == [dict(make_prompt().messages[0])]
-    assert handed_completion(make_prompt(), "a") == [{"role": "assistant", "content": "a"}]
+    assert handed_completion(make_sample(text="a"), "answer") == [
+        {"role": "assistant", "content": "a"}
+    ]
 
 
 def shaped(completions: Sequence[Any], **columns: Any) -> list[float]:
@@ -114,7 +116,7 @@ def test_a_function_sees_all_that_was_sampled_behind_a_prompt_that_stands_as_it_
 
 @given(st.text(), st.integers(-5, 5), st.integers(-5, 5))
 def test_a_handed_text_is_that_text(text: str, start: int, end: int) -> None:
-    handed = handed_completion(of_text(), text)
+    handed = handed_completion(make_sample(of_text(), text), "everything")
     assert handed == text
     assert hash(handed) == hash(text)
     assert isinstance(handed, str)

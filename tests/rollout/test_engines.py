@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 import pytest
@@ -17,6 +19,8 @@ from rvpo.evaluate.weights import SavedWeights
 from rvpo.rollout import TransformersConfig, VllmConfig
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
+from rvpo.rollout.episodes.engine import EpisodeEngine
+from rvpo.rollout.further import Request
 from rvpo.rollout.lora_config import LoraConfig
 from rvpo.rollout.supports import told
 from rvpo.rollout.transformers_engine import TransformersEngine
@@ -41,6 +45,8 @@ from tests.configs import tiny_config
 from tests.fakes import make_prompt
 from tests.gradients import accumulate
 from tests.judge.processes import wait_until
+from tests.rollout.episodes.test_episode_engine import Insisting, InsistingConfig
+from tests.rollout.talking import Talking
 from tests.rollout.test_generation_defaults import NAMES, policy_logprobs, value_of
 from tests.rollout.test_stops import changed
 from tests.tiny import save_tiny_model
@@ -112,7 +118,7 @@ MAKERS = {
     "transformers bf16": lambda model: make_transformers_engine(model, "bf16"),
     "vllm fp32": lambda model: make_vllm_engine(model, "fp32"),
     "vllm bf16": lambda model: make_vllm_engine(model, "bf16"),
-    "vllm fp32, own process": lambda model: make_vllm_engine(model, "fp32", APART),
+    "vllm fp32, own process": lambda model: make_vllm_engine(model, "fp32", APART, tokens=512),
 }
 FP32 = [kind for kind in MAKERS if "fp32" in kind]
 IN_PROCESS = [kind for kind in MAKERS if "own process" not in kind]
@@ -380,23 +386,101 @@ def test_in_process_the_seed_decides_the_samples(
     assert torch.equal(torch.get_rng_state(), before)  # nobody else's random numbers moved
 
 
-def test_a_rollout_takes_no_prefix_from_those_before_it(tiny_model: Path, ranks: Ranks) -> None:
-    """What follows a cached prefix is computed in other pieces, which round differently."""
+@pytest.fixture(scope="module")
+def roomy(tiny_model: Path, ranks: Ranks) -> VllmEngine:
+    """A vLLM in process whose prompts may fill several blocks of its cache."""
     engine = make_vllm_engine(tiny_model, "fp32", tokens=512)
     UNTIL_EXIT.append(engine)
     engine.load_weights(make_policy(tiny_model, ranks).weights(), 0)
+    return engine
+
+
+def test_a_rollout_takes_no_prefix_from_those_before_it(roomy: VllmEngine) -> None:
+    """What follows a cached prefix is computed in other pieces, which round differently."""
+    engine = roomy
     prompts = [make_prompt(f"p/{i}", f"{i} + " + "1 + " * 90) for i in range(3)]
 
     def cached() -> list[int]:
         """[3] tokens of each prompt that were not computed."""
-        engine._enqueue(prompts, 1, None, [None] * 3)
-        return [output.num_cached_tokens for _, output in sorted(engine._finished(CacheUse(None)))]
+        asked = [Request(row, 0, prompt, 12) for row, prompt in enumerate(prompts)]
+        found = engine._outputs(asked, engine._sampling, 0, None, CacheUse(None))
+        return [output.num_cached_tokens for _, output in sorted(found, key=lambda f: f[0].row)]
 
     rollout = engine.generate(prompts, 1, seed=1)
     assert min(len(sample.prompt_ids) for sample in rollout.samples) > 256  # two cache blocks
     assert min(cached()) > 0  # without a rollout's beginning, prefixes are found
     engine.generate(prompts[:1], 1, seed=1)
     assert min(cached()[1:]) == 0
+
+
+@pytest.mark.parametrize("kind", ["vllm fp32", "vllm fp32, own process"])
+def test_a_conversation_that_goes_on_computes_what_is_new_in_it(
+    kind: str,
+    engines: Callable[[str], RolloutEngine],
+    roomy: VllmEngine,
+    tiny_model: Path,
+    ranks: Ranks,
+) -> None:
+    """Of what was there before, what was sampled too, only the last block that is not full."""
+    engine = roomy if kind == "vllm fp32" else engines(kind)
+    assert isinstance(engine, VllmEngine)
+    engine.load_weights(make_policy(tiny_model, ranks).weights(), 0)
+    block = engine._llm.llm_engine.vllm_config.cache_config.block_size
+    prompts = [make_prompt(f"p/{i}", f"{i} + " + "1 + " * 80 + "1" * 12) for i in range(3)]
+    tokens = [0] * 3
+    given = computed = 0
+    with closing(Talking([5] * 3, most=lambda row, turn: 12)) as talk:
+        engine._forget_prefixes()
+        first = [Request(row, 0, prompt, 12) for row, prompt in enumerate(prompts)]
+        for request, output in engine._outputs(first, engine._sampling, 0, talk, CacheUse(None)):
+            cached, row = output.num_cached_tokens, request.row
+            assert cached >= (tokens[row] - 1) // block * block
+            given += len(output.prompt_token_ids)
+            computed += len(output.prompt_token_ids) - cached
+            sample = engine._sample(request.prompt, output.prompt_token_ids, output.outputs[0])
+            tokens[row] = len(sample.prompt_ids) + len(sample.completion_ids)
+            talk.hear(row, sample)
+    assert [len(talk.of_row(row)) for row in range(3)] == [5] * 3
+    assert min(tokens) > 3 * block
+    print(f"{kind}: of {given} tokens of prompts {computed} were computed, blocks of {block}")
+    assert computed < 0.5 * given
+
+
+def episodes(engine: RolloutEngine, model: Path, turns: int = 3) -> Rollout:
+    """Of some turns, each of which ends with a small letter, as an untrained model writes some."""
+    sampling = Sampling(
+        temperature=TEMPERATURE, max_completion_tokens=70, stop=tuple(ascii_lowercase)
+    )
+    encoder = make_encoder(model)
+    talking = EpisodeEngine(engine, Insisting(turns - 1), InsistingConfig(), encoder, sampling)
+    with closing(talking):
+        return talking.generate(make_prompts(), 4, seed=3, sampling=sampling)
+
+
+@pytest.mark.parametrize("kind", FP32)
+def test_engine_and_trainer_agree_over_all_turns_of_an_episode(
+    kind: str, engines: Callable[[str], RolloutEngine], tiny_model: Path, ranks: Ranks
+) -> None:
+    policy, engine = make_policy(tiny_model, ranks), engines(kind)
+    engine.load_weights(policy.weights(), 2)
+    rollout = episodes(engine, tiny_model)
+    told = [sample.episode for sample in rollout.samples if sample.episode is not None]
+    assert len(told) == 12
+    assert max(len(each.turns) for each in told) == 5
+    assert {sample.policy_version for sample in rollout.samples} == {2}
+    difference = trainer_difference(policy, rollout)
+    print(f"{kind}: largest log-probability difference over all turns {difference:.1e}")
+    assert difference < LARGEST_DIFFERENCE["fp32"]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FP32 if kind in IN_PROCESS])
+def test_in_process_the_seed_decides_every_turn(
+    kind: str, engines: Callable[[str], RolloutEngine], tiny_model: Path, ranks: Ranks
+) -> None:
+    engine = engines(kind)
+    engine.load_weights(make_policy(tiny_model, ranks).weights(), 0)
+    first, again = episodes(engine, tiny_model), episodes(engine, tiny_model)
+    assert first == again
 
 
 def test_vllms_own_weight_transfer_brings_every_weight_and_version(

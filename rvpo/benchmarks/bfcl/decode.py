@@ -7,21 +7,18 @@ where no call is wanted, and so does a block of which every line is broken.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from rvpo.calls import FENCE, PYTHON_TAG, arguments_of, holds_call, named, parsed
+
 DecodedCall = dict[str, Any]
 
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
 _BLOCK: Final = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
-_FENCE: Final = re.compile(r"```\w*\s*(.*?)```", re.DOTALL)
-_PYTHON_TAG: Final = "<|python_tag|>"
-_CALL_KEYS: Final = re.compile(r'"(?:arguments|parameters)"\s*:')
-_NAME_KEY: Final = re.compile(r'"name"\s*:')
 # Possessive, so that a response that does not fit is given up at once.
 _TOOLRL: Final = re.compile(
     r"<think>(?:(?!</think>).)*+</think>\s*+"
@@ -66,10 +63,9 @@ def decode_tools(text: str, own_name: Callable[[str], str]) -> Decoded:
     thought, ended, answer = text.partition("</think>")
     if not ended and text.lstrip().startswith("<think>"):
         return Decoded((), is_well_formed=False)
-    found = _values((answer if ended else thought).strip().removeprefix(_PYTHON_TAG).strip())
+    found = _values((answer if ended else thought).strip().removeprefix(PYTHON_TAG).strip())
     if isinstance(found, str):
-        is_words = not (_NAME_KEY.search(found) and _CALL_KEYS.search(found))
-        return Decoded((), is_well_formed=bool(found) and is_words)
+        return Decoded((), is_well_formed=bool(found) and not holds_call(found))
     calls = [call for value in found for call in _calls(value)]
     readable = [call for call in calls if call is not None]
     renamed = ({own_name(name): values for name, values in c.items()} for c in readable)
@@ -78,14 +74,14 @@ def decode_tools(text: str, own_name: Callable[[str], str]) -> Decoded:
 
 def _values(text: str) -> list[Any] | str:
     """Values that stand in the place of calls, None for what is no JSON; else the text itself."""
-    whole = _parsed(text) if text.startswith(("{", "[")) else None
+    whole = parsed(text) if text.startswith(("{", "[")) else None
     if whole is not None:
         return [whole]
     if blocks := _BLOCK.findall(text):
-        return [_parsed(block.strip()) for block in blocks]
-    fenced = _FENCE.search(text)
+        return [parsed(block.strip()) for block in blocks]
+    fenced = FENCE.search(text)
     body = fenced[1].strip() if fenced else text
-    return [_parsed(body)] if body.startswith(("{", "[")) else text
+    return [parsed(body)] if body.startswith(("{", "[")) else text
 
 
 def decode_toolrl(text: str) -> Decoded:
@@ -115,26 +111,16 @@ def decode_toolrl(text: str) -> Decoded:
 
 
 def _toolrl_call(line: str) -> DecodedCall | None:
-    value = _parsed(line)
+    value = parsed(line)
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         return None
     return {value["name"]: value["parameters"]} if "parameters" in value else None
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _calls(value: Any) -> Sequence[DecodedCall | None]:
     """The calls of a JSON value; None for what is no call."""
     if isinstance(value, list):
         return [call for each in value for call in _calls(each)]
-    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-        return [None]
-    arguments = value.get("arguments", value.get("parameters", {}))
-    if isinstance(arguments, str):  # some models write them as JSON inside the JSON
-        arguments = _parsed(arguments)
-    return [{value["name"]: arguments}] if isinstance(arguments, dict) else [None]
+    name = named(value)
+    arguments = None if name is None else arguments_of(value)
+    return [{name: arguments}] if name is not None and isinstance(arguments, dict) else [None]

@@ -17,7 +17,6 @@ import aiohttp
 
 from rvpo.config.judge import EndpointConfig, JudgeConfig
 from rvpo.config.judges import OWN
-from rvpo.config.redaction import Hidden
 from rvpo.config.secret import masked
 from rvpo.errors import ConfigError
 from rvpo.judge.worker.answering import Answering
@@ -31,6 +30,7 @@ from rvpo.judge.worker.refusal import BAD_MINUTES, Failure, Refusal, excerpt
 from rvpo.judge.worker.reply import CallFailed, NotCompleted, Reply
 from rvpo.judge.worker.route import CHAT, Route
 from rvpo.judge.worker.scoring import route_of
+from rvpo.runtime.redaction import Hidden
 
 SCHEMA_REFUSED: Final = "schema refused"
 """The reason of a call that may succeed without its schema."""

@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shlex
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from rvpo.errors import ConfigError
@@ -28,6 +29,14 @@ SUMMARIES = {
 """Summaries of a metric that W&B keeps beside its curve: a reward's peak matters as much as its
 end."""
 TABLE_ROWS = 64
+_OF_EPISODES: list[str | int] = [
+    "episode",
+    "turns",
+    "ending",
+    "ending_reason",
+    "calls",
+    "failed_calls",
+]
 
 
 class Wandb(Section):
@@ -115,8 +124,10 @@ class WandbReport:
         import wandb
 
         names = record.scored.rewards.names
+        in_world = any(sample.episode is not None for sample in record.rollout.samples)
         if self._table is None:
-            self._table = wandb.Table(columns=_columns(names), log_mode="INCREMENTAL")
+            columns = _columns(names) + (_OF_EPISODES if in_world else [])
+            self._table = wandb.Table(columns=columns, log_mode="INCREMENTAL")
         size = record.rollout.group_size
         shown = max(1, TABLE_ROWS // size) * size
         for row, _ in zip(sample_rows(record), range(shown), strict=False):
@@ -134,6 +145,7 @@ class WandbReport:
                 row["completion_tokens"],
                 "; ".join(f"{name}: {reason}" for name, reason in row["failures"].items()),
                 json.dumps(row["extras"], ensure_ascii=False) if row["extras"] else "",
+                *(_of_episode(row["episode"]) if in_world else ()),
             )
         return self._table
 
@@ -145,6 +157,15 @@ def _columns(names: tuple[str, ...]) -> list[str | int]:
         *(f"z/{name}" for name in names),
         *("advantage", "trained", "finish_reason", "completion_tokens", "failures", "extras"),
     ]
+
+
+def _of_episode(episode: Mapping[str, Any]) -> tuple[str | int, ...]:
+    """Values of the columns in `_OF_EPISODES`."""
+    said = [message for turn in episode["turns"] for message in turn["messages"]]
+    failures = "; ".join(episode["failures"])
+    turns = sum(turn["by"] == "policy" for turn in episode["turns"])
+    told = json.dumps(said, ensure_ascii=False)
+    return told, turns, episode["ending"], episode["reason"], episode["calls"], failures
 
 
 def upload() -> str:

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from functools import partial
 from threading import Condition
+from typing import Any, Final, TypeVar
 
-from rvpo.environments import ToolFailed
-from rvpo.episode import Ending
-from rvpo.rollout.episodes.bridge import Bridge
-from rvpo.rollout.episodes.live_episode import LiveEpisode
+from rvpo.environments import Reply
+from rvpo.errors import EngineError
+from rvpo.rollout.episodes.live_episode import End, LiveEpisode
+from rvpo.rollout.episodes.scribe import Scribe
+from rvpo.rollout.episodes.worlds import Worlds
 from rvpo.rollout.further import Request
 from rvpo.runtime.event_loop import EventLoop
-from rvpo.types import Message, Sample
+from rvpo.runtime.ignore import ignore
+from rvpo.runtime.seed import derived_seed
+from rvpo.types import Sample
+
+T = TypeVar("T")
+
+_PULSE_S: Final = 1.0
+"""Seconds between two looks whether the event loop still runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +37,10 @@ class Limits:
     """Tokens behind the prompt, those of the world included."""
     context: int
     """Tokens of the whole conversation."""
-    turn_seconds: float
-    episode_seconds: float | None
+    seconds: float | None
+    """Seconds after which it gets no further turn."""
+    patience: float
+    """Seconds that the event loop of all worlds may stand still."""
 
 
 class Conversations:
@@ -43,111 +56,178 @@ class Conversations:
         self,
         lives: Sequence[LiveEpisode],
         loop: EventLoop,
-        bridge: Bridge,
+        worlds: Worlds,
+        scribe: Scribe,
         limits: Limits,
         finished: Callable[[int, Sample], None],
     ) -> None:
         self._lives = lives
         self._loop = loop
-        self._bridge = bridge
+        self._worlds = worlds
+        self._scribe = scribe
         self._limits = limits
         self._finished = finished
         self._changed = Condition()
-        self._waiting = 0
-        """Rows whose world is at work."""
+        self._under_way: dict[int, Future[Request | Sample | None]] = {}
+        """By rows whose world is at work."""
         self._requests: list[Request] = []
         self._over: list[tuple[int, Sample]] = []
         self._failure: BaseException | None = None
+        self._told: Callable[[], None] = ignore
+        self._is_stuck = False
+        self._writing = ThreadPoolExecutor(1, "episodes")
+
+    def begin(self, seed: int) -> None:
+        """Open every world, and wait for what they say first. Raises as `take` does."""
+        for row in range(len(self._lives)):
+            self._start(row, self._begin(row, derived_seed(seed, row, "world")))
+        self.settle()
 
     def hear(self, row: int, sample: Sample) -> None:
         """Take a turn of the policy, and have its world answer; returns at once."""
-        with self._changed:
-            self._waiting += 1
-        self._loop.start(self._go_on(row, sample))
+        self._start(row, self._go_on(row, sample))
 
     def take(self) -> Sequence[Request]:
-        """See `Further.take`."""
+        """See `Further.take`.
+
+        Raises:
+            EngineError: the event loop ended, or stands still.
+        """
         with self._changed:
             found, self._requests = self._requests, []
             over, self._over = self._over, []
-            failure = self._failure
-        for row, sample in over:
+        for row, sample in sorted(over, key=lambda each: each[0]):
             self._finished(row, sample)
-        if failure is not None:
-            raise failure
+        self._check()
         return sorted(found, key=lambda request: request.row)
 
     def wait(self) -> bool:
-        """See `Further.wait`."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._requests or not self._waiting or self._failure)
-            return bool(self._requests)
+        """See `Further.wait`. Raises as `take` does."""
+        self._until(lambda: self._has_news or not self._under_way)
+        return self._has_news
 
     def settle(self) -> None:
-        """See `Further.settle`."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._waiting or self._failure)
+        """See `Further.settle`. Raises as `take` does."""
+        self._until(lambda: not self._under_way)
 
-    async def _go_on(self, row: int, sample: Sample) -> None:
-        live = self._lives[row]
-        try:
-            found = await self._next(row, live, sample)
-            if isinstance(found, Sample):
-                await live.session.close()
-        except BaseException as error:
+    def listen(self, told: Callable[[], None]) -> None:
+        """See `Further.listen`."""
+        self._told = told
+
+    @property
+    def _has_news(self) -> bool:
+        return bool(self._requests or self._over)
+
+    def close(self) -> None:
+        """End what is under way, and the worlds of episodes that did not come to an end; of code
+        that holds up the event loop, nothing."""
+        for future in list(self._under_way.values()):
+            future.cancel()
+        self._writing.shutdown(wait=False, cancel_futures=True)
+        open = [live for live in self._lives if not live.is_closed]
+        if open and not self._is_stuck:
+            closing = self._loop.start(self._worlds.close_each(open))
+            wait([closing], self._limits.patience)
+            closing.cancel()
+
+    def _check(self) -> None:
+        if isinstance(self._failure, CancelledError | asyncio.CancelledError):
+            raise EngineError(
+                "the event loop of the environment ended while episodes were under way: something "
+                "in it left Python (sys.exit), or the run was closed"
+            ) from self._failure
+        if self._failure is not None:
+            raise self._failure
+
+    def _until(self, ready: Callable[[], bool]) -> None:
+        """Wait for it, as long as the event loop lives."""
+        pulse: Future[None] | None = None
+        felt = time.monotonic()
+        while True:
             with self._changed:
-                self._failure = error
-                self._changed.notify_all()
-            raise
+                done = self._changed.wait_for(
+                    lambda: ready() or self._failure is not None, _PULSE_S
+                )
+            self._check()
+            if done:
+                return
+            if pulse is None or pulse.done():
+                pulse, felt = self._loop.start(asyncio.sleep(0)), time.monotonic()
+            elif time.monotonic() - felt > self._limits.patience:
+                self._is_stuck = True
+                raise EngineError(
+                    "environment: its code has held up the event loop, and with it every episode, "
+                    f"for {self._limits.patience:g} s; an async function must not block, as "
+                    "time.sleep does: make it an ordinary function, or await"
+                )
+
+    def _start(self, row: int, work: Coroutine[Any, Any, Request | Sample | None]) -> None:
         with self._changed:
-            self._waiting -= 1
-            if isinstance(found, Request):
+            future = self._loop.start(work)
+            self._under_way[row] = future
+        future.add_done_callback(partial(self._known, row))
+
+    def _known(self, row: int, future: Future[Request | Sample | None]) -> None:
+        """Take what became of a row; called wherever its work ends, and however."""
+        with self._changed:
+            del self._under_way[row]
+            if future.cancelled():
+                self._failure = self._failure or CancelledError()
+            elif (error := future.exception()) is not None:
+                self._failure = self._failure or error
+            elif isinstance(found := future.result(), Request):
                 self._requests.append(found)
-            else:
+            elif found is not None:
                 self._over.append((row, found))
             self._changed.notify_all()
+        self._told()
 
-    async def _next(self, row: int, live: LiveEpisode, sample: Sample) -> Request | Sample:
+    async def _begin(self, row: int, seed: int) -> None:
+        live = self._lives[row]
+        told = await self._worlds.begin(live, seed)
+        if told:
+            room = self._limits.context - self._limits.tokens
+            live.end = await self._beside(self._scribe.begin, live, told, room)
+
+    async def _beside(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Do it in the thread that writes: templates and tokenizers would hold up the loop and its
+        clocks."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._writing, work, *arguments)
+
+    async def _go_on(self, row: int, sample: Sample) -> Request | Sample:
         """The request for the next turn, or the whole sample where there is none."""
-        said = live.hear(sample)
-        if sample.finish_reason == "length":
-            return live.sample("out_of_tokens")
-        try:
-            reply = await asyncio.wait_for(live.session.answer(said), self._limits.turn_seconds)
-        except ToolFailed as error:
-            return live.sample("tool_failed", str(error))
-        except TimeoutError:
-            seconds = f"{self._limits.turn_seconds:g}"
-            return live.sample("world_broken", f"it did not answer in {seconds} s")
-        except Exception as error:  # code of others raises anything
-            return live.sample("world_broken", f"{type(error).__name__}: {error}")
-        live.read(reply)
-        if not reply.messages or reply.is_over:
-            return live.sample("answered")
-        if (used_up := self._used_up(live)) is not None:
-            return live.sample(used_up)
-        self._tell(live, reply.messages)
+        live = self._lives[row]
+        said = await self._beside(self._scribe.said, sample)
+        live.hear(sample, said)
+        found = live.end
+        if found is None and sample.finish_reason == "length":
+            found = End("out_of_tokens")
+        if found is None:
+            answer = await self._worlds.answer(live, said.heard)
+            if isinstance(answer, End):
+                found = answer
+            else:
+                live.read(answer)
+                found = self._end(live, answer)
+                if found is None:
+                    found = await self._beside(self._scribe.tell, live, answer.messages)
         room = min(self._limits.tokens - len(live.ids), self._limits.context - len(live.token_ids))
-        if room < 1:
-            return live.sample("out_of_tokens")
-        prompt = replace(live.prompt, token_ids=live.token_ids)
-        return Request(row, len(live.samples), prompt, room)
+        if found is None and room < 1:
+            found = End("out_of_tokens")
+        if found is None:
+            prompt = replace(live.prompt, token_ids=live.token_ids, prefill="")
+            return Request(row, len(live.samples), prompt, room)
+        found, state = await self._worlds.end(live, found)
+        return await self._beside(live.sample, found, state)
 
-    def _used_up(self, live: LiveEpisode) -> Ending | None:
+    def _end(self, live: LiveEpisode, reply: Reply) -> End | None:
+        """The end of an episode behind a turn of its world; None where it goes on."""
+        if not reply.messages or reply.is_over:
+            return End("answered")
         if len(live.samples) >= self._limits.turns:
-            return "out_of_turns"
-        most = self._limits.episode_seconds
+            return End("out_of_turns")
+        most = self._limits.seconds
         if most is not None and time.monotonic() - live.begun > most:
-            return "out_of_time"
+            return End("out_of_time")
         return None
-
-    def _tell(self, live: LiveEpisode, messages: Sequence[Message]) -> None:
-        said = live.messages
-        ids = self._bridge.tokens(live.prompt, said, messages)
-        live.rewritten = live.rewritten or self._bridge.rewriting(
-            live.prompt, [*said, *messages], live.token_ids
-        )
-        ended = self._bridge.encoder.stop_ids
-        if live.ids and live.ids[-1] in ended and ids[:1] == (live.ids[-1],):
-            ids = ids[1:]  # the turn's end was sampled
-        live.tell(messages, ids)

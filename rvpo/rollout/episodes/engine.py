@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Final
 
-from rvpo.environments import Environment, EnvironmentConfig
+from rvpo.environments import Environment, EnvironmentConfig, ToolFailed
 from rvpo.errors import EngineError
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, RolloutEngine, Weights
 from rvpo.rollout.episodes.bridge import Bridge
 from rvpo.rollout.episodes.conversations import Conversations, Limits
+from rvpo.rollout.episodes.deadline import WorldBroken, in_words, within
 from rvpo.rollout.episodes.live_episode import LiveEpisode
+from rvpo.rollout.episodes.scribe import Scribe
+from rvpo.rollout.episodes.worlds import Worlds
 from rvpo.rollout.further import Further
 from rvpo.runtime.event_loop import EventLoop
 from rvpo.runtime.ignore import ignore
-from rvpo.runtime.seed import derived_seed
 from rvpo.sampling import Sampling
 from rvpo.types import Prompt, Rollout, Sample
+
+_PATIENCE_S: Final = 60.0
+"""Seconds that code of others may hold up the event loop, beyond what a turn may take."""
+_END_S: Final = 5.0
+"""Seconds that the loop may take to tell that an environment was closed, or was not."""
 
 
 class EpisodeEngine:
@@ -28,6 +35,8 @@ class EpisodeEngine:
         engine: samples the turns; closed by whoever made it.
         environment: closed with this engine.
         sampling: the way of training.
+        say: hears once of an episode that the chat template would have written otherwise, and once
+            of a world that failed to close.
     """
 
     def __init__(
@@ -37,13 +46,15 @@ class EpisodeEngine:
         config: EnvironmentConfig,
         encoder: Encoder,
         sampling: Sampling,
+        say: Callable[[str], None] = ignore,
     ) -> None:
         self._engine = engine
         self._environment = environment
         self._config = config
-        self._bridge = Bridge(encoder)
         self._sampling = sampling
-        self._loop = EventLoop("environments", EngineError)
+        self._loop = EventLoop("environment", EngineError)
+        self._bridge = Bridge(encoder)
+        self._say_rewritten, self._say_open = _once(say), _once(say)
 
     def generate(
         self,
@@ -56,25 +67,35 @@ class EpisodeEngine:
     ) -> Rollout:
         """See `RolloutEngine.generate`. A sample is an episode: its tokens are those of all turns,
         and those of the world among them are given. `on_sample` hears of whole episodes."""
-        rows = [prompt for prompt in prompts for _ in range(samples_per_prompt)]
-        lives = self._loop.run(self._begin(rows, seed))
+        lives = [LiveEpisode(prompt) for prompt in prompts for _ in range(samples_per_prompt)]
         whole: dict[int, Sample] = {}
 
         def finished(row: int, sample: Sample) -> None:
             whole[row] = sample
             on_sample(row, sample)
 
-        talks = Conversations(lives, self._loop, self._bridge, self._limits(sampling), finished)
-        rollout = self._engine.generate(
-            *_asked(lives, samples_per_prompt),
-            seed,
-            on_sample=talks.hear,
-            sampling=sampling,
-            further=talks,
+        talks = Conversations(
+            lives,
+            self._loop,
+            Worlds(self._environment, self._config, self._say_open),
+            Scribe(self._bridge, self._say_rewritten),
+            self._limits(sampling),
+            finished,
         )
-        talks.settle()
-        talks.take()
-        samples = tuple(whole[row] for row in range(len(rows)))
+        try:
+            talks.begin(seed)
+            rollout = self._engine.generate(
+                *_asked(lives, samples_per_prompt),
+                seed,
+                on_sample=talks.hear,
+                sampling=sampling,
+                further=talks,
+            )
+            talks.settle()
+            talks.take()
+        finally:
+            talks.close()
+        samples = tuple(whole[row] for row in range(len(lives)))
         return replace(rollout, samples=samples, group_size=samples_per_prompt)
 
     def load_weights(self, weights: Weights, version: int) -> None:
@@ -82,33 +103,36 @@ class EpisodeEngine:
         self._engine.load_weights(weights, version)
 
     def close(self) -> None:
-        """End the environment. Calling it twice does no harm."""
-        self._loop.run(self._environment.close())
-        self._loop.close()
+        """End the environment, or leave it behind where it does not end in time. Calling it twice
+        does no harm."""
+        closing = self._loop.start(within(self._config.seconds, self._environment.close, "close"))
+        try:
+            closing.result(self._config.seconds + _END_S)
+        except (TimeoutError, ToolFailed, WorldBroken) as error:
+            self._say_open(f"environment: it failed to close ({in_words(error)})")
+        finally:
+            closing.cancel()
+            self._loop.close()
 
     def _limits(self, sampling: Sampling | None) -> Limits:
         return Limits(
             turns=self._config.max_turns,
             tokens=(sampling or self._sampling).max_completion_tokens,
             context=self._bridge.encoder.max_context_tokens,
-            turn_seconds=self._config.seconds,
-            episode_seconds=self._config.episode_seconds,
+            seconds=self._config.episode_seconds,
+            patience=self._config.seconds + _PATIENCE_S,
         )
 
-    async def _begin(self, rows: Sequence[Prompt], seed: int) -> list[LiveEpisode]:
-        return await asyncio.gather(
-            *(
-                self._opened(prompt, derived_seed(seed, row, "world"))
-                for row, prompt in enumerate(rows)
-            )
-        )
 
-    async def _opened(self, prompt: Prompt, seed: int) -> LiveEpisode:
-        session = self._environment.session(prompt, seed)
-        told = await asyncio.wait_for(session.begin(), self._config.seconds)
-        if told:
-            prompt = replace(prompt, messages=(*prompt.messages, *told))
-        return LiveEpisode(prompt, session)
+def _once(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Hears of many things, and says the first one."""
+    left = [say]
+
+    def tell(text: str) -> None:
+        if left:
+            left.pop()(text)
+
+    return tell
 
 
 def _asked(lives: Sequence[LiveEpisode], group: int) -> tuple[Sequence[Prompt], int]:

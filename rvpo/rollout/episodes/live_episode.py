@@ -5,10 +5,41 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from rvpo.environments import Reply, Session
 from rvpo.episode import Ending, Episode, Turn
 from rvpo.types import Message, Prompt, Sample
+
+HEARD: Final = ("role", "content", "reasoning_content")
+"""Fields of a turn as a world hears it."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How an episode ended."""
+
+    ending: Ending
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A turn of the policy, for each who reads it."""
+
+    message: Message
+    """With its thoughts, as it was sampled."""
+    everything: str
+    """Its text, see `Sample.sampled`."""
+    answer: str
+    """The same without thoughts."""
+    written: str
+    """Text for the chat template, which is to write it again: with what the prompt began of it, and
+    every token but the one that ended it."""
+    end: str
+    """Text of the token that ended it; empty where another thing did."""
+    heard: Message
+    """For the world: the answer, and the thoughts in a field of their own."""
 
 
 @dataclass
@@ -16,13 +47,26 @@ class LiveEpisode:
     """The turns so far of one row of a rollout.
 
     Args:
-        prompt: with what the world put behind it at the beginning.
+        prompt: with what the world puts behind it at the beginning.
     """
 
     prompt: Prompt
-    session: Session
+    session: Session | None = None
+    """Its world; None before there is one."""
+    end: End | None = None
+    """The one that comes behind the policy's first turn, where its world did not begin."""
     begun: float = field(default_factory=time.monotonic)
+    is_closed: bool = False
+    """True once its world was told to give up what it holds."""
+    seconds: float = 0.0
+    """Time that its world has taken so far."""
     turns: list[Turn] = field(default_factory=list)
+    written: list[Message] = field(default_factory=list)
+    """Chat turns behind the prompt, as the chat template is shown them."""
+    known: str = ""
+    """The conversation up to the end of the last turn, as text."""
+    last_end: str = ""
+    """Text of the token that ended the policy's last turn."""
     samples: list[Sample] = field(default_factory=list)
     """The policy's turns."""
     ids: list[int] = field(default_factory=list)
@@ -33,31 +77,39 @@ class LiveEpisode:
     rewritten: str = ""
 
     @property
-    def messages(self) -> list[Message]:
-        """Chat turns behind the prompt."""
-        return [message for turn in self.turns for message in turn.messages]
-
-    @property
     def token_ids(self) -> tuple[int, ...]:
         """The whole conversation."""
         return (*self.samples[0].prompt_ids, *self.ids)
 
-    def hear(self, sample: Sample) -> Message:
-        """Take a turn of the policy; it as a message."""
+    def hear(self, sample: Sample, said: Said) -> None:
+        """Take a turn of the policy."""
         start = len(self.ids)
         self.given += [start + place for place in sample.given]
         self.ids += sample.completion_ids
         self.samples.append(sample)
-        message = {"role": "assistant", "content": sample.text}
-        self.turns.append(Turn((message,), start, len(self.ids)))
-        return message
+        self.turns.append(
+            Turn(
+                (said.message,),
+                start,
+                len(self.ids),
+                everything=said.everything,
+                answer=said.answer,
+                thought_tokens=sample.thought_length,
+            )
+        )
+        self.written.append({"role": "assistant", "content": said.written})
+        self.last_end = said.end
 
     def read(self, reply: Reply) -> None:
-        """Take what the world made of the last turn."""
+        """Take what the world made of the last turn: what was sampled stays its content."""
         self.calls += reply.calls
         self.failures += reply.failures
         if reply.said is not None:
-            self.turns[-1] = replace(self.turns[-1], messages=(reply.said,))
+            own = {k: v for k, v in reply.said.items() if k not in HEARD}
+            self.turns[-1] = replace(
+                self.turns[-1], messages=({**self.turns[-1].messages[0], **own},)
+            )
+            self.written[-1] = {**self.written[-1], **own}
 
     def tell(self, messages: Sequence[Message], ids: Sequence[int]) -> None:
         """Take what the world says, in its tokens."""
@@ -65,9 +117,14 @@ class LiveEpisode:
         self.ids += ids
         self.given += range(start, len(self.ids))
         self.turns.append(Turn(tuple(messages), start, len(self.ids)))
+        self.written += messages
 
-    def sample(self, ending: Ending, reason: str = "") -> Sample:
-        """All turns as one sample, up to the policy's last one."""
+    def sample(self, end: End, state: Any) -> Sample:
+        """All turns as one sample, up to the policy's last one.
+
+        Args:
+            state: the world's.
+        """
         last = max(n for n, turn in enumerate(self.turns) if turn.is_policy)
         turns = self.turns[: last + 1]
         length = turns[-1].stop
@@ -78,20 +135,22 @@ class LiveEpisode:
         versions = [v for part in parts for v in _versions(part, oldest)]
         return replace(
             final,
-            prompt=self.prompt,
+            # What began the first turn is no part of the last one.
+            prompt=replace(self.prompt, prefill="") if len(turns) > 1 else self.prompt,
             prompt_ids=self.samples[0].prompt_ids,
             completion_ids=tuple(self.ids[:length]),
             logprobs=tuple(p for part in parts for p in _logprobs(part)),
-            finish_reason="length" if ending == "out_of_tokens" else "stop",
+            finish_reason="length" if end.ending == "out_of_tokens" else "stop",
             policy_version=oldest,
             versions=tuple(versions) if set(versions) != {oldest} else (),
             given=tuple(place for place in self.given if place < length),
             supports=self._supports(parts),
             episode=Episode(
                 turns=tuple(turns),
-                ending=ending,
-                reason=reason,
-                state=self.session.state,
+                ending=end.ending,
+                reason=end.reason,
+                state=state,
+                world_seconds=self.seconds,
                 calls=self.calls,
                 failures=tuple(self.failures),
                 rewritten=self.rewritten,

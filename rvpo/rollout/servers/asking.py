@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final
 
 from rvpo.errors import EngineError
@@ -57,6 +57,7 @@ class Asking:
     Args:
         requests: one for each row, in order.
         groups: rows of the samples of each prompt.
+        goes_on: rows that were answered may be asked for again, until `end`.
         at_once: samples that a server is asked for at once.
         patience_s: seconds that a server may say nothing; for one that lives, and is slow, a
             request may take `ALIVE_TIMES` as many.
@@ -73,6 +74,7 @@ class Asking:
         requests: Sequence[SampleRequest],
         groups: Sequence[Sequence[int]],
         *,
+        goes_on: bool,
         at_once: int,
         patience_s: float,
         model: str | None,
@@ -82,7 +84,8 @@ class Asking:
         self._http = http
         self._pool = pool
         self._versions = versions
-        self._requests = requests
+        self._requests = dict(enumerate(requests))
+        self._goes_on = goes_on
         tokens = [
             request.max_tokens + len(request.prompt_ids) // len(group)
             for group in groups
@@ -111,7 +114,7 @@ class Asking:
         self._news = asyncio.Event()
 
     async def run(self) -> None:
-        """Ask until every row is answered.
+        """Ask until every row is answered, and none goes on.
 
         Raises:
             EngineError: too few servers are left, or a sample was asked for too often.
@@ -119,7 +122,7 @@ class Asking:
         try:
             await self._look_at_all()
             self.renewed()
-            while self._left:
+            while self._left or self._goes_on:
                 if self._failed is not None:
                     raise self._failed
                 self._pool.check()
@@ -137,6 +140,20 @@ class Asking:
                 self._routing.leave(url)
             for url in self._probed:  # which the next rollout looks at again
                 self._pool.trust(url)
+
+    def go_on(self, requests: Iterable[SampleRequest]) -> None:
+        """Ask for one more sample of rows that were answered."""
+        for request in requests:
+            self._requests[request.row] = request
+            self._left.add(request.row)
+            self._tries.pop(request.row, None)
+            self._routing.go_on(request.row, request.max_tokens)
+        self._news.set()
+
+    def end(self) -> None:
+        """No row goes on beyond what it was asked for."""
+        self._goes_on = False
+        self._news.set()
 
     async def _look_at_all(self) -> None:
         """They may have been started again since they got their weights. Those that take long to

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from rvpo.errors import DataError, EngineError
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, Weights
-from rvpo.rollout.further import Further
+from rvpo.rollout.further import Further, Request, awaited
 from rvpo.rollout.sampled import sampled
 from rvpo.rollout.servers.asking import Asking, Versions
 from rvpo.rollout.servers.http import Http
@@ -21,11 +21,12 @@ from rvpo.rollout.servers.version_label import RunLabel
 from rvpo.rollout.servers.weights.sync import WeightSync
 from rvpo.rollout.supports import told
 from rvpo.runtime.ignore import ignore
-from rvpo.runtime.seed import derived_seed
 from rvpo.sampling import Sampling
 from rvpo.types import Generation, Prompt, Rollout, Sample
 
 _POLL_S = 1.0
+_Heard = tuple[int, SampledTokens] | str | None
+"""A row's completion, or words about a server, empty where rows go on; None at the end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,15 +83,27 @@ class ServersEngine:
         further: Further | None = None,
     ) -> Rollout:
         """See `RolloutEngine.generate`. `on_sample` is called in the caller's thread. Each sample
-        has a seed of its own, from `seed` and its row, whichever server it is asked of; vLLM takes
-        it on GPUs alone."""
+        has a seed of its own, from `seed`, its row and its turn, whichever server it is asked of;
+        vLLM takes it on GPUs alone."""
         if self._versions.present is None:
             raise EngineError("the servers were asked to generate before they were given weights")
-        requests = list(self._requests(prompts, samples_per_prompt, seed, sampling))
+        drawn, tells = sampling or self._terms.sampling, sampling is None
+
+        def worded(request: Request, ids: tuple[int, ...]) -> SampleRequest:
+            return self._worded(request, ids, request.seed(seed), drawn, tells=tells)
+
+        each = (
+            (prompt, ids)
+            for prompt, ids in zip(prompts, self._encoder.encode_each(prompts), strict=True)
+            for _ in range(samples_per_prompt)
+        )
+        most = drawn.max_completion_tokens
+        first = [
+            worded(Request(row, 0, prompt, most), ids) for row, (prompt, ids) in enumerate(each)
+        ]
         samples: dict[int, Sample] = {}
-        for row, completion in self._completions(requests, samples_per_prompt):
-            request = requests[row]
-            samples[row] = sampled(
+        for request, completion in self._completions(first, samples_per_prompt, worded, further):
+            samples[request.row] = sampled(
                 self._encoder,
                 request.prompt,
                 request.prompt_ids,
@@ -100,9 +113,9 @@ class ServersEngine:
                 completion.versions,
                 completion.supports,
             )
-            on_sample(row, samples[row])
+            on_sample(request.row, samples[request.row])
         return Rollout(
-            samples=tuple(samples[row] for row in range(len(requests))),
+            samples=tuple(samples[row] for row in range(len(first))),
             group_size=samples_per_prompt,
             generation=Generation(
                 servers=len(self._pool.servers),
@@ -110,51 +123,64 @@ class ServersEngine:
             ),
         )
 
-    def _requests(
-        self, prompts: Sequence[Prompt], group: int, seed: int, sampling: Sampling | None
-    ) -> Iterator[SampleRequest]:
-        drawn, budget = sampling or self._terms.sampling, self._encoder.thought_budget
+    def _worded(
+        self,
+        request: Request,
+        ids: tuple[int, ...],
+        seed: int,
+        drawn: Sampling,
+        *,
+        tells: bool,
+    ) -> SampleRequest:
+        """A request, as servers are asked.
+
+        Args:
+            ids: [T] of its prompt.
+            seed: its own.
+            tells: the tokens are told that could be drawn, where it is not all of them.
+        """
+        room, budget = self._encoder.max_context_tokens - len(ids), self._encoder.thought_budget
         vocabulary = self._encoder.vocabulary
-        tells = sampling is None and drawn.truncates
-        for place, (prompt, ids) in enumerate(
-            zip(prompts, self._encoder.encode_each(prompts), strict=True)
-        ):
-            room = self._encoder.max_context_tokens - len(ids)
-            if room < 1:
-                raise DataError(
-                    f"prompt {prompt.id!r} has {len(ids)} tokens, which leave no room for a "
-                    f"completion in the context of {self._encoder.max_context_tokens}; shorten or "
-                    "drop it"
-                )
-            for row in range(place * group, (place + 1) * group):
-                yield SampleRequest(
-                    row=row,
-                    prompt=prompt,
-                    prompt_ids=ids,
-                    seed=derived_seed(seed, row),
-                    drawn=replace(
-                        drawn, max_completion_tokens=min(drawn.max_completion_tokens, room)
-                    ),
-                    stop_ids=self._encoder.stop_ids,
-                    vocabulary=vocabulary,
-                    told_tokens=told(drawn.top_k, vocabulary) if tells else 0,
-                    thought_tokens=None if budget is None else budget.tokens,
-                )
+        if room < 1:
+            raise DataError(
+                f"prompt {request.prompt.id!r} has {len(ids)} tokens, which leave no room for a "
+                f"completion in the context of {self._encoder.max_context_tokens}; shorten or "
+                "drop it"
+            )
+        return SampleRequest(
+            row=request.row,
+            prompt=request.prompt,
+            prompt_ids=ids,
+            seed=seed,
+            drawn=replace(drawn, max_completion_tokens=min(request.most_tokens, room)),
+            stop_ids=self._encoder.stop_ids,
+            vocabulary=vocabulary,
+            told_tokens=told(drawn.top_k, vocabulary) if tells and drawn.truncates else 0,
+            thought_tokens=None if budget is None else budget.tokens,
+        )
 
     def _completions(
-        self, requests: Sequence[SampleRequest], group: int
-    ) -> Iterator[tuple[int, SampledTokens]]:
-        """Each row's completion once, as they come from the thread of `http`."""
-        heard: queue.SimpleQueue[tuple[int, SampledTokens] | str | None] = queue.SimpleQueue()
-        rows = range(len(requests))
+        self,
+        first: Sequence[SampleRequest],
+        group: int,
+        worded: Callable[[Request, tuple[int, ...]], SampleRequest],
+        further: Further | None,
+    ) -> Iterator[tuple[SampleRequest, SampledTokens]]:
+        """Each request with its completion, as they come from the thread of `http`; those of rows
+        that go on as well."""
+        heard: queue.SimpleQueue[_Heard] = queue.SimpleQueue()
+        if further is not None:
+            further.listen(lambda: heard.put(""))
+        rows = range(len(first))
 
         async def ask() -> None:
             self._asking = asking = Asking(
                 self._http,
                 self._pool,
                 self._versions,
-                requests,
+                first,
                 [rows[start : start + group] for start in rows[::group]],
+                goes_on=further is not None,
                 at_once=self._terms.at_once,
                 patience_s=self._terms.patience_s,
                 model=self._sync.model,
@@ -170,21 +196,35 @@ class ServersEngine:
 
         asked = self._http.start(ask())
         asked.add_done_callback(lambda _: heard.put(None))
+        requests, left = dict(enumerate(first)), len(first)
         try:
-            while (found := self._next(heard, asked)) is not None:
-                if isinstance(found, str):
+            while True:
+                if further is not None:
+                    new = further.take() if left else awaited(further, all_of_them=False)
+                    more = [worded(each, self._encoder.encode(each.prompt)) for each in new]
+                    requests.update((each.row, each) for each in more)
+                    left += len(more)
+                    if more or not left:
+                        self._http.start(self._go_on(more, is_over=not left))
+                if (found := self._next(heard, asked)) is None:
+                    break
+                if isinstance(found, tuple):
+                    row, completion = found
+                    left -= 1
+                    yield requests[row], completion
+                elif found:
                     self._say(found)
-                else:
-                    yield found
             _result(asked)
         finally:
             asked.cancel()  # where the caller failed, or was interrupted
 
-    def _next(
-        self,
-        heard: queue.SimpleQueue[tuple[int, SampledTokens] | str | None],
-        asked: Future[None],
-    ) -> tuple[int, SampledTokens] | str | None:
+    async def _go_on(self, requests: Sequence[SampleRequest], *, is_over: bool) -> None:
+        if self._asking is not None:
+            self._asking.go_on(requests)
+            if is_over:
+                self._asking.end()
+
+    def _next(self, heard: queue.SimpleQueue[_Heard], asked: Future[None]) -> _Heard:
         while True:
             with suppress(queue.Empty):
                 return heard.get(timeout=_POLL_S)

@@ -20,7 +20,8 @@ class _Batch:
 
 class Routing:
     """A group goes as a whole to the server that has least to do, at the moment that one is free
-    for it: not by a hash, which a full server cannot refuse. What was lost goes elsewhere.
+    for it: not by a hash, which a full server cannot refuse. What was lost goes elsewhere. A row
+    that goes on stays with the server that computed what was before, while that is there.
 
     Args:
         groups: rows of the samples of each prompt.
@@ -32,35 +33,43 @@ class Routing:
         self, pool: Pool, groups: Iterable[Sequence[int]], tokens: Sequence[int], at_once: int
     ) -> None:
         self._pool = pool
-        self._tokens = tokens
+        self._tokens = dict(enumerate(tokens))
         self._at_once = at_once
         self._waiting = deque(_Batch(deque(group)) for group in groups)
         self._open: dict[str, _Batch] = {}
         """Batches of which a server has not been asked for every sample."""
+        self._staying: dict[str, deque[int]] = {}
+        """Rows that go on, by the server that they wait for."""
+        self._last: dict[int, str] = {}
+        """The server that each row was asked of last."""
         self._asked: dict[int, str] = {}
         self._in_flight: Counter[str] = Counter()
 
     @property
     def at(self) -> set[str]:
         """Servers that have something to do, or are meant for it."""
-        return {*self._open, *self._asked.values()}
+        return {*self._open, *self._staying, *self._asked.values()}
 
     def next(self) -> tuple[int, str] | None:
         """The next row, and the server to ask for it; None where all have to wait."""
+        for url, rows in self._staying.items():
+            if self._is_free(url):
+                row = rows.popleft()
+                if not rows:
+                    del self._staying[url]
+                return self._ask(row, url)
         self._assign()
         for url, batch in self._open.items():
             if self._is_free(url):
                 row = batch.rows.popleft()
                 if not batch.rows:
                     del self._open[url]
-                self._asked[row] = url
-                self._in_flight[url] += 1
-                return row, url
+                return self._ask(row, url)
         return None
 
     def end(self, row: int) -> None:
         """A row is asked of nobody any more: it was answered, or lost."""
-        url = self._asked.pop(row)
+        url = self._last[row] = self._asked.pop(row)
         self._in_flight[url] -= 1
         self._pool.add(url, -self._tokens[row])
 
@@ -72,6 +81,20 @@ class Routing:
         """
         self._waiting.appendleft(_Batch(deque(rows), without))
 
+    def go_on(self, row: int, tokens: int) -> None:
+        """Ask for one more sample of a row that was answered, before others that wait.
+
+        Args:
+            tokens: those that it may take to compute.
+        """
+        self._tokens[row] = tokens
+        url = self._last[row]
+        if url in self._pool.servers:
+            self._staying.setdefault(url, deque()).append(row)
+            self._pool.add(url, tokens)
+        else:
+            self.again([row])
+
     def leave(self, url: str) -> list[int]:
         """Take away all that a server was to do.
 
@@ -81,10 +104,18 @@ class Routing:
         if batch := self._open.pop(url, None):
             self._pool.add(url, -sum(self._tokens[row] for row in batch.rows))
             self._waiting.appendleft(batch)
+        for row in self._staying.pop(url, ()):
+            self._pool.add(url, -self._tokens[row])
+            self.again([row])
         rows = [row for row, at in self._asked.items() if at == url]
         for row in rows:
             self.end(row)
         return rows
+
+    def _ask(self, row: int, url: str) -> tuple[int, str]:
+        self._asked[row] = url
+        self._in_flight[url] += 1
+        return row, url
 
     def _is_free(self, url: str) -> bool:
         return self._pool.is_ready(url) and self._in_flight[url] < self._at_once

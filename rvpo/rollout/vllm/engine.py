@@ -16,7 +16,7 @@ from rvpo.errors import ConfigError, EngineError
 from rvpo.rollout.adapter_effect import PROMPT
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, Weights
-from rvpo.rollout.further import Further
+from rvpo.rollout.further import Further, Request, awaited
 from rvpo.rollout.sampled import sampled
 from rvpo.rollout.supports import MOST_TOLD, told
 from rvpo.rollout.thought_budget import ThoughtBudget
@@ -35,7 +35,6 @@ from rvpo.rollout.weight_versions import versions_of
 from rvpo.runtime.device_memory import MemoryPeak
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.private_folder import private_folder
-from rvpo.runtime.seed import derived_seed
 from rvpo.runtime.shortage import needing_memory
 from rvpo.runtime.vllm_environment import vllm_environment
 from rvpo.sampling import Sampling
@@ -119,9 +118,10 @@ class VllmEngine:
         further: Further | None = None,
     ) -> Rollout:
         """See `RolloutEngine.generate`. On CPUs `seed` counts only where the engine runs in
-        process: vLLM takes a seed for each request on GPUs alone."""
+        process: vLLM takes a seed for each request on GPUs alone. There samples share random
+        numbers, and `further` requests come in rounds, so that a seed decides who draws when."""
         with needing_memory("while vLLM generated", self._lighter):
-            return self._generate(prompts, samples_per_prompt, seed, on_sample, sampling)
+            return self._generate(prompts, samples_per_prompt, seed, on_sample, sampling, further)
 
     def _generate(
         self,
@@ -130,9 +130,14 @@ class VllmEngine:
         seed: int,
         on_sample: OnSample,
         sampling: Sampling | None,
+        further: Further | None,
     ) -> Rollout:
         self._sleep.end()
+        drawn = self._sampling.clone()
+        if sampling is not None:
+            set_sampling(drawn, sampling)
         rows = [prompt for prompt in prompts for _ in range(samples_per_prompt)]
+        first = [Request(row, 0, prompt, drawn.max_tokens) for row, prompt in enumerate(rows)]
         samples: dict[int, Sample] = {}
         cache = CacheUse(self._scheduler)
         self._memory.begin()
@@ -140,13 +145,12 @@ class VllmEngine:
             with self._calls:  # newer weights wait
                 self._adapter.check_effect(partial(self._likelihoods, PROMPT))
         with self._seeded(seed):
-            seeds = request_seeds(seed, len(rows), on_gpu=self._on_gpu)
             with self._calls:
                 self._forget_prefixes()
-                self._enqueue(prompts, samples_per_prompt, sampling, seeds)
-            for row, output in self._finished(cache):
-                samples[row] = self._sample(rows[row], output.prompt_token_ids, output.outputs[0])
-                on_sample(row, samples[row])
+            for request, output in self._outputs(first, drawn, seed, further, cache):
+                sample = self._sample(request.prompt, output.prompt_token_ids, output.outputs[0])
+                samples[request.row] = sample
+                on_sample(request.row, sample)
         memory = self._memory.end()  # while it is still awake
         self._sleep.begin()
         return Rollout(
@@ -177,7 +181,7 @@ class VllmEngine:
         self._llm.llm_engine.add_request(
             "0", {"prompt_token_ids": ids}, asked, lora_request=adapter
         )
-        ((_, output),) = self._finished(CacheUse(None))
+        (output,) = (output for ended in self._steps(CacheUse(None)) for output in ended)
         found = output.prompt_logprobs[1:]
         return [at[token].logprob for token, at in zip(ids[1:], found, strict=True)]
 
@@ -197,25 +201,50 @@ class VllmEngine:
             torch.manual_seed(seed)
             yield
 
-    def _enqueue(
+    def _outputs(
         self,
-        prompts: Sequence[Prompt],
-        samples_per_prompt: int,
-        sampling: Sampling | None,
-        seeds: Sequence[int | None],
-    ) -> None:
+        first: Sequence[Request],
+        drawn: Any,
+        seed: int,
+        further: Further | None,
+        cache: CacheUse,
+    ) -> Iterator[tuple[Request, Any]]:
+        """Each request and its output as it finishes, of all that are asked for meanwhile."""
+        in_rounds = self._in_process and not self._on_gpu
+        asked: list[Request] = []
+        new = first
+        while new:
+            self._enqueue(new, drawn, seed, len(asked))
+            asked += new
+            for ended in self._steps(cache):
+                for output in ended:
+                    yield asked[int(output.request_id)], output
+                if further is not None and not in_rounds:
+                    new = further.take()
+                    self._enqueue(new, drawn, seed, len(asked))
+                    asked += new
+            new = () if further is None else awaited(further, all_of_them=in_rounds)
+
+    def _enqueue(self, requests: Sequence[Request], drawn: Any, seed: int, number: int) -> None:
         """One request for each sample: vLLM hands over a request of several only as a whole, when
-        the slowest of them is finished. The prompt is computed once all the same, by its cache."""
+        the slowest of them is finished. The prompt is computed once all the same, by its cache,
+        where a conversation that goes on finds all of it that was there before.
+
+        Args:
+            number: that of the first one, by which vLLM calls it.
+        """
+        if not requests:
+            return
         adapter = None if self._adapter is None else self._adapter.request
-        drawn = self._sampling.clone()
-        if sampling is not None:
-            set_sampling(drawn, sampling)
-        for place, prompt in enumerate(prompts):
-            ids = list(self._encoder.encode(prompt))
-            for row in range(place * samples_per_prompt, (place + 1) * samples_per_prompt):
-                request = drawn.clone()
-                request.seed = seeds[row]
-                self._add(str(row), ids, request, adapter)
+        prompt, ids = None, list[int]()
+        with self._calls:
+            for place, request in enumerate(requests, start=number):
+                if request.prompt is not prompt:  # siblings are side by side
+                    prompt, ids = request.prompt, list(self._encoder.encode(request.prompt))
+                params = drawn.clone()
+                params.seed = request_seed(seed, request, on_gpu=self._on_gpu)
+                params.max_tokens = request.most_tokens
+                self._add(str(place), ids, params, adapter)
 
     def _add(self, name: str, ids: list[int], request: Any, adapter: Any | None) -> None:
         prompt = {"prompt_token_ids": ids}
@@ -227,9 +256,11 @@ class VllmEngine:
                 f"vLLM does not sample so ({words}); change what rollout, evaluate or a benchmark "
                 "says of sampling"
             ) from error
+        except self._death as error:  # while a world was answering
+            raise engine_failed("generating", error) from error
 
-    def _finished(self, cache: CacheUse) -> Iterator[tuple[int, Any]]:
-        """Run the engine; each request's row and output as it finishes."""
+    def _steps(self, cache: CacheUse) -> Iterator[list[Any]]:
+        """Run the engine; the outputs that each of its steps finished."""
         engine = self._llm.llm_engine
         while engine.has_unfinished_requests():
             try:
@@ -237,9 +268,7 @@ class VllmEngine:
             except self._death as error:
                 raise engine_failed("generating", error) from error
             cache.look()
-            for output in outputs:
-                if output.finished:
-                    yield int(output.request_id), output
+            yield [output for output in outputs if output.finished]
 
     def load_weights(self, weights: Weights, version: int) -> None:
         """See `RolloutEngine.load_weights`. The engine marks each token with the version of the
@@ -307,10 +336,10 @@ def _thought_options(thought_budget: ThoughtBudget | None) -> dict[str, Any]:
     return {"reasoning_config": ReasoningConfig(**markers)}
 
 
-def request_seeds(seed: int, requests: int, *, on_gpu: bool) -> list[int | None]:
-    """A seed for each request of a rollout. On GPUs vLLM takes NumPy's random numbers where a
-    request has none; on CPUs it takes torch's, and none of a request."""
-    return [derived_seed(seed, row) if on_gpu else None for row in range(requests)]
+def request_seed(seed: int, request: Request, *, on_gpu: bool) -> int | None:
+    """The seed of a request, from that of its rollout. On GPUs vLLM takes NumPy's random numbers
+    where a request has none; on CPUs it takes torch's, and none of a request."""
+    return request.seed(seed) if on_gpu else None
 
 
 def _options(config: VllmConfig, max_context_tokens: int, placement: Placement) -> dict[str, Any]:

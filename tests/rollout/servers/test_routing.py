@@ -76,6 +76,72 @@ def test_whatever_happens_to_servers_each_sample_is_answered_once(
     assert all(pool.tokens(url) == 0 for url in pool.servers)
 
 
+@given(
+    st.lists(st.integers(1, 4), min_size=1, max_size=12),
+    st.integers(1, 5),
+    st.integers(1, 20),
+    st.randoms(use_true_random=False),
+)
+def test_a_row_that_goes_on_stays_with_its_server_while_that_is_there(
+    turns: list[int], servers: int, at_once: int, drawn: random.Random
+) -> None:
+    pool = pool_of(servers)
+    routing = Routing(pool, [[row] for row in range(len(turns))], [7] * len(turns), at_once)
+    asked: dict[int, str] = {}
+    answered: Counter[int] = Counter()
+    home: dict[int, str] = {}
+    for _ in range(10_000):
+        while (found := routing.next()) is not None:
+            row, url = found
+            assert row not in asked
+            assert answered[row] < turns[row]
+            assert url in pool.ready
+            assert url == home.pop(row, url)
+            asked[row] = url
+            assert Counter(asked.values())[url] <= at_once
+        if answered == Counter(dict(enumerate(turns))):
+            break
+        match drawn.choice(["answer", "answer", "answer", "fault", "lose", "doubt", "trust"]):
+            case "answer" if asked:
+                row = drawn.choice(sorted(asked))
+                url = asked.pop(row)
+                routing.end(row)
+                answered[row] += 1
+                if answered[row] < turns[row]:
+                    routing.go_on(row, drawn.randint(1, 100))
+                    home[row] = url
+            case "fault" if asked:
+                row = drawn.choice(sorted(asked))
+                routing.end(row)
+                routing.again([row], without=asked.pop(row))
+            case "lose" if len(pool.servers) > 1:
+                url = drawn.choice(pool.servers)
+                pool.lose(url, "ended")
+                home = {row: at for row, at in home.items() if at != url}
+                for row in routing.leave(url):
+                    del asked[row]
+                    routing.again([row])
+            case "doubt":
+                pool.doubt(drawn.choice(pool.servers))
+            case "trust":
+                for url in pool.servers:
+                    pool.trust(url)
+    assert answered == Counter(dict(enumerate(turns)))
+    assert all(pool.tokens(url) == 0 for url in pool.servers)
+    assert routing.at == set()
+
+
+def test_a_row_that_goes_on_when_its_server_is_gone_is_asked_of_another() -> None:
+    pool = pool_of(2)
+    first, second = pool.servers
+    routing = Routing(pool, groups_of([1]), [1], at_once=4)
+    assert routing.next() == (0, first)
+    routing.end(0)
+    pool.lose(first, "ended")
+    routing.go_on(0, 1)
+    assert routing.next() == (0, second)
+
+
 @given(SIZES, st.integers(1, 5), st.randoms(use_true_random=False))
 def test_a_group_is_asked_of_one_server_where_all_can_take_it(
     sizes: list[int], servers: int, drawn: random.Random

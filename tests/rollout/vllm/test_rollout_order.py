@@ -21,11 +21,11 @@ from tests.fakes import make_prompt
 class Request:
     """vLLM's `SamplingParams`, as far as an engine writes into it."""
 
-    def __init__(self, seed: int | None = None) -> None:
-        self.seed = seed
+    def __init__(self, seed: int | None = None, max_tokens: int = 8) -> None:
+        self.seed, self.max_tokens = seed, max_tokens
 
     def clone(self) -> Request:
-        return Request(self.seed)
+        return Request(self.seed, self.max_tokens)
 
 
 class FakeLlm:

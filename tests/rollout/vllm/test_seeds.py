@@ -11,13 +11,19 @@ from typing import Any
 import pytest
 import torch
 
-from rvpo.rollout.vllm.engine import VllmEngine, request_seeds
+from rvpo.rollout.further import Request
+from rvpo.rollout.vllm.engine import VllmEngine, request_seed
 from rvpo.rollout.vllm.sleep import Sleep
 from rvpo.runtime.device_memory import MemoryPeak
 from rvpo.runtime.ignore import ignore
 from rvpo.sampling import Sampling
 from rvpo.types import Prompt
 from tests.fakes import make_prompt
+
+
+def request_seeds(seed: int, rows: int, turn: int = 0, *, on_gpu: bool) -> list[int | None]:
+    requests = [Request(row, turn, make_prompt(), 8) for row in range(rows)]
+    return [request_seed(seed, request, on_gpu=on_gpu) for request in requests]
 
 
 def test_on_gpus_every_request_has_a_seed_of_its_own_that_follows_from_the_rollouts() -> None:
@@ -29,8 +35,15 @@ def test_on_gpus_every_request_has_a_seed_of_its_own_that_follows_from_the_rollo
     assert not set(seeds) & set(request_seeds(8, 64, on_gpu=True))
 
 
+def test_every_turn_of_a_row_has_another_seed() -> None:
+    seeds = [seed for turn in range(4) for seed in request_seeds(7, 64, turn, on_gpu=True)]
+    assert len(set(seeds)) == 256
+    assert seeds[64:128] == request_seeds(7, 64, 1, on_gpu=True)
+
+
 def test_on_cpus_requests_leave_seeding_to_torch() -> None:
     assert request_seeds(7, 3, on_gpu=False) == [None] * 3
+    assert request_seeds(7, 3, 1, on_gpu=False) == [None] * 3
 
 
 @dataclass

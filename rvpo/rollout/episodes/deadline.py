@@ -1,0 +1,71 @@
+"""Code of others, with a deadline: whatever it does, it is over by then."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from rvpo.environments import ToolFailed
+
+T = TypeVar("T")
+
+
+class WorldBroken(Exception):
+    """A world failed its episode; the reason, in words."""
+
+
+async def within(seconds: float | None, work: Callable[[], Awaitable[T]], doing: str) -> T:
+    """What the work returns. One that does not end in time is told to, and not waited for: code
+    that will not be cancelled holds up nobody.
+
+    Args:
+        seconds: None for work that keeps the time itself.
+        doing: what it is at, for messages, such as "answer a turn".
+
+    Raises:
+        ToolFailed: as the work says.
+        WorldBroken: it raised anything else, those errors included that would end Python, or did
+            not end in time.
+    """
+    task = asyncio.ensure_future(_contained(work))
+    task.add_done_callback(_read)
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+    finally:
+        task.cancel()
+    if not task.done():
+        raise WorldBroken(f"did not {doing} in {seconds:g} s")
+    if task.cancelled():
+        raise WorldBroken(f"did not {doing}: it was cancelled")
+    error = task.exception()
+    if error is None:
+        return task.result()
+    if isinstance(error, ToolFailed):
+        raise ToolFailed(in_words(error)) from error
+    if isinstance(error, WorldBroken):
+        raise error
+    raise WorldBroken(in_words(error)) from error
+
+
+def in_words(error: BaseException) -> str:
+    """An error of code of others, which may fail at telling of itself."""
+    name = type(error).__name__
+    try:
+        told = str(error)
+    except Exception:  # the same code
+        return name
+    return told if isinstance(error, ToolFailed) and told else f"{name}: {told}" if told else name
+
+
+async def _contained(work: Callable[[], Awaitable[T]]) -> T:
+    try:
+        return await work()
+    except (SystemExit, KeyboardInterrupt) as error:  # which a task hands on to its event loop
+        raise WorldBroken(in_words(error)) from error
+
+
+def _read(task: asyncio.Future[T]) -> None:
+    """Take note of an error that came too late, of which asyncio would complain."""
+    if not task.cancelled():
+        task.exception()

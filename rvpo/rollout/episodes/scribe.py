@@ -1,0 +1,115 @@
+"""Turns as tokens and as texts: what a world and a chat template are shown of those sampled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from rvpo.errors import DataError
+from rvpo.rollout.episodes.bridge import Bridge
+from rvpo.rollout.episodes.live_episode import End, LiveEpisode, Said
+from rvpo.types import Message, Prompt, Sample
+
+
+class Scribe:
+    """Writes down the turns of the episodes of a rollout.
+
+    Args:
+        say: hears of episodes that the chat template would have written otherwise.
+    """
+
+    def __init__(self, bridge: Bridge, say: Callable[[str], None]) -> None:
+        self._encoder = bridge.encoder
+        self._bridge = bridge
+        self._say = say
+        self._openings: dict[int, tuple[Prompt, str]] = {}
+        """By the identity of prompts, which siblings share."""
+
+    def said(self, sample: Sample) -> Said:
+        """A turn of the policy."""
+        ids, end = sample.completion_ids, ""
+        if ids and ids[-1] in self._encoder.stop_ids:
+            end, ids = self._bridge.text_of(ids[-1:]), ids[:-1]
+        text = self._encoder.decode(sample.completion_ids, keeps_calls=True)
+        if text != sample.text:
+            parts = self._encoder.split(sample.prompt_ids, text, sample.prompt.prefill)
+            sample = replace(sample, text=text, parts=parts)
+        opened = "" if sample.parts is None else sample.parts.opened
+        begun = sample.prompt.prefill or opened
+        # A call in the way of harmony that stands before the first channel has no place in parts.
+        is_bare = text.lstrip().startswith("to=")
+        heard = {"role": "assistant", "content": text if is_bare else sample.seen("answer")}
+        if sample.thought:
+            heard["reasoning_content"] = sample.thought
+        return Said(
+            message={"role": "assistant", "content": text},
+            everything=sample.sampled("everything"),
+            answer=sample.answer,
+            written=begun + self._bridge.text_of(ids),
+            end=end,
+            heard=heard,
+        )
+
+    def tell(self, live: LiveEpisode, messages: Sequence[Message]) -> End | None:
+        """Write what the world says behind the policy's turn; the end of the episode, where the
+        chat template refuses it."""
+        if not live.known:
+            live.known = self._opening(live.prompt)
+        start = live.turns[-1].start
+        ids = live.ids[start:]
+        known = live.known + self._bridge.text_of(ids[: len(ids) - bool(live.last_end)])
+        try:
+            passage = self._bridge.passage(
+                live.prompt,
+                [*live.written, *messages],
+                known,
+                live.last_end,
+                is_compared=not live.rewritten,
+            )
+        except DataError as error:
+            return End("world_broken", str(error))
+        if not live.rewritten and passage.rewriting:
+            live.rewritten = passage.rewriting
+            self._tell_of(live)
+        live.known = known + live.last_end + passage.text
+        live.tell(messages, passage.token_ids)
+        return None
+
+    def begin(self, live: LiveEpisode, told: Sequence[Message] | str, room: int) -> End | None:
+        """Put what the world says first behind the prompt, or text at its end; the end of the
+        episode, where it has no place there.
+
+        Args:
+            room: tokens that the prompt may have with it.
+        """
+        prompt = _begun(live.prompt, told)
+        try:
+            length = len(self._encoder.encode(prompt))
+        except DataError as error:
+            return End("world_broken", str(error))
+        if length > room:
+            return End("world_broken", f"its beginning makes {length} tokens, of which {room} fit")
+        live.prompt = prompt
+        return None
+
+    def _opening(self, prompt: Prompt) -> str:
+        if id(prompt) not in self._openings:
+            self._openings[id(prompt)] = prompt, self._bridge.opening(prompt)
+        return self._openings[id(prompt)][1]
+
+    def _tell_of(self, live: LiveEpisode) -> None:
+        self._say(
+            "environment: the model's chat template would write a conversation otherwise than it "
+            f"was sampled, such as that of prompt {live.prompt.id!r}: {live.rewritten}. It stays "
+            "as it was sampled; whatever serves the model later shows it the other way. "
+            "episodes/rewritten_frac counts such conversations"
+        )
+
+
+def _begun(prompt: Prompt, told: Sequence[Message] | str) -> Prompt:
+    if not isinstance(told, str):
+        return replace(prompt, messages=(*prompt.messages, *told))
+    *before, last = prompt.messages
+    text = None if prompt.text is None else prompt.text + told
+    said = {**last, "content": last["content"] + told}
+    return replace(prompt, messages=(*before, said), text=text)
