@@ -34,7 +34,6 @@ from rvpo.config.judges import (
 from rvpo.config.judges import named as named_judges
 from rvpo.config.levels import level_problems, twice_declared
 from rvpo.config.model import ModelConfig
-from rvpo.config.prompts import PromptColumns
 from rvpo.config.reporting import CheckpointConfig, ReportConfig
 from rvpo.config.rewards import (
     JudgedRewardConfig,
@@ -145,7 +144,6 @@ class RunConfig(Section):
             steps=self.steps,
         )
         yield from self._stream_problems()
-        yield from self._environment_problems()
         yield from self.update.problems(has_adapters=self.model.lora is not None)
         if self.update.mini_batches > prompts:
             yield (
@@ -175,17 +173,6 @@ class RunConfig(Section):
                 yield (
                     f"rewards.{name}: the criteria of the data are counted before the start, and "
                     f"{self.data.streams[0]} is streamed; name criteria, or leave streaming out"
-                )
-
-    def _environment_problems(self) -> Iterator[str]:
-        """Prompts behind which no template writes what a world says."""
-        if self.environment is None:
-            return
-        for where, source in (self.data.train_sources | self.data.held_out_sources).items():
-            if isinstance(source, PromptColumns) and source.text_prompts == "raw":
-                yield (
-                    f"{where}.text_prompts: raw shows the model no chat template, which writes the "
-                    "turns between it and environment; write template, or leave environment out"
                 )
 
     def _staleness_problems(self) -> Iterator[str]:

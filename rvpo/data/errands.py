@@ -60,9 +60,10 @@ def _shown(
     ]
 
 
+# The demo model leans towards the tool of the last example, so chance puts them in order.
 _EXAMPLES = (
-    *_shown("What is 24 times 31?", "calculator", {"expression": "24 * 31"}, "744"),
-    *_shown("What does a basket cost?", "look_up", {"item": "basket"}, "385"),
+    _shown("24 * 31 = ?", "calculator", {"expression": "24 * 31"}, "744"),
+    _shown("Price of a basket?", "look_up", {"item": "basket"}, "385"),
 )
 
 
@@ -96,20 +97,25 @@ def errands(count: int, seed: int, part: Split = "train") -> list[dict[str, Any]
     return [
         {
             "id": f"{part}/{index}",
-            "prompt": [_SYSTEM, *_EXAMPLES, {"role": "user", "content": question}],
+            "prompt": [_SYSTEM, *_examples(chance), {"role": "user", "content": question}],
             "answer": answer,
         }
         for index, (question, answer) in enumerate(answers.items())
     ]
 
 
+def _examples(chance: random.Random) -> list[dict[str, Any]]:
+    """The chat of both examples, in either order."""
+    return [message for shown in chance.sample(_EXAMPLES, len(_EXAMPLES)) for message in shown]
+
+
 def _question(chance: random.Random) -> tuple[str, int]:
     """A question, and its answer."""
     if chance.random() < 0.5:
         a, b = (chance.randint(_SMALLEST, _LARGEST) for _ in range(2))
-        return f"What is {a} times {b}?", a * b
+        return f"{a} * {b} = ?", a * b
     item = chance.choice(_ITEMS)
-    return f"What does a {item} cost?", PRICES[item]
+    return f"Price of a {item}?", PRICES[item]
 
 
 def _part(question: str) -> Split:

@@ -27,8 +27,12 @@ def tools_of(config: RunConfig, findings: list[Finding]) -> Tools:
         findings.append(Finding("environment", "missing", str(error)))
         return ()
     tools = tuple(environment.tools)
-    asyncio.run(environment.close())
     findings.append(Finding("environment", "ok", _words(config, tools)))
+    seconds = config.environment.seconds
+    try:
+        asyncio.run(asyncio.wait_for(environment.close(), seconds))
+    except TimeoutError:
+        findings.append(Finding("environment", "note", f"it did not close in {seconds:g} s"))
     return tools
 
 
