@@ -55,7 +55,7 @@ def _shown(
     return [
         {"role": "user", "content": question},
         {"role": "assistant", "content": "", "tool_calls": [call]},
-        {"role": "tool", "name": tool, "content": answer},
+        {"role": "tool", "content": answer},
         {"role": "assistant", "content": f"Answer: {answer}"},
     ]
 
