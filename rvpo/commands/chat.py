@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console
 from rich.text import Text
@@ -23,6 +23,7 @@ from rvpo.model_files import reading_model, resolve_model
 from rvpo.report.run_folder import RunFolder, steps_in
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
+from rvpo.rollout.episodes.engine import EpisodeEngine
 from rvpo.rollout.transformers_engine import TransformersConfig
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.ranks import Ranks
@@ -78,6 +79,7 @@ class Speaker:
         drawn: way in which its answers are.
         prefill: text that begins every answer.
         check: refuses a prompt that leaves no room for one.
+        tools: those that it may call, which the engine answers.
     """
 
     def __init__(
@@ -88,12 +90,14 @@ class Speaker:
         drawn: Sampling,
         prefill: str = "",
         check: Callable[[Prompt], object] = ignore,
+        tools: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self.name = name
         self._check = check
         self._engine = engine
         self._options = options
         self._prefill = prefill
+        self._tools = tuple(tools)
         self._drawn = drawn
         self._said: list[Message] = []
         self.begin()
@@ -111,11 +115,15 @@ class Speaker:
         """
         asked = [*self._said, {"role": "user", "content": text}]
         seed = derived_seed(self._options.seed, "chat", len(asked))
-        prompt = Prompt(id="chat", messages=tuple(asked), prefill=self._prefill)
+        prompt = Prompt(id="chat", messages=tuple(asked), tools=self._tools, prefill=self._prefill)
         self._check(prompt)
         (sample,) = self._engine.generate([prompt], 1, seed, sampling=self._drawn).samples
-        self._said = [*asked, {"role": "assistant", "content": sample.answer}]
+        self._said = [*asked, *_between(sample), {"role": "assistant", "content": sample.answer}]
         return sample
+
+    def close(self) -> None:
+        """End its engine, and whatever answers it."""
+        self._engine.close()
 
 
 def trained_model(run: RunFolder) -> Path:
@@ -158,7 +166,16 @@ def chat(folder: Path, prompt: str | None, options: ChatOptions, console: Consol
             "as runs/NAME"
         )
     config = load_config(run.config)
-    speakers = list(_speakers(run, config, options))
+    with ExitStack() as stack:
+        speakers = []
+        for speaker in _speakers(run, config, options):
+            stack.callback(speaker.close)
+            speakers.append(speaker)
+        _talk(speakers, prompt, console)
+
+
+def _talk(speakers: Sequence[Speaker], prompt: str | None, console: Console) -> None:
+    """Answer the one prompt, or the lines of the input."""
     if prompt is not None:
         _say(speakers, prompt, console)
         return
@@ -206,7 +223,12 @@ def _speakers(run: RunFolder, config: RunConfig, options: ChatOptions) -> Iterat
         options = replace(options, system=config.data.system_prompt)
     for name, path in paths.items():
         engine = _engine(config, path, encoder)
-        yield Speaker(name, engine, options, drawn, config.data.prefill, check)
+        tools: Sequence[Mapping[str, Any]] = ()
+        if config.environment is not None:
+            world = config.environment.open()
+            tools = world.tools
+            engine = EpisodeEngine(engine, world, config.environment, encoder, drawn)
+        yield Speaker(name, engine, options, drawn, config.data.prefill, check, tools)
 
 
 def _model_before(config: RunConfig) -> str:
@@ -231,6 +253,9 @@ def _say(speakers: Sequence[Speaker], text: str, console: Console) -> None:
     for speaker in speakers:
         sample = speaker.answer(text)
         console.print(f"--- {speaker.name}", style="bold")
+        for message in _between(sample):
+            said = f"{message['role']}: {message['content']}"
+            console.print(Text(said, style="dim"), soft_wrap=True)
         if sample.thought:
             console.print(Text(sample.thought, style="dim italic"), soft_wrap=True)
             console.print("---", style="dim")
@@ -240,6 +265,16 @@ def _say(speakers: Sequence[Speaker], text: str, console: Console) -> None:
                 f"(cut off after {len(sample.completion_ids)} tokens; --tokens allows more)",
                 style="dim",
             )
+        elif sample.episode is not None and sample.episode.ending != "answered":
+            ended = sample.episode.ending.replace("_", " ")
+            console.print(f"(ended {ended})", style="dim")
+
+
+def _between(sample: Sample) -> list[Message]:
+    """The turns of an episode before the last one, without what else is known of them; none of a
+    single answer."""
+    messages = () if sample.episode is None else sample.episode.messages[:-1]
+    return [{"role": each["role"], "content": each["content"]} for each in messages]
 
 
 def _lines(console: Console) -> Iterator[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from rvpo.errors import ConfigError, nearest
 from rvpo.report.run_folder import write_text
 
-TEMPLATES = ("quickstart", "judge", "toolrl", "healthbench")
+TEMPLATES = ("quickstart", "judge", "conversation", "toolrl", "healthbench")
 """Runs to start from. Each has a `NAME.yaml` beside this file; rewards are the same for all."""
 
 _NEEDS = {

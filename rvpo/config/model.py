@@ -79,8 +79,8 @@ class ModelConfig(Section):
     """Run Python code that comes with the model. Only for sources you trust."""
     chat_template: PathText | None = None
     """Chat template in place of the tokenizer's, for base models that have none: a file with a
-    template of Jinja, or `bare` (what messages say and nothing else), `dialogue` ("User: ...") or
-    `chatml`. It is saved with the model."""
+    template of Jinja, or `bare` (what messages say and nothing else), `dialogue` ("User: ..."),
+    `chatml`, or `chatml_tools`, which shows tools too. It is saved with the model."""
     chat_template_kwargs: Annotated[dict[str, Any], AfterValidator(_template_values)] = Field(
         default_factory=dict
     )

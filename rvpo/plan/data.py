@@ -12,6 +12,7 @@ from rvpo.data.sources import load_prompts
 from rvpo.data.splits import Splits, read_splits
 from rvpo.data.streamed import Streamed
 from rvpo.errors import DataError, RvpoError
+from rvpo.plan.conversations import Tools, tools_of
 from rvpo.plan.machine import Finding
 from rvpo.rewards.comparison import ComparisonReward
 from rvpo.rewards.rubric import RubricReward
@@ -46,9 +47,10 @@ class Data:
 def read_data(config: RunConfig) -> Data:
     """Read prompts and rewards; what fails becomes a finding."""
     findings: list[Finding] = []
+    tools = tools_of(config, findings)
 
     def load(source: Source, where: str) -> Sequence[Prompt]:
-        return _prompts(config, source, where, findings)
+        return _prompts(config, source, where, tools, findings)
 
     def say(text: str) -> None:
         part, _, said = text.partition(": ")  # such as "data.train ('rows.jsonl')"
@@ -91,13 +93,13 @@ def read_data(config: RunConfig) -> Data:
 
 
 def _prompts(
-    config: RunConfig, source: Source, where: str, findings: list[Finding]
+    config: RunConfig, source: Source, where: str, tools: Tools, findings: list[Finding]
 ) -> Sequence[Prompt]:
     said: list[str] = []
     data = config.data
     try:
         prompts = load_prompts(
-            source, data.system_prompt, where, said.append, data.prefill, config.seed
+            source, data.system_prompt, where, said.append, data.prefill, config.seed, tools
         )
     except RvpoError as error:
         findings.append(Finding(where, "missing", str(error)))

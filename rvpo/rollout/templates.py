@@ -11,6 +11,19 @@ SETTING: Final = "model.chat_template"
 _BEGIN: Final = "@begin@"
 """Place of the token that a tokenizer puts before every text by itself, if it does."""
 _TURNS: Final = "{% for message in messages %}"
+_TOOLS: Final = (
+    "{% for tool in tools %}{% set says = tool.function %}{{ '\\n' + says.name + '(' }}"
+    "{% for name, value in says.parameters.properties.items() %}"
+    "{{ name + ': ' + (value.type or 'any') | string }}{% if not loop.last %}{{ ', ' }}{% endif %}"
+    "{% endfor %}{{ '): ' + says.description }}{% endfor %}"
+    '{{ \'\\nA call: <tool_call>\\n{"name": ..., "arguments": {...}}\\n</tool_call>\' }}'
+)
+"""A line for each tool, and the form of a call."""
+_CALLS: Final = (
+    "{% if '<tool_call>' not in message.content %}{% for call in message.tool_calls or [] %}"
+    "{{ '<tool_call>\\n' + call.function | tojson + '\\n</tool_call>' }}{% endfor %}{% endif %}"
+)
+"""The calls of a turn whose text does not hold them."""
 TEMPLATES: Final = {
     "bare": (
         _BEGIN + _TURNS + "{{ message.content }}"
@@ -29,10 +42,23 @@ TEMPLATES: Final = {
         _TURNS + "{{ '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}"
         "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
     ),
+    "chatml_tools": (
+        "{% if tools and messages[0].role != 'system' %}"
+        "{{ '<|im_start|>system\\nTools:' }}"
+        + _TOOLS
+        + "{{ '<|im_end|>\\n' }}{% endif %}"
+        + _TURNS
+        + "{{ '<|im_start|>' + message.role + '\\n' + message.content }}"
+        + _CALLS
+        + "{% if loop.first and tools and message.role == 'system' %}"
+        "{{ '\\n\\nTools:' }}" + _TOOLS + "{% endif %}{{ '<|im_end|>\\n' }}"
+        "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+    ),
 }
 """Templates by name. `bare` shows what messages say and nothing else, a blank line between two, as
 a base model reads a text; `dialogue` puts the speaker before each; `chatml` is for tokenizers with
-<|im_start|> and <|im_end|>."""
+<|im_start|> and <|im_end|>, and `chatml_tools` shows tools too, each in a short line, for models
+whose own template shows none."""
 
 
 def is_name(value: str) -> bool:

@@ -22,6 +22,7 @@ from rvpo import __version__
 from rvpo.config.judges import OWN, place_of
 from rvpo.config.rewards import FunctionRewardConfig, classifiers
 from rvpo.config.run import RunConfig
+from rvpo.environments import EnvironmentConfig
 from rvpo.judge.prompt import PROMPT_VERSION
 from rvpo.judge.template import JudgeTemplate
 from rvpo.report.provenance import PACKAGES, installed_version
@@ -83,6 +84,8 @@ def digests(
     for name, reward in config.rewards.items():
         if isinstance(reward, FunctionRewardConfig):
             found[f"code of rewards.{name}"] = code_digest(reward.function.partition(":")[0])
+    for module in _modules(config.environment):
+        found[f"code of environment, {module}"] = code_digest(module)
     values = config.model.chat_template_kwargs
     template = [tokenizer.chat_template, values] if values else tokenizer.chat_template
     found["chat template"] = _of_text(json.dumps(template))
@@ -102,6 +105,22 @@ def digests(
     versions = {"rvpo": __version__, "Python": platform.python_version()}
     versions |= {name: version for name in PACKAGES if (version := installed_version(name))}
     return found | {f"version of {name}": version for name, version in versions.items()}
+
+
+def _modules(environment: EnvironmentConfig | None) -> list[str]:
+    """The modules that an environment has imported functions or classes from."""
+    texts = _texts({} if environment is None else environment.model_dump())
+    named = {text.partition(":")[0] for text in texts if ":" in text}
+    return sorted(named & sys.modules.keys())
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in lists and tables."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(inner)
 
 
 def code_digest(module: str) -> str:

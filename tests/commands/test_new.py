@@ -32,7 +32,7 @@ def test_a_new_run_is_valid_and_its_reward_scores(
     assert names["brief"](completions=completions, prompts=[make_prompt()]) == [1.0, 0.0, 0.0]  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("like", ["quickstart", "judge"])
+@pytest.mark.parametrize("like", ["quickstart", "judge", "conversation"])
 def test_a_run_that_needs_nothing_has_its_prompts(like: str, tmp_path: Path) -> None:
     write_run(tmp_path / "run", like)
     source = load_config(tmp_path / "run" / "run.yaml").data.train
@@ -41,13 +41,27 @@ def test_a_run_that_needs_nothing_has_its_prompts(like: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("like", "of"), [("quickstart", "quickstart"), ("judge", "quickstart_judge")]
+    ("like", "of"),
+    [
+        ("quickstart", "quickstart"),
+        ("judge", "quickstart_judge"),
+        ("conversation", "conversation_quickstart"),
+    ],
 )
 def test_it_trains_as_its_experiment_does(like: str, of: str, tmp_path: Path) -> None:
     write_run(tmp_path / "run", like)
     new = load_config(tmp_path / "run" / "run.yaml")
     experiment = load_config(ROOT / "experiments" / f"{of}.yaml")
-    for section in ("steps", "model", "data", "rollout", "advantage", "update", "judge"):
+    for section in (
+        "steps",
+        "model",
+        "data",
+        "rollout",
+        "advantage",
+        "update",
+        "judge",
+        "environment",
+    ):
         assert getattr(new, section) == getattr(experiment, section), section
 
 

@@ -6,5 +6,5 @@ It returns a number for each answer, or None where it does not apply.
 
 def brief(completions, max_words=14, **columns):
     """1 where an answer has at least one word and at most `max_words`."""
-    texts = [completion[0]["content"] for completion in completions]
+    texts = [completion[-1]["content"] for completion in completions]
     return [float(1 <= len(text.split()) <= max_words) for text in texts]
