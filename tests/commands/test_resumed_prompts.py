@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.commands.test_train import count_steps, metrics, samples, start, train, write_config
-from tests.processes import kill_all
+from rvpo.runtime.port import LOOPBACK, free_port
+from tests.commands.forked import ForkedRun, forker
+from tests.commands.test_train import RANK_VARIABLES, count_steps, metrics, samples, write_config
 
 pytestmark = pytest.mark.slow
 
-STEPS, KILLED_AFTER = 6, 3
+STEPS, KILLED_AFTER, RANKS = 6, 3, 2
+
+
+def ranks(config: Path, *arguments: str) -> list[ForkedRun]:
+    """The ranks of a run under way, as torchrun starts them."""
+    kept = {name: value for name, value in os.environ.items() if name not in RANK_VARIABLES}
+    kept |= {"MASTER_ADDR": LOOPBACK, "MASTER_PORT": str(free_port())}
+    kept |= {"WORLD_SIZE": str(RANKS), "LOCAL_WORLD_SIZE": str(RANKS)}
+    words = ["train", "--config", str(config), *arguments]
+    places = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(RANKS)]
+    return [forker().start(words, Path.cwd(), kept | place) for place in places]
+
+
+def train(config: Path, *arguments: str) -> None:
+    for rank in ranks(config, *arguments):
+        output, _ = rank.communicate(timeout=600)
+        assert rank.returncode == 0, output
 
 
 def chosen(tiny_model: Path, folder: Path) -> Path:
@@ -27,7 +46,6 @@ def chosen(tiny_model: Path, folder: Path) -> Path:
         tiny_model,
         folder,
         steps=STEPS,
-        distributed={"processes": 2},
         data={
             "train": train,
             "held_out": {"function": "tests.toy:letters", "arguments": {"count": 3}},
@@ -52,12 +70,13 @@ def test_ranks_that_were_killed_choose_the_prompts_of_ranks_that_were_not(
 ) -> None:
     train(chosen(tiny_model, tmp_path / "whole"))
     config, run = chosen(tiny_model, tmp_path / "killed"), tmp_path / "killed" / "run"
-    process = start(config)
-    while count_steps(run) < KILLED_AFTER and process.poll() is None:
+    begun = ranks(config)
+    while count_steps(run) < KILLED_AFTER and begun[0].poll() is None:
         time.sleep(0.01)
-    kill_all(process.pid)
-    output, _ = process.communicate()
-    assert process.returncode < 0, output
+    for rank in begun:
+        rank.kill()
+        output, _ = rank.communicate()
+        assert rank.returncode == -signal.SIGKILL, output
     train(config, "--resume")
 
     whole = metrics(tmp_path / "whole" / "run")
