@@ -44,7 +44,7 @@ class _Row(Stored):
 class _VerdictFile(Stored):
     test: Text
     interval: Text
-    thresholds: dict[Text, Number]
+    thresholds: dict[Text, Number | None]
     high_mean: Number
     rows: list[_Row]
 
@@ -64,9 +64,16 @@ def build(paths: Sequence[Path], output: Path) -> tuple[Path, list[Path]]:
         CheckpointError: something cannot be written, or what is read is damaged.
     """
     arms, verdicts = read_arms(paths), read_verdicts(paths)
-    drawn = plots(arms, verdicts[0]["thresholds"] if len(verdicts) == 1 else {})
+    drawn = plots(arms, thresholds_of(verdicts))
     write_text(output, page_of(paths, arms, verdicts, drawn))
     return output, _pictures(drawn, output.with_suffix(""))
+
+
+def thresholds_of(verdicts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Scores from which on rewards are satisfied, as the only verdict has them; NaN where it does
+    not know. Of several nothing is taken."""
+    found = verdicts[0]["thresholds"] if len(verdicts) == 1 else {}
+    return {name: math.nan if at is None else at for name, at in found.items()}
 
 
 def page_of(

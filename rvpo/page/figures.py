@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from rvpo.advantage.state import STATES
-from rvpo.compare.neglect import BETTER, Scale, counts, of_columns
+from rvpo.compare.neglect import BETTER, OF_THRESHOLDS, Scale, counts, of_columns
 from rvpo.config.levels import good_enough
 from rvpo.page.correlation import correlation
 from rvpo.page.gold import gold_watch
@@ -165,11 +165,12 @@ def _held_out(arms: Sequence[PageArm], satisfied: Mapping[str, float]) -> list[P
     if len(every[0].columns) < 2:
         return [rewards]
     limits = ", ".join(
-        f"{name} from {limit:.3g}"
+        f"{name} from {limit:.3g}" if math.isfinite(limit) else f"{name} unknown"
         for name, limit in zip(every[0].columns, scale.thresholds, strict=True)
     )
     caption = f"{caption}; satisfied: {limits}"
-    return [rewards, _evaluated("Neglect on held-out prompts", caption, arms, found, list(BETTER))]
+    told = [name for name in BETTER if scale.is_known or name not in OF_THRESHOLDS]
+    return [rewards, _evaluated("Neglect on held-out prompts", caption, arms, found, told)]
 
 
 def _with_k(arms: Sequence[PageArm]) -> list[Plot]:
