@@ -51,8 +51,8 @@ class MeasuredReward:
 
     @property
     def is_never_sampled(self) -> bool:
-        """True where no sample met it and none differed from another."""
-        return self.met == 0 and self.dead == 1
+        """True where no sample met it, as far as is known, and none differed from another."""
+        return self.is_declared and self.met == 0 and self.dead == 1
 
     @property
     def falls(self) -> bool:
