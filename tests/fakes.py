@@ -62,7 +62,10 @@ def on_each_rank(work: Callable[[Ranks], T], size: int = 2) -> list[T | Exceptio
 
 def timeless(metrics: Mapping[str, float]) -> dict[str, float]:
     """Metrics that depend on neither seconds nor the memory of a device."""
-    measured = ("timing/", "tokens_per_second/", "mfu/", "memory/")
+    measured = (
+        *("timing/", "tokens_per_second/", "mfu/", "memory/"),
+        "episodes/world_seconds",
+    )
     return {name: value for name, value in metrics.items() if not name.startswith(measured)}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -10,12 +10,11 @@ from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final
 
-from rvpo.calls import CALL_MARKS
 from rvpo.errors import ConfigError, DataError
 from rvpo.model_files import reading_model
 from rvpo.rollout.chat_template import SETTING, check_template, check_values
 from rvpo.rollout.control_tokens import TAG, ControlTokens, is_marked
-from rvpo.rollout.rendering import Rendering, asking
+from rvpo.rollout.rendering import Rendering, alike, asking
 from rvpo.rollout.stops import read_stops
 from rvpo.rollout.templates import TEMPLATES, begun
 from rvpo.rollout.thought_budget import BUDGET, ThoughtBudget, contains
@@ -220,7 +219,7 @@ class Encoder:
         for name, value in self.template_values.items():
             rest = {k: v for k, v in self.template_values.items() if k != name}
             without = replace(self, template_values=rest)
-            if tried and all(_alike(self, without, prompt) for prompt in tried):
+            if tried and all(alike(self.rendering, without.rendering, each) for each in tried):
                 say(
                     f"{SETTING}.{name}: {value!r} changes nothing in the first {len(tried)} "
                     "prompts, which are the same without it"
@@ -270,20 +269,12 @@ class Encoder:
         places = (n for n in range(len(full)) if full[n : n + len(bare)] == bare)
         return tuple(full[: next(places, 0)])
 
-    def decode(self, completion_ids: Sequence[int], *, keeps_calls: bool = False) -> str:
-        """The text of a completion, without special tokens but for those that mark its parts.
-
-        Args:
-            keeps_calls: whether those that mark calls of tools stay too.
-        """
-        unsaid = self._unsaid - self._calls if keeps_calls else self._unsaid
-        said = [token for token in completion_ids if token not in unsaid]
+    def decode(self, completion_ids: Sequence[int], more: Collection[int] = ()) -> str:
+        """The text of a completion, without special tokens but for those that mark its parts, and
+        `more` of them."""
+        said = [token for token in completion_ids if token not in self._unsaid or token in more]
         text: str = self.tokenizer.decode(said, skip_special_tokens=False)
         return text
-
-    def marks_calls(self, completion_ids: Sequence[int]) -> bool:
-        """True where special tokens that mark calls of tools are among those of a completion."""
-        return not self._calls.isdisjoint(completion_ids)
 
     def split(self, prompt_ids: Sequence[int], text: str, prefill: str = "") -> Parts:
         """Thought and answer of a completion, of which the prompt may have begun the thought, and
@@ -355,12 +346,6 @@ class Encoder:
             said |= set(HARMONY)
         return frozenset(id for tag, id in special.items() if tag not in said or id in self._ends)
 
-    @cached_property
-    def _calls(self) -> frozenset[int]:
-        """Tokens that mark calls of tools."""
-        added = self.tokenizer.added_tokens_decoder
-        return frozenset(id for id, token in added.items() if str(token) in CALL_MARKS)
-
     @property
     def _has_channels(self) -> bool:
         """True where the model speaks in channels, as gpt-oss does."""
@@ -410,11 +395,3 @@ class Encoder:
                 f"tokens and max_completion_tokens={max_completion_tokens} more do not fit in the "
                 f"context of {self.max_context_tokens}; shorten or drop them, or lower {setting}"
             )
-
-
-def _alike(one: Encoder, other: Encoder, prompt: Prompt) -> bool:
-    """True where a prompt reads the same to the model by both."""
-    try:
-        return one.rendering.whole(prompt) == other.rendering.whole(prompt)
-    except DataError:  # one of them cannot do without the value
-        return False

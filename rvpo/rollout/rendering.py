@@ -117,6 +117,14 @@ class Rendering:
         return text
 
 
+def alike(one: Rendering, other: Rendering, prompt: Prompt) -> bool:
+    """True where a prompt reads the same to the model by both."""
+    try:
+        return one.whole(prompt) == other.whole(prompt)
+    except DataError:  # one of them cannot do without what the other has
+        return False
+
+
 def _with_text_arguments(message: Mapping[str, Any]) -> dict[str, Any]:
     """A message whose calls have their arguments as JSON text."""
     calls = message.get("tool_calls")

@@ -30,6 +30,7 @@ class EpisodeCounts:
     calls: int
     failures: int
     is_rewritten: bool
+    world_seconds: float
 
 
 def counts_of(rollout: Rollout) -> list[EpisodeCounts]:
@@ -43,6 +44,7 @@ def counts_of(rollout: Rollout) -> list[EpisodeCounts]:
             calls=episode.calls,
             failures=len(episode.failures),
             is_rewritten=bool(episode.rewritten),
+            world_seconds=episode.world_seconds,
         )
         for sample in rollout.samples
         if (episode := sample.episode) is not None
@@ -66,6 +68,8 @@ def episode_metrics(every: Sequence[EpisodeCounts]) -> dict[str, float]:
         "episodes/world_mean_length": fmean(each.world_tokens for each in every),
         **{f"episodes/ended/{ending}": ended[ending] / len(every) for ending in get_args(Ending)},
         **_missing(each.missing for each in every),
+        "episodes/world_seconds_mean": fmean(each.world_seconds for each in every),
+        "episodes/world_seconds_max": max(each.world_seconds for each in every),
         "episodes/rewritten_frac": fmean(each.is_rewritten for each in every),
         "tools/call_frequency": calls / len(every),
         "tools/failure_frequency": failures / calls if calls else 0.0,

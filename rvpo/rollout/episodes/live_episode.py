@@ -136,8 +136,7 @@ class LiveEpisode:
         versions = [v for part in parts for v in _versions(part, oldest)]
         return replace(
             final,
-            # What began the first turn is no part of the last one.
-            prompt=replace(self.prompt, prefill="") if len(turns) > 1 else self.prompt,
+            prompt=self.prompt,
             prompt_ids=self.samples[0].prompt_ids,
             completion_ids=tuple(self.ids[:length]),
             logprobs=tuple(p for part in parts for p in _logprobs(part)),

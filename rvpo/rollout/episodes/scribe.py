@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from rvpo.calls import CALL_MARKS
 from rvpo.environments.opening import opening
 from rvpo.errors import DataError
 from rvpo.rollout.episodes.bridge import Bridge
@@ -23,6 +24,9 @@ class Scribe:
         self._encoder = bridge.encoder
         self._bridge = bridge
         self._say = say
+        added = bridge.encoder.tokenizer.added_tokens_decoder
+        self._marks = frozenset(id for id, token in added.items() if str(token) in CALL_MARKS)
+        """Special tokens that are part of a call, which a world has to read."""
         self._openings: dict[int, tuple[Prompt, str]] = {}
         """By the identity of prompts, which siblings share."""
 
@@ -31,8 +35,8 @@ class Scribe:
         ids = sample.completion_ids
         end = self._bridge.ends.get(ids[-1], "") if ids else ""
         text = sample.text
-        if self._encoder.marks_calls(ids):
-            text = self._encoder.decode(ids, keeps_calls=True)
+        if not self._marks.isdisjoint(ids):
+            text = self._encoder.decode(ids, self._marks)
             parts = self._encoder.split(sample.prompt_ids, text, sample.prompt.prefill)
             sample = replace(sample, text=text, parts=parts)
         opened = "" if sample.parts is None else sample.parts.opened

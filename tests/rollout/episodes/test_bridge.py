@@ -395,7 +395,7 @@ def test_what_begins_an_answer_begins_the_first_turn_alone(tiny_model: Path) -> 
     assert heard == ["Well: Hm.", "Hm."]
     assert sample.episode is not None
     assert sample.episode.rewritten == ""
-    assert sample.seen("everything") == "Hm."
+    assert sample.seen("everything").count("Well: Hm.") == 1
     assert encoder.tokenizer.decode(sample.prompt_ids).endswith(f"{ASSISTANT}Well: ")
 
 
