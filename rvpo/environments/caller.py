@@ -16,7 +16,7 @@ from rvpo.types import Message
 
 
 @dataclass(frozen=True)
-class Caller:
+class ToolCaller:
     """Makes the calls of each turn, one after the other.
 
     An error is told to the policy, as TRL tells it, which may do better in its next turn. Where a

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from rvpo.environments.caller import Caller
+from rvpo.environments.caller import ToolCaller
 from rvpo.environments.calls_config import CallsConfig
 from rvpo.environments.environment import Reply
 from rvpo.environments.tool import Tool, by_name, read_by_policy, tool_of
@@ -79,7 +79,7 @@ class PythonEnvironment:
 
     by_name: Mapping[str, Tool]
     """Tools; the methods among them are those of the object that was tried."""
-    caller: Caller
+    caller: ToolCaller
     factory: Callable[..., Any]
     arguments: Mapping[str, Any]
     """Those of the factory, with what the environment holds."""
