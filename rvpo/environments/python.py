@@ -145,8 +145,8 @@ def _public(kind: type) -> list[str]:
 
 
 def _columns(reset: Sequence[inspect.Parameter], prompt: Prompt, seed: int) -> dict[str, Any]:
-    """What `reset` is given of a row: all of it where it takes all, as by TRL, else what it names;
-    and the seed where it names one that is no column.
+    """The part of a row that `reset` is given: all of it where it takes all, as by TRL, else what
+    it names; and the seed where it names one that is no column.
 
     Raises:
         DataError: it needs something else.

@@ -31,7 +31,7 @@ class FunctionTools:
     """See `rvpo.environments.environment.Environment`.
 
     Args:
-        tools: by their names.
+        tools: all of them, by their names.
     """
 
     def __init__(self, tools: Mapping[str, Tool], caller: ToolCaller) -> None:
