@@ -90,7 +90,8 @@ def functions(module: str) -> set[str]:
         assert found is not None, module
         shown = [text_of(Path(str(found.origin)))]
     trees = [node for code in shown for node in ast.parse(code).body]
-    return {node.name for node in trees if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    return {node.name for node in trees if isinstance(node, kinds)}
 
 
 @pytest.mark.parametrize("shown", RUN_SECTIONS, ids=str)

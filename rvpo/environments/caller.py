@@ -16,7 +16,7 @@ from rvpo.types import Message
 
 
 @dataclass(frozen=True)
-class Caller:
+class ToolCaller:
     """Makes the calls of each turn, one after the other.
 
     An error is told to the policy, as TRL tells it, which may do better in its next turn. Where a
@@ -35,7 +35,7 @@ class Caller:
         """The answer to a turn of the policy.
 
         Args:
-            tools: by their names.
+            tools: all of them, by their names.
 
         Raises:
             ToolFailed: see `Calling`; or a tool raised it.
@@ -62,7 +62,7 @@ class Caller:
         arguments: Mapping[str, Any],
         then: Callable[[Any], Any] = lambda result: result,
     ) -> Any:
-        """What a function of the world returns that no policy called.
+        """The result of a function of the world that no policy called.
 
         Args:
             then: see `Calling`.
@@ -80,7 +80,7 @@ class Caller:
     async def _told(
         self, tools: Mapping[str, Tool], number: int, call: ToolCall, until: float
     ) -> tuple[str, str]:
-        """What the policy is told, and the reason of a failure; empty where there is none."""
+        """Text that the policy is told, and the reason of a failure; empty where there is none."""
         if number >= self.most_calls:
             return _error(f"a turn has at most {self.most_calls} calls"), "too many calls"
         if call.problem:

@@ -25,7 +25,7 @@ class Raised(Exception):
 
     Args:
         kind: name of the error's type.
-        said: what it says, as far as it can be read.
+        said: its text, as far as that can be read.
     """
 
     def __init__(self, kind: str, said: str) -> None:
@@ -56,11 +56,11 @@ class Calling:
         seconds: float,
         then: Callable[[Any], Any] = lambda result: result,
     ) -> Any:
-        """What the function returns.
+        """The result of the function.
 
         Args:
             seconds: time that it may take.
-            then: what is made of the result, where the function ran and in its time.
+            then: makes something else of the result, where the function ran and in its time.
 
         Raises:
             Raised: it raised anything, be it what would end Python.
@@ -137,7 +137,7 @@ class Calling:
 
 
 _Outcome = tuple[Any] | Raised | ToolFailed
-"""What came of a call: its result alone in a tuple, or the reason that there is none."""
+"""End of a call: its result alone in a tuple, or the reason that there is none."""
 
 
 def is_async(function: Callable[..., Any]) -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field
 
-from rvpo.environments.caller import Caller
+from rvpo.environments.caller import ToolCaller
 from rvpo.environments.calling import Calling
 from rvpo.environments.environment_config import EnvironmentConfig
 from rvpo.environments.tool import Tool, tool_of
@@ -63,14 +63,14 @@ class CallsConfig(EnvironmentConfig):
             found.append(tool_of(import_function(each.function, where), where, given))
         return found
 
-    def caller(self, arguments: Mapping[str, Any] | None = None) -> Caller:
+    def caller(self, arguments: Mapping[str, Any] | None = None) -> ToolCaller:
         """Makes the calls of episodes.
 
         Args:
             arguments: others than those of the functions, whose variables are secrets too.
         """
         given = [arguments or {}, *(each.arguments for each in self.functions)]
-        return Caller(
+        return ToolCaller(
             Calling(),
             Hidden(secret for each in given for secret in secrets_of(each)),
             self.seconds,

@@ -15,7 +15,7 @@ class ToolFailed(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What a world says to a turn of the policy."""
+    """Answer of a world to a turn of the policy."""
 
     messages: tuple[Message, ...] = ()
     """Chat turns for the policy to go on behind; with none of them the episode is over."""
@@ -77,7 +77,7 @@ class Environment(Protocol):
         """A world for one episode; nothing has happened in it.
 
         Args:
-            seed: for whatever is random in it.
+            seed: decides whatever is random in it.
         """
         ...
 

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from rvpo.environments.caller import Caller
+from rvpo.environments.caller import ToolCaller
 from rvpo.environments.calls_config import CallsConfig
 from rvpo.environments.environment import Reply
 from rvpo.environments.tool import Tool, by_name, read_by_policy, tool_of
@@ -79,7 +79,7 @@ class PythonEnvironment:
 
     by_name: Mapping[str, Tool]
     """Tools; the methods among them are those of the object that was tried."""
-    caller: Caller
+    caller: ToolCaller
     factory: Callable[..., Any]
     arguments: Mapping[str, Any]
     """Those of the factory, with what the environment holds."""
@@ -145,8 +145,8 @@ def _public(kind: type) -> list[str]:
 
 
 def _columns(reset: Sequence[inspect.Parameter], prompt: Prompt, seed: int) -> dict[str, Any]:
-    """What `reset` is given of a row: all of it where it takes all, as by TRL, else what it names;
-    and the seed where it names one that is no column.
+    """The part of a row that `reset` is given: all of it where it takes all, as by TRL, else what
+    it names; and the seed where it names one that is no column.
 
     Raises:
         DataError: it needs something else.

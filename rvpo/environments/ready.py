@@ -83,7 +83,7 @@ class LookUp:
     """A table of facts, for `environment: {name: python}`.
 
     Args:
-        facts: what is found under each name, in every episode.
+        facts: texts or numbers by name, in every episode.
     """
 
     def __init__(self, facts: Mapping[str, Any] | None = None) -> None:

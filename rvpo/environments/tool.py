@@ -20,7 +20,7 @@ class Tool:
     function: Callable[..., Any]
     """Sync or async, with the arguments filled in that are not the policy's."""
     schema: Mapping[str, Any]
-    """What the policy is shown, as OpenAI's API describes a function."""
+    """Description that the policy is shown, as OpenAI's API describes a function."""
 
     @property
     def name(self) -> str:
@@ -97,7 +97,7 @@ def by_name(tools: Sequence[Tool], where: str) -> dict[str, Tool]:
 
 
 def read_by_policy(result: Any) -> str:
-    """What a call returned, as the policy reads it: as by TRL, parts of text without what is around
+    """The result of a call, as the policy reads it: as by TRL, parts of text without what is around
     them, and anything else as `str` writes it.
 
     Raises:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from rvpo.environments.caller import Caller
+from rvpo.environments.caller import ToolCaller
 from rvpo.environments.calls_config import FUNCTIONS, AnyFunction, CallsConfig
 from rvpo.environments.environment import Reply
 from rvpo.environments.tool import Tool, by_name
@@ -31,10 +31,10 @@ class FunctionTools:
     """See `rvpo.environments.environment.Environment`.
 
     Args:
-        tools: by their names.
+        tools: all of them, by their names.
     """
 
-    def __init__(self, tools: Mapping[str, Tool], caller: Caller) -> None:
+    def __init__(self, tools: Mapping[str, Tool], caller: ToolCaller) -> None:
         self._by_name = tools
         self._caller = caller
         self.tools = tuple(tool.schema for tool in tools.values())
@@ -53,7 +53,7 @@ class ToolSession:
 
     state: Any = None
 
-    def __init__(self, tools: Mapping[str, Tool], caller: Caller) -> None:
+    def __init__(self, tools: Mapping[str, Tool], caller: ToolCaller) -> None:
         self._tools = tools
         self._caller = caller
 
