@@ -21,7 +21,7 @@ BROKEN: Final[tuple[Ending, ...]] = ("tool_failed", "world_broken")
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one side said at a time."""
+    """Words of one side at a time."""
 
     messages: tuple[Mapping[str, Any], ...]
     """Chat turns, as data have them: one of the policy, or any number of the world's."""

@@ -50,7 +50,7 @@ from rvpo.rewards.completion import Completion, bounded, shown, texts_of
 from rvpo.rewards.toolrl import HIGHEST, LOWEST, jaccard
 
 Mode = Literal["toolrl", "mended"]
-Turns = Literal["last", "every"]
+WhichTurns = Literal["last", "every"]
 """Turns of the policy that are read."""
 ToolCall = Mapping[str, Any]
 """A mapping with a string `name` and a mapping `parameters`."""
@@ -74,7 +74,7 @@ def format(
     reward_model: Sequence[Any] | None = None,
     ground_truth: Sequence[Any] | None = None,
     mode: Mode = "toolrl",
-    turns: Turns = "last",
+    turns: WhichTurns = "last",
     **columns: Any,
 ) -> list[float]:
     """1 where a completion has the right form, else 0; of several turns the share that has it.
@@ -101,7 +101,7 @@ def correctness(
     reward_model: Sequence[Any] | None = None,
     ground_truth: Sequence[Any] | None = None,
     mode: Mode = "toolrl",
-    turns: Turns = "last",
+    turns: WhichTurns = "last",
     **columns: Any,
 ) -> list[float]:
     """Likeness of a completion's calls and the wanted ones, from -3 to 3.
@@ -123,7 +123,7 @@ def correctness(
     ]
 
 
-def _read(completion: Completion, turns: Turns) -> list[str]:
+def _read(completion: Completion, turns: WhichTurns) -> list[str]:
     """The turns that are read, at least one."""
     texts = [text.strip() for text in texts_of(completion)] or [""]
     return texts if turns == "every" else texts[-1:]
@@ -215,7 +215,7 @@ def _equal(one: Any, other: Any) -> bool:
 def _check(mode: str, turns: str) -> None:
     if mode not in get_args(Mode):
         raise ConfigError(f"mode: {mode!r} is not available; choose from toolrl, mended")
-    if turns not in get_args(Turns):
+    if turns not in get_args(WhichTurns):
         raise ConfigError(f"turns: {turns!r} is not available; choose from last, every")
 
 
