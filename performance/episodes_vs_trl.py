@@ -9,8 +9,8 @@ transformers, in fp32; each works in a process of its own, and they take turns, 
 what else the machine does falls upon both.
 
 Needs TRL beside rvpo: pip install --no-deps trl==1.16.0. Prints medians over the steps
-after warm-up of all runs, the CPU time of a step, which other programs change least, and the peak of
-resident memory; with --save also written to performance/results/.
+after warm-up of all runs, the CPU time of a step, which other programs change least, and the peak
+of resident memory; with --save also written to performance/results/.
 """
 
 from __future__ import annotations
