@@ -183,6 +183,14 @@ def paid(matrix: Rewards, advantages: Advantages) -> Tensor:
     return pull / groups.centred.square().mean(dim=0).sqrt()
 
 
+def paid_in_all(matrix: Rewards, advantages: Advantages) -> Tensor:
+    """[M] the same with the means of all samples: what a group's advantages have in common with its
+    rates counts too. Where they add up to 0 in each group, that is nothing."""
+    met, a = matrix.values.double(), advantages.values.double()[:, None]
+    rate = met.mean(dim=0)
+    return (a * (met - rate)).mean(dim=0) / (rate * (1 - rate))
+
+
 def against_others(values: Tensor) -> float:
     """The first over the mean of the others."""
     return (values[0] / values[1:].mean()).item()
@@ -197,6 +205,8 @@ def pull_table(rewards: int, usual: float, groups: int) -> str:
     for name, estimate in PULLED.items():
         cells = [f"{against_others(paid(matrix, estimate(matrix))):.2f}" for matrix in drawn]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    cells = [f"{against_others(paid_in_all(m, RVPO(k=1.0)(m))):.2f}" for m in drawn]
+    lines.append("| `rvpo`, k = 1, over all samples | " + " | ".join(cells) + " |")
     logged = [RVPO(k=1.0)(matrix).metrics for matrix in drawn]
     weights = [[each[f"advantage/weight/{m}"] for m in range(rewards)] for each in logged]
     cells = [f"{against_others(torch.tensor(each)):.2f}" for each in weights]

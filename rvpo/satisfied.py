@@ -45,4 +45,11 @@ class Satisfied:
 
 
 MET_OR_NOT: Final = Satisfied()
-"""The meaning of every verdict by itself: 0 is not met, 1 is met."""
+"""The meaning of every verdict by itself, and of a reward that declares nothing: 0 is not met, 1 is
+met."""
+
+
+def may_be_verdicts(lowest: float, highest: float) -> bool:
+    """True where scores from `lowest` to `highest` can mean `MET_OR_NOT`. Of others that declare
+    nothing nobody knows which are good enough."""
+    return not (lowest < MET_OR_NOT.bad or highest > MET_OR_NOT.good)

@@ -13,11 +13,13 @@ import torch
 from rvpo.config.judge import BudgetConfig
 from rvpo.config.judges import OWN
 from rvpo.criterion import Criterion
+from rvpo.episode import Ending, Episode, Turn
 from rvpo.judge.types import Answer, Job, Judge, Question, Usage
 from rvpo.report.record import StepRecord
 from rvpo.report.run_folder import RunFolder
 from rvpo.report.trackers import TrackedRun
 from rvpo.rewards.judging import AskedJudge
+from rvpo.rollout.further import Further
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.ranks import Ranks
 from rvpo.sampling import Sampling
@@ -85,6 +87,42 @@ def make_sample(
         text=text,
         finish_reason=finish_reason,
         policy_version=policy_version,
+    )
+
+
+def make_episode(
+    *said: str,
+    prompt: Prompt | None = None,
+    ending: Ending = "answered",
+    reason: str = "",
+    **fields: Any,
+) -> Sample:
+    """An episode of one token per byte: the policy, then a tool, then the policy, and so on; any
+    model's thoughts are thoughts."""
+    turns: list[Turn] = []
+    place = 0
+    for number, text in enumerate(said):
+        stop = place + len(text.encode("utf-8", "replace"))
+        if number % 2:
+            turns.append(Turn(({"role": "tool", "content": text},), place, stop))
+        else:
+            drawn = make_sample(text=text)
+            message = {"role": "assistant", "content": text}
+            thought = drawn.thought_length
+            turns.append(Turn((message,), place, stop, text, drawn.answer, thought))
+        place = stop
+    ids = tuple("".join(said).encode("utf-8", "replace"))
+    given = tuple(p for turn in turns if not turn.is_policy for p in range(turn.start, turn.stop))
+    return Sample(
+        prompt=prompt or make_prompt(),
+        prompt_ids=(1, 2, 3),
+        completion_ids=ids,
+        logprobs=tuple(0.0 if place in given else -0.6931 for place in range(len(ids))),
+        text=said[-1],
+        finish_reason="length" if ending == "out_of_tokens" else "stop",
+        policy_version=0,
+        given=given,
+        episode=Episode(turns=tuple(turns), ending=ending, reason=reason, **fields),
     )
 
 
@@ -171,6 +209,7 @@ class FakeEngine:
         seed: int,
         on_sample: Callable[[int, Sample], None] = ignore,
         sampling: Sampling | None = None,
+        further: Further | None = None,
     ) -> Rollout:
         samples = [
             make_sample(prompt, self._rule(prompt))

@@ -343,6 +343,7 @@ class Says:
         seed: int,
         on_sample: Any = None,
         sampling: Any = None,
+        further: Any = None,
     ) -> Rollout:
         samples = tuple(make_sample(prompt, self.text) for prompt in prompts)
         for row, sample in enumerate(samples):

@@ -52,7 +52,7 @@ def above_bad(rewards: Rewards) -> Tensor:
     """
     _refuse(
         rewards,
-        _silent(rewards) & (rewards.values < 0),
+        rewards.weighted & _silent(rewards) & (rewards.values < MET_OR_NOT.bad),
         "the estimator measures scores from what is bad, which without a declaration is 0; say "
         "which score counts for nothing",
     )
@@ -61,7 +61,7 @@ def above_bad(rewards: Rewards) -> Tensor:
 
 
 def met(rewards: Rewards) -> Tensor:
-    """[N, M] bool: the score is there, and good enough."""
+    """[N, M] bool: the score is there, and good enough: 1 where its reward does not say what is."""
     (enough,) = _columns(rewards, [(least(each.good),) for each in _declarations(rewards)])
     return rewards.valid & (rewards.values.double() >= enough)
 
@@ -76,9 +76,10 @@ def at_levels(rewards: Rewards) -> Rewards:
 
 
 def undeclared(rewards: Rewards) -> Tensor:
-    """[N, M] bool: a weighted score that has no level, for it lies outside [0, 1] and its reward
-    does not say what is good enough."""
-    return _silent(rewards) & ((rewards.values < 0) | (rewards.values > 1))
+    """[N, M] bool: a score that has no level, for it lies outside [0, 1] and its reward does not
+    say what is good enough; nobody knows whether it is."""
+    outside = (rewards.values < MET_OR_NOT.bad) | (rewards.values > MET_OR_NOT.good)
+    return rewards.valid & _silent(rewards) & outside
 
 
 def check_declared(rewards: Rewards) -> None:
@@ -90,16 +91,16 @@ def check_declared(rewards: Rewards) -> None:
     """
     _refuse(
         rewards,
-        undeclared(rewards),
+        undeclared(rewards) & rewards.weighted,
         "the estimator reads levels, which without a declaration are of scores between 0 and 1; "
         "say which score is good enough and which counts for nothing",
     )
 
 
 def _silent(rewards: Rewards) -> Tensor:
-    """[N, M] bool: a weighted score whose reward does not say what is good enough."""
-    silent = torch.tensor([each is None for each in rewards.satisfied])
-    return rewards.weighted & silent.to(rewards.values.device)
+    """[M] bool: the rewards that do not say what is good enough."""
+    silent = torch.tensor([each is None for each in rewards.satisfied], dtype=torch.bool)
+    return silent.to(rewards.values.device)
 
 
 def _refuse(rewards: Rewards, wrong: Tensor, why: str) -> None:

@@ -10,6 +10,7 @@ from typer.core import TyperCommand, TyperOption
 from rvpo.cli.app import Config, Settings, app
 from rvpo.commands import options
 from rvpo.commands.ending import one_sentence
+from rvpo.runtime.signals import importing
 
 _BENCHMARKS = "{benchmarks}"
 """Stands for their names in a help text."""
@@ -32,10 +33,11 @@ def judge(
         from rvpo.runtime.logging import quiet_libraries
 
         quiet_libraries()
-        from rvpo.commands.judge import try_rubrics
-        from rvpo.commands.signs import tell_signs
-        from rvpo.config.run import load_config
-        from rvpo.runtime.console import PlainConsole
+        with importing():
+            from rvpo.commands.judge import try_rubrics
+            from rvpo.commands.signs import tell_signs
+            from rvpo.config.run import load_config
+            from rvpo.runtime.console import PlainConsole
 
         run_config = load_config(config, settings or [])
         console = PlainConsole()
@@ -64,9 +66,10 @@ def compare(
         from rvpo.runtime.logging import quiet_libraries
 
         quiet_libraries()
-        from rvpo.commands.compare import compare as run_comparison
-        from rvpo.commands.compare import default_output, read_thresholds
-        from rvpo.compare.comparison import Comparison
+        with importing():
+            from rvpo.commands.compare import compare as run_comparison
+            from rvpo.commands.compare import default_output, read_thresholds
+            from rvpo.compare.comparison import Comparison
 
         folder = output or default_output(config)
         found = Comparison.of(config, settings or [], vary or [], seeds, folder)
@@ -85,8 +88,9 @@ def replay(
 ) -> None:
     """Replay a run's stored scores: what another estimator would have taught. Needs no model."""
     with one_sentence():
-        from rvpo.commands.replay import replay_run
-        from rvpo.runtime.console import PlainConsole
+        with importing():
+            from rvpo.commands.replay import replay_run
+            from rvpo.runtime.console import PlainConsole
 
         replay_run(run, advantage or [], k or [], steps, PlainConsole(), json_file, page, judged)
 
@@ -99,8 +103,9 @@ def advise(
 ) -> None:
     """Advise on the estimator for a run, by the scores of its first steps."""
     with one_sentence():
-        from rvpo.commands.advise import advise_run
-        from rvpo.runtime.console import PlainConsole
+        with importing():
+            from rvpo.commands.advise import advise_run
+            from rvpo.runtime.console import PlainConsole
 
         advise_run(run, steps, PlainConsole(), json_file)
 
@@ -127,7 +132,8 @@ def evaluate(
 ) -> None:
     """Evaluate models on benchmarks. Given again, it does what is missing only."""
     with one_sentence():
-        from rvpo.commands.start import evaluate
+        with importing():
+            from rvpo.commands.start import evaluate
 
         wanted = [*(settings or []), *([] if output is None else [f"output={output}"])]
         raise typer.Exit(evaluate(config, wanted, benchmark or [], model or []))

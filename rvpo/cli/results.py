@@ -10,6 +10,7 @@ import typer
 from rvpo.cli.app import Config, Settings, app, say
 from rvpo.commands import options
 from rvpo.commands.ending import one_sentence
+from rvpo.runtime.signals import importing
 from rvpo.runtime.terminal import printable
 
 
@@ -27,7 +28,8 @@ def report(
 ) -> None:
     """Write one HTML page of runs: curves, tables, samples. It needs nothing but a browser."""
     with one_sentence():
-        from rvpo.commands.report import write_report
+        with importing():
+            from rvpo.commands.report import write_report
 
         page, pictures = write_report(runs, output)
         typer.echo(printable(f"page     {page}\npictures {pictures}"))
@@ -44,7 +46,8 @@ def watch(
 ) -> None:
     """Serve the page of runs while they go on, to this machine alone."""
     with one_sentence():
-        from rvpo.commands.watch import watch
+        with importing():
+            from rvpo.commands.watch import watch
 
         watch(runs, port, say)
 
@@ -60,7 +63,8 @@ def push(
 ) -> None:
     """Push a trained model to the Hub, with a card of its data, rewards, curves and scores."""
     with one_sentence():
-        from rvpo.commands.push import push
+        with importing():
+            from rvpo.commands.push import push
 
         push(run, name, licence, say, best=best, public=public, dry_run=dry_run)
 
@@ -74,7 +78,8 @@ def dashboard(
 ) -> None:
     """Lay out a W&B workspace for a run: a section a reward, advantages, judge, timing."""
     with one_sentence():
-        from rvpo.commands.dashboard import lay_out
+        with importing():
+            from rvpo.commands.dashboard import lay_out
 
         typer.echo(printable(f"workspace {lay_out(config, settings or [], entity, file)}"))
 
@@ -98,9 +103,10 @@ def chat(
 
         go_offline_without_hub()
         quiet_libraries()
-        from rvpo.commands.chat import ChatOptions
-        from rvpo.commands.chat import chat as talk
-        from rvpo.runtime.console import PlainConsole
+        with importing():
+            from rvpo.commands.chat import ChatOptions
+            from rvpo.commands.chat import chat as talk
+            from rvpo.runtime.console import PlainConsole
 
         wishes = ChatOptions(
             system=system, temperature=temperature, tokens=tokens, seed=seed, alone=alone
@@ -111,6 +117,7 @@ def chat(
 @app.command()
 def doctor() -> None:
     """Check this machine: what a run would use, what is missing, and how to install it."""
-    from rvpo.commands.doctor import check_machine
+    with importing():
+        from rvpo.commands.doctor import check_machine
 
     raise typer.Exit(int(not check_machine()))

@@ -12,6 +12,7 @@ from rvpo.cli.app import Config, Settings, app
 from rvpo.commands import options
 from rvpo.commands.ending import one_sentence
 from rvpo.commands.farewell import farewell_before_ranks
+from rvpo.runtime.signals import importing
 from rvpo.runtime.terminal import encoding_of, printable
 
 
@@ -37,7 +38,8 @@ def new(
 ) -> None:
     """Write a run to start from: run.yaml and my_rewards.py."""
     with one_sentence():
-        from rvpo.commands.new import write_run
+        with importing():
+            from rvpo.commands.new import write_run
 
         typer.echo(printable("\n".join(write_run(folder, like))))
 
@@ -46,7 +48,8 @@ def new(
 def show(config: Config, settings: Settings = None) -> None:
     """Print every setting of a run, defaults included."""
     with one_sentence():
-        from rvpo.commands.show import shown
+        with importing():
+            from rvpo.commands.show import shown
 
         typer.echo(shown(config, settings or [], encoding_of(sys.stdout)), nl=False)
 
@@ -57,7 +60,8 @@ def settings(
 ) -> None:
     """Print what every setting is, with its type and default."""
     with one_sentence():
-        from rvpo.commands.settings import of_section, render, settings
+        with importing():
+            from rvpo.commands.settings import of_section, render, settings
 
         typer.echo(render(of_section(section) if section else settings()))
 
@@ -68,7 +72,8 @@ def metrics(
 ) -> None:
     """Print what every metric is."""
     with one_sentence():
-        from rvpo.report.metrics import render
+        with importing():
+            from rvpo.report.metrics import render
 
         typer.echo(render(part))
 
@@ -89,9 +94,10 @@ def plan(
 
         go_offline_without_hub()
         quiet_libraries()
-        from rvpo.commands.plan import plan as plan_run
-        from rvpo.config.run import load_config
-        from rvpo.plan.machine import display, examine
+        with importing():
+            from rvpo.commands.plan import plan as plan_run
+            from rvpo.config.run import load_config
+            from rvpo.plan.machine import display, examine
 
         run = load_config(config, settings or [])
         found = plan_run(run, examine(run.rollout.engine), gpus, gpu_memory, nodes, assume or ())
@@ -113,8 +119,9 @@ def data(
 
         go_offline_without_hub()
         quiet_libraries()
-        from rvpo.commands.data import look
-        from rvpo.config.run import load_config
+        with importing():
+            from rvpo.commands.data import look
+            from rvpo.config.run import load_config
 
         lines, can_start = look(load_config(config, settings or []), examples, html)
         typer.echo(printable("\n".join(lines)))
@@ -137,9 +144,10 @@ def serve(
 
         go_offline_without_hub()
         quiet_libraries()
-        from rvpo.commands.serve import serve as serve_run
-        from rvpo.config.run import load_config
-        from rvpo.runtime.console import PlainConsole
+        with importing():
+            from rvpo.commands.serve import serve as serve_run
+            from rvpo.config.run import load_config
+            from rvpo.runtime.console import PlainConsole
 
         console = PlainConsole(soft_wrap=True)
         run = load_config(config, settings or [])

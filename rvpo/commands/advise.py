@@ -52,4 +52,5 @@ def advise_run(
                 "conflicts": [asdict(pair) for pair in found.conflicts],
                 "findings": [each.to_json() for each in findings],
             },
+            "with another --json FILE",
         )

@@ -114,7 +114,7 @@ def held_out_of(run: RunContext, inputs: Inputs, engine: RolloutEngine) -> HeldO
             joint=tuple(n for n, r in run.config.rewards.items() if r.largest_weight > 0),
             satisfied=good_enough([run.config.rewards]) | run.config.evaluate.satisfied,
         ),
-        answer=inputs.answer,
+        answers=inputs.answers,
         watch=watch,
     )
 

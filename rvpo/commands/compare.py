@@ -10,7 +10,7 @@ from rvpo.commands.needs import of_training
 from rvpo.compare.benchmarks import benchmark_counts, uncovered
 from rvpo.compare.comparison import Comparison
 from rvpo.compare.execute import default_jobs, train_missing
-from rvpo.compare.neglect import BETTER, of_columns
+from rvpo.compare.neglect import BETTER, OF_THRESHOLDS, Scale, of_columns
 from rvpo.compare.render import explain, render
 from rvpo.compare.verdict import verdict, verdict_json
 from rvpo.config.levels import disputed, good_enough
@@ -71,6 +71,7 @@ def compare(
     _check_names(satisfied, primary, (*columns, *scores), ())
     thresholds = of_columns(columns, declared) | dict(satisfied)
     rows, scale = verdict(evaluations, thresholds, primary, benchmarks)
+    _tell_unknown(scale, columns, primary, console)
     for stage in ("final", "peak"):
         console.print(render(rows, stage, comparison.seeds))
     console.print(explain(scale, columns))
@@ -94,6 +95,25 @@ def _declared(comparison: Comparison, given: Iterable[str]) -> dict[str, float]:
                 f"threshold; give it: --satisfied {name}=NUMBER"
             )
     return good_enough(rewards)
+
+
+def _tell_unknown(
+    scale: Scale, columns: Sequence[str], primary: Iterable[str], console: PlainConsole
+) -> None:
+    """Say of which columns it is not known what is good enough, and what is left out for it."""
+    if scale.is_known:
+        return
+    limits = zip(columns, scale.thresholds.tolist(), strict=True)
+    names = [name for name, limit in limits if math.isnan(limit)]
+    why = (
+        f"it is not known from which score on {', '.join(names)} satisfies: settings say nothing, "
+        "and scores lie outside 0 to 1, or arms say differently; give it: "
+        + " ".join(f"--satisfied {name}=NUMBER" for name in names)
+    )
+    for metric in OF_THRESHOLDS:
+        if metric in primary:
+            raise ConfigError(f"--primary {metric}: {why}")
+    console.print(f"note: without {' and '.join(OF_THRESHOLDS)}: {why}", style="yellow")
 
 
 def _open_names(config: RunConfig) -> tuple[str, ...]:

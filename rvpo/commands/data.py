@@ -42,7 +42,7 @@ def look(config: RunConfig, examples: int, html: Path | None) -> tuple[list[str]
     if html is not None:
         from rvpo.page.data import data_page
 
-        write_text(html, data_page(found))
+        write_text(html, data_page(found), "with another --html FILE")
         lines.append(f"page {html}")
     return lines, not found.problems
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rvpo.runtime.signals import importing
+
 
 def farewell(output: Path | None) -> str:
     """Tell who stopped a run how to go on with it.
@@ -24,10 +26,6 @@ def farewell(output: Path | None) -> str:
 
 @contextmanager
 def farewell_before_ranks(output: Path | None = None) -> Iterator[None]:
-    """Say it, once for all ranks, if a stop is asked for before they have met."""
-    try:
+    """End with it at once, said once for all ranks, if a stop is asked for before they have met."""
+    with importing(farewell(output) if os.environ.get("RANK", "0") == "0" else ""):
         yield
-    except KeyboardInterrupt:
-        if os.environ.get("RANK", "0") == "0":
-            print(farewell(output))
-        raise

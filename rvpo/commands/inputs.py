@@ -24,7 +24,7 @@ from rvpo.evaluate.measure import check_lengths
 from rvpo.judge.client.judges import Judges
 from rvpo.model_files import resolve_model
 from rvpo.report.display import Display
-from rvpo.rewards.final_answer import AnswerOf, answer_function
+from rvpo.rewards.final_answer import AnswersOf, answers_function
 from rvpo.rewards.judging import AskedJudge
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.encoder import Encoder
@@ -44,8 +44,8 @@ class Inputs:
     """World that answers the policy; None where a sample is one answer."""
     score: RewardSuite
     benchmarks: tuple[Benchmark, ...]
-    answer: AnswerOf
-    """Gives the text of a completion's answer to what it answers, for maj@k."""
+    answers: AnswersOf
+    """Gives what the answers to a prompt say, for maj@k."""
     judges: Judges
     """Answer rewards and benchmarks once they are started and connected; those alone that are
     asked."""
@@ -76,7 +76,7 @@ def read_inputs(
     """
     score = RewardSuite.from_config(config.rewards, config.every_judge)
     score.check_templates(config.every_judge, config.evaluate.others)
-    answer = answer_function(config.evaluate.answer, "evaluate.answer")
+    answers = answers_function(config.evaluate.answer, "evaluate.answer")
     environment = None if config.environment is None else config.environment.open()
     tools = () if environment is None else environment.tools
     prompts = read_splits(config, display.say, tools=tools)
@@ -113,7 +113,7 @@ def read_inputs(
         environment=environment,
         score=score,
         benchmarks=judged_by(benchmarks, judges),
-        answer=answer,
+        answers=answers,
         judges=judges,
         digests=digests(config, model_path, encoder.tokenizer, prompts.by_setting, tokens)
         | {f"commit of {setting}": each for setting, each in prompts.revisions.items()},

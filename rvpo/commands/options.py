@@ -154,7 +154,7 @@ Thresholds = Annotated[
         "--satisfied",
         metavar="reward=number",
         help="Score from which on a reward is satisfied; left out, what its settings say "
-        "(satisfied), else 0.5 if its scores are in [0, 1].",
+        "(satisfied), else 1 if its scores are in [0, 1].",
     ),
 ]
 Primary = Annotated[

@@ -16,6 +16,7 @@ import yaml
 from rvpo.config.secret import masked
 from rvpo.errors import ConfigError, HubError
 from rvpo.model_files import DEMO_MODEL
+from rvpo.report.best import read_best
 from rvpo.report.run_folder import RunFolder, write_text, writing
 from rvpo.runtime.extras import Need, require
 from rvpo.runtime.hub import is_hub_id, is_repository
@@ -25,6 +26,8 @@ _LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}")
 _UNFIT = re.compile(r"--|\.\.|\.git$")
 """Parts of names that the Hub does not take."""
 _CURVES = "curves.png"
+_PATIENCE_S = 10.0
+"""Seconds in which the Hub must begin to answer what is asked before anything is sent."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ def push(
         licence: None takes the one that the base model names.
         best: the model in `best/`.
         public: a new repository may be seen by all.
+        say: told of each part that can take long before it begins.
         dry_run: nothing is sent.
 
     Raises:
@@ -62,9 +66,6 @@ def push(
         HubError: the Hub refuses, or cannot be reached.
     """
     require("rvpo push", Need("train"))
-    from rvpo.page.card import card_of
-    from rvpo.page.history import RunHistory
-
     if not is_hub_id(name) or name.count("/") != 1 or _UNFIT.search(name):
         raise ConfigError(f"{name!r} is no repository of the Hub; write OWNER/NAME")
     if licence is not None and not _LICENCE.fullmatch(licence):
@@ -75,9 +76,13 @@ def push(
     folder = RunFolder(path)
     if not folder.config.is_file():
         raise ConfigError(f"{path} holds no run; give the folder of one that has ended")
+    saved = _saved(folder, best)
+    say(f"run   {path}: its card is made, with the tests on held-out prompts")
+    from rvpo.page.card import card_of  # which takes seconds, and more on a busy machine
+    from rvpo.page.history import RunHistory
+
     run = RunHistory(folder)
-    saved = _saved(run.folder, best)
-    licence = licence or _licence_of(run.config.model.path)
+    licence = licence or _licence_of(run.config.model.path, say)
     card = path / "card"
     picture = _CURVES if run.folder.curves.exists() else ""
     write_text(
@@ -91,6 +96,7 @@ def push(
     if dry_run:
         say(f"model {saved.folder}, after {saved.step} updates; nothing was sent")
         return
+    say(f"sends {saved.folder}, after {saved.step} updates, to {name}")
     say(f"pushed to {_sent(name, saved, card, private=not public)}")
 
 
@@ -100,8 +106,6 @@ def _saved(folder: RunFolder, best: bool) -> _Saved:
     Raises:
         ConfigError: there is none.
     """
-    from rvpo.trainer.keep import read_best
-
     if best:
         known = read_best(folder)
         if known is None:
@@ -118,7 +122,7 @@ def _saved(folder: RunFolder, best: bool) -> _Saved:
     return _Saved(folder.model, folder.count_metrics())
 
 
-def _licence_of(model: str) -> str:
+def _licence_of(model: str, say: Callable[[str], None]) -> str:
     """The licence that a base model names in its card.
 
     Raises:
@@ -131,8 +135,9 @@ def _licence_of(model: str) -> str:
     if card.is_file():
         found = _front_matter(card.read_text(encoding="utf-8", errors="replace")).get("license")
     elif is_repository(model):
-        with _asking(f"the card of {model}"):
-            found = _hub().model_info(model).card_data
+        say(f"asks  the Hub for the licence of {model}")
+        with _asking(f"the card of {model}", "give --license, and it is not asked"):
+            found = _hub().model_info(model, timeout=_PATIENCE_S).card_data
         found = None if found is None else found.get("license")
     if not isinstance(found, str) or not found:
         raise ConfigError(
@@ -156,7 +161,11 @@ def _sent(name: str, saved: _Saved, card: Path, *, private: bool) -> str:
     """Send model and card; the repository's address."""
     hub = _hub()
     about = f"rvpo: {saved.step} updates"
-    with _asking(name):
+    cure = (
+        "see that HF_TOKEN in the environment may write there, and that there is a network; "
+        "nothing that was sent is lost, and the same command goes on"
+    )
+    with _asking(name, cure):
         address = hub.create_repo(name, private=private, exist_ok=True)
         # First what the Hub may refuse, and then the weights.
         hub.upload_folder(repo_id=name, folder_path=card, commit_message=f"{about}, card")
@@ -173,14 +182,10 @@ def _hub() -> Any:
 
 
 @contextmanager
-def _asking(what: str) -> Iterator[None]:
-    """Turn what the Hub's library raises into one sentence."""
+def _asking(what: str, cure: str) -> Iterator[None]:
+    """Turn what the Hub's library raises into one sentence, which ends with the way out."""
     try:
         yield
     except Exception as error:  # foreign code over a network, which raises anything
         reason = " ".join(masked(str(error)).split())[:300] or type(error).__name__
-        raise HubError(
-            f"{what}: the Hub refused or did not answer ({reason}); see that HF_TOKEN in the "
-            "environment may write there, and that there is a network; nothing that was sent is "
-            "lost, and the same command goes on"
-        ) from error
+        raise HubError(f"{what}: the Hub refused or did not answer ({reason}); {cure}") from error

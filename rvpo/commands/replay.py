@@ -63,7 +63,7 @@ def replay_run(
         )
     show_replay(console, run, found, judged)
     if json_file is not None:
-        write_json(json_file, found.to_json())
+        write_json(json_file, found.to_json(), "with another --json FILE")
     if page is not None:
         from rvpo.page.replay import write_replay_page
 

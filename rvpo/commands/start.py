@@ -13,6 +13,7 @@ from rvpo.runtime.extras import require
 from rvpo.runtime.launch import launch
 from rvpo.runtime.logging import quiet_libraries
 from rvpo.runtime.process import end_with_parent
+from rvpo.runtime.signals import importing
 
 
 def train(file: Path, settings: Sequence[str], resume: bool, if_any: bool = False) -> int:
@@ -77,16 +78,18 @@ def evaluate(
     Raises:
         RvpoError: see `rvpo.commands.evaluate.evaluate`.
     """
-    _begin()
-    from rvpo.commands.needs import of_evaluation
-    from rvpo.config.evaluation import load_evaluation
+    with importing():
+        _begin()
+        from rvpo.commands.needs import of_evaluation
+        from rvpo.config.evaluation import load_evaluation
 
     found = load_evaluation(file, list(benchmarks), next(iter(models), None), list(settings))
     require("rvpo evaluate", *of_evaluation(found))
     if found.distributed.processes > 1 and not is_rank():
         return launch(sys.argv[1:], found.distributed.processes)
 
-    from rvpo.commands.evaluate import evaluate as run
+    with importing():
+        from rvpo.commands.evaluate import evaluate as run
 
     run(found, list(models) or [found.model.path])
     return 0

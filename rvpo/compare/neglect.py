@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from rvpo.report.held_out import HeldOutScores
-from rvpo.satisfied import least
+from rvpo.satisfied import MET_OR_NOT, least, may_be_verdicts
 
 Floats = npt.NDArray[np.float64]
 HIGH = 0.75
@@ -22,6 +23,8 @@ BETTER: Mapping[str, int] = {
     "best − worst": -1,
 }
 """The metrics of neglect, and whether more (1) or less (-1) of each is better."""
+OF_THRESHOLDS: Final = ("all satisfied", "fails though high")
+"""Those that there are where it is known of every column what is good enough."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Scale:
     """The lowest score of any response of any run."""
     high: Floats
     thresholds: Floats
-    """Score from which on a reward counts as satisfied."""
+    """Score from which on a reward counts as satisfied; NaN where nobody knows."""
     high_mean: float
     """Value from which on the mean of a response's scaled scores counts as high."""
 
@@ -41,6 +44,11 @@ class Scale:
         """The lowest scores that reach the thresholds."""
         return np.array([least(threshold) for threshold in self.thresholds.tolist()])
 
+    @property
+    def is_known(self) -> bool:
+        """True where every column has a threshold."""
+        return bool(np.isfinite(self.thresholds).all())
+
     @classmethod
     def of(
         cls, evaluations: Sequence[HeldOutScores], satisfied: Mapping[str, float] | None = None
@@ -48,16 +56,17 @@ class Scale:
         """The scale of all evaluations together.
 
         Args:
-            satisfied: thresholds by column. The others have 0.5 where all scores are between 0 and
-                1, else the middle between the lowest and the highest.
+            satisfied: thresholds by column, NaN where nobody knows one. The others have that of
+                verdicts, 1, where all scores are between 0 and 1, and else nobody knows.
 
         Raises:
             KeyError: a threshold is for a column that there is not.
         """
         columns = evaluations[0].columns
         values = np.concatenate([e.values.reshape(-1, len(columns)) for e in evaluations])
-        low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
-        thresholds = np.where((low >= 0) & (high <= 1), 0.5, (low + high) / 2)
+        low, high = np.fmin.reduce(values, axis=0), np.fmax.reduce(values, axis=0)
+        pairs = zip(low.tolist(), high.tolist(), strict=True)
+        thresholds = np.array([MET_OR_NOT.good if may_be_verdicts(*p) else math.nan for p in pairs])
         for name, threshold in (satisfied or {}).items():
             if name not in columns:
                 raise KeyError(name)
@@ -68,9 +77,9 @@ class Scale:
 
     def scaled(self, values: Floats) -> Floats:
         """Scores [..., columns] from 0, the lowest of any run, to 1. A column that is the same
-        throughout is 1 where that is satisfied, else 0."""
+        throughout is 0 where that is known not to be satisfied, else 1."""
         width = self.high - self.low
-        constant = (self.low >= self.enough).astype(np.float64)
+        constant = (~(self.low < self.enough)).astype(np.float64)
         with np.errstate(invalid="ignore", divide="ignore"):
             scaled: Floats = np.where(width > 0, (values - self.low) / width, constant)
         return np.where(np.isfinite(values), scaled, np.nan)
@@ -120,7 +129,7 @@ def counts(evaluation: HeldOutScores, scale: Scale) -> dict[str, Counts]:
     * `best − worst`: of the rewards' scaled means, the highest minus the lowest.
 
     Scaled scores are 0 at the lowest score of any run and 1 at the highest. A response's missing
-    scores are left out.
+    scores are left out. Where nobody knows a threshold, neither are the two metrics of them.
     """
     values = evaluation.values  # [P, S, M]
     scaled = scale.scaled(values)
@@ -134,7 +143,7 @@ def counts(evaluation: HeldOutScores, scale: Scale) -> dict[str, Counts]:
         name: _ratio(np.nan_to_num(evaluation.means[:, [j]]), np.isfinite(evaluation.means[:, [j]]))
         for j, name in enumerate(evaluation.reward_names)
     }
-    return found | {
+    found |= {
         "worst reward": _ratio(worst, scored),
         "all satisfied": _ratio(scored & ~failed, scored),
         "fails though high": _ratio(is_high & failed, is_high),
@@ -142,6 +151,8 @@ def counts(evaluation: HeldOutScores, scale: Scale) -> dict[str, Counts]:
             np.where(present, scaled, 0.0).sum(axis=1), present.sum(axis=1).astype(float), True
         ),
     }
+    unknown = () if scale.is_known else OF_THRESHOLDS
+    return {name: each for name, each in found.items() if name not in unknown}
 
 
 def _ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> Counts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from rich.table import Table
@@ -35,7 +36,8 @@ def render(rows: Sequence[MetricRow], stage: Stage, seeds: int) -> Table:
 def explain(scale: Scale, columns: Sequence[str]) -> str:
     """State the thresholds on which the metrics of neglect rest."""
     thresholds = ", ".join(
-        f"{name} {threshold:.3g}" for name, threshold in zip(columns, scale.thresholds, strict=True)
+        f"{name} {threshold:.3g}" if math.isfinite(threshold) else f"{name} unknown"
+        for name, threshold in zip(columns, scale.thresholds, strict=True)
     )
     return (
         f"satisfied from {thresholds}; a response's mean of scaled scores is high from "

@@ -213,10 +213,11 @@ def _corrected(rows: Sequence[MetricRow], metrics: Collection[str]) -> list[Metr
 
 def verdict_json(rows: Sequence[MetricRow], scale: Scale, columns: Sequence[str]) -> dict[str, Any]:
     """Content of `verdict.json`."""
+    known = (t if math.isfinite(t) else None for t in scale.thresholds.tolist())
     return {
         "test": TEST,
         "interval": INTERVAL,
-        "thresholds": dict(zip(columns, scale.thresholds.tolist(), strict=True)),
+        "thresholds": dict(zip(columns, known, strict=True)),
         "high_mean": scale.high_mean,
         "rows": [asdict(row) for row in rows],
     }

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rvpo.advantage import Estimator
 from rvpo.config.rewards import AnyRewardConfig, ClassifierRewardConfig
+from rvpo.satisfied import MET_OR_NOT
 
 
 def good_enough(runs: Iterable[Mapping[str, AnyRewardConfig]]) -> dict[str, float]:
-    """Score from which on a reward is satisfied, by the rewards of which all runs say the same.
+    """Score from which on a reward is satisfied, of the rewards of which a run says so; NaN where
+    runs say differently.
 
     Args:
         runs: the rewards of each.
     """
-    first, *others = [_declared(rewards) for rewards in runs]
-    return {n: good for n, good in first.items() if all(each.get(n) == good for each in others)}
+    every = [_declared(rewards) for rewards in runs]
+    apart = set(_apart(every))
+    said = {name: good for each in every for name, good in each.items()}
+    return {name: math.nan if name in apart else good for name, good in said.items()}
 
 
 def disputed(runs: Iterable[Mapping[str, AnyRewardConfig]]) -> list[str]:
     """Rewards of which runs say differently when they are satisfied."""
-    every = [_declared(rewards) for rewards in runs]
-    names = dict.fromkeys(name for each in every for name in each)
-    return [name for name in names if len({each.get(name) for each in every}) > 1]
+    return _apart([_declared(rewards) for rewards in runs])
 
 
 def level_problems(advantage: Estimator, rewards: Mapping[str, AnyRewardConfig]) -> Iterator[str]:
@@ -56,6 +59,13 @@ def twice_declared(
                 f"evaluate.satisfied.{name}: {of_answers[name]:g}, and rewards.{name}.satisfied "
                 f"says {good:g}; leave this one out"
             )
+
+
+def _apart(every: Sequence[Mapping[str, float]]) -> list[str]:
+    """Names whose scores differ; one that is not there stands for that of a verdict."""
+    names = dict.fromkeys(name for each in every for name in each)
+    silent = MET_OR_NOT.good
+    return [name for name in names if len({each.get(name, silent) for each in every}) > 1]
 
 
 def _declared(rewards: Mapping[str, AnyRewardConfig]) -> dict[str, float]:

@@ -19,7 +19,9 @@ class DifficultyOrder(Section):
     """Prompts whose samples differed in few rewards, as easy and hopeless ones do, come seldom.
 
     A prompt is kept in an epoch with the chance of its telling anything, as far as its own groups
-    have shown; the first epoch is the plain one. What was found out is kept in checkpoints.
+    have shown; one that no group has shown is always kept. So the first epoch is the plain one but
+    for prompts that `rollout.resample` has sampled in the place of others. What was found out is
+    kept in checkpoints.
     """
 
     name: Literal["difficulty"] = "difficulty"

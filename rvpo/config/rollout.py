@@ -37,7 +37,7 @@ class RolloutConfig(SamplingSection):
     """Prompts that are sampled for each one that is trained on. Of those that are more than
     `prompts_per_step`, the ones that teach nothing are left out first."""
     max_completion_tokens: PositiveInt = 512
-    """Tokens after which a completion is cut off."""
+    """Tokens after which a completion is cut off; of an episode those of the world count too."""
     max_thought_tokens: NonNegativeInt | None = None
     """Tokens after which the engine ends a thought, so that an answer follows: in training, on
     held-out prompts and benchmarks; no limit if left out. What it writes is not trained on."""

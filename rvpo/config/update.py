@@ -68,7 +68,8 @@ class UpdateConfig(Section):
     mask_older also by the age of a token in updates. `token_mask`, with `correction_cap` beside it,
     is {name: mask, level: token, cap: …}."""
     mask_truncated: bool = False
-    """Leave out of the loss the completions that were cut off by their length."""
+    """Leave out of the loss the completions that were cut off by their length, and episodes that
+    ran out of tokens."""
     left_out: Literal["drop", "count"] = "drop"
     """Treatment of completions that were cut off, with `mask_truncated`, and of those without a
     score. drop: they leave the normaliser of the loss and the metrics of tokens too, so that the

@@ -4,9 +4,10 @@ Prompts are visited as in the plain order, but a prompt whose groups told little
 some epochs: it is kept with a chance of what its groups told, and of `least` at any rate, since a
 hopeless prompt becomes a possible one as the policy learns. What a group told is the share of the
 weight of its rewards in which its samples differed, so a prompt that is easy or hopeless for one
-reward and open for another still counts for the other. An unseen prompt is always kept, and the
-first epoch is that of the plain order. Of sources with shares each is passed over in its own order,
-and has its share of what is kept.
+reward and open for another still counts for the other. A prompt that no group has shown yet is
+always kept. So the first epoch is that of the plain order, but for prompts that were sampled in the
+place of others before their turn. Of sources with shares each is passed over in its own order, and
+has its share of what is kept.
 
 The chance is close to that of the next group to teach anything: among G samples of which each gets
 a score of 0 or 1 with the probability p, it differs with 1 - p^G - (1 - p)^G.

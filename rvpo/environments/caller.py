@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rvpo.environments.calling import Calling, name_of
+from rvpo.environments.calling import Calling, Raised, name_of
 from rvpo.environments.environment import Reply, ToolFailed
 from rvpo.environments.tool import Tool, read_by_policy, written
 from rvpo.environments.tool_calls import ToolCall, tool_calls
@@ -25,6 +26,8 @@ class Caller:
     calling: Calling
     hidden: Hidden
     """Takes out of everything told what the environment holds for the functions."""
+    seconds: float
+    """Time that all calls of a turn may take."""
     most_calls: int
     most_characters: int
 
@@ -37,8 +40,11 @@ class Caller:
         Raises:
             ToolFailed: see `Calling`; or a tool raised it.
         """
+        until = time.monotonic() + self.seconds
         calls = tool_calls(message["content"])
-        results = [await self._told(tools, n, call) for n, call in enumerate(calls)]
+        results = [
+            await self._told(tools, number, call, until) for number, call in enumerate(calls)
+        ]
         said = {**message, "tool_calls": [call.as_message for call in calls]} if calls else None
         return Reply(
             messages=tuple(
@@ -56,22 +62,23 @@ class Caller:
         arguments: Mapping[str, Any],
         then: Callable[[Any], Any] = lambda result: result,
     ) -> Any:
-        """What a function of the world returns that no policy called; see `Calling`.
+        """What a function of the world returns that no policy called.
+
+        Args:
+            then: see `Calling`.
 
         Raises:
             ToolFailed: see `Calling`.
             RuntimeError: it raised.
         """
         try:
-            return await self.calling(function, arguments, then)
-        except ToolFailed as error:
-            raise ToolFailed(self.hidden.out_of(str(error))) from error
-        except Exception as error:  # code of others raises anything
-            said = self.hidden.out_of(f"{type(error).__name__}: {error}")
+            return await self._called(function, arguments, time.monotonic() + self.seconds, then)
+        except Raised as error:
+            said = self.hidden.out_of(str(error))
             raise RuntimeError(f"{name_of(function)} failed: {said}") from error
 
     async def _told(
-        self, tools: Mapping[str, Tool], number: int, call: ToolCall
+        self, tools: Mapping[str, Tool], number: int, call: ToolCall, until: float
     ) -> tuple[str, str]:
         """What the policy is told, and the reason of a failure; empty where there is none."""
         if number >= self.most_calls:
@@ -85,13 +92,24 @@ class Caller:
         if problem := tool.problem_with(call.arguments):
             return _error(problem), f"{tool.name}: wrong arguments"
         try:
-            result = await self.calling(tool.function, call.arguments, read_by_policy)
+            result = await self._called(tool.function, call.arguments, until, read_by_policy)
+        except Raised as error:
+            said = self._shortened(written(error.said or error.kind))
+            return _error(said), f"{tool.name}: {error.kind}"
+        return self._shortened(result), ""
+
+    async def _called(
+        self,
+        function: Callable[..., Any],
+        arguments: Mapping[str, Any],
+        until: float,
+        then: Callable[[Any], Any],
+    ) -> Any:
+        left = max(0.0, until - time.monotonic())
+        try:
+            return await self.calling(function, arguments, left, then)
         except ToolFailed as error:
             raise ToolFailed(self.hidden.out_of(str(error))) from error
-        except Exception as error:  # code of others raises anything
-            said = self._shortened(written(str(error)))
-            return _error(said), f"{tool.name}: {type(error).__name__}"
-        return self._shortened(result), ""
 
     def _shortened(self, text: str) -> str:
         most = self.most_characters

@@ -20,6 +20,20 @@ _AWAKE_S: Final = 1.0
 """Seconds in which an event loop that nothing holds up is heard."""
 
 
+class Raised(Exception):
+    """A function raised.
+
+    Args:
+        kind: name of the error's type.
+        said: what it says, as far as it can be read.
+    """
+
+    def __init__(self, kind: str, said: str) -> None:
+        super().__init__(f"{kind}: {said}" if said else kind)
+        self.kind = kind
+        self.said = said
+
+
 class Calling:
     """Calls functions for an event loop: async ones in a loop of their own, for one that does not
     await holds up its loop, and others in threads of their own.
@@ -27,15 +41,10 @@ class Calling:
     A call that does not return in time is left behind in its thread, which Python cannot end.
 
     Args:
-        at_once: calls that are waited for at the same time; the others wait for their turn, and
-            their time begins with it.
-        seconds: time that a call may take.
         most_hanging: see `MOST_HANGING`.
     """
 
-    def __init__(self, at_once: int, seconds: float, most_hanging: int = MOST_HANGING) -> None:
-        self._room = asyncio.Semaphore(at_once)
-        self._seconds = seconds
+    def __init__(self, most_hanging: int = MOST_HANGING) -> None:
         self._most_hanging = most_hanging
         self._hanging = 0
         self._loop = EventLoop("async tools", EngineError)
@@ -44,72 +53,76 @@ class Calling:
         self,
         function: Callable[..., Any],
         arguments: Mapping[str, Any],
+        seconds: float,
         then: Callable[[Any], Any] = lambda result: result,
     ) -> Any:
-        """What the function returns, or the `Exception` that it raises; what would end Python is
-        told as a `RuntimeError`.
+        """What the function returns.
 
         Args:
+            seconds: time that it may take.
             then: what is made of the result, where the function ran and in its time.
 
         Raises:
-            ToolFailed: it did not return in time, or too many others hang.
+            Raised: it raised anything, be it what would end Python.
+            ToolFailed: it raised that, or did not return in time; or too many others hang.
         """
-        async with self._room:
-            if self._hanging >= self._most_hanging:
-                raise ToolFailed(
-                    f"{self._hanging} calls of functions hang in threads, which Python cannot end, "
-                    "and no further ones are made until some return"
-                )
-            if is_async(function):
-                return await self._in_loop(function, arguments, then)
-            return await self._in_thread(function, lambda: then(function(**arguments)))
+        if self._hanging >= self._most_hanging:
+            raise ToolFailed(
+                f"{self._hanging} calls of functions hang in threads, which Python cannot end, and "
+                "no further ones are made until some return"
+            )
+        run = self._in_loop if is_async(function) else self._in_thread
+        found = await run(function, arguments, seconds, then)
+        if isinstance(found, Exception):
+            raise found
+        (result,) = found
+        return result
 
     async def close(self) -> None:
         """End what async functions left in their loop. Calling it twice does no harm."""
         await asyncio.to_thread(self._loop.close)
 
-    async def _in_thread(self, function: Callable[..., Any], work: Callable[[], Any]) -> Any:
-        result: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        thread = threading.Thread(target=_work, args=(work, result), name="tool", daemon=True)
+    async def _in_thread(
+        self,
+        function: Callable[..., Any],
+        arguments: Mapping[str, Any],
+        seconds: float,
+        then: Callable[[Any], Any],
+    ) -> _Outcome:
+        found: asyncio.Future[_Outcome] = asyncio.get_running_loop().create_future()
+        work = partial(_work, function, arguments, then, found)
         try:
-            thread.start()
+            threading.Thread(target=work, name="tool", daemon=True).start()
         except RuntimeError as error:  # the machine has no room for another
-            raise ToolFailed(f"{name_of(function)} got no thread: {error}") from error
+            return ToolFailed(f"{name_of(function)} got no thread: {error}")
         try:
-            await asyncio.wait({result}, timeout=self._seconds)
-        finally:  # whoever waits may also be told to stop
-            if not result.done():
+            await asyncio.wait({found}, timeout=seconds)
+        finally:  # who waits may also be told to stop
+            if not found.done():
                 self._hanging += 1
-                result.add_done_callback(self._returned)
-        if not result.done():
-            raise self._late(function)
-        return result.result()
-
-    def _returned(self, result: asyncio.Future[Any]) -> None:
-        self._hanging -= 1
-        if not result.cancelled():
-            result.exception()  # which nobody waits for
+                found.add_done_callback(self._returned)
+        return found.result() if found.done() else _late(function)
 
     async def _in_loop(
         self,
         function: Callable[..., Any],
         arguments: Mapping[str, Any],
+        seconds: float,
         then: Callable[[Any], Any],
-    ) -> Any:
+    ) -> _Outcome:
         started = self._loop.start(_awaited(function, arguments, then))
-        result = asyncio.wrap_future(started)
+        found = asyncio.wrap_future(started)
         try:
-            await asyncio.wait({result}, timeout=self._seconds)
+            await asyncio.wait({found}, timeout=seconds)
         finally:
-            is_late = not result.done()
+            is_late = not found.done()
             started.cancel()
         if is_late:
             await self._leave_if_held_up()
-            raise self._late(function)
-        if result.cancelled():
-            raise ToolFailed(f"the event loop of {name_of(function)} was ended by something in it")
-        return result.result()
+            return _late(function)
+        if found.cancelled():
+            return ToolFailed(f"the event loop of {name_of(function)} was ended by something in it")
+        return found.result()
 
     async def _leave_if_held_up(self) -> None:
         heard = asyncio.wrap_future(self._loop.start(asyncio.sleep(0)))
@@ -119,8 +132,12 @@ class Calling:
             heard.add_done_callback(self._returned)
             self._loop.leave()
 
-    def _late(self, function: Callable[..., Any]) -> ToolFailed:
-        return ToolFailed(f"{name_of(function)} did not return in {self._seconds:g} s")
+    def _returned(self, found: asyncio.Future[Any]) -> None:
+        self._hanging -= 1
+
+
+_Outcome = tuple[Any] | Raised | ToolFailed
+"""What came of a call: its result alone in a tuple, or the reason that there is none."""
 
 
 def is_async(function: Callable[..., Any]) -> bool:
@@ -137,46 +154,59 @@ def name_of(function: Callable[..., Any]) -> str:
     return getattr(function, "__qualname__", type(function).__name__).rpartition(">.")[2]
 
 
-def _work(work: Callable[[], Any], result: asyncio.Future[Any]) -> None:
-    """Do it in a thread, and tell the loop of a future what came of it."""
+def _work(
+    function: Callable[..., Any],
+    arguments: Mapping[str, Any],
+    then: Callable[[Any], Any],
+    found: asyncio.Future[_Outcome],
+) -> None:
+    """Call it in a thread, and tell the loop of a future what came of it."""
     own_process = os.getpid()
+    outcome: _Outcome
     try:
-        told = partial(_set, result, value=work())
+        outcome = (then(function(**arguments)),)
     except BaseException as error:  # whatever it is, it belongs to who waits
-        told = partial(_set, result, error=_harmless(error))
+        outcome = _in_words(error)
     if os.getpid() != own_process:  # it forked, and there are two of us
         os._exit(0)
     try:
-        result.get_loop().call_soon_threadsafe(told)
+        found.get_loop().call_soon_threadsafe(_tell, found, outcome)
     except RuntimeError:  # the loop was closed meanwhile
         return
 
 
-def _set(result: asyncio.Future[Any], value: Any = None, error: Exception | None = None) -> None:
-    if result.done():
-        return
-    if error is None:
-        result.set_result(value)
-    else:
-        result.set_exception(error)
+def _tell(found: asyncio.Future[_Outcome], outcome: _Outcome) -> None:
+    if not found.done():
+        found.set_result(outcome)
 
 
 async def _awaited(
     function: Callable[..., Any], arguments: Mapping[str, Any], then: Callable[[Any], Any]
-) -> Any:
+) -> _Outcome:
+    own_process = os.getpid()
+    outcome: _Outcome
     try:
-        return then(await function(**arguments))
+        outcome = (then(await function(**arguments)),)
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is not None and task.cancelling():  # we end it, not the function itself
             raise
-        raise _harmless(error) from error
-    except (SystemExit, KeyboardInterrupt) as error:  # which would end the loop
-        raise _harmless(error) from error
+        outcome = _in_words(error)
+    except (Exception, SystemExit, KeyboardInterrupt) as error:  # two of which would end the loop
+        outcome = _in_words(error)
+    if os.getpid() != own_process:
+        os._exit(0)
+    return outcome
 
 
-def _harmless(error: BaseException) -> Exception:
-    """An error that a future can hold: those that would end Python say so in words."""
-    if isinstance(error, Exception) and not isinstance(error, StopIteration):
-        return error
-    return RuntimeError(f"{type(error).__name__}: {error}")
+def _in_words(error: BaseException) -> Raised | ToolFailed:
+    """An error by its text, which is read where the function ran: it is code of others too."""
+    try:
+        said = str(error)
+    except Exception:  # the same code
+        said = ""
+    return ToolFailed(said) if isinstance(error, ToolFailed) else Raised(type(error).__name__, said)
+
+
+def _late(function: Callable[..., Any]) -> ToolFailed:
+    return ToolFailed(f"{name_of(function)} did not return in time")

@@ -11,7 +11,7 @@ from rvpo.environments.caller import Caller
 from rvpo.environments.calling import Calling
 from rvpo.environments.environment_config import EnvironmentConfig
 from rvpo.environments.tool import Tool, tool_of
-from rvpo.fields import ImportPath, PositiveFloat, PositiveInt, Section
+from rvpo.fields import ImportPath, PositiveInt, Section
 from rvpo.runtime.imports import import_function
 from rvpo.runtime.redaction import Hidden
 from rvpo.runtime.variable import filled, secrets_of
@@ -44,18 +44,10 @@ class CallsConfig(EnvironmentConfig):
 
     functions: tuple[AnyFunction, ...] = ()
     """Functions that the policy may call, each as `module:function`, or with `arguments`."""
-    seconds: PositiveFloat = 30.0
-    """Seconds that a call of a function may take; an episode whose call takes longer has no
-    score."""
     calls_per_turn: PositiveInt = 16
     """Calls of one turn that are made; the policy is told that the others are too many."""
     result_characters: PositiveInt = 20_000
     """Characters of a result that the policy is told; the rest is cut off."""
-
-    @property
-    def turn_seconds(self) -> None:
-        """None: each call has its own time, which begins with the call."""
-        return None
 
     def imported(self) -> list[Tool]:
         """The functions as tools.
@@ -79,8 +71,9 @@ class CallsConfig(EnvironmentConfig):
         """
         given = [arguments or {}, *(each.arguments for each in self.functions)]
         return Caller(
-            Calling(self.at_once, self.seconds),
+            Calling(),
             Hidden(secret for each in given for secret in secrets_of(each)),
+            self.seconds,
             self.calls_per_turn,
             self.result_characters,
         )

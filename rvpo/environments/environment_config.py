@@ -17,13 +17,8 @@ class EnvironmentConfig(Section):
     episode_seconds: PositiveFloat | None = None
     """Seconds after which an episode gets no further turn; no limit if left out."""
     at_once: PositiveInt = 64
-    """Calls of functions that may be under way at the same time, on each rank."""
-
-    @property
-    def turn_seconds(self) -> float | None:
-        """Seconds after which a world that does not answer is broken; None where it keeps the time
-        of its calls itself."""
-        return self.seconds
+    """Worlds that may be at work at the same time, on each rank; the others wait, and their seconds
+    begin behind that."""
 
     def open(self) -> Environment:
         """The environment, ready for sessions.

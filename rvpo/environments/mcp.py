@@ -11,7 +11,8 @@ import logging
 import os
 import shlex
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TextIO, cast
 
 from pydantic import Field, model_validator
@@ -153,14 +154,11 @@ class McpTools:
     def _client(self) -> Client:
         from mcp import Client, StdioServerParameters
         from mcp.client.stdio import stdio_client
-        from mcp.client.streamable_http import streamable_http_client
-        from mcp.shared._httpx_utils import create_mcp_http_client
 
         config = self._config
         if config.command is None:
             headers = {name: os.environ[variable] for name, variable in config.headers.items()}
-            http = create_mcp_http_client(headers=headers)
-            return Client(streamable_http_client(str(config.url), http_client=http), cache=None)
+            return Client(_over_http(str(config.url), headers), cache=None)
         server = StdioServerParameters(
             command=config.command[0],
             args=list(config.command[1:]),
@@ -245,6 +243,19 @@ class McpSession:
             return failed(str(error), f"{call.name}: refused by the server")
         text = _text(result)
         return failed(text, f"{call.name}: an error") if result.is_error else Result(text)
+
+
+@asynccontextmanager
+async def _over_http(url: str, headers: dict[str, str]) -> AsyncIterator[Any]:
+    """A connection by streamable HTTP, which sends these headers."""
+    from mcp.client.streamable_http import streamable_http_client
+    from mcp.shared._httpx_utils import create_mcp_http_client
+
+    async with (
+        create_mcp_http_client(headers=headers) as http,
+        streamable_http_client(url, http_client=http) as streams,
+    ):
+        yield streams
 
 
 def _log(config: McpConfig) -> TextIO:

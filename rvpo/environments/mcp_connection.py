@@ -49,10 +49,10 @@ class McpConnection:
 
         Raises:
             ToolFailed: the server died, or did not answer in time; the connection is retired then.
-            MCPError: the server refused the call.
+            MCPError: the server has no such tool, or not with such arguments.
         """
         from mcp import MCPError
-        from mcp.types import CONNECTION_CLOSED
+        from mcp.types import INVALID_PARAMS
 
         self._calls += 1
         try:
@@ -63,14 +63,13 @@ class McpConnection:
             self.retire()
             late = f"{name} did not return" if self._ready.done() else "the server did not start"
             raise ToolFailed(f"{late} in {seconds:g} s") from None
-        except MCPError as error:
-            if error.code != CONNECTION_CLOSED:
+        except ToolFailed:
+            raise
+        except Exception as error:  # servers of others, and a protocol with many errors
+            if isinstance(error, MCPError) and error.code == INVALID_PARAMS:
                 raise
             self.retire()
-            raise ToolFailed(f"the server ended during {name}") from None
-        except OSError as error:
-            self.retire()
-            raise ToolFailed(f"the server is gone ({type(error).__name__})") from None
+            raise ToolFailed(f"{name}: the server failed ({_words(error)})") from None
         finally:
             self._calls -= 1
             if self.is_retired and not self._calls:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from pydantic import Field
 
 from rvpo.environments.environment_config import EnvironmentConfig
-from rvpo.errors import ConfigError, DataError, RewardError, nearest
+from rvpo.errors import ConfigError, DataError, RewardError
 from rvpo.runtime.extras import installed
 from rvpo.types import RewardScore
 
@@ -88,13 +88,14 @@ def part(environments: Sequence[Any], name: str, **columns: Any) -> list[RewardS
     Raises:
         RewardError: no episode has it.
     """
-    known = {key: weight for each in environments for key, weight in each.weights.items()}
-    if environments and name not in known:
-        guess = nearest(name, list(known))
-        meant = f"; did you mean '{guess}'?" if guess else ""
+    scored = [each for each in environments if not each.problem]
+    known = {key: weight for each in scored for key, weight in each.weights.items()}
+    if scored and name not in known:
         there = ", ".join(f"{key} (weight {weight:g})" for key, weight in known.items())
-        raise RewardError(f"the environment gives no '{name}'{meant} It gives {there or 'nothing'}")
-    return [each.scores.get(name) for each in environments]
+        raise RewardError(
+            f"the environment of verifiers gives no '{name}'; it gives {there or 'nothing'}"
+        )
+    return [each.score(name) for each in environments]
 
 
 def _world(config: VerifiersConfig, where: str, looks: bool = True) -> VerifiersWorld:

@@ -64,12 +64,12 @@ class Exchange:
 
     def say(self, text: str) -> None:
         """Answer the request that waits."""
-        if self._said is not None:
+        if self._said is not None and not self._said.done():
             self._said.set_result(text)
 
     def stop(self) -> None:
         """Refuse it: the episode ends as one that has used up its turns, and is scored."""
-        if self._said is not None and self.traces:
+        if self._said is not None and self.is_waiting:
             self.traces[-1].stop("max_turns")
             self._said.set_exception(vf.ProviderError("the policy has no turn left"))
 

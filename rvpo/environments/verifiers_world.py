@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import verifiers.v1 as vf
@@ -14,27 +14,19 @@ from pydantic import ValidationError
 from verifiers.v1.dialects.chat import message_to_wire
 from verifiers.v1.utils.loaders import load_environment, resolve_env_config
 
-from rvpo.environments.environment import Reply, ToolFailed
+from rvpo.environments.environment import Reply
 from rvpo.environments.verifiers import TASK, VerifiersConfig
 from rvpo.environments.verifiers_agent import Exchange, Interception, PolicyAgent
-from rvpo.errors import ConfigError
-from rvpo.types import Message, Prompt, RewardScore
+from rvpo.environments.verifiers_episode import Outcome, PlayedEpisode, messages_of
+from rvpo.errors import ConfigError, EngineError
+from rvpo.runtime.event_loop import EventLoop
+from rvpo.types import Message, Prompt
 
 _WITHIN: Final = 0.9
 """Share of a turn's seconds that one call may take, so that a tool which hangs is told from a world
 that does."""
-
-
-@dataclass
-class Outcome:
-    """What an episode came to, once it is over."""
-
-    scores: dict[str, RewardScore] = field(default_factory=dict)
-    """Scores by the names of rewards and metrics, without weights."""
-    weights: dict[str, float] = field(default_factory=dict)
-    """Weights of the environment's own sum; 0 of a metric."""
-    trace: Any = None
-    """The `verifiers.v1.Trace`; None where none was begun."""
+_END_S: Final = 5.0
+"""Seconds that an environment may take to end."""
 
 
 class VerifiersWorld:
@@ -64,6 +56,7 @@ class VerifiersWorld:
                 "taskset.task.judges out of its arguments, and write a reward with a criterion, "
                 "which a judge of this run is asked"
             )
+        self._loop = EventLoop("environment of verifiers", EngineError)
         self._serving: Serving | None = None
         self.tools: tuple[Mapping[str, Any], ...] = ()
 
@@ -75,27 +68,44 @@ class VerifiersWorld:
     def rows(self, count: int | None, skip: int) -> list[dict[str, Any]]:
         """See `rvpo.environments.verifiers.rows`."""
         stop = None if count is None else skip + count
-        return asyncio.run(self._rows(itertools.islice(self._env.taskset, skip, stop)))
+        tasks = itertools.islice(self._env.taskset, skip, stop)
+        try:
+            return self._loop.run(self._rows(tasks))
+        finally:
+            self._loop.close()
 
     def look(self) -> None:
         """Begin the first task, for the tools that it shows."""
         first = next(iter(self._env.taskset), None)
         if first is None:
             raise ConfigError(f"{self._where} has no task")
+        seconds = self._config.seconds
+        episode = self._episode(first, ())
+        looking = self._loop.start(episode.peek())
         try:
-            asked = asyncio.run(self._look(first))
+            asked = looking.result(seconds)
+        except TimeoutError:
+            looking.cancel()
+            raise ConfigError(
+                f"{self._where} did not begin in {seconds:g} s; raise environment.seconds"
+            ) from None
         except Exception as error:  # code of others raises anything
             raise ConfigError(f"{self._where} does not begin: {_sentence(error)}") from error
         self.tools = tuple(asked.get("tools", ()))
 
     def session(self, prompt: Prompt, seed: int) -> VerifiersSession:
         """See `Environment.session`."""
-        return VerifiersSession(self, self._task(prompt), prompt.messages, self._config.seconds)
+        episode = self._episode(self._task(prompt), prompt.messages)
+        return VerifiersSession(self._loop, episode, self._config.seconds)
 
     async def close(self) -> None:
         """See `Environment.close`."""
         if self._serving is not None:
-            await self._serving.close()
+            ended = asyncio.wrap_future(self._loop.start(self._serving.close()))
+            with suppress(TimeoutError):  # its loop is blocked, and left behind in its thread
+                await asyncio.wait_for(ended, _END_S)
+            self._serving = None
+        self._loop.close()
 
     async def play(self, task: vf.Task, exchange: Exchange) -> None:
         """One episode of the environment, from its start to its scores."""
@@ -166,29 +176,24 @@ class VerifiersWorld:
                 for task in tasks
             ]
         finally:
-            await self.close()
-            self._serving = None
+            if self._serving is not None:
+                await self._serving.close()
+                self._serving = None
 
     async def _first(self, task: vf.Task) -> list[Message]:
         """The messages that a task begins with."""
         system, prompt = task.data.system_prompt, task.data.prompt
         if prompt is None:
-            return messages_of(await VerifiersSession(self, task, (), self._config.seconds).peek())
+            return messages_of(await self._episode(task, ()).peek())
         before = [{"role": "system", "content": system}] if system else []
         if isinstance(prompt, str):
             return [*before, {"role": "user", "content": prompt}]
         wire = [message_to_wire(each) for each in prompt]
         return [*before, *messages_of({"messages": wire})]
 
-    async def _look(self, task: vf.Task) -> dict[str, Any]:
-        try:
-            async with asyncio.timeout(self._config.seconds):
-                return await VerifiersSession(self, task, (), self._config.seconds).peek()
-        except TimeoutError:
-            raise TimeoutError(f"nothing came in {self._config.seconds:g} s") from None
-        finally:
-            await self.close()
-            self._serving = None
+    def _episode(self, task: vf.Task, prompt: Sequence[Message]) -> PlayedEpisode:
+        seconds = self._config.seconds
+        return PlayedEpisode(partial(self.play, task), prompt, seconds, seconds * _WITHIN)
 
 
 class Serving:
@@ -233,147 +238,35 @@ class Serving:
 class VerifiersSession:
     """See `rvpo.environments.environment.Session`.
 
-    The episode of verifiers runs beside it, and waits where it asks for a turn of the policy.
-
-    Args:
-        prompt: messages that the policy is shown first.
-        seconds: time that the world may take for a turn.
+    The episode lives in a loop of its environment's own: code of others that blocks it makes these
+    wait, who have deadlines, and holds up no other environment.
     """
 
-    def __init__(
-        self, world: VerifiersWorld, task: vf.Task, prompt: Sequence[Message], seconds: float
-    ) -> None:
-        self._world = world
-        self._task = task
-        self._messages = list(prompt)
+    def __init__(self, loop: EventLoop, episode: PlayedEpisode, seconds: float) -> None:
+        self._loop = loop
+        self._episode = episode
         self._seconds = seconds
-        self._exchange = Exchange(seconds * _WITHIN)
-        self._play: asyncio.Task[None] | None = None
-        self.state = Outcome()
 
-    async def peek(self) -> dict[str, Any]:
-        """The first request for a turn; the episode ends with it."""
-        try:
-            return await self._begun()
-        finally:
-            await self._give_up()
+    @property
+    def state(self) -> Outcome:
+        """What it came to, complete once the session is closed."""
+        return self._episode.outcome
 
     async def begin(self) -> Sequence[Message]:
         """See `Session.begin`."""
-        return self._further(await self._begun())
+        return await asyncio.wrap_future(self._loop.start(self._episode.begin()))
 
     async def answer(self, message: Message) -> Reply:
         """See `Session.answer`."""
-        self._messages.append(message)
-        self._exchange.say(message["content"])
-        asked = await self._asked()
-        failures, self._exchange.failures = tuple(self._exchange.failures), []
-        if asked is None:
-            self._read()
-            return Reply()
-        said = asked["messages"][len(self._messages) - 1]
-        new = self._further(asked)
-        calls = len(said.get("tool_calls") or ())
-        return Reply(
-            messages=tuple(new),
-            said={**message, "tool_calls": said["tool_calls"]} if calls else None,
-            calls=calls,
-            failures=failures,
-        )
+        return await asyncio.wrap_future(self._loop.start(self._episode.answer(message)))
 
     async def close(self) -> None:
         """See `Session.close`. An episode that waits for the policy is scored as it is."""
-        if self._play is not None and not self._play.done() and self._exchange.is_waiting:
-            self._exchange.stop()
-            await asyncio.wait([self._play], timeout=self._seconds)
-            if self._play.done():
-                with suppress(Exception):  # code of others; nobody asks for this turn
-                    self._read()
-        await self._give_up()
-
-    async def _begun(self) -> dict[str, Any]:
-        self._play = asyncio.create_task(self._world.play(self._task, self._exchange))
-        asked = await self._asked()
-        if asked is None:
-            self._read()
-            raise RuntimeError("it was over before the policy's first turn")
-        return asked
-
-    async def _asked(self) -> dict[str, Any] | None:
-        """The next request; None where the episode is over."""
-        assert self._play is not None
-        request = asyncio.ensure_future(self._exchange.asked.get())
+        ended = asyncio.wrap_future(self._loop.start(self._episode.close()))
         try:
-            await asyncio.wait([request, self._play], return_when=asyncio.FIRST_COMPLETED)
-            return request.result() if request.done() else None
-        finally:
-            request.cancel()
-
-    def _read(self) -> None:
-        """Take what the episode came to, or raise why it came to nothing."""
-        assert self._play is not None
-        if self._exchange.late:
-            raise ToolFailed(self._exchange.late)
-        self._play.result()
-        for trace in self._exchange.traces:
-            if not trace.ok and trace.errors:
-                raise RuntimeError(f"{trace.errors[-1].type}: {trace.errors[-1].message}")
-        state, trace = self.state, self._exchange.traces[-1]
-        state.trace = trace
-        state.scores |= {name: value.score for name, value in trace.rewards.items() if value}
-        state.weights |= {name: value.weight for name, value in trace.rewards.items() if value}
-        state.scores |= self._exchange.scores
-        state.weights |= self._exchange.weights
-
-    def _further(self, asked: dict[str, Any]) -> list[Message]:
-        """The messages behind those that were there.
-
-        Raises:
-            RuntimeError: those were changed.
-        """
-        found = messages_of(asked)
-        count = len(self._messages)
-        for was, now in zip(self._messages, found, strict=False):
-            if was["role"] != now["role"] or _differs(was, now):
-                raise RuntimeError(
-                    f"it rewrote a message of the {was['role']}; an episode is one conversation "
-                    "that only grows"
-                )
-        if len(found) < count:
-            raise RuntimeError("it began another conversation; an episode is one")
-        self._messages = found
-        return found[count:]
-
-    async def _give_up(self) -> None:
-        if self._play is not None:
-            self._play.cancel()
-            await asyncio.wait([self._play], timeout=self._seconds)
-
-
-def messages_of(asked: Mapping[str, Any]) -> list[Message]:
-    """The messages of a request, with texts alone.
-
-    Raises:
-        RuntimeError: one has something else, such as an image.
-    """
-    return [{**each, "content": _text(each.get("content"))} for each in asked["messages"]]
-
-
-def _text(content: Any) -> str:
-    if content is None or isinstance(content, str):
-        return content or ""
-    kinds = {part["type"] for part in content} - {"text"}
-    if kinds:
-        raise RuntimeError(
-            f"it says something with {', '.join(sorted(kinds))}; texts alone are read"
-        )
-    return "\n".join(part["text"] for part in content)
-
-
-def _differs(was: Message, now: Message) -> bool:
-    """True where a message of someone else than the policy was changed: its own are read anew, and
-    without the calls in them."""
-    return bool(was["role"] != "assistant" and _text(was["content"]) != now["content"])
+            await asyncio.wait_for(ended, 2 * self._seconds + _END_S)
+        except TimeoutError:
+            self.state.problem = "its environment blocks"
 
 
 def _is_agent(value: Any) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 import matplotlib
 
+from rvpo.page.compared import compared, compared_by
 from rvpo.page.conversation import conversation
 from rvpo.page.criteria import WINDOW, criteria_tables
 from rvpo.page.figures import notes, plots
@@ -27,6 +28,7 @@ from rvpo.report.stored import Number, Pair, Stored, Text, checked, read_json
 SHOWN_SAMPLES = 24
 """Samples of each arm: half of them those whose worst reward is worst, half at regular
 distances."""
+_ELSEWHERE = "with another --output FILE"
 
 
 class _Row(Stored):
@@ -45,7 +47,7 @@ class _Row(Stored):
 class _VerdictFile(Stored):
     test: Text
     interval: Text
-    thresholds: dict[Text, Number]
+    thresholds: dict[Text, Number | None]
     high_mean: Number
     rows: list[_Row]
 
@@ -65,9 +67,16 @@ def build(paths: Sequence[Path], output: Path) -> tuple[Path, list[Path]]:
         CheckpointError: something cannot be written, or what is read is damaged.
     """
     arms, verdicts = read_arms(paths), read_verdicts(paths)
-    drawn = plots(arms, verdicts[0]["thresholds"] if len(verdicts) == 1 else {})
-    write_text(output, page_of(paths, arms, verdicts, drawn))
+    drawn = plots(arms, thresholds_of(verdicts))
+    write_text(output, page_of(paths, arms, verdicts, drawn), _ELSEWHERE)
     return output, _pictures(drawn, output.with_suffix(""))
+
+
+def thresholds_of(verdicts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Scores from which on rewards are satisfied, as the only verdict has them; NaN where it does
+    not know. Of several nothing is taken."""
+    found = verdicts[0]["thresholds"] if len(verdicts) == 1 else {}
+    return {name: math.nan if at is None else at for name, at in found.items()}
 
 
 def page_of(
@@ -104,6 +113,7 @@ def page_of(
             | {name: as_data(p, theme) for name, theme in THEMES.items()}
             for p in drawn
         ],
+        compared=compared_by(arms),
         samples=[row for arm in arms for row in _samples(arm)],
     )
 
@@ -135,7 +145,7 @@ def as_data(plot: Plot, theme: Theme) -> str:
 
 def _pictures(drawn: Sequence[Plot], folder: Path) -> list[Path]:
     found = []
-    with writing(folder):
+    with writing(folder, _ELSEWHERE):
         folder.mkdir(parents=True, exist_ok=True)
         for plot in drawn:
             path = folder / (plot.title.lower().replace(" ", "_").replace(",", "") + ".png")
@@ -163,7 +173,9 @@ def _summary(arm: PageArm) -> dict[str, Any]:
 
 def _samples(arm: PageArm) -> list[dict[str, Any]]:
     """Samples of the last step of the arm's first run."""
-    rows = [_readable(arm.name, row) for row in arm.runs[0].samples(1)]
+    first = arm.runs[0]
+    word = compared(first.config.advantage)
+    rows = [_readable(arm.name, row) | {"compared": word} for row in first.samples(1)]
     half = SHOWN_SAMPLES // 2
     if len(rows) <= SHOWN_SAMPLES:
         return rows

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from rvpo.page.compared import compared_by
 from rvpo.page.history import PageArm
 from rvpo.page.panels import Plot, Theme, count_of, grid
 from rvpo.report.curves import Floats
@@ -28,7 +29,7 @@ def correlation(arms: Sequence[PageArm]) -> Plot | None:
     if len(names) < 2:
         return None
     caption = (
-        f"Pearson correlation of the rewards' z within groups, over the samples of the last "
+        f"Pearson correlation of the rewards ({compared_by(arms)}) within groups, over the last "
         f"{CORRELATION_STEPS} steps; blank where a reward did not vary; {count_of(arms)}"
     )
 

@@ -168,7 +168,7 @@ def write(config: RunConfig, entity: str, file: Path) -> None:
     """
     model = workspace(config, entity)._to_model()
     spec = model.spec if isinstance(model.spec, dict) else model.spec.model_dump(by_alias=True)
-    write_text(file, json.dumps(spec, indent=2, default=str) + "\n")
+    write_text(file, json.dumps(spec, indent=2, default=str) + "\n", "with another --file FILE")
 
 
 def _section(title: str, metrics: Mapping[str, str]) -> Any:

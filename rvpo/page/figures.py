@@ -10,8 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from rvpo.advantage.state import STATES
-from rvpo.compare.neglect import BETTER, Scale, counts, of_columns
+from rvpo.compare.neglect import BETTER, OF_THRESHOLDS, Scale, counts, of_columns
 from rvpo.config.levels import good_enough
+from rvpo.page.compared import compared_by
 from rvpo.page.correlation import correlation
 from rvpo.page.gold import gold_watch
 from rvpo.page.history import PageArm, reward_names
@@ -165,11 +166,12 @@ def _held_out(arms: Sequence[PageArm], satisfied: Mapping[str, float]) -> list[P
     if len(every[0].columns) < 2:
         return [rewards]
     limits = ", ".join(
-        f"{name} from {limit:.3g}"
+        f"{name} from {limit:.3g}" if math.isfinite(limit) else f"{name} unknown"
         for name, limit in zip(every[0].columns, scale.thresholds, strict=True)
     )
     caption = f"{caption}; satisfied: {limits}"
-    return [rewards, _evaluated("Neglect on held-out prompts", caption, arms, found, list(BETTER))]
+    told = [name for name in BETTER if scale.is_known or name not in OF_THRESHOLDS]
+    return [rewards, _evaluated("Neglect on held-out prompts", caption, arms, found, told)]
 
 
 def _with_k(arms: Sequence[PageArm]) -> list[Plot]:
@@ -236,16 +238,16 @@ _DECIDING = {
     ),
     "bottleneck": (
         "Which reward is the lowest",
-        "share of the samples whose lowest z is this reward's",
+        "share of the samples that are lowest in this reward, by {compared}",
     ),
     "weight": (
         "Weights in the gradient",
-        "the mean over samples of ∂A/∂Z, which misleads: the few samples that meet a rare reward "
-        "are hardly in it, and they alone move it; the pull says what is moved",
+        "the mean over samples of ∂A/∂Z, Z the {compared}, which misleads: the few samples that "
+        "meet a rare reward are hardly in it, and they alone move it; the pull says what is moved",
     ),
 }
 """Titles of the figures of what each reward has in the advantage, and what is drawn, by the name of
-the metric."""
+the metric; `compared` stands for the numbers that samples are compared by."""
 
 
 def _who_decides(arms: Sequence[PageArm], names: Sequence[str], kind: str) -> Plot | None:
@@ -255,6 +257,7 @@ def _who_decides(arms: Sequence[PageArm], names: Sequence[str], kind: str) -> Pl
         return None
     window = window_of(arms)
     title, about = _DECIDING[kind]
+    about = about.format(compared=compared_by(arms))
     caption = f"{about}; mean of the runs, and of the last {window} steps; {count_of(arms)}"
 
     def draw(theme: Theme) -> Figure:

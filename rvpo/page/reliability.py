@@ -52,7 +52,7 @@ def reliability(arms: Sequence[PageArm]) -> Plot | None:
 
 
 def noise_notes(arms: Sequence[PageArm]) -> list[str]:
-    """A sentence for each run in which the lowest z-score is often noise."""
+    """A sentence for each run in which what is lowest is often noise."""
     last, found = window_of(arms), []
     for arm in arms:
         for run in arm.runs:

@@ -47,7 +47,7 @@ def write_replay_page(title: str, about: str, found: RunReplay, output: Path) ->
         for plot in _plots(found, names)
     ]
     page = rendered("replay.html.j2", title=title, about=about, names=names, rows=rows, plots=plots)
-    write_text(output, page)
+    write_text(output, page, "with another --page FILE")
     return output
 
 

@@ -64,8 +64,8 @@ def advise(found: MeasuredRun) -> list[Advice]:
     little = _too_little(found)
     if little is not None:
         return [little, *never]
-    warnings = [*never, *_warnings(seen)]
-    return [_choice(found, seen), *warnings]
+    choice = _choice(found, seen)
+    return [choice, *never, *_warnings(seen, choice)]
 
 
 def _never(each: MeasuredReward) -> Advice:
@@ -118,8 +118,7 @@ def _one(found: MeasuredRun, seen: list[MeasuredReward]) -> Advice | None:
 
 
 def _noisy(found: MeasuredRun, seen: list[MeasuredReward]) -> Advice | None:
-    noisy = [r for r in seen if r.met < RARE and r.reliability is not None]
-    noisy = [r for r in noisy if (r.reliability or 0.0) < NOISE]
+    noisy = [each for each in seen if _is_rare_noise(each)]
     if not noisy:
         return None
     return _pick(
@@ -128,6 +127,10 @@ def _noisy(found: MeasuredRun, seen: list[MeasuredReward]) -> Advice | None:
         "z-scores shuts such verdicts out, where others follow them",
         _each(noisy, "met") | _each(noisy, "reliability"),
     )
+
+
+def _is_rare_noise(each: MeasuredReward) -> bool:
+    return each.met < RARE and each.reliability is not None and each.reliability < NOISE
 
 
 def _crowded_out(found: MeasuredRun, seen: list[MeasuredReward]) -> Advice | None:
@@ -208,13 +211,16 @@ def _unlike(found: MeasuredRun, seen: list[MeasuredReward]) -> Advice | None:
     )
 
 
-def _warnings(seen: list[MeasuredReward]) -> Iterator[Advice]:
+def _warnings(seen: list[MeasuredReward], choice: Advice) -> Iterator[Advice]:
     hard = [each for each in seen if each.is_declared and 0 < each.met < 0.5]
+    hard = [each for each in hard if not _is_rare_noise(each)]  # which is to be shut out
+    is_rvpo = "rvpo" in (choice.estimator or "")
     findings = (
         (
             hard if len(seen) > 1 else [],
             "met",
-            "not rvpo: met by fewer than half of the samples: {}; the pull of a soft minimum of "
+            ("it neglects" if is_rvpo else "not rvpo")
+            + ": met by fewer than half of the samples: {}; the pull of a soft minimum of "
             "z-scores vanishes where few meet a reward",
         ),
         (

@@ -37,8 +37,9 @@ def show_advice(console: Console, run: MeasuredRun, findings: Sequence[Advice]) 
         ("met", "trend", "spread", "dead", "reliability"),
         title=f"{run.steps:,} steps, {run.groups:,} groups, {run.live_groups:,} of them not dead",
         caption=(
-            "Met: share of the scores that are good enough (rewards.NAME.satisfied), a dash where "
-            "nobody says what is. Trend: its change from the first half of the steps to the second "
+            "Met: share of the scores that are good enough, which is 1 or what "
+            "rewards.NAME.satisfied says; a dash where scores leave 0 to 1 and it says nothing. "
+            "Trend: its change from the first half of the steps to the second "
             "(without it, of the mean in standard deviations). Spread: standard deviation within "
             "groups. Dead: share of the groups in which all samples are alike."
         ),

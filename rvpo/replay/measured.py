@@ -10,7 +10,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, Final
 
 from rvpo.advantage.group import standardise
-from rvpo.advantage.level import met
+from rvpo.advantage.level import met, undeclared
 from rvpo.advantage.state import undivided
 from rvpo.lazy import torch
 from rvpo.replay.replayed import mean
@@ -51,8 +51,8 @@ class MeasuredReward:
 
     @property
     def is_never_sampled(self) -> bool:
-        """True where no sample met it and none differed from another."""
-        return self.met == 0 and self.dead == 1
+        """True where no sample met it, as far as is known, and none differed from another."""
+        return self.is_declared and self.met == 0 and self.dead == 1
 
     @property
     def falls(self) -> bool:
@@ -152,19 +152,13 @@ def _unit(name: str, step: StepScores) -> _Unit:
     told = rewards.valid & mask
     count = told.sum(dim=1)
     share = told.double() / count.clamp(min=1)[:, None]
-    own = mask.any(dim=0).tolist()
-    values = rewards.values[told]
-    is_declared = all(
-        s is not None for s, is_own in zip(rewards.satisfied, own, strict=True) if is_own
-    )
-    in_range = not bool(((values < 0) | (values > 1)).any())
     known = rewards.reliability
     return _Unit(
         values=(rewards.values.double() * share).sum(dim=1),
         valid=count > 0,
         met=(met(rewards).double() * share).sum(dim=1),
         reliability=None if known is None or not bool(mask.any()) else float(known[mask].mean()),
-        is_declared=is_declared or in_range,
+        is_declared=not bool((undeclared(rewards) & mask).any()),
     )
 
 

@@ -47,7 +47,9 @@ class StoredRun:
             )
         by_matrix = frozenset(scored_steps(folder))
         by_samples = frozenset(sample_files(folder).values()) - by_matrix
-        done = max([folder.count_metrics(), *by_matrix, *by_samples])
+        # A rank writes its samples before the main rank has told of the step.
+        done = max([folder.count_metrics(), *by_matrix]) or max(by_samples, default=0)
+        by_samples = frozenset(step for step in by_samples if step <= done)
         if not done:
             raise ConfigError(f"{path} has done no step; give a run that has done some")
         return cls(

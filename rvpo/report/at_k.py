@@ -21,12 +21,12 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from rvpo.satisfied import least
+from rvpo.satisfied import MET_OR_NOT, least
 from rvpo.types import RolloutScores
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-SATISFIED = 1.0
+SATISFIED: Final = MET_OR_NOT.good
 """Score from which on a reward is satisfied, unless settings say otherwise."""
 
 

@@ -54,15 +54,17 @@ _ADVANTAGES: Mapping[str, str] = {
     "advantage/weight/{reward}": "The reward's share of the aggregate's gradient, mean over "
     "samples. It misleads: it reads 1.05 of the others' where meeting a rare reward is paid 0.43 "
     "of what the others are; see advantage/pull.",
-    "advantage/bottleneck/{reward}": "Share of samples in which the reward has the lowest z-score.",
+    "advantage/bottleneck/{reward}": "Share of samples in which the reward has the lowest z-score; "
+    "with scale: none the lowest centred score, or level.",
     "advantage/weight_entropy": "Entropy of those shares, in nats; 0 where one reward decides.",
     "advantage/variance_penalty": "Part of the mean z-score that the aggregate takes off.",
     "advantage/taylor_residual": "SoftMin less its second-order approximation, mean size.",
     "advantage/taylor_bound": "Bound of that residual.",
     "advantage/dead_group_frac": "Share of groups in which every used reward is constant.",
     "advantage/untrained_frac": "Share of samples that have no advantage.",
-    "advantage/noisy_bottleneck": "Share of samples whose lowest z-score is of a reward of "
-    "reliability below a half: there the soft minimum follows noise. With judge.repeat.",
+    "advantage/noisy_bottleneck": "Share of samples whose lowest z-score (see "
+    "advantage/bottleneck) is of a reward of reliability below a half: there the soft minimum "
+    "follows noise. With judge.repeat.",
     "advantage/noisy_weight": "The share that such rewards have in the aggregate's gradient, mean.",
     "rvpo/k": "Sharpness of the SoftMin at this step.",
 }

@@ -1,4 +1,4 @@
-"""A sentence for runs in which the lowest z-score, which a soft minimum follows, is often noise."""
+"""A sentence for runs in which what is lowest, which a soft minimum follows, is often noise."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def noise(history: Sequence[Mapping[str, float]], weighs: bool) -> str:
 
     Args:
         history: metrics of each step.
-        weighs: the estimator shrinks noisy z-scores.
+        weighs: the estimator shrinks noisy scores.
     """
     shares = [row[SHARE] for row in history if SHARE in row]
     if not shares or (share := fmean(shares)) < MUCH:
@@ -31,13 +31,13 @@ def noise(history: Sequence[Mapping[str, float]], weighs: bool) -> str:
     noisy = [f"{p} {x:.2f}, {low:.2f} to {high:.2f}" for p, x, low, high in found if x < NOISY]
     named = f" ({'; '.join(noisy)})" if noisy else ""
     remedy = (
-        "its z-scores are shrunk by that"
+        "its scores are shrunk by that"
         if weighs
-        else "advantage.weight_by_reliability: true shrinks such z-scores"
+        else "advantage.weight_by_reliability: true shrinks such scores"
     )
     return (
-        f"in {_steps(len(history))} the lowest z-score of {share:.0%} of the samples was of a "
-        f"reward of reliability below a half{named}; where the lowest decides, as in a soft "
+        f"in {_steps(len(history))} {share:.0%} of the samples were lowest, beside siblings, "
+        f"in a reward of reliability below a half{named}; where the lowest decides, as in a soft "
         f"minimum, the policy follows the judge's noise there; {remedy}"
     )
 
@@ -63,7 +63,7 @@ class NoisyRewards:
 
     Args:
         say: told the sentence.
-        weighs: the estimator shrinks noisy z-scores; then there is nothing to say.
+        weighs: the estimator shrinks noisy scores; then there is nothing to say.
     """
 
     def __init__(self, say: Callable[[str], None], weighs: bool) -> None:

@@ -37,9 +37,16 @@ _BEFORE_FIRST_STEP = {
 _STEP = re.compile(r"step-([0-9]{6,9})(?=\.(?!partial|tmp)|$)")
 
 
+_OF_A_RUN = "a run with output=runs/NAME"
+
+
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path, elsewhere: str = _OF_A_RUN) -> Iterator[None]:
     """Turn a failed write into its sentence.
+
+    Args:
+        path: file or folder that is named in it.
+        elsewhere: words for how another place is given.
 
     Raises:
         CheckpointError: the disk is full, or `path` may not be written.
@@ -54,17 +61,17 @@ def writing(path: Path) -> Iterator[None]:
             ) from error
         raise CheckpointError(
             f"{path} cannot be written ({error.strerror}); "
-            "mend that, or write elsewhere, a run with output=runs/NAME"
+            f"mend that, or write elsewhere, {elsewhere}"
         ) from error
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a whole file in UTF-8; see `as_bytes` and `write_bytes`.
+def write_text(path: Path, text: str, elsewhere: str = _OF_A_RUN) -> None:
+    """Write a whole file in UTF-8; see `as_bytes`, `write_bytes` and `writing`.
 
     Raises:
         CheckpointError: the disk is full, or the file may not be written.
     """
-    write_bytes(path, as_bytes(text))
+    write_bytes(path, as_bytes(text), elsewhere)
 
 
 def as_bytes(text: str) -> bytes:
@@ -72,14 +79,14 @@ def as_bytes(text: str) -> bytes:
     return text.encode(errors="backslashreplace")
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a whole file; until it is complete, `path` keeps what it had.
+def write_bytes(path: Path, content: bytes, elsewhere: str = _OF_A_RUN) -> None:
+    """Write a whole file; until it is complete, `path` keeps what it had. See `writing`.
 
     Raises:
         CheckpointError: the disk is full, or the file may not be written.
     """
     draft = path.with_name(path.name + ".tmp")
-    with writing(path):
+    with writing(path, elsewhere):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with draft.open("wb") as file:
@@ -91,14 +98,15 @@ def write_bytes(path: Path, content: bytes) -> None:
             draft.unlink(missing_ok=True)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as indented JSON, all or nothing.
+def write_json(path: Path, value: Any, elsewhere: str = _OF_A_RUN) -> None:
+    """Write a value as indented JSON, all or nothing. See `writing`.
 
     Raises:
         CheckpointError: the disk is full, or the file may not be written.
         ValueError: the value holds NaN or infinity, which JSON has no words for.
     """
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text(path, text, elsewhere)
 
 
 def steps_in(folder: Path, pattern: str = "step-*") -> dict[Path, int]:

@@ -44,4 +44,5 @@ def texts_of(completion: Completion) -> list[str]:
     """The text of each turn of the policy."""
     if isinstance(completion, str):
         return [completion]
-    return [said["content"] or "" for said in completion if said["role"] == "assistant"]
+    said = [message for message in completion if message.get("role", "assistant") == "assistant"]
+    return [message.get("content") or "" for message in said]

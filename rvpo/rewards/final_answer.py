@@ -3,16 +3,17 @@ r"""The answer in a completion, by which samples that say the same are counted.
 It is read, in this order, from the last \boxed{...}, the last <answer>...</answer>, the last line
 that begins with #### and has a number, the last line such as "Answer: 12" or that says "the answer
 is 12", which may go on in the line below and with other sentences behind a number, or else it is
-the whole text. Numbers are equal however they are written, such as 1,200.0, $1200, \(1200\) and
-1200 dollars: a unit behind one is left out, for samples that answer one prompt mean the same. An
-option is its letter, in brackets or not; of other texts white space, small and capital letters and
-a full stop at the end do not matter.
+the whole text. Numbers are equal however they are written, such as 1,200.0, $1200 and \(1200\), and
+so are the common units behind them: 12 cm is 12 centimeters, and not 12 m. A number without a unit
+is that with one where all samples of its prompt that have a unit behind this number name the same.
+An option is its letter, in brackets or not; of other texts white space, small and capital letters
+and a full stop at the end do not matter.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Context, Decimal
 from itertools import pairwise
 from typing import Any, Final
@@ -20,8 +21,9 @@ from typing import Any, Final
 from rvpo.errors import RewardError
 from rvpo.runtime.imports import import_function
 
-AnswerOf = Callable[[str], str | None]
-"""Gives the text of a completion's answer to what it answers; None where that is nothing."""
+AnswersOf = Callable[[Sequence[str]], list[str | None]]
+"""Gives, for the texts of one prompt's answers, what each of them answers: the same text where they
+say the same; None where that is nothing."""
 
 _BRACES: Final = re.compile(r"\\(?:boxed|fbox)\s*\{|\\?[{}]")
 _TAGS: Final = re.compile(r"<(/?)answer>", re.IGNORECASE)
@@ -42,12 +44,41 @@ _WRAPPED: Final = re.compile(
 )
 """Signs of mathematics, or brackets of an option or a number, and what is between them."""
 _SEPARATOR: Final = re.compile(r"(?<=\d)(?:\{,\}|\\[,!]|[\u00a0\u2009\u202f])(?=\d{3}(?!\d))")
+_UNITS: Final = {
+    "percent": r"\\?%|percent",
+    "degree": r"\^\s*\{?\\circ\}?|°|degrees?",
+    "dollar": r"dollars?",
+    "euro": r"euros?",
+    "cent": r"cents?",
+    "kmh": r"km/h",
+    "mph": r"mph",
+    "km": r"km|kilomet(?:er|re)s?",
+    "cm": r"cm|centimet(?:er|re)s?",
+    "mm": r"mm|millimet(?:er|re)s?",
+    "m": r"m|met(?:er|re)s?",
+    "mile": r"miles?",
+    "foot": r"feet|foot|ft",
+    "inch": r"inch(?:es)?",
+    "kg": r"kg|kilograms?",
+    "mg": r"mg|milligrams?",
+    "g": r"g|grams?",
+    "pound": r"pounds?|lbs?",
+    "liter": r"lit(?:er|re)s?",
+    "ml": r"ml|millilit(?:er|re)s?",
+    "second": r"seconds?",
+    "minute": r"minutes?|min",
+    "hour": r"hours?",
+    "day": r"days?",
+    "week": r"weeks?",
+    "month": r"months?",
+    "year": r"years?",
+    "unit": r"units?",
+}
+"""Common units, by the one name that all of their spellings get."""
 _UNIT: Final = re.compile(
-    r"(?<=[\d.])[\s~]*(?:\\[ ,])?\s*(?:\\(?:text|mathrm)\s*\{\s*)?"
-    r"(?:\\?%|percent|\^\s*\{?\\circ\}?|°|degrees?|dollars?|euros?|cents?|[kcm]?m|km/h|mph|miles?|"
-    r"(?:kilo|centi|milli)?met(?:er|re)s?|feet|foot|ft|inch(?:es)?|[km]?g|(?:kilo)?grams?|pounds?|"
-    r"lbs?|lit(?:er|re)s?|ml|seconds?|minutes?|min|hours?|days?|weeks?|months?|years?|units?)"
-    r"(?:\s*\})?$",
+    r"(?<=[\d.])[\s~]*(?:\\[ ,])?\s*(?:\\(?:text|mathrm)\s*\{\s*)?(?:"
+    + "|".join(f"(?P<{name}>{spellings})" for name, spellings in _UNITS.items())
+    + r")(?:\s*\})?$",
     re.IGNORECASE,
 )
 """Unit behind a number."""
@@ -55,8 +86,20 @@ _LONGEST_NUMBER: Final = 100
 _EXACT: Final = Context(prec=2 * _LONGEST_NUMBER)
 
 
+def final_answers(texts: Sequence[str]) -> list[str | None]:
+    """What the answers to one prompt say; see the module. None where there is nothing at all."""
+    found = [final_answer(text) for text in texts]
+    units: dict[str, set[str]] = {}
+    for answer in filter(None, found):
+        number, _, unit = answer.partition(" ")
+        if unit in _UNITS:
+            units.setdefault(number, set()).add(answer)
+    only = {number: spelt.pop() for number, spelt in units.items() if len(spelt) == 1}
+    return [None if answer is None else only.get(answer, answer) for answer in found]
+
+
 def final_answer(text: str) -> str | None:
-    """See the module; None where there is nothing at all."""
+    """What an answer says for itself alone, a number with the unit that it has."""
     found = next((answer for answer in _stated(text) if answer is not None), text)
     return _plain(found) or None
 
@@ -117,20 +160,21 @@ def _bare(answer: str) -> str:
 
 
 def _number(bare: str) -> str | None:
-    """A number in its one spelling, without its unit; None for any other text."""
+    """A number in its one spelling, and that of its unit; None for any other text."""
     if len(bare) > 2 * _LONGEST_NUMBER or not any(map(str.isdigit, bare)):
         return None
-    plain = _SEPARATOR.sub(",", _UNIT.sub("", bare).strip(_AROUND))
+    unit = _UNIT.search(bare)
+    plain = _SEPARATOR.sub(",", (bare if unit is None else bare[: unit.start()]).strip(_AROUND))
     sign = plain[:1] if plain[:1] in ("-", "+") else ""
     plain = sign + plain.removeprefix(sign).lstrip(" \\$")
     if len(plain) > _LONGEST_NUMBER or not _NUMBER.fullmatch(plain):
         return None
-    number = Decimal(plain.replace(",", ""))
-    return f"{_EXACT.plus(number.normalize(_EXACT)):f}"
+    number = f"{_EXACT.plus(Decimal(plain.replace(',', '')).normalize(_EXACT)):f}"
+    return number if unit is None else f"{number} {unit.lastgroup}"
 
 
-def answer_function(path: str | None, where: str) -> AnswerOf:
-    """The function that settings name, or `final_answer`.
+def answers_function(path: str | None, where: str) -> AnswersOf:
+    """The function of a text that settings name, for all answers to a prompt, or `final_answers`.
 
     What theirs gives is checked: a text, a number or None.
 
@@ -138,7 +182,7 @@ def answer_function(path: str | None, where: str) -> AnswerOf:
         ConfigError: there is no such function.
     """
     if path is None:
-        return final_answer
+        return final_answers
     function = import_function(path, where)
 
     def answer(text: str) -> str | None:
@@ -154,4 +198,4 @@ def answer_function(path: str | None, where: str) -> AnswerOf:
             )
         return None if found is None else str(found)
 
-    return answer
+    return lambda texts: [answer(text) for text in texts]

@@ -96,7 +96,7 @@ def _code(wanted: Any) -> str:
 
 
 def _last(prompt: str | Sequence[Message]) -> str:
-    return prompt if isinstance(prompt, str) else text_of(prompt)
+    return prompt if isinstance(prompt, str) else prompt[-1]["content"]
 
 
 @cache

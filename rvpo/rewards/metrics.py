@@ -127,9 +127,7 @@ def _met(prefix: str, rewards: Rewards, verdicts: Rewards, mask: Tensor) -> dict
         mask: [N, M] bool, the aspect.
     """
     present = verdicts.values[mask & verdicts.valid]
-    is_told = torch.tensor([each is not None for each in rewards.satisfied])
-    is_told = is_told | ((rewards.values >= 0) & (rewards.values <= 1))
-    if not len(present) or not bool((is_told | ~mask | ~rewards.valid).all()):
+    if not len(present) or bool((undeclared(rewards) & mask).any()):
         return {}
     return {f"{prefix}/met_frac": float(present.double().mean())}
 
@@ -171,7 +169,7 @@ def _satisfaction(rewards: Rewards, weights: Tensor, unknown: Tensor) -> dict[st
     known = weighted.any(dim=1) & ~unknown.any(dim=1)  # [N]
     if not bool(known.any()):
         return {}
-    if bool(undeclared(replace(rewards, weights=weights)).any()):
+    if bool((undeclared(rewards) & weighted).any()):
         return {}
     satisfied = (met(rewards) | ~weighted).all(dim=1)  # [N]
     way = reached(rewards).to(rewards.values)

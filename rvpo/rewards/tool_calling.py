@@ -8,6 +8,9 @@ A completion thinks, then calls tools, answers, or both; a call is one line of J
     </tool_call>
     <response> … </response>
 
+Of an episode the policy's last turn is read; with `turns: every` all of its turns, of which each is
+to have the right form, and whose calls together are to be those wanted.
+
 Both functions have TRL's signature. The right answer, a text of the same form, is read from the
 column `reward_model`, a table with `ground_truth` as in ToolRL's own files, or from a plain column
 `ground_truth`. No completion makes them raise, whatever a model wrote; a broken ground truth does.
@@ -36,16 +39,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 from typing import Any, Literal, NoReturn, get_args
 
 from scipy.optimize import linear_sum_assignment
 
 from rvpo.errors import ConfigError, DataError
 from rvpo.rewards import toolrl
-from rvpo.rewards.completion import Completion, bounded, shown, text_of
+from rvpo.rewards.completion import Completion, bounded, shown, texts_of
 from rvpo.rewards.toolrl import HIGHEST, LOWEST, jaccard
 
 Mode = Literal["toolrl", "mended"]
+Turns = Literal["last", "every"]
+"""Turns of the policy that are read."""
 ToolCall = Mapping[str, Any]
 """A mapping with a string `name` and a mapping `parameters`."""
 
@@ -68,20 +74,24 @@ def format(
     reward_model: Sequence[Any] | None = None,
     ground_truth: Sequence[Any] | None = None,
     mode: Mode = "toolrl",
+    turns: Turns = "last",
     **columns: Any,
 ) -> list[float]:
-    """1 where a completion has the right form, else 0.
+    """1 where a completion has the right form, else 0; of several turns the share that has it.
 
     Raises:
-        ConfigError: there is no such mode.
+        ConfigError: there is no such mode, or no such choice of turns.
         DataError: there is no ground truth, or it cannot be read.
     """
-    _check(mode)
-    texts = [text_of(completion).strip() for completion in completions]
+    _check(mode, turns)
+    read = [_read(completion, turns) for completion in completions]
     if mode == "mended":
-        return [_mended_format(text) for text in texts]
+        return [fmean(map(_mended_format, texts)) for texts in read]
     truths = _truths(reward_model, ground_truth)
-    return [toolrl.format_score(text, truth) for text, truth in zip(texts, truths, strict=True)]
+    return [
+        fmean(toolrl.format_score(text, truth) for text in texts)
+        for texts, truth in zip(read, truths, strict=True)
+    ]
 
 
 @bounded(LOWEST, HIGHEST)
@@ -91,15 +101,16 @@ def correctness(
     reward_model: Sequence[Any] | None = None,
     ground_truth: Sequence[Any] | None = None,
     mode: Mode = "toolrl",
+    turns: Turns = "last",
     **columns: Any,
 ) -> list[float]:
     """Likeness of a completion's calls and the wanted ones, from -3 to 3.
 
     Raises:
-        ConfigError: there is no such mode.
+        ConfigError: there is no such mode, or no such choice of turns.
         DataError: there is no ground truth, or it cannot be read.
     """
-    _check(mode)
+    _check(mode, turns)
     read, score = (
         (toolrl.first_block, toolrl.correctness_score)
         if mode == "toolrl"
@@ -107,9 +118,15 @@ def correctness(
     )
     wanted = [_wanted(truth, read) for truth in _truths(reward_model, ground_truth)]
     return [
-        score(text_of(completion).strip(), calls)
+        score(_read(completion, turns), calls)
         for completion, calls in zip(completions, wanted, strict=True)
     ]
+
+
+def _read(completion: Completion, turns: Turns) -> list[str]:
+    """The turns that are read, at least one."""
+    texts = [text.strip() for text in texts_of(completion)] or [""]
+    return texts if turns == "every" else texts[-1:]
 
 
 def _mended_format(text: str) -> float:
@@ -117,11 +134,11 @@ def _mended_format(text: str) -> float:
     return float(form is not None and bool(form["block"] or form["reply"]))
 
 
-def _mended_correctness(text: str, wanted: Sequence[ToolCall] | None) -> float:
+def _mended_correctness(texts: Sequence[str], wanted: Sequence[ToolCall] | None) -> float:
     try:
-        predicted = _calls(text)
+        predicted = [call for text in texts for call in _calls(text)]
         if not wanted:
-            return LOWEST if predicted or not _answers(text) else HIGHEST
+            return LOWEST if predicted or not _answers(texts[-1]) else HIGHEST
         score = jaccard(_names(wanted), _names(predicted))
         gains = [[_gain(call, other) for other in predicted] for call in wanted]
     except (ValueError, RecursionError):  # no calls, or JSON nested too deep to read or compare
@@ -195,9 +212,11 @@ def _equal(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _check(mode: str) -> None:
+def _check(mode: str, turns: str) -> None:
     if mode not in get_args(Mode):
         raise ConfigError(f"mode: {mode!r} is not available; choose from toolrl, mended")
+    if turns not in get_args(Turns):
+        raise ConfigError(f"turns: {turns!r} is not available; choose from last, every")
 
 
 def _truths(

@@ -39,10 +39,12 @@ def format_score(text: str, truth: str) -> float:
     return float(once and _FORMS[wanted].fullmatch(text) is not None)
 
 
-def correctness_score(text: str, wanted: Sequence[Mapping[str, Any]] | None) -> float:
+def correctness_score(texts: Sequence[str], wanted: Sequence[Mapping[str, Any]] | None) -> float:
     """Likeness of a completion's calls and those wanted, from -3 to 3.
 
     Args:
+        texts: the completion; of an episode, which the published code does not know, the turns
+            that are read. One without a call may stand among others.
         wanted: the calls of the ground truth; None, which has no block of calls, gives 0 for any
             completion.
 
@@ -53,7 +55,8 @@ def correctness_score(text: str, wanted: Sequence[Mapping[str, Any]] | None) -> 
     if wanted is None:
         return 0.0
     try:
-        return _likeness(first_block(text), wanted)
+        calling = [text for text in texts if "<tool_call>" in text] or texts
+        return _likeness([call for text in calling for call in first_block(text)], wanted)
     except (ValueError, RecursionError):  # no calls, or JSON nested too deep to read or compare
         return LOWEST
 

@@ -281,6 +281,10 @@ class Encoder:
         text: str = self.tokenizer.decode(said, skip_special_tokens=False)
         return text
 
+    def marks_calls(self, completion_ids: Sequence[int]) -> bool:
+        """True where special tokens that mark calls of tools are among those of a completion."""
+        return not self._calls.isdisjoint(completion_ids)
+
     def split(self, prompt_ids: Sequence[int], text: str, prefill: str = "") -> Parts:
         """Thought and answer of a completion, of which the prompt may have begun the thought, and
         the length of an answer behind one.

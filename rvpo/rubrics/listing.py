@@ -6,18 +6,25 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import yaml
+
 from rvpo.errors import DataError
 from rvpo.files.literal import read_value
-from rvpo.rubrics.item import TEXTS
+from rvpo.rubrics.item import SIZES, TEXTS
 from rvpo.rubrics.table_of_lists import LISTS, as_table, of_columns, shared_fields
 
 _MARKER = re.compile(
     r"(?P<indent>[ \t]*)(?:\*\*)?(?:"
     r"(?P<number>[\[(]?[A-Za-z]{0,2}\d{1,3}[.):\]]{1,2}(?:\*\*)?(?=\s))|"
-    r"(?P<bullet>(?:[-*\u2022\u2013+]|\[[ xX]?\])(?=\s))|"
+    r"(?P<bullet>(?:[-*\u2022\u2013+](?:\s+\[[ xX]?\])?|\[[ xX]?\])(?=\s))|"
     r"(?P<points>(?=[Pp]oints?:\s*[-+]?\d)|(?=\[\s*[-+]?\d+(?:\.\d+)?\s*(?:pts?|points?)?\s*\])))"
     r"\s*(?P<text>.*)"
 )
+_YAML = re.compile(
+    rf"\A\s*-\s+(?:{'|'.join(TEXTS + SIZES)}):\s.*^\s+(?:{'|'.join(TEXTS + SIZES)}):\s",
+    re.DOTALL | re.MULTILINE,
+)
+"""Start of a list of tables, of which the first has two fields or more."""
 _HEADING = re.compile(r"\s*(?:#+\s.*|\*\*[^*]+\*\*:?|\([A-Za-z ]+\)|[A-Za-z][\w &/-]{0,40}:)\s*")
 
 
@@ -25,17 +32,17 @@ def entries(value: Any) -> list[Any] | None:
     """The entries of a rubric, each a table or a text; None where the value is no list of them.
 
     Args:
-        value: a list; text that is one as JSON, as a Python literal, or by numbers or bullets at
-            the beginning of its lines; or a table that holds the list under a name such as
-            `items`, an entry under each of its names, a list for each column, for each sign or for
-            each class, or the size of each text.
+        value: a list; text that is one as JSON, as a Python literal, as YAML of tables, or by
+            numbers or bullets at the beginning of its lines; or a table that holds the list under a
+            name such as `items`, an entry under each of its names, a list for each column, for each
+            sign or for each class, or the size of each text.
 
     Raises:
-        ValueError: columns differ in length.
+        ValueError: columns differ in length; a text seems to be YAML and cannot be read as such.
     """
     value = read_value(value)
     if isinstance(value, str):
-        return _marked(value)
+        return _of_yaml(value) if _YAML.search(value) else _marked(value)
     if isinstance(value, Mapping):
         return _of_table(value)
     if isinstance(value, Sequence) and not isinstance(value, bytes):
@@ -50,12 +57,23 @@ def entries_at(value: Any, where: str) -> list[Any]:
         where: its row and column, for messages.
 
     Raises:
-        DataError: columns differ in length.
+        DataError: see the ValueError of `entries`.
     """
     try:
         return entries(value) or []
     except ValueError as error:
         raise DataError(f"{where}: {error}") from error
+
+
+def _of_yaml(text: str) -> list[Any]:
+    """The tables of a list that is written in YAML, whose sizes would be lost in its lines."""
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError:
+        found = None
+    if not isinstance(found, list):
+        raise ValueError(f"{text!r:.80} seems to be a list in YAML and is none; write JSON")
+    return found
 
 
 def _unnumbered(found: list[Any]) -> list[Any]:

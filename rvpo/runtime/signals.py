@@ -8,7 +8,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Final
+from typing import Final, NoReturn
+
+from rvpo.errors import INTERRUPTED
 
 _taken: Final = threading.Event()
 
@@ -72,6 +74,28 @@ def stopping_at_once() -> Iterator[None]:
 
     # Python's own handler of SIGINT stays: asyncio ends its tasks in order where it finds that one.
     with on_stop(stop, [number for number in stop_signals() if number != signal.SIGINT]):
+        yield
+
+
+@contextmanager
+def importing(last_words: str = "") -> Iterator[None]:
+    """Let every signal to stop end this process, with the status of an interrupted one: for the
+    imports of a command that has begun nothing yet.
+
+    A KeyboardInterrupt would not do. Libraries in C and C++ pass over one that comes while they
+    import another, and go on with half of that: to any other error, to an abort, or to the end of
+    the work that was to be stopped.
+
+    Args:
+        last_words: a line for the standard output.
+    """
+
+    def end(number: int) -> NoReturn:
+        # Not through `sys.stdout`, which the signal may have found in the middle of writing.
+        os.write(1, f"{last_words}\n".encode() if last_words else b"")
+        os._exit(INTERRUPTED)
+
+    with on_stop(end):
         yield
 
 

@@ -11,7 +11,7 @@ from rvpo.report.at_k import NO_K, AtK
 from rvpo.report.held_out import Floats, HeldOutScores
 from rvpo.report.run_folder import RunFolder, write_json
 from rvpo.rewards.comparison import Opponent
-from rvpo.rewards.final_answer import AnswerOf, final_answer
+from rvpo.rewards.final_answer import AnswersOf, final_answers
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.runtime.ranks import Ranks
@@ -38,7 +38,7 @@ class HeldOut:
         say: told what is going on.
         sampling: way in which answers are drawn; None for that of training.
         at_k: numbers of success with k answers that are wanted.
-        answer: gives the text of a completion's answer to what it answers.
+        answers: gives what the answers to a prompt say, which are the votes of maj@k.
         watch: looks at the same samples, if there is one.
     """
 
@@ -53,7 +53,7 @@ class HeldOut:
     say: Callable[[str], None]
     sampling: Sampling | None = None
     at_k: AtK = NO_K
-    answer: AnswerOf = final_answer
+    answers: AnswersOf = final_answers
     watch: GoldWatch | None = None
 
     def __call__(self, step: int) -> dict[str, float]:
@@ -140,7 +140,10 @@ class HeldOut:
         if not self.at_k.at:
             return {}
         with self.ranks.together():  # the function is the user's
-            own = [self.answer(sample.answer) for sample in rollout.samples]
+            texts = [sample.answer for sample in rollout.samples]
+            size = self.config.samples_per_prompt
+            groups = [texts[row : row + size] for row in range(0, len(texts), size)]
+            own = [answer for group in groups for answer in self.answers(group)]
         every = [answer for part in self.ranks.gather_objects(own) for answer in part]
         return self.at_k.of(scored, every)
 

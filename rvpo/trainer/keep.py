@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from pydantic import Field
-
 from rvpo.errors import ConfigError, RewardError
+from rvpo.report.best import read_best
 from rvpo.report.run_folder import RunFolder, write_json
-from rvpo.report.stored import Number, Stored, Text, checked, read_json
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.checkpoint import Checkpoints
 from rvpo.trainer.policy import Policy
@@ -118,24 +116,3 @@ class Keeper:
             write_json(
                 self.folder.best_of, {"metric": metric, "value": scores[metric], "step": step}
             )
-
-
-class Best(Stored):
-    """Record of the model in `best/`."""
-
-    metric: Text
-    value: Number
-    step: int = Field(ge=0)
-
-
-def read_best(folder: RunFolder) -> Best | None:
-    """Record of the model in `best/`; None if there is none yet.
-
-    Raises:
-        CheckpointError: the file that tells is damaged.
-    """
-    if not folder.best_of.exists() or not folder.best.exists():
-        return None
-    best = folder.best.name
-    advice = f"; bring it back, or move it and {best}/ elsewhere, and the best one is chosen anew"
-    return checked(Best, read_json(folder.best_of, advice), folder.best_of, advice)

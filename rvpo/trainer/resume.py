@@ -10,10 +10,10 @@ from pathlib import Path
 from rvpo.config.diff import check_unchanged
 from rvpo.config.run import RunConfig, load_config
 from rvpo.errors import CheckpointError
+from rvpo.report.best import read_best
 from rvpo.report.gold import GoldScores
 from rvpo.report.held_out import HeldOutScores
 from rvpo.report.run_folder import RunFolder, steps_in
-from rvpo.trainer.keep import read_best
 from rvpo.trainer.start import Start, read_starts
 
 

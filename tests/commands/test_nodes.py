@@ -206,6 +206,21 @@ def test_what_one_node_alone_is_told_to_do_is_refused_by_name(
         assert "3 prompts cannot be shared equally" in said.splitlines()[-1]
 
 
+def test_a_score_without_a_level_in_the_midst_of_training_ends_every_rank_with_a_sentence(
+    nodes: Nodes, run_nodes: Runs, tmp_path: Path
+) -> None:
+    estimator = {"name": "level_min"}
+    late = {"rewards": {"big": {"function": "tests.broken_rewards:leaves_its_range"}}}
+    for code, said in run_nodes(nodes(advantage=estimator, checkpoint={"every": 1}, **late)):
+        assert code == 2, said
+        assert "reward 'big' has a score of -3" in said.splitlines()[-1]
+        assert "rewards.big.satisfied: {bad: ..., good: ...}" in said.splitlines()[-1]
+        assert "Traceback" not in said
+    run = tmp_path / "shared" / "run"
+    assert count_steps(run) == 2
+    assert {path.name for path in (run / "checkpoints").iterdir()} >= {"step-000002"}
+
+
 def test_a_node_whose_others_never_come_can_be_stopped(nodes: Nodes, started: Started) -> None:
     first, _ = nodes()
     (alone,) = started([first], others=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -51,9 +52,9 @@ def hub(tmp_path: Path) -> Iterator[ModelHub]:
         yield hub
 
 
-def push(run: RunFolder, hub: ModelHub, *more: str, token: str = TOKEN) -> tuple[int, str]:
+def push(run: RunFolder, url: str, *more: str, token: str = TOKEN) -> tuple[int, str]:
     """`rvpo push` in a process of its own, for the Hub's library reads its address once."""
-    environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_TOKEN": token}
+    environment = {**os.environ, "HF_ENDPOINT": url, "HF_TOKEN": token}
     environment |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     environment.pop("HF_HUB_OFFLINE", None)
     done = subprocess.run(
@@ -70,7 +71,7 @@ def front_matter(card: str) -> Any:
 
 
 def test_model_card_and_curves_arrive(run: RunFolder, hub: ModelHub) -> None:
-    status, said = push(run, hub, NAME, "--license", "mit")
+    status, said = push(run, hub.url, NAME, "--license", "mit")
     assert status == 0, said
     there = hub.folder / NAME
     assert (there / "model.safetensors").read_bytes() == b"weights" * 100
@@ -93,6 +94,61 @@ def test_a_dry_run_sends_nothing(run: RunFolder) -> None:
     push_run(run.path, NAME, "mit", said.append, dry_run=True)
     assert (run.path / "card" / "README.md").exists()
     assert said[-1].endswith("nothing was sent")
+
+
+def test_a_dry_run_needs_no_torch(run: RunFolder) -> None:
+    code = (
+        "import sys\n"
+        "from rvpo.cli import app\n"
+        f"asked = ['push', {str(run.path)!r}, {NAME!r}, '--license', 'mit', '--dry-run']\n"
+        "app(asked, standalone_mode=False)\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "nothing was sent" in done.stdout
+
+
+def test_what_takes_long_is_said_before_it_begins(run: RunFolder) -> None:
+    class Enough(Exception):
+        pass
+
+    def say(text: str) -> None:
+        said.append(text)
+        raise Enough
+
+    said: list[str] = []
+    with pytest.raises(Enough):
+        push_run(run.path, NAME, "mit", say)
+    assert str(run.path) in said[0]
+    assert not (run.path / "card").exists()
+
+
+def of_the_hub(run: RunFolder) -> None:
+    """Let the base model of the run be one of the Hub."""
+    settings = yaml.safe_load(run.config.read_text())
+    settings["model"]["path"] = "someone/base"
+    run.config.write_text(yaml.safe_dump(settings))
+
+
+def test_the_hub_is_asked_for_the_licence_of_its_model(run: RunFolder, tmp_path: Path) -> None:
+    of_the_hub(run)
+    with model_hub(tmp_path / "hub", {"someone/base": "gemma"}) as hub:
+        status, said = push(run, hub.url, NAME, "--dry-run")
+    assert status == 0, said
+    assert "the licence of someone/base" in said
+    assert front_matter((run.path / "card" / "README.md").read_text())["license"] == "gemma"
+
+
+@pytest.mark.slow
+def test_a_hub_that_never_answers_is_given_up_with_the_way_out(run: RunFolder) -> None:
+    of_the_hub(run)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        status, said = push(run, url, NAME, "--dry-run")
+    assert status == 2
+    assert "give --license" in said
+    assert "Traceback" not in said
 
 
 def test_an_unknown_licence_is_asked_for(run: RunFolder) -> None:
@@ -134,7 +190,7 @@ def test_a_run_without_the_model_is_refused(run: RunFolder) -> None:
 
 def test_the_hub_s_refusal_is_one_sentence_without_the_token(run: RunFolder, hub: ModelHub) -> None:
     wrong = "hf_" + "b" * 34
-    status, said = push(run, hub, NAME, "--license", "mit", token=wrong)
+    status, said = push(run, hub.url, NAME, "--license", "mit", token=wrong)
     assert status == 2
     assert "HF_TOKEN" in said
     assert wrong not in said

@@ -102,6 +102,27 @@ def test_steps_that_are_not_there_are_named_with_those_that_are(tmp_path: Path) 
     assert called("replay", run, "--steps", "1,4-6").exit_code == 0
 
 
+def test_a_step_that_a_going_run_has_only_begun_to_report_is_not_read(run: Path) -> None:
+    metrics = run / "metrics.jsonl"
+    metrics.write_text("{}\n" * 5)
+    (run / "scores/step-000006.npz").unlink()
+    for command in ("replay", "advise"):
+        assert called(command, run, "--steps", "1-5").exit_code == 0
+        assert "has done 5 steps" in refused(command, run, "--steps", "1-6")
+    assert "5 steps by rvpo" in called("replay", run).output
+
+
+@pytest.mark.parametrize(
+    ("command", "option"), [("replay", "--json"), ("replay", "--page"), ("advise", "--json")]
+)
+def test_a_file_that_cannot_be_written_is_named_with_its_option(
+    command: str, option: str, run: Path
+) -> None:
+    said = refused(command, run, option, run / "config.yaml" / "file")
+    assert "cannot be written (File exists)" in said
+    assert f"write elsewhere, with another {option} FILE" in said
+
+
 def test_steps_that_were_never_done_are_not_said_to_be_removed(run: Path) -> None:
     assert "has done 6 steps; give steps from 1 to 6" in refused("replay", run, "--steps", "5-9")
 

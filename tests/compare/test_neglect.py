@@ -42,9 +42,10 @@ def test_the_worst_reward_is_that_of_each_response() -> None:
 
 
 def test_a_response_that_satisfies_all_is_counted_by_thresholds() -> None:
-    assert whole(ONE, "all satisfied") == 0.25
-    scale = Scale.of([ONE], {"a": 0.9})
-    assert float(counts(ONE, scale)["all satisfied"].value(np.ones((1, 2)))[0]) == 0
+    assert whole(ONE, "all satisfied") == 0  # undeclared, .8 is not good enough
+    for good, share in ((0.8, 0.25), (0.9, 0)):
+        scale = Scale.of([ONE], {"a": good})
+        assert float(counts(ONE, scale)["all satisfied"].value(np.ones((1, 2)))[0]) == share
 
 
 def test_failures_are_looked_for_where_the_mean_is_high() -> None:
@@ -62,7 +63,21 @@ def test_rewards_of_other_ranges_are_scaled_over_all_runs() -> None:
     small = evaluation([[[-3.0], [0.0]]])
     large = evaluation([[[3.0], [3.0]]])
     assert whole(small, "worst reward", large) == pytest.approx(0.25)
-    assert whole(small, "all satisfied", large) == 0.5  # from 0, the middle
+
+
+def test_what_nobody_knows_to_be_good_enough_is_left_out() -> None:
+    outside = evaluation([[[-3.0, 1.0], [0.0, 1.0]]])
+    for satisfied, is_known in (({}, False), ({"a": NAN}, False), ({"a": 0.0}, True)):
+        scale = Scale.of([outside], satisfied)
+        found = counts(outside, scale)
+        assert ("all satisfied" in found, "fails though high" in found) == (is_known, is_known)
+        assert {"worst reward", "best − worst"} <= found.keys()
+
+
+def test_a_reward_without_a_score_says_nothing_against_the_others() -> None:
+    gaps = evaluation([[[1.0, NAN], [0.0, NAN]]])
+    assert Scale.of([gaps]).is_known
+    assert whole(gaps, "all satisfied") == 0.5
 
 
 def test_missing_scores_are_left_out() -> None:
@@ -72,7 +87,7 @@ def test_missing_scores_are_left_out() -> None:
 
 
 def test_prompts_can_be_drawn_again() -> None:
-    scale = Scale.of([ONE])
+    scale = Scale.of([ONE], {"a": 0.5})
     draws = np.array([[2.0, 0.0], [0.0, 2.0]])
     assert counts(ONE, scale)["all satisfied"].value(draws).tolist() == [0.5, 0.0]
     assert counts(ONE, scale)["a"].value(draws).tolist() == pytest.approx([0.9, 0.3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,12 @@ def test_runs_agree_on_what_they_say_alike() -> None:
     silent = run({"late": {"function": "tests.toy:late"}}).rewards
     assert (good_enough([one, one]), disputed([one, one])) == ({"late": 2}, [])
     for pair in ([one, other], [one, silent], [silent, one]):
-        assert (good_enough(pair), disputed(pair)) == ({}, ["late"])
+        assert math.isnan(good_enough(pair)["late"])
+        assert disputed(pair) == ["late"]
+    verdict = run({"late": {"function": "tests.toy:late", "satisfied": 1}}).rewards
+    for pair in ([verdict, silent], [silent, verdict]):
+        assert (good_enough(pair), disputed(pair)) == ({"late": 1}, [])
+    assert good_enough([silent, silent]) == {}
 
 
 def reward(function: Any, **fields: Any) -> Reward:

@@ -69,6 +69,25 @@ def test_an_unseen_prompt_is_never_passed_over(
     )
 
 
+@given(streams, chances, st.integers(0, 3))
+def test_of_the_first_epoch_nothing_is_missing_but_what_stood_in_the_place_of_others(
+    stream: PromptStream, least: float, lag: int
+) -> None:
+    order = ByDifficulty(stream, least, lag)
+    plain, known, step = ids(tuple(stream.first(len(stream.prompts)))), set[str](), 0
+    while plain:
+        own, instead = ids(order.at(step)), ids(order.instead(step, 0, 2))
+        for id in own:
+            while plain and plain[0] != id and plain[0] in known:  # it may be passed over
+                del plain[0]
+            if not plain:
+                break
+            assert plain.pop(0) == id
+        order.conclude(step, [(id, 0.0) for id in own + instead])
+        known |= {*own, *instead}
+        step += 1
+
+
 def test_easy_and_hopeless_prompts_are_seen_less_and_none_is_given_up() -> None:
     stream = PromptStream(numbered(40), 4, seed=3)
     order = ByDifficulty(stream, least=0.2)

@@ -83,6 +83,21 @@ def raises_odd() -> str:
     raise Odd("odd")
 
 
+class Wordless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words for you")
+
+
+def no_words() -> str:
+    """Raises what raises when it is read."""
+    raise Wordless
+
+
+async def no_words_async() -> str:
+    """Raises what raises when it is read, in a loop."""
+    raise Wordless
+
+
 def times_out() -> str:
     """Raises what looks like a deadline."""
     raise TimeoutError("the server took too long")
@@ -159,6 +174,17 @@ def forgets_to_await() -> Any:
 def is_down() -> str:
     """Says that it does not work."""
     raise ToolFailed("the search engine is down")
+
+
+class SlowError(Exception):
+    def __str__(self) -> str:
+        RELEASE.wait(60)
+        return "late"
+
+
+def slow_to_tell() -> Any:
+    """Raises what hangs when it is read."""
+    raise SlowError
 
 
 def sleeps(seconds: float) -> float:

@@ -112,7 +112,7 @@ def test_only_a_shared_session_tells_an_episode_of_another(shared: bool, kept: s
 def test_a_server_that_dies_fails_its_episode_alone(shared: bool) -> None:
     async def work(tools: McpTools) -> None:
         first, second = tools.session(PROMPT, 0), tools.session(PROMPT, 1)
-        with pytest.raises(ToolFailed, match="the server ended during die"):
+        with pytest.raises(ToolFailed, match="die: the server failed"):
             await first.answer(calling("die"))
         await first.close()
         assert told(await second.answer(calling("add", a=1, b=2))) == ["3"]

@@ -130,8 +130,8 @@ def test_an_observation_is_text_or_nothing(name: str, told: str) -> None:
         ("TellsNumber", RuntimeError, "TellsNumber.reset failed: TypeError: it returned a value"),
         ("TellsImage", ToolFailed, "part of type 'image'"),
         ("FailsReset", RuntimeError, r"FailsReset.reset failed: ValueError: no board"),
-        ("LeavesReset", RuntimeError, r"LeavesReset.reset failed: RuntimeError: SystemExit: 2"),
-        ("HangsReset", ToolFailed, r"HangsReset.reset did not return in 0.2 s"),
+        ("LeavesReset", RuntimeError, r"LeavesReset.reset failed: SystemExit: 2"),
+        ("HangsReset", ToolFailed, "HangsReset.reset did not return in time"),
         ("FailsLater", RuntimeError, r"FailsLater failed: ConnectionError: second"),
     ],
 )

@@ -106,13 +106,15 @@ def test_a_turn_without_calls_is_answered_with_nothing() -> None:
         ("forks", "forked"),
         ("times_out", "{'error': 'the server took too long'}"),
         ("unreadable", "{'error': 'no text for you'}"),
-        ("leaves_python", "{'error': 'SystemExit: 3'}"),
-        ("leaves_python_async", "{'error': 'SystemExit: 3'}"),
-        ("interrupts", "{'error': 'KeyboardInterrupt: '}"),
-        ("interrupts_async", "{'error': 'KeyboardInterrupt: '}"),
-        ("ends_iteration", "{'error': 'StopIteration: out'}"),
-        ("cancels_itself", "{'error': 'CancelledError: '}"),
-        ("raises_odd", "{'error': 'Odd: odd'}"),
+        ("leaves_python", "{'error': '3'}"),
+        ("leaves_python_async", "{'error': '3'}"),
+        ("interrupts", "{'error': 'KeyboardInterrupt'}"),
+        ("interrupts_async", "{'error': 'KeyboardInterrupt'}"),
+        ("ends_iteration", "{'error': 'out'}"),
+        ("cancels_itself", "{'error': 'CancelledError'}"),
+        ("raises_odd", "{'error': 'odd'}"),
+        ("no_words", "{'error': 'Wordless'}"),
+        ("no_words_async", "{'error': 'Wordless'}"),
         ("forgets_to_await", "{'error': 'it returned a coroutine; write async def where it is"),
     ],
 )
@@ -139,7 +141,15 @@ def test_a_result_beyond_the_limit_is_cut_and_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["hangs", "awaits_for_ever", "holds_up_the_loop", "ignores_its_end", "slow_to_read"]
+    "name",
+    [
+        "hangs",
+        "awaits_for_ever",
+        "holds_up_the_loop",
+        "ignores_its_end",
+        "slow_to_read",
+        "slow_to_tell",
+    ],
 )
 def test_a_call_that_does_not_return_fails_its_episode_and_no_other(name: str) -> None:
     tools = opened(name, "optional", "leaves_python_async", seconds=0.3)
@@ -155,9 +165,9 @@ def test_a_call_that_does_not_return_fails_its_episode_and_no_other(name: str) -
     began = time.monotonic()
     hung, other, later = within(tools, both())
     assert isinstance(hung, ToolFailed)
-    assert str(hung) == f"{name} did not return in 0.3 s"
+    assert str(hung) == f"{name} did not return in time"
     assert other.messages[0]["content"] == "Rome C 1"
-    assert later.messages[0]["content"] == "{'error': 'SystemExit: 3'}"
+    assert later.messages[0]["content"] == "{'error': '3'}"
     assert time.monotonic() - began < 20
 
 
@@ -185,24 +195,16 @@ def test_too_many_hanging_calls_fail_the_others_until_some_return() -> None:
         return hung, refused, await answer(tools, call("optional", city="Rome"))
 
     hung, refused, after = within(tools, whole())
-    assert [str(each) for each in hung] == ["hangs did not return in 0.1 s"] * 3
+    assert [str(each) for each in hung] == ["hangs did not return in time"] * 3
     assert isinstance(refused, ToolFailed)
     assert str(refused).startswith("3 calls of functions hang in threads")
     assert after.messages[0]["content"] == "Rome C 1"
 
 
-def test_waiting_for_a_turn_is_not_part_of_a_calls_time() -> None:
-    tools = opened("sleeps", at_once=2, seconds=1.0)
-
-    async def many() -> list[Reply]:
-        return await asyncio.gather(
-            *(answer(tools, call("sleeps", seconds=0.3)) for _ in range(10))
-        )
-
-    began = time.monotonic()
-    replies = within(tools, many())
-    assert time.monotonic() - began > 1.4  # five after each other
-    assert all(reply.messages[0]["content"] == "0.3" for reply in replies)
+def test_the_calls_of_a_turn_share_its_time() -> None:
+    tools = opened("sleeps", seconds=0.5)
+    with pytest.raises(ToolFailed, match="sleeps did not return in time"):
+        within(tools, answer(tools, *[call("sleeps", seconds=0.2)] * 4))
 
 
 def test_calls_of_a_turn_beyond_the_limit_are_not_made() -> None:

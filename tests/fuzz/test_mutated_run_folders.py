@@ -26,6 +26,7 @@ from rvpo.evaluate.results import RUN, ResultFolder
 from rvpo.page.build import page_of, read_verdicts
 from rvpo.page.figures import plots
 from rvpo.page.history import read_arms
+from rvpo.report.best import read_best
 from rvpo.report.held_out import HeldOutScores
 from rvpo.report.provenance import provenance
 from rvpo.report.record import StepRecord
@@ -33,7 +34,6 @@ from rvpo.report.run_folder import MetricsFile, RunFolder, write_json
 from rvpo.report.sample_files import SampleFiles
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.checkpoint import Checkpoints
-from rvpo.trainer.keep import read_best
 from rvpo.trainer.resume import open_run
 from rvpo.trainer.start import Start, add_start, check_inputs, read_starts
 from tests.configs import tiny_config

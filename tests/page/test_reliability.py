@@ -55,14 +55,14 @@ def test_each_criterion_has_a_panel_with_its_interval(tmp_path: Path) -> None:
 
 def test_noise_that_decides_is_told_of_with_the_criteria_and_what_to_do(tmp_path: Path) -> None:
     (note,) = notes(arms(tmp_path, 0.4))
-    assert "the lowest z-score of 40% of the samples was of a reward of reliability" in note
+    assert "40% of the samples were lowest, beside siblings, in a reward of" in note
     assert "(care/coin 0.08, 0.03 to 0.13)" in note
-    assert "advantage.weight_by_reliability: true shrinks such z-scores" in note
+    assert "advantage.weight_by_reliability: true shrinks such scores" in note
 
 
 def test_a_run_that_shrinks_them_is_not_told_to(tmp_path: Path) -> None:
     (note,) = notes(arms(tmp_path, 0.4, weighs=True))
-    assert note.endswith("its z-scores are shrunk by that.")
+    assert note.endswith("its scores are shrunk by that.")
 
 
 @pytest.mark.parametrize("noisy", [None, 0.02])

@@ -136,6 +136,29 @@ def test_a_hard_reward_is_no_case_for_rvpo() -> None:
     assert warned(findings, "not rvpo: met by fewer than half of the samples: r0;")
 
 
+def test_a_choice_is_not_warned_of_by_its_own_name() -> None:
+    noisy, guard = (
+        advise(measured(each))
+        for each in (
+            steps(verdict(0.6), verdict(0.1), reliability=[1.0, 0.2]),
+            steps(verdict(0.85), verdict(0.3), scaled(20)),
+        )
+    )
+    assert "rvpo" in str(noisy[0].estimator)
+    assert "rvpo" in str(guard[0].estimator)
+    assert not warned(noisy, "fewer than half")
+    assert warned(guard, "it neglects: met by fewer than half of the samples: r1;")
+
+
+def test_what_nobody_knows_to_be_good_enough_is_not_said_to_be_never_met() -> None:
+    def full(draw: Any, at: float) -> Any:
+        return torch.full((len(draw),), -0.5)
+
+    findings = advise(measured(steps(full, verdict(0.5))))
+    assert not any("never sampled" in each.why for each in findings)
+    assert warned(findings, "the same for all samples in most groups: r0")
+
+
 def test_what_is_never_sampled_no_estimator_finds() -> None:
     findings = advise(measured(steps(nothing, nothing)))
     assert [(each.topic, each.estimator) for each in findings] == [("nothing", None)] * 2

@@ -23,9 +23,9 @@ def said(share: float | None, steps: int, *, weighs: bool = False) -> list[str]:
 
 def test_noise_that_decides_is_named_once_with_its_criterion() -> None:
     (sentence,) = said(0.25, 3 * PATIENCE)
-    assert f"in the last {PATIENCE} steps the lowest z-score of 25% of the samples" in sentence
+    assert f"in the last {PATIENCE} steps 25% of the samples were lowest" in sentence
     assert "below a half (care/coin 0.10, 0.00 to 0.20)" in sentence
-    assert "advantage.weight_by_reliability: true shrinks such z-scores" in sentence
+    assert "advantage.weight_by_reliability: true shrinks such scores" in sentence
 
 
 def test_little_noise_few_steps_no_repeats_and_a_run_that_shrinks_say_nothing() -> None:

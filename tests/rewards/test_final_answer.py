@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rvpo.errors import ConfigError, RewardError
-from rvpo.rewards.final_answer import answer_function, final_answer
+from rvpo.rewards.final_answer import answers_function, final_answer, final_answers
 
 
 @pytest.mark.parametrize(
@@ -57,9 +57,12 @@ BODIES = st.one_of(
         )
     ),
     st.integers(1, 10**6).flatmap(
-        lambda n: st.sampled_from([" cm", "\\%", "\\text{ dollars}", "^\\circ", " km"]).map(
-            lambda unit: (f"{n}{unit}", str(n))
-        )
+        lambda n: st.sampled_from(
+            [
+                *((" cm", "cm"), ("\\%", "percent"), ("\\text{ dollars}", "dollar")),
+                *(("^\\circ", "degree"), (" km", "km"), (" kilometers", "km"), ("km/h", "kmh")),
+            ]
+        ).map(lambda unit: (f"{n}{unit[0]}", f"{n} {unit[1]}"))
     ),
     st.integers(1, 10**6).map(lambda n: (f"\N{MINUS SIGN}{n}", str(-n))),
     st.sampled_from("ABCDE").map(lambda letter: (letter, letter.lower())),
@@ -113,11 +116,42 @@ def test_a_sentence_behind_a_number_is_none_of_it(number: int, sign: str) -> Non
         ("1 200", "1200"),
         ("1,20", "120"),
         ("x - 1", "x + 1"),
+        ("12 cm", "12 m"),
+        ("5 hours", "5 minutes"),
+        ("50\\%", "50^\\circ"),
     ],
 )
 def test_different_answers_stay_different(one: str, other: str) -> None:
     for place in ("Answer: X", "\\boxed{X}", "X"):
         assert final_answer(place.replace("X", one)) != final_answer(place.replace("X", other))
+
+
+SPELLINGS = st.sampled_from(
+    ["12", "12.0", "\\(12\\)", "12.", "$12$", "\\boxed{12}", "The answer is 12."]
+)
+UNITS = {"cm": [" cm", " centimeters", "\\text{ cm}"], "m": [" m", "m", " metres"]}
+
+
+@given(st.lists(SPELLINGS, min_size=1, max_size=6), st.sampled_from(["", *UNITS]), st.data())
+def test_a_number_votes_with_the_only_unit_of_its_prompt(
+    plain: list[str], unit: str, data: st.DataObject
+) -> None:
+    united = [f"12{data.draw(st.sampled_from(UNITS[unit]))}"] if unit else []
+    assert len(set(final_answers([*plain, *united]))) == 1
+
+
+@given(st.lists(SPELLINGS, max_size=4), st.permutations(["cm", "m"]), st.data())
+def test_two_units_are_two_votes_and_a_number_without_one_is_neither(
+    plain: list[str], units: list[str], data: st.DataObject
+) -> None:
+    united = [f"12.0{data.draw(st.sampled_from(UNITS[unit]))}" for unit in units]
+    votes = final_answers([*united, *plain])
+    assert len(set(votes)) == 2 + bool(plain)
+    assert len(set(votes[:2])) == 2
+
+
+def test_a_unit_is_that_of_its_own_number() -> None:
+    assert len(set(final_answers(["12", "13 cm", "12 m", ""]))) == 3
 
 
 @given(st.text(alphabet="\\boxed{}<answer>#/ 1a\n:is", max_size=200))
@@ -133,10 +167,9 @@ def test_long_texts_take_no_longer_for_what_they_repeat(part: str) -> None:
 
 
 def test_a_function_of_ones_own_takes_its_place() -> None:
-    assert answer_function(None, "evaluate.answer") is final_answer
-    assert (
-        answer_function("tests.rewards.test_final_answer:length", "evaluate.answer")("abc") == "3"
-    )
+    assert answers_function(None, "evaluate.answer") is final_answers
+    own = answers_function("tests.rewards.test_final_answer:length", "evaluate.answer")
+    assert own(["abc", "12 cm"]) == ["3", "5"]
 
 
 @pytest.mark.parametrize(
@@ -144,14 +177,14 @@ def test_a_function_of_ones_own_takes_its_place() -> None:
     [("fails", "fails on 'abc': ZeroDivisionError"), ("listed", "must return a text, a number")],
 )
 def test_a_function_that_gives_no_answer_is_one_sentence(name: str, words: str) -> None:
-    answer = answer_function(f"tests.rewards.test_final_answer:{name}", "evaluate.answer")
+    answers = answers_function(f"tests.rewards.test_final_answer:{name}", "evaluate.answer")
     with pytest.raises(RewardError, match=words):
-        answer("abc")
+        answers(["abc"])
 
 
 def test_a_function_that_is_not_there_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"evaluate.answer: .* has no 'lenght'.*'length'"):
-        answer_function("tests.rewards.test_final_answer:lenght", "evaluate.answer")
+        answers_function("tests.rewards.test_final_answer:lenght", "evaluate.answer")
 
 
 def length(text: str) -> int:

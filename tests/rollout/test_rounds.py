@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 import pytest
@@ -75,17 +76,16 @@ def test_each_row_of_a_batch_is_cut_off_at_its_own_length(
 
 
 def test_a_batch_computes_no_token_beyond_what_its_rows_may_have(tiny_model: Path) -> None:
-    """A row that has had its tokens waits for no other that could have more, and has not."""
+    """Rows that have had theirs are not gone on with until some text would end them."""
     model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
     steps: list[int] = []
-    model.register_forward_hook(lambda *_: steps.append(1))
-    engine = engine_of(tiny_model, model, stop=tuple(map(chr, range(256))))  # any text ends it
-    talked(engine, [1] * 2)
-    first = len(steps)
-    with closing(Talking([2, 2], most=lambda row, turn: 1 if row else 90)) as talk:
-        engine.generate([make_prompt()], 2, seed=3, on_sample=talk.hear, further=talk)
-    longest = max(len(talk.of_row(row)[1].completion_ids) for row in range(2))
-    assert len(steps) - 2 * first <= longest + 1
+    model.register_forward_hook(lambda *_: steps.append(len(talk.heard)))
+    engine = engine_of(tiny_model, model, batch_size=8, stop=tuple(ascii_lowercase))
+    with closing(Talking([2] * 8, most=lambda row, turn: 1 if row else 90)) as talk:
+        engine.generate([make_prompt()], 8, seed=3, on_sample=talk.hear, further=talk)
+    longest = len(talk.of_row(0)[1].completion_ids)
+    assert 1 < longest < 90
+    assert steps.count(8) == longest
 
 
 def test_rows_that_do_not_fit_beside_one_another_are_batches_of_their_own(

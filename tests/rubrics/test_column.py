@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -59,6 +60,9 @@ ROWS = [
         json.dumps(ROWS),
         repr(ROWS),
         [json.dumps(row) for row in ROWS],
+        yaml.safe_dump(ROWS),
+        yaml.safe_dump(ROWS, sort_keys=False),
+        "- [ ] Names rest. (+8)\n- [x] Recommends running. (-4)",
         {"items": ROWS},
         {"criteria": json.dumps(ROWS)},
         json.dumps({"rubrics": ROWS}),
@@ -327,3 +331,14 @@ def test_clear_criteria_are_not_spoken_of() -> None:
 def test_what_was_written_is_read_back(found: list[Criterion]) -> None:
     rows = [criterion.to_row() for criterion in found]
     assert criteria(rows) == criteria(json.dumps(rows)) == tuple(found)
+
+
+def test_a_list_in_yaml_that_cannot_be_read_is_said_and_never_read_as_lines() -> None:
+    with pytest.raises(ValueError, match="seems to be a list in YAML"):
+        read_column("- criterion: Says: rest.\n  points: -8\n", "drop")
+
+
+@pytest.mark.parametrize("name", ["Question", "Note"])
+def test_bullets_that_begin_with_a_word_and_a_colon_are_lines(name: str) -> None:
+    found = criteria(f"- {name}: Names rest.\n- {name}: Is kind.\n")
+    assert len(found) == 2

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+import rvpo.cli
+from rvpo.errors import INTERRUPTED
 from rvpo.runtime.signals import on_stop, stop_signals, stopping_at_once
 
 STOPS = stop_signals()
@@ -71,3 +77,57 @@ def test_a_hang_up_that_is_let_pass_is_no_request() -> None:
             signal.raise_signal(signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", STOPS)
+def test_a_library_that_passes_over_errors_passes_over_no_signal_while_it_is_imported(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    """As torch does with what comes while its C++ imports numpy."""
+    (tmp_path / "careless.py").write_text(
+        "import signal\n"
+        "try:\n"
+        f"    signal.raise_signal({int(number)})\n"
+        "except BaseException:\n"
+        "    pass\n"
+        "print('it went on')\n"
+    )
+    code = (
+        "from rvpo.runtime.signals import importing, stopping_at_once\n"
+        "with stopping_at_once(), importing('good bye'):\n"
+        "    import careless\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": f"{Path.cwd()}:{tmp_path}"},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (INTERRUPTED, "good bye\n", "")
+
+
+def test_every_command_is_imported_where_signals_end_it() -> None:
+    ways = {"importing", "farewell_before_ranks"}
+    loose, found = [], 0
+    for module in Path(rvpo.cli.__file__).parent.glob("*.py"):
+        tree = ast.parse(module.read_text())
+        guarded = {
+            inner
+            for block in ast.walk(tree)
+            if isinstance(block, ast.With) and ways & set(map(_called, block.items))
+            for inner in ast.walk(block)
+        }
+        for function in (each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef)):
+            for node in ast.walk(function):
+                if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
+                    ("rvpo.commands", "rvpo.config", "rvpo.compare", "rvpo.plan")
+                ):
+                    found += 1
+                    loose += [] if node in guarded else [f"{module.name}:{node.lineno}"]
+    assert found > 15
+    assert not loose
+
+
+def _called(item: ast.withitem) -> str:
+    call = item.context_expr
+    return call.func.id if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) else ""

@@ -22,6 +22,7 @@ from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.engine import OnSample
 from rvpo.rollout.engine_in_turn import EngineInTurn
+from rvpo.rollout.further import Further
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.ranks import Ranks
 from rvpo.sampling import Sampling
@@ -62,6 +63,7 @@ class HeldEngine:
         seed: int,
         on_sample: OnSample = ignore,
         sampling: Sampling | None = None,
+        further: Further | None = None,
     ) -> Rollout:
         with self.moved:
             assert not self.generating

@@ -8,10 +8,11 @@ from typing import Any, cast
 import pytest
 
 from rvpo.errors import ConfigError, RewardError
+from rvpo.report.best import read_best
 from rvpo.report.run_folder import RunFolder
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.checkpoint import Checkpoints
-from rvpo.trainer.keep import Keeper, read_best
+from rvpo.trainer.keep import Keeper
 from tests.fakes import on_each_rank
 
 

@@ -22,6 +22,7 @@ from rvpo.rewards.reward import Reward
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.engine_in_turn import EngineInTurn
+from rvpo.rollout.further import Further
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.rows import picked, stacked
@@ -60,6 +61,7 @@ class Engine:
         seed: int,
         on_sample: Callable[[int, Sample], None] = ignore,
         sampling: Sampling | None = None,
+        further: Further | None = None,
     ) -> Rollout:
         self.asked.append([prompt.id for prompt in prompts])
         samples = [

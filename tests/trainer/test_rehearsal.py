@@ -235,3 +235,22 @@ def test_a_rehearsal_is_as_small_for_the_largest_step(tiny_model: Path) -> None:
     prompts = [make_prompt(f"p/{i}", "2 + 2?", solution="4") for i in range(3)]
     rehearse_rewards(tiny_config(tiny_model, rollout=largest), suite, prompts, read(tiny_model)[0])
     assert calls[0] < 1000
+
+
+def test_in_a_world_functions_rehearse_on_episodes_and_those_of_worlds_are_left_out(
+    tiny_model: Path,
+) -> None:
+    seen: list[Any] = []
+
+    def mine(episodes: Any, **given: Any) -> list[float]:
+        seen.extend(episodes)
+        return [float(len(each.policy_turns)) for each in episodes]
+
+    def of_worlds(environments: Any, **given: Any) -> list[float]:
+        raise AssertionError("nobody can invent a world")
+
+    suite = RewardSuite([Reward("mine", mine), Reward("worlds", of_worlds)])
+    encoder, _ = read(tiny_model)
+    config = tiny_config(tiny_model, environment={"name": "tools", "functions": ["json:dumps"]})
+    rehearse_rewards(config, suite, [make_prompt("p/0")], encoder)
+    assert {each.ending for each in seen} == {"answered"}

@@ -15,9 +15,11 @@ from rvpo.errors import EngineError
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.engine import OnSample
+from rvpo.rollout.further import Further
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.turns import Turns
+from rvpo.sampling import Sampling
 from rvpo.trainer.stream import Ahead, InTurn, RolloutStream, Sampler
 from rvpo.types import Prompt, Rollout
 from tests.fakes import make_sample
@@ -43,6 +45,8 @@ class FakeEngine:
         samples_per_prompt: int,
         seed: int,
         on_sample: OnSample = ignore,
+        sampling: Sampling | None = None,
+        further: Further | None = None,
     ) -> Rollout:
         version = self.version
         self.begun.append(version)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from functools import cached_property
@@ -243,10 +243,14 @@ class Bridge:
         return (*own, HARMONY[3]) if HARMONY[0] in str(tokenizer.chat_template) else tuple(own)
 
     @cached_property
+    def ends(self) -> Mapping[int, str]:
+        """Texts of the tokens that end a turn."""
+        return {token: self.text_of([token]) for token in self.encoder.stop_ids}
+
+    @cached_property
     def _stop(self) -> re.Pattern[str]:
         """An end token, as text."""
-        texts = map(self.encoder.tokenizer.convert_ids_to_tokens, self.encoder.stop_ids)
-        return re.compile("|".join(re.escape(text) for text in texts if text) or r"(?!)")
+        return re.compile("|".join(map(re.escape, filter(None, self.ends.values()))) or r"(?!)")
 
     @cached_property
     def _known_ways(self) -> dict[str, tuple[_Way, ...]]:

@@ -15,12 +15,11 @@ class WorldBroken(Exception):
     """A world failed its episode; the reason, in words."""
 
 
-async def within(seconds: float | None, work: Callable[[], Awaitable[T]], doing: str) -> T:
+async def within(seconds: float, work: Callable[[], Awaitable[T]], doing: str) -> T:
     """What the work returns. One that does not end in time is told to, and not waited for: code
     that will not be cancelled holds up nobody.
 
     Args:
-        seconds: None for work that keeps the time itself.
         doing: what it is at, for messages, such as "answer a turn".
 
     Raises:

@@ -33,9 +33,10 @@ class Said:
     """Its text, see `Sample.sampled`."""
     answer: str
     """The same without thoughts."""
-    written: str
-    """Text for the chat template, which is to write it again: with what the prompt began of it, and
-    every token but the one that ended it."""
+    text: str
+    """All of it but the token that ended it, as text."""
+    begun: str
+    """Text that the prompt began it with."""
     end: str
     """Text of the token that ended it; empty where another thing did."""
     heard: Message
@@ -63,10 +64,10 @@ class LiveEpisode:
     turns: list[Turn] = field(default_factory=list)
     written: list[Message] = field(default_factory=list)
     """Chat turns behind the prompt, as the chat template is shown them."""
+    said: Said | None = None
+    """The policy's last turn."""
     known: str = ""
-    """The conversation up to the end of the last turn, as text."""
-    last_end: str = ""
-    """Text of the token that ended the policy's last turn."""
+    """The conversation up to that turn, as text."""
     samples: list[Sample] = field(default_factory=list)
     """The policy's turns."""
     ids: list[int] = field(default_factory=list)
@@ -97,8 +98,8 @@ class LiveEpisode:
                 thought_tokens=sample.thought_length,
             )
         )
-        self.written.append({"role": "assistant", "content": said.written})
-        self.last_end = said.end
+        self.written.append({"role": "assistant", "content": said.begun + said.text})
+        self.said = said
 
     def read(self, reply: Reply) -> None:
         """Take what the world made of the last turn: what was sampled stays its content."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from rvpo.environments.opening import opening
 from rvpo.errors import DataError
 from rvpo.rollout.episodes.bridge import Bridge
 from rvpo.rollout.episodes.live_episode import End, LiveEpisode, Said
@@ -27,11 +28,11 @@ class Scribe:
 
     def said(self, sample: Sample) -> Said:
         """A turn of the policy."""
-        ids, end = sample.completion_ids, ""
-        if ids and ids[-1] in self._encoder.stop_ids:
-            end, ids = self._bridge.text_of(ids[-1:]), ids[:-1]
-        text = self._encoder.decode(sample.completion_ids, keeps_calls=True)
-        if text != sample.text:
+        ids = sample.completion_ids
+        end = self._bridge.ends.get(ids[-1], "") if ids else ""
+        text = sample.text
+        if self._encoder.marks_calls(ids):
+            text = self._encoder.decode(ids, keeps_calls=True)
             parts = self._encoder.split(sample.prompt_ids, text, sample.prompt.prefill)
             sample = replace(sample, text=text, parts=parts)
         opened = "" if sample.parts is None else sample.parts.opened
@@ -45,7 +46,8 @@ class Scribe:
             message={"role": "assistant", "content": text},
             everything=sample.sampled("everything"),
             answer=sample.answer,
-            written=begun + self._bridge.text_of(ids),
+            text=self._bridge.text_of(ids[:-1] if end else ids),
+            begun=begun,
             end=end,
             heard=heard,
         )
@@ -55,15 +57,15 @@ class Scribe:
         chat template refuses it."""
         if not live.known:
             live.known = self._opening(live.prompt)
-        start = live.turns[-1].start
-        ids = live.ids[start:]
-        known = live.known + self._bridge.text_of(ids[: len(ids) - bool(live.last_end)])
+        said = live.said
+        assert said is not None
+        known = live.known + said.text
         try:
             passage = self._bridge.passage(
                 live.prompt,
                 [*live.written, *messages],
                 known,
-                live.last_end,
+                said.end,
                 is_compared=not live.rewritten,
             )
         except DataError as error:
@@ -71,7 +73,7 @@ class Scribe:
         if not live.rewritten and passage.rewriting:
             live.rewritten = passage.rewriting
             self._tell_of(live)
-        live.known = known + live.last_end + passage.text
+        live.known = known + said.end + passage.text
         live.tell(messages, passage.token_ids)
         return None
 
@@ -82,7 +84,7 @@ class Scribe:
         Args:
             room: tokens that the prompt may have with it.
         """
-        prompt = _begun(live.prompt, told)
+        prompt = opening(live.prompt, told)
         try:
             length = len(self._encoder.encode(prompt))
         except DataError as error:
@@ -104,12 +106,3 @@ class Scribe:
             "as it was sampled; whatever serves the model later shows it the other way. "
             "episodes/rewritten_frac counts such conversations"
         )
-
-
-def _begun(prompt: Prompt, told: Sequence[Message] | str) -> Prompt:
-    if not isinstance(told, str):
-        return replace(prompt, messages=(*prompt.messages, *told))
-    *before, last = prompt.messages
-    text = None if prompt.text is None else prompt.text + told
-    said = {**last, "content": last["content"] + told}
-    return replace(prompt, messages=(*before, said), text=text)

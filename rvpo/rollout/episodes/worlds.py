@@ -32,15 +32,13 @@ class Worlds:
         say: Callable[[str], None],
     ) -> None:
         self._environment = environment
-        most = config.turn_seconds
-        self._seconds = None if most is None else most + _GRACE_S
-        self._end_seconds = config.seconds + _GRACE_S
+        self._seconds = config.seconds + _GRACE_S
         self._room = asyncio.Semaphore(config.at_once)
         self._say = say
 
     async def begin(self, live: LiveEpisode, seed: int) -> Sequence[Message] | str:
-        """Open the world of an episode; what it says first, see `Session.begin`. One that fails has the end of the
-        episode behind the policy's first turn."""
+        """Open the world of an episode; what it says first, as `Session.begin`. One that fails has
+        the end of the episode behind the policy's first turn."""
 
         async def begun() -> tuple[Message, ...] | str:
             live.session = self._environment.session(live.prompt, seed)
@@ -79,7 +77,7 @@ class Worlds:
                 return session.state
 
             try:
-                state = await within(self._end_seconds, read, "tell its state")
+                state = await within(self._seconds, read, "tell its state")
             except (ToolFailed, WorldBroken) as error:
                 end = end if end.ending in BROKEN else _end(error)
         await self.close(live)
@@ -92,7 +90,7 @@ class Worlds:
             return
         live.is_closed = True
         try:
-            await within(self._end_seconds, lambda: session.close(), "close")
+            await within(self._seconds, lambda: session.close(), "close")
         except (ToolFailed, WorldBroken) as error:
             self._say(
                 f"environment: the world of prompt {live.prompt.id!r} failed to close "

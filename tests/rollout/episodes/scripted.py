@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 from rvpo.environments import EnvironmentConfig, Reply
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.episodes.engine import EpisodeEngine
-from rvpo.rollout.further import Further, Request
+from rvpo.rollout.further import Further, Request, awaited
 from rvpo.runtime.ignore import ignore
 from rvpo.sampling import Sampling
 from rvpo.types import Message, Prompt, Rollout, Sample
@@ -47,7 +47,7 @@ class ScriptedEngine:
                 self.asked.append(request)
                 found[request.row] = self._sample(request)
                 on_sample(request.row, found[request.row])
-            requests = further.take() if further is not None and further.wait() else ()
+            requests = () if further is None else awaited(further, all_of_them=False)
         samples = tuple(found[row] for row in range(len(rows)))
         return Rollout(samples=samples, group_size=samples_per_prompt)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +17,7 @@ from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.episodes.engine import EpisodeEngine
 from rvpo.rollout.transformers_engine import TransformersEngine
 from rvpo.sampling import Sampling
-from rvpo.types import Message, Prompt
+from rvpo.types import Message, Prompt, Sample
 from tests.fakes import make_prompt
 from tests.rollout.test_generation_defaults import policy_logprobs
 from tests.tiny import save_tiny_model
@@ -119,3 +121,26 @@ def test_the_world_speaks_between_the_turns_in_the_words_of_the_template(model: 
         text = tokenizer.decode(sample.completion_ids[said[0].start : said[0].stop])
         assert text.endswith("<|im_start|>user\nMore?<|im_end|>\n<|im_start|>assistant\n")
         assert sample.episode.ending == "answered"
+
+
+class Dawdling(InsistingSession):
+    """Takes its time, another one every time."""
+
+    async def answer(self, message: Message) -> Reply:
+        await asyncio.sleep(random.uniform(0, 0.02))
+        return await super().answer(message)
+
+
+def test_the_same_seed_gives_the_same_episodes_to_the_bit_however_fast_the_world_is(
+    model: Path,
+) -> None:
+    def rolled() -> list[Sample]:
+        engine = episodes(model, times=3)
+        world = engine._environment
+        world.session = lambda prompt, seed: Dawdling(3)  # type: ignore[method-assign]
+        prompts = [make_prompt("p/0"), make_prompt("p/1", "What is 3?")]
+        rollout = engine.generate(prompts, 4, seed=5)
+        engine.close()
+        return list(rollout.samples)
+
+    assert rolled() == rolled()
