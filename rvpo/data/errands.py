@@ -11,19 +11,21 @@ from typing import Any, Literal, get_args
 
 Split = Literal["train", "held_out"]
 
-_ITEMS = (
-    *("apple", "bag", "bell", "belt", "book", "bowl", "box", "broom", "brush", "bucket"),
+_COLOURS = ("black", "blue", "brown", "green", "grey", "pink", "red", "white")
+_THINGS = (
+    *("apron", "bag", "bell", "belt", "book", "bowl", "box", "broom", "brush", "bucket"),
     *("candle", "cap", "card", "chair", "clock", "coat", "comb", "cup", "desk", "drum"),
     *("fan", "flag", "fork", "glass", "glove", "hammer", "hat", "jar", "kettle", "key"),
     *("kite", "knife", "ladder", "lamp", "map", "mask", "mirror", "mug", "nail", "needle"),
     *("pan", "pen", "pillow", "plate", "pot", "ring", "rope", "ruler", "scarf", "shelf"),
     *("shirt", "shoe", "soap", "sofa", "spoon", "stamp", "stool", "table", "tent", "towel"),
-    *("toy", "tray", "umbrella", "vase", "wallet", "watch", "wheel", "whistle", "window", "wire"),
+    *("toy", "tray", "vase", "wallet", "watch", "wheel", "whistle", "window", "wire", "yoke"),
 )
+_ITEMS = tuple(f"{colour} {thing}" for colour in _COLOURS for thing in _THINGS)
 PRICES = dict(zip(_ITEMS, random.Random(7).sample(range(100, 1000), len(_ITEMS)), strict=True))
 """What each thing costs."""
 _SMALLEST, _LARGEST = 12, 98
-_MOST_ROWS = 2_000
+_MOST_ROWS = 200
 _SYSTEM = {"role": "system", "content": "Call a tool, then write one line: Answer: <n>"}
 
 
@@ -63,7 +65,7 @@ def _shown(
 # The demo model leans towards the tool of the last example, so chance puts them in order.
 _EXAMPLES = (
     _shown("24 * 31 = ?", "calculator", {"expression": "24 * 31"}, "744"),
-    _shown("Price of a basket?", "look_up", {"item": "basket"}, "385"),
+    _shown("Price of a gold basket?", "look_up", {"item": "gold basket"}, "385"),
 )
 
 
@@ -73,7 +75,7 @@ def errands(count: int, seed: int, part: Split = "train") -> list[dict[str, Any]
     No question occurs twice in a list, and the parts are disjoint whatever the seeds.
 
     Args:
-        count: number of questions, from 1 to 2,000.
+        count: number of questions, from 1 to 200.
         seed: decides the choice and the order.
         part: a quarter of all questions is `held_out`, the others are `train`.
 
@@ -91,7 +93,7 @@ def errands(count: int, seed: int, part: Split = "train") -> list[dict[str, Any]
     chance = random.Random(seed)
     answers: dict[str, int] = {}
     while len(answers) < count:
-        question, answer = _question(chance)
+        question, answer = (_product, _price)[len(answers) % 2](chance)
         if _part(question) == part:
             answers[question] = answer
     return [
@@ -109,11 +111,12 @@ def _examples(chance: random.Random) -> list[dict[str, Any]]:
     return [message for shown in chance.sample(_EXAMPLES, len(_EXAMPLES)) for message in shown]
 
 
-def _question(chance: random.Random) -> tuple[str, int]:
-    """A question, and its answer."""
-    if chance.random() < 0.5:
-        a, b = (chance.randint(_SMALLEST, _LARGEST) for _ in range(2))
-        return f"{a} * {b} = ?", a * b
+def _product(chance: random.Random) -> tuple[str, int]:
+    a, b = (chance.randint(_SMALLEST, _LARGEST) for _ in range(2))
+    return f"{a} * {b} = ?", a * b
+
+
+def _price(chance: random.Random) -> tuple[str, int]:
     item = chance.choice(_ITEMS)
     return f"Price of a {item}?", PRICES[item]
 

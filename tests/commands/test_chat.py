@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,26 @@ from typer.testing import CliRunner
 from rvpo.cli import app
 from rvpo.commands.chat import ChatOptions, Speaker, _say, _speakers, chat, trained_model
 from rvpo.config.run import dump_config, load_config
+from rvpo.environments import ToolsConfig
+from rvpo.episode import Episode, Turn
 from rvpo.errors import ConfigError, DataError
 from rvpo.report.run_folder import RunFolder
+from rvpo.rollout.episodes.engine import EpisodeEngine
 from rvpo.runtime.console import PlainConsole
 from rvpo.sampling import Sampling
+from rvpo.types import Rollout
 from tests.configs import tiny_config
 from tests.fakes import FakeEngine
 from tests.tiny import save_tiny_model
+
+TALK = Episode(
+    turns=(
+        Turn(({"role": "assistant", "content": "look it up", "tool_calls": [{}]},), 0, 1),
+        Turn(({"role": "tool", "content": "618"},), 1, 2),
+        Turn(({"role": "assistant", "content": "It is 618."},), 2, 3),
+    ),
+    ending="out_of_turns",
+)
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +118,41 @@ def test_thoughts_stand_apart_and_leave_the_conversation() -> None:
     assert "<think>" not in shown
     assert [message["role"] for message in asked[1]] == ["user", "assistant", "user"]
     assert asked[1][1]["content"] == "4"
+
+
+def test_what_a_world_said_is_shown_and_stays_in_the_conversation() -> None:
+    asked: list[Any] = []
+
+    class Answered(FakeEngine):
+        def generate(self, prompts: Any, *args: Any, **settings: Any) -> Rollout:
+            asked.append(prompts[0])
+            rollout = super().generate(prompts, *args, **settings)
+            return replace(
+                rollout, samples=tuple(replace(s, episode=TALK) for s in rollout.samples)
+            )
+
+    drawn = Sampling(temperature=1.0, max_completion_tokens=8)
+    tools = ({"type": "function", "function": {"name": "look"}},)
+    engine = Answered(lambda prompt: "It is 618.")
+    speaker = Speaker("model", engine, ChatOptions(), drawn, tools=tools)
+    shown = io.StringIO()
+    for text in ("Price?", "Sure?"):
+        _say([speaker], text, PlainConsole(file=shown, width=80))
+    assert "assistant: look it up\ntool: 618\nIt is 618.\n(ended out of turns)" in shown.getvalue()
+    assert asked[0].tools == tools
+    roles = [message["role"] for message in asked[1].messages]
+    assert roles == ["user", "assistant", "tool", "assistant", "user"]
+    assert all("tool_calls" not in message for message in asked[1].messages)
+
+
+def test_a_run_with_tools_is_talked_to_with_them(run: Path) -> None:
+    sections = {"functions": ["rvpo.data.errands:look_up"]}
+    config = load_config(RunFolder(run).config)
+    config = config.model_copy(update={"environment": ToolsConfig.model_validate(sections)})
+    (speaker,) = _speakers(RunFolder(run), config, ChatOptions(alone=True))
+    assert [tool["function"]["name"] for tool in speaker._tools] == ["look_up"]
+    assert isinstance(speaker._engine, EpisodeEngine)
+    speaker.close()
 
 
 def test_a_system_prompt_begins_every_conversation() -> None:

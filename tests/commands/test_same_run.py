@@ -144,6 +144,31 @@ def test_code_that_a_reward_uses_is_its_code(world: Path, is_package: bool) -> N
     assert "code of rewards.vowels" in told(folder, read(world))
 
 
+def test_the_functions_of_an_environment_are_part_of_the_run(world: Path) -> None:
+    tools = world / "mine" / "tools.py"
+    tools.write_text(
+        "def look(at: str) -> str:\n"
+        '    """Looks.\n\n    Args:\n        at: where\n    """\n'
+        "    return at\n"
+    )
+    sections = {
+        "model": {"chat_template": "chatml_tools"},
+        "environment": {"name": "tools", "functions": ["mine.tools:look"]},
+    }
+
+    def digests() -> dict[str, str]:
+        forget()
+        return dict(read_inputs(config(world, **sections), DAY, QUIET, Ranks.alone()).digests)
+
+    before = digests()
+    assert digests() == before
+    change_code("tools.py")(world)
+    after = digests()
+    assert {name for name in before if before[name] != after[name]} == {
+        "code of environment, mine.tools"
+    }
+
+
 @pytest.mark.parametrize("how", ["import mine.late as m", "from mine import late as m"])
 def test_code_that_a_reward_imports_when_it_is_called_is_its_code(world: Path, how: str) -> None:
     (world / "mine" / "late.py").write_text("LONGEST = 3\n")

@@ -25,7 +25,9 @@ def test_prompts_show_the_tools_and_the_plan_says_what_an_episode_may_take(
 
 
 def test_an_environment_that_cannot_be_had_is_a_finding(tiny_model: Path) -> None:
-    config = tiny_config(tiny_model, environment={"functions": ["rvpo.data.errands:nothing"]})
+    config = tiny_config(
+        tiny_model, environment={"name": "tools", "functions": ["rvpo.data.errands:nothing"]}
+    )
     (found,) = [each for each in read_data(config).findings if each.part == "environment"]
     assert found.state == "missing"
     assert "nothing" in found.found

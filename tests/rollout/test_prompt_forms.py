@@ -86,6 +86,50 @@ def test_a_template_of_ours_shows_a_chat_to_a_base_model(
     assert shown(encoder(base_model, chat_template=template), chat()) == text
 
 
+LOOK = {"type": "function", "function": {"name": "look", "arguments": {"at": "lamp"}}}
+WRITTEN = '<tool_call>\n{"name": "look", "arguments": {"at": "lamp"}}\n</tool_call>'
+LISTED = (
+    "Tools:\nlook(at: string, deep: integer): Looks it up.\nA call: <tool_call>\n"
+    '{"name": ..., "arguments": {...}}\n</tool_call><|im_end|>\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("system", "begins"),
+    [
+        (
+            [{"role": "system", "content": "Be brief."}],
+            "<|im_start|>system\nBe brief.\n\n" + LISTED,
+        ),
+        ([], "<|im_start|>system\n" + LISTED),
+    ],
+)
+@pytest.mark.parametrize("said", ["", WRITTEN])
+def test_tools_and_calls_are_shown_once_by_the_template_that_is_for_them(
+    base_model: Path, system: list[Any], begins: str, said: str
+) -> None:
+    properties = {"at": {"type": "string"}, "deep": {"type": "integer"}}
+    tool = {
+        "type": "function",
+        "function": {
+            "name": "look",
+            "description": "Looks it up.",
+            "parameters": {"type": "object", "properties": properties},
+        },
+    }
+    messages = [
+        *system,
+        {"role": "user", "content": "Price?"},
+        {"role": "assistant", "content": said, "tool_calls": [LOOK]},
+        {"role": "tool", "content": "618"},
+    ]
+    prompt = replace(make_prompt(), messages=tuple(messages), tools=(tool,))
+    assert shown(encoder(base_model, chat_template="chatml_tools"), prompt) == (
+        f"{begins}<|im_start|>user\nPrice?<|im_end|>\n<|im_start|>assistant\n{WRITTEN}<|im_end|>\n"
+        "<|im_start|>tool\n618<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_an_answer_behind_a_template_of_ours_ends_with_an_end_token(
     base_model: Path, template: str
