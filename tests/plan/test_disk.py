@@ -19,7 +19,7 @@ from tests.configs import tiny_config
 ASKED = {"judge": Load(calls=17.0, input_tokens=500.0, output_tokens=60.0)}
 
 
-def planned(repeat: float | None = None, **samples: Any) -> RunConfig:
+def planned(repeat: int | None = None, **samples: Any) -> RunConfig:
     """96 prompts x 16 samples of up to 1,500 tokens, 17 criteria each, 300 steps, 8 ranks."""
     return tiny_config(
         Path("model"),
@@ -79,5 +79,5 @@ def test_matrices_of_scores_take_no_more_than_is_counted(is_graded: bool, tmp_pa
 def test_reliability_is_counted_where_a_judge_is_asked_again() -> None:
     rewards = len(planned().rewards) + 17
     assert score_bytes(planned(), ASKED) == 300 * (1500 + 4 * (rewards + 1) * 1536)
-    again = score_bytes(planned(repeat=1), ASKED)
+    again = score_bytes(planned(repeat=2), ASKED)
     assert again == 300 * (1500 + 4 * (2 * rewards + 1) * 1536)
