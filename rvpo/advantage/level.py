@@ -5,7 +5,8 @@
 A level is 0 at `bad` and below, 1 at `good` and above. The second half is won at `good` alone, so
 that nearly is not enough. A verdict of 0 or 1 is its own level. Unlike a z-score, a level says
 whether a sample is good, and not only whether it is better than its siblings; unlike a raw score
-it has a limit, so that more of what is satisfied moves nothing. t_j is the part of the way.
+it has a limit, so that more of what is satisfied moves nothing. t_j is the part of the way. A score
+reaches good_j up to what rounding to 32 bits may take (`rvpo.satisfied.least`).
 
 Ours; the mean level of a verdict in a group is its rate of success, by which MaxRL
 (arXiv:2602.02710) weighs.

@@ -16,6 +16,11 @@ _SAMPLE_BYTES = 500
 """Bytes of a sample's line beside its texts."""
 _SCORE_BYTES = 70
 """Bytes of a score and its z with their names, and those of a verdict beside its texts."""
+_MATRIX_BYTES = 4
+"""Bytes of a number in a step's matrix of scores: those of graded scores, which hardly compress;
+verdicts take an eighth."""
+_MATRIX_HEAD_BYTES = 1_500
+"""Bytes of such a file beside its numbers."""
 _REMARK_BYTES = 400
 """Bytes of a judge's remark in a sample's line: the criterion, the verdict and the reason."""
 _VERDICT_BYTES = 440
@@ -27,7 +32,7 @@ _ZIPPED = 0.3
 def disk_findings(
     config: RunConfig, shape: ModelShape, prompt_tokens: int, asked: Mapping[str, Load]
 ) -> list[Finding]:
-    """Checkpoints, the saved model, samples and verdicts.
+    """Checkpoints, the saved model, samples, matrices of scores and verdicts.
 
     A run insists on room for the first two. The others are estimates, of responses half as long as
     they may be.
@@ -38,9 +43,9 @@ def disk_findings(
     """
     one, saved = checkpoint_bytes(config, shape), model_bytes(config, shape)
     samples = sample_bytes(config, prompt_tokens, asked)
-    verdicts = verdict_bytes(config, asked)
+    scores, verdicts = score_bytes(config, asked), verdict_bytes(config, asked)
     insisted = (config.checkpoint.keep + 1) * one + saved
-    needed = insisted + samples + verdicts
+    needed = insisted + samples + scores + verdicts
     folder = config.output.absolute()
     while not folder.exists():
         folder = folder.parent
@@ -50,6 +55,7 @@ def disk_findings(
         "written",
         f"{saved / 1e9:,.1f} GB for the model",
         f"about {samples / 1e9:,.1f} GB of samples",
+        f"up to {scores / 1e9:,.1f} GB of scores",
     ]
     if verdicts:
         caches = sorted({str(config.every_judge[name].cache) for name in asked} - {"None"})
@@ -64,7 +70,7 @@ def disk_findings(
 def sample_bytes(config: RunConfig, prompt_tokens: int, asked: Mapping[str, Load]) -> float:
     """Bytes of the samples that stay of a run, about."""
     rollout, settings = config.rollout, config.report.samples
-    rewards = len(config.rewards) + sum(each.calls * each.verdicts for each in asked.values())
+    rewards = _scores(config, asked)
     # The completion stands there as it is, and once more as thought and answer.
     tokens = prompt_tokens + 2 * rollout.max_completion_tokens / 2
     size = _SAMPLE_BYTES + CHARACTERS * tokens + _SCORE_BYTES * rewards
@@ -80,6 +86,20 @@ def sample_bytes(config: RunConfig, prompt_tokens: int, asked: Mapping[str, Load
         kept = min(config.steps, settings.keep) + min(before, 1)
         kept += before // settings.every if settings.every else 0
     return step * min(kept, config.steps)
+
+
+def score_bytes(config: RunConfig, asked: Mapping[str, Load]) -> float:
+    """Bytes of the files in `scores/` at most, which all stay: the scores and an advantage of every
+    sample, and the reliability of each score where a judge is asked again."""
+    is_repeated = any(config.every_judge[name].repeat for name in asked)
+    numbers = _scores(config, asked) * (2 if is_repeated else 1) + 1
+    samples = config.rollout.prompts_per_step * config.rollout.samples_per_prompt
+    return (_MATRIX_HEAD_BYTES + _MATRIX_BYTES * numbers * samples) * config.steps
+
+
+def _scores(config: RunConfig, asked: Mapping[str, Load]) -> float:
+    """Scores of a sample."""
+    return len(config.rewards) + sum(each.calls * each.verdicts for each in asked.values())
 
 
 def verdict_bytes(config: RunConfig, asked: Mapping[str, Load]) -> float:
