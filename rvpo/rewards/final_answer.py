@@ -87,7 +87,7 @@ _EXACT: Final = Context(prec=2 * _LONGEST_NUMBER)
 
 
 def final_answers(texts: Sequence[str]) -> list[str | None]:
-    """What the answers to one prompt say; see the module. None where there is nothing at all."""
+    """Meanings of the answers to one prompt; see the module. None where there is nothing at all."""
     found = [final_answer(text) for text in texts]
     units: dict[str, set[str]] = {}
     for answer in filter(None, found):
@@ -99,7 +99,7 @@ def final_answers(texts: Sequence[str]) -> list[str | None]:
 
 
 def final_answer(text: str) -> str | None:
-    """What an answer says for itself alone, a number with the unit that it has."""
+    """Meaning of an answer for itself alone, a number with the unit that it has."""
     found = next((answer for answer in _stated(text) if answer is not None), text)
     return _plain(found) or None
 
