@@ -232,12 +232,49 @@ def test_tokens_of_a_sample_that_goes_on_under_new_weights_are_those_of_their_ve
             mixed = [sample for sample in made.result().samples if sample.versions]
     for sample in mixed:
         assert set(sample.versions) == {version - 1, version}
-        of_each = [
-            policy_logprobs(model, sample.prompt_ids, sample.completion_ids, TEMPERATURE)
-            for model in models
-        ]
-        own = [of_each[made_by % 2][t] for t, made_by in enumerate(sample.token_versions)]
-        assert torch.allclose(torch.tensor(sample.logprobs), torch.stack(own), atol=1e-4)
+        check_versions(sample, models)
+
+
+def check_versions(sample: Sample, models: Sequence[Any]) -> None:
+    """Fail where a token is not what the model of its version samples, even or odd."""
+    of_each = [
+        policy_logprobs(model, sample.prompt_ids, sample.completion_ids, TEMPERATURE)
+        for model in models
+    ]
+    own = [of_each[made_by % 2][t] for t, made_by in enumerate(sample.token_versions)]
+    assert torch.allclose(torch.tensor(sample.logprobs), torch.stack(own), atol=1e-4)
+
+
+def test_a_turn_behind_new_weights_takes_nothing_that_older_ones_computed(
+    engines: Callable[[str], RolloutEngine],
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They come once while a turn is made, and once while a world is answering."""
+    engine = engines("vllm fp32, own process")
+    assert isinstance(engine, VllmEngine)
+    monkeypatch.setattr(engine, "_in_flight", True)
+    other = save_tiny_model(tmp_path / "other", seed=1)
+    weights = [
+        SavedWeights(str(folder), torch.float32, trust_remote_code=False)
+        for folder in (tiny_model, other)
+    ]
+    models = [AutoModelForCausalLM.from_pretrained(folder) for folder in (tiny_model, other)]
+    engine.load_weights(weights[0], 0)
+    prompts = [make_prompt(f"p/{i}", f"{i} + " + "1 + " * 60) for i in range(3)]
+    with closing(Talking([4] * 3, {(row, 2): 0.2 for row in range(3)})) as talk:
+
+        def hear(row: int, sample: Sample) -> None:
+            if version := {1: 1, 5: 2}.get(len(talk.heard)):
+                engine.load_weights(weights[version % 2], version)
+            talk.hear(row, sample)
+
+        engine.generate(prompts, 1, seed=3, on_sample=hear, further=talk)
+    assert len(talk.heard) == 12
+    assert {sample.policy_version for _, sample in talk.heard} >= {0, 2}
+    for _, sample in talk.heard:
+        check_versions(sample, models)
 
 
 @pytest.mark.parametrize("kind", FP32)
