@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from rvpo.environments import Reply
 from rvpo.errors import EngineError
-from rvpo.rollout.episodes.live_episode import End, LiveEpisode
+from rvpo.rollout.episodes.live_episode import EpisodeEnd, LiveEpisode
 from rvpo.rollout.episodes.scribe import Scribe
 from rvpo.rollout.episodes.worlds import Worlds
 from rvpo.rollout.further import Request
@@ -29,7 +29,7 @@ _PULSE_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class EpisodeLimits:
     """Limits of an episode."""
 
     turns: int
@@ -58,7 +58,7 @@ class Conversations:
         loop: EventLoop,
         worlds: Worlds,
         scribe: Scribe,
-        limits: Limits,
+        limits: EpisodeLimits,
         finished: Callable[[int, Sample], None],
     ) -> None:
         self._lives = lives
@@ -202,10 +202,10 @@ class Conversations:
         live.hear(sample, said)
         found = live.end
         if found is None and sample.finish_reason == "length":
-            found = End("out_of_tokens")
+            found = EpisodeEnd("out_of_tokens")
         if found is None:
             answer = await self._worlds.answer(live, said.heard)
-            if isinstance(answer, End):
+            if isinstance(answer, EpisodeEnd):
                 found = answer
             else:
                 live.read(answer)
@@ -214,20 +214,20 @@ class Conversations:
                     found = await self._beside(self._scribe.tell, live, answer.messages)
         room = min(self._limits.tokens - len(live.ids), self._limits.context - len(live.token_ids))
         if found is None and room < 1:
-            found = End("out_of_tokens")
+            found = EpisodeEnd("out_of_tokens")
         if found is None:
             prompt = replace(live.prompt, token_ids=live.token_ids, prefill="")
             return Request(row, len(live.samples), prompt, room)
         found, state = await self._worlds.end(live, found)
         return await self._beside(live.sample, found, state)
 
-    def _end(self, live: LiveEpisode, reply: Reply) -> End | None:
+    def _end(self, live: LiveEpisode, reply: Reply) -> EpisodeEnd | None:
         """The end of an episode behind a turn of its world; None where it goes on."""
         if not reply.messages or reply.is_over:
-            return End("answered")
+            return EpisodeEnd("answered")
         if len(live.samples) >= self._limits.turns:
-            return End("out_of_turns")
+            return EpisodeEnd("out_of_turns")
         most = self._limits.seconds
         if most is not None and time.monotonic() - live.begun > most:
-            return End("out_of_time")
+            return EpisodeEnd("out_of_time")
         return None

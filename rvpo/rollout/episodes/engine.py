@@ -11,7 +11,7 @@ from rvpo.errors import EngineError
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, RolloutEngine, Weights
 from rvpo.rollout.episodes.bridge import Bridge
-from rvpo.rollout.episodes.conversations import Conversations, Limits
+from rvpo.rollout.episodes.conversations import Conversations, EpisodeLimits
 from rvpo.rollout.episodes.deadline import WorldBroken, in_words, within
 from rvpo.rollout.episodes.live_episode import LiveEpisode
 from rvpo.rollout.episodes.scribe import Scribe
@@ -114,8 +114,8 @@ class EpisodeEngine:
             closing.cancel()
             self._loop.close()
 
-    def _limits(self, sampling: Sampling | None) -> Limits:
-        return Limits(
+    def _limits(self, sampling: Sampling | None) -> EpisodeLimits:
+        return EpisodeLimits(
             turns=self._config.max_turns,
             tokens=(sampling or self._sampling).max_completion_tokens,
             context=self._bridge.encoder.max_context_tokens,

@@ -16,7 +16,7 @@ HEARD: Final = ("role", "content", "reasoning_content")
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class EpisodeEnd:
     """How an episode ended."""
 
     ending: Ending
@@ -54,7 +54,7 @@ class LiveEpisode:
     prompt: Prompt
     session: Session | None = None
     """Its world; None before there is one."""
-    end: End | None = None
+    end: EpisodeEnd | None = None
     """The one that comes behind the policy's first turn, where its world did not begin."""
     begun: float = field(default_factory=time.monotonic)
     is_closed: bool = False
@@ -120,7 +120,7 @@ class LiveEpisode:
         self.turns.append(Turn(tuple(messages), start, len(self.ids)))
         self.written += messages
 
-    def sample(self, end: End, state: Any) -> Sample:
+    def sample(self, end: EpisodeEnd, state: Any) -> Sample:
         """All turns as one sample, up to the policy's last one.
 
         Args:

@@ -9,7 +9,7 @@ from rvpo.calls import CALL_MARKS
 from rvpo.environments.opening import opening
 from rvpo.errors import DataError
 from rvpo.rollout.episodes.bridge import Bridge
-from rvpo.rollout.episodes.live_episode import End, LiveEpisode, Said
+from rvpo.rollout.episodes.live_episode import EpisodeEnd, LiveEpisode, Said
 from rvpo.types import Message, Prompt, Sample
 
 
@@ -56,7 +56,7 @@ class Scribe:
             heard=heard,
         )
 
-    def tell(self, live: LiveEpisode, messages: Sequence[Message]) -> End | None:
+    def tell(self, live: LiveEpisode, messages: Sequence[Message]) -> EpisodeEnd | None:
         """Write what the world says behind the policy's turn; the end of the episode, where the
         chat template refuses it."""
         if not live.known:
@@ -73,7 +73,7 @@ class Scribe:
                 is_compared=not live.rewritten,
             )
         except DataError as error:
-            return End("world_broken", str(error))
+            return EpisodeEnd("world_broken", str(error))
         if not live.rewritten and passage.rewriting:
             live.rewritten = passage.rewriting
             self._tell_of(live)
@@ -81,7 +81,9 @@ class Scribe:
         live.tell(messages, passage.token_ids)
         return None
 
-    def begin(self, live: LiveEpisode, told: Sequence[Message] | str, room: int) -> End | None:
+    def begin(
+        self, live: LiveEpisode, told: Sequence[Message] | str, room: int
+    ) -> EpisodeEnd | None:
         """Put what the world says first behind the prompt, or text at its end; the end of the
         episode, where it has no place there.
 
@@ -92,9 +94,11 @@ class Scribe:
         try:
             length = len(self._encoder.encode(prompt))
         except DataError as error:
-            return End("world_broken", str(error))
+            return EpisodeEnd("world_broken", str(error))
         if length > room:
-            return End("world_broken", f"its beginning makes {length} tokens, of which {room} fit")
+            return EpisodeEnd(
+                "world_broken", f"its beginning makes {length} tokens, of which {room} fit"
+            )
         live.prompt = prompt
         return None
 

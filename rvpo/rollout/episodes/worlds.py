@@ -11,7 +11,7 @@ from typing import Any, Final
 from rvpo.environments import Environment, EnvironmentConfig, Reply, ToolFailed
 from rvpo.episode import BROKEN
 from rvpo.rollout.episodes.deadline import WorldBroken, in_words, within
-from rvpo.rollout.episodes.live_episode import End, LiveEpisode
+from rvpo.rollout.episodes.live_episode import EpisodeEnd, LiveEpisode
 from rvpo.types import Message, is_message
 
 _GRACE_S: Final = 1.0
@@ -54,7 +54,7 @@ class Worlds:
             return ()
         return told
 
-    async def answer(self, live: LiveEpisode, message: Message) -> Reply | End:
+    async def answer(self, live: LiveEpisode, message: Message) -> Reply | EpisodeEnd:
         """What a world says to a turn, or how it failed."""
         session = live.session
         assert session is not None
@@ -67,7 +67,7 @@ class Worlds:
         except (ToolFailed, WorldBroken) as error:
             return _end(error)
 
-    async def end(self, live: LiveEpisode, end: End) -> tuple[End, Any]:
+    async def end(self, live: LiveEpisode, end: EpisodeEnd) -> tuple[EpisodeEnd, Any]:
         """Close the world of an episode; its end, and the world's state. Where nobody can tell the
         state, the world is broken."""
         session, state = live.session, None
@@ -112,10 +112,10 @@ class Worlds:
                 live.seconds += time.monotonic() - begun
 
 
-def _end(error: ToolFailed | WorldBroken) -> End:
+def _end(error: ToolFailed | WorldBroken) -> EpisodeEnd:
     if isinstance(error, ToolFailed):
-        return End("tool_failed", in_words(error))
-    return End("world_broken", str(error))
+        return EpisodeEnd("tool_failed", in_words(error))
+    return EpisodeEnd("world_broken", str(error))
 
 
 def _checked(reply: Any) -> Reply:
