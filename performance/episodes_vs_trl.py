@@ -150,7 +150,7 @@ def run_trl(options: argparse.Namespace) -> list[dict[str, float]]:
             started = time.monotonic()
             found = super()._generate(*args, **kwargs)
             type(self).generating = time.monotonic() - started
-            type(self).tokens = float(sum(len(ids) for ids in found[1]))
+            type(self).tokens = float(sum(map(sum, found[2])))  # the model's own
             return found
 
     class Laps(TrainerCallback):  # type: ignore[misc]
@@ -271,7 +271,7 @@ def table(options: argparse.Namespace) -> None:
         f"{options.prompts} prompts a step, {options.group} episodes of each of at most "
         f"{options.tokens} tokens and {TURNS} turns; medians of {options.steps} steps of each of "
         f"{options.runs} runs, after {WARM_UP}; the systems took turns. rvpo generates with "
-        f"{options.engine}, TRL with transformers. TRL's tokens count what tools say, ours do not."
+        f"{options.engine}, TRL with transformers. Tokens are those that the model wrote."
     )
     publish("episodes_vs_trl.md", "\n".join([*lines, "", ratio, "", about]), options)
 

@@ -12,18 +12,21 @@ _BEGIN: Final = "@begin@"
 """Place of the token that a tokenizer puts before every text by itself, if it does."""
 _TURNS: Final = "{% for message in messages %}"
 _TOOLS: Final = (
-    "{% for tool in tools %}{% set says = tool.function %}{{ '\\n' + says.name + '(' }}"
-    "{% for name, value in says.parameters.properties.items() %}"
+    "{% for tool in tools %}{% set says = tool.function or tool %}"
+    "{{ '\\n' + says.name + '(' }}"
+    "{% for name, value in ((says.parameters or {}).properties or {}).items() %}"
     "{{ name + ': ' + (value.type or 'any') | string }}{% if not loop.last %}{{ ', ' }}{% endif %}"
-    "{% endfor %}{{ '): ' + says.description }}{% endfor %}"
+    "{% endfor %}{{ '): ' + (says.description or '') }}{% endfor %}"
     '{{ \'\\nA call: <tool_call>\\n{"name": ..., "arguments": {...}}\\n</tool_call>\' }}'
 )
 """A line for each tool, and the form of a call."""
-_CALLS: Final = (
-    "{% if '<tool_call>' not in message.content %}{% for call in message.tool_calls or [] %}"
+_SAID: Final = (
+    "{{ message.content or '' }}"
+    "{% if '<tool_call>' not in (message.content or '') %}"
+    "{% for call in message.tool_calls or [] %}"
     "{{ '<tool_call>\\n' + call.function | tojson + '\\n</tool_call>' }}{% endfor %}{% endif %}"
 )
-"""The calls of a turn whose text does not hold them."""
+"""What a turn says, and its calls where the text does not hold them."""
 TEMPLATES: Final = {
     "bare": (
         _BEGIN + _TURNS + "{{ message.content }}"
@@ -48,8 +51,8 @@ TEMPLATES: Final = {
         + _TOOLS
         + "{{ '<|im_end|>\\n' }}{% endif %}"
         + _TURNS
-        + "{{ '<|im_start|>' + message.role + '\\n' + message.content }}"
-        + _CALLS
+        + "{{ '<|im_start|>' + message.role + '\\n' }}"
+        + _SAID
         + "{% if loop.first and tools and message.role == 'system' %}"
         "{{ '\\n\\nTools:' }}" + _TOOLS + "{% endif %}{{ '<|im_end|>\\n' }}"
         "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
