@@ -53,8 +53,6 @@ def _noise(deviation: float) -> tuple[str, ...]:
 
 K = ", ".join(f"{{name: rvpo, k: {k}}}" for k in (0, 0.1, 0.5, 1, 2, 5, 10, ".inf"))
 MEAN_AND_SOFT_MIN = "gdpo,rvpo"
-LEVELS = "grpo, {name: grpo, inputs: level}, {name: level_min, rarity: 0}, level_min"
-DECLARED = ("rewards.long.satisfied=1.5", "rewards.pleasant.satisfied=0.5")
 WITHOUT_PLEASANT = {name: SATISFIED[name] for name in ("long", "sealed")}
 ABLATIONS: Mapping[str, Ablation] = {
     "main": Ablation("The three algorithms", "grpo,gdpo,rvpo"),
@@ -65,17 +63,6 @@ ABLATIONS: Mapping[str, Ablation] = {
     "inputs": Ablation(
         "Raw scores instead of z-scores",
         "gdpo, {name: raw_rvpo, k: 0}, rvpo, raw_rvpo",
-    ),
-    "levels": Ablation(
-        "Levels of satisfaction instead of scores",
-        LEVELS,
-        DECLARED,
-    ),
-    "levels_17": Ablation(
-        "The same among 17 rewards",
-        LEVELS,
-        (*_channels(17), "rewards.long.satisfied=1.5"),
-        satisfied=WITHOUT_PLEASANT,
     ),
     "start_0.1": Ablation("The seal very rare at the start", MEAN_AND_SOFT_MIN, sealed=0.1),
     "start_0.2": Ablation("The seal rare at the start", MEAN_AND_SOFT_MIN, sealed=0.2),

@@ -2,8 +2,10 @@
 
     python -m experiments.constraint_neglect.warm_start
 
-Writes runs/constraint_neglect/model, always the same one, in about a minute on two cores. The share
-of sealed answers falls from all to `--sealed` while it learns how to seal, and stays there.
+Writes runs/constraint_neglect/model, in two minutes on a core. The share of sealed answers falls
+from all to `--sealed` while it learns how to seal, and stays there. Processors and numbers of
+threads round differently, and 1,500 updates make another policy of that: only runs that begin with
+one file can be compared.
 """
 
 from __future__ import annotations
