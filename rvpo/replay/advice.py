@@ -160,6 +160,13 @@ def _crowded_out(found: MeasuredRun, seen: list[MeasuredReward]) -> Advice | Non
             f"sum of levels does not{_declare(undeclared)}",
             numbers,
         )
+    if len(seen) < CROWD:
+        return _pick(
+            "{name: grpo, inputs: level}",
+            f"{about}. What is good enough of a reward pays no more beyond it, and leaves room for "
+            f"the others{_declare(undeclared)}",
+            numbers,
+        )
     return _pick(
         "level_min",
         f"{about}. Weighed by rarity, levels of satisfaction keep what few samples satisfy"
@@ -173,7 +180,7 @@ def _unlike_declared(found: MeasuredRun, seen: list[MeasuredReward]) -> Advice |
     if found.scale_ratio < UNLIKE or not told or len(seen) > 3:
         return None
     return _pick(
-        "level_min",
+        "{name: grpo, inputs: level}",
         "few rewards of unlike scales, and it is known what is good enough of each: levels of "
         "satisfaction share one scale",
         {"scale_ratio": found.scale_ratio} | _each(seen, "spread"),

@@ -87,7 +87,7 @@ def test_a_single_reward_leaves_nothing_to_choose() -> None:
 
 
 def test_what_falls_while_another_rises_asks_for_levels() -> None:
-    assert choice(verdict(0.5, 0.1), verdict(0.3, 0.9)) == "level_min"
+    assert choice(verdict(0.5, 0.1), verdict(0.3, 0.9)) == "{name: grpo, inputs: level}"
 
 
 def test_what_falls_alone_is_no_neglect() -> None:
@@ -99,7 +99,7 @@ def test_rewards_that_oppose_each_other_within_groups_are_a_conflict() -> None:
     found = measured(steps(*either))
     assert [(p.first, p.second) for p in found.conflicts] == [("r0", "r1")]
     assert found.conflicts[0].correlation == pytest.approx(-1)
-    assert advise(found)[0].estimator == "level_min"
+    assert advise(found)[0].estimator == "{name: grpo, inputs: level}"
 
 
 def test_rewards_that_differ_between_prompts_alone_are_none() -> None:
@@ -111,9 +111,10 @@ def test_rewards_that_differ_between_prompts_alone_are_none() -> None:
     assert found.conflicts == ()
 
 
-def test_a_conflict_with_a_noisy_judge_asks_for_the_sum_of_levels() -> None:
-    either = (lambda draw, at: draw[:, 1] < 0.5, lambda draw, at: draw[:, 1] >= 0.5)
-    assert choice(*either, reliability=[0.7, 1.0]) == "{name: grpo, inputs: level}"
+def test_many_rewards_that_crowd_one_out_ask_for_weights_by_rarity_unless_they_are_noisy() -> None:
+    crowd = (verdict(0.5, 0.1), *(verdict(0.3, 0.9) for _ in range(6)))
+    assert choice(*crowd) == "level_min"
+    assert choice(*crowd, reliability=[0.7, *[1.0] * 6]) == "{name: grpo, inputs: level}"
 
 
 def test_rarely_met_noise_asks_for_rvpo() -> None:
@@ -123,7 +124,8 @@ def test_rarely_met_noise_asks_for_rvpo() -> None:
 
 def test_few_rewards_of_unlike_scales_ask_for_levels_where_it_is_said_what_is_good() -> None:
     columns = (verdict(0.5), scaled(20))
-    assert choice(*columns, satisfied=[None, Satisfied(0, 15)]) == "level_min"
+    declared = [None, Satisfied(0, 15)]
+    assert choice(*columns, satisfied=declared) == "{name: grpo, inputs: level}"
     assert choice(*columns) == "{name: gdpo, eps: 0.1}"
 
 
