@@ -133,6 +133,8 @@ PREDICTIONS: Final = (
     Prediction(10, "rare", "rvpo", "gdpo", PULL, -1),
     Prediction(10, "rare", "level_min", "grpo", PULL, 1),
 )
+LEVELS: Final = ("grpo_level", "level_min")
+SCORES: Final = ("grpo", "gdpo", "rvpo")
 _SIGNS: Final = {1: "more", 0: "no difference", -1: "less"}
 
 
@@ -178,7 +180,7 @@ def primary(results: Results) -> list[str]:
         control = results.difference(task, "level_min", "grpo_level", PRIMARY)
         if found is not None:
             rows.append((task, better, found, control))
-    corrected = holm([found.p for _, _, found, _ in rows])
+    corrected = holm([1.0 if np.isnan(found.p) else found.p for _, _, found, _ in rows])
     lines = _head(["task", "against", "difference", "p, Holm", "seeds", "against `grpo_level`"])
     for (task, better, found, control), p in zip(rows, corrected, strict=True):
         own = "-" if control is None else str(control)
@@ -188,12 +190,32 @@ def primary(results: Results) -> list[str]:
     return lines
 
 
+def against(results: Results, metric: str) -> list[str]:
+    """What reads levels against what does not, in every task, corrected together."""
+    pairs = [
+        (task, first, second, found)
+        for task in design.TASKS
+        for first in LEVELS
+        for second in SCORES
+        if (found := results.difference(task, first, second, metric)) is not None
+    ]
+    corrected = holm([1.0 if np.isnan(found.p) else found.p for *_, found in pairs])
+    lines = _head(["task", "arm", "against", "difference", "p, Holm", "seeds"])
+    for (task, first, second, found), p in zip(pairs, corrected, strict=True):
+        cells = [f"`{task}`", f"`{first}`", f"`{second}`", str(found), f"{p:.2g}"]
+        lines.append(_row([*cells, str(found.seeds)]))
+    return lines
+
+
 def table(results: Results, metric: str) -> list[str]:
-    """Means over seeds, an arm a row."""
-    lines = _head([metric, *(f"`{task}`" for task in design.TASKS)])
+    """Means over seeds, an arm a row; the seeds of two arms are the same where their numbers are."""
+    lines = _head([metric, *(f"`{task}`" for task in design.TASKS), "seeds"])
     for arm in design.ARMS:
         means = [results.mean(task, arm, metric) for task in design.TASKS]
-        lines.append(_row([f"`{arm}`", *("-" if np.isnan(x) else f"{x:.3f}" for x in means)]))
+        counts = sorted({len(results.lines.get((task, arm), {})) for task in design.TASKS})
+        seeds = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
+        shown = ("-" if np.isnan(x) else f"{x:.3f}" for x in means)
+        lines.append(_row([f"`{arm}`", *shown, seeds]))
     return lines
 
 
@@ -215,6 +237,12 @@ def report(lines: Sequence[Line]) -> str:
     sections = {
         "Predictions": predictions(results),
         "`level_min` against the better of GRPO and GDPO, primary metric": primary(results),
+        **{
+            f"Levels against scores: {metric} (no comparison of the protocol)": against(
+                results, metric
+            )
+            for metric in (PRIMARY, "all satisfied, end")
+        },
         **{f"Means: {metric}": table(results, metric) for metric in METRICS},
     }
     for title, body in sections.items():
