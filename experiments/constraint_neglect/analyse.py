@@ -208,7 +208,7 @@ def against(results: Results, metric: str) -> list[str]:
 
 
 def table(results: Results, metric: str) -> list[str]:
-    """Means over seeds, an arm a row; the seeds of two arms are the same where their numbers are."""
+    """Means over seeds, an arm a row; arms with as many seeds have the same ones."""
     lines = _head([metric, *(f"`{task}`" for task in design.TASKS), "seeds"])
     for arm in design.ARMS:
         means = [results.mean(task, arm, metric) for task in design.TASKS]
