@@ -234,7 +234,7 @@ class VllmEngine:
         where a conversation that goes on finds all of it that was there before.
 
         Args:
-            number: that of the first one, by which vLLM calls it.
+            number: place of the first one in all that were asked, by which vLLM calls it.
         """
         if not requests:
             return
