@@ -135,7 +135,7 @@ class ServersEngine:
         """A request, as servers are asked.
 
         Args:
-            ids: [T] of its prompt.
+            ids: [T] token ids of its prompt.
             seed: its own.
             tells: the tokens are told that could be drawn, where it is not all of them.
         """

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import Any, TypeVar
 
 import torch
@@ -30,7 +30,7 @@ from rvpo.rollout.vllm.requirement import VLLM
 from rvpo.rollout.vllm.settings import VllmConfig
 from rvpo.rollout.vllm.site import Site
 from rvpo.rollout.vllm.sleep import Sleep
-from rvpo.rollout.vllm.watch import Watch, answer, engine_failed
+from rvpo.rollout.vllm.watch import Watch, abort_in_turn, answer, engine_failed
 from rvpo.rollout.weight_versions import versions_of
 from rvpo.runtime.device_memory import MemoryPeak
 from rvpo.runtime.ignore import ignore
@@ -71,7 +71,7 @@ class VllmEngine:
     ) -> None:
         self._encoder = encoder
         self._in_flight = in_flight
-        self._calls = Lock()
+        self._calls = RLock()
         """Held where something is sent to the engine's process, for which there is one socket."""
         self._in_process = placement.site.in_process
         self._on_gpu = placement.site.gpu != "none"
@@ -106,7 +106,10 @@ class VllmEngine:
         self._sleep = Sleep(
             self._llm, sender, ever=placement.site.sleeps, keeps=self._adapter is not None
         )
-        self._watch = None if self._in_process else Watch(self._llm.llm_engine.engine_core)
+        core = self._llm.llm_engine.engine_core
+        self._watch = None if self._in_process else Watch(core)
+        if not self._in_process:
+            abort_in_turn(core, self._calls)
 
     def generate(
         self,
@@ -231,7 +234,7 @@ class VllmEngine:
         where a conversation that goes on finds all of it that was there before.
 
         Args:
-            number: that of the first one, by which vLLM calls it.
+            number: place of the first one in all that were asked, by which vLLM calls it.
         """
         if not requests:
             return

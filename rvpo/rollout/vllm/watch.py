@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from typing import Any, Final, TypeVar
 
 from rvpo.errors import EngineError, RvpoError
@@ -60,6 +61,25 @@ def engine_failed(doing: str, error: Exception) -> EngineError:
         f"vLLM failed while {doing} ({said}); the machine may have run out of memory: lower "
         "rollout.engine.cpu_kv_cache_gib or gpu_memory. Then continue with --resume"
     )
+
+
+def abort_in_turn(core: Any, calls: AbstractContextManager[Any]) -> None:
+    """Have samples that a text ended taken back from an engine's process in turn with what else is
+    sent there. vLLM does it within a step, and its socket is for one thread at a time: two end this
+    process.
+
+    Args:
+        core: the `engine_core` of an `LLM` whose engine is a process of its own.
+        calls: held where something is sent; of a kind that one thread may hold twice.
+    """
+    abort = core.abort_requests
+
+    def in_turn(names: list[str]) -> None:
+        if names:
+            with calls:
+                abort(names)
+
+    core.abort_requests = in_turn
 
 
 class Watch:

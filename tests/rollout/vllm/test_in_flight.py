@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from threading import Event
+from threading import Event, RLock
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from rvpo.rollout.vllm.engine import VllmEngine
+from rvpo.rollout.vllm.watch import abort_in_turn
 from tests.fakes import make_prompt
 from tests.rollout.vllm.test_rollout_order import FakeLlm, Nothing, engine_around
 
@@ -107,3 +108,19 @@ def test_requests_and_weights_are_not_sent_at_the_same_time() -> None:
         taken.result(LONG)
         made.result(LONG)
     assert llm.events.index("wake scheduling") < llm.events.index("forget")
+
+
+def test_samples_that_a_text_ended_are_taken_back_while_nothing_else_is_sent() -> None:
+    aborted: list[list[str]] = []
+    calls, core = RLock(), SimpleNamespace(abort_requests=aborted.append)
+    abort_in_turn(core, calls)
+    with ThreadPoolExecutor(1) as thread:
+        with calls:
+            core.abort_requests(["own"])  # by who sends already
+            thread.submit(core.abort_requests, []).result(LONG)
+            other = thread.submit(core.abort_requests, ["0"])
+            with pytest.raises(TimeoutError):
+                other.result(0.05)
+            assert aborted == [["own"]]
+        other.result(LONG)
+    assert aborted == [["own"], ["0"]]
