@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -53,9 +54,11 @@ class Inputs:
     """SHA-256 of each, by name; see `rvpo.trainer.digest`."""
 
     def close(self) -> None:
-        """End what rewards and the judge have running. A second call does nothing."""
+        """End what rewards, the judge and the world have running. A second call does nothing."""
         self.score.close()
         self.judges.close()
+        if self.environment is not None:
+            asyncio.run(self.environment.close())
 
 
 def read_inputs(
@@ -101,8 +104,7 @@ def read_inputs(
     prompts = fitting(config, prompts, encoder, display.say)
     cutting, tokens = _checked(config, encoder, prompts, display.say)
     if environment is not None:
-        role = "tool" if environment.tools else "user"
-        check_conversations(encoder, prompts.every, role, config.model.path)
+        _check_world(environment, prompts, encoder, config.model.path)
     benchmarks = read_benchmarks(config.evaluate.benchmarks, display.say)
     for benchmark in benchmarks:
         check_lengths(benchmark, encoder, "evaluate.benchmarks")
@@ -118,6 +120,22 @@ def read_inputs(
         digests=digests(config, model_path, encoder.tokenizer, prompts.by_setting, tokens)
         | {f"commit of {setting}": each for setting, each in prompts.revisions.items()},
     )
+
+
+def _check_world(environment: Environment, prompts: Splits, encoder: Encoder, model: str) -> None:
+    """Refuse a world that cannot answer about these prompts: of each source the first is tried.
+
+    Args:
+        model: the model's folder or Hub id, for messages.
+
+    Raises:
+        ConfigError, DataError: it is one.
+    """
+    for of_place in prompts.by_place.values():
+        if of_place:
+            environment.session(of_place[0], seed=0)  # nothing has happened in it
+    role = "tool" if environment.tools else "user"
+    check_conversations(encoder, prompts.every, role, model)
 
 
 def _checked(

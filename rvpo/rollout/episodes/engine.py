@@ -35,8 +35,8 @@ class EpisodeEngine:
         engine: samples the turns; closed by whoever made it.
         environment: closed with this engine.
         sampling: the way of training.
-        say: hears once of an episode that the chat template would have written otherwise, and once
-            of a world that failed to close.
+        say: hears once of an episode that the chat template would have written otherwise, of one
+            without a score, and of a world that failed to close.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class EpisodeEngine:
         self._loop = EventLoop("environment", EngineError)
         self._bridge = Bridge(encoder)
         self._say_rewritten, self._say_open = _once(say), _once(say)
+        self._say_missing = _once(say)
 
     def generate(
         self,
@@ -72,6 +73,11 @@ class EpisodeEngine:
 
         def finished(row: int, sample: Sample) -> None:
             whole[row] = sample
+            if sample.missing:
+                self._say_missing(
+                    f"environment: an episode of prompt {sample.prompt.id!r} has no score "
+                    f"({sample.missing}); episodes/missing/… counts such episodes by their reasons"
+                )
             on_sample(row, sample)
 
         talks = Conversations(
