@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from rvpo.environments.environment import Environment, Reply, Session, ToolFailed
+from rvpo.environments.environment import Environment, Session, ToolFailed, WorldReply
 from rvpo.environments.environment_config import EnvironmentConfig
 from rvpo.environments.mcp import McpConfig
 from rvpo.environments.python import PythonConfig
@@ -28,9 +28,9 @@ __all__ = [
     "EnvironmentConfig",
     "McpConfig",
     "PythonConfig",
-    "Reply",
     "Session",
     "ToolFailed",
     "ToolsConfig",
     "VerifiersConfig",
+    "WorldReply",
 ]

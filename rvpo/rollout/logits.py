@@ -130,7 +130,7 @@ class Cuts:
     """A stopping criterion that ends each row after a number of tokens of its own.
 
     Args:
-        most: that number, of each row.
+        most: tokens after which each row ends.
         width: tokens of each row's prompt, with padding.
     """
 
