@@ -29,7 +29,7 @@ from performance.published import add_save_option, publish
 from rvpo.environments import ToolFailed, ToolsConfig
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.episodes.engine import EpisodeEngine
-from rvpo.rollout.further import Further, Request
+from rvpo.rollout.further import Further, TurnRequest
 from rvpo.runtime.ignore import ignore
 from rvpo.sampling import Sampling
 from rvpo.types import Prompt, Rollout, Sample
@@ -192,8 +192,8 @@ class WaitingEngine:
         assert further is not None
         further.listen(self.news.set)
         rows = [prompt for prompt in prompts for _ in range(samples_per_prompt)]
-        queue = [Request(row, 0, prompt, 4000) for row, prompt in enumerate(rows)]
-        running: list[tuple[float, int, Request]] = []
+        queue = [TurnRequest(row, 0, prompt, 4000) for row, prompt in enumerate(rows)]
+        running: list[tuple[float, int, TurnRequest]] = []
         found: dict[int, Sample] = {}
         while True:
             while queue and len(running) < PLACES:
@@ -218,7 +218,7 @@ class WaitingEngine:
             samples=tuple(found[row] for row in range(len(rows))), group_size=samples_per_prompt
         )
 
-    def _sample(self, request: Request) -> Sample:
+    def _sample(self, request: TurnRequest) -> Sample:
         before = time.thread_time()
         ids = self.encoder.encode(request.prompt)
         told = TOLD.findall(self.encoder.tokenizer.decode(ids, skip_special_tokens=False))

@@ -11,13 +11,14 @@ Shape letters, used in every docstring and tensor comment of the package:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from rvpo.agreement import Agreement
 from rvpo.episode import Episode
 from rvpo.lazy import torch
+from rvpo.reward_matrix import problems, problems_of_reliability
 from rvpo.satisfied import Satisfied
 from rvpo.thinking import NO_MODEL, Parts, Sees
 
@@ -298,9 +299,9 @@ class Rewards:
         values = values if values.is_floating_point() else values.float()
         weights = torch.ones_like(values) if weights is None else weights.to(values)
         valid = torch.ones_like(values, dtype=torch.bool) if valid is None else valid
-        problem = next(_problems(values, names, group_size, weights, valid, prompts), None)
+        problem = next(problems(values, names, group_size, weights, valid, prompts), None)
         if problem is None and reliability is not None:
-            problem = next(_reliability_problems(values, reliability), None)
+            problem = next(problems_of_reliability(values, reliability), None)
         if problem is None and satisfied is not None and len(satisfied) != len(names):
             problem = f"satisfied has {len(satisfied)} entries; expected {len(names)}"
         if problem is not None:
@@ -327,49 +328,6 @@ class Rewards:
         masks = torch.eye(len(self.names), dtype=torch.bool, device=self.values.device)
         own = zip(self.names, masks, strict=True)
         return {name: mask.expand(self.values.shape) for name, mask in own}
-
-
-def _problems(
-    values: Tensor,
-    names: Sequence[str],
-    group_size: int,
-    weights: Tensor,
-    valid: Tensor,
-    prompts: Sequence[str] | None,
-) -> Iterator[str]:
-    """Problems of a reward matrix; only the first problem is sure to be one."""
-    shape = list(values.shape)
-    if values.ndim != 2 or values.shape[1] != len(names):
-        yield (
-            f"values has shape {shape}; expected [samples, {len(names)}], "
-            f"a column for each of {list(names)}"
-        )
-    if not names:
-        yield "at least one reward is needed"
-    if len(set(names)) != len(names):
-        yield f"reward names repeat: {list(names)}"
-    if group_size < 1 or len(values) % group_size:
-        yield f"{len(values)} samples do not divide into groups of {group_size}"
-    if valid.shape != values.shape or valid.dtype != torch.bool:
-        yield f"valid must be a bool tensor of shape {shape}"
-    if weights.shape not in (values.shape, values.shape[1:]):
-        yield f"weights has shape {list(weights.shape)}; expected {[len(names)]} or {shape}"
-    if not bool(torch.isfinite(weights).all()) or bool((weights < 0).any()):
-        yield "weights must be finite and at least 0"
-    broken = (valid & ~torch.isfinite(values)).any(dim=0).tolist()
-    for name in (name for name, is_broken in zip(names, broken, strict=True) if is_broken):
-        yield f"reward '{name}' holds NaN or infinity; mark a missing score in `valid` instead"
-    groups = len(values) // group_size
-    if prompts is not None and len(prompts) != groups:
-        yield f"prompts names {len(prompts)} prompts; expected {groups}, one for each group"
-
-
-def _reliability_problems(values: Tensor, reliability: Tensor) -> Iterator[str]:
-    shape = list(values.shape)
-    if reliability.shape not in (values.shape, values.shape[1:]):
-        yield f"reliability has shape {list(reliability.shape)}; expected {shape[1:]} or {shape}"
-    if not bool(((reliability >= 0) & (reliability <= 1)).all()):
-        yield "reliability must lie between 0 and 1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

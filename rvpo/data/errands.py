@@ -23,7 +23,7 @@ _THINGS = (
 )
 _ITEMS = tuple(f"{colour} {thing}" for colour in _COLOURS for thing in _THINGS)
 PRICES = dict(zip(_ITEMS, random.Random(7).sample(range(100, 1000), len(_ITEMS)), strict=True))
-"""What each thing costs."""
+"""The price of each thing."""
 _SMALLEST, _LARGEST = 12, 98
 _MOST_ROWS = 200
 _SYSTEM = {"role": "system", "content": "Call a tool, then write one line: Answer: <n>"}
@@ -43,7 +43,7 @@ def look_up(item: str) -> str:
     """Look up a price.
 
     Args:
-        item: what is for sale
+        item: a thing for sale
     """
     if item not in PRICES:
         raise LookupError(f"there is no price of {item!r}")

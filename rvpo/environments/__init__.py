@@ -10,7 +10,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from rvpo.environments.environment import Environment, Reply, Session, ToolFailed
+from rvpo.environments.custom import CustomConfig
+from rvpo.environments.environment import Environment, Session, ToolFailed, WorldReply
 from rvpo.environments.environment_config import EnvironmentConfig
 from rvpo.environments.mcp import McpConfig
 from rvpo.environments.python import PythonConfig
@@ -18,19 +19,21 @@ from rvpo.environments.tools import ToolsConfig
 from rvpo.environments.verifiers import VerifiersConfig
 
 AnyEnvironment = Annotated[
-    ToolsConfig | PythonConfig | McpConfig | VerifiersConfig, Field(discriminator="name")
+    ToolsConfig | PythonConfig | CustomConfig | McpConfig | VerifiersConfig,
+    Field(discriminator="name"),
 ]
 """The choices of `environment`."""
 
 __all__ = [
     "AnyEnvironment",
+    "CustomConfig",
     "Environment",
     "EnvironmentConfig",
     "McpConfig",
     "PythonConfig",
-    "Reply",
     "Session",
     "ToolFailed",
     "ToolsConfig",
     "VerifiersConfig",
+    "WorldReply",
 ]

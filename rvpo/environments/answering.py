@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from rvpo.environments.environment import Reply
+from rvpo.environments.environment import WorldReply
 from rvpo.environments.tool_calls import ToolCall, tool_calls
 from rvpo.types import Message
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """What a call came to."""
+class CallResult:
+    """The result of a call."""
 
     text: str
     """Text that the policy is told."""
@@ -21,32 +21,43 @@ class Result:
     """Reason that it failed, a few words; empty where it did not."""
 
 
-def failed(sentence: str, failure: str) -> Result:
-    """A call that failed, told as JSON with an `error`."""
-    return Result(json.dumps({"error": sentence}), failure)
+def failed(sentence: str, failure: str) -> CallResult:
+    """A call that failed, told as TRL tells it."""
+    return CallResult(str({"error": sentence}), failure)
 
 
-def refusal(call: ToolCall, known: Sequence[str]) -> Result | None:
+def refusal(call: ToolCall, known: Collection[str]) -> CallResult | None:
     """The result of a call that cannot be made; None where it can.
 
     Args:
         known: names of the tools.
     """
     if call.problem:
-        return failed(call.problem, call.problem.partition(" (")[0])
+        return failed(call.problem, "cannot be read")
     if call.name not in known:
-        among = f"; choose from {', '.join(known)}" if known else ""
-        return failed(f"there is no tool {call.name!r}{among}", "no such tool")
+        there_are = ", ".join(known)
+        return failed(f"there is no tool {call.name[:60]!r}; there are {there_are}", "no such tool")
     return None
 
 
-async def answered(message: Message, result: Callable[[ToolCall], Awaitable[Result]]) -> Reply:
-    """The results of a turn's calls, one behind the other; a turn without calls is the last one."""
-    calls = tool_calls(message["content"])
+async def answered(
+    message: Message,
+    tools: Sequence[Mapping[str, Any]],
+    result: Callable[[ToolCall], Awaitable[CallResult]],
+) -> WorldReply:
+    """The results of a turn's calls, made one after the other; a turn without calls is the last
+    one.
+
+    Args:
+        message: a turn of the policy.
+        tools: functions that it was shown, each as OpenAI's API describes one.
+        result: makes a call.
+    """
+    calls = tool_calls(message["content"], tools)
     if not calls:
-        return Reply()
+        return WorldReply()
     results = [await result(call) for call in calls]
-    return Reply(
+    return WorldReply(
         messages=tuple(
             {"role": "tool", "name": call.name, "content": each.text}
             for call, each in zip(calls, results, strict=True)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rvpo.environments.answering import CallResult, answered, failed, refusal
 from rvpo.environments.calling import Calling, Raised, name_of
-from rvpo.environments.environment import Reply, ToolFailed
+from rvpo.environments.environment import ToolFailed, WorldReply
 from rvpo.environments.tool import Tool, read_by_policy, written
-from rvpo.environments.tool_calls import ToolCall, tool_calls
+from rvpo.environments.tool_calls import ToolCall
 from rvpo.runtime.redaction import Hidden
 from rvpo.types import Message
 
@@ -31,7 +33,7 @@ class ToolCaller:
     most_calls: int
     most_characters: int
 
-    async def reply(self, tools: Mapping[str, Tool], message: Message) -> Reply:
+    async def reply(self, tools: Mapping[str, Tool], message: Message) -> WorldReply:
         """The answer to a turn of the policy.
 
         Args:
@@ -41,20 +43,12 @@ class ToolCaller:
             ToolFailed: see `Calling`; or a tool raised it.
         """
         until = time.monotonic() + self.seconds
-        calls = tool_calls(message["content"])
-        results = [
-            await self._told(tools, number, call, until) for number, call in enumerate(calls)
-        ]
-        said = {**message, "tool_calls": [call.as_message for call in calls]} if calls else None
-        return Reply(
-            messages=tuple(
-                {"role": "tool", "name": written(call.name), "content": text}
-                for call, (text, _) in zip(calls, results, strict=True)
-            ),
-            said=said,
-            calls=len(calls),
-            failures=tuple(reason for _, reason in results if reason),
-        )
+        numbers = itertools.count(1)
+
+        async def result(call: ToolCall) -> CallResult:
+            return await self._result(tools, next(numbers), call, until)
+
+        return await answered(message, [tool.schema for tool in tools.values()], result)
 
     async def made(
         self,
@@ -77,26 +71,22 @@ class ToolCaller:
             said = self.hidden.out_of(str(error))
             raise RuntimeError(f"{name_of(function)} failed: {said}") from error
 
-    async def _told(
+    async def _result(
         self, tools: Mapping[str, Tool], number: int, call: ToolCall, until: float
-    ) -> tuple[str, str]:
-        """Text that the policy is told, and the reason of a failure; empty where there is none."""
-        if number >= self.most_calls:
-            return _error(f"a turn has at most {self.most_calls} calls"), "too many calls"
-        if call.problem:
-            return _error(call.problem), "cannot be read"
-        tool = tools.get(call.name)
-        if tool is None:
-            there_are = ", ".join(tools)
-            return _error(f"there is no tool {call.name[:60]!r}; there are {there_are}"), "unknown"
+    ) -> CallResult:
+        if number > self.most_calls:
+            return failed(f"a turn has at most {self.most_calls} calls", "too many calls")
+        if (refused := refusal(call, tools)) is not None:
+            return refused
+        tool = tools[call.name]
         if problem := tool.problem_with(call.arguments):
-            return _error(problem), f"{tool.name}: wrong arguments"
+            return failed(problem, f"{tool.name}: wrong arguments")
         try:
-            result = await self._called(tool.function, call.arguments, until, read_by_policy)
+            told = await self._called(tool.function, call.arguments, until, read_by_policy)
         except Raised as error:
             said = self._shortened(written(error.said or error.kind))
-            return _error(said), f"{tool.name}: {error.kind}"
-        return self._shortened(result), ""
+            return failed(said, f"{tool.name}: {error.kind}")
+        return CallResult(self._shortened(told))
 
     async def _called(
         self,
@@ -115,7 +105,3 @@ class ToolCaller:
         most = self.most_characters
         shown = self.hidden.out_of(text[:most])
         return f"{shown}\n[cut off: there are {len(text):,}]" if len(text) > most else shown
-
-
-def _error(said: str) -> str:
-    return str({"error": said})

@@ -14,7 +14,7 @@ class ToolFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class WorldReply:
     """Answer of a world to a turn of the policy."""
 
     messages: tuple[Message, ...] = ()
@@ -47,7 +47,7 @@ class Session(Protocol):
         """
         ...
 
-    async def answer(self, message: Message) -> Reply:
+    async def answer(self, message: Message) -> WorldReply:
         """Answer a turn of the policy.
 
         Args:

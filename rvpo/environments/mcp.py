@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TextIO, cast
 
 from pydantic import Field, model_validator
 
-from rvpo.environments.answering import Result, answered, failed, refusal
-from rvpo.environments.environment import Reply, ToolFailed
+from rvpo.environments.answering import CallResult, answered, failed, refusal
+from rvpo.environments.environment import ToolFailed, WorldReply
 from rvpo.environments.environment_config import EnvironmentConfig
 from rvpo.environments.mcp_connection import McpConnection
 from rvpo.environments.tool_calls import ToolCall
@@ -222,16 +222,16 @@ class McpSession:
         """See `Session.begin`."""
         return ()
 
-    async def answer(self, message: Message) -> Reply:
+    async def answer(self, message: Message) -> WorldReply:
         """See `Session.answer`."""
-        return await answered(message, self._result)
+        return await answered(message, self._tools.tools, self._result)
 
     async def close(self) -> None:
         """See `Session.close`."""
         if self._connection is not None:
             await self._tools.leave(self._connection)
 
-    async def _result(self, call: ToolCall) -> Result:
+    async def _result(self, call: ToolCall) -> CallResult:
         from mcp import MCPError
 
         if (refused := refusal(call, self._tools.names)) is not None:
@@ -242,7 +242,7 @@ class McpSession:
         except MCPError as error:
             return failed(str(error), f"{call.name}: refused by the server")
         text = _text(result)
-        return failed(text, f"{call.name}: an error") if result.is_error else Result(text)
+        return failed(text, f"{call.name}: an error") if result.is_error else CallResult(text)
 
 
 @asynccontextmanager
@@ -277,7 +277,7 @@ def _as_openai_has_it(tool: Tool) -> Mapping[str, Any]:
 
 
 def _text(result: CallToolResult) -> str:
-    """What a result says; things that are no text are named by their kind."""
+    """The text of a result; things that are no text are named by their kind."""
     parts = [getattr(block, "text", None) or f"[{block.type}]" for block in result.content]
     if not parts and result.structured_content is not None:
         return json.dumps(result.structured_content, default=str)

@@ -45,7 +45,7 @@ class McpConnection:
         return await asyncio.shield(self._ready)
 
     async def call(self, name: str, arguments: dict[str, Any], seconds: float) -> CallToolResult:
-        """What a tool returned.
+        """The result of a tool.
 
         Raises:
             ToolFailed: the server died, or did not answer in time; the connection is retired then.

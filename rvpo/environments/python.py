@@ -11,7 +11,7 @@ from pydantic import Field
 
 from rvpo.environments.caller import ToolCaller
 from rvpo.environments.calls_config import CallsConfig
-from rvpo.environments.environment import Reply
+from rvpo.environments.environment import WorldReply
 from rvpo.environments.tool import Tool, by_name, read_by_policy, tool_of
 from rvpo.errors import ConfigError, DataError, nearest
 from rvpo.fields import ImportPath
@@ -130,7 +130,7 @@ class PythonSession:
         told: str = await world.caller.made(self.state.reset, self._columns, _observation)
         return told
 
-    async def answer(self, message: Message) -> Reply:
+    async def answer(self, message: Message) -> WorldReply:
         """See `Session.answer`."""
         return await self._world.caller.reply(self._tools, message)
 

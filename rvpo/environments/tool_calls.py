@@ -46,7 +46,7 @@ class ToolCall:
         return {**own, "type": "function", "function": called}
 
 
-def tool_calls(text: str, tools: Sequence[Mapping[str, Any]] = ()) -> list[ToolCall]:
+def tool_calls(text: str, tools: Sequence[Mapping[str, Any]]) -> list[ToolCall]:
     """The calls of an answer, in order.
 
     What is read is JSON with `name` and `arguments` (or `parameters`), one call or a list, in

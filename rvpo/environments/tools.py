@@ -9,7 +9,7 @@ from pydantic import Field
 
 from rvpo.environments.caller import ToolCaller
 from rvpo.environments.calls_config import FUNCTIONS, AnyFunction, CallsConfig
-from rvpo.environments.environment import Reply
+from rvpo.environments.environment import WorldReply
 from rvpo.environments.tool import Tool, by_name
 from rvpo.types import Message, Prompt
 
@@ -61,7 +61,7 @@ class ToolSession:
         """See `Session.begin`."""
         return ()
 
-    async def answer(self, message: Message) -> Reply:
+    async def answer(self, message: Message) -> WorldReply:
         """See `Session.answer`."""
         return await self._caller.reply(self._tools, message)
 

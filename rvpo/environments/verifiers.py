@@ -83,7 +83,7 @@ def part(environments: Sequence[Any], name: str, **columns: Any) -> list[RewardS
     and without its weight.
 
     Args:
-        environments: the `Outcome` of each episode.
+        environments: the `EpisodeOutcome` of each episode.
 
     Raises:
         RewardError: no episode has it.

@@ -28,7 +28,7 @@ from rvpo.types import Failed, RewardScore
 
 _MODEL: Final = "policy"
 _NOWHERE: Final = vf.EvalClientConfig(base_url="http://127.0.0.1:9/v1", api_key_var="RVPO_NO_KEY")
-"""The endpoint that no request is sent to: `Asking` answers them."""
+"""The endpoint that no request is sent to: `PolicyClient` answers them."""
 
 
 class Exchange:
@@ -57,7 +57,7 @@ class Exchange:
         return self._said is not None and not self._said.done()
 
     async def ask(self, body: dict[str, Any]) -> str:
-        """What the policy says next."""
+        """The next turn of the policy."""
         self._said = asyncio.get_running_loop().create_future()
         self.asked.put_nowait(body)
         return await self._said
@@ -74,7 +74,7 @@ class Exchange:
             self._said.set_exception(vf.ProviderError("the policy has no turn left"))
 
 
-class Asking(vf.Client):
+class PolicyClient(vf.Client):
     """A model that is the policy of an episode."""
 
     def __init__(self, exchange: Exchange) -> None:
@@ -86,7 +86,7 @@ class Asking(vf.Client):
     ) -> vf.Response:
         """A turn of the policy, its calls of tools apart from what else it said."""
         text = await self._exchange.ask(body)
-        calls = [call for call in tool_calls(text) if not call.problem]
+        calls = [call for call in tool_calls(text, body.get("tools") or ()) if not call.problem]
         said = text.partition("<tool_call>")[0].strip() if calls else text
         message = vf.AssistantMessage(
             content=said,
@@ -108,7 +108,7 @@ class Asking(vf.Client):
 
 
 class Interception(InterceptionServer):
-    """Where rollouts ask for turns, on loopback.
+    """The server that rollouts ask for turns, on loopback.
 
     Attributes:
         exchanges: those of the episodes under way, by the trace of each.
@@ -122,7 +122,7 @@ class Interception(InterceptionServer):
     async def acquire(self, session: Any) -> AsyncIterator[Any]:
         """Take a rollout in, whose model is its episode's policy."""
         async with super().acquire(session) as slot:
-            session.client = Asking(self.exchanges[session.trace.id])
+            session.client = PolicyClient(self.exchanges[session.trace.id])
             yield slot
 
 
@@ -130,7 +130,7 @@ class PolicyAgent(vf.Agent):
     """The agent of one episode.
 
     Args:
-        config: what the environment says of its agent.
+        config: settings that the environment has for its agent.
         shared: servers of tools that all tasks of the environment have.
         of_shared: the class of tasks that have them.
     """
@@ -240,7 +240,7 @@ class PolicyHarness(vf.Harness):
     async def _called(
         self, call: Mapping[str, str], places: Mapping[str, Any], connections: Mapping[str, Any]
     ) -> Any:
-        """What a tool says."""
+        """The content that a tool returns."""
         name, exchange = call["name"], self._exchange
         if name not in places:
             exchange.failures.append("no such tool")

@@ -7,15 +7,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rvpo.environments.environment import Reply, ToolFailed
+from rvpo.environments.environment import ToolFailed, WorldReply
 from rvpo.environments.tool_calls import tool_calls
 from rvpo.environments.verifiers_agent import Exchange
 from rvpo.types import Failed, Message, RewardScore
 
 
 @dataclass
-class Outcome:
-    """What an episode came to, once its session is closed."""
+class EpisodeOutcome:
+    """The outcome of an episode, once its session is closed."""
 
     scores: dict[str, RewardScore] = field(default_factory=dict)
     """Scores by the names of rewards and metrics, without weights."""
@@ -50,10 +50,12 @@ class PlayedEpisode:
     ) -> None:
         self._to_play = play
         self._messages = list(prompt)
+        self._tools: Sequence[Mapping[str, Any]] = ()
+        """Tools that the last request showed."""
         self._seconds = seconds
         self._exchange = Exchange(call_seconds)
         self._play: asyncio.Future[None] | None = None
-        self.outcome = Outcome()
+        self.outcome = EpisodeOutcome()
 
     async def peek(self) -> dict[str, Any]:
         """The first request for a turn; the episode ends with it."""
@@ -66,7 +68,7 @@ class PlayedEpisode:
         """See `Session.begin`."""
         return self._further(await self._begun())
 
-    async def answer(self, message: Message) -> Reply:
+    async def answer(self, message: Message) -> WorldReply:
         """See `Session.answer`."""
         self._messages.append(message)
         self._exchange.say(message["content"])
@@ -74,10 +76,11 @@ class PlayedEpisode:
         failures, self._exchange.failures = tuple(self._exchange.failures), []
         if asked is None:
             self._read()
-            return Reply(failures=failures)
+            return WorldReply(failures=failures)
         made = asked["messages"][len(self._messages) - 1].get("tool_calls") or ()
-        calls = [call.as_message for call in tool_calls(message["content"]) if not call.problem]
-        return Reply(
+        read = tool_calls(message["content"], self._tools)
+        calls = [call.as_message for call in read if not call.problem]
+        return WorldReply(
             messages=tuple(self._further(asked)),
             said={**message, "tool_calls": calls} if made else None,
             calls=len(made),
@@ -149,7 +152,7 @@ class PlayedEpisode:
                 )
         if len(found) < count:
             raise RuntimeError("it began another conversation; an episode is one")
-        self._messages = found
+        self._messages, self._tools = found, asked.get("tools") or ()
         return found[count:]
 
     async def _give_up(self) -> None:

@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from verifiers.v1.dialects.chat import message_to_wire
 from verifiers.v1.utils.loaders import load_environment, resolve_env_config
 
-from rvpo.environments.environment import Reply
+from rvpo.environments.environment import WorldReply
 from rvpo.environments.verifiers import TASK, VerifiersConfig
 from rvpo.environments.verifiers_agent import Exchange, Interception, PolicyAgent
-from rvpo.environments.verifiers_episode import Outcome, PlayedEpisode, messages_of
+from rvpo.environments.verifiers_episode import EpisodeOutcome, PlayedEpisode, messages_of
 from rvpo.errors import ConfigError, EngineError
 from rvpo.runtime.event_loop import EventLoop
 from rvpo.types import Message, Prompt
@@ -197,8 +197,8 @@ class VerifiersWorld:
 
 
 class Serving:
-    """What the episodes of an environment share: its servers of tools, and where they ask for
-    turns. What was opened is closed by the same task."""
+    """The servers that episodes of an environment share: its servers of tools, and the one that
+    they ask for turns. What was opened is closed by the same task."""
 
     def __init__(self, env: Any) -> None:
         self._env = env
@@ -248,15 +248,15 @@ class VerifiersSession:
         self._seconds = seconds
 
     @property
-    def state(self) -> Outcome:
-        """What it came to, complete once the session is closed."""
+    def state(self) -> EpisodeOutcome:
+        """The outcome, complete once the session is closed."""
         return self._episode.outcome
 
     async def begin(self) -> Sequence[Message]:
         """See `Session.begin`."""
         return await asyncio.wrap_future(self._loop.start(self._episode.begin()))
 
-    async def answer(self, message: Message) -> Reply:
+    async def answer(self, message: Message) -> WorldReply:
         """See `Session.answer`."""
         return await asyncio.wrap_future(self._loop.start(self._episode.answer(message)))
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rvpo.config.run import RunConfig
 from rvpo.errors import ConfigError
 from rvpo.plan.machine import Finding
 
-Tools = tuple[Mapping[str, Any], ...]
 
-
-def tools_of(config: RunConfig, findings: list[Finding]) -> Tools:
+def tools_of(config: RunConfig, findings: list[Finding]) -> tuple[Mapping[str, Any], ...]:
     """The tools that every prompt shows, of an environment that is opened for them and closed.
 
     Args:
@@ -36,7 +34,7 @@ def tools_of(config: RunConfig, findings: list[Finding]) -> Tools:
     return tools
 
 
-def _words(config: RunConfig, tools: Tools) -> str:
+def _words(config: RunConfig, tools: Sequence[Mapping[str, Any]]) -> str:
     environment, rollout = config.environment, config.rollout
     assert environment is not None
     names = ", ".join(str(tool.get("function", tool).get("name")) for tool in tools)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rvpo.config.data import Source
 from rvpo.config.run import RunConfig
@@ -12,7 +13,7 @@ from rvpo.data.sources import load_prompts
 from rvpo.data.splits import Splits, read_splits
 from rvpo.data.streamed import Streamed
 from rvpo.errors import DataError, RvpoError
-from rvpo.plan.conversations import Tools, tools_of
+from rvpo.plan.conversations import tools_of
 from rvpo.plan.machine import Finding
 from rvpo.rewards.comparison import ComparisonReward
 from rvpo.rewards.rubric import RubricReward
@@ -93,7 +94,11 @@ def read_data(config: RunConfig) -> Data:
 
 
 def _prompts(
-    config: RunConfig, source: Source, where: str, tools: Tools, findings: list[Finding]
+    config: RunConfig,
+    source: Source,
+    where: str,
+    tools: Sequence[Mapping[str, Any]],
+    findings: list[Finding],
 ) -> Sequence[Prompt]:
     said: list[str] = []
     data = config.data

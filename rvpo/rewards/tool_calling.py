@@ -52,7 +52,7 @@ from rvpo.rewards.toolrl import HIGHEST, LOWEST, jaccard
 Mode = Literal["toolrl", "mended"]
 WhichTurns = Literal["last", "every"]
 """Turns of the policy that are read."""
-ToolCall = Mapping[str, Any]
+CallObject = Mapping[str, Any]
 """A mapping with a string `name` and a mapping `parameters`."""
 
 # Whichever opens first: a thought may name the tag of a block, and a value that of a thought.
@@ -134,7 +134,7 @@ def _mended_format(text: str) -> float:
     return float(form is not None and bool(form["block"] or form["reply"]))
 
 
-def _mended_correctness(texts: Sequence[str], wanted: Sequence[ToolCall] | None) -> float:
+def _mended_correctness(texts: Sequence[str], wanted: Sequence[CallObject] | None) -> float:
     try:
         predicted = [call for text in texts for call in _calls(text)]
         if not wanted:
@@ -151,7 +151,7 @@ def _mended_correctness(texts: Sequence[str], wanted: Sequence[ToolCall] | None)
     return (HIGHEST - LOWEST) * score / (most + surplus) + LOWEST
 
 
-def _calls(text: str) -> list[ToolCall]:
+def _calls(text: str) -> list[CallObject]:
     """Every call outside of thoughts.
 
     Raises:
@@ -173,7 +173,7 @@ def _answers(text: str) -> bool:
     return bool(said.strip()) and all(thought["end"] for thought in thoughts)
 
 
-def _call(value: Any) -> ToolCall:
+def _call(value: Any) -> CallObject:
     if (
         not isinstance(value, dict)
         or not isinstance(value.get("name"), str)
@@ -187,11 +187,11 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON")
 
 
-def _names(calls: Sequence[ToolCall]) -> list[str]:
+def _names(calls: Sequence[CallObject]) -> list[str]:
     return [call["name"] for call in calls]
 
 
-def _gain(wanted: ToolCall, predicted: ToolCall) -> float:
+def _gain(wanted: CallObject, predicted: CallObject) -> float:
     """Likeness of two calls: 0 unless they have one name, at most 1 plus the parameters."""
     if wanted["name"] != predicted["name"]:
         return 0.0
@@ -240,7 +240,7 @@ def _truths(
     return truths
 
 
-def _wanted(truth: str, read: Callable[[str], Sequence[Any]]) -> list[ToolCall] | None:
+def _wanted(truth: str, read: Callable[[str], Sequence[Any]]) -> list[CallObject] | None:
     """The calls of a ground truth; None if it has no block of them."""
     if "<tool_call>" not in truth:
         return None

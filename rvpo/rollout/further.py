@@ -11,7 +11,7 @@ from rvpo.types import Prompt
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class TurnRequest:
     """One more sample of a row of the rollout, whose last one is finished."""
 
     row: int
@@ -29,7 +29,7 @@ class Request:
 class Further(Protocol):
     """Source of further requests. An engine's `on_sample` tells it of those that are finished."""
 
-    def take(self) -> Sequence[Request]:
+    def take(self) -> Sequence[TurnRequest]:
         """Requests that have come since they were last taken, in order of row; none is waited
         for."""
         ...
@@ -50,7 +50,7 @@ class Further(Protocol):
         ...
 
 
-def awaited(further: Further, *, all_of_them: bool) -> Sequence[Request]:
+def awaited(further: Further, *, all_of_them: bool) -> Sequence[TurnRequest]:
     """The next requests for an engine that has nothing to do; none where there will be none.
 
     Args:

@@ -26,7 +26,7 @@ _SAID: Final = (
     "{% for call in message.tool_calls or [] %}"
     "{{ '<tool_call>\\n' + call.function | tojson + '\\n</tool_call>' }}{% endfor %}{% endif %}"
 )
-"""What a turn says, and its calls where the text does not hold them."""
+"""Text of a turn, and its calls where the text does not hold them."""
 TEMPLATES: Final = {
     "bare": (
         _BEGIN + _TURNS + "{{ message.content }}"

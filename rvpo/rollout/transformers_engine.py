@@ -12,7 +12,7 @@ from rvpo.rollout.adapter import adapter_of
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, RolloutEngine
 from rvpo.rollout.engine_config import EngineConfig, EngineInputs
-from rvpo.rollout.further import Further, Request, awaited
+from rvpo.rollout.further import Further, TurnRequest, awaited
 from rvpo.rollout.logits import Steps
 from rvpo.rollout.lora_config import LoraConfig
 from rvpo.rollout.memory import EngineLoad, EngineMemory
@@ -114,8 +114,9 @@ class TransformersEngine:
             raise EngineError("the engine was asked to generate before it was given weights")
         drawn = sampling or self._sampling
         rows = [prompt for prompt in prompts for _ in range(samples_per_prompt)]
-        requests: Sequence[Request] = [
-            Request(row, 0, prompt, drawn.max_completion_tokens) for row, prompt in enumerate(rows)
+        requests: Sequence[TurnRequest] = [
+            TurnRequest(row, 0, prompt, drawn.max_completion_tokens)
+            for row, prompt in enumerate(rows)
         ]
         samples: dict[int, Sample] = {}
         memory = MemoryPeak(self._model.device)
@@ -157,11 +158,11 @@ class TransformersEngine:
         """See `RolloutEngine.close`."""
 
     def _batches(
-        self, requests: Sequence[Request]
-    ) -> Iterator[tuple[list[Request], list[tuple[int, ...]]]]:
+        self, requests: Sequence[TurnRequest]
+    ) -> Iterator[tuple[list[TurnRequest], list[tuple[int, ...]]]]:
         """Requests that are generated at once, and the token ids of their prompts. The longest
         completion of a batch fits behind its longest prompt: every row goes on as long as any."""
-        batch: list[Request] = []
+        batch: list[TurnRequest] = []
         encoded: list[tuple[int, ...]] = []
         width = most = 0
         for request in requests:
@@ -179,7 +180,7 @@ class TransformersEngine:
 
     def _generate_batch(
         self,
-        requests: Sequence[Request],
+        requests: Sequence[TurnRequest],
         encoded: Sequence[tuple[int, ...]],
         sampling: Sampling,
     ) -> list[Sample]:

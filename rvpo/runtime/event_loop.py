@@ -26,7 +26,7 @@ class EventLoop:
     also runs between batches, and ends with `close`, which cancels what is still pending.
 
     Args:
-        whose: what lives in it, in words.
+        whose: name of the work that lives in it, for messages.
         failure: the error for a loop that ended too early.
     """
 

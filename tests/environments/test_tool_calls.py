@@ -83,7 +83,7 @@ def test_calls_are_read_as_they_were_written(form: str, found: list[Call]) -> No
     text = str(found)
     if any(mark in text for mark in marks):
         return
-    read = tool_calls(FORMS[form](found))
+    read = tool_calls(FORMS[form](found), ())
     assert [(call.name, dict(call.arguments)) for call in read] == found
     assert [call.problem for call in read] == [""] * len(found)
 
@@ -94,13 +94,13 @@ def test_calls_are_read_as_they_were_written(form: str, found: list[Call]) -> No
 @everywhere
 def test_a_text_in_an_argument_may_hold_anything(word: str) -> None:
     text = f"<tool_call>{as_json(('write', {'text': word}))}</tool_call>"
-    assert [dict(call.arguments) for call in tool_calls(text)] == [{"text": word}]
+    assert [dict(call.arguments) for call in tool_calls(text, ())] == [{"text": word}]
 
 
 @given(st.text() | st.lists(st.sampled_from(["<tool_call>", "{", "}", '"name"', ":", "[", "x"])))
 @everywhere
 def test_whatever_a_model_writes_is_read(text: str | list[str]) -> None:
-    for call in tool_calls("".join(text)):
+    for call in tool_calls("".join(text), ()):
         assert call.problem or call.name
         json.dumps(call.as_message, ensure_ascii=False).encode()
 
@@ -121,7 +121,7 @@ ANSWERS = [
 
 @pytest.mark.parametrize("text", ANSWERS)
 def test_json_that_calls_nothing_is_an_answer(text: str) -> None:
-    assert tool_calls(text) == []
+    assert tool_calls(text, ()) == []
 
 
 BROKEN = {
@@ -145,20 +145,20 @@ BROKEN = {
 
 @pytest.mark.parametrize("text", BROKEN, ids=lambda text: text[:40])
 def test_a_broken_call_is_told_from_an_answer(text: str) -> None:
-    (call,) = tool_calls(text)
+    (call,) = tool_calls(text, ())
     assert BROKEN[text] in call.problem
 
 
 def test_one_broken_call_spoils_no_other() -> None:
     good = f"<tool_call>{as_json(('add', {'a': 1}))}</tool_call>"
-    read = tool_calls(f"{good}<tool_call>{{oops</tool_call>{good}")
+    read = tool_calls(f"{good}<tool_call>{{oops</tool_call>{good}", ())
     assert [bool(call.problem) for call in read] == [False, True, False]
 
 
 def test_a_thought_of_gpt_oss_calls_nothing() -> None:
     thought = f"<|channel|>analysis<|message|>I could write {channel(('add', {}))[:-8]} here<|end|>"
-    assert tool_calls(f"{thought}<|start|>assistant<|channel|>final<|message|>3") == []
-    assert len(tool_calls(f"{thought}<|start|>assistant{channel(('add', {}))}")) == 1
+    assert tool_calls(f"{thought}<|start|>assistant<|channel|>final<|message|>3", ()) == []
+    assert len(tool_calls(f"{thought}<|start|>assistant{channel(('add', {}))}", ())) == 1
 
 
 def test_values_in_tags_have_the_types_of_the_tool() -> None:
@@ -175,7 +175,7 @@ def test_values_in_tags_have_the_types_of_the_tool() -> None:
 
 
 def test_the_id_of_a_call_is_kept() -> None:
-    (call,) = tool_calls(f"[TOOL_CALLS][{as_json(('add', {}), id='abcdefghi')}]")
+    (call,) = tool_calls(f"[TOOL_CALLS][{as_json(('add', {}), id='abcdefghi')}]", ())
     assert call.as_message["id"] == "abcdefghi"
-    (named,) = tool_calls("[TOOL_CALLS]add[CALL_ID]abcdefghi[ARGS]{}")
+    (named,) = tool_calls("[TOOL_CALLS]add[CALL_ID]abcdefghi[ARGS]{}", ())
     assert named == call

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from rvpo.environments import AnyEnvironment, Reply, ToolFailed, ToolsConfig
+from rvpo.environments import AnyEnvironment, ToolFailed, ToolsConfig, WorldReply
 from rvpo.environments.tool import tool_of
 from rvpo.environments.tools import FunctionTools
 from rvpo.errors import ConfigError
@@ -51,7 +51,7 @@ def opened(*names: str, **more: Any) -> FunctionTools:
     return config(*(f"{HOSTILE}:{name}" for name in names), **more).open()
 
 
-async def answer(tools: FunctionTools, *calls: str) -> Reply:
+async def answer(tools: FunctionTools, *calls: str) -> WorldReply:
     return await tools.session(make_prompt(), 0).answer(
         {"role": "assistant", "content": "".join(calls)}
     )
@@ -93,7 +93,7 @@ def test_tools_written_for_trl_are_shown_and_called_as_they_are() -> None:
 
 def test_a_turn_without_calls_is_answered_with_nothing() -> None:
     tools = config(f"{TRL}:multiply").open()
-    assert within(tools, answer(tools, "The answer is 12.")) == Reply()
+    assert within(tools, answer(tools, "The answer is 12.")) == WorldReply()
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_a_result_beyond_the_limit_is_cut_and_says_so() -> None:
 def test_a_call_that_does_not_return_fails_its_episode_and_no_other(name: str) -> None:
     tools = opened(name, "optional", "leaves_python_async", seconds=0.3)
 
-    async def both() -> tuple[Any, Any, Reply]:
+    async def both() -> tuple[Any, Any, WorldReply]:
         hung = answer(tools, call(name))
         other = answer(tools, call("optional", city="Rome"))
         first, second = await asyncio.gather(hung, other, return_exceptions=True)
@@ -182,7 +182,7 @@ def test_too_many_hanging_calls_fail_the_others_until_some_return() -> None:
     tools = opened("hangs", "optional", seconds=0.1)
     tools._caller.calling._most_hanging = 3
 
-    async def whole() -> tuple[list[Any], Any, Reply]:
+    async def whole() -> tuple[list[Any], Any, WorldReply]:
         hung = await asyncio.gather(
             *(answer(tools, call("hangs")) for _ in range(3)), return_exceptions=True
         )
@@ -233,11 +233,20 @@ def test_arguments_that_do_not_fit_are_told_in_words(given: dict[str, Any], expe
     assert reply.failures == ("optional: wrong arguments",)
 
 
+def test_a_value_in_tags_has_the_type_that_the_tool_shows() -> None:
+    tools = config(f"{TRL}:multiply").open()
+    numbers = "<parameter=a>3</parameter><parameter=b>4</parameter>"
+    assert told(tools, f"<function=multiply>{numbers}</function>") == ["12"]
+    tools = opened("optional")
+    text = "<function=optional><parameter=city>12</parameter></function>"
+    assert told(tools, text) == told(tools, call("optional", city="12"))
+
+
 def test_an_unknown_tool_is_told_which_there_are() -> None:
     tools = opened("optional", "floods")
     reply = within(tools, answer(tools, call("weather")))
     assert "there are optional, floods" in reply.messages[0]["content"]
-    assert reply.failures == ("unknown",)
+    assert reply.failures == ("no such tool",)
 
 
 @given(

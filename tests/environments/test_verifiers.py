@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rvpo.environments import Reply, VerifiersConfig
+from rvpo.environments import VerifiersConfig, WorldReply
 from rvpo.environments.verifiers import part, rows
 from rvpo.errors import ConfigError, DataError, RewardError
 from rvpo.types import Failed, Message, Prompt
@@ -61,7 +61,7 @@ def during(config: VerifiersConfig, work: Callable[[Any], Awaitable[None]]) -> N
     asyncio.run(run())
 
 
-async def played(world: Any, prompt: Prompt, texts: Sequence[str]) -> tuple[list[Reply], Any]:
+async def played(world: Any, prompt: Prompt, texts: Sequence[str]) -> tuple[list[WorldReply], Any]:
     """The replies to some turns, and what the episode came to."""
     session = world.session(prompt, 0)
     assert await session.begin() == []
@@ -85,7 +85,7 @@ def test_a_task_is_a_row_and_each_part_of_its_score_a_reward() -> None:
 
     async def work(world: Any) -> None:
         replies, right = await played(world, first, ["c-a-t"])
-        assert replies == [Reply()]
+        assert replies == [WorldReply()]
         _, wrong = await played(world, second, ["mouse"])
         assert part([right, wrong], "spelt") == [1.0, 0.0]
         assert part([right, wrong], "short") == [1.0, 1.0]

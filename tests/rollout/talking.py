@@ -9,7 +9,7 @@ from itertools import pairwise
 from threading import Condition
 
 from rvpo.errors import EngineError
-from rvpo.rollout.further import Request
+from rvpo.rollout.further import TurnRequest
 from rvpo.runtime.event_loop import EventLoop
 from rvpo.runtime.ignore import ignore
 from rvpo.types import Sample
@@ -39,11 +39,11 @@ class Talking:
         self._loop = EventLoop("worlds of a test", EngineError)
         self._changed = Condition()
         self._waiting = 0
-        self._requests: list[Request] = []
+        self._requests: list[TurnRequest] = []
         self._told: Callable[[], None] = ignore
         self.heard: list[tuple[int, Sample]] = []
         """All samples, in the order in which they came."""
-        self.taken: list[Request] = []
+        self.taken: list[TurnRequest] = []
 
     def hear(self, row: int, sample: Sample) -> None:
         turn = sum(1 for other, _ in self.heard if other == row) + 1
@@ -54,9 +54,9 @@ class Talking:
             prompt = replace(
                 sample.prompt, token_ids=(*sample.prompt_ids, *sample.completion_ids, *TOLD)
             )
-            self._loop.start(self._later(Request(row, turn, prompt, self._most(row, turn))))
+            self._loop.start(self._later(TurnRequest(row, turn, prompt, self._most(row, turn))))
 
-    async def _later(self, request: Request) -> None:
+    async def _later(self, request: TurnRequest) -> None:
         await asyncio.sleep(self._delays.get((request.row, request.turn), 0.0))
         with self._changed:
             self._waiting -= 1
@@ -64,7 +64,7 @@ class Talking:
             self._changed.notify_all()
         self._told()
 
-    def take(self) -> Sequence[Request]:
+    def take(self) -> Sequence[TurnRequest]:
         with self._changed:
             found, self._requests = self._requests, []
         found.sort(key=lambda request: request.row)

@@ -20,7 +20,7 @@ from rvpo.rollout import TransformersConfig, VllmConfig
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
 from rvpo.rollout.episodes.engine import EpisodeEngine
-from rvpo.rollout.further import Request
+from rvpo.rollout.further import TurnRequest
 from rvpo.rollout.lora_config import LoraConfig
 from rvpo.rollout.supports import told
 from rvpo.rollout.transformers_engine import TransformersEngine
@@ -439,7 +439,7 @@ def test_a_rollout_takes_no_prefix_from_those_before_it(roomy: VllmEngine) -> No
 
     def cached() -> list[int]:
         """[3] tokens of each prompt that were not computed."""
-        asked = [Request(row, 0, prompt, 12) for row, prompt in enumerate(prompts)]
+        asked = [TurnRequest(row, 0, prompt, 12) for row, prompt in enumerate(prompts)]
         found = engine._outputs(asked, engine._sampling, 0, None, CacheUse(None))
         return [output.num_cached_tokens for _, output in sorted(found, key=lambda f: f[0].row)]
 
@@ -468,7 +468,7 @@ def test_a_conversation_that_goes_on_computes_what_is_new_in_it(
     given = computed = 0
     with closing(Talking([5] * 3, most=lambda row, turn: 12)) as talk:
         engine._forget_prefixes()
-        first = [Request(row, 0, prompt, 12) for row, prompt in enumerate(prompts)]
+        first = [TurnRequest(row, 0, prompt, 12) for row, prompt in enumerate(prompts)]
         for request, output in engine._outputs(first, engine._sampling, 0, talk, CacheUse(None)):
             cached, row = output.num_cached_tokens, request.row
             assert cached >= (tokens[row] - 1) // block * block

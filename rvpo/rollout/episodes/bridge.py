@@ -23,7 +23,7 @@ _TOLD: Final = f"agate{secrets.randbits(64)}agate"
 """A turn of the world, likewise."""
 _SHOWN: Final = 40
 _ID: Final = "call{:05d}"
-"""Of a call without one. Mistral's templates ask for nine letters or digits."""
+"""The id of a call that has none. Mistral's templates ask for nine letters or digits."""
 
 
 class _Way(Enum):
@@ -43,7 +43,7 @@ class _Way(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """What stands between two turns of the policy."""
+    """The tokens between two turns of the policy."""
 
     token_ids: tuple[int, ...]
     text: str
@@ -55,7 +55,7 @@ class Passage:
 
 @dataclass(frozen=True)
 class Bridge:
-    """What a chat template puts behind a turn of the policy for the next one to follow.
+    """The passages that a chat template puts between a turn of the policy and its next one.
 
     What was sampled is never tokenized again. Where the rendered conversation begins with it, the
     rest of that is the passage. Otherwise (templates take thoughts out of earlier turns, strip
@@ -87,15 +87,15 @@ class Bridge:
         *,
         is_compared: bool = True,
     ) -> Passage:
-        """What stands behind the policy's last turn.
+        """The passage behind the policy's last turn.
 
         Args:
-            prompt: that of the episode.
+            prompt: the prompt of the episode.
             messages: chat turns behind it, as the template is to be shown them: the policy's, and
                 those of the world up to the ones that follow.
             known: the conversation up to the end of that turn, without the token that ended it.
             end: the text of that token; empty where another thing ended the turn.
-            is_compared: whether to ask for a difference between it and the template.
+            is_compared: true to look for a difference between it and the template.
 
         Raises:
             DataError: the template refuses the messages, or leaves out a turn of the policy.
@@ -165,7 +165,7 @@ class Bridge:
     def _compared(
         self, prompt: Prompt, messages: Sequence[Message], known: str, ways: Sequence[_Way]
     ) -> tuple[str | None, str]:
-        """What is behind the known text, where the rendered conversation begins with it; else None
+        """The text behind the known one, where the rendered conversation begins with it; else None
         and the difference."""
         rewriting = ""
         for way in ways:
@@ -182,7 +182,7 @@ class Bridge:
     def _behind_sentinel(
         self, prompt: Prompt, messages: Sequence[Message], ways: Sequence[_Way]
     ) -> tuple[str, str]:
-        """What is behind a policy's turn that stands in place of the last one, and the part of it
+        """The text behind a policy's turn that stands in place of the last one, and the part of it
         that ends a turn."""
         last = max(i for i, message in enumerate(messages) if message["role"] == "assistant")
         refused: DataError | None = None
@@ -234,8 +234,8 @@ class Bridge:
 
     @cached_property
     def _closings(self) -> tuple[str, ...]:
-        """What the template writes behind a turn, up to the end token; in harmony turns that are
-        not the last one have another."""
+        """Texts that the template writes behind a turn, up to the end token; in harmony turns that
+        are not the last one have another."""
         tokenizer = self.encoder.tokenizer
         tail = behind_an_answer(tokenizer, self.encoder.template_values)
         stop = self._stop.search(tail)

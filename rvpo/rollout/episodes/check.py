@@ -1,4 +1,4 @@
-"""Whether a model's chat template can write conversations, found before anything is loaded."""
+"""A check that a model's chat template can write conversations, before anything is loaded."""
 
 from __future__ import annotations
 

@@ -11,12 +11,12 @@ from functools import partial
 from threading import Condition
 from typing import Any, Final, TypeVar
 
-from rvpo.environments import Reply
+from rvpo.environments import WorldReply
 from rvpo.errors import EngineError
 from rvpo.rollout.episodes.live_episode import EpisodeEnd, LiveEpisode
 from rvpo.rollout.episodes.scribe import Scribe
 from rvpo.rollout.episodes.worlds import Worlds
-from rvpo.rollout.further import Request
+from rvpo.rollout.further import TurnRequest
 from rvpo.runtime.event_loop import EventLoop
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.seed import derived_seed
@@ -68,9 +68,9 @@ class Conversations:
         self._limits = limits
         self._finished = finished
         self._changed = Condition()
-        self._under_way: dict[int, Future[Request | Sample | None]] = {}
-        """By rows whose world is at work."""
-        self._requests: list[Request] = []
+        self._under_way: dict[int, Future[TurnRequest | Sample | None]] = {}
+        """The work under way of worlds, by row."""
+        self._requests: list[TurnRequest] = []
         self._over: list[tuple[int, Sample]] = []
         self._failure: BaseException | None = None
         self._told: Callable[[], None] = ignore
@@ -87,7 +87,7 @@ class Conversations:
         """Take a turn of the policy, and have its world answer; returns at once."""
         self._start(row, self._go_on(row, sample))
 
-    def take(self) -> Sequence[Request]:
+    def take(self) -> Sequence[TurnRequest]:
         """See `Further.take`.
 
         Raises:
@@ -161,13 +161,13 @@ class Conversations:
                     "time.sleep does: make it an ordinary function, or await"
                 )
 
-    def _start(self, row: int, work: Coroutine[Any, Any, Request | Sample | None]) -> None:
+    def _start(self, row: int, work: Coroutine[Any, Any, TurnRequest | Sample | None]) -> None:
         with self._changed:
             future = self._loop.start(work)
             self._under_way[row] = future
         future.add_done_callback(partial(self._known, row))
 
-    def _known(self, row: int, future: Future[Request | Sample | None]) -> None:
+    def _known(self, row: int, future: Future[TurnRequest | Sample | None]) -> None:
         """Take what became of a row; called wherever its work ends, and however."""
         with self._changed:
             del self._under_way[row]
@@ -175,7 +175,7 @@ class Conversations:
                 self._failure = self._failure or CancelledError()
             elif (error := future.exception()) is not None:
                 self._failure = self._failure or error
-            elif isinstance(found := future.result(), Request):
+            elif isinstance(found := future.result(), TurnRequest):
                 self._requests.append(found)
             elif found is not None:
                 self._over.append((row, found))
@@ -195,7 +195,7 @@ class Conversations:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._writing, work, *arguments)
 
-    async def _go_on(self, row: int, sample: Sample) -> Request | Sample:
+    async def _go_on(self, row: int, sample: Sample) -> TurnRequest | Sample:
         """The request for the next turn, or the whole sample where there is none."""
         live = self._lives[row]
         said = await self._beside(self._scribe.said, sample)
@@ -217,11 +217,11 @@ class Conversations:
             found = EpisodeEnd("out_of_tokens")
         if found is None:
             prompt = replace(live.prompt, token_ids=live.token_ids, prefill="")
-            return Request(row, len(live.samples), prompt, room)
+            return TurnRequest(row, len(live.samples), prompt, room)
         found, state = await self._worlds.end(live, found)
         return await self._beside(live.sample, found, state)
 
-    def _end(self, live: LiveEpisode, reply: Reply) -> EpisodeEnd | None:
+    def _end(self, live: LiveEpisode, reply: WorldReply) -> EpisodeEnd | None:
         """The end of an episode behind a turn of its world; None where it goes on."""
         if not reply.messages or reply.is_over:
             return EpisodeEnd("answered")

@@ -16,11 +16,11 @@ class WorldBroken(Exception):
 
 
 async def within(seconds: float, work: Callable[[], Awaitable[T]], doing: str) -> T:
-    """What the work returns. One that does not end in time is told to, and not waited for: code
+    """The result of the work. One that does not end in time is told to, and not waited for: code
     that will not be cancelled holds up nobody.
 
     Args:
-        doing: what it is at, for messages, such as "answer a turn".
+        doing: name of the work, for messages, such as "answer a turn".
 
     Raises:
         ToolFailed: as the work says.

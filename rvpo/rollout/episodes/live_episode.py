@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from rvpo.environments import Reply, Session
+from rvpo.environments import Session, WorldReply
 from rvpo.episode import Ending, Episode, Turn
 from rvpo.types import Message, Prompt, Sample
 
@@ -17,7 +17,7 @@ HEARD: Final = ("role", "content", "reasoning_content")
 
 @dataclass(frozen=True, slots=True)
 class EpisodeEnd:
-    """How an episode ended."""
+    """The end of an episode."""
 
     ending: Ending
     reason: str = ""
@@ -28,7 +28,7 @@ class Said:
     """A turn of the policy, for each who reads it."""
 
     message: Message
-    """With its thoughts, as it was sampled."""
+    """The turn with its thoughts, as it was sampled."""
     everything: str
     """Its text, see `Sample.sampled`."""
     answer: str
@@ -40,7 +40,7 @@ class Said:
     end: str
     """Text of the token that ended it; empty where another thing did."""
     heard: Message
-    """For the world: the answer, and the thoughts in a field of their own."""
+    """The turn as its world hears it: the answer, and the thoughts in a field of their own."""
 
 
 @dataclass
@@ -48,7 +48,7 @@ class LiveEpisode:
     """The turns so far of one row of a rollout.
 
     Args:
-        prompt: with what the world puts behind it at the beginning.
+        prompt: the messages of the data, and those that the world puts behind them first.
     """
 
     prompt: Prompt
@@ -101,7 +101,7 @@ class LiveEpisode:
         self.written.append({"role": "assistant", "content": said.begun + said.text})
         self.said = said
 
-    def read(self, reply: Reply) -> None:
+    def read(self, reply: WorldReply) -> None:
         """Take what the world made of the last turn: what was sampled stays its content."""
         self.calls += reply.calls
         self.failures += reply.failures

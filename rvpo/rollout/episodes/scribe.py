@@ -28,7 +28,7 @@ class Scribe:
         self._marks = frozenset(id for id, token in added.items() if str(token) in CALL_MARKS)
         """Special tokens that are part of a call, which a world has to read."""
         self._openings: dict[int, tuple[Prompt, str]] = {}
-        """By the identity of prompts, which siblings share."""
+        """Prompts and their texts, by the identity of prompts, which siblings share."""
 
     def said(self, sample: Sample) -> Said:
         """A turn of the policy."""

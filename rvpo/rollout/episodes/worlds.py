@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from rvpo.environments import Environment, EnvironmentConfig, Reply, ToolFailed
+from rvpo.environments import Environment, EnvironmentConfig, ToolFailed, WorldReply
 from rvpo.episode import BROKEN
 from rvpo.rollout.episodes.deadline import WorldBroken, in_words, within
 from rvpo.rollout.episodes.live_episode import EpisodeEnd, LiveEpisode
@@ -54,8 +54,8 @@ class Worlds:
             return ()
         return told
 
-    async def answer(self, live: LiveEpisode, message: Message) -> Reply | EpisodeEnd:
-        """What a world says to a turn, or how it failed."""
+    async def answer(self, live: LiveEpisode, message: Message) -> WorldReply | EpisodeEnd:
+        """The reply of a world to a turn, or the end of the episode where it failed."""
         session = live.session
         assert session is not None
         try:
@@ -118,14 +118,14 @@ def _end(error: ToolFailed | WorldBroken) -> EpisodeEnd:
     return EpisodeEnd("world_broken", str(error))
 
 
-def _checked(reply: Any) -> Reply:
+def _checked(reply: Any) -> WorldReply:
     """A reply that is what it should be; others are written by others.
 
     Raises:
         WorldBroken: it is not.
     """
-    if not isinstance(reply, Reply):
-        raise WorldBroken(f"it answered with {type(reply).__name__}, which is no Reply")
+    if not isinstance(reply, WorldReply):
+        raise WorldBroken(f"it answered with {type(reply).__name__}, which is no WorldReply")
     _check(reply.messages)
     if reply.said is not None and not isinstance(reply.said, dict):
         raise WorldBroken("it read the policy's turn as something that is no message")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from rvpo.errors import DataError, EngineError
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, Weights
-from rvpo.rollout.further import Further, Request, awaited
+from rvpo.rollout.further import Further, TurnRequest, awaited
 from rvpo.rollout.sampled import sampled
 from rvpo.rollout.servers.asking import Asking, Versions
 from rvpo.rollout.servers.http import Http
@@ -89,7 +89,7 @@ class ServersEngine:
             raise EngineError("the servers were asked to generate before they were given weights")
         drawn, tells = sampling or self._terms.sampling, sampling is None
 
-        def worded(request: Request, ids: tuple[int, ...]) -> SampleRequest:
+        def worded(request: TurnRequest, ids: tuple[int, ...]) -> SampleRequest:
             return self._worded(request, ids, request.seed(seed), drawn, tells=tells)
 
         each = (
@@ -99,7 +99,7 @@ class ServersEngine:
         )
         most = drawn.max_completion_tokens
         first = [
-            worded(Request(row, 0, prompt, most), ids) for row, (prompt, ids) in enumerate(each)
+            worded(TurnRequest(row, 0, prompt, most), ids) for row, (prompt, ids) in enumerate(each)
         ]
         samples: dict[int, Sample] = {}
         for request, completion in self._completions(first, samples_per_prompt, worded, further):
@@ -125,7 +125,7 @@ class ServersEngine:
 
     def _worded(
         self,
-        request: Request,
+        request: TurnRequest,
         ids: tuple[int, ...],
         seed: int,
         drawn: Sampling,
@@ -163,7 +163,7 @@ class ServersEngine:
         self,
         first: Sequence[SampleRequest],
         group: int,
-        worded: Callable[[Request, tuple[int, ...]], SampleRequest],
+        worded: Callable[[TurnRequest, tuple[int, ...]], SampleRequest],
         further: Further | None,
     ) -> Iterator[tuple[SampleRequest, SampledTokens]]:
         """Each request with its completion, as they come from the thread of `http`; those of rows

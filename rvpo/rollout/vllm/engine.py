@@ -16,7 +16,7 @@ from rvpo.errors import ConfigError, EngineError
 from rvpo.rollout.adapter_effect import PROMPT
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, Weights
-from rvpo.rollout.further import Further, Request, awaited
+from rvpo.rollout.further import Further, TurnRequest, awaited
 from rvpo.rollout.sampled import sampled
 from rvpo.rollout.supports import MOST_TOLD, told
 from rvpo.rollout.thought_budget import ThoughtBudget
@@ -140,7 +140,7 @@ class VllmEngine:
         if sampling is not None:
             set_sampling(drawn, sampling)
         rows = [prompt for prompt in prompts for _ in range(samples_per_prompt)]
-        first = [Request(row, 0, prompt, drawn.max_tokens) for row, prompt in enumerate(rows)]
+        first = [TurnRequest(row, 0, prompt, drawn.max_tokens) for row, prompt in enumerate(rows)]
         samples: dict[int, Sample] = {}
         cache = CacheUse(self._scheduler)
         self._memory.begin()
@@ -206,15 +206,15 @@ class VllmEngine:
 
     def _outputs(
         self,
-        first: Sequence[Request],
+        first: Sequence[TurnRequest],
         drawn: Any,
         seed: int,
         further: Further | None,
         cache: CacheUse,
-    ) -> Iterator[tuple[Request, Any]]:
+    ) -> Iterator[tuple[TurnRequest, Any]]:
         """Each request and its output as it finishes, of all that are asked for meanwhile."""
         in_rounds = self._in_process and not self._on_gpu
-        asked: list[Request] = []
+        asked: list[TurnRequest] = []
         new = first
         while new:
             self._enqueue(new, drawn, seed, len(asked))
@@ -228,7 +228,7 @@ class VllmEngine:
                     asked += new
             new = () if further is None else awaited(further, all_of_them=in_rounds)
 
-    def _enqueue(self, requests: Sequence[Request], drawn: Any, seed: int, number: int) -> None:
+    def _enqueue(self, requests: Sequence[TurnRequest], drawn: Any, seed: int, number: int) -> None:
         """One request for each sample: vLLM hands over a request of several only as a whole, when
         the slowest of them is finished. The prompt is computed once all the same, by its cache,
         where a conversation that goes on finds all of it that was there before.
@@ -339,7 +339,7 @@ def _thought_options(thought_budget: ThoughtBudget | None) -> dict[str, Any]:
     return {"reasoning_config": ReasoningConfig(**markers)}
 
 
-def request_seed(seed: int, request: Request, *, on_gpu: bool) -> int | None:
+def request_seed(seed: int, request: TurnRequest, *, on_gpu: bool) -> int | None:
     """The seed of a request, from that of its rollout. On GPUs vLLM takes NumPy's random numbers
     where a request has none; on CPUs it takes torch's, and none of a request."""
     return request.seed(seed) if on_gpu else None

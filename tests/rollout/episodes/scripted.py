@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from transformers import AutoTokenizer
 
-from rvpo.environments import EnvironmentConfig, Reply
+from rvpo.environments import EnvironmentConfig, WorldReply
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.episodes.engine import EpisodeEngine
-from rvpo.rollout.further import Further, Request, awaited
+from rvpo.rollout.further import Further, TurnRequest, awaited
 from rvpo.runtime.ignore import ignore
 from rvpo.sampling import Sampling
 from rvpo.types import Message, Prompt, Rollout, Sample
@@ -28,7 +28,7 @@ class ScriptedEngine:
     def __init__(self, encoder: Encoder, rule: Callable[[int, int], str]) -> None:
         self.encoder = encoder
         self.rule = rule
-        self.asked: list[Request] = []
+        self.asked: list[TurnRequest] = []
 
     def generate(
         self,
@@ -40,7 +40,9 @@ class ScriptedEngine:
         further: Further | None = None,
     ) -> Rollout:
         rows = [prompt for prompt in prompts for _ in range(samples_per_prompt)]
-        requests: Sequence[Request] = [Request(n, 0, p, CONTEXT) for n, p in enumerate(rows)]
+        requests: Sequence[TurnRequest] = [
+            TurnRequest(n, 0, p, CONTEXT) for n, p in enumerate(rows)
+        ]
         found: dict[int, Sample] = {}
         while requests:
             for request in requests:
@@ -51,7 +53,7 @@ class ScriptedEngine:
         samples = tuple(found[row] for row in range(len(rows)))
         return Rollout(samples=samples, group_size=samples_per_prompt)
 
-    def _sample(self, request: Request) -> Sample:
+    def _sample(self, request: TurnRequest) -> Sample:
         encoder, text = self.encoder, self.rule(request.row, request.turn)
         prompt_ids = encoder.encode(request.prompt)
         ids = tuple(encoder.tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -88,7 +90,7 @@ async def nothing() -> Sequence[Message]:
 class ScriptedSession:
     """A world whose doings are given."""
 
-    answers: Callable[[Message], Awaitable[Reply]]
+    answers: Callable[[Message], Awaitable[WorldReply]]
     begins: Callable[[], Awaitable[Sequence[Message]]] = nothing
     closes: Callable[[], Awaitable[Any]] = nothing
     state: Any = None
@@ -98,7 +100,7 @@ class ScriptedSession:
     async def begin(self) -> Sequence[Message]:
         return await self.begins()
 
-    async def answer(self, message: Message) -> Reply:
+    async def answer(self, message: Message) -> WorldReply:
         self.heard.append(message)
         return await self.answers(message)
 

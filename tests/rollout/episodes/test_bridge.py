@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rvpo.environments import Reply
+from rvpo.environments import WorldReply
 from rvpo.environments.tool_calls import tool_calls
 from rvpo.errors import ConfigError, DataError
 from rvpo.rollout.encoder import Encoder
@@ -253,17 +253,17 @@ def answering(words: str, tools: bool, rounds: int) -> Callable[[int], ScriptedS
     def opened(number: int) -> ScriptedSession:
         left = [words] * rounds
 
-        async def answer(message: Message) -> Reply:
+        async def answer(message: Message) -> WorldReply:
             if not left:
-                return Reply()
+                return WorldReply()
             content = left.pop()
             if not tools:
-                return Reply(messages=({"role": "user", "content": content},))
-            calls = tool_calls(message["content"])
+                return WorldReply(messages=({"role": "user", "content": content},))
+            calls = tool_calls(message["content"], ())
             assert [(call.name, call.arguments) for call in calls] == [("add", {"a": 1})]
             said = {**message, "tool_calls": [call.as_message for call in calls]}
             told = {"role": "tool", "name": "add", "content": content}
-            return Reply(messages=(told,), said=said, calls=1)
+            return WorldReply(messages=(told,), said=said, calls=1)
 
         return ScriptedSession(answer)
 
@@ -383,9 +383,9 @@ def test_what_begins_an_answer_begins_the_first_turn_alone(tiny_model: Path) -> 
     encoder = encoder_of(tiny_model)
     heard: list[Any] = []
 
-    async def answer(message: Message) -> Reply:
+    async def answer(message: Message) -> WorldReply:
         heard.append(message["content"])
-        return Reply(messages=() if len(heard) == 2 else ({"role": "user", "content": "4"},))
+        return WorldReply(messages=() if len(heard) == 2 else ({"role": "user", "content": "4"},))
 
     world = ScriptedWorld(lambda number: ScriptedSession(answer))
     engine = engine_of(encoder, world, lambda row, turn: "Hm.<|im_end|>")
@@ -404,9 +404,9 @@ def test_a_world_hears_no_thoughts_and_no_calls_in_them(opened: str, tiny_model:
     template = turns(SPOKEN, asking=ASSISTANT + opened)
     heard: list[Message] = []
 
-    async def answer(message: Message) -> Reply:
+    async def answer(message: Message) -> WorldReply:
         heard.append(message)
-        return Reply()
+        return WorldReply()
 
     world = ScriptedWorld(lambda number: ScriptedSession(answer))
     said = f"{'' if opened else '<think>'}Shall I {CALL}?</think>\nNo.<|im_end|>"

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pytest
 from transformers import AutoModelForCausalLM
 
-from rvpo.environments import EnvironmentConfig, Reply
+from rvpo.environments import EnvironmentConfig, WorldReply
 from rvpo.rollout import TransformersConfig
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.episodes.engine import EpisodeEngine
@@ -49,9 +49,11 @@ class InsistingSession:
     async def begin(self) -> Sequence[Message]:
         return ()
 
-    async def answer(self, message: Message) -> Reply:
+    async def answer(self, message: Message) -> WorldReply:
         self._left -= 1
-        return Reply(messages=({"role": "user", "content": "More?"},) if self._left >= 0 else ())
+        return WorldReply(
+            messages=({"role": "user", "content": "More?"},) if self._left >= 0 else ()
+        )
 
     async def close(self) -> None:
         pass
@@ -126,7 +128,7 @@ def test_the_world_speaks_between_the_turns_in_the_words_of_the_template(model: 
 class Dawdling(InsistingSession):
     """Takes its time, another one every time."""
 
-    async def answer(self, message: Message) -> Reply:
+    async def answer(self, message: Message) -> WorldReply:
         await asyncio.sleep(random.uniform(0, 0.02))
         return await super().answer(message)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from rvpo.environments import Reply, ToolFailed
+from rvpo.environments import ToolFailed, WorldReply
 from rvpo.episode import Ending, Episode
 from rvpo.errors import EngineError
 from rvpo.rollout.encoder import Encoder
@@ -25,7 +25,7 @@ from tests.rollout.episodes.scripted import (
     engine_of,
 )
 
-MORE = Reply(messages=({"role": "user", "content": "More?"},))
+MORE = WorldReply(messages=({"role": "user", "content": "More?"},))
 SECONDS = 0.2
 
 
@@ -62,8 +62,8 @@ def giving(value: Any) -> Callable[..., Awaitable[Any]]:
     return work
 
 
-def told(role: Any = "user", content: Any = "More?") -> Reply:
-    return Reply(messages=({"role": role, "content": content},))
+def told(role: Any = "user", content: Any = "More?") -> WorldReply:
+    return WorldReply(messages=({"role": role, "content": content},))
 
 
 FAULTS: dict[str, tuple[Callable[..., Awaitable[Any]], Ending]] = {
@@ -88,7 +88,7 @@ FAULTS: dict[str, tuple[Callable[..., Awaitable[Any]], Ending]] = {
     "no role": (giving(told(role=None)), "world_broken"),
     "speaks as the policy": (giving(told(role="assistant")), "world_broken"),
     "half a letter": (giving(told(content="\ud800")), "world_broken"),
-    "no messages": (giving(Reply(messages=(3,))), "world_broken"),  # type: ignore[arg-type]
+    "no messages": (giving(WorldReply(messages=(3,))), "world_broken"),  # type: ignore[arg-type]
 }
 
 
@@ -109,9 +109,9 @@ def rolled(
     def opened(number: int) -> ScriptedSession:
         if number == 1:
             return faulty
-        replies = iter([MORE, Reply()])
+        replies = iter([MORE, WorldReply()])
 
-        async def answer(message: Message) -> Reply:
+        async def answer(message: Message) -> WorldReply:
             return next(replies)
 
         return ScriptedSession(answer)
@@ -165,7 +165,7 @@ def test_a_fault_in_the_beginning_ends_the_episode_behind_its_first_turn(
 
     async def begin() -> Sequence[Message]:
         found = await work()
-        return found.messages if isinstance(found, Reply) else found  # type: ignore[no-any-return]
+        return found.messages if isinstance(found, WorldReply) else found  # type: ignore[no-any-return]
 
     rollout, world = rolled(encoder, ScriptedSession(giving(MORE), begins=begin))
     check_others(rollout, world)
@@ -179,7 +179,7 @@ def test_a_fault_in_the_beginning_ends_the_episode_behind_its_first_turn(
 )
 def test_a_world_that_will_not_close_holds_up_nobody(fault: str, encoder: Encoder) -> None:
     said: list[str] = []
-    faulty = ScriptedSession(giving(Reply()), closes=FAULTS[fault][0])
+    faulty = ScriptedSession(giving(WorldReply()), closes=FAULTS[fault][0])
     rollout, world = rolled(encoder, faulty, said=said)
     check_others(rollout, world)
     assert episodes(rollout)[1].ending == "answered"
@@ -189,7 +189,7 @@ def test_a_world_that_will_not_close_holds_up_nobody(fault: str, encoder: Encode
 
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(1), KeyboardInterrupt()])
 def test_an_error_of_closing_spoils_no_score(error: BaseException, encoder: Encoder) -> None:
-    rollout, world = rolled(encoder, ScriptedSession(giving(Reply()), closes=raising(error)))
+    rollout, world = rolled(encoder, ScriptedSession(giving(WorldReply()), closes=raising(error)))
     check_others(rollout, world)
     assert episodes(rollout)[1].missing == ""
 
@@ -198,7 +198,7 @@ def test_a_world_that_cannot_be_opened_breaks_its_episode_alone(encoder: Encoder
     def opened(number: int) -> ScriptedSession:
         if number == 1:
             raise SystemExit("no room")
-        return ScriptedSession(giving(Reply()))
+        return ScriptedSession(giving(WorldReply()))
 
     world = ScriptedWorld(opened)
     engine = engine_of(encoder, world, lambda row, turn: "Hm.<|im_end|>")
@@ -219,14 +219,14 @@ def test_a_state_that_cannot_be_told_breaks_the_episode(encoder: Encoder) -> Non
         def state(self, value: Any) -> None:
             pass
 
-    rollout, world = rolled(encoder, Stateless(giving(Reply())))
+    rollout, world = rolled(encoder, Stateless(giving(WorldReply())))
     check_others(rollout, world)
     assert episodes(rollout)[1].missing == "world_broken: ValueError: lost"
 
 
 def test_a_beginning_that_leaves_no_room_breaks_the_episode(encoder: Encoder) -> None:
     long = ({"role": "user", "content": "x" * 3000},)
-    rollout, world = rolled(encoder, ScriptedSession(giving(Reply()), begins=giving(long)))
+    rollout, world = rolled(encoder, ScriptedSession(giving(WorldReply()), begins=giving(long)))
     check_others(rollout, world)
     assert "2096 fit" in episodes(rollout)[1].reason
     assert rollout.samples[1].prompt.messages == make_prompt().messages
@@ -254,7 +254,7 @@ def test_an_error_of_who_listens_ends_the_rollout_and_the_worlds(encoder: Encode
     def listen(row: int, sample: object) -> None:
         raise ZeroDivisionError
 
-    world = ScriptedWorld(lambda number: ScriptedSession(giving(Reply())))
+    world = ScriptedWorld(lambda number: ScriptedSession(giving(WorldReply())))
     engine = engine_of(encoder, world, lambda row, turn: "Hm.<|im_end|>")
     with pytest.raises(ZeroDivisionError):
         engine.generate([make_prompt()], 4, seed=0, on_sample=listen)
@@ -265,7 +265,7 @@ def test_an_error_of_who_listens_ends_the_rollout_and_the_worlds(encoder: Encode
 def test_what_leaves_python_beside_a_session_ends_the_run_with_a_reason(encoder: Encoder) -> None:
     tasks = []
 
-    async def answer(message: Message) -> Reply:
+    async def answer(message: Message) -> WorldReply:
         tasks.append(asyncio.ensure_future(raising(SystemExit(1))()))
         await asyncio.sleep(3600)
         return MORE
@@ -289,7 +289,7 @@ def impatient() -> Iterator[None]:
 def test_code_that_holds_up_the_event_loop_ends_the_run_with_a_reason(encoder: Encoder) -> None:
     release = threading.Event()
 
-    async def answer(message: Message) -> Reply:
+    async def answer(message: Message) -> WorldReply:
         release.wait(30)
         return MORE
 
@@ -304,9 +304,9 @@ def test_code_that_holds_up_the_event_loop_ends_the_run_with_a_reason(encoder: E
 
 
 def test_waiting_for_a_place_is_no_fault_of_a_world(encoder: Encoder) -> None:
-    async def answer(message: Message) -> Reply:
+    async def answer(message: Message) -> WorldReply:
         await asyncio.sleep(0.1)
-        return Reply()
+        return WorldReply()
 
     world = ScriptedWorld(lambda number: ScriptedSession(answer))
     engine = engine_of(

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rvpo.rollout.encoder import Encoder
-from rvpo.rollout.further import Request
+from rvpo.rollout.further import TurnRequest
 from rvpo.types import Prompt, Rollout, Sample
 from tests.rollout.servers.engines import LONGEST, NO_WEIGHTS, asking, is_right, make_prompts
 from tests.rollout.servers.server import FakeServer, Faults
@@ -39,7 +39,7 @@ def check_samples(talk: Talking, encoder: Encoder) -> None:
     for row, sample in talk.heard:
         turn = turns[row]
         turns[row] += 1
-        own = Request(row, turn, sample.prompt, most(row, turn)).seed(SEED)
+        own = TurnRequest(row, turn, sample.prompt, most(row, turn)).seed(SEED)
         assert is_right(sample, own, encoder, most(row, turn))
 
 
@@ -48,7 +48,7 @@ def servers_of(talk: Talking, servers: Sequence[FakeServer]) -> dict[int, list[s
     found = defaultdict(list)
     turns: Counter[int] = Counter()
     for row, sample in talk.heard:
-        own = Request(row, turns[row], sample.prompt, 1).seed(SEED)
+        own = TurnRequest(row, turns[row], sample.prompt, 1).seed(SEED)
         turns[row] += 1
         at = [server.url for server in servers if (sample.prompt_ids, own) in server.seen.rows]
         found[row].append(at[-1] if len(at) == 1 else "several")

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rvpo.errors import EngineError
-from rvpo.rollout.further import Request
+from rvpo.rollout.further import TurnRequest
 from rvpo.rollout.vllm.engine import VllmEngine
 from rvpo.types import Sample
 from tests.fakes import make_prompt
@@ -120,7 +120,7 @@ def test_whenever_turns_come_none_is_lost_or_doubled(
     talk, samples = talked(llm, turns, delays, on_gpu=on_gpu, in_process=in_process)
     check_all_turns(talk, turns, samples)
     assert len(llm.asked) == sum(turns)
-    firsts = [Request(row, 0, make_prompt(), 8) for row in range(len(turns))]
+    firsts = [TurnRequest(row, 0, make_prompt(), 8) for row in range(len(turns))]
     each = [*firsts, *talk.taken]
     for (_, seed, most), request in zip(llm.asked, each, strict=True):
         assert most == request.most_tokens

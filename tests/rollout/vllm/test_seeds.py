@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from rvpo.rollout.further import Request
+from rvpo.rollout.further import TurnRequest
 from rvpo.rollout.vllm.engine import VllmEngine, request_seed
 from rvpo.rollout.vllm.sleep import Sleep
 from rvpo.runtime.device_memory import MemoryPeak
@@ -22,7 +22,7 @@ from tests.fakes import make_prompt
 
 
 def request_seeds(seed: int, rows: int, turn: int = 0, *, on_gpu: bool) -> list[int | None]:
-    requests = [Request(row, turn, make_prompt(), 8) for row in range(rows)]
+    requests = [TurnRequest(row, turn, make_prompt(), 8) for row in range(rows)]
     return [request_seed(seed, request, on_gpu=on_gpu) for request in requests]
 
 
