@@ -51,8 +51,8 @@ class CustomConfig(EnvironmentConfig):
         lacking = [part for part in _PARTS if not hasattr(made, part)]
         if lacking:
             raise ConfigError(
-                f"{_FACTORY}: {self.factory} makes a value of type {type(made).__name__}, which has "
-                f"no {lacking[0]}; an environment has {', '.join(_PARTS)} "
+                f"{_FACTORY}: {self.factory} makes a value of type {type(made).__name__}, which "
+                f"has no {lacking[0]}; an environment has {', '.join(_PARTS)} "
                 "(rvpo.environments.Environment)"
             )
         return made
