@@ -29,7 +29,7 @@ SERVER = (sys.executable, str(mcp_server.__file__))
 PROMPT = make_prompt()
 
 
-def calling(name: str, **arguments: Any) -> Message:
+def calling(name: str, /, **arguments: Any) -> Message:
     call = json.dumps({"name": name, "arguments": arguments})
     return {"role": "assistant", "content": f"<tool_call>{call}</tool_call>"}
 
