@@ -10,7 +10,7 @@ PYTHON_TAG: Final = "<|python_tag|>"
 """Begins a turn of Llama 3 that calls."""
 CALL_MARKS: Final = ("[TOOL_CALLS]", "[CALL_ID]", "[ARGS]", "<|tool_call|>", PYTHON_TAG)
 """Special tokens that models write into calls (Mistral, Granite and Phi, Llama 3)."""
-FENCE: Final = re.compile(r"```\w*\s*(.*?)```", re.DOTALL)
+FENCE: Final = re.compile(r"```\w*+\s*+(.*?)```", re.DOTALL)
 """Around code, and what is inside."""
 _CALL_KEYS: Final = re.compile(r'"(?:arguments|parameters)"\s*:')
 _NAME_KEY: Final = re.compile(r'"name"\s*:')

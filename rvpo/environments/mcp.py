@@ -9,13 +9,14 @@ import asyncio
 import json
 import logging
 import os
+import re
 import shlex
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TextIO, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TextIO, cast
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from rvpo.environments.answering import CallResult, answered, failed, refusal
 from rvpo.environments.environment import ToolFailed, WorldReply
@@ -38,13 +39,19 @@ _LAST_WORDS: Final = 300
 """Characters of what a server wrote to its stderr that a sentence ends with."""
 
 
+def _address(value: str) -> str:
+    if not re.match(r"https?://.", value):
+        raise ValueError(f"must begin with http:// or https://, got {value!r}")
+    return value
+
+
 class McpConfig(EnvironmentConfig):
     """Tools of an MCP server; an episode is over with the first turn that calls none."""
 
     name: Literal["mcp"] = "mcp"
     command: tuple[str, ...] | None = Field(default=None, min_length=1)
     """Program and arguments of a server that speaks over stdin and stdout. It ends with the run."""
-    url: str | None = Field(default=None, pattern=r"https?://.+")
+    url: Annotated[str, AfterValidator(_address)] | None = None
     """Address of a server that runs already, by streamable HTTP, as http://127.0.0.1:8000/mcp; in
     place of `command`."""
     variables: tuple[str, ...] = ()
@@ -170,6 +177,7 @@ class McpTools:
         connection = McpConnection(self._client)
         tools: list[Tool] = []
         cursor: str | None = None
+
         try:
             async with asyncio.timeout(self._config.seconds):
                 client = await connection.client()

@@ -12,13 +12,16 @@ from rvpo.calls import FENCE, PYTHON_TAG, arguments_of, holds_call, named, parse
 
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
 _FUNCTION: Final = re.compile(r"<function=([^>\s]+)>(.*?)(?:</function>|\Z)", re.DOTALL)
-_PARAMETER: Final = re.compile(r"<parameter=([^>\s]+)>\n?(.*?)\n?</parameter>", re.DOTALL)
+_PARAMETER, _PARAMETER_END = "<parameter=", "</parameter>"
 _MISTRAL: Final = "[TOOL_CALLS]"
-_NAMED: Final = re.compile(r"\s*([\w.-]+)\s*(?:\[CALL_ID\]\s*([\w-]+)\s*)?(?:\[ARGS\])?\s*(?={)")
+# Possessive all over: a model may write any number of blanks, and takes no time by that.
+_NAMED: Final = re.compile(
+    r"\s*+([\w.-]++)\s*+(?:\[CALL_ID\]\s*+([\w-]++)\s*+)?(?:\[ARGS\])?\s*+(?={)"
+)
 _CHANNEL: Final = re.compile(  # gpt-oss: a message to a function, at the beginning of one
-    r"(?:\A|<\|(?:end|call)\|>)\s*(?:<\|start\|>)?\s*(?:assistant)?\s*"
-    r"(?:<\|channel\|>commentary)?\s*to=(?:functions\.)?(?P<name>[\w.-]+)[^<]*"
-    r"(?:<\|(?:channel|constrain)\|>[^<]*)*<\|message\|>"
+    r"(?:\A|<\|(?:end|call)\|>)\s*+(?:<\|start\|>)?\s*+(?:assistant)?\s*+"
+    r"(?:<\|channel\|>commentary)?\s*+to=(?:functions\.)?(?P<name>[\w.-]++)[^<]*+"
+    r"(?:<\|(?:channel|constrain)\|>[^<]*+)*+<\|message\|>"
     r"(?P<body>.*?)(?=<\|(?:call|end|start|return)\|>|\Z)",
     re.DOTALL,
 )
@@ -107,8 +110,18 @@ def _tagged(text: str, tools: Sequence[Mapping[str, Any]]) -> Iterator[ToolCall]
     for name, body in _FUNCTION.findall(text):
         shown = [tool["function"] for tool in tools if tool["function"]["name"] == name]
         types = shown[0].get("parameters", {}).get("properties", {}) if shown else {}
-        given = {key: _typed(value, types.get(key)) for key, value in _PARAMETER.findall(body)}
+        given = {key: _typed(value, types.get(key)) for key, value in _parameters(body)}
         yield _call({"name": name, "arguments": given}, "")
+
+
+def _parameters(body: str) -> Iterator[tuple[str, str]]:
+    """Name and text of each parameter that is closed."""
+    place = body.find(_PARAMETER)
+    while place >= 0 and (end := body.find(_PARAMETER_END, place)) >= 0:
+        name, is_opened, value = body[place + len(_PARAMETER) : end].partition(">")
+        if is_opened and name and not re.search(r"\s", name):
+            yield name, value.removeprefix("\n").removesuffix("\n")
+        place = body.find(_PARAMETER, end)
 
 
 def _typed(value: str, schema: Any) -> Any:

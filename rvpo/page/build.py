@@ -185,12 +185,18 @@ def _samples(arm: PageArm) -> list[dict[str, Any]]:
     return [rows[n] for n in sorted((*worst, *regular))]
 
 
+def _said(message: Mapping[str, Any]) -> str:
+    calls = message.get("tool_calls")
+    called = [json.dumps(calls, ensure_ascii=False)] if calls else []
+    return f"{message['role']}: " + "\n".join(filter(None, [message["content"], *called]))
+
+
 def _readable(arm: str, row: Mapping[str, Any]) -> dict[str, Any]:
     known = {name: z for name, z in row["z"].items() if z is not None}
     worst = min(known, key=known.__getitem__) if known else None
     return {
         "arm": arm,
-        "prompt": "\n".join(f"{m['role']}: {m['content']}" for m in row["prompt"]),
+        "prompt": "\n".join(map(_said, row["prompt"])),
         "completion": row["completion"],
         "episode": conversation(row.get("episode")),
         "scores": {name: score for name, score in row["scores"].items() if name in known},

@@ -174,7 +174,7 @@ class HeldOutScores:
         }
 
     def share_lost(self, name: str) -> float:
-        """Share of the scores below a number of success with k answers that judging lost; the
+        """Share of the scores below a number of success with k answers that were lost; the
         largest of any reward, where it is of all of them."""
         failed = dict(zip(self.reward_names, self.failed.tolist(), strict=True))
         reward = "/".join(name.split("/")[2:])
@@ -197,7 +197,7 @@ class RewardChange:
     p_value: float | None
     """p-value of the paired sign-flip permutation test, two-sided."""
     failed_before: float
-    """Share of the scores that judging lost, which the means are without."""
+    """Share of the scores that are not there, which the means are without."""
     failed_after: float
 
 
@@ -240,7 +240,7 @@ def change_of(
     Args:
         before: [P] a value for each prompt, NaN where there is none.
         after: [P] the same prompts' later on.
-        failed: share of the scores that judging lost, before and after.
+        failed: share of the scores that are not there, before and after.
     """
     paired = np.isfinite(before) & np.isfinite(after)
     before, after = before[paired], after[paired]
@@ -318,7 +318,7 @@ def render_table(
     some_failed = any(row.failed_before or row.failed_after for row in comparisons)
     if some_failed:
         headings.append("missing")
-        caption += " Missing: share of scores that judging lost, before and after."
+        caption += " Missing: share of scores that are not there, before and after."
     table = make_table(["reward"], headings, title=title, caption=caption)
     for row in comparisons:
         table.add_row(

@@ -42,8 +42,8 @@ class Rendering:
         if prompt.tools and text == self._without_tools(prompt):
             raise DataError(
                 f"prompt {prompt.id!r} has tools, and the model's chat template does not show "
-                "them; use a model whose template does, or list them in the prompt "
-                "(benchmarks.bfcl.format=toolrl) and rename the column"
+                "them; use a model whose template does, set model.chat_template=chatml_tools, or "
+                "list them in the prompt (benchmarks.bfcl.format=toolrl) and rename the column"
             )
         begun = prompt.prefill.strip()
         if begun and text.rstrip().endswith(begun):

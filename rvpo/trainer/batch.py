@@ -280,7 +280,10 @@ def _supports(samples: Sequence[TrainedSample], device: torch.device) -> TokenSu
 def _drawn(samples: Sequence[TrainedSample], device: torch.device) -> Tensor | None:
     if not any(sample.given for sample in samples):
         return None
-    places = [place not in sample.given for sample in samples for place in range(sample.length)]
+    places: list[bool] = []
+    for sample in samples:
+        given = frozenset(sample.given)  # of a long episode thousands
+        places += (place not in given for place in range(sample.length))
     return torch.tensor(places, device=device)
 
 

@@ -179,3 +179,26 @@ def test_the_id_of_a_call_is_kept() -> None:
     assert call.as_message["id"] == "abcdefghi"
     (named,) = tool_calls("[TOOL_CALLS]add[CALL_ID]abcdefghi[ARGS]{}", ())
     assert named == call
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        " ",
+        "\n",
+        "<parameter=x>",
+        "<function=f>",
+        "<tool_call>",
+        "[TOOL_CALLS]a ",
+        "<|channel|>",
+        "<|start|>assistant",
+        "```a",
+        "{",
+        '"name" ',
+        "a",
+    ],
+)
+@pytest.mark.parametrize("before", ["", "<function=f>", "[TOOL_CALLS]name", "```", "<|end|>"])
+def test_an_answer_of_any_length_is_read_in_the_time_of_its_length(unit: str, before: str) -> None:
+    """Where a pattern went back over what it has read, this would not end."""
+    tool_calls(before + unit * 30_000, ())

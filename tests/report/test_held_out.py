@@ -157,7 +157,7 @@ def test_missing_scores_have_a_column_where_there_are_any():
     table = shown([row])
     assert "prompts missing" in table
     assert "12.5% 0.0%" in table
-    assert "Missing: share of scores that judging lost" in table
+    assert "Missing: share of scores that are not there" in table
     assert "issing" not in shown([compare_one([0.0], [1.0])])
 
 
