@@ -26,6 +26,16 @@ def failed(sentence: str, failure: str) -> CallResult:
     return CallResult(str({"error": sentence}), failure)
 
 
+def shortened(text: str, most: int, hidden: Callable[[str], str] = str) -> str:
+    """A result as the policy is told it: what is longer is cut off, and said to be.
+
+    Args:
+        hidden: takes out what nobody is told.
+    """
+    shown = hidden(text[:most])
+    return f"{shown}\n[cut off: there are {len(text):,}]" if len(text) > most else shown
+
+
 def refusal(call: ToolCall, known: Collection[str]) -> CallResult | None:
     """The result of a call that cannot be made; None where it can.
 

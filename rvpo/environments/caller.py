@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rvpo.environments.answering import CallResult, answered, failed, refusal
+from rvpo.environments.answering import CallResult, answered, failed, refusal, shortened
 from rvpo.environments.calling import Calling, Raised, name_of
 from rvpo.environments.environment import ToolFailed, WorldReply
 from rvpo.environments.tool import Tool, read_by_policy, written
@@ -102,6 +102,4 @@ class ToolCaller:
             raise ToolFailed(self.hidden.out_of(str(error))) from error
 
     def _shortened(self, text: str) -> str:
-        most = self.most_characters
-        shown = self.hidden.out_of(text[:most])
-        return f"{shown}\n[cut off: there are {len(text):,}]" if len(text) > most else shown
+        return shortened(text, self.most_characters, self.hidden.out_of)

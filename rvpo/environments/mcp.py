@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TextIO, 
 
 from pydantic import AfterValidator, Field, model_validator
 
-from rvpo.environments.answering import CallResult, answered, failed, refusal
+from rvpo.environments.answering import CallResult, answered, failed, refusal, shortened
 from rvpo.environments.environment import ToolFailed, WorldReply
 from rvpo.environments.environment_config import EnvironmentConfig
 from rvpo.environments.mcp_connection import McpConnection
 from rvpo.environments.tool_calls import ToolCall
 from rvpo.errors import ConfigError
-from rvpo.fields import FilePath
+from rvpo.fields import FilePath, PositiveInt
 from rvpo.runtime.extras import Need, require
 from rvpo.types import Message, Prompt
 
@@ -62,6 +62,8 @@ class McpConfig(EnvironmentConfig):
     """True: one session for all episodes of a rank, right for a server that keeps nothing between
     calls. False: one for each episode, opened by its first call, so that what an episode left in
     the server reaches no other; with `command` that is a process each."""
+    result_characters: PositiveInt = 20_000
+    """Characters of a result that the policy is told; the rest is cut off."""
     log: FilePath | None = None
     """File behind whose end servers write their stderr; left out, a failure's sentence alone has
     its last lines."""
@@ -107,6 +109,7 @@ class McpTools:
     def __init__(self, config: McpConfig) -> None:
         self._config = config
         self.seconds = config.seconds * _WITHIN
+        self.most_characters = config.result_characters
         self._log = _log(config)
         self._room = asyncio.Semaphore(config.at_once)
         self._open: set[McpConnection] = set()
@@ -249,7 +252,7 @@ class McpSession:
             result = await self._tools.call(self._connection, call)
         except MCPError as error:
             return failed(str(error), f"{call.name}: refused by the server")
-        text = _text(result)
+        text = shortened(_text(result), self._tools.most_characters)
         return failed(text, f"{call.name}: an error") if result.is_error else CallResult(text)
 
 

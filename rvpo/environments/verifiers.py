@@ -86,8 +86,13 @@ def part(environments: Sequence[Any], name: str, **columns: Any) -> list[RewardS
         environments: the `EpisodeOutcome` of each episode.
 
     Raises:
-        RewardError: no episode has it.
+        RewardError: no episode has it, or they are of another environment.
     """
+    if not all(hasattr(each, "weights") for each in environments):  # of another environment
+        raise RewardError(
+            "this reward is a part of those of environment.name=verifiers, and the environment is "
+            "another one"
+        )
     scored = [each for each in environments if not each.problem]
     known = {key: weight for each in scored for key, weight in each.weights.items()}
     if scored and name not in known:

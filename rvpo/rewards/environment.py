@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
+from rvpo.errors import RewardError
+
 
 async def get_reward(environments: Sequence[Any], **columns: Any) -> list[float | None]:
     """The score by each world's method `get_reward`, sync or async, as TRL asks it; None where it
@@ -13,7 +15,14 @@ async def get_reward(environments: Sequence[Any], **columns: Any) -> list[float 
 
     Args:
         environments: the objects of `environment: {name: python}`, one for each episode.
+
+    Raises:
+        RewardError: there are no such objects.
     """
+    if all(world is None for world in environments):
+        raise RewardError(
+            "get_reward asks the objects of environment.name=python, and this environment has none"
+        )
     return [await _score(world) for world in environments]
 
 
