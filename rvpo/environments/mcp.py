@@ -289,7 +289,7 @@ def _as_openai_has_it(tool: Tool) -> Mapping[str, Any]:
 
 def _text(result: CallToolResult) -> str:
     """The text of a result; things that are no text are named by their kind."""
-    parts = [getattr(block, "text", None) or f"[{block.type}]" for block in result.content]
+    parts = [str(getattr(block, "text", f"[{block.type}]")) for block in result.content]
     if not parts and result.structured_content is not None:
         return json.dumps(result.structured_content, default=str)
     return "\n".join(parts)
