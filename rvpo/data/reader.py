@@ -113,7 +113,7 @@ class Reader:
             id=self.ids.of(row.get("id"), number),
             messages=with_system(messages, system),
             columns={name: value for name, value in row.items() if name not in names},
-            tools=(*self.environment_tools, *self._tools(row, said, where)),
+            tools=self._tools(row, said, where),
             text=said.text,
             is_raw=is_raw,
             prefill=self.prefill,
@@ -142,7 +142,15 @@ class Reader:
             raise DataError(
                 f"{where}: has tools in its conversation and in the column '{name}'; keep one"
             )
-        return tools or said.tools
+        own = tools or said.tools
+        known = {tool["function"]["name"] for tool in self.environment_tools}
+        twice = next((n for tool in own if (n := tool["function"]["name"]) in known), None)
+        if twice is not None:
+            raise DataError(
+                f"{where}: has a tool {twice!r}, as the environment has; rename one of them, or "
+                "leave the row's tools out"
+            )
+        return (*self.environment_tools, *own)
 
     def _count(self, row: Mapping[str, Any]) -> None:
         self.counts["rows"] += 1

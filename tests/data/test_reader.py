@@ -169,3 +169,16 @@ def test_a_prompt_is_the_same_in_few_bytes_and_in_many(tmp_path: Path) -> None:
 
 def one_row() -> list[dict[str, Any]]:
     return [{"prompt": "Hi"}]
+
+
+def test_every_prompt_shows_the_environments_tools_before_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(map(json.dumps, [{"prompt": "a", "tools": [TOOL]}, {"prompt": "b"}])))
+    given = {"type": "function", "function": {"name": "g"}}
+    data = DatasetSource(path=str(file))
+    first, second = load_prompts(data, None, "data.train", tools=[given])
+    assert [tool["function"]["name"] for tool in first.tools] == ["g", "f"]
+    assert second.tools == (given,)
+    same = {"type": "function", "function": {"name": "f"}}
+    with pytest.raises(DataError, match="row 0: has a tool 'f', as the environment has"):
+        load_prompts(data, None, "data.train", tools=[same])
