@@ -24,13 +24,15 @@ from statistics import fmean
 import numpy as np
 
 from experiments.constraint_neglect import design
-from experiments.constraint_neglect.ablate import model
 from rvpo.report.held_out import HeldOutScores
 from rvpo.report.run_folder import RunFolder
 
 HERE = Path(__file__).parent
 FILE = HERE / "runs.jsonl"
 RUNS = Path("runs/constraint_neglect/protocol")
+POLICIES = HERE / "policies"
+"""Initial policies, by the share of sealed answers: warm-started on one machine, for another rounds
+otherwise and makes others."""
 FIRST = 10
 """Steps whose pulls are kept, as a mean."""
 
@@ -88,7 +90,7 @@ def train(task: str, arm: str, rate: float, seed: int) -> Line:
         "output": str(folder.path),
         "seed": seed,
         "steps": design.STEPS,
-        "model.path": str(model(design.TASKS[task].sealed)),
+        "model.path": str(POLICIES / str(design.TASKS[task].sealed)),
         "rewards": design.TASKS[task].rewards,
         "advantage": design.ARMS[arm],
         "update.lr": rate,
@@ -167,8 +169,6 @@ def main() -> None:
     lines = read()
     done = {line.key for line in lines}
     missing = [x for x in wanted(options.tune, options.seeds, options.arms, lines) if x not in done]
-    for task in dict.fromkeys(task for task, *_ in missing):
-        model(design.TASKS[task].sealed)
     context = get_context("forkserver")
     context.set_forkserver_preload(["rvpo.commands.train", "deepspeed", "transformers"])
     with (
