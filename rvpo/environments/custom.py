@@ -8,15 +8,13 @@ from pydantic import Field
 
 from rvpo.environments.environment import Environment
 from rvpo.environments.environment_config import EnvironmentConfig
+from rvpo.environments.making import FACTORY, made
 from rvpo.errors import ConfigError
 from rvpo.fields import ImportPath
-from rvpo.runtime.deepcopy import own
 from rvpo.runtime.imports import import_function
-from rvpo.runtime.own_code import line_of
 from rvpo.runtime.redaction import Hidden
 from rvpo.runtime.variable import filled, secrets_of
 
-_FACTORY: Final = "environment.factory"
 _PARTS: Final = ("tools", "session", "close")
 
 
@@ -38,21 +36,15 @@ class CustomConfig(EnvironmentConfig):
         Raises:
             ConfigError: it cannot be made, or lacks a part of the protocol.
         """
-        factory = import_function(self.factory, _FACTORY)
-        given = filled(own(self.arguments), "environment.arguments")
-        try:
-            made: Environment = factory(**given)
-        except (Exception, SystemExit) as error:  # the user's code, which can raise anything
-            hidden, at = Hidden(secrets_of(self.arguments)), line_of(error, factory)
-            said = hidden.out_of(f"{type(error).__name__}: {error}")
-            raise ConfigError(
-                f"{_FACTORY}: {self.factory} failed: {said}" + (f" ({at})" if at else "")
-            ) from error
-        lacking = [part for part in _PARTS if not hasattr(made, part)]
+        factory = import_function(self.factory, FACTORY)
+        given = filled(self.arguments, "environment.arguments")
+        hidden = Hidden(secrets_of(self.arguments))
+        world: Environment = made(factory, given, hidden, self.factory)
+        lacking = [part for part in _PARTS if not hasattr(world, part)]
         if lacking:
             raise ConfigError(
-                f"{_FACTORY}: {self.factory} makes a value of type {type(made).__name__}, which "
+                f"{FACTORY}: {self.factory} makes a value of type {type(world).__name__}, which "
                 f"has no {lacking[0]}; an environment has {', '.join(_PARTS)} "
                 "(rvpo.environments.Environment)"
             )
-        return made
+        return world

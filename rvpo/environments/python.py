@@ -12,16 +12,15 @@ from pydantic import Field
 from rvpo.environments.caller import ToolCaller
 from rvpo.environments.calls_config import CallsConfig
 from rvpo.environments.environment import WorldReply
+from rvpo.environments.making import FACTORY, made
 from rvpo.environments.tool import Tool, by_name, read_by_policy, tool_of
 from rvpo.errors import ConfigError, DataError, nearest
 from rvpo.fields import ImportPath
 from rvpo.runtime.deepcopy import own
 from rvpo.runtime.imports import import_function
-from rvpo.runtime.own_code import line_of
 from rvpo.runtime.variable import filled
 from rvpo.types import Message, Prompt
 
-_FACTORY: Final = "environment.factory"
 _RESERVED: Final = ("reset", "get_reward")
 """Methods that are no tools, as by TRL."""
 
@@ -45,27 +44,20 @@ class PythonConfig(CallsConfig):
             ConfigError: see `CallsConfig.imported`; or it fails, or makes something without `reset`
                 or without a tool.
         """
-        factory = import_function(self.factory, _FACTORY)
+        factory = import_function(self.factory, FACTORY)
         caller = self.caller(self.arguments)
         given = filled(self.arguments, "environment.arguments")
-        try:
-            trial = factory(**own(given))
-        except (Exception, SystemExit) as error:  # the user's code, which can raise anything
-            at = line_of(error, factory)
-            said = caller.hidden.out_of(f"{type(error).__name__}: {error}")
-            raise ConfigError(
-                f"{_FACTORY}: {self.factory} failed: {said}" + (f" ({at})" if at else "")
-            ) from error
+        trial = made(factory, given, caller.hidden, self.factory)
         if not callable(getattr(trial, "reset", None)):
             raise ConfigError(
-                f"{_FACTORY}: {self.factory} makes a value of type {type(trial).__name__}, which "
+                f"{FACTORY}: {self.factory} makes a value of type {type(trial).__name__}, which "
                 "has no method reset; write one, which is called when an episode begins"
             )
-        methods = [tool_of(getattr(trial, name), _FACTORY) for name in _public(type(trial))]
+        methods = [tool_of(getattr(trial, name), FACTORY) for name in _public(type(trial))]
         tools = by_name([*self.imported(), *methods], "environment")
         if not tools:
             raise ConfigError(
-                f"{_FACTORY}: {self.factory} has no public method beside reset, and nothing for a "
+                f"{FACTORY}: {self.factory} has no public method beside reset, and nothing for a "
                 "policy to call; write one, or name functions"
             )
         names = frozenset(tool.name for tool in methods)
@@ -162,7 +154,7 @@ def _columns(reset: Sequence[inspect.Parameter], prompt: Prompt, seed: int) -> d
         guess = nearest(lacking, list(row))
         meant = f"; did you mean '{guess}'?" if guess else ""
         raise DataError(
-            f"{_FACTORY}: reset needs a column '{lacking}', and the data has {', '.join(row)}"
+            f"{FACTORY}: reset needs a column '{lacking}', and the data has {', '.join(row)}"
             + meant
         )
     takes_all = any(p.kind is p.VAR_KEYWORD for p in reset)
