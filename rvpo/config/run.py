@@ -27,6 +27,7 @@ from rvpo.config.judges import (
     JudgeName,
     asked,
     name_problems,
+    place_of,
     reliability_problems,
     route_problems,
     served_problems,
@@ -103,6 +104,13 @@ class RunConfig(Section):
     def every_judge(self) -> dict[str, JudgeConfig]:
         """The judges by name, the one of the section `judge` first."""
         return named_judges(self.judge, self.judges)
+
+    @property
+    def precisions(self) -> dict[str, str]:
+        """Number formats of the models that are computed here, by the names of their settings."""
+        served = {place_of(name): judge.serve for name, judge in self.every_judge.items()}
+        own = {f"{where}.serve.precision": s.precision for where, s in served.items() if s}
+        return {"model.precision": self.model.precision, **own}
 
     def offloads(self, *, on_gpu: bool) -> bool:
         """True where the optimizer's state makes room for the engine while that generates.

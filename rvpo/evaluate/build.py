@@ -73,7 +73,8 @@ def _identity(config: JudgeConfig) -> Mapping[str, Any]:
     """All that the judge's answers depend on; see `Grader.identity`."""
     served = None
     if config.serve is not None:
-        served = [config.serve.model, fingerprint(resolve_model(config.serve.model))]
+        weights = fingerprint(resolve_model(config.serve.model), config.serve.precision)
+        served = [config.serve.model, weights]
     return {
         **config.model_dump(mode="json", include=set(IDENTITY)),
         "models": sorted({each.model for each in config.endpoints if each.model}),

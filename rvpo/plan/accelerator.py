@@ -17,12 +17,9 @@ def torch_devices() -> tuple[tuple[str, ...], tuple[float, ...], bool, str | Non
     except (ImportError, OSError) as error:  # OSError: a shared library that does not load
         return (), (), False, str(error).splitlines()[0]
     if not torch.cuda.is_available():
-        flags = (
-            Path("/proc/cpuinfo").read_text(encoding="utf-8")
-            if Path("/proc/cpuinfo").exists()
-            else ""
-        )
-        return (), (), "avx512_bf16" in flags or "amx_bf16" in flags, None
+        from rvpo.runtime.precision import has_bf16
+
+        return (), (), has_bf16(), None
     about = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     memory = tuple(device.total_memory / _GIB for device in about)
     names = tuple(f"{d.name} ({size:.0f} GiB)" for d, size in zip(about, memory, strict=True))

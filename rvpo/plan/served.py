@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from rvpo.config.judge import ServeConfig
 from rvpo.config.judges import place_of
@@ -11,6 +12,7 @@ from rvpo.plan.machine import Finding
 from rvpo.plan.memory import GIB
 from rvpo.plan.shape import ModelShape
 
+_BYTES: Final = {"bf16": 2, "fp32": 4}
 Shapes = Mapping[str, ModelShape | None]
 """Sizes of served judges by name, None where one is not known."""
 
@@ -58,7 +60,7 @@ def served_findings(
                 f"{where}.serve.devices that are there and do not train, or none, to share",
             )
         share, shape = _share(served, judges[name], memory), judges[name]
-        needed = 2 * shape.parameters / served.gpus if shape is not None else 0
+        needed = _weights(served, shape) / served.gpus
         if needed > share:
             yield _lacks(
                 where,
@@ -85,4 +87,9 @@ def _lacks(where: str, found: str, remedy: str) -> Finding:
 
 def _share(served: ServeConfig, judge: ModelShape | None, device: float) -> float:
     """Bytes that a served judge takes of each of its GPUs."""
-    return served.share(device, 2 * judge.parameters if judge is not None else 0)
+    return served.share(device, _weights(served, judge))
+
+
+def _weights(served: ServeConfig, judge: ModelShape | None) -> float:
+    """Bytes of all weights of a served judge."""
+    return _BYTES[served.precision] * judge.parameters if judge is not None else 0

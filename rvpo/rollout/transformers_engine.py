@@ -165,8 +165,11 @@ class TransformersEngine:
         batch: list[TurnRequest] = []
         encoded: list[tuple[int, ...]] = []
         width = most = 0
+        prompt: Prompt | None = None
+        ids: tuple[int, ...] = ()
         for request in requests:
-            ids = self._encoder.encode(request.prompt)
+            if request.prompt is not prompt:  # the samples of a group stand beside each other
+                prompt, ids = request.prompt, self._encoder.encode(request.prompt)
             width, most = max(width, len(ids)), max(most, request.most_tokens)
             is_full = len(batch) == self._batch_size
             if batch and (is_full or width + most > self._encoder.max_context_tokens):

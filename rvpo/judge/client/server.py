@@ -9,10 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from rvpo.config.judge import EndpointConfig, ServeConfig
 from rvpo.config.judges import OWN
 from rvpo.runtime.vllm_server import PROGRAM, ServerStart, VllmServer, server_environment
+
+DTYPES: Final = {"bf16": "bfloat16", "fp32": "float32"}
+"""Number formats as vLLM spells them."""
 
 
 class JudgeServer:
@@ -74,28 +78,37 @@ class JudgeServer:
         )
 
 
-def fingerprint(model_path: str) -> str:
+def fingerprint(model_path: str, precision: str = "bf16") -> str:
     """A name for the weights that are served, to file cached verdicts under.
+
+    Args:
+        precision: the format in which they are served.
 
     Returns:
         A hash over names, sizes and times of change of a folder's files: another one after
         any change, without reading gigabytes. Anything else, a Hub id, as it is.
     """
     folder = Path(model_path)
+    end = "" if precision == "bf16" else f" {precision}"
     if not folder.is_dir():
-        return model_path
+        return f"{model_path}{end}"
     digest = hashlib.sha256()
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         state = file.stat()
         name = file.relative_to(folder).as_posix()
         digest.update(f"{name}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
+    return f"{digest.hexdigest()}{end}"
 
 
 def serve_options(config: ServeConfig, model_path: str, *, on_gpu: bool) -> list[str]:
     """The options of the server, as vLLM spells them."""
     options = ["--model", model_path, "--served-model-name", config.model]
-    options += ["--max-model-len", str(config.max_context_tokens), "--dtype", "bfloat16"]
+    options += [
+        "--max-model-len",
+        str(config.max_context_tokens),
+        "--dtype",
+        DTYPES[config.precision],
+    ]
     # Sampling as asked for in each request, whatever the model's folder recommends.
     options += ["--enable-prefix-caching", "--generation-config", "vllm"]
     options += ["--max-num-seqs", str(config.concurrency)]

@@ -245,16 +245,16 @@ class JudgeService:
 
     def _with_endpoints(self) -> JudgeConfig:
         """The settings once the served judge, if there is one, answers."""
-        if self._server is None:
+        own = self.config.serve
+        if self._server is None or own is None:
             return self.config
         self._server.ready()
+        weights = fingerprint(self._model_path, own.precision)
         served = {
             "serve": None,
             "endpoints": [self._server.endpoint()],
             # Verdicts of other weights under the same name must not be taken for this judge's.
-            "revision": " ".join(
-                filter(None, (self.config.revision, fingerprint(self._model_path)))
-            ),
+            "revision": " ".join(filter(None, (self.config.revision, weights))),
             "model": self.config.model or self._server.endpoint().model,
         }
         return type(self.config).model_validate(self.config.model_dump() | served)
