@@ -16,7 +16,7 @@ def has_bf16(processor: Mapping[str, Any] | None = None) -> bool:
     """True where a processor multiplies in bf16.
 
     Args:
-        processor: what it can, by torch's names; None for this one.
+        processor: its capabilities, by torch's names; None for this one's.
     """
     can = torch.cpu.get_capabilities() if processor is None else processor
     return any(can.get(name) for name in _INSTRUCTIONS)
