@@ -28,21 +28,32 @@ computes: another number of processes draws samples with other seeds. With the l
 averages over micro-batches, `update.micro_batch_tokens` does."""
 
 
+_WEIGHTS = {"model", "precision"}
+"""Settings of a served judge that its verdicts depend on."""
+
+
 def check_unchanged(config: RunConfig, stored: Path) -> None:
-    """Make sure that a resumed run is the same run.
+    """Make sure that a resumed run is the same run. A reward that did not say when it is satisfied
+    may say so: a run whose scores leave 0 to 1 stops for want of it.
 
     Raises:
         ConfigError: it has other settings.
     """
-    free = set(MAY_CHANGE_ON_RESUME)
+    old = load_config(stored)
+    free = {*MAY_CHANGE_ON_RESUME, *_undeclared(old)}
     if config.update.loss.weighting == "row_mean":
         free.remove("update.micro_batch_tokens")
-    changed = changed_settings(load_config(stored), config, free)
+    changed = changed_settings(old, config, free)
     if changed:
         raise ConfigError(
             f"{stored}: this run was started with other settings in {', '.join(changed)}; resume "
             f"it with --config {stored}, or start a new run with another output"
         )
+
+
+def _undeclared(config: RunConfig) -> Iterator[str]:
+    rewards = config.rewards.items()
+    yield from (f"rewards.{name}.satisfied" for name, r in rewards if r.satisfied is None)
 
 
 def changed_settings(old: RunConfig, new: RunConfig, free: Collection[str]) -> list[str]:
@@ -70,7 +81,7 @@ def _counted(config: RunConfig, free: Collection[str]) -> Iterator[tuple[str, An
 
 def identity(judge: JudgeConfig) -> dict[str, Any]:
     """The settings that verdicts depend on, by name."""
-    served = {} if judge.serve is None else {"serve": {"model": judge.serve.model}}
+    served = {} if judge.serve is None else {"serve": judge.serve.model_dump(include=_WEIGHTS)}
     names = {*IDENTITY, "template", "criteria_per_call", "order_seed"}
     return {**judge.model_dump(include=names), **served}
 
