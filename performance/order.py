@@ -5,8 +5,8 @@
 Trains the quickstart's policy on few problems, each seen several times, since an order can learn
 nothing of a prompt that it sees once. Arms: the plain order; `data.order: difficulty`;
 `rollout.resample: 2`; both of the latter. Every arm of a seed begins with the same prompts. Runs
-that are complete are not repeated, and one that is not goes on. One run takes 8 to 12 minutes on
-two cores, more where dead groups are resampled; two arms and five seeds about an hour and a half.
+that are complete are not repeated, and one that is not goes on. A step takes 10 to 30 seconds, more
+where dead groups are resampled; two arms and five seeds two to five hours on two cores.
 
 Held-out scores are taken every few steps, and read as functions of the completion tokens that were
 generated in training, those of groups that were left out too. All arms of a seed are compared at
