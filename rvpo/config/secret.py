@@ -114,7 +114,7 @@ def holds_secret(value: Any) -> bool:
 def _refusal(path: Path) -> str:
     instead = (
         "write {variable: NAME} in its place"
-        if "arguments" in path
+        if _takes_variables(path)
         else "name that in the endpoint's key_variable"
         if is_of_endpoints(path)
         else "leave it out here"
@@ -175,10 +175,15 @@ def _names_by_user(path: Path) -> bool:
     return False
 
 
+def _takes_variables(path: Path) -> bool:
+    """True where `{variable: NAME}` stands for what the environment holds."""
+    return "arguments" in path or path[:2] == ("environment", "headers")
+
+
 def _is_stored(value: Any, path: Path) -> bool:
     """True where what stands under a secret's name can be one: no blank, yes, no or variable."""
     if is_variable(value):
-        return "arguments" not in path
+        return not _takes_variables(path)
     if isinstance(value, Mapping):
         return any(_is_stored(entry, path) for entry in value.values())
     if isinstance(value, list | tuple | set):

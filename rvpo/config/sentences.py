@@ -108,15 +108,14 @@ def _sentence(spot: _Spot, detail: ErrorDetails, root: type[BaseModel], document
             return _missing(spot, document)
         case "value_error":
             return str(context["error"])
-        case "union_tag_invalid":
+        case "union_tag_invalid" if _lookup(given, [_chooser(detail)]) is not None:
             return _choose(_lookup(given, [_chooser(detail)]), context["expected_tags"])
-        case "union_tag_not_found":
+        case "union_tag_not_found" | "union_tag_invalid":
             return "required and not given; choose from " + ", ".join(_tags(spot.kind))
         case "literal_error" | "enum":
             return _choose(given, context["expected"])
         case "too_long" | "too_short":
-            length = context.get("max_length", context.get("min_length"))
-            return f"must have {length} items, got {got}"
+            return f"must have {_count(spot.kind, context)}, got {got}"
         case "finite_number":
             return f"must be a finite number, got {got}"
         case _ if kind in _BOUNDS:
@@ -189,6 +188,16 @@ def _allowed(kind: Any, error: str) -> str:
         for m in members
     ]
     return " or ".join(filter(None, words))
+
+
+def _count(kind: Any, context: Mapping[str, Any]) -> str:
+    """Number of items that a list takes, in words."""
+    most = context.get("max_length")
+    count = context["min_length"] if most is None else most
+    pairs = (get_args(m) for m in _members(kind) if get_origin(m) is tuple)
+    is_exact = any(Ellipsis not in items for items in pairs)
+    words = "" if is_exact else "at least " if most is None else "at most "
+    return f"{words}{count} item{'' if count == 1 else 's'}"
 
 
 def _hint(spot: _Spot, error: str, given: Any) -> str:

@@ -6,7 +6,8 @@ A new one is a file with a subclass of `EnvironmentConfig` that has a `name`, an
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -24,7 +25,14 @@ AnyEnvironment = Annotated[
 ]
 """The choices of `environment`."""
 
+READ_BY_REWARD: Final[Mapping[str, tuple[str, ...]]] = {
+    "rvpo.environments.verifiers:part": ("verifiers",),
+    "rvpo.rewards.environment:get_reward": ("python", "custom"),
+}
+"""Names of the environments whose episodes leave behind what a reward function reads."""
+
 __all__ = [
+    "READ_BY_REWARD",
     "AnyEnvironment",
     "CustomConfig",
     "Environment",

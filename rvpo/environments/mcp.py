@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TextIO, cast
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from rvpo.environments.answering import CallResult, answered, failed, refusal, shortened
 from rvpo.environments.environment import ToolFailed, WorldReply
@@ -26,6 +26,7 @@ from rvpo.environments.tool_calls import ToolCall
 from rvpo.errors import ConfigError
 from rvpo.fields import FilePath, PositiveInt
 from rvpo.runtime.extras import Need, require
+from rvpo.runtime.variable import filled, is_variable
 from rvpo.types import Message, Prompt
 
 if TYPE_CHECKING:
@@ -45,6 +46,15 @@ def _address(value: str) -> str:
     return value
 
 
+def _variable(value: Any) -> Any:
+    if not is_variable(value):
+        raise ValueError(
+            "must be {variable: NAME}, with the environment variable that holds the header's "
+            f"value, in capitals, got {'a text' if isinstance(value, str) else 'something else'}"
+        )
+    return value
+
+
 class McpConfig(EnvironmentConfig):
     """Tools of an MCP server; an episode is over with the first turn that calls none."""
 
@@ -56,8 +66,9 @@ class McpConfig(EnvironmentConfig):
     place of `command`."""
     variables: tuple[str, ...] = ()
     """Environment variables that the server is given besides PATH, HOME and a few like them."""
-    headers: Mapping[str, str] = {}
-    """HTTP headers, each by the name of the environment variable that holds its value."""
+    headers: Mapping[str, Annotated[dict[str, str], BeforeValidator(_variable)]] = {}
+    """HTTP headers. The value of each is `{variable: NAME}`, what the environment holds under that
+    name, so that no key is stored with the run."""
     shared: bool = False
     """True: one session for all episodes of a rank, right for a server that keeps nothing between
     calls. False: one for each episode, opened by its first call, so that what an episode left in
@@ -86,18 +97,22 @@ class McpConfig(EnvironmentConfig):
                 start, or lists no tool.
         """
         require("environment.name=mcp", Need("mcp"))
-        for name in (*self.variables, *self.headers.values()):
+        for name in self.variables:
             if not os.environ.get(name):
                 raise ConfigError(
                     f"environment: there is no environment variable {name}; write "
                     f"`export {name}=...` before the run"
                 )
+        headers = filled(dict(self.headers), "environment.headers")
         logging.getLogger("mcp").addHandler(logging.NullHandler())  # else it writes to stderr
-        return McpTools(self)
+        return McpTools(self, headers)
 
 
 class McpTools:
     """See `rvpo.environments.environment.Environment`.
+
+    Args:
+        headers: HTTP headers with their values.
 
     Attributes:
         seconds: time that one call may take.
@@ -106,8 +121,9 @@ class McpTools:
         ConfigError: see `McpConfig.open`.
     """
 
-    def __init__(self, config: McpConfig) -> None:
+    def __init__(self, config: McpConfig, headers: Mapping[str, str]) -> None:
         self._config = config
+        self._headers = dict(headers)
         self.seconds = config.seconds * _WITHIN
         self.most_characters = config.result_characters
         self._log = _log(config)
@@ -167,8 +183,7 @@ class McpTools:
 
         config = self._config
         if config.command is None:
-            headers = {name: os.environ[variable] for name, variable in config.headers.items()}
-            return Client(_over_http(str(config.url), headers), cache=None)
+            return Client(_over_http(str(config.url), self._headers), cache=None)
         server = StdioServerParameters(
             command=config.command[0],
             args=list(config.command[1:]),

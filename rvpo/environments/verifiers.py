@@ -14,7 +14,7 @@ from pydantic import Field
 
 from rvpo.environments.environment_config import EnvironmentConfig
 from rvpo.errors import ConfigError, DataError, RewardError
-from rvpo.runtime.extras import installed
+from rvpo.runtime.extras import MODULES, installed
 from rvpo.types import RewardScore
 
 if TYPE_CHECKING:
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 TASK: Final = "verifiers_task"
 """Column of the data with a task, as JSON."""
+_BARE: Final = ("verifiers", "renderers")
+INSTALL_VERIFIERS: Final = (
+    "pip install 'rvpo[verifiers]' && pip install --no-deps 'verifiers==0.4.*' 'renderers==0.1.*'"
+)
+"""Commands that install verifiers beside vLLM. By itself it asks for one version of mcp and for an
+older openai, and renderers for openai-harmony, whose files are those of vLLM's oss-harmony."""
 
 
 class VerifiersConfig(EnvironmentConfig):
@@ -104,10 +110,11 @@ def part(environments: Sequence[Any], name: str, **columns: Any) -> list[RewardS
 
 
 def _world(config: VerifiersConfig, where: str, looks: bool = True) -> VerifiersWorld:
-    if not installed("verifiers"):
+    lacking = [each for each in (*_BARE, *MODULES["verifiers"]) if not installed(each)]
+    if lacking:
         raise ConfigError(
-            f"{where}: environments of verifiers need the package, which is not installed; write: "
-            "pip install 'verifiers>=0.4'"
+            f"{where}: environments of verifiers need {', '.join(lacking)}, not installed; write: "
+            + INSTALL_VERIFIERS
         )
     from rvpo.environments.verifiers_world import VerifiersWorld
 

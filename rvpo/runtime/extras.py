@@ -28,6 +28,10 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "math": ("math_verify",),
     "language": ("py3langid",),
     "mcp": ("mcp",),
+    "verifiers": (
+        *("aiohttp", "anthropic", "math_verify", "mcp", "openai", "prime_sandboxes"),
+        *("pydantic_config", "tomli_w"),
+    ),
     "schema": ("jsonschema", "referencing"),
 }
 """Modules that are imported of each extra. `gpu` brings the same vLLM as `cpu`, built for GPUs."""

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 
-from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver import Context, MCPServer
 
 server = MCPServer("Demo")
 notes: list[str] = []
@@ -49,6 +49,13 @@ def hang() -> str:
 def variable(name: str) -> str:
     """Say what an environment variable holds"""
     return os.environ.get(name, "")
+
+
+@server.tool()
+def header(name: str, context: Context) -> str:
+    """Say what an HTTP header of the request holds"""
+    request = context.request_context.request
+    return "" if request is None else str(request.headers.get(name, ""))
 
 
 if __name__ == "__main__":

@@ -216,7 +216,8 @@ def test_a_server_is_given_the_variables_that_are_named_alone(
         {"command": ()},
         {"url": "127.0.0.1:1"},
         {"url": "http://127.0.0.1:1/mcp", "variables": ("KEY",)},
-        {"command": ("server",), "headers": {"Authorization": "KEY"}},
+        {"command": ("server",), "headers": {"Authorization": {"variable": "KEY"}}},
+        {"url": "http://127.0.0.1:1/mcp", "headers": {"X-Shop": "KEY"}},
     ],
 )
 def test_settings_name_one_server(settings: dict[str, Any]) -> None:
@@ -245,6 +246,24 @@ def opened(config: McpConfig) -> McpConfig:
         else:
             break
     return config
+
+
+def test_a_server_is_sent_headers_with_what_the_environment_holds(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(tools: McpTools) -> None:
+        reply = await tools.session(PROMPT, 0).answer(calling("header", name="Authorization"))
+        assert told(reply) == ["Bearer of a key"]
+
+    config = opened(McpConfig(url=url))
+    config = config.model_copy(update={"headers": {"Authorization": {"variable": "SHOP_TOKEN"}}})
+    monkeypatch.setenv("SHOP_TOKEN", "Bearer of a key")
+    during(config, work)
+    monkeypatch.delenv("SHOP_TOKEN")
+    with pytest.raises(
+        ConfigError, match=r"headers\.Authorization: the environment has no variable"
+    ):
+        config.open()
 
 
 @pytest.mark.parametrize("shared", [False, True])

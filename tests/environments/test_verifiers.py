@@ -5,21 +5,20 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
 import pytest
 
 from rvpo.environments import VerifiersConfig, WorldReply
-from rvpo.environments.verifiers import part, rows
+from rvpo.environments.verifiers import INSTALL_VERIFIERS, part, rows
 from rvpo.errors import ConfigError, DataError, RewardError
 from rvpo.types import Failed, Message, Prompt
 from tests.environments.verifiers_environments import MODULES
 
 HAS_VERIFIERS = find_spec("verifiers") is not None
-needs_verifiers = pytest.mark.skipif(
-    not HAS_VERIFIERS, reason="verifiers 0.4 pins mcp==2.0.0 and openai<3, so it is not in `dev`"
-)
+needs_verifiers = pytest.mark.skipif(not HAS_VERIFIERS, reason=f"needs: {INSTALL_VERIFIERS}")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -32,6 +31,17 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
     finally:
         sys.path.remove(str(folder))
+
+
+class Without:
+    """A finder that has modules hidden from those behind it."""
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        if name == self._module:
+            raise ModuleNotFoundError(name)
 
 
 def prompts(environment: str, count: int = 2, **arguments: Any) -> list[Prompt]:
@@ -70,12 +80,17 @@ async def played(world: Any, prompt: Prompt, texts: Sequence[str]) -> tuple[list
     return replies, session.state
 
 
-@pytest.mark.skipif(HAS_VERIFIERS, reason="it is installed")
-def test_without_the_package_a_sentence_says_what_to_install() -> None:
-    with pytest.raises(ConfigError, match="not installed; write: pip install 'verifiers"):
-        VerifiersConfig(environment="spelling").open()
-    with pytest.raises(ConfigError, match="not installed; write: pip install 'verifiers"):
-        rows("spelling")
+@pytest.mark.parametrize("module", ["verifiers", "renderers", "openai", "prime_sandboxes"])
+def test_without_a_package_a_sentence_says_what_to_install(
+    module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "meta_path", [Without(module), *sys.meta_path])
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    for ask in (VerifiersConfig(environment="spelling").open, partial(rows, "spelling")):
+        with pytest.raises(ConfigError) as caught:
+            ask()
+        assert module in str(caught.value).partition(", not installed")[0]
+        assert str(caught.value).endswith(f"; write: {INSTALL_VERIFIERS}")
 
 
 @needs_verifiers
