@@ -110,11 +110,14 @@ class Forker:
         folder: Path,
         environment: Mapping[str, str],
         far: str | None = None,
+        terminal: str | None = None,
     ) -> ForkedRun:
         """A run, or one rank of it, in a folder.
 
         Args:
             far: the network namespace that it is in; this process's own if none is named.
+            terminal: the device that it runs on, to which all it writes goes; a file of
+                `ForkedRun.text` if none is named.
         """
         output = Path(self._words.name) / f"{time.monotonic_ns()}.txt"
         order = {
@@ -122,6 +125,7 @@ class Forker:
             "folder": str(folder),
             "environment": dict(environment),
             "far": far,
+            "terminal": terminal,
             "output": str(output),
         }
         return ForkedRun(self, self.ask({"start": order}), output)
@@ -190,7 +194,8 @@ def _become(order: Mapping[str, Any]) -> NoReturn:
     status = 1
     try:
         os.setsid()
-        _redirect(order["output"])
+        place = order["terminal"]  # opened by a session that has none, it is this session's own
+        _redirect(place or os.devnull, place or order["output"])
         if order["far"] is not None:
             _enter(order["far"])
         os.chdir(order["folder"])
@@ -214,9 +219,9 @@ def _become(order: Mapping[str, Any]) -> NoReturn:
         os._exit(status)  # libraries that were imported for others have nothing to tidy up
 
 
-def _redirect(output: str) -> None:
+def _redirect(source: str, output: str) -> None:
     for number, path, flags in (
-        (0, os.devnull, os.O_RDONLY),
+        (0, source, os.O_RDONLY),
         (1, output, os.O_WRONLY | os.O_CREAT | os.O_APPEND),
     ):
         opened = os.open(path, flags)
