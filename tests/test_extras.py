@@ -9,8 +9,9 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
@@ -77,9 +78,14 @@ def included(extra: str) -> set[str]:
     return found
 
 
+@cache
+def known_modules() -> Mapping[str, Sequence[str]]:
+    """The distributions of each module that can be imported; to find out takes long."""
+    return packages_distributions()
+
+
 def distributions(modules: Iterable[str]) -> set[str]:
-    known = packages_distributions()
-    return {requirement(known[module][0]) for module in modules}
+    return {requirement(known_modules()[module][0]) for module in modules}
 
 
 @pytest.mark.parametrize("extra", sorted(set(MODULES) - {"cpu"}))
@@ -119,7 +125,7 @@ def imported() -> Iterator[tuple[str, str]]:
 def test_every_package_that_is_imported_is_asked_for() -> None:
     core = {requirement(text) for text in PROJECT["dependencies"]}
     extras = {module for modules in MODULES.values() for module in modules}
-    known = packages_distributions()
+    known = known_modules()
     # By pydantic, in the one version that fits it; optional on GPUs, where a run works without; and
     # installed by who has environments of it, since it pins versions of what else is there.
     brought = {"pydantic_core", "liger_kernel", "verifiers"}
@@ -318,7 +324,7 @@ def test_a_judge_is_tried_with_its_extra_alone(tmp_path: Path) -> None:
 
 
 def test_a_page_is_written_with_its_extra_alone(tmp_path: Path) -> None:
-    make_run(tmp_path / "run")
+    make_run(tmp_path / "run", rewards=3)
     Machine(tmp_path, ("report",)).works("report", "run")
     assert (tmp_path / "run" / "report.html").exists()
 

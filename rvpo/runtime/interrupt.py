@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from threading import Thread
 
 from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.signals import on_stop
@@ -29,4 +30,7 @@ class Interrupt:
         if self._signalled:
             raise KeyboardInterrupt
         self._signalled = True
-        self._say("stopping after this step; once more stops at once")
+        # By another thread: a signal may come in the middle of a write, as that of a terminal that
+        # closes does, and a stream that this thread is writing to takes no second write from it.
+        words = "stopping after this step; once more stops at once"
+        Thread(target=self._say, args=(words,)).start()

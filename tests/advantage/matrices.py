@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from hypothesis import settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -32,6 +33,9 @@ from rvpo.advantage import (
 )
 from rvpo.satisfied import Satisfied
 from rvpo.types import Advantages, Rewards
+
+few = settings(max_examples=10)
+"""For what is tried with every estimator, which together see many."""
 
 
 def declared(rewards: Rewards) -> Rewards:

@@ -36,6 +36,7 @@ from .matrices import (
     Z_SCORE,
     DeclaredSAMRPO,
     DeclaredSAW,
+    few,
     label,
     matrix,
     random_binary,
@@ -71,6 +72,7 @@ ANY_COLUMNS = [each for each in ALL if not isinstance(each, RubricDropout)]
 
 
 @every
+@few
 @given(case=rows(missing=True, min_group=1))
 def test_everything_is_finite_and_zero_where_untrained(
     estimator: AdvantageEstimator, case: Rows
@@ -83,6 +85,7 @@ def test_everything_is_finite_and_zero_where_untrained(
 
 
 @pytest.mark.parametrize("estimator", ANY_COLUMNS, ids=label)
+@few
 @given(case=rows(missing=True), random=st.randoms())
 def test_order_of_rewards_does_not_matter(
     estimator: AdvantageEstimator, case: Rows, random: st.random_module
@@ -97,6 +100,7 @@ def test_order_of_rewards_does_not_matter(
 
 
 @every
+@few
 @given(case=rows(missing=True), random=st.randoms())
 def test_order_of_siblings_does_not_matter(
     estimator: AdvantageEstimator, case: Rows, random: st.random_module
@@ -141,6 +145,7 @@ def test_minimum_of_raw_scores_hears_the_reward_of_lower_range_alone() -> None:
 
 
 @pytest.mark.parametrize("estimator", GROUP_BY_GROUP, ids=label)
+@few
 @given(case=rows(missing=True))
 def test_groups_do_not_see_each_other_before_whitening(
     estimator: AdvantageEstimator, case: Rows

@@ -25,7 +25,7 @@ from rvpo.advantage import (
 from rvpo.advantage.missing import Missing, read
 from rvpo.types import Rewards
 
-from .matrices import FIELD_B, label, matrix, rows
+from .matrices import FIELD_B, few, label, matrix, rows
 from .test_reference import steps
 
 Rows = tuple[list[list[float | None]], int]
@@ -44,6 +44,7 @@ def test_all_estimators_have_the_rule_by_one_name() -> None:
 
 
 @every
+@few
 @given(case=rows(missing=True))
 def test_every_rule_is_taken_by_every_estimator(estimator: Any, case: Rows) -> None:
     for rule in RULES:
@@ -51,6 +52,7 @@ def test_every_rule_is_taken_by_every_estimator(estimator: Any, case: Rows) -> N
 
 
 @every
+@few
 @given(case=rows())
 def test_the_rules_are_one_where_no_score_is_missing(estimator: Any, case: Rows) -> None:
     found = [replace(estimator, missing=rule)(matrix(*case)) for rule in RULES]
@@ -61,6 +63,7 @@ def test_the_rules_are_one_where_no_score_is_missing(estimator: Any, case: Rows)
 
 
 @every
+@few
 @given(case=rows(missing=True))
 def test_zero_is_as_if_the_scores_had_been_0(estimator: Any, case: Rows) -> None:
     values, size = case

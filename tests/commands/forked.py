@@ -17,6 +17,7 @@ import gc
 import json
 import math
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -110,11 +111,16 @@ class Forker:
         folder: Path,
         environment: Mapping[str, str],
         far: str | None = None,
+        terminal: str | None = None,
+        program: str = "rvpo",
     ) -> ForkedRun:
         """A run, or one rank of it, in a folder.
 
         Args:
             far: the network namespace that it is in; this process's own if none is named.
+            terminal: the device that it runs on, to which all it writes goes; a file of
+                `ForkedRun.text` if none is named.
+            program: the module that is run as one.
         """
         output = Path(self._words.name) / f"{time.monotonic_ns()}.txt"
         order = {
@@ -122,6 +128,8 @@ class Forker:
             "folder": str(folder),
             "environment": dict(environment),
             "far": far,
+            "terminal": terminal,
+            "program": program,
             "output": str(output),
         }
         return ForkedRun(self, self.ask({"start": order}), output)
@@ -133,6 +141,13 @@ def forker() -> Forker:
     shared = Forker().__enter__()
     atexit.register(shared.__exit__)
     return shared
+
+
+def run_program(name: str, *arguments: str) -> None:
+    """Run a module as a program, in this folder, to its good end."""
+    run = forker().start(arguments, Path.cwd(), os.environ, program=name)
+    output, _ = run.communicate(timeout=480)
+    assert run.returncode == 0, output
 
 
 def main() -> NoReturn:
@@ -186,11 +201,12 @@ def _poll(pid: int, there: set[int]) -> int | None:
 
 
 def _become(order: Mapping[str, Any]) -> NoReturn:
-    """Be `rvpo` in a folder, with an environment and a network, to its orderly end."""
+    """Be a program in a folder, with an environment and a network, to its orderly end."""
     status = 1
     try:
         os.setsid()
-        _redirect(order["output"])
+        place = order["terminal"]  # opened by a session that has none, it is this session's own
+        _redirect(place or os.devnull, place or order["output"])
         if order["far"] is not None:
             _enter(order["far"])
         os.chdir(order["folder"])
@@ -198,10 +214,8 @@ def _become(order: Mapping[str, Any]) -> NoReturn:
         os.environ.update(order["environment"])
         tempfile.tempdir = None  # of another environment
         sys.path.insert(0, order["folder"])
-        sys.argv = ["rvpo", *order["arguments"]]
-        from rvpo.cli import main
-
-        main()
+        sys.argv = [order["program"], *order["arguments"]]
+        runpy.run_module(order["program"], run_name="__main__")
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -214,9 +228,9 @@ def _become(order: Mapping[str, Any]) -> NoReturn:
         os._exit(status)  # libraries that were imported for others have nothing to tidy up
 
 
-def _redirect(output: str) -> None:
+def _redirect(source: str, output: str) -> None:
     for number, path, flags in (
-        (0, os.devnull, os.O_RDONLY),
+        (0, source, os.O_RDONLY),
         (1, output, os.O_WRONLY | os.O_CREAT | os.O_APPEND),
     ):
         opened = os.open(path, flags)

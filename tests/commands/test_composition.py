@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.test_train import metrics, samples, train, write_config
+from tests.commands.test_train import metrics, samples, train_ranks, write_config
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +32,7 @@ def test_engines_in_the_processes_of_two_ranks_agree_with_their_trainer(
         update={"lr": 3e-2},
         checkpoint={"every": 100},
     )
-    train(config)
+    train_ranks(config, count=RANKS)
 
     run = tmp_path / "run"
     for version, row in enumerate(metrics(run)):

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.test_train import count_steps, metrics, start, train, write_config
+from tests.commands.test_train import (
+    count_steps,
+    metrics,
+    start,
+    start_ranks,
+    train,
+    train_ranks,
+    write_config,
+)
 from tests.judge.processes import wait_until
 from tests.processes import engines_of, is_alive, ranks_of
 
@@ -24,16 +32,15 @@ def wait_for_steps(run: Path, count: int, process: object) -> None:
 def test_a_rank_that_is_slow_is_waited_for(tiny_model: Path, tmp_path: Path) -> None:
     settings = {"distributed": {"processes": 2}, "steps": 6}
     whole = write_config(tiny_model, tmp_path / "whole", **settings)
-    train(whole)
-    config = write_config(tiny_model, tmp_path / "slow", **settings)
-    process = start(config)
-    wait_for_steps(tmp_path / "slow" / "run", 1, process)
-    rank = ranks_of(process.pid)[1]
-    rank.suspend()
+    train_ranks(whole)
+    first, second = start_ranks(write_config(tiny_model, tmp_path / "slow", **settings))
+    wait_for_steps(tmp_path / "slow" / "run", 1, first)
+    second.send_signal(signal.SIGSTOP)
     time.sleep(3)
-    rank.resume()
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output
+    second.send_signal(signal.SIGCONT)
+    for rank in (first, second):
+        output, _ = rank.communicate(timeout=300)
+        assert rank.returncode == 0, output
     assert metrics(tmp_path / "slow" / "run") == metrics(tmp_path / "whole" / "run")
 
 
@@ -41,11 +48,12 @@ def test_a_rank_that_hangs_ends_the_run_with_a_sentence(tiny_model: Path, tmp_pa
     config = write_config(
         tiny_model, tmp_path, distributed={"processes": 2, "patience_minutes": 0.2}, steps=200
     )
-    process = start(config)
-    wait_for_steps(tmp_path / "run", 2, process)
-    ranks_of(process.pid)[1].suspend()
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 2, output
+    first, second = start_ranks(config)
+    wait_for_steps(tmp_path / "run", 2, first)
+    second.send_signal(signal.SIGSTOP)
+    output, _ = first.communicate(timeout=120)
+    second.kill()
+    assert first.returncode == 2, output
     named = r"rank 0 on \S+ waited 0\.2 minutes for rank 1 on \S+, which says nothing and was last"
     assert re.search(named, output), output
     assert "Traceback" not in output

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import pty
@@ -12,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import termios
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,6 +21,8 @@ import pytest
 import torch
 import yaml
 
+from rvpo.runtime.environment import rank_environment
+from rvpo.runtime.port import free_port
 from tests.commands.forked import ForkedRun, forker
 from tests.configs import tiny_settings
 from tests.fakes import timeless
@@ -41,11 +41,11 @@ def write_config(initial: Path, folder: Path, **sections: Any) -> Path:
     return path
 
 
-def start(config: Path, *arguments: str) -> ForkedRun:
-    """A run under way, in a session of its own."""
+def start(config: Path, *arguments: str, terminal: str | None = None) -> ForkedRun:
+    """A run under way, in a session of its own, on a terminal where one is named."""
     words = ["train", "--config", str(config), *arguments]
     kept = {name: value for name, value in os.environ.items() if name not in RANK_VARIABLES}
-    return forker().start(words, Path.cwd(), kept)
+    return forker().start(words, Path.cwd(), kept, terminal=terminal)
 
 
 def start_anew(config: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -60,11 +60,26 @@ def start_anew(config: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def train(config: Path, *arguments: str, code: int = 0, anew: bool = False) -> str:
-    process = start_anew(config, *arguments) if anew else start(config, *arguments)
+def train(config: Path, *arguments: str, code: int = 0) -> str:
+    process = start(config, *arguments)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == code, output
     return output
+
+
+def start_ranks(config: Path, *arguments: str, count: int = 2) -> list[ForkedRun]:
+    """The ranks of one run on this machine, as torchrun starts them: without a launcher of ours."""
+    port = free_port()
+    kept = {name: value for name, value in os.environ.items() if name not in RANK_VARIABLES}
+    words = ["train", "--config", str(config), *arguments]
+    places = [rank_environment(rank, count, port) for rank in range(count)]
+    return [forker().start(words, Path.cwd(), kept | place) for place in places]
+
+
+def train_ranks(config: Path, *arguments: str, count: int = 2) -> None:
+    ranks = start_ranks(config, *arguments, count=count)
+    said = [rank.communicate(timeout=300)[0] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0] * count, said
 
 
 def metrics(run: Path) -> list[dict[str, float]]:
@@ -83,11 +98,7 @@ def count_steps(run: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-def test_a_run_learns_compiles_nothing_and_leaves_a_complete_folder(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    built = tmp_path / "extensions"
-    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(built))
+def test_a_run_learns_and_leaves_a_complete_folder(tiny_model: Path, tmp_path: Path) -> None:
     held_out = {"function": "tests.toy:letters", "arguments": {"count": 6}}
     config = write_config(
         tiny_model,
@@ -99,7 +110,7 @@ def test_a_run_learns_compiles_nothing_and_leaves_a_complete_folder(
         update={"lr": 1e-2},
         advantage={"name": "rvpo", "k": {"start": 0.5, "end": 2.0}},
     )
-    output = train(config, anew=True)
+    output = train(config)
     run = tmp_path / "run"
     rows = metrics(run)
     assert [row["step"] for row in rows] == list(range(1, 31))
@@ -119,7 +130,6 @@ def test_a_run_learns_compiles_nothing_and_leaves_a_complete_folder(
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"step-000028", "step-000030"}
     assert {"config.yaml", "provenance.json"} <= {path.name for path in run.iterdir()}
     check_saved_model(run / "model", tiny_model)
-    assert not built.exists()  # a build takes a minute, and one that is killed locks out the next
 
 
 def check_saved_model(folder: Path, initial: Path) -> None:
@@ -253,26 +263,22 @@ def test_a_terminal_that_closes_leaves_a_saved_run(
     config = write_config(tiny_model, tmp_path, steps=500, **sections)
     run = tmp_path / "run"
     terminal, inside = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "rvpo", "train", "--config", str(config)],
-        stdin=inside,
-        stdout=inside,
-        stderr=inside,
-        start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-        env={name: value for name, value in os.environ.items() if name not in RANK_VARIABLES},
-    )
-    os.close(inside)
+    process = start(config, terminal=os.ttyname(inside))
     while count_steps(run) < 2 and process.poll() is None:
         if select.select([terminal], [], [], 0.02)[0]:
             os.read(terminal, 2**16)
     os.close(terminal)
+    os.close(inside)
     assert process.wait(timeout=60) == 130
     done = count_steps(run)
     assert (run / "checkpoints" / f"step-{done:06d}").is_dir()
 
 
-def test_a_run_goes_on_where_nobody_reads_its_output(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_run_compiles_nothing_and_goes_on_where_nobody_reads_its_output(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = tmp_path / "extensions"
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(built))
     config = write_config(tiny_model, tmp_path, steps=4)
     process = subprocess.Popen(
         [sys.executable, "-m", "rvpo", "train", "--config", str(config)],
@@ -289,6 +295,7 @@ def test_a_run_goes_on_where_nobody_reads_its_output(tiny_model: Path, tmp_path:
         assert "nobody reads the output any more; the work goes on" in process.stderr.read()
     assert process.returncode == 0
     assert (tmp_path / "run" / "model").is_dir()
+    assert not built.exists()  # a build takes a minute, and one that is killed locks out the next
 
 
 def test_two_launched_ranks_give_the_rewards_of_their_shares(
@@ -308,10 +315,9 @@ def test_two_launched_ranks_give_the_rewards_of_their_shares(
     assert rows[0]["rewards/late/mean"] == pytest.approx(mean, abs=1e-6)
     assert sum(row["advantage"] for row in first) == pytest.approx(0, abs=1e-4)
     assert "kl" in rows[0]
-    train(config, "--resume", "steps=5", "update.logits_chunk=64")
-    assert count_steps(run) == 5
-    output = train(config, "--resume", "steps=6", "distributed.processes=1")
-    assert "step-000005 was written by 2 ranks and is shared out anew among 1" in output
+    further = ("steps=6", "update.logits_chunk=64", "distributed.processes=1")
+    output = train(config, "--resume", *further)
+    assert "step-000004 was written by 2 ranks and is shared out anew among 1" in output
     assert [row["step"] for row in metrics(run)] == [1, 2, 3, 4, 5, 6]
     seen = Counter(row["prompt_id"] for row in samples(run))
     assert len(seen) == 12

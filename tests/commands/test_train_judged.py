@@ -23,7 +23,15 @@ from rvpo.judge.prompt import messages
 from rvpo.judge.types import Job, Question
 from rvpo.runtime.port import hold_port
 from tests.commands.forked import ForkedRun
-from tests.commands.test_train import count_steps, metrics, samples, start, train, write_config
+from tests.commands.test_train import (
+    count_steps,
+    metrics,
+    samples,
+    start,
+    train,
+    train_ranks,
+    write_config,
+)
 from tests.judge.processes import alive, wait_until
 from tests.judge.server import FakeEndpoint, Faults, completion, criterion, verdict
 
@@ -248,7 +256,7 @@ def test_two_ranks_and_two_workers_keep_the_limit_of_the_endpoint(
     with FakeEndpoint(truth=truth, latency_s=0.05) as endpoint:
         sections = judged(endpoint, tmp_path / "cache.sqlite", concurrency=3, workers=2)
         sections |= {"steps": 2, "distributed": {"processes": 2}}
-        train(write_config(tiny_model, tmp_path, **sections))
+        train_ranks(write_config(tiny_model, tmp_path, **sections))
     assert endpoint.seen.most_in_flight == 3
     run = tmp_path / "run"
     check_verdicts(run)

@@ -15,7 +15,7 @@ from rvpo.page.conversation import conversation
 from rvpo.report.episode_row import episode_row
 from rvpo.types import Sample
 from tests.fakes import make_episode
-from tests.page.test_page import Reader, make_run, sample
+from tests.page.test_page import REWARDS, Reader, make_run, sample
 
 
 def shown(made: Sample) -> dict[str, Any]:
@@ -67,14 +67,14 @@ def test_calls_are_named_whatever_an_environment_made_of_them(calls: Any, told: 
 
 
 def test_a_page_shows_episodes_as_conversations_of_text(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", steps=1)
+    run = make_run(tmp_path / "run", steps=1, rewards=3)
     attack = "</pre></article><script>alert(2)</script>"
     made = make_episode("<think>Hm.</think>I look.", attack, "It is 42.", calls=1)
     assert made.episode is not None
     chance = np.random.default_rng(0)
-    row = sample(0, chance, 1) | {"episode": episode_row(made.episode, made.given)}
+    row = sample(0, chance, 1, REWARDS[:3]) | {"episode": episode_row(made.episode, made.given)}
     (path,) = run.samples.iterdir()
-    path.write_text(json.dumps(row) + "\n" + json.dumps(sample(1, chance, 1)) + "\n")
+    path.write_text(json.dumps(row) + "\n" + json.dumps(sample(1, chance, 1, REWARDS[:3])) + "\n")
     written, _ = build([run.path], tmp_path / "page.html")
     page = written.read_text(encoding="utf-8")
     assert Reader(page).open == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,12 @@ from tests.fakes import make_scores
 REWARDS = [f"criterion {n}" for n in range(17)]
 
 
-def make_run(folder: Path, *, seed: int = 0, steps: int = 12, outage: bool = False) -> RunFolder:
-    """A run with 17 rewards, some of them missing; during an outage nothing was judged."""
+def make_run(
+    folder: Path, *, rewards: int = 17, seed: int = 0, steps: int = 12, outage: bool = False
+) -> RunFolder:
+    """A run with rewards, some of them missing; during an outage nothing was judged. Each reward
+    has a panel in most figures, and drawing those is what takes long."""
+    names = REWARDS[:rewards]
     settings = tiny_settings(Path("model"), folder, seed=seed)
     config = RunConfig.model_validate(settings)
     run = RunFolder.create(folder, dump_config(config), {})
@@ -38,22 +43,24 @@ def make_run(folder: Path, *, seed: int = 0, steps: int = 12, outage: bool = Fal
         row: dict[str, float] = {"step": step, "timing/step": 1.0, "timing/update": 0.5}
         row |= {"advantage/std": 1.0, "grad_norm": 2.0, "judge/failed_frac": float(lost)}
         if not lost:
-            row |= {f"rewards/{name}/mean": float(chance.random()) for name in REWARDS}
-            row |= {f"advantage/bottleneck/{name}": 1 / 17 for name in REWARDS}
+            row |= {f"rewards/{name}/mean": float(chance.random()) for name in names}
+            row |= {f"advantage/bottleneck/{name}": 1 / rewards for name in names}
         lines.append(json.dumps(row))
     run.metrics.write_text("".join(line + "\n" for line in lines))
-    rows = [sample(n, chance, steps) for n in range(40)]
+    rows = [sample(n, chance, steps, names) for n in range(40)]
     run.samples.mkdir()
     path = run.samples / f"step-{steps:06d}.rank-0.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     for step in (0, steps):
-        write_json(run.evaluation(step), held_out(chance).to_json())
+        write_json(run.evaluation(step), held_out(chance, names).to_json())
     return run
 
 
-def sample(number: int, chance: np.random.Generator, step: int) -> dict[str, Any]:
-    missing = REWARDS[number % 17]
-    z = {name: None if name == missing else float(chance.normal()) for name in REWARDS}
+def sample(
+    number: int, chance: np.random.Generator, step: int, names: Sequence[str] = REWARDS
+) -> dict[str, Any]:
+    missing = names[number % len(names)]
+    z = {name: None if name == missing else float(chance.normal()) for name in names}
     return {
         "step": step,
         "prompt_id": str(number // 4),
@@ -63,22 +70,22 @@ def sample(number: int, chance: np.random.Generator, step: int) -> dict[str, Any
         "z": z,
         "failures": {missing: "http 500"},
         "remarks": {
-            REWARDS[0]: {"question": "Is it kind?", "answer": "met", "reason": "it says <so>"}
+            names[0]: {"question": "Is it kind?", "answer": "met", "reason": "it says <so>"}
         },
         "advantage": float(chance.normal()),
         "trained": True,
     }
 
 
-def held_out(chance: np.random.Generator) -> HeldOutScores:
-    values = chance.random((5, 4, 17))
-    values[0, :, 3] = np.nan
+def held_out(chance: np.random.Generator, names: Sequence[str] = REWARDS) -> HeldOutScores:
+    values = chance.random((5, 4, len(names)))
+    values[0, :, -1] = np.nan
     return HeldOutScores(
-        reward_names=tuple(REWARDS),
+        reward_names=tuple(names),
         prompt_ids=tuple("abcde"),
         means=np.nanmean(np.where(np.isfinite(values), values, 0.5), axis=1),
-        failed=np.zeros(17),
-        columns=tuple(REWARDS),
+        failed=np.zeros(len(names)),
+        columns=tuple(names),
         values=values,
     )
 
@@ -160,7 +167,7 @@ def test_arms_are_the_folders_of_their_seeds(page: tuple[Path, str]) -> None:
 
 
 def test_a_single_run_of_one_step_has_a_page(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "alone", steps=1)
+    run = make_run(tmp_path / "alone", steps=1, rewards=3)
     written, _ = build([run.path], tmp_path / "alone.html")
     assert "1 run" in written.read_text()
 
@@ -172,7 +179,7 @@ def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
 
 def test_the_gap_between_two_judges_has_its_curves(tmp_path: Path) -> None:
     for seed in range(2):
-        run = make_run(tmp_path / "watched" / f"seed-{seed}", seed=seed)
+        run = make_run(tmp_path / "watched" / f"seed-{seed}", seed=seed, rewards=2)
         for step, kind in ((0, 1.0), (6, 0.0), (12, None)):
             training = make_scores([[1.0, 0.0]] * 2, ["judged/kind", "judged/rude"])
             gold = make_scores([[kind, 0.0]] * 2, ["judged/kind", "judged/rude"])

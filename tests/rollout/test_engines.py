@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from string import ascii_lowercase
@@ -116,7 +117,8 @@ def make_policy(model: Path, ranks: Ranks, precision: str = "fp32", lr: float = 
 MAKERS = {
     "transformers fp32": lambda model: make_transformers_engine(model, "fp32"),
     "transformers bf16": lambda model: make_transformers_engine(model, "bf16"),
-    "vllm fp32": lambda model: make_vllm_engine(model, "fp32"),
+    # Whose prompts may fill several blocks of its cache.
+    "vllm fp32": lambda model: make_vllm_engine(model, "fp32", tokens=512),
     "vllm bf16": lambda model: make_vllm_engine(model, "bf16"),
     "vllm fp32, own process": lambda model: make_vllm_engine(model, "fp32", APART, tokens=512),
 }
@@ -423,18 +425,13 @@ def test_in_process_the_seed_decides_the_samples(
     assert torch.equal(torch.get_rng_state(), before)  # nobody else's random numbers moved
 
 
-@pytest.fixture(scope="module")
-def roomy(tiny_model: Path, ranks: Ranks) -> VllmEngine:
-    """A vLLM in process whose prompts may fill several blocks of its cache."""
-    engine = make_vllm_engine(tiny_model, "fp32", tokens=512)
-    UNTIL_EXIT.append(engine)
-    engine.load_weights(make_policy(tiny_model, ranks).weights(), 0)
-    return engine
-
-
-def test_a_rollout_takes_no_prefix_from_those_before_it(roomy: VllmEngine) -> None:
+def test_a_rollout_takes_no_prefix_from_those_before_it(
+    engines: Callable[[str], RolloutEngine], tiny_model: Path, ranks: Ranks
+) -> None:
     """What follows a cached prefix is computed in other pieces, which round differently."""
-    engine = roomy
+    engine = engines("vllm fp32")
+    assert isinstance(engine, VllmEngine)
+    engine.load_weights(make_policy(tiny_model, ranks).weights(), 0)
     prompts = [make_prompt(f"p/{i}", f"{i} + " + "1 + " * 90) for i in range(3)]
 
     def cached() -> list[int]:
@@ -452,14 +449,10 @@ def test_a_rollout_takes_no_prefix_from_those_before_it(roomy: VllmEngine) -> No
 
 @pytest.mark.parametrize("kind", ["vllm fp32", "vllm fp32, own process"])
 def test_a_conversation_that_goes_on_computes_what_is_new_in_it(
-    kind: str,
-    engines: Callable[[str], RolloutEngine],
-    roomy: VllmEngine,
-    tiny_model: Path,
-    ranks: Ranks,
+    kind: str, engines: Callable[[str], RolloutEngine], tiny_model: Path, ranks: Ranks
 ) -> None:
     """Of what was there before, what was sampled too, only the last block that is not full."""
-    engine = roomy if kind == "vllm fp32" else engines(kind)
+    engine = engines(kind)
     assert isinstance(engine, VllmEngine)
     engine.load_weights(make_policy(tiny_model, ranks).weights(), 0)
     block = engine._llm.llm_engine.vllm_config.cache_config.block_size
@@ -521,7 +514,7 @@ def test_in_process_the_seed_decides_every_turn(
 
 
 def test_vllms_own_weight_transfer_brings_every_weight_and_version(
-    tiny_model: Path, ranks: Ranks
+    engines: Callable[[str], RolloutEngine], tiny_model: Path, ranks: Ranks
 ) -> None:
     """The whole conversation that IPC and NCCL need, over a backend that needs no GPU: it leaves
     the tensors where both sides find them."""
@@ -530,7 +523,8 @@ def test_vllms_own_weight_transfer_brings_every_weight_and_version(
     from tests.transfer import BACKEND, make_info, register
 
     register()
-    engine = make_vllm_engine(tiny_model, "fp32")
+    engine = copy(engines("vllm fp32"))
+    assert isinstance(engine, VllmEngine)
     llm = LLM(
         str(tiny_model),
         dtype="float32",
@@ -539,7 +533,7 @@ def test_vllms_own_weight_transfer_brings_every_weight_and_version(
         weight_transfer_config={"backend": BACKEND},
         logprobs_mode="processed_logprobs",
     )
-    UNTIL_EXIT.extend([llm, engine._llm])
+    UNTIL_EXIT.append(llm)
     engine._llm, engine._sleep = llm, Sleep(llm, Native(llm, make_info()), ever=False)
     policy = make_policy(tiny_model, ranks)
     for version in (3, 4):
@@ -671,23 +665,22 @@ def test_a_tokenizer_without_a_chat_template_is_refused(tiny_model: Path, tmp_pa
         Encoder.from_model(str(tmp_path), trust_remote_code=False, max_context_tokens=None)
 
 
-def sampled_by_vllm(model: Path, precision: str) -> Rollout:
-    engine = make_vllm_engine(model, precision)
-    UNTIL_EXIT.append(engine)  # closing one would end the process group of the other tests
-    weights = SavedWeights(str(model), DTYPES[precision], trust_remote_code=False)
+def sampled(engine: RolloutEngine, weights: SavedWeights) -> Rollout:
     engine.load_weights(weights, version=0)
     return engine.generate([make_prompt("p", "abc")], 6, seed=1)
 
 
 @pytest.mark.parametrize("precision", DTYPES)
 def test_defaults_of_the_model_neither_draw_nor_score_in_vllm(
-    precision: str, tiny_model: Path, tmp_path: Path, ranks: Ranks
+    precision: str, engines: Callable[[str], RolloutEngine], tiny_model: Path, tmp_path: Path
 ) -> None:
     values = {name: value_of(name) for name in NAMES if name != "eos_token_id"}
     values["do_sample"] = True  # num_return_sequences cannot be read beside greedy search
     folder = changed(tiny_model, tmp_path / "m", "generation_config.json", values)
-    rollout = sampled_by_vllm(folder, precision)
-    plain = sampled_by_vllm(tiny_model, precision)
+    engine = make_vllm_engine(folder, precision)
+    UNTIL_EXIT.append(engine)  # closing one would end the process group of the other tests
+    weights = SavedWeights(str(tiny_model), DTYPES[precision], trust_remote_code=False)
+    rollout, plain = (sampled(each, weights) for each in (engine, engines(f"vllm {precision}")))
     assert [s.completion_ids for s in rollout.samples] == [s.completion_ids for s in plain.samples]
     policy = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=DTYPES[precision]).eval()
     for sample in rollout.samples:
@@ -710,14 +703,14 @@ def test_an_exported_model_answers_alike_in_transformers_and_vllm(
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
     ids = list(encoder.encode(make_prompt()))
-    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model", dtype=torch.float32)
-    expected = model.generate(torch.tensor([ids]), max_new_tokens=8, do_sample=False)
-    answers = {}
-    for folder in (tmp_path / "model", tiny_model):
-        llm = LLM(str(folder), dtype="float32", enforce_eager=True, max_model_len=128)
-        UNTIL_EXIT.append(llm)
-        prompt = {"prompt_token_ids": ids}
-        (output,) = llm.generate([prompt], SamplingParams(temperature=0, max_tokens=8))
-        answers[folder] = output.outputs[0].token_ids
-    assert list(answers[tmp_path / "model"]) == expected[0, len(ids) :].tolist()
-    assert answers[tmp_path / "model"] != answers[tiny_model]
+    exported, initial = (
+        AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        .generate(torch.tensor([ids]), max_new_tokens=8, do_sample=False)[0, len(ids) :]
+        .tolist()
+        for folder in (tmp_path / "model", tiny_model)
+    )
+    llm = LLM(str(tmp_path / "model"), dtype="float32", enforce_eager=True, max_model_len=128)
+    UNTIL_EXIT.append(llm)
+    prompt = {"prompt_token_ids": ids}
+    (output,) = llm.generate([prompt], SamplingParams(temperature=0, max_tokens=8))
+    assert list(output.outputs[0].token_ids) == exported != initial

@@ -102,6 +102,16 @@ def test_the_sentence_of_another_rank_is_shown_and_its_siblings_ended(
     assert capfd.readouterr().err == "rvpo: reward fails\n"
 
 
+def test_a_rank_that_does_not_end_with_the_others_is_killed(
+    tmp_path: Path, marks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rvpo.runtime.launch.GRACE_S", 0.2)
+    body = "sys.exit(2) if rank == 0 else os.kill(os.getpid(), signal.SIGSTOP)"
+    start = time.monotonic()
+    assert launch([], 2, program(tmp_path, marks, body)) == 2
+    assert time.monotonic() - start < 20
+
+
 def test_a_traceback_of_another_rank_is_shown(
     tmp_path: Path, marks: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,10 +27,10 @@ from rvpo.trainer.optimizers import AdamW
 from rvpo.trainer.shards import Shards, Sizes, piece
 from rvpo.trainer.zero_policy import ZeroPolicy
 from rvpo.types import Rollout
+from tests.commands.forked import run_program
 from tests.configs import tiny_config
 from tests.fakes import timeless
 from tests.gradients import accumulate
-from tests.imported import import_training
 from tests.trainer.test_update import (
     TEMPERATURE,
     make_advantages,
@@ -163,8 +162,7 @@ CASES = {
 def test_a_run_goes_on_with_more_and_with_fewer_ranks(
     tiny_model: Path, tmp_path: Path, precision: str
 ) -> None:
-    program = [sys.executable, "-m", __name__, str(tiny_model), str(tmp_path), precision]
-    subprocess.run(program, check=True, timeout=280)
+    run_program(__name__, str(tiny_model), str(tmp_path), precision)
     unbroken = {
         case.kind: results_of(tmp_path, case)
         for case in (UNBROKEN, ADAPTERS)
@@ -251,7 +249,6 @@ def as_rank(model: Path, folder: Path, precision: str, case: Case, rank: int, po
 
 def as_ranks(model: Path, folder: Path, precision: str) -> None:
     """All cases one after another, each with ranks forked off here: to import takes longest."""
-    import_training()
     fork = multiprocessing.get_context("fork")
     for case in CASES[precision]:
         port = free_port()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -24,9 +23,9 @@ from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.scorer import score_without_gradient
 from rvpo.trainer.zero_policy import ZeroPolicy
 from rvpo.types import Advantages, Prompt, Rollout, Sample
+from tests.commands.forked import run_program
 from tests.configs import tiny_config
 from tests.gradients import accumulate, gradients
-from tests.imported import import_training
 
 PROMPTS = 2
 GROUP = 8
@@ -356,8 +355,7 @@ BETAS = (0.0, 0.3)
 def of_ranks(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for each of `BETAS`, with the gradients of one rank and of two."""
     folder = tmp_path_factory.mktemp("gradients")
-    command = [sys.executable, "-m", "tests.trainer.test_update", str(tiny_model), str(folder)]
-    subprocess.run(command, timeout=480, check=True)
+    run_program(__name__, str(tiny_model), str(folder))
     return folder
 
 
@@ -374,7 +372,6 @@ def test_two_ranks_give_the_gradient_of_one(of_ranks: Path, beta: float) -> None
 
 def as_ranks(model: Path, folder: Path) -> None:
     """Write all gradients, by ranks forked off here: to import takes longest."""
-    import_training()
     fork = multiprocessing.get_context("fork")
     for beta in BETAS:
         (folder / str(beta)).mkdir()
