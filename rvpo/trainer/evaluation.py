@@ -81,8 +81,8 @@ class HeldOut:
         return self._is_due(step) and not self._is_done(step)
 
     def lost(self, step: int) -> dict[str, str]:
-        """Words for what judges and worlds lost, by the metric that the evaluation after `step` updates
-        lacks for it; nothing where there is none. Every rank must call."""
+        """Words for what judges and worlds lost, by the metric that the evaluation after `step`
+        updates lacks for it; nothing where there is none. Every rank must call."""
         with self.ranks.together():  # a network's disk may show another rank less
             found = self._lost(step) if self.ranks.is_main else {}
         return self.ranks.first(found)
