@@ -29,7 +29,7 @@ def correct(completions: Sequence[Any], **columns: Any) -> list[float]:
 
 
 class Worlds(FakeEngine):
-    """Its episodes of some prompts are broken."""
+    """Its episodes of some prompts are broken, or the first of each."""
 
     def __init__(self, broken: Sequence[str]) -> None:
         super().__init__(lambda prompt: "")
@@ -38,11 +38,12 @@ class Worlds(FakeEngine):
     def generate(
         self, prompts: Sequence[Prompt], samples_per_prompt: int, *args: Any, **more: Any
     ) -> Rollout:
-        samples = [self._sample(each) for each in prompts for _ in range(samples_per_prompt)]
+        places = ["first", *["later"] * (samples_per_prompt - 1)]
+        samples = [self._sample(each, place) for each in prompts for place in places]
         return Rollout(samples=tuple(samples), group_size=samples_per_prompt)
 
-    def _sample(self, prompt: Prompt) -> Sample:
-        if prompt.id not in self._broken:
+    def _sample(self, prompt: Prompt, place: str) -> Sample:
+        if not {prompt.id, f"{prompt.id} {place}"} & {*self._broken}:
             return make_episode("ab", prompt=prompt)
         return make_episode("ab", prompt=prompt, ending="world_broken", reason="it is gone")
 
@@ -83,13 +84,32 @@ def test_worlds_that_fail_on_one_rank_are_told_and_none_of_their_scores_is_a_zer
     assert json.loads(file.read_text())["means"] == [[1.0], [1.0], [None], [None]]
 
 
-def test_a_rule_on_what_no_episode_has_is_refused_before_training(tmp_path: Path) -> None:
+def test_a_world_that_fails_every_held_out_episode_ends_the_run_before_training(
+    tmp_path: Path,
+) -> None:
     RunFolder(tmp_path).evaluations.mkdir(parents=True)
     every = [prompt.id for prompt in PROMPTS]
-    (result,) = on_each_rank(lambda ranks: evaluated(tmp_path, every, ranks, []), size=1)
+    both = on_each_rank(lambda ranks: evaluated(tmp_path, every, ranks, []))
+    for error in both:
+        assert isinstance(error, RewardError)
+        assert str(error) == (
+            "environment: none of 8 held-out episodes has a score before training, most of them "
+            "for world_broken: it is gone; mend the environment, then continue with --resume"
+        )
+    assert not list(RunFolder(tmp_path).evaluations.iterdir())  # --resume asks again
+
+
+def test_a_rule_on_what_too_few_episodes_have_is_refused_before_training(tmp_path: Path) -> None:
+    """Two samples of no prompt have a score, and every prompt has one."""
+    RunFolder(tmp_path).evaluations.mkdir(parents=True)
+    broken = [f"{prompt.id} first" for prompt in PROMPTS]
+    (result,) = on_each_rank(lambda ranks: evaluated(tmp_path, broken, ranks, []), size=1)
     assert isinstance(result, tuple)
     found, lost = result
-    assert found == {}
+    assert found == {
+        f"eval/{name}": 1.0
+        for name in ("rewards/correct/mean", "pass@1/correct", "maj@1/correct", "all_satisfied@1")
+    }
     rule = stop_of({}, [], goal=0.5)
     with pytest.raises(RewardError, match="because too many scores below it are missing; mend"):
         rule.check(found, lost)
