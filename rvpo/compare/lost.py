@@ -14,7 +14,7 @@ def lost(evaluations: Mapping[str, Sequence[Mapping[int, HeldOutScores]]]) -> li
     any.
 
     Args:
-        evaluations: by arm, run and step.
+        evaluations: those of each run by step, by arm.
     """
     said = []
     for arm, runs in evaluations.items():
