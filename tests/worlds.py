@@ -55,5 +55,25 @@ def patience(completions: list[Any], environments: list[Any], **columns: Any) ->
     return [float(state) for state in environments]
 
 
+class Unopened:
+    """Has no world for any prompt."""
+
+    tools: Sequence[Mapping[str, Any]] = ()
+
+    def session(self, prompt: Prompt, seed: int) -> NaggingSession:
+        return NaggingSession(prompt.columns["times"], is_broken=False)
+
+    async def close(self) -> None:
+        pass
+
+
+class Looping(Nagging):
+    """Needs the event loop that its sessions live in."""
+
+    def session(self, prompt: Prompt, seed: int) -> NaggingSession:
+        asyncio.get_running_loop()
+        return super().session(prompt, seed)
+
+
 class Toolless:
     """Lacks what an environment has."""

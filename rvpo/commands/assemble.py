@@ -108,6 +108,7 @@ def held_out_of(run: RunContext, inputs: Inputs, engine: RolloutEngine) -> HeldO
         last_step=run.config.steps,
         seed=run.config.seed,
         say=run.display.phase,
+        tell=run.display.say,
         sampling=run.config.evaluate.sampling(run.config.rollout.sampling),
         at_k=AtK(
             at=run.config.evaluate.at_k,

@@ -10,6 +10,7 @@ from rvpo.commands.needs import of_training
 from rvpo.compare.benchmarks import benchmark_counts, uncovered
 from rvpo.compare.comparison import Comparison
 from rvpo.compare.execute import default_jobs, train_missing
+from rvpo.compare.lost import lost
 from rvpo.compare.neglect import BETTER, OF_THRESHOLDS, Scale, of_columns
 from rvpo.compare.render import explain, render
 from rvpo.compare.verdict import verdict, verdict_json
@@ -62,7 +63,7 @@ def compare(
     columns = _columns(evaluations)
     folders = {arm.name: [run.folder for run in comparison.of_arm(arm)] for arm in comparison.arms}
     benchmarks = benchmark_counts(folders)
-    unknown = uncovered(folders)
+    unknown = lost(evaluations) + uncovered(folders)
     for gap in unknown:
         console.print(f"note: {gap}", style="yellow")
     scores = {

@@ -20,6 +20,7 @@ from rvpo.data.splits import Splits, read_splits
 from rvpo.data.visited import visited
 from rvpo.data.visits import epoch_size
 from rvpo.environments import Environment
+from rvpo.errors import ConfigError, RvpoError
 from rvpo.evaluate.build import judged_by, read_benchmarks
 from rvpo.evaluate.measure import check_lengths
 from rvpo.judge.client.judges import Judges
@@ -30,8 +31,10 @@ from rvpo.rewards.judging import AskedJudge
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.episodes.check import check_conversations
+from rvpo.runtime.own_code import line_of
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.digest import TokenDigest, digests
+from rvpo.types import Prompt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +125,22 @@ def read_inputs(
     )
 
 
+def _try_session(environment: Environment, prompt: Prompt) -> None:
+    try:
+        environment.session(prompt, seed=0)  # nothing has happened in it
+    except RvpoError:
+        raise
+    except (Exception, SystemExit) as error:  # the user's code, which can raise anything
+        # One that needs the event loop in which it is to live cannot be tried before there is one.
+        if isinstance(error, RuntimeError) and "no running event loop" in str(error):
+            return
+        at = line_of(error)
+        raise ConfigError(
+            f"environment: no world can be opened for prompt {prompt.id!r}: "
+            f"{type(error).__name__}: {error}{f' ({at})' if at else ''}; mend its session"
+        ) from error
+
+
 def _check_world(environment: Environment, prompts: Splits, encoder: Encoder, model: str) -> None:
     """Refuse a world that cannot answer about these prompts: of each source the first is tried.
 
@@ -133,7 +152,7 @@ def _check_world(environment: Environment, prompts: Splits, encoder: Encoder, mo
     """
     for of_place in prompts.by_place.values():
         if of_place:
-            environment.session(of_place[0], seed=0)  # nothing has happened in it
+            _try_session(environment, of_place[0])
     role = "tool" if environment.tools else "user"
     check_conversations(encoder, prompts.every, role, model)
 

@@ -73,7 +73,8 @@ class Scale:
             thresholds[columns.index(name)] = threshold
         scale = cls(low, high, thresholds, math.nan)
         means = np.nanmean(scale.scaled(values[np.isfinite(values).any(axis=1)]), axis=1)
-        return replace(scale, high_mean=float(np.quantile(means, HIGH)))
+        high_mean = float(np.quantile(means, HIGH)) if len(means) else math.nan
+        return replace(scale, high_mean=high_mean)
 
     def scaled(self, values: Floats) -> Floats:
         """Scores [..., columns] from 0, the lowest of any run, to 1. A column that is the same

@@ -13,6 +13,7 @@ from rvpo.environments.calling import Calling, Raised, name_of
 from rvpo.environments.environment import ToolFailed, WorldReply
 from rvpo.environments.tool import Tool, read_by_policy, written
 from rvpo.environments.tool_calls import ToolCall
+from rvpo.runtime.deepcopy import own
 from rvpo.runtime.redaction import Hidden
 from rvpo.types import Message
 
@@ -82,7 +83,9 @@ class ToolCaller:
         if problem := tool.problem_with(call.arguments):
             return failed(problem, f"{tool.name}: wrong arguments")
         try:
-            told = await self._called(tool.function, call.arguments, until, read_by_policy)
+            # Its own: what a function does to them is no part of what the policy said.
+            given = own(call.arguments)
+            told = await self._called(tool.function, given, until, read_by_policy)
         except Raised as error:
             said = self._shortened(written(error.said or error.kind))
             return failed(said, f"{tool.name}: {error.kind}")

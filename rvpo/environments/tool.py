@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from types import NoneType
+from typing import Any, Final, Literal, Protocol, get_args, get_origin, get_type_hints, is_typeddict
 
 from rvpo.environments.environment import ToolFailed
 from rvpo.errors import ConfigError, nearest
+
+_JSON: Final = (str, int, float, bool, list, dict, tuple, NoneType)
 
 
 @dataclass(frozen=True)
@@ -69,10 +72,13 @@ def tool_of(
             guess = nearest(given, list(parameters))
             meant = f"did you mean '{guess}'?" if guess else f"it takes {', '.join(parameters)}"
             raise ConfigError(f"{where}.arguments.{given}: {name} has no such argument; {meant}")
+    if inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain):
+        raise ConfigError(f"{where}: {name} yields, and a policy is told a result; return it")
     filled_in = {*arguments, *(function.keywords if isinstance(function, partial) else ())}
     schema = _described(plain, name, where)
     shown = schema["function"]["parameters"]
     free = [each for each in shown["properties"] if each in parameters and each not in filled_in]
+    _check_hints({each: get_type_hints(plain)[each] for each in free}, name, where)
     shown["properties"] = {each: shown["properties"][each] for each in free}
     if "required" in shown:
         shown["required"] = [each for each in shown["required"] if each in free]
@@ -102,11 +108,15 @@ def read_by_policy(result: Any) -> str:
 
     Raises:
         ToolFailed: it holds a part that is no text, such as an image.
-        TypeError: it is a coroutine, which nobody awaits.
+        TypeError: it is a coroutine or the like, which nobody awaits, or a generator.
     """
     if inspect.iscoroutine(result):
         result.close()
         raise TypeError("it returned a coroutine; write async def where it is defined")
+    if inspect.isawaitable(result) or isinstance(result, Iterator | AsyncIterator):
+        raise TypeError(
+            f"it returned a value of type {type(result).__name__}; return what it gives"
+        )
     parts = result if isinstance(result, list) and all(map(_is_part, result)) else []
     for part in parts:
         if part["type"] != "text":
@@ -143,6 +153,37 @@ def _plain(function: Callable[..., Any], where: str) -> tuple[Callable[..., Any]
         shown = name or f"an object of {type(plain).__name__}"
         raise ConfigError(f"{where}: {shown} has no name to be called by; write def around it")
     return plain, name
+
+
+def _check_hints(hints: Mapping[str, Any], name: str, where: str) -> None:
+    """Refuse arguments that are no JSON: a policy would be shown an object, and each call fail.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    for argument, hint in hints.items():
+        for kind in _classes(hint):
+            if not _may_be_json(kind):
+                raise ConfigError(
+                    f"{where}: {name} takes {argument} as {kind.__name__}, and calls are made with "
+                    "JSON; write str, int, float, bool, Literal, list, dict or a TypedDict, and "
+                    f"make the {kind.__name__} of it in the function"
+                )
+
+
+def _may_be_json(kind: type) -> bool:
+    """True of what JSON has, of what stands above it, and of what is told by its methods alone."""
+    is_abstract = kind.__module__ in ("collections.abc", "numbers") or Protocol in kind.__mro__
+    return is_abstract or is_typeddict(kind) or any(kind in each.__mro__ for each in _JSON)
+
+
+def _classes(hint: Any) -> Iterator[type]:
+    """The classes of which a value may be by its hint, at any depth."""
+    if inspect.isclass(hint) and hint is not Any and not get_args(hint):
+        yield hint
+    elif get_origin(hint) is not Literal:
+        for part in get_args(hint):
+            yield from _classes(part)
 
 
 def _described(function: Callable[..., Any], name: str, where: str) -> dict[str, Any]:

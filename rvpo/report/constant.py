@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from rvpo.report.record import StepRecord
@@ -23,6 +24,7 @@ class ConstantRewards:
         self._steps = 0
         self._values: dict[str, set[float]] = {}
         self._watched: set[str] | None = None
+        self._reasons: dict[str, Counter[str]] = {}
 
     def __call__(self, record: StepRecord) -> None:
         """See `Report`."""
@@ -33,6 +35,9 @@ class ConstantRewards:
         shape = (-1, rewards.group_size, len(rewards.names))  # [P, G, M]
         for name in sorted(self._watched & set(aspects)):
             mask = (aspects[name] & rewards.valid).reshape(shape)
+            failures = record.scored.failures.items()
+            lost = (reason for place, reason in failures if bool(aspects[name][place]))
+            self._reasons.setdefault(name, Counter()).update(lost)
             values = rewards.values.reshape(shape)
             low = values.where(mask, float("inf")).amin(dim=1)
             high = values.where(mask, float("-inf")).amax(dim=1)
@@ -48,7 +53,14 @@ class ConstantRewards:
         """See `Report`."""
 
     def _name(self, name: str) -> None:
-        values = self._values.get(name, set())
+        values, reasons = self._values.get(name, set()), self._reasons.get(name)
+        if not values and reasons:
+            (reason, _), *_ = reasons.most_common(1)
+            self._say(
+                f"reward '{name}' has no score in {PATIENCE} steps, so nothing is learned from it: "
+                f"all are missing, most of them for {reason}"
+            )
+            return
         if not values:
             found = f"has scored nothing in {PATIENCE} steps"
         elif len(values) == 1:

@@ -14,8 +14,11 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from rvpo.episode import BROKEN
 from rvpo.report.record import StepRecord, timing
 
+MISSING = "episodes/missing/"
+"""Start of the metrics that count episodes without a score by their reasons."""
 SPARKLINE_WIDTH = 24
 ETA_STEPS = 10
 """Steps whose median time is taken for the ones to come."""
@@ -61,7 +64,7 @@ class Display:
     def __call__(self, record: StepRecord) -> None:
         self._step = record.step
         self._timing = timing(record.metrics)
-        self._warning = _left_out(record)
+        self._warning = "; ".join(filter(None, (_left_out(record), _without_scores(record))))
         if "step" in self._timing:
             self._step_seconds.append(self._timing["step"])
         for name in record.scored.aspects:
@@ -168,6 +171,22 @@ def _left_out(record: StepRecord) -> str:
     skipped = int(record.metrics.get("judge/skipped_groups", 0))
     groups = len(record.advantages.values) // record.rollout.group_size
     return f"{skipped} of {groups} groups left out: too many missing verdicts" if skipped else ""
+
+
+def _without_scores(record: StepRecord) -> str:
+    """Count of the episodes, on all ranks, that have no score, and the most frequent reason; empty
+    where there is none."""
+    reasons = {
+        name.removeprefix(MISSING): count
+        for name, count in record.metrics.items()
+        if name.startswith(MISSING)
+    }
+    if not reasons:
+        return ""
+    share = sum(record.metrics.get(f"episodes/ended/{ending}", 0.0) for ending in BROKEN)
+    samples = len(record.advantages.values)
+    most = max(reasons, key=reasons.__getitem__)
+    return f"{round(share * samples)} of {samples} episodes without a score: {most}"
 
 
 def _number(history: Sequence[float]) -> str:

@@ -49,7 +49,7 @@ class HeldOutScores:
     """Rewards, and the parts of rubrics that are reported: the aspects of the matrix."""
     prompt_ids: tuple[str, ...]
     means: Floats  # [P, aspects] mean over a prompt's scores, NaN where no sample has one
-    failed: Floats  # [aspects] share of the scores that are unknown because judging failed
+    failed: Floats  # [aspects] share of the scores that a judge or a world failed to give
     columns: tuple[str, ...]
     """Columns of the reward matrix: a rubric has one for each place of a criterion."""
     values: Floats  # [P, samples, columns] scores as they are, NaN where there is none
@@ -161,14 +161,14 @@ class HeldOutScores:
         return {name: float(each.mean()) for name, each in known.items() if len(each)}
 
     def lost(self) -> dict[str, str]:
-        """Words for the failures of judges, by the metric that nobody knows because of them."""
+        """Words for what is lost of judges and worlds, by the metric that nobody knows for it."""
         rewards = {
-            f"eval/rewards/{name}/mean": "all verdicts on it failed"
+            f"eval/rewards/{name}/mean": "all scores of it are missing"
             for j, name in enumerate(self.reward_names)
             if self.failed[j] > 0 and not np.isfinite(self.means[:, j]).any()
         }
         return rewards | {
-            name: "too many verdicts below it failed"
+            name: "too many scores below it are missing"
             for name, each in self.at_k.items()
             if self.share_lost(name) > 0 and not np.isfinite(each).any()
         }

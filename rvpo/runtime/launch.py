@@ -28,6 +28,8 @@ GRACE_S = 30.0
 """Longest time for the other ranks to end once one has, in seconds."""
 
 _LOG_BYTES = 8192
+_PYTHON_ERROR = 1
+"""Exit status of a Python that an error ended."""
 _MOST_LOG_BYTES = 1 << 22
 """Bytes of a rank's log in a temporary file that has no name and that nobody else could shorten."""
 # Where ranks on one machine speak to one another, unless the user says otherwise.
@@ -85,6 +87,7 @@ def launch(
         if sentence is not None:  # the cause, whichever rank it brought down first
             print(printable(sentence), file=sys.stderr)
             return USER_ERROR
+        failed = _cause(failed, ranks)
         status = ranks[failed].status() or 0
         # NCCL's watchdog ends a process from a thread of its own: nothing in Python hears of it.
         known = nccl_error(logs[failed].text()) if status == -signal.SIGABRT else None
@@ -140,6 +143,14 @@ def _wait(ranks: Sequence[Child], asked: Sequence[int], logs: Sequence[Log]) -> 
         for log in logs:
             log.bound(_MOST_LOG_BYTES)
         time.sleep(0.05)
+
+
+def _cause(failed: int, ranks: Sequence[Child]) -> int:
+    """The rank to tell of: one that ended by USER_ERROR and gave no reason lost another, and where
+    an error of Python ended that one, its log has the reason."""
+    if ranks[failed].status() != USER_ERROR:
+        return failed
+    return next((n for n, rank in enumerate(ranks) if rank.status() == _PYTHON_ERROR), failed)
 
 
 def _send(ranks: Sequence[Child], number: signal.Signals) -> None:

@@ -18,7 +18,7 @@ none of theirs."""
 class EarlyStop:
     """Ends a run by what its folder holds of its evaluations, so that a resumed one ends alike.
 
-    An evaluation that lacks the metric, because a judge failed, has no say.
+    An evaluation that lacks the metric, because a judge or a world failed, has no say.
 
     Args:
         rule: None lets every run go on to its last step.
@@ -51,21 +51,23 @@ class EarlyStop:
 
         Args:
             scores: those of the evaluation before training; none says nothing.
-            lost: metrics that it lacks because a judge failed, with words for that.
+            lost: metrics that it lacks because a judge or a world failed, with words for that.
 
         Raises:
             ConfigError: the metric is not among them, or the goal is reached.
-            RewardError: a judge lost it.
+            RewardError: it is lost.
         """
         rule = self.rule
-        if rule is None or not scores:
+        if rule is None:
             return
         if rule.metric in lost:
             raise RewardError(
                 f"evaluate.early_stop.metric: '{rule.metric}' is not known before training, "
-                f"because {lost[rule.metric]}; mend the judge, then continue with --resume, which "
-                "asks again"
+                f"because {lost[rule.metric]}; mend the judge or the environment that failed, then "
+                "continue with --resume, which asks again"
             )
+        if not scores:
+            return
         if rule.metric not in scores:
             raise ConfigError(
                 f"evaluate.early_stop.metric: no evaluation gives '{rule.metric}'; there are "

@@ -35,7 +35,7 @@ class EndRules:
 
         Args:
             scores: these.
-            lost: metrics that they lack because a judge failed, with words for that.
+            lost: metrics that they lack because a judge or a world failed, with words for that.
         """
         self.gold.check()
         self.early.check(scores, lost)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from rvpo.config.held_out import EvaluateConfig
+from rvpo.errors import RewardError
 from rvpo.report.at_k import NO_K, AtK
 from rvpo.report.held_out import Floats, HeldOutScores
 from rvpo.report.run_folder import RunFolder, write_json
@@ -14,6 +16,7 @@ from rvpo.rewards.comparison import Opponent
 from rvpo.rewards.final_answer import AnswersOf, final_answers
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.engine import RolloutEngine
+from rvpo.runtime.ignore import ignore
 from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.seed import derived_seed
 from rvpo.sampling import Sampling
@@ -27,7 +30,7 @@ from rvpo.types import Prompt, Rollout, RolloutScores
 class HeldOut:
     """Samples the held-out prompts when it is time, with the engine's newest weights.
 
-    Each evaluation is kept in the run folder, and done once. One that lost all verdicts on a part
+    Each evaluation is kept in the run folder, and done once. One that lost all scores of a part
     is made again where the run is resumed at its step. The seed is always the same, so that two
     evaluations differ by the weights alone where the engine honours seeds.
 
@@ -36,6 +39,7 @@ class HeldOut:
         last_step: the run's; evaluated in any case, as step 0 is.
         seed: the run's.
         say: told what is going on.
+        tell: told of episodes without a score.
         sampling: way in which answers are drawn; None for that of training.
         at_k: numbers of success with k answers that are wanted.
         answers: gives what the answers to a prompt say, which are the votes of maj@k.
@@ -51,6 +55,7 @@ class HeldOut:
     last_step: int
     seed: int
     say: Callable[[str], None]
+    tell: Callable[[str], None] = ignore
     sampling: Sampling | None = None
     at_k: AtK = NO_K
     answers: AnswersOf = final_answers
@@ -77,8 +82,8 @@ class HeldOut:
         return self._is_due(step) and not self._is_done(step)
 
     def lost(self, step: int) -> dict[str, str]:
-        """Words for the failures of judges, by the metric that the evaluation after `step` updates
-        lacks because of them; nothing where there is none. Every rank must call."""
+        """Words for what judges and worlds lost, by the metric that the evaluation after `step`
+        updates lacks for it; nothing where there is none. Every rank must call."""
         with self.ranks.together():  # a network's disk may show another rank less
             found = self._lost(step) if self.ranks.is_main else {}
         return self.ranks.first(found)
@@ -125,6 +130,7 @@ class HeldOut:
         )
         ids = [prompt.id for prompt in self.prompts]
         scored = scoring.collect(rollout, self.ranks)
+        self._tell_of_missing(step, rollout)
         scores = HeldOutScores.of(scored, ids, self._at_k(scored, rollout))
         looked = None if look is None else look.collect(rollout, ids)
         self._keep_first(step, rollout)
@@ -134,6 +140,28 @@ class HeldOut:
             if looked is not None:
                 write_json(self.folder.gold_scores(step), looked.to_json())
         return scores.metrics() | ({} if looked is None else looked.metrics())
+
+    def _tell_of_missing(self, step: int, rollout: Rollout) -> None:
+        """Say how many episodes of all ranks have no score, and why. Every rank must call.
+
+        Raises:
+            RewardError: none has one before training.
+        """
+        own = [sample.missing for sample in rollout.samples]
+        every = [reason for part in self.ranks.gather_objects(own) for reason in part]
+        reasons = Counter(filter(None, every))
+        if not reasons:
+            return
+        ((most, _),) = reasons.most_common(1)
+        if step == 0 and all(every):
+            raise RewardError(
+                f"environment: none of {len(every)} held-out episodes has a score before training, "
+                f"most of them for {most}; mend the environment, then continue with --resume"
+            )
+        self.tell(
+            f"{reasons.total()} of {len(every)} held-out episodes have no score, most of them for "
+            f"{most}"
+        )
 
     def _at_k(self, scored: RolloutScores, rollout: Rollout) -> Mapping[str, Floats]:
         """[P] each number of success with k answers, by name. Every rank must call."""

@@ -85,16 +85,17 @@ class Keeper:
 
         Args:
             scores: those of any evaluation; none says nothing.
-            lost: metrics that it lacks because a judge failed, with words for that.
+            lost: metrics that it lacks because a judge or a world failed, with words for that.
 
         Raises:
             ConfigError: the metric is not among them.
-            RewardError: a judge lost it.
+            RewardError: it is lost.
         """
         if self.best is not None and self.best in lost:
             raise RewardError(
                 f"checkpoint.best: '{self.best}' is not known before training, because "
-                f"{lost[self.best]}; mend the judge, then continue with --resume, which asks again"
+                f"{lost[self.best]}; mend the judge or the environment that failed, then continue "
+                "with --resume, which asks again"
             )
         if self.best is not None and scores and self.best not in scores:
             raise ConfigError(
@@ -107,7 +108,7 @@ class Keeper:
         with self.ranks.together():
             found = read_best(self.folder) if self.ranks.is_main else None
         known = self.ranks.first(found)
-        if metric not in scores:  # as where all verdicts below it failed
+        if metric not in scores:  # as where all scores below it are missing
             return
         if known is not None and known.value >= scores[metric]:
             return

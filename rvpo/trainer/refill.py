@@ -24,8 +24,9 @@ class Refill:
 
     A group is dead if no reward that carries weight tells its samples apart: one live reward is
     enough for it to stay. Other prompts are sampled and scored in place of dead groups, in so many
-    rounds at most. Of all its groups each rank then keeps the first ones that are not dead, and
-    dead ones where there are too few. One that lost its scores is not known to be dead.
+    rounds at most. One that lost its scores is not known to be dead, and is not replaced. Of all
+    its groups each rank then keeps the first ones that tell samples apart; where there are too few,
+    those that lost their scores, and then dead ones.
 
     Args:
         sampler: its engine may be asked by this thread at any time.
@@ -132,8 +133,8 @@ class _Found:
         chosen: list[int] = []
         for rank, count in enumerate(wanted):
             of_rank = [group for group, owner in enumerate(self.owners) if owner == rank]
-            live_first = sorted(of_rank, key=lambda group: self.telling[group] == 0)
-            chosen += sorted(live_first[:count])
+            best_first = sorted(of_rank, key=self._rank_of)
+            chosen += sorted(best_first[:count])
         rows = self._own_rows(chosen, own)
         samples = [sample for rollout in self.rollouts for sample in rollout.samples]
         made = self.rollouts[0].generation
@@ -150,6 +151,11 @@ class _Found:
             extras=self._extras(rows),
         )
         return rollout, scored
+
+    def _rank_of(self, group: int) -> int:
+        """Order in which groups are trained on: a live one, one that may be, a dead one."""
+        share = self.telling[group]
+        return 1 if share is None else 2 * (share == 0)
 
     def _own_rows(self, chosen: Sequence[int], own: int) -> list[int]:
         """Places of a rank's samples that are trained on among all that it has."""

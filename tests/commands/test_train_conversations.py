@@ -65,10 +65,33 @@ def test_an_episode_whose_world_failed_has_no_score_and_trains_nothing(
     assert len(broken) < len(found)
 
 
+def test_two_ranks_count_and_tell_the_broken_episodes_of_both(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    world = {"factory": "tests.worlds:Looping", "arguments": {"broken": 3}}
+    config = conversation(tiny_model, tmp_path, **world)
+    output = " ".join(train(config, "distributed.processes=2", "evaluate.every=0").split())
+    found = samples(tmp_path / "run")
+    for row in metrics(tmp_path / "run"):
+        of_step = [each for each in found if each["step"] == row["step"]]
+        broken = sum(each["scores"]["patience"] is None for each in of_step)
+        assert len(of_step) == 8
+        assert row["rewards/patience/missing_frac"] == broken / 8
+        assert row["episodes/ended/world_broken"] == broken / 8
+        assert row["trained_samples"] <= 8 - broken
+        told = f"{broken} of 8 episodes without a score: world_broken: OSError"
+        assert (told in output) == (broken > 0)
+    assert "8 of 16 held-out episodes have no score" in output  # those of numbers 0 and 3
+
+
 @pytest.mark.parametrize(
     ("world", "said"),
     [
         ({"factory": "tests.worlds:Toolless"}, "which has no tools"),
+        (
+            {"factory": "tests.worlds:Unopened"},
+            "environment: no world can be opened for prompt 'letters/0': KeyError: 'times'",
+        ),
         ({"factory": "tests.worlds:Nothing"}, "has no 'Nothing'"),
         ({"arguments": {"time": 1}}, "environment.factory: tests.worlds:Nagging failed"),
         ({"max_turns": 0}, "environment.max_turns"),

@@ -7,8 +7,11 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import Enum
 from functools import partial, wraps
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from rvpo.environments import ToolFailed
 
@@ -171,6 +174,33 @@ def forgets_to_await() -> Any:
     return _inner()
 
 
+def makes_a_generator() -> Any:
+    """Returns a generator."""
+    return (number for number in range(3))
+
+
+class Later:
+    def __await__(self) -> Any:
+        yield
+
+
+def gives_an_awaitable() -> Any:
+    """Returns what is awaited, and is no coroutine."""
+    return Later()
+
+
+def changes_what_it_is_given(values: list[int], table: dict[str, Any]) -> str:
+    """Puts into its arguments what is no JSON.
+
+    Args:
+        values: Some.
+        table: Some.
+    """
+    values.clear()
+    table["own"] = object()
+    return "done"
+
+
 def is_down() -> str:
     """Says that it does not work."""
     raise ToolFailed("the search engine is down")
@@ -277,6 +307,77 @@ def by_place(a: int, /) -> int:
         a: It.
     """
     return a
+
+
+def yields(a: int) -> Any:
+    """Doc.
+
+    Args:
+        a: It.
+    """
+    yield a
+
+
+class Unit(Enum):
+    CELSIUS = "C"
+
+
+@dataclass
+class Place:
+    name: str
+
+
+def takes_an_enum(unit: Unit) -> str:
+    """Doc.
+
+    Args:
+        unit: It.
+    """
+    return unit.value
+
+
+def takes_objects(places: list[Place] | None = None) -> str:
+    """Doc.
+
+    Args:
+        places: Them.
+    """
+    return places[0].name if places else ""
+
+
+def takes_bytes(data: bytes) -> int:
+    """Doc.
+
+    Args:
+        data: It.
+    """
+    return len(data)
+
+
+class Span(TypedDict):
+    start: int
+
+
+def takes_json(
+    kind: Literal["a", "b"],
+    number: float | None,
+    rows: list[dict[str, Any]],
+    span: Span,
+    *,
+    anything: Any = None,
+    names: Collection = (),  # type: ignore[type-arg]
+) -> str:
+    """Doc.
+
+    Args:
+        kind: It.
+        number: It.
+        rows: Them.
+        span: It.
+        anything: It.
+        names: Them.
+    """
+    return f"{kind} {number} {rows} {span} {anything} {names}"
 
 
 class AClass:

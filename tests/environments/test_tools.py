@@ -116,6 +116,8 @@ def test_a_turn_without_calls_is_answered_with_nothing() -> None:
         ("no_words", "{'error': 'Wordless'}"),
         ("no_words_async", "{'error': 'Wordless'}"),
         ("forgets_to_await", "{'error': 'it returned a coroutine; write async def where it is"),
+        ("makes_a_generator", "{'error': 'it returned a value of type generator; return what"),
+        ("gives_an_awaitable", "{'error': 'it returned a value of type Later; return what it"),
     ],
 )
 def test_whatever_a_function_does_the_policy_is_told_of_it_and_the_next_call_works(
@@ -133,6 +135,23 @@ def test_a_process_that_a_tool_forks_off_ends_at_once() -> None:
     ended, status = os.wait()
     assert ended
     assert status == 0
+
+
+def test_what_a_function_does_to_its_arguments_is_no_part_of_what_the_policy_said() -> None:
+    tools = opened("changes_what_it_is_given")
+    reply = within(
+        tools, answer(tools, call("changes_what_it_is_given", values=[1], table={"a": [2]}))
+    )
+    assert reply.messages[0]["content"] == "done"
+    assert reply.said is not None
+    ((each,),) = [reply.said["tool_calls"]]
+    assert each["function"]["arguments"] == {"values": [1], "table": {"a": [2]}}
+
+
+def test_arguments_of_all_that_json_has_are_taken() -> None:
+    given = {"kind": "a", "number": None, "rows": [{"b": 1}], "span": {"start": 2}}
+    (text,) = told(opened("takes_json"), call("takes_json", **given))
+    assert text == "a None [{'b': 1}] {'start': 2} None ()"
 
 
 def test_a_result_beyond_the_limit_is_cut_and_says_so() -> None:
@@ -335,6 +354,10 @@ def test_a_key_that_is_not_there_is_said_before_the_run(monkeypatch: pytest.Monk
         ("AClass", "is a class; name a function, or give each episode an object"),
         ("an_object", "an object of AClass has no name"),
         ("nameless", "has no name to be called by"),
+        ("yields", "yields yields, and a policy is told a result"),
+        ("takes_an_enum", "takes unit as Unit, and calls are made with JSON; write str, int"),
+        ("takes_objects", "takes places as Place, and calls are made with JSON"),
+        ("takes_bytes", "takes data as bytes, and calls are made with JSON"),
     ],
 )
 def test_a_function_that_cannot_be_a_tool_is_refused_in_one_sentence(

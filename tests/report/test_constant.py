@@ -36,6 +36,19 @@ def test_a_reward_without_scores_is_named() -> None:
     assert "'correct' has scored nothing" in sentence
 
 
+def test_a_reward_whose_scores_all_failed_is_named_with_the_reason() -> None:
+    heard: list[str] = []
+    report = ConstantRewards(heard.append)
+    reasons = ["world_broken: it is gone", "tool_failed: late", "world_broken: it is gone"]
+    failures = {(row, 0): reason for row, reason in enumerate(reasons)}
+    for step in range(PATIENCE):
+        scored = make_scores([[None, float(row)] for row in range(4)], failures=failures)
+        report(replace(make_record(step), scored=scored))
+    (sentence,) = heard
+    assert sentence.startswith("reward 'correct' has no score in 3 steps")
+    assert sentence.endswith("most of them for world_broken: it is gone")
+
+
 @given(st.integers(0, PATIENCE - 1), st.integers(0, 1))
 @settings(deadline=None)
 def test_one_difference_within_a_group_is_enough(step: int, group: int) -> None:

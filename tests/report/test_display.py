@@ -60,6 +60,22 @@ def test_groups_that_were_left_out_are_said_and_why(terminal: bool):
     assert "left out" not in out.getvalue().split("step 2/24")[-1]
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_episodes_without_a_score_are_said_in_every_step_with_their_commonest_reason(
+    terminal: bool,
+):
+    show, out = display(terminal=terminal)
+    broken = {
+        "episodes/ended/tool_failed": 0.25,
+        "episodes/ended/world_broken": 0.5,
+        "episodes/missing/tool_failed: it is down": 1.0,
+        "episodes/missing/world_broken: OSError": 2.0,
+    }
+    show(make_record(1, METRICS | broken))
+    show.close()
+    assert "3 of 4 episodes without a score: world_broken: OSError" in out.getvalue()
+
+
 def test_on_a_terminal_the_panel_shows_step_rewards_and_times():
     show, out = display(terminal=True)
     show.phase("loading the model")

@@ -150,6 +150,24 @@ def test_a_cause_is_told_and_not_its_consequence_in_another_rank(
     assert "lost another" not in error
 
 
+def test_an_error_is_told_though_its_consequence_in_another_rank_ended_first(
+    tmp_path: Path, marks: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    body = """
+    from rvpo.runtime.launch import say
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    if rank == 1:
+        time.sleep(0.5)  # its connections are cut before it has ended
+        1 / 0
+    say('rvpo: lost another rank', is_cause=False)
+    sys.exit(2)
+    """
+    assert launch([], 2, program(tmp_path, marks, body)) == 1
+    error = capfd.readouterr().err
+    assert error.startswith("rank 1 failed:\nTraceback")
+    assert "lost another" not in error
+
+
 def test_a_killed_rank_is_named(
     tmp_path: Path, marks: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -108,6 +108,8 @@ def test_a_metric_that_cannot_end_the_run_is_refused_once_it_is_known() -> None:
         stop.check({METRIC: 0.6}, {})
     with pytest.raises(RewardError, match="not known before training, because all verdicts failed"):
         stop.check({"eval/other": 0.1}, {METRIC: "all verdicts failed"})
+    with pytest.raises(RewardError, match=r"because all episodes failed; mend .* the environ"):
+        stop.check({}, {METRIC: "all episodes failed"})
 
 
 def test_the_metrics_are_those_that_the_folder_holds(tmp_path: Path) -> None:

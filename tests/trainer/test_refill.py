@@ -17,7 +17,7 @@ from rvpo.config.judge import BudgetConfig
 from rvpo.criterion import Criterion
 from rvpo.data.difficulty import ByDifficulty
 from rvpo.data.order import PromptOrder, PromptStream
-from rvpo.judge.types import Answer
+from rvpo.judge.types import Answer, Question
 from rvpo.rewards.reward import Reward
 from rvpo.rewards.rubric import RubricReward
 from rvpo.rewards.suite import RewardSuite
@@ -165,6 +165,20 @@ def test_groups_are_counted_with_those_that_are_not_trained_on() -> None:
 
 def test_of_more_prompts_the_live_ones_are_trained_on_in_their_order() -> None:
     engine, rollout, _ = run(lambda id: int(id) % 3 > 0, sampled=9)
+    (asked,) = engine.asked
+    assert ids(rollout) == [id for id in asked if int(id) % 3][:4]
+
+
+def test_of_more_prompts_those_that_lost_their_scores_give_way_to_live_ones() -> None:
+    judged = RubricReward(name="care", form="channels", fixed={"kind": Criterion(text="kind")})
+
+    def rule(response: str, question: Question) -> Answer:
+        id, place = response.split(".")
+        is_lost = int(id) % 3 == 0
+        return Answer(value=None, failure="timeout") if is_lost else Answer(value=float(place))
+
+    suite = RewardSuite([judged]).judged_by(only(FakeJudge(rule), BudgetConfig(group=1, step=1)))
+    engine, rollout, _ = run(lambda id: True, sampled=9, suite=suite)
     (asked,) = engine.asked
     assert ids(rollout) == [id for id in asked if int(id) % 3][:4]
 

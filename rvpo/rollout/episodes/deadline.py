@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from rvpo.environments import ToolFailed
 
 T = TypeVar("T")
+
+_LONGEST: Final = 1000
+"""Characters of an error that are kept, with each score that is missing for it."""
 
 
 class WorldBroken(Exception):
@@ -51,10 +54,18 @@ def in_words(error: BaseException) -> str:
     """An error of code of others, which may fail at telling of itself."""
     name = type(error).__name__
     try:
-        told = str(error)
+        told = _shown(str(error))
     except Exception:  # the same code
         return name
     return told if isinstance(error, ToolFailed) and told else f"{name}: {told}" if told else name
+
+
+def _shown(text: str) -> str:
+    """A text in one line that terminals, files and trackers take, and not too long: without halves
+    of characters, and without what would move a cursor."""
+    words = "".join(c if c.isprintable() else " " for c in text[: 2 * _LONGEST]).split()
+    line = " ".join(words)
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 4] + " ..."
 
 
 async def _contained(work: Callable[[], Awaitable[T]]) -> T:

@@ -157,6 +157,20 @@ def test_a_fault_in_an_answer_costs_its_episode_alone(fault: str, encoder: Encod
     assert rollout.samples[1].text == "1.0"
 
 
+@pytest.mark.parametrize("kind", [ToolFailed, OSError])
+def test_a_reason_is_one_short_line_that_everything_can_write(
+    kind: type[Exception], encoder: Encoder
+) -> None:
+    error = kind("down \udfff\x00\x1b[31m\nagain \N{GRINNING FACE} " + "z" * 10**6)
+    rollout, _ = rolled(encoder, ScriptedSession(raising(error)))
+    reason = episodes(rollout)[1].reason
+    name = "" if kind is ToolFailed else "OSError: "
+    assert reason.startswith(f"{name}down [31m again \N{GRINNING FACE} zzz")
+    assert reason.endswith("z ...")
+    assert len(reason) <= 1010
+    assert reason.isprintable()
+
+
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault not in ("a text", "clings")])
 def test_a_fault_in_the_beginning_ends_the_episode_behind_its_first_turn(
     fault: str, encoder: Encoder
