@@ -17,7 +17,7 @@ from rich.text import Text
 from rvpo.episode import BROKEN
 from rvpo.report.record import StepRecord, timing
 
-MISSING = "episodes/missing/"
+MISSING = "episodes/missing"
 """Start of the metrics that count episodes without a score by their reasons."""
 SPARKLINE_WIDTH = 24
 ETA_STEPS = 10
@@ -177,9 +177,9 @@ def _without_scores(record: StepRecord) -> str:
     """Count of the episodes, on all ranks, that have no score, and the most frequent reason; empty
     where there is none."""
     reasons = {
-        name.removeprefix(MISSING): count
+        name.removeprefix(f"{MISSING}/"): count
         for name, count in record.metrics.items()
-        if name.startswith(MISSING)
+        if name.startswith(f"{MISSING}/")
     }
     if not reasons:
         return ""
