@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rvpo.environments.environment import Environment
-from rvpo.fields import PositiveFloat, PositiveInt, Section
+from rvpo.fields import Fraction, PositiveFloat, PositiveInt, Section
 
 
 class EnvironmentConfig(Section):
@@ -16,6 +16,9 @@ class EnvironmentConfig(Section):
     score."""
     episode_seconds: PositiveFloat | None = None
     """Seconds after which an episode gets no further turn; no limit if left out."""
+    budget: Fraction = 0.5
+    """Share of the episodes of a step, or of an evaluation, that may have no score. A step that
+    lost more stops the run before it trains, and `--resume` plays it again."""
     at_once: PositiveInt = 64
     """Worlds that may be at work at the same time, on each rank; the others wait, and their seconds
     begin behind that."""

@@ -1,4 +1,4 @@
-"""The budget of verdicts that a judge may leave unknown in a step."""
+"""The budgets of verdicts that a judge, and of episodes that a world, may lose in a step."""
 
 from __future__ import annotations
 
@@ -73,6 +73,27 @@ def keep_within(
     skipped += int(scored.metrics.get("judge/skipped_groups", 0))
     metrics = {**scored.metrics, "judge/skipped_groups": float(skipped)}
     return replace(scored, rewards=rewards, failures=why, metrics=metrics)
+
+
+def check_episodes(budget: float, missing: Sequence[str]) -> None:
+    """Refuse to go on with the episodes of a step or of an evaluation.
+
+    Args:
+        budget: share of them that may have no score.
+        missing: reason of each for that, empty where it has one.
+
+    Raises:
+        RewardError: more have none.
+    """
+    reasons = Counter(filter(None, missing))
+    if not _exceeds(reasons.total(), budget, len(missing)):
+        return
+    told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common(3))
+    raise RewardError(
+        f"environment: {reasons.total():,} of {len(missing):,} episodes have no score ({told}), "
+        f"more than environment.budget={budget:g} allows; nothing was trained on them. Mend the "
+        "environment, then continue with --resume"
+    )
 
 
 def _remedy(failures: Counter[str], details: Mapping[str, str], where: str) -> str:

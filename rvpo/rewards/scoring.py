@@ -14,7 +14,7 @@ from rvpo.config.judges import OWN, place_of
 from rvpo.errors import RewardError
 from rvpo.judge.types import Answer, Question
 from rvpo.rewards.arguments import arguments_of, column_names, in_world
-from rvpo.rewards.budget import keep_within
+from rvpo.rewards.budget import check_episodes, keep_within
 from rvpo.rewards.cell import Cell, Column, assemble
 from rvpo.rewards.comparison import ComparisonReward
 from rvpo.rewards.condition import conditioned
@@ -70,7 +70,9 @@ class Scoring:
         seed: int | None = None,
         selection: Selection = EVERYTHING,
         state: TrainerState = BEFORE,
+        episodes_lost: float = 1.0,
     ) -> None:
+        self._episodes_lost = episodes_lost
         self._rewards = rewards
         self._state = state
         self._selection = selection
@@ -136,7 +138,8 @@ class Scoring:
 
         Raises:
             RewardError: a function raised or broke its contract (the message names the reward
-                and the prompt), or the judge failed more often than the budget allows.
+                and the prompt), or the judge or the environment failed more often than its budget
+                allows.
         """
         for judging in self._judging.values():
             judging.ask_rest(rollout.samples, rollout.group_size)
@@ -156,18 +159,19 @@ class Scoring:
             if self._again:
                 agreed = summed(ranks.gather_objects(agreed))
         counts = {name: each.without_answers() for name, each in verdicts.items()}
-        own_part = (counts, logged.metrics)
+        own_part = (counts, logged.metrics, [sample.missing for sample in rollout.samples])
         parts = [own_part] if ranks is None else ranks.gather_objects(own_part)
-        by_judge = {name: [part[name] for part, _ in parts] for name in self._judging}
+        check_episodes(self._episodes_lost, [reason for *_, part in parts for reason in part])
+        by_judge = {name: [part[name] for part, *_ in parts] for name in self._judging}
         if self._selection.spared is not None:
-            counts_of = (part.settling for each, _ in parts for part in each.values())
+            counts_of = (part.settling for each, *_ in parts for part in each.values())
             self._selection.spared.conclude(added(counts_of))
         for text in every_tally(by_judge.values()).news:
             self._say(text)
         before = {} if earlier is None else earlier.counted
         self.counted = {name: [*before.get(name, ()), *each] for name, each in by_judge.items()}
         self.logged = [] if earlier is None else list(earlier.logged)
-        self.logged += [metrics for _, metrics in parts]
+        self.logged += [metrics for _, metrics, _ in parts]
         scored = replace(
             scored,
             metrics=judge_metrics(self.counted) | waiting_metrics(by_judge) | means(self.logged),

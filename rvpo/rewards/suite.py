@@ -48,6 +48,7 @@ class RewardSuite:
         say: hears what the judge's endpoints do that was not asked of them.
         sparing: memory of the criteria that tell no samples apart; None asks all samples.
         training: the run, of which functions are told.
+        episodes_lost: share of the episodes that may have no score.
 
     Raises:
         ConfigError: there is no reward, or two have the same name.
@@ -60,6 +61,7 @@ class RewardSuite:
     say: Notice = ignore
     sparing: Sparing | None = field(default=None, repr=False, compare=False)
     training: Training = NO_TRAINING
+    episodes_lost: float = 1.0
 
     def __post_init__(self) -> None:
         names = [reward.name for reward in self.rewards]
@@ -247,6 +249,7 @@ class RewardSuite:
                 spared=self.sparing.at(step) if self.sparing and step is not None else None,
             ),
             self.training.at(updates),
+            self.episodes_lost,
         )
 
     def in_run(

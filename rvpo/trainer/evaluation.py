@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rvpo.config.held_out import EvaluateConfig
-from rvpo.errors import RewardError
 from rvpo.report.at_k import NO_K, AtK
 from rvpo.report.held_out import Floats, HeldOutScores
 from rvpo.report.run_folder import RunFolder, write_json
@@ -130,7 +129,7 @@ class HeldOut:
         )
         ids = [prompt.id for prompt in self.prompts]
         scored = scoring.collect(rollout, self.ranks)
-        self._tell_of_missing(step, rollout)
+        self._tell_of_missing(rollout)
         scores = HeldOutScores.of(scored, ids, self._at_k(scored, rollout))
         looked = None if look is None else look.collect(rollout, ids)
         self._keep_first(step, rollout)
@@ -141,23 +140,14 @@ class HeldOut:
                 write_json(self.folder.gold_scores(step), looked.to_json())
         return scores.metrics() | ({} if looked is None else looked.metrics())
 
-    def _tell_of_missing(self, step: int, rollout: Rollout) -> None:
-        """Say how many episodes of all ranks have no score, and why. Every rank must call.
-
-        Raises:
-            RewardError: none has one before training.
-        """
+    def _tell_of_missing(self, rollout: Rollout) -> None:
+        """Say how many episodes of all ranks have no score, and why. Every rank must call."""
         own = [sample.missing for sample in rollout.samples]
         every = [reason for part in self.ranks.gather_objects(own) for reason in part]
         reasons = Counter(filter(None, every))
         if not reasons:
             return
         ((most, _),) = reasons.most_common(1)
-        if step == 0 and all(every):
-            raise RewardError(
-                f"environment: none of {len(every)} held-out episodes has a score before training, "
-                f"most of them for {most}; mend the environment, then continue with --resume"
-            )
         self.tell(
             f"{reasons.total()} of {len(every)} held-out episodes have no score, most of them for "
             f"{most}"

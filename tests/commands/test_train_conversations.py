@@ -55,7 +55,7 @@ def test_a_run_of_conversations_goes_on_after_a_kill_as_if_nothing_had_been(
 def test_an_episode_whose_world_failed_has_no_score_and_trains_nothing(
     tiny_model: Path, tmp_path: Path
 ) -> None:
-    output = train(conversation(tiny_model, tmp_path, arguments={"broken": 2}))
+    output = train(conversation(tiny_model, tmp_path, arguments={"broken": 2}, budget=1))
     assert "has no score (world_broken: OSError: no more)" in " ".join(output.split())
     found = samples(tmp_path / "run")
     broken = [each for each in found if each["scores"]["patience"] is None]
@@ -68,7 +68,7 @@ def test_an_episode_whose_world_failed_has_no_score_and_trains_nothing(
 def test_two_ranks_count_and_tell_the_broken_episodes_of_both(
     tiny_model: Path, tmp_path: Path
 ) -> None:
-    world = {"factory": "tests.worlds:Looping", "arguments": {"broken": 3}}
+    world = {"factory": "tests.worlds:Looping", "arguments": {"broken": 3}, "budget": 1}
     config = conversation(tiny_model, tmp_path, **world)
     output = " ".join(train(config, "distributed.processes=2", "evaluate.every=0").split())
     found = samples(tmp_path / "run")

@@ -54,7 +54,7 @@ def evaluated(
     held_out = HeldOut(
         PROMPTS,
         Worlds(broken),
-        RewardSuite([Reward("correct", correct)]),
+        RewardSuite([Reward("correct", correct)], episodes_lost=0.5),
         ranks,
         RunFolder(folder),
         EvaluateConfig(samples_per_prompt=2, at_k=(1, 2)),
@@ -93,8 +93,9 @@ def test_a_world_that_fails_every_held_out_episode_ends_the_run_before_training(
     for error in both:
         assert isinstance(error, RewardError)
         assert str(error) == (
-            "environment: none of 8 held-out episodes has a score before training, most of them "
-            "for world_broken: it is gone; mend the environment, then continue with --resume"
+            "environment: 8 of 8 episodes have no score (8 world_broken: it is gone), more than "
+            "environment.budget=0.5 allows; nothing was trained on them. Mend the environment, "
+            "then continue with --resume"
         )
     assert not list(RunFolder(tmp_path).evaluations.iterdir())  # --resume asks again
 
