@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -11,7 +10,6 @@ from pydantic import Field
 from rvpo.environments.caller import ToolCaller
 from rvpo.environments.calls_config import FUNCTIONS, AnyFunction, CallsConfig
 from rvpo.environments.environment import WorldReply
-from rvpo.environments.isolated import Isolated
 from rvpo.environments.tool import Tool, by_name
 from rvpo.types import Message, Prompt
 
@@ -24,18 +22,9 @@ class ToolsConfig(CallsConfig):
     functions: tuple[AnyFunction, ...] = Field(min_length=1)
     """Functions that the policy may call, each as `module:function`, or with `arguments`."""
 
-    isolated: bool = False
-    """True has each call made in a process beside the run, which another replaces where it ends or
-    does not answer: a function that crashes Python or fills memory costs its episode alone. What
-    functions keep between calls is that of their process."""
-
     def open(self) -> FunctionTools:
         """The functions, ready to be called."""
-        tools = self.imported()
-        if not self.isolated:
-            return FunctionTools(by_name(tools, FUNCTIONS), self.caller())
-        processes = Isolated([each.model_dump() for each in self.functions], self.seconds)
-        return FunctionTools(by_name(processes.tools(tools), FUNCTIONS), self.caller(), processes)
+        return FunctionTools(by_name(self.imported(), FUNCTIONS), self.caller())
 
 
 class FunctionTools:
@@ -43,15 +32,11 @@ class FunctionTools:
 
     Args:
         tools: all of them, by their names.
-        processes: those in which they are called; None for this one.
     """
 
-    def __init__(
-        self, tools: Mapping[str, Tool], caller: ToolCaller, processes: Isolated | None = None
-    ) -> None:
+    def __init__(self, tools: Mapping[str, Tool], caller: ToolCaller) -> None:
         self._by_name = tools
         self._caller = caller
-        self._processes = processes
         self.tools = tuple(tool.schema for tool in tools.values())
 
     def session(self, prompt: Prompt, seed: int) -> ToolSession:
@@ -61,8 +46,6 @@ class FunctionTools:
     async def close(self) -> None:
         """See `Environment.close`."""
         await self._caller.calling.close()
-        if self._processes is not None:
-            await asyncio.to_thread(self._processes.close)
 
 
 class ToolSession:
