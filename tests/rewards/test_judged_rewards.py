@@ -625,9 +625,9 @@ def test_budget_counts_the_verdicts_of_all_ranks() -> None:
     class Gathered(Ranks):
         def gather_objects(self, value: Any) -> list[Any]:
             match value:
-                case ({"judge": Verdicts() as verdicts}, logged):
+                case ({"judge": Verdicts() as verdicts}, *others):
                     whole = replace(verdicts, failed=[0] * 4, failures=Counter())
-                    return [value, ({"judge": whole}, logged)]
+                    return [value, ({"judge": whole}, *others)]
                 case _:
                     return [value, value]
 
