@@ -20,6 +20,7 @@ from rvpo.commands.needs import judges_of_benchmarks
 from rvpo.commands.passed_on import passed_on
 from rvpo.config.evaluation import EvaluationConfig
 from rvpo.config.model import ModelConfig
+from rvpo.config.precisions import precisions
 from rvpo.config.rollout import RolloutConfig
 from rvpo.data.encoder import encoder_of
 from rvpo.evaluate.build import judged_by, read_benchmarks
@@ -39,6 +40,7 @@ from rvpo.rollout.engine import RolloutEngine
 from rvpo.rollout.templates import read_template
 from rvpo.runtime.agree import check_folder, check_same, digest
 from rvpo.runtime.console import PlainConsole
+from rvpo.runtime.precision import slow_precision
 from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.seed import derived_seed
 from rvpo.trainer.digest import of_model
@@ -77,15 +79,13 @@ def evaluate(config: EvaluationConfig, models: Sequence[str]) -> None:
             check_folder(config.output, ranks)
             with ranks.together():
                 check_engine(config.rollout, ranks)
-                judges = judges_of(
-                    judges_of_benchmarks(config.benchmarks, config.every_judge),
-                    ranks,
-                    console.print,
-                    spent_in(config.output),
-                )
+                asked = judges_of_benchmarks(config.benchmarks, config.every_judge)
+                judges = judges_of(asked, ranks, console.print, spent_in(config.output))
                 stack.callback(judges.close)
-                for line in passed_on(config.rollout, ranks):
-                    console.print(line, markup=False, highlight=False, soft_wrap=True)
+                formats = precisions(config.model, config.every_judge)
+                slow = slow_precision(formats, on_gpu=ranks.device.type == "cuda")
+                for line in (*passed_on(config.rollout, ranks), *slow):
+                    say(line)
                 candidates = find_models(models)
                 benchmarks = read_benchmarks(config.benchmarks, console.print)
                 encoder = encoder_of(config.model, config.rollout, candidates[0].path)

@@ -81,6 +81,7 @@ def read_inputs(
         ConfigError, DataError: whichever is wrong first.
     """
     score = RewardSuite.from_config(config.rewards, config.every_judge)
+    score = replace(score, episodes_lost=config.episodes_lost)
     score.check_templates(config.every_judge, config.evaluate.others)
     answers = answers_function(config.evaluate.answer, "evaluate.answer")
     environment = None if config.environment is None else config.environment.open()
@@ -89,8 +90,6 @@ def read_inputs(
     for where, of_place in prompts.by_place.items():
         score.check_criteria(of_place, where, display.say)
     score = score.fitted(prompts.every, in_world=environment is not None)
-    if config.environment is not None:
-        score = replace(score, episodes_lost=config.environment.budget)
     score = score.remembering(config.seed, config.rollout.staleness)
     per_step = config.rollout.sampled_prompts
     score = score.in_run(config.steps, per_step, epoch_size(prompts.train), ranks.is_main)

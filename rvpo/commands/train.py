@@ -31,6 +31,7 @@ from rvpo.commands.farewell import farewell
 from rvpo.commands.inputs import Inputs, read_inputs
 from rvpo.commands.passed_on import passed_on
 from rvpo.commands.rehearse import rehearse
+from rvpo.config.precisions import precisions
 from rvpo.config.run import RunConfig, dump_config
 from rvpo.errors import CheckpointError, ConfigError, RankError, SpentError
 from rvpo.evaluate.during import DuringTraining
@@ -174,7 +175,7 @@ def _checked_inputs(run: RunContext, date: datetime) -> Inputs:
         check_kernels(config.update, on_gpu=on_gpu)
         for line in passed_on(config.rollout, ranks, config.update.deepspeed):
             say(line)
-        for line in slow_precision(config.precisions, on_gpu=on_gpu):
+        for line in slow_precision(precisions(config.model, config.every_judge), on_gpu=on_gpu):
             say(line)
         inputs = read_inputs(config, date, run.display, ranks)
         check_adapted(config.model, config.rollout, inputs.model_path)

@@ -27,7 +27,6 @@ from rvpo.config.judges import (
     JudgeName,
     asked,
     name_problems,
-    place_of,
     reliability_problems,
     route_problems,
     served_problems,
@@ -107,11 +106,9 @@ class RunConfig(Section):
         return named_judges(self.judge, self.judges)
 
     @property
-    def precisions(self) -> dict[str, str]:
-        """Number formats of the models that are computed here, by the names of their settings."""
-        served = {place_of(name): judge.serve for name, judge in self.every_judge.items()}
-        own = {f"{where}.serve.precision": s.precision for where, s in served.items() if s}
-        return {"model.precision": self.model.precision, **own}
+    def episodes_lost(self) -> float:
+        """Share of the episodes of a step or an evaluation that may have no score."""
+        return 1.0 if self.environment is None else self.environment.budget
 
     def offloads(self, *, on_gpu: bool) -> bool:
         """True where the optimizer's state makes room for the engine while that generates.

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from rvpo.config.judge import JudgeConfig, ServeConfig
 from rvpo.errors import ConfigError, EngineError
 from rvpo.judge.client.gpus import judge_gpus
-from rvpo.judge.client.server import serve_options
+from rvpo.judge.client.server import fingerprint, serve_options
 from rvpo.judge.client.service import JudgeService
 from rvpo.runtime.ranks import Ranks
 from tests.configs import tiny_config
@@ -177,6 +177,20 @@ def test_vllm_hears_of_share_cache_and_gpus_on_gpus_alone() -> None:
     assert told["--kv-cache-memory-bytes"] == str(3 * GIB // 2)
     assert told["--tensor-parallel-size"] == "2"
     assert serve_options(config, "/m", on_gpu=False) == serve_options(served(), "/m", on_gpu=False)
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_a_judge_is_served_in_its_precision_and_its_verdicts_are_kept_apart(
+    tmp_path: Path, *, on_gpu: bool
+) -> None:
+    (tmp_path / "weights").write_text("w")
+    for model in (str(tmp_path), "somebody/model"):
+        names = set()
+        for precision, spelled in (("bf16", "bfloat16"), ("fp32", "float32")):
+            options = serve_options(served(precision=precision), model, on_gpu=on_gpu)
+            assert dict(pairwise(options))["--dtype"] == spelled
+            names.add(fingerprint(model, precision))
+        assert len(names) == 2
 
 
 def test_a_served_judge_takes_its_share_or_its_weights_and_the_cache_given() -> None:
