@@ -26,6 +26,7 @@ from rvpo.environments.tool_calls import ToolCall
 from rvpo.errors import ConfigError
 from rvpo.fields import FilePath, PositiveInt
 from rvpo.runtime.extras import Need, require
+from rvpo.runtime.tied import tied
 from rvpo.runtime.variable import filled, is_variable
 from rvpo.types import Message, Prompt
 
@@ -60,7 +61,8 @@ class McpConfig(EnvironmentConfig):
 
     name: Literal["mcp"] = "mcp"
     command: tuple[str, ...] | None = Field(default=None, min_length=1)
-    """Program and arguments of a server that speaks over stdin and stdout. It ends with the run."""
+    """Program and arguments of a server that speaks over stdin and stdout. It ends with the run,
+    however that ends (on Linux)."""
     url: Annotated[str, AfterValidator(_address)] | None = None
     """Address of a server that runs already, by streamable HTTP, as http://127.0.0.1:8000/mcp; in
     place of `command`."""
@@ -184,9 +186,10 @@ class McpTools:
         config = self._config
         if config.command is None:
             return Client(_over_http(str(config.url), self._headers), cache=None)
+        program, *arguments = tied(*config.command)
         server = StdioServerParameters(
-            command=config.command[0],
-            args=list(config.command[1:]),
+            command=program,
+            args=arguments,
             env={name: os.environ[name] for name in config.variables},
         )
         return Client(stdio_client(server, errlog=self._log), cache=None)

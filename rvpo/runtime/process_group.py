@@ -11,7 +11,6 @@ owner. A folder that is named is the command's own, and gone with it.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import signal
@@ -24,12 +23,12 @@ from types import FrameType
 from typing import Final
 
 from rvpo.runtime.process import end_with_parent
+from rvpo.runtime.tied import end_with
 
 GRACE_S: Final = 5.0
 """Seconds between SIGTERM and SIGKILL."""
 
 _POLL_S: Final = 0.05
-_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
 
 def leash(command: Sequence[str]) -> int:
@@ -48,7 +47,7 @@ def leash(command: Sequence[str]) -> int:
 
     signal.signal(signal.SIGTERM, note)
     signal.signal(signal.SIGINT, ignore)
-    bind = partial(_end_with, os.getpid())
+    bind = partial(end_with, os.getpid(), signal.SIGTERM)
     try:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, process_group=0, preexec_fn=bind
@@ -62,15 +61,6 @@ def leash(command: Sequence[str]) -> int:
     end_group(process)
     status = process.wait()
     return status if status >= 0 else 128 - status
-
-
-def _end_with(leash: int) -> None:
-    """Have the kernel send SIGTERM to this process when the leash dies; on Linux, else nothing."""
-    if sys.platform != "linux":
-        return
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != leash:  # it is dead already
-        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:

@@ -141,6 +141,31 @@ def test_a_call_that_hangs_has_a_deadline_and_the_next_episode_another_server() 
     assert servers() == []
 
 
+OWNER = f"""
+import asyncio, sys
+from rvpo.environments import McpConfig
+from tests.environments.test_mcp import PROMPT, calling
+
+async def main(tools):
+    session = tools.session(PROMPT, 0)
+    await session.answer(calling("add", a=1, b=2))
+    print("ready", flush=True)
+    await session.answer(calling("hang"))
+
+asyncio.run(main(McpConfig(command={SERVER!r}).open()))
+"""
+
+
+def test_a_server_whose_tool_hangs_ends_with_a_run_that_is_killed() -> None:
+    with subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == b"ready\n"
+        (server,) = servers()
+        time.sleep(0.2)  # for the call that hangs
+        owner.kill()
+    assert psutil.wait_procs([server], timeout=10)[1] == []
+
+
 def test_what_a_server_writes_goes_to_the_log(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
