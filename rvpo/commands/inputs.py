@@ -11,9 +11,10 @@ from pathlib import Path
 from rvpo.benchmarks.benchmark import Benchmark
 from rvpo.commands.needs import asked_judges
 from rvpo.commands.served import check_served
-from rvpo.commands.world import check_own_rewards, check_world
+from rvpo.commands.world import check_world
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import place_of
+from rvpo.config.opened import opened
 from rvpo.config.run import RunConfig
 from rvpo.data.encoder import encoder_of
 from rvpo.data.lengths import fitting, shortened
@@ -81,8 +82,7 @@ def read_inputs(
     score = replace(score, episodes_lost=config.episodes_lost)
     score.check_templates(config.every_judge, config.evaluate.others)
     answers = answers_function(config.evaluate.answer, "evaluate.answer")
-    environment = None if config.environment is None else config.environment.open()
-    check_own_rewards(config.rewards, environment)
+    environment = opened(config)
     tools = () if environment is None else environment.tools
     prompts = read_splits(config, display.say, tools=tools)
     for where, of_place in prompts.by_place.items():

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
-from rvpo.config.rewards import FunctionRewardConfig, RewardConfig
 from rvpo.data.splits import Splits
-from rvpo.environments import OWN_REWARD, Environment
-from rvpo.environments.python import PythonEnvironment
+from rvpo.environments import Environment
 from rvpo.errors import ConfigError, RvpoError
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.episodes.check import check_conversations
@@ -17,23 +14,6 @@ from rvpo.types import Prompt
 
 _OF_SESSIONS: Final = ("begin", "answer", "close")
 """Methods of a session; its `state` may come later."""
-
-
-def check_own_rewards(rewards: Mapping[str, RewardConfig], environment: Environment | None) -> None:
-    """Refuse a reward that asks objects for their own, which have none.
-
-    Raises:
-        ConfigError: there is one.
-    """
-    if not isinstance(environment, PythonEnvironment) or environment.has_reward:
-        return
-    for name, reward in rewards.items():
-        if isinstance(reward, FunctionRewardConfig) and reward.function == OWN_REWARD:
-            raise ConfigError(
-                f"rewards.{name}.function: {OWN_REWARD} asks the objects that environment.factory "
-                "makes for their method get_reward, and they have none; write one, or take the "
-                "reward out"
-            )
 
 
 def check_world(environment: Environment, prompts: Splits, encoder: Encoder, model: str) -> None:
