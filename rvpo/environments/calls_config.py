@@ -32,7 +32,13 @@ class ToolFunction(Section):
 
 
 def _path_alone(value: Any) -> Any:
-    return {"function": value} if isinstance(value, str) else value
+    if isinstance(value, str):
+        return {"function": value}
+    if not isinstance(value, Mapping | ToolFunction):
+        raise ValueError(
+            f"must be module:function, or a table with it as function, got {value!r:.60}"
+        )
+    return value
 
 
 AnyFunction = Annotated[ToolFunction, BeforeValidator(_path_alone)]

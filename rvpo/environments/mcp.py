@@ -84,7 +84,10 @@ class McpConfig(EnvironmentConfig):
     @model_validator(mode="after")
     def _one_server(self) -> Self:
         if (self.command is None) == (self.url is None):
-            raise ValueError("needs either a command or a url")
+            given = "neither" if self.url is None else "both"
+            raise ValueError(
+                f"needs either a command, which starts a server, or the url of one, got {given}"
+            )
         if self.command is None and (self.variables or self.log):
             raise ValueError("variables and log are for a server with a command, not with a url")
         if self.url is None and self.headers:

@@ -12,7 +12,7 @@ from pydantic import Field
 from rvpo.environments.caller import ToolCaller
 from rvpo.environments.calls_config import CallsConfig
 from rvpo.environments.environment import WorldReply
-from rvpo.environments.making import FACTORY, made
+from rvpo.environments.making import ARGUMENTS, FACTORY, made
 from rvpo.environments.tool import Tool, by_name, read_by_policy, tool_of
 from rvpo.errors import ConfigError, DataError, nearest
 from rvpo.fields import ImportPath
@@ -46,7 +46,7 @@ class PythonConfig(CallsConfig):
         """
         factory = import_function(self.factory, FACTORY)
         caller = self.caller(self.arguments)
-        given = filled(self.arguments, "environment.arguments")
+        given = filled(self.arguments, ARGUMENTS)
         trial = made(factory, given, caller.hidden, self.factory)
         if not callable(getattr(trial, "reset", None)):
             raise ConfigError(
@@ -60,9 +60,15 @@ class PythonConfig(CallsConfig):
                 f"{FACTORY}: {self.factory} has no public method beside reset, and nothing for a "
                 "policy to call; write one, or name functions"
             )
-        names = frozenset(tool.name for tool in methods)
-        reset = inspect.signature(trial.reset).parameters
-        return PythonEnvironment(tools, caller, factory, given, names, tuple(reset.values()))
+        return PythonEnvironment(
+            tools,
+            caller,
+            factory,
+            given,
+            methods=frozenset(tool.name for tool in methods),
+            reset=tuple(inspect.signature(trial.reset).parameters.values()),
+            has_reward=callable(getattr(trial, "get_reward", None)),
+        )
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,8 @@ class PythonEnvironment:
     """Those of the factory, with what the environment holds."""
     methods: frozenset[str]
     reset: tuple[inspect.Parameter, ...]
+    has_reward: bool
+    """True where the objects have a method `get_reward`."""
 
     @property
     def tools(self) -> tuple[Mapping[str, Any], ...]:

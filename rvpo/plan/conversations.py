@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rvpo.config.opened import opened
 from rvpo.config.run import RunConfig
 from rvpo.errors import ConfigError
 from rvpo.plan.machine import Finding
@@ -17,12 +18,12 @@ def tools_of(config: RunConfig, findings: list[Finding]) -> tuple[Mapping[str, A
     Args:
         findings: gets what there is to say about it; nothing where a sample is one answer.
     """
-    if config.environment is None:
-        return ()
     try:
-        environment = config.environment.open()
+        environment = opened(config)
     except ConfigError as error:
         findings.append(Finding("environment", "missing", str(error)))
+        return ()
+    if config.environment is None or environment is None:
         return ()
     tools = tuple(environment.tools)
     findings.append(Finding("environment", "ok", _words(config, tools)))

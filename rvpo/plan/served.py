@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final
 
 from rvpo.config.judge import ServeConfig
 from rvpo.config.judges import place_of
 from rvpo.config.run import RunConfig
+from rvpo.fields import WEIGHT_BYTES
 from rvpo.plan.machine import Finding
 from rvpo.plan.memory import GIB
 from rvpo.plan.shape import ModelShape
 
-_BYTES: Final = {"bf16": 2, "fp32": 4}
 Shapes = Mapping[str, ModelShape | None]
 """Sizes of served judges by name, None where one is not known."""
 
@@ -92,4 +91,4 @@ def _share(served: ServeConfig, judge: ModelShape | None, device: float) -> floa
 
 def _weights(served: ServeConfig, judge: ModelShape | None) -> float:
     """Bytes of all weights of a served judge."""
-    return _BYTES[served.precision] * judge.parameters if judge is not None else 0
+    return WEIGHT_BYTES[served.precision] * judge.parameters if judge is not None else 0

@@ -157,6 +157,8 @@ _EPISODES: Mapping[str, str] = {
     "episodes/world_mean_length": "Tokens of an episode that the world said, mean.",
     "episodes/world_seconds_mean": "Seconds in which an episode's world was at work, mean.",
     "episodes/world_seconds_max": "The most of an episode.",
+    "episodes/wait_exposed_s": "Seconds in which the engine had nothing to do but to wait for "
+    "worlds, the most of any rank.",
     "episodes/ended/{ending}": "Share of episodes that ended so: answered, out_of_turns, "
     "out_of_tokens, out_of_time, tool_failed or world_broken. The last two have no score.",
     "episodes/missing/{reason}": "Episodes without a score, by reason, the most frequent ones.",

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from rvpo.errors import RewardError
+from rvpo.types import Failed, RewardScore
 
 
-async def get_reward(environments: Sequence[Any], **columns: Any) -> list[float | None]:
-    """The score by each world's method `get_reward`, sync or async, as TRL asks it; None where it
+async def get_reward(environments: Sequence[Any], **columns: Any) -> list[RewardScore]:
+    """The score by each world's method `get_reward`, sync or async, as TRL asks it; failed where it
     has none.
 
     Args:
-        environments: the objects of `environment: {name: python}`, one for each episode.
+        environments: the worlds' own objects, such as those of `environment: {name: python}`, one
+            for each episode.
 
     Raises:
         RewardError: there are no such objects.
@@ -26,10 +28,10 @@ async def get_reward(environments: Sequence[Any], **columns: Any) -> list[float 
     return [await _score(world) for world in environments]
 
 
-async def _score(world: Any) -> float | None:
+async def _score(world: Any) -> RewardScore:
     method = getattr(world, "get_reward", None)
     if method is None:
-        return None
+        return Failed(f"the world's object, of type {type(world).__name__}, has no get_reward")
     score = method()
-    found: float | None = await score if inspect.isawaitable(score) else score
+    found: RewardScore = await score if inspect.isawaitable(score) else score
     return found

@@ -21,8 +21,8 @@ def solved_by_call(
     episodes: Sequence[Episode],
     **columns: Any,
 ) -> list[float]:
-    """1 where the policy's last turn says the right answer, and a call of a tool went well before
-    it; else 0.
+    """1 where the policy's last turn calls nothing and says the right answer, and a call of a tool
+    went well before it; else 0.
 
     Args:
         completions: the episodes.
@@ -30,7 +30,11 @@ def solved_by_call(
         episodes: the same with their calls.
     """
     return [
-        float(_calls_well(episode) > 0 and _says(text_of(completion), right))
+        float(
+            _calls_well(episode) > 0
+            and not _calls_last(episode)
+            and _says(text_of(completion), right)
+        )
         for completion, right, episode in zip(completions, answer, episodes, strict=True)
     ]
 
@@ -65,6 +69,11 @@ def no_failed_calls(episodes: Sequence[Episode], **columns: Any) -> list[float |
 
 def _calls_well(episode: Episode) -> int:
     return episode.calls - len(episode.failures)
+
+
+def _calls_last(episode: Episode) -> bool:
+    """True where the last turn calls a tool, such as that of an episode out of turns."""
+    return any(message.get("tool_calls") for message in episode.turns[-1].messages)
 
 
 def _says(text: str, right: Any) -> bool:

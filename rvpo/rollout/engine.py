@@ -64,7 +64,8 @@ class RolloutEngine(Protocol):
         prefixes cached by other weights.
 
         `further` are requests that arise while it generates: it is asked for them until there will
-        be none. `on_sample` hears of theirs too; the rollout has the last sample of each row.
+        be none. `on_sample` hears of theirs too; the rollout has the last sample of each row of the
+        prompts. Without prompts the first requests are among them, with rows of their own.
 
         Token ids and log-probabilities are those of sampling, never of re-tokenised text, and
         each sample carries the version of the weights that made it; of each token, where weights

@@ -123,6 +123,8 @@ class TransformersEngine:
         memory.begin()
         with torch.random.fork_rng():
             torch.manual_seed(seed)
+            if not requests and further is not None:
+                requests = awaited(further, all_of_them=True)
             while requests:
                 for batch, encoded in self._batches(requests):
                     made = self._generate_batch(batch, encoded, drawn)

@@ -45,8 +45,24 @@ _LEAST: Final = 2
 
 
 def _beginning(function: Callable[..., Any] | None) -> str:
-    code = getattr(inspect.unwrap(function), "__code__", None) if function is not None else None
+    """Line at which a function begins; of a class that of its `__init__`, or its own where Python
+    or a package wrote that for it."""
+    if function is None:
+        return ""
+    if inspect.isclass(function):
+        code = getattr(function.__init__, "__code__", None)
+        if code is None or _home(code.co_filename) != _OWN:
+            return _beginning_of_class(function)
+    else:
+        code = getattr(inspect.unwrap(function), "__code__", None)
     return "" if code is None else f"{Path(code.co_filename).name}:{code.co_firstlineno}"
+
+
+def _beginning_of_class(kind: type) -> str:
+    try:
+        return f"{Path(inspect.getfile(kind)).name}:{inspect.getsourcelines(kind)[1]}"
+    except (OSError, TypeError):  # Python's own, or its file is gone
+        return ""
 
 
 def _home(filename: str) -> str:

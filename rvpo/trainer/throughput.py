@@ -88,6 +88,8 @@ def generation_metrics(parts: Sequence[Generation], completion_tokens: int) -> d
         metrics["servers/present"] = min(servers)
     if (again := _known(part.asked_again for part in parts)) is not None:
         metrics["servers/asked_again"] = sum(again)
+    if (waited := _known(part.world_wait for part in parts)) is not None:
+        metrics["episodes/wait_exposed_s"] = max(waited)
     return metrics
 
 

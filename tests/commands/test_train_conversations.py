@@ -89,11 +89,18 @@ def test_two_ranks_count_and_tell_the_broken_episodes_of_both(
     [
         ({"factory": "tests.worlds:Toolless"}, "which has no tools"),
         (
+            {"factory": "tests.worlds:Sessionless"},
+            "is a value of type NoneType, which has no begin",
+        ),
+        (
             {"factory": "tests.worlds:Unopened"},
             "environment: no world can be opened for prompt 'letters/0': KeyError: 'times'",
         ),
         ({"factory": "tests.worlds:Nothing"}, "has no 'Nothing'"),
-        ({"arguments": {"time": 1}}, "environment.factory: tests.worlds:Nagging failed"),
+        (
+            {"arguments": {"time": 1}},
+            "environment.arguments.time: tests.worlds:Nagging has no such",
+        ),
         ({"max_turns": 0}, "environment.max_turns"),
         ({"name": "costum"}, "environment"),
     ],

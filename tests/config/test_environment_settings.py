@@ -57,6 +57,33 @@ def test_a_world_without_a_name_is_told_the_names_that_there_are(
     )
 
 
+@pytest.mark.parametrize(
+    ("functions", "said"),
+    [
+        ([], "functions: must have at least 1 item, got []"),
+        ("a:b", "functions: must be a list, got 'a:b'"),
+        ([3], "functions[0]: must be module:function, or a table with it as function, got 3"),
+        (["a:b", None], "functions[1]: must be module:function, or a table with it"),
+        (["add"], "functions[0].function: must be module:function"),
+        ([{"function": "add"}], "functions[0].function: must be module:function"),
+        ([{"function": "a:b", "arguments": 3}], "functions[0].arguments: must be a table"),
+    ],
+)
+def test_a_wrong_tool_is_told_in_one_sentence(functions: Any, said: str, tmp_path: Path) -> None:
+    sentence = problem(tmp_path, {"name": "tools", "functions": functions})
+    assert sentence.startswith(f"environment.{said}")
+
+
+@pytest.mark.parametrize(("given", "said"), [({}, "neither"), ({**MCP, "command": ["a"]}, "both")])
+def test_a_tool_server_has_a_command_or_a_url(
+    given: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    sentence = problem(tmp_path, {**given, "name": "mcp"})
+    assert sentence == (
+        f"environment: needs either a command, which starts a server, or the url of one, got {said}"
+    )
+
+
 @pytest.mark.parametrize("world", WORLDS)
 @pytest.mark.parametrize("function", READ_BY_REWARD)
 def test_a_reward_of_other_worlds_is_refused_before_the_start(

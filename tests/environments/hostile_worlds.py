@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from abc import ABC, abstractmethod
 from typing import Any
 
 RELEASE = threading.Event()
@@ -123,6 +124,19 @@ class Leaves(World):
 class NeedsSize(World):
     def __init__(self, size: int) -> None:
         self.size = size
+
+
+class TakesAnything(World):
+    def __init__(self, **settings: Any) -> None:
+        self.settings = settings
+
+    def reset(self) -> None:
+        pass
+
+
+class Abstract(World, ABC):
+    @abstractmethod
+    def reset(self) -> None: ...
 
 
 def nothing() -> None:

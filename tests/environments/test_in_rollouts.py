@@ -15,7 +15,7 @@ from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.episodes.engine import EpisodeEngine
 from rvpo.rollout.transformers_engine import TransformersEngine
 from rvpo.sampling import Sampling
-from rvpo.types import Rollout
+from rvpo.types import Failed, Rollout
 from tests.environments.trl_examples import Counter, reached
 from tests.fakes import make_prompt
 from tests.tiny import save_tiny_model
@@ -65,7 +65,7 @@ def test_a_world_may_have_the_reward_itself_sync_or_async_or_none() -> None:
     assert asyncio.run(get_reward([counter, Awaited(), object()], answer=[1, 2, 3])) == [
         1.0,
         0.25,
-        None,
+        Failed("the world's object, of type object, has no get_reward"),
     ]
 
 

@@ -163,7 +163,7 @@ def test_a_column_that_reset_needs_is_asked_for() -> None:
         ("NoDocstring", "move cannot be shown to a policy"),
         ("FailsAtOnce", r"FailsAtOnce failed: OSError: no server \(hostile_worlds.py:\d+\)"),
         ("Leaves", "failed: SystemExit: 4"),
-        ("NeedsSize", "missing 1 required positional argument: 'size'"),
+        ("Abstract", r"Abstract failed: TypeError: .*abstract.* \(hostile_worlds.py:\d+\)"),
         ("nothing", "makes a value of type NoneType"),
     ],
 )
@@ -172,6 +172,34 @@ def test_a_factory_that_makes_no_world_is_refused_in_one_sentence(name: str, rea
         opened(f"{HOSTILE}:{name}")
     assert str(found.value).startswith("environment.factory: ")
     assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({}, f"environment.arguments: {HOSTILE}:NeedsSize needs size; write "
+         "environment.arguments.size=..."),
+        ({"sise": 3}, f"environment.arguments.sise: {HOSTILE}:NeedsSize has no such argument; did "
+         "you mean 'size'?"),
+        ({"size": 3, "x": 1}, f"environment.arguments.x: {HOSTILE}:NeedsSize has no such argument; "
+         "it takes size"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("world", ["python", "custom"])
+def test_arguments_that_a_factory_does_not_take_are_told_with_those_it_takes(
+    world: str, arguments: dict[str, Any], sentence: str
+) -> None:
+    settings = {"name": world, "factory": f"{HOSTILE}:NeedsSize", "arguments": arguments}
+    with pytest.raises(ConfigError) as found:
+        TypeAdapter(AnyEnvironment).validate_python(settings).open()
+    assert str(found.value) == sentence
+
+
+def test_a_factory_that_takes_any_argument_is_given_all() -> None:
+    world = opened(f"{HOSTILE}:TakesAnything", arguments={"a": 1, "b": [2]})
+    session = world.session(make_prompt(), 0)
+    within(world, session.begin())
+    assert session.state.settings == {"a": 1, "b": [2]}
 
 
 def test_arguments_of_the_settings_reach_the_factory_and_keys_stay_there(

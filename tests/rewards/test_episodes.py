@@ -255,6 +255,23 @@ def test_what_is_solved_is_right_and_was_called_for(
     assert found.rewards.values.item() == score
 
 
+def test_an_answer_beside_the_last_call_is_solved_by_no_call() -> None:
+    """The episode is out of turns: what the tool said came too late."""
+    prompt = make_prompt(answer=3)
+    call = {"type": "function", "function": {"name": "add", "arguments": {"a": 1}}}
+
+    def score(*called: Any) -> Any:
+        sample = make_episode(CALL, "3", "Answer: 3", prompt=prompt, calls=2, ending="out_of_turns")
+        assert sample.episode is not None
+        *before, last = sample.episode.turns
+        said = {**last.messages[0], **({"tool_calls": called} if called else {})}
+        turns = (*before, replace(last, messages=(said,)))
+        sample = replace(sample, episode=replace(sample.episode, turns=turns))
+        return scored([Reward("solved", ready.solved_by_call)], sample).rewards.values.item()
+
+    assert (score(), score(call)) == (1, 0)
+
+
 def called(*names: str) -> str:
     lines = "\n".join(f'{{"name": "{name}", "parameters": {{}}}}' for name in names)
     return f"<think>So.</think>\n<tool_call>\n{lines}\n</tool_call>"

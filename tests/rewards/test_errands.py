@@ -10,6 +10,8 @@ from rvpo.rewards.errands import few_turns, formatted, solved
 
 CALL = '<tool_call>\n{"name": "calculator", "arguments": {"expression": "2 * 3"}}\n</tool_call>'
 
+FAILED = CALL.replace("2 * 3", "2 *")
+
 
 def episode(*said: str) -> list[dict[str, Any]]:
     """Turns of the policy, and a tool's between two of them."""
@@ -32,6 +34,13 @@ def episode(*said: str) -> list[dict[str, Any]]:
         (("<tool_call>\n{no JSON}\n</tool_call>", "Answer: 6"), (1, 0.5, 1)),
         (("<tool_call>\n[1]\n</tool_call>", "Answer: 60"), (0, 0.5, 1)),
         (("",), (0, 0, 0)),
+        ((f"{CALL}\n{CALL}", "Answer: 6"), (1, 1, 1)),
+        ((f"{CALL}\n{{}}\n{CALL}", "Answer: 6"), (1, 0.5, 1)),
+        ((FAILED, CALL, "Answer: 6"), (1, 1, 0)),
+        ((CALL, "Answer: 6.0"), (1, 1, 1)),
+        ((CALL, "Answer: 6.5"), (0, 1, 1)),
+        ((CALL, "Answer: 6,000"), (0, 1, 1)),
+        ((CALL, "Answer: 7, or Answer: 6, I think"), (1, 0.5, 1)),
     ],
 )
 def test_each_reward_looks_at_its_own(said: tuple[str, ...], scores: tuple[float, ...]) -> None:
@@ -42,6 +51,22 @@ def test_each_reward_looks_at_its_own(said: tuple[str, ...], scores: tuple[float
         *few_turns(completions),
     )
     assert found == pytest.approx(scores)
+
+
+@pytest.mark.parametrize(
+    ("right", "said"),
+    [(1344, "1,344"), (1344, "1344.00"), (2.5, "2.5"), ("2.50", "2.5"), (-3, "-3")],
+)
+def test_a_number_is_right_however_it_is_written(right: Any, said: str) -> None:
+    assert solved([episode(CALL, f"Answer: {said}")], answer=[right]) == [1.0]
+    assert solved([episode(CALL, f"Answer: {said}1")], answer=[right]) == [0.0]
+
+
+def test_a_last_turn_that_calls_a_tool_is_no_answer() -> None:
+    """As of an episode that is out of turns, whose last results the policy never saw."""
+    *before, last = episode(CALL, f"{CALL}\nAnswer: 6")
+    out_of_turns = [*before, {**last, "tool_calls": [{"function": {"name": "calculator"}}]}]
+    assert solved([out_of_turns], answer=[6]) == few_turns([out_of_turns]) == [0.0]
 
 
 def test_more_turns_may_be_few() -> None:

@@ -12,7 +12,7 @@ from rvpo.errors import EngineError
 from rvpo.rollout.further import TurnRequest
 from rvpo.runtime.event_loop import EventLoop
 from rvpo.runtime.ignore import ignore
-from rvpo.types import Sample
+from rvpo.types import Prompt, Sample
 
 TOLD = (65, 66)
 """Tokens that are put behind each turn."""
@@ -44,6 +44,12 @@ class Talking:
         self.heard: list[tuple[int, Sample]] = []
         """All samples, in the order in which they came."""
         self.taken: list[TurnRequest] = []
+
+    def begin(self, prompts: Sequence[Prompt]) -> None:
+        """Have first turns too, a row for each prompt, behind the delay of its turn 0."""
+        self._waiting += len(prompts)
+        for row, prompt in enumerate(prompts):
+            self._loop.start(self._later(TurnRequest(row, 0, prompt, self._most(row, 0))))
 
     def hear(self, row: int, sample: Sample) -> None:
         turn = sum(1 for other, _ in self.heard if other == row) + 1

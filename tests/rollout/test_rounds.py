@@ -16,7 +16,7 @@ from rvpo.rollout import TransformersConfig
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.transformers_engine import TransformersEngine
 from rvpo.sampling import Sampling
-from rvpo.types import Sample
+from rvpo.types import Prompt, Sample
 from tests.fakes import make_prompt
 from tests.rollout.talking import Talking, check_all_turns
 from tests.rollout.test_generation_defaults import policy_logprobs
@@ -104,6 +104,41 @@ def test_rows_that_do_not_fit_beside_one_another_are_batches_of_their_own(
     check_all_turns(talk, [2, 2], rollout.samples)
     whole = [len(s.prompt_ids) + m for s, m in zip(rollout.samples, (8, 100), strict=True)]
     assert max(whole) <= CONTEXT < len(rollout.samples[0].prompt_ids) + 100
+
+
+class Counting:
+    """An encoder that remembers the prompts that it made tokens of."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self.encoded: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._encoder, name)
+
+    def encode(self, prompt: Prompt) -> tuple[int, ...]:
+        self.encoded.append(prompt.id)
+        return self._encoder.encode(prompt)
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 10])
+def test_a_prompt_is_encoded_once_for_its_group_and_read_in_one_pass_of_each_batch(
+    tiny_model: Path, batch_size: int
+) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    read: list[int] = []
+    model.register_forward_pre_hook(
+        lambda _, __, given: read.append(given["input_ids"].numel()), with_kwargs=True
+    )
+    engine = engine_of(tiny_model, model, batch_size)
+    engine._encoder = counting = Counting(engine._encoder)
+    prompts = [make_prompt("p/0"), make_prompt("p/1", "1 + 2 + 3?")]
+    rollout = engine.generate(prompts, 5, seed=0)
+    assert counting.encoded == ["p/0", "p/1"]
+    widths = [len(sample.prompt_ids) for sample in rollout.samples]
+    batches = [widths[start : start + batch_size] for start in range(0, 10, batch_size)]
+    passes = [tokens for tokens in read if tokens > batch_size]  # the others are a token a row
+    assert passes == [len(batch) * max(batch) for batch in batches]
 
 
 def test_a_seed_decides_every_turn_whenever_worlds_answer(tiny_model: Path) -> None:

@@ -65,10 +65,7 @@ def solved(
     Raises:
         ConfigError: the kernel does not isolate, or there is no such column.
     """
-    if isolation not in ("namespaces", "none"):
-        raise ValueError(f"isolation must be 'namespaces' or 'none', got {isolation!r}")
-    if score not in ("all", "share"):
-        raise ValueError(f"score must be 'all' or 'share', got {score!r}")
+    _check_choices(score, isolation)
     tests = field_of(columns, column)
     nothing = [None] * len(completions)
     entries, setups = (
@@ -82,6 +79,13 @@ def solved(
     texts = [text_of(completion) for completion in completions]
     with ThreadPoolExecutor(workers or cores(), "programs") as pool:
         return list(pool.map(partial(_scored, tester), texts, tests, entries, setups))
+
+
+def _check_choices(score: str, isolation: str) -> None:
+    if isolation not in ("namespaces", "none"):
+        raise ValueError(f"isolation must be 'namespaces' or 'none', got {isolation!r}")
+    if score not in ("all", "share"):
+        raise ValueError(f"score must be 'all' or 'share', got {score!r}")
 
 
 def _scored(tester: Tester, text: str, tests: Any, entry: Any, setup: Any) -> RewardScore:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
@@ -44,7 +45,8 @@ class EpisodeLimits:
 
 
 class Conversations:
-    """Further requests of a rollout (see `Further`): the turns behind those that are finished.
+    """Further requests of a rollout (see `Further`): the turns behind those that are finished, and
+    the first ones.
 
     Args:
         lives: the episodes, by row.
@@ -68,20 +70,30 @@ class Conversations:
         self._limits = limits
         self._finished = finished
         self._changed = Condition()
-        self._under_way: dict[int, Future[TurnRequest | Sample | None]] = {}
+        self._under_way: dict[int, Future[TurnRequest | Sample]] = {}
         """The work under way of worlds, by row."""
         self._requests: list[TurnRequest] = []
         self._over: list[tuple[int, Sample]] = []
         self._failure: BaseException | None = None
         self._told: Callable[[], None] = ignore
         self._is_stuck = False
+        self.waited = 0.0
+        """Seconds in which the engine had nothing to do but to wait for worlds."""
         self._writing = ThreadPoolExecutor(1, "episodes")
 
-    def begin(self, seed: int) -> None:
-        """Open every world, and wait for what they say first. Raises as `take` does."""
+    def begin(self, seed: int, seconds: float) -> bool:
+        """Open every world. The first turns are requests too, each from when its world has begun.
+        Raises as `take` does.
+
+        Args:
+            seconds: time to wait for all of them.
+
+        Returns:
+            True where all have begun in that time.
+        """
         for row in range(len(self._lives)):
             self._start(row, self._begin(row, derived_seed(seed, row, "world")))
-        self.settle()
+        return self._until(lambda: not self._under_way, seconds)
 
     def hear(self, row: int, sample: Sample) -> None:
         """Take a turn of the policy, and have its world answer; returns at once."""
@@ -139,18 +151,26 @@ class Conversations:
         if self._failure is not None:
             raise self._failure
 
-    def _until(self, ready: Callable[[], bool]) -> None:
-        """Wait for it, as long as the event loop lives."""
+    def _until(self, ready: Callable[[], bool], seconds: float = math.inf) -> bool:
+        """Wait for it, as long as the event loop lives, and at most so long; true where it is."""
+        begun = time.monotonic()
+        try:
+            return self._waited(ready, begun + seconds)
+        finally:
+            self.waited += time.monotonic() - begun
+
+    def _waited(self, ready: Callable[[], bool], end: float) -> bool:
         pulse: Future[None] | None = None
         felt = time.monotonic()
         while True:
             with self._changed:
                 done = self._changed.wait_for(
-                    lambda: ready() or self._failure is not None, _PULSE_S
+                    lambda: ready() or self._failure is not None,
+                    min(_PULSE_S, max(0.0, end - time.monotonic())),
                 )
             self._check()
-            if done:
-                return
+            if done or time.monotonic() >= end:
+                return done
             if pulse is None or pulse.done():
                 pulse, felt = self._loop.start(asyncio.sleep(0)), time.monotonic()
             elif time.monotonic() - felt > self._limits.patience:
@@ -161,13 +181,13 @@ class Conversations:
                     "time.sleep does: make it an ordinary function, or await"
                 )
 
-    def _start(self, row: int, work: Coroutine[Any, Any, TurnRequest | Sample | None]) -> None:
+    def _start(self, row: int, work: Coroutine[Any, Any, TurnRequest | Sample]) -> None:
         with self._changed:
             future = self._loop.start(work)
             self._under_way[row] = future
         future.add_done_callback(partial(self._known, row))
 
-    def _known(self, row: int, future: Future[TurnRequest | Sample | None]) -> None:
+    def _known(self, row: int, future: Future[TurnRequest | Sample]) -> None:
         """Take what became of a row; called wherever its work ends, and however."""
         with self._changed:
             del self._under_way[row]
@@ -177,17 +197,19 @@ class Conversations:
                 self._failure = self._failure or error
             elif isinstance(found := future.result(), TurnRequest):
                 self._requests.append(found)
-            elif found is not None:
+            else:
                 self._over.append((row, found))
             self._changed.notify_all()
         self._told()
 
-    async def _begin(self, row: int, seed: int) -> None:
+    async def _begin(self, row: int, seed: int) -> TurnRequest:
+        """The request for the first turn."""
         live = self._lives[row]
         told = await self._worlds.begin(live, seed)
         if told:
             room = self._limits.context - self._limits.tokens
             live.end = await self._beside(self._scribe.begin, live, told, room)
+        return TurnRequest(row, 0, live.prompt, self._limits.tokens)
 
     async def _beside(self, work: Callable[..., T], *arguments: Any) -> T:
         """Do it in the thread that writes: templates and tokenizers would hold up the loop and its

@@ -22,6 +22,9 @@ from rvpo.runtime.ignore import ignore
 from rvpo.sampling import Sampling
 from rvpo.types import Prompt, Rollout, Sample
 
+_TOGETHER_S: Final = 1.0
+"""Seconds that first turns wait for one another, to be asked in groups; later ones come by
+themselves, or are waited for by an engine whose samples depend on those beside them."""
 _PATIENCE_S: Final = 60.0
 """Seconds that code of others may hold up the event loop, beyond what a turn may take."""
 _END_S: Final = 5.0
@@ -89,9 +92,12 @@ class EpisodeEngine:
             finished,
         )
         try:
-            talks.begin(seed)
+            first: tuple[Sequence[Prompt], int] = (), 1
+            if talks.begin(seed, _TOGETHER_S):
+                talks.take()
+                first = _asked(lives, samples_per_prompt)
             rollout = self._engine.generate(
-                *_asked(lives, samples_per_prompt),
+                *first,
                 seed,
                 on_sample=talks.hear,
                 sampling=sampling,
@@ -102,7 +108,8 @@ class EpisodeEngine:
         finally:
             talks.close()
         samples = tuple(whole[row] for row in range(len(lives)))
-        return replace(rollout, samples=samples, group_size=samples_per_prompt)
+        made = replace(rollout.generation, world_wait=talks.waited)
+        return Rollout(samples=samples, group_size=samples_per_prompt, generation=made)
 
     def load_weights(self, weights: Weights, version: int) -> None:
         """See `RolloutEngine.load_weights`."""

@@ -86,11 +86,7 @@ class Asking:
         self._versions = versions
         self._requests = dict(enumerate(requests))
         self._goes_on = goes_on
-        tokens = [
-            request.max_tokens + len(request.prompt_ids) // len(group)
-            for group in groups
-            for request in (requests[row] for row in group)
-        ]
+        tokens = [requests[row].tokens(len(group)) for group in groups for row in group]
         self._routing = Routing(pool, groups, tokens, at_once)
         self._patience_s = patience_s
         self._model = model
@@ -142,12 +138,18 @@ class Asking:
                 self._pool.trust(url)
 
     def go_on(self, requests: Iterable[SampleRequest]) -> None:
-        """Ask for one more sample of rows that were answered."""
+        """Ask for one more sample of rows that were answered, or for the first one of others."""
+        first: dict[tuple[int, ...], list[int]] = {}
         for request in requests:
+            if request.row in self._requests:
+                self._routing.go_on(request.row, request.max_tokens)
+            else:
+                first.setdefault(tuple(request.prompt_ids), []).append(request.row)
             self._requests[request.row] = request
             self._left.add(request.row)
             self._tries.pop(request.row, None)
-            self._routing.go_on(request.row, request.max_tokens)
+        for rows in first.values():
+            self._routing.begin({row: self._requests[row].tokens(len(rows)) for row in rows})
         self._news.set()
 
     def end(self) -> None:

@@ -74,6 +74,10 @@ class SampleRequest:
         """Tokens after which it is cut off."""
         return self.drawn.max_completion_tokens
 
+    def tokens(self, siblings: int) -> int:
+        """Tokens that it may take to compute, with its share of a prompt of so many samples."""
+        return self.max_tokens + len(self.prompt_ids) // siblings
+
     @property
     def sampling(self) -> dict[str, Any]:
         """The sampling that is asked for, in vLLM's words. Nothing is left to a server, which

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rvpo.rollout.servers.pool import Pool
@@ -80,6 +80,15 @@ class Routing:
             without: a server that others are to be preferred to.
         """
         self._waiting.appendleft(_Batch(deque(rows), without))
+
+    def begin(self, tokens: Mapping[int, int]) -> None:
+        """Ask for the first samples of further rows of one prompt, behind others that wait.
+
+        Args:
+            tokens: those that each row may take to compute.
+        """
+        self._tokens |= tokens
+        self._waiting.append(_Batch(deque(tokens)))
 
     def go_on(self, row: int, tokens: int) -> None:
         """Ask for one more sample of a row that was answered, before others that wait.

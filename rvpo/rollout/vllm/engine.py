@@ -216,6 +216,8 @@ class VllmEngine:
         in_rounds = self._in_process and not self._on_gpu
         asked: list[TurnRequest] = []
         new = first
+        if not new and further is not None:
+            new = awaited(further, all_of_them=in_rounds)
         while new:
             self._enqueue(new, drawn, seed, len(asked))
             asked += new

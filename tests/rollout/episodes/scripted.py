@@ -44,6 +44,8 @@ class ScriptedEngine:
             TurnRequest(n, 0, p, CONTEXT) for n, p in enumerate(rows)
         ]
         found: dict[int, Sample] = {}
+        if not requests and further is not None:
+            requests = awaited(further, all_of_them=False)
         while requests:
             for request in requests:
                 self.asked.append(request)

@@ -128,6 +128,14 @@ def test_the_world_speaks_between_the_turns_in_the_words_of_the_template(model: 
 class Dawdling(InsistingSession):
     """Takes its time, another one every time."""
 
+    def __init__(self, left: int, begins_after: float) -> None:
+        super().__init__(left)
+        self._begins_after = begins_after
+
+    async def begin(self) -> Sequence[Message]:
+        await asyncio.sleep(self._begins_after)
+        return ()
+
     async def answer(self, message: Message) -> WorldReply:
         await asyncio.sleep(random.uniform(0, 0.02))
         return await super().answer(message)
@@ -136,13 +144,15 @@ class Dawdling(InsistingSession):
 def test_the_same_seed_gives_the_same_episodes_to_the_bit_however_fast_the_world_is(
     model: Path,
 ) -> None:
-    def rolled() -> list[Sample]:
+    def rolled(first_begins_after: float = 0.0) -> list[Sample]:
         engine = episodes(model, times=3)
         world = engine._environment
-        world.session = lambda prompt, seed: Dawdling(3)  # type: ignore[method-assign]
+        delays = iter([first_begins_after])
+        world.session = lambda prompt, seed: Dawdling(3, next(delays, 0.0))  # type: ignore[method-assign]
         prompts = [make_prompt("p/0"), make_prompt("p/1", "What is 3?")]
         rollout = engine.generate(prompts, 4, seed=5)
         engine.close()
         return list(rollout.samples)
 
     assert rolled() == rolled()
+    assert rolled() == rolled(first_begins_after=1.2)

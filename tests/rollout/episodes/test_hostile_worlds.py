@@ -331,6 +331,42 @@ def test_waiting_for_a_place_is_no_fault_of_a_world(encoder: Encoder) -> None:
     assert [each.ending for each in found] == ["answered"] * 20
 
 
+def test_a_world_that_begins_late_holds_up_no_other_episode(encoder: Encoder) -> None:
+    """It begins when the others are through with all their turns."""
+    over: list[int] = []
+    released = asyncio.Event()
+
+    async def close() -> None:
+        over.append(1)
+        if len(over) == 5:
+            released.set()
+
+    async def late() -> Sequence[Message]:
+        await released.wait()
+        return [{"role": "user", "content": "Begin."}]
+
+    def opened(number: int) -> ScriptedSession:
+        replies = iter([MORE, WorldReply()])
+
+        async def answer(message: Message) -> WorldReply:
+            return next(replies)
+
+        begins = {"begins": late} if number == 1 else {}
+        return ScriptedSession(answer, closes=close, **begins)
+
+    world = ScriptedWorld(opened)
+    engine = engine_of(encoder, world, lambda row, turn: f"{row}.{turn}<|im_end|>", seconds=20)
+    rollout = engine.generate([make_prompt("p/0"), make_prompt("p/1")], 3, seed=0)
+    engine.close()
+    assert [each.ending for each in episodes(rollout)] == ["answered"] * 6
+    assert [sample.text for sample in rollout.samples] == [f"{row}.1" for row in range(6)]
+    assert [len(sample.prompt.messages) for sample in rollout.samples] == [1, 2, 1, 1, 1, 1]
+    assert [sample.prompt.id for sample in rollout.samples] == ["p/0"] * 3 + ["p/1"] * 3
+    assert rollout.group_size == 3
+    assert rollout.generation.world_wait is not None
+    assert rollout.generation.world_wait >= 1  # before anything is asked
+
+
 def test_turns_tokens_and_seconds_end_an_episode(encoder: Encoder) -> None:
     def ending(**settings: Any) -> Episode:
         world = ScriptedWorld(lambda number: ScriptedSession(giving(MORE)))

@@ -75,5 +75,6 @@ def test_a_server_that_dies_in_the_middle_of_episodes_changes_none_of_them(
     assert [s.completion_ids for s in found.samples] == [s.completion_ids for s in whole.samples]
     assert not any(sample.missing for sample in found.samples)
     assert max(len(s.episode.turns) for s in found.samples if s.episode is not None) == 5
-    assert dying < counts[0]
-    assert other > counts[1]
+    # When it dies its world has heard `dies_at` turns, and each episode may have one more.
+    assert dying <= dies_at + len(whole.samples)
+    assert dying + other >= sum(counts)

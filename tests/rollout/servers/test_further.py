@@ -88,6 +88,46 @@ def test_whenever_turns_come_and_servers_fail_none_is_lost_doubled_or_wrong(
     assert answered == sum(turns)
 
 
+def test_rows_that_begin_later_are_sampled_as_if_they_had_been_there(encoder: Encoder) -> None:
+    turns = [1 + row % 3 for row in range(12)]
+    prompts = [prompt for prompt in make_prompts(4) for _ in range(3)]
+    delays = {(row, 0): 0.01 * (row % 5) for row in range(12)}
+    said = []
+    for begins_later in (False, True):
+        with (
+            FakeServer() as one,
+            FakeServer() as two,
+            asking(encoder, [one, two], at_once=2) as engine,
+            closing(Talking(turns, delays, most)) as talk,
+        ):
+            if begins_later:
+                talk.begin(prompts)
+                rollout = engine.generate([], 1, seed=SEED, on_sample=talk.hear, further=talk)
+                assert rollout.samples == ()
+            else:
+                engine.generate(make_prompts(4), 3, seed=SEED, on_sample=talk.hear, further=talk)
+        check_samples(talk, encoder)
+        said.append([[s.completion_ids for s in talk.of_row(row)] for row in range(12)])
+        assert list(map(len, said[-1])) == turns
+    assert said[0] == said[1]
+
+
+def test_siblings_that_begin_together_go_to_one_server(encoder: Encoder) -> None:
+    prompts = [prompt for prompt in make_prompts(6) for _ in range(4)]
+    with (
+        FakeServer() as one,
+        FakeServer() as two,
+        asking(encoder, [one, two], at_once=8) as engine,
+        closing(Talking([1] * 24, most=lambda row, turn: 8)) as talk,
+    ):
+        talk.begin(prompts)
+        talk.settle()
+        engine.generate([], 1, seed=SEED, on_sample=talk.hear, further=talk)
+        at = servers_of(talk, [one, two])
+    for start in range(0, 24, 4):
+        assert len({at[row][0] for row in range(start, start + 4)}) == 1
+
+
 def test_an_episode_stays_with_its_server(encoder: Encoder) -> None:
     turns = [1 + row % 4 for row in range(40)]
     with (

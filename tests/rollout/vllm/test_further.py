@@ -129,6 +129,33 @@ def test_whenever_turns_come_none_is_lost_or_doubled(
         assert max(Counter(seed for _, seed, _ in llm.asked).values()) == 1
 
 
+@pytest.mark.parametrize(
+    ("on_gpu", "in_process"), [(True, True), (False, True), (True, False), (False, False)]
+)
+def test_rows_that_begin_later_are_asked_with_their_own_seeds(
+    on_gpu: bool, in_process: bool
+) -> None:
+    llm = Gradual()
+    engine = around(llm, on_gpu=on_gpu, in_process=in_process)
+    delays = {(row, 0): 0.3 * (row % 2) for row in range(4)}
+    asked_for_first: list[int] = []
+
+    def hear(row: int, sample: Sample) -> None:
+        asked_for_first.append(len(llm.asked))
+        talk.hear(row, sample)
+
+    with closing(Talking([1, 2, 1, 2], delays)) as talk:
+        talk.begin([make_prompt(f"p/{row}") for row in range(4)])
+        rollout = engine.generate([], 1, seed=5, on_sample=hear, further=talk)
+    assert rollout.samples == ()
+    assert [len(talk.of_row(row)) for row in range(4)] == [1, 2, 1, 2]
+    assert [seed for _, seed, _ in llm.asked] == [
+        each.seed(5) if on_gpu else None for each in talk.taken
+    ]
+    in_rounds = in_process and not on_gpu
+    assert (asked_for_first[0] == 4) == in_rounds
+
+
 def test_turns_join_what_is_under_way() -> None:
     """The first row is through with all its turns before the second has its first."""
 
