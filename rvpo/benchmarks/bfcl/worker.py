@@ -40,7 +40,12 @@ def main(version: Any, path: str, seconds: str) -> None:
         modules.service(name)
     for line in sys.stdin:
         signal.setitimer(signal.ITIMER_PROF, float(seconds))  # whose signal ends the process
-        print(json.dumps(answer(modules, json.loads(line))), file=replies, flush=True)
+        try:
+            found = json.dumps(answer(modules, json.loads(line)))
+        except MemoryError:
+            signal.raise_signal(signal.SIGPROF)
+            raise
+        print(found, file=replies, flush=True)
         signal.setitimer(signal.ITIMER_PROF, 0.0)
 
 
