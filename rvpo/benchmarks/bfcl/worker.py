@@ -25,6 +25,7 @@ _BYTES: Final = 4 * 2**30
 def answer(modules: Modules, question: dict[str, Any]) -> Any:
     """The answer to one question: answers to the calls, or the reason of a wrong conversation."""
     scene, turns, wanted = question["scene"], question["turns"], question["wanted"]
+    modules = modules.anew()
     if wanted is None:
         return answers(modules, scene, turns)
     return failing(modules, scene, turns, [[read_call(text) for text in turn] for turn in wanted])

@@ -15,7 +15,7 @@ from rvpo.types import Message, Prompt
 _SECONDS: Final = 120.0
 """Time that the services may take to answer a turn. Their own limit is of processor time, and says
 more of who is to blame: beyond this one the machine is."""
-_WORKERS: Final = 4
+_WORKERS: Final = 2
 
 
 def limits(rows: Sequence[MultiTurnRow]) -> EnvironmentConfig:

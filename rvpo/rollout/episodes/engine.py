@@ -16,7 +16,7 @@ from rvpo.rollout.episodes.deadline import WorldBroken, in_words, within
 from rvpo.rollout.episodes.limits import EpisodeLimits
 from rvpo.rollout.episodes.live_episode import LiveEpisode
 from rvpo.rollout.episodes.scribe import Scribe
-from rvpo.rollout.episodes.served import Served
+from rvpo.rollout.episodes.served_scribe import ServedScribe
 from rvpo.rollout.episodes.worlds import Worlds
 from rvpo.rollout.further import Further
 from rvpo.runtime.event_loop import EventLoop
@@ -39,7 +39,7 @@ class EpisodeEngine:
         sampling: the way of training.
         say: hears once of an episode that the chat template would have written otherwise, of one
             without a score, and of a world that failed to close.
-        as_served: true to ask as whoever has the model served, see `Served`, for samples that
+        as_served: true to ask as whoever has the model served, see `ServedScribe`, for samples that
             nothing is trained on.
     """
 
@@ -92,7 +92,7 @@ class EpisodeEngine:
             lives,
             self._loop,
             Worlds(self._environment, self._config, self._say_open),
-            Served(self._bridge, limits)
+            ServedScribe(self._bridge, limits)
             if self._as_served
             else Scribe(self._bridge, limits, self._say_rewritten),
             limits,

@@ -12,7 +12,7 @@ class EpisodeLimits:
     turns: int
     tokens: int
     """Tokens behind the prompt, those of the world included; of an episode whose prompts are
-    written anew, see `Served`, those of each turn of the policy."""
+    written anew, see `ServedScribe`, those of each turn of the policy."""
     context: int
     """Tokens of the whole conversation."""
     seconds: float | None

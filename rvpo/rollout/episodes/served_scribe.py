@@ -18,7 +18,7 @@ from rvpo.types import Sample
 _ANSWER: Final = ("role", "content")
 
 
-class Served(Scribe):
+class ServedScribe(Scribe):
     """Has the chat template write the whole conversation anew for each turn of the policy: without
     the thoughts of earlier turns, with calls in its own form, and with the tools that there are by
     then. Each turn has all of `limits.tokens`, and one that they cut off is a turn like others.
