@@ -179,8 +179,8 @@ class Benchmark:
         return None
 
     def open(self) -> Environment:
-        """Worlds that answer the policy, for every question; only where `world` has limits. They say
-        nothing to what is no conversation."""
+        """Worlds that answer the policy, for every question; only where `world` has limits. They
+        say nothing to what is no conversation."""
         raise NotImplementedError
 
     @property
