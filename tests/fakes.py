@@ -19,7 +19,7 @@ from rvpo.report.record import StepRecord
 from rvpo.report.run_folder import RunFolder
 from rvpo.report.trackers import TrackedRun
 from rvpo.rewards.judging import AskedJudge
-from rvpo.rollout.further import Further
+from rvpo.rollout.further import Further, awaited
 from rvpo.runtime.ignore import ignore
 from rvpo.runtime.ranks import Ranks
 from rvpo.sampling import Sampling
@@ -200,9 +200,10 @@ def tracked(folder: RunFolder, said: list[str]) -> TrackedRun:
 
 
 class FakeEngine:
-    """Answers every prompt by a rule."""
+    """Answers every prompt by a rule, and further ones in rounds. Where the rule gives a sample, it
+    is that one."""
 
-    def __init__(self, rule: Callable[[Prompt], str]) -> None:
+    def __init__(self, rule: Callable[[Prompt], str | Sample]) -> None:
         self._rule = rule
 
     def generate(
@@ -214,14 +215,19 @@ class FakeEngine:
         sampling: Sampling | None = None,
         further: Further | None = None,
     ) -> Rollout:
-        samples = [
-            make_sample(prompt, self._rule(prompt))
-            for prompt in prompts
-            for _ in range(samples_per_prompt)
-        ]
-        for row, sample in enumerate(samples):
-            on_sample(row, sample)
-        return Rollout(samples=tuple(samples), group_size=samples_per_prompt)
+        rows = [prompt for prompt in prompts for _ in range(samples_per_prompt)]
+        samples: dict[int, Sample] = {}
+        asked = dict(enumerate(rows))
+        while asked:
+            for row, prompt in asked.items():
+                said = self._rule(prompt)
+                samples[row] = said if isinstance(said, Sample) else make_sample(prompt, said)
+            for row in asked:
+                on_sample(row, samples[row])
+            more = () if further is None else awaited(further, all_of_them=True)
+            asked = {request.row: request.prompt for request in more}
+        every = tuple(samples[row] for row in range(len(rows)))
+        return Rollout(samples=every, group_size=samples_per_prompt)
 
     def load_weights(self, weights: object, version: int) -> None:
         pass

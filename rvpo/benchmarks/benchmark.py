@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import model_validator
 
 from rvpo.benchmarks.grader import Grader
+from rvpo.environments import Environment, EnvironmentConfig
+from rvpo.episode import Episode
 from rvpo.fields import AnswerCounts, PositiveInt, SamplingSection, TemperatureOrZero
 from rvpo.sampling import Sampling
 from rvpo.thinking import Sees
@@ -150,26 +151,6 @@ class Vote:
     is_right: bool
 
 
-class Dialogue(Protocol):
-    """A question whose further prompts follow from the answers so far."""
-
-    def answer(self, text: str) -> Prompt | None:
-        """The next prompt after an answer; None where there is none.
-
-        Args:
-            text: the part of it that the benchmark sees.
-        """
-        ...
-
-    def break_off(self, reason: str) -> None:
-        """Ask no more."""
-        ...
-
-    def grade(self) -> Row:
-        """The grade, once there is no next prompt."""
-        ...
-
-
 @dataclass(frozen=True)
 class Benchmark:
     """Questions, how each answer is graded, and what all grades together say.
@@ -192,20 +173,20 @@ class Benchmark:
         return "answer"
 
     @property
-    def has_dialogues(self) -> bool:
-        """True where any of its questions is a dialogue."""
-        return False
+    def world(self) -> EnvironmentConfig | None:
+        """Limits of what answers the policy, where questions are conversations; None where each
+        has one answer."""
+        return None
+
+    def open(self) -> Environment:
+        """Worlds that answer the policy, for every question; only where `world` has limits. They
+        say nothing to what is no conversation."""
+        raise NotImplementedError
 
     @property
     def later(self) -> tuple[Prompt, ...]:
-        """Prompts of the form that further ones of its dialogues have, if it has any."""
+        """Prompts of the form that further ones of its conversations have, if it has any."""
         return ()
-
-    @contextmanager
-    def dialogues(self) -> Iterator[Callable[[Prompt], Dialogue | None]]:
-        """Begin dialogues: gives that of a prompt, None where one answer is all. Whatever they need
-        ends with the block."""
-        yield lambda prompt: None
 
     @property
     def judge_questions(self) -> int:
@@ -233,6 +214,14 @@ class Benchmark:
             earlier: the row of an earlier attempt, of which only the rest is to be determined.
         """
         raise NotImplementedError
+
+    def grade_episode(self, prompt: Prompt, completion: str, episode: Episode) -> Pending:
+        """Begin to grade what was played in its world; returns at once.
+
+        Args:
+            completion: the part of the last turn that the benchmark sees.
+        """
+        return self.grade(prompt, completion)
 
     def ungraded(self, row: Row) -> float:
         """The share of the row's grade that could not be determined; 0 asks nothing again."""

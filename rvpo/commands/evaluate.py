@@ -26,7 +26,6 @@ from rvpo.data.encoder import encoder_of
 from rvpo.evaluate.build import judged_by, read_benchmarks
 from rvpo.evaluate.curve import draw_curve
 from rvpo.evaluate.date import date_of, keep_date
-from rvpo.evaluate.dialogue import refusal_of
 from rvpo.evaluate.display import show, show_curve
 from rvpo.evaluate.measure import check_lengths, measure
 from rvpo.evaluate.results import ResultFolder
@@ -247,7 +246,7 @@ def _measure(
         },
         seed=derived_seed(config.seed, "benchmark", benchmark.name),
         say=console.print,
-        refusal=refusal_of(benchmark, encoder),
+        encoder=encoder,
     )
     show(console, benchmark.name, candidate.name, summary, folder)
     return summary

@@ -24,6 +24,10 @@ class WorldReply:
     was."""
     is_over: bool = False
     """True where the policy is asked for no further turn, whatever the messages."""
+    tools: Sequence[Mapping[str, Any]] | None = None
+    """Functions that the policy has from here on, in the place of those before; None where they
+    stay. Only a prompt that is written anew for each turn can show others, and no run that trains
+    has one."""
     calls: int = 0
     """Calls of tools in the turn."""
     failures: tuple[str, ...] = ()

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rvpo.benchmarks.benchmark import Benchmark
-from rvpo.evaluate.dialogue import never, refusal_of
 from rvpo.evaluate.measure import measure
 from rvpo.evaluate.results import ResultFolder
 from rvpo.report.run_folder import RunFolder
@@ -29,7 +28,7 @@ class DuringTraining:
         last_step: the run's; evaluated in any case, as step 0 is.
         seed: the run's.
         say: told what is going on.
-        encoder: refuses prompts of dialogues that grow too long; none refuses nothing.
+        encoder: see `measure`.
     """
 
     benchmarks: Sequence[Benchmark]
@@ -68,7 +67,7 @@ class DuringTraining:
                 weights={"step": step},
                 seed=derived_seed(self.seed, "benchmark", benchmark.name),
                 say=self.say,
-                refusal=never if self.encoder is None else refusal_of(benchmark, self.encoder),
+                encoder=self.encoder,
             )
             found = summary.metrics.items()
             metrics |= {f"eval/{benchmark.name}/{name}": value for name, value in found}

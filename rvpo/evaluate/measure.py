@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from rvpo.benchmarks.benchmark import Benchmark, BenchmarkSummary, Pending, Row, Score
 from rvpo.errors import RewardError, SpentError
 from rvpo.evaluate.at_k import with_k
-from rvpo.evaluate.dialogue import PromptRefusal, go_on, never
 from rvpo.evaluate.results import RUN, ResultFolder
 from rvpo.judge.spending import SPENT
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import RolloutEngine
+from rvpo.rollout.episodes.engine import EpisodeEngine
 from rvpo.runtime.ranks import Ranks
 from rvpo.runtime.seed import derived_seed
 from rvpo.types import Prompt, Sample
 
 TOO_MANY_FAILED = 0.5
-"""Share of a batch's verdicts: if more failed, the judge is not there, and asking on would only
-waste the rest."""
+"""Share of a batch's verdicts: if more failed, the judge or the world is not there, and asking on
+would only waste the rest."""
 
 
 def measure(
@@ -34,7 +34,7 @@ def measure(
     weights: Mapping[str, Any],
     seed: int,
     say: Callable[[str], None],
-    refusal: PromptRefusal = never,
+    encoder: Encoder | None = None,
 ) -> BenchmarkSummary:
     """Evaluate the weights that the engine has; batches that `folder` holds are not done again.
 
@@ -43,8 +43,7 @@ def measure(
         seed: decides sampling; each batch has one of its own, so that it does not matter where an
             evaluation was interrupted.
         say: told what is going on.
-        refusal: gives the reason that a further prompt of a dialogue cannot be answered, which
-            breaks it off.
+        encoder: writes the prompts of conversations; a benchmark that has none does without.
 
     Returns:
         The scores, the same on every rank.
@@ -53,7 +52,8 @@ def measure(
         ConfigError: the folder has results of something else.
         CheckpointError: its files are damaged.
         DataError: a prompt is too long for the model.
-        EngineError, RewardError: the engine or the judge failed; what is kept stays.
+        EngineError, RewardError: the engine failed, or the judge or the world too often; what is
+            kept stays.
         SpentError: the judge may cost no more.
     """
     prompts = benchmark.prompts
@@ -63,24 +63,24 @@ def measure(
         run = {"weights": dict(weights), "seed": seed, "batch": size}
         folder.claim({**benchmark.identity, RUN: run})
     ranks.wait()
-    for number, start in enumerate(range(0, len(prompts), size)):
-        chunk = prompts[start : start + size]
-        # A network's disk may show another rank less, and it would generate alone.
-        with ranks.together():
-            found = folder.batch(number, chunk) if ranks.is_main else None
-        known = ranks.first(found)
-        if known is None:
-            say(f"{benchmark.name}: {start} of {len(prompts)} answers")
-            made = _generate(
-                benchmark, engine, chunk, ranks, derived_seed(seed, number, ranks.rank), refusal
-            )
-            rows += _keep(benchmark, folder, number, made, ranks)
-        elif any(map(benchmark.ungraded, known)):
-            say(f"{benchmark.name}: asking again what was not graded")
-            made = _grade_again(benchmark, chunk, known, ranks)
-            rows += _keep(benchmark, folder, number, made, ranks)
-        else:
-            rows += known
+    with _playing(benchmark, engine, encoder) as player:
+        for number, start in enumerate(range(0, len(prompts), size)):
+            chunk = prompts[start : start + size]
+            mine, own_seed = ranks.share(len(chunk)), derived_seed(seed, number, ranks.rank)
+            # A network's disk may show another rank less, and it would generate alone.
+            with ranks.together():
+                found = folder.batch(number, chunk) if ranks.is_main else None
+            known = ranks.first(found)
+            if known is None:
+                say(f"{benchmark.name}: {start} of {len(prompts)} answers")
+                made = _generate(benchmark, player, chunk[mine], own_seed)
+                rows += _keep(benchmark, folder, number, made, ranks)
+            elif any(map(benchmark.ungraded, known)):
+                say(f"{benchmark.name}: asking again what was not graded")
+                made = _grade_again(benchmark, player, chunk[mine], known[mine], own_seed)
+                rows += _keep(benchmark, folder, number, made, ranks)
+            else:
+                rows += known
     summary = _with_lengths(with_k(benchmark, benchmark.summarise(rows), rows), rows)
     if ranks.is_main:
         folder.conclude(summary)
@@ -101,51 +101,61 @@ def check_lengths(benchmark: Benchmark, encoder: Encoder, section: str) -> None:
     encoder.check_lengths((*benchmark.prompts, *benchmark.later), tokens, setting=setting)
 
 
+@contextmanager
+def _playing(
+    benchmark: Benchmark, engine: RolloutEngine, encoder: Encoder | None
+) -> Iterator[RolloutEngine]:
+    """The engine, with the benchmark's world to answer it where there is one."""
+    limits = benchmark.world
+    if limits is None:
+        yield engine
+        return
+    assert encoder is not None
+    sampling = benchmark.config.sampling
+    player = EpisodeEngine(engine, benchmark.open(), limits, encoder, sampling, as_served=True)
+    with closing(player):
+        yield player
+
+
 def _generate(
-    benchmark: Benchmark,
-    engine: RolloutEngine,
-    chunk: Sequence[Prompt],
-    ranks: Ranks,
-    seed: int,
-    refusal: PromptRefusal,
+    benchmark: Benchmark, engine: RolloutEngine, prompts: Sequence[Prompt], seed: int
 ) -> list[Row]:
-    """This rank's share of the batch, graded while others are still being generated."""
-    mine = chunk[ranks.share(len(chunk))]
+    """The answers, graded while others are still being generated."""
     pending: dict[int, Pending] = {}
-    with benchmark.dialogues() as begin:
-        talks = {n: talk for n, each in enumerate(mine) if (talk := begin(each)) is not None}
 
-        def grade(row: int, sample: Sample) -> None:
-            if row not in talks:
-                pending[row] = benchmark.grade(sample.prompt, sample.seen(benchmark.sees))
+    def grade(row: int, sample: Sample) -> None:
+        prompt, sees = sample.prompt, benchmark.sees
+        if sample.episode is None:
+            pending[row] = benchmark.grade(prompt, sample.seen(sees))
+        else:
+            pending[row] = benchmark.grade_episode(prompt, sample.sampled(sees), sample.episode)
 
-        sampling = benchmark.config.sampling
-        rollout = engine.generate(mine, 1, seed, on_sample=grade, sampling=sampling)
-        rows = [_row([sample]) for sample in rollout.samples]
-        if benchmark.has_dialogues:
-            first = {n: rollout.samples[n] for n in talks}
-            said = go_on(benchmark, engine, talks, first, ranks, seed, refusal)
-            for n, samples in said.items():
-                rows[n], pending[n] = _row(samples), partial(_same, talks[n].grade())
-        return _finished([(row, pending[n]) for n, row in enumerate(rows)])
-
-
-def _same(row: Row) -> Row:
-    return row
+    sampling = benchmark.config.sampling
+    rollout = engine.generate(prompts, 1, seed, on_sample=grade, sampling=sampling)
+    return _finished([(_row(sample), pending[n]) for n, sample in enumerate(rollout.samples)])
 
 
 def _grade_again(
-    benchmark: Benchmark, chunk: Sequence[Prompt], known: Sequence[Row], ranks: Ranks
+    benchmark: Benchmark,
+    engine: RolloutEngine,
+    prompts: Sequence[Prompt],
+    known: Sequence[Row],
+    seed: int,
 ) -> list[Row]:
-    """This rank's share of the batch, with what an earlier attempt could not determine."""
-    mine = list(zip(chunk, known, strict=True))[ranks.share(len(chunk))]
-    again = [
-        (row, benchmark.grade(prompt, row.get("answer", row["completion"]), row))
-        for prompt, row in mine
-        if benchmark.ungraded(row)
-    ]
-    graded = {row["id"]: row for row in _finished(again)}
-    return [graded.get(row["id"], row) for _, row in mine]
+    """The answers, with what an earlier attempt could not determine. What a world failed is played
+    again; every rank must call, for all of them generate."""
+    again = [(p, row) for p, row in zip(prompts, known, strict=True) if benchmark.ungraded(row)]
+    if benchmark.world is not None:
+        graded = _generate(benchmark, engine, [prompt for prompt, _ in again], seed)
+    else:
+        graded = _finished(
+            [
+                (row, benchmark.grade(prompt, row.get("answer", row["completion"]), row))
+                for prompt, row in again
+            ]
+        )
+    by_id = {row["id"]: row for row in graded}
+    return [by_id.get(row["id"], row) for row in known]
 
 
 def _finished(rows: Sequence[tuple[Row, Pending]]) -> list[Row]:
@@ -166,9 +176,10 @@ def _keep(
         )
     ungraded = sum(map(benchmark.ungraded, rows)) / len(rows)
     if ungraded > TOO_MANY_FAILED:
+        who = "judge" if benchmark.world is None else "world of its conversations"
         raise RewardError(
-            f"{benchmark.name}: the judge failed on {ungraded:.0%} of what it was asked about "
-            f"{len(rows)} answers{_most_failures(rows)}; mend the judge, then give the same "
+            f"{benchmark.name}: the {who} failed on {ungraded:.0%} of what it was asked about "
+            f"{len(rows)} answers{_most_failures(rows)}; mend the {who}, then give the same "
             "command again: answers and verdicts that came are kept"
         )
     return rows
@@ -176,6 +187,7 @@ def _keep(
 
 def _most_failures(rows: Sequence[Row]) -> str:
     failures = Counter(v["failure"] for row in rows for v in row.get("verdicts", ()))
+    failures.update(row["detail"] for row in rows if row.get("reason") == "failed")
     failures.pop(None, None)
     return f" (mostly {failures.most_common(1)[0][0]})" if failures else ""
 
@@ -198,17 +210,15 @@ def _with_lengths(summary: BenchmarkSummary, rows: Sequence[Row]) -> BenchmarkSu
     )
 
 
-def _row(samples: Sequence[Sample]) -> dict[str, Any]:
-    """One response; of a dialogue the first prompt and the last answer, and all of its tokens."""
-    first, last = samples[0], samples[-1]
-    cut = any(sample.finish_reason == "length" for sample in samples)
+def _row(sample: Sample) -> dict[str, Any]:
+    """One response; of a conversation the prompt and the last answer, and all of its tokens."""
     return {
-        "id": first.prompt.id,
-        "prompt": [dict(message) for message in first.prompt.messages],
-        "completion": last.text,
-        "thought": last.thought,
-        "answer": last.answer,
-        "completion_tokens": sum(len(sample.completion_ids) for sample in samples),
-        "answer_tokens": sum(sample.answer_length for sample in samples),
-        "finish_reason": "length" if cut else last.finish_reason,
+        "id": sample.prompt.id,
+        "prompt": [dict(message) for message in sample.prompt.messages],
+        "completion": sample.text,
+        "thought": sample.thought,
+        "answer": sample.answer,
+        "completion_tokens": sample.length,
+        "answer_tokens": sample.answer_length,
+        "finish_reason": sample.finish_reason,
     }

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar, Final, Literal, Self
 
 from pydantic import field_validator, model_validator
@@ -14,7 +14,6 @@ from pydantic import field_validator, model_validator
 from rvpo.benchmarks.benchmark import (
     Benchmark,
     BenchmarkSummary,
-    Dialogue,
     Pending,
     RepeatedSection,
     Score,
@@ -27,14 +26,17 @@ from rvpo.benchmarks.benchmark import Row as Graded
 from rvpo.benchmarks.bfcl.check import check, check_relevance
 from rvpo.benchmarks.bfcl.decode import Decoded, decode_toolrl, decode_tools, storable
 from rvpo.benchmarks.bfcl.distribution import PINS, Version, Wheel, find
-from rvpo.benchmarks.bfcl.multi_turn import MultiTurnDialogue, later, opening
+from rvpo.benchmarks.bfcl.multi_turn import MultiTurnSession, later, opening
 from rvpo.benchmarks.bfcl.multi_turn_rows import MultiTurnRow, load_multi_turn
 from rvpo.benchmarks.bfcl.prompts import ToolRl, with_tools
 from rvpo.benchmarks.bfcl.rows import MULTI_TURN, SINGLE_TURN, BfclRow, load
 from rvpo.benchmarks.bfcl.schema import Tools, tools
 from rvpo.benchmarks.bfcl.score import SIZES, CategoryTally, scores
-from rvpo.benchmarks.bfcl.service_host import ServiceHost
+from rvpo.benchmarks.bfcl.service_host import check_services
+from rvpo.benchmarks.bfcl.world import BfclWorld, limits
 from rvpo.benchmarks.statistics import mean_interval
+from rvpo.environments import EnvironmentConfig
+from rvpo.episode import Episode
 from rvpo.errors import ConfigError
 from rvpo.fields import InputFile
 from rvpo.thinking import NO_MODEL, Sees
@@ -115,6 +117,8 @@ class BfclConfig(RepeatedSection):
             *load_multi_turn(wheel, [name for name in names if name in MULTI_TURN]),
         ]
         _check_sizes(every, wheel)
+        if any(isinstance(row, MultiTurnRow) for row in every):
+            check_services(wheel)
         rows = evenly(every, self.limit)
         toolrl = ToolRl.of(self.system_prompt, self.user_prompt)
         shown = {
@@ -175,33 +179,39 @@ class Bfcl(Benchmark):
         }
 
     @property
-    def has_dialogues(self) -> bool:
-        """See `Benchmark.has_dialogues`."""
-        return any(isinstance(row, MultiTurnRow) for row in self.rows.values())
+    def _conversations(self) -> dict[str, MultiTurnRow]:
+        return {id: row for id, row in self.rows.items() if isinstance(row, MultiTurnRow)}
+
+    @property
+    def world(self) -> EnvironmentConfig | None:
+        """See `Benchmark.world`."""
+        rows = list(self._conversations.values())
+        return limits(rows) if rows else None
+
+    def open(self) -> BfclWorld:
+        """See `Benchmark.open`: each conversation has the services that its turns speak of."""
+        return BfclWorld(self._conversations, self.wheel)
 
     @property
     def later(self) -> tuple[Prompt, ...]:
         """See `Benchmark.later`: a call, its answer and a further turn."""
-        rows = [row for row in self.rows.values() if isinstance(row, MultiTurnRow)]
-        return tuple(map(later, rows[:1]))
+        return tuple(map(later, list(self._conversations.values())[:1]))
 
-    @contextmanager
-    def dialogues(self) -> Iterator[Callable[[Prompt], Dialogue | None]]:
-        """See `Benchmark.dialogues`: each has the services that its turns speak of."""
-        with ServiceHost(self.wheel) as host:
+    def grade_episode(self, prompt: Prompt, completion: str, episode: Episode) -> Pending:
+        """See `Benchmark.grade_episode`."""
+        if isinstance(self.rows[prompt.id], BfclRow):
+            return self.grade(prompt, completion)
+        played: MultiTurnSession = episode.state
+        return partial(played.grade, episode)
 
-            def begin(prompt: Prompt) -> Dialogue | None:
-                row = self.rows[prompt.id]
-                if isinstance(row, BfclRow):
-                    return None
-                return MultiTurnDialogue(row, prompt, host)
-
-            yield begin
+    def ungraded(self, row: Graded) -> float:
+        """See `Benchmark.ungraded`: a conversation whose services failed."""
+        return float(row["valid"] is None)
 
     def grade(self, prompt: Prompt, completion: str, earlier: Graded | None = None) -> Pending:
         """See `Benchmark.grade`: nothing is waited for."""
         row = self.rows[prompt.id]
-        assert isinstance(row, BfclRow)  # a dialogue grades itself
+        assert isinstance(row, BfclRow)
         decoded = self._decode(row, completion)
         calls = list(decoded.calls)
         if row.category.endswith("relevance"):
@@ -231,6 +241,7 @@ class Bfcl(Benchmark):
         nobody can read is right."""
         categories = dict.fromkeys(row["category"] for row in rows)
         by = {c: [row for row in rows if row["category"] == c] for c in categories}
+        known = _known(rows)
         found = {"accuracy": _share(rows, "valid")}
         found |= {name: _share(own, "valid") for name, own in by.items()}
         official, missing = self._official(by)
@@ -245,7 +256,7 @@ class Bfcl(Benchmark):
         return BenchmarkSummary(
             scores=found,
             curves=("accuracy", *(n for n in ("non_live", "live") if n in found), "format"),
-            by_question=by_question([(_question(row), float(row["valid"])) for row in rows]),
+            by_question=by_question([(_question(row), float(row["valid"])) for row in known]),
             about={
                 "release": PINS[self.config.version].release,
                 "format": self.config.format,
@@ -262,7 +273,9 @@ class Bfcl(Benchmark):
         tallies = {
             name: CategoryTally(sum(right.values()), len(right))
             for name, own in by.items()
-            for right in [by_question([(_question(row), float(row["valid"])) for row in own])]
+            for right in [
+                by_question([(_question(row), float(row["valid"])) for row in _known(own)])
+            ]
         }
         every = scores(self.config.version, tallies)
         known = {
@@ -292,12 +305,22 @@ def _check_sizes(rows: Sequence[AnyRow], wheel: Wheel) -> None:
             )
 
 
+def _known(rows: Sequence[Graded]) -> list[Graded]:
+    """The rows that have a verdict."""
+    return [row for row in rows if row["valid"] is not None]
+
+
 def _share(rows: Sequence[Graded], key: str) -> Score:
-    values = [float(bool(row[key])) for row in rows]
+    known = _known(rows)
+    values = [float(bool(row[key])) for row in known]
+    lost = len(rows) - len(known)
+    right = sum(values)
     return Score(
-        value=sum(values) / len(values),
+        value=right / len(values) if values else None,
         count=len(values),
-        interval=mean_interval(values, [_question(row) for row in rows]),
+        interval=mean_interval(values, [_question(row) for row in known]) if values else None,
+        coverage=len(known) / len(rows) if lost else None,
+        possible=(right / len(rows), (right + lost) / len(rows)) if lost else None,
     )
 
 

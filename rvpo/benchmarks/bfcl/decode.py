@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,6 +27,9 @@ _TOOLRL: Final = re.compile(
     re.DOTALL,
 )
 _NO_TOOL: Final = "none"
+_MOST_LEVELS: Final = 64
+"""Levels of a value that is read: whoever walks down deeper ones meets the end of Python's stack.
+BFCL's own have fewer than ten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +77,14 @@ def decode_tools(text: str, own_name: Callable[[str], str]) -> Decoded:
 
 def _values(text: str) -> list[Any] | str:
     """Values that stand in the place of calls, None for what is no JSON; else the text itself."""
-    whole = parsed(text) if text.startswith(("{", "[")) else None
+    whole = _shallow(text) if text.startswith(("{", "[")) else None
     if whole is not None:
         return [whole]
     if blocks := _BLOCK.findall(text):
-        return [parsed(block.strip()) for block in blocks]
+        return [_shallow(block.strip()) for block in blocks]
     fenced = FENCE.search(text)
     body = fenced[1].strip() if fenced else text
-    return [parsed(body)] if body.startswith(("{", "[")) else text
+    return [_shallow(body)] if body.startswith(("{", "[")) else text
 
 
 def decode_toolrl(text: str) -> Decoded:
@@ -111,7 +114,7 @@ def decode_toolrl(text: str) -> Decoded:
 
 
 def _toolrl_call(line: str) -> DecodedCall | None:
-    value = parsed(line)
+    value = _shallow(line)
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         return None
     return {value["name"]: value["parameters"]} if "parameters" in value else None
@@ -123,4 +126,25 @@ def _calls(value: Any) -> Sequence[DecodedCall | None]:
         return [call for each in value for call in _calls(each)]
     name = named(value)
     arguments = None if name is None else arguments_of(value)
-    return [{name: arguments}] if name is not None and isinstance(arguments, dict) else [None]
+    if name is None or not isinstance(arguments, dict) or not _is_shallow(arguments):
+        return [None]
+    return [{name: arguments}]
+
+
+def _shallow(text: str) -> Any:
+    """The value of a JSON text; None where it is none, or has too many levels."""
+    value = parsed(text)
+    return value if _is_shallow(value) else None
+
+
+def _is_shallow(value: Any) -> bool:
+    level = [value]
+    for _ in range(_MOST_LEVELS):
+        level = [each for held in level for each in _held(held)]
+    return not level
+
+
+def _held(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()

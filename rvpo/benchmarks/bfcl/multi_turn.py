@@ -8,7 +8,7 @@ prompt grows too long for the model. The words for functions that a turn adds ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, cast
 
@@ -18,6 +18,8 @@ from rvpo.benchmarks.bfcl.multi_turn_rows import MultiTurnRow
 from rvpo.benchmarks.bfcl.schema import Tools, tools
 from rvpo.benchmarks.bfcl.service_host import TOO_LONG, MadeCall, ServiceHost
 from rvpo.benchmarks.bfcl.verdict import VALID, CallCheck, Reason, invalid
+from rvpo.environments import WorldReply
+from rvpo.episode import Episode
 from rvpo.types import Message, Prompt
 
 MOST_STEPS: Final = 20
@@ -28,8 +30,7 @@ _ADDED: Final = (
 
 def opening(row: MultiTurnRow) -> Prompt:
     """The first prompt of a conversation."""
-    shown = tools((*row.functions, *row.added.get(0, ())), "python")
-    return Prompt(id=row.id, messages=_asked(row, 0), tools=shown.definitions)
+    return Prompt(id=row.id, messages=_asked(row, 0), tools=_shown(row, 0).definitions)
 
 
 def later(row: MultiTurnRow) -> Prompt:
@@ -47,93 +48,104 @@ def _asked(row: MultiTurnRow, turn: int) -> tuple[Message, ...]:
     return row.turns[turn] or ({"role": "user", "content": _ADDED},)
 
 
-class MultiTurnDialogue:
-    """See `rvpo.benchmarks.benchmark.Dialogue`.
+class MultiTurnSession:
+    """See `rvpo.environments.Session`: the user of a row, and the services that the row speaks of.
 
     Args:
-        prompt: the first.
         host: makes the calls.
     """
 
-    def __init__(self, row: MultiTurnRow, prompt: Prompt, host: ServiceHost) -> None:
+    def __init__(self, row: MultiTurnRow, host: ServiceHost) -> None:
         self._row = row
-        self._prompt = prompt
         self._host = host
-        self._messages = list(prompt.messages)
+        self._shown = _shown(row, 0)
+        self._messages: list[Message] = []
         self._made: list[list[MadeCall]] = [[]]
         self._steps = 0
         self._is_well_formed = True
-        self._broken_off = ""
+        self._verdict: CallCheck | None = None
 
-    def answer(self, text: str) -> Prompt | None:
-        """See `Dialogue.answer`."""
+    @property
+    def state(self) -> MultiTurnSession:
+        """See `Session.state`: itself, to be graded."""
+        return self
+
+    async def begin(self) -> Sequence[Message]:
+        """See `Session.begin`: the prompt has the first turn."""
+        return ()
+
+    async def close(self) -> None:
+        """See `Session.close`: the host keeps nothing of a conversation."""
+
+    async def answer(self, message: Message) -> WorldReply:
+        """See `Session.answer`."""
+        text = message["content"]
         decoded = decode_tools(text, self._shown.own_name)
         self._is_well_formed &= decoded.is_well_formed
         if not decoded.calls:
             self._messages.append({"role": "assistant", "content": text})
-            return self._next_turn()
-        self._messages.append(_calling(text, decoded.calls))
+            return await self._next_turn()
+        said = _calling(text, decoded.calls)
+        self._messages.append(said)
         self._steps += 1
         calls: list[MadeCall] = [
             (name, (), values) for call in decoded.calls for name, values in call.items()
         ]
         self._made[-1] += calls
-        answers = self._host.answers(self._row.scene, self._made)
+        answers = await self._host.answers(self._row.scene, self._made)
         if answers is None:
-            self.break_off(TOO_LONG)
-            return None
-        for (name, _, _), said in zip(calls, answers[-len(calls) :], strict=True):
-            self._messages.append({"role": "tool", "name": name, "content": said})
+            self._verdict = invalid("broken_off", TOO_LONG)
+            return WorldReply(said=said, calls=len(calls))
+        told = tuple(
+            {"role": "tool", "name": name, "content": answer}
+            for (name, _, _), answer in zip(calls, answers[-len(calls) :], strict=True)
+        )
+        self._messages += told
         if self._steps > MOST_STEPS:
-            self.break_off(f"more than {MOST_STEPS} answers with calls in one turn")
-            return None
-        return self._asking()
+            self._verdict = invalid(
+                "broken_off", f"more than {MOST_STEPS} answers with calls in one turn"
+            )
+        return WorldReply(
+            messages=told, said=said, is_over=self._verdict is not None, calls=len(calls)
+        )
 
-    def break_off(self, reason: str) -> None:
-        """See `Dialogue.break_off`."""
-        self._broken_off = reason
-
-    def grade(self) -> Row:
-        """See `Dialogue.grade`."""
-        verdict = self._verdict()
+    def grade(self, episode: Episode) -> Row:
+        """The row of the conversation, as it was played."""
+        verdict = self._verdict or invalid("broken_off", episode.reason)
+        if episode.missing:
+            verdict = CallCheck(None, "failed", episode.missing)
         turns = [[{name: storable(values)} for name, _, values in turn] for turn in self._made]
         return {
             "question": self._row.id,
             "category": self._row.category,
             "calls": [call for turn in turns for call in turn],
             "turns": turns,
-            "conversation": storable(self._messages[len(self._prompt.messages) :]),
+            "conversation": storable(self._messages),
             "is_well_formed": self._is_well_formed,
             "valid": verdict.valid,
             "reason": verdict.reason,
             "detail": verdict.detail,
         }
 
-    def _verdict(self) -> CallCheck:
-        if self._broken_off:
-            return invalid("broken_off", self._broken_off)
-        found = self._host.failing(self._row.scene, self._made, self._row.ground_truth)
-        return VALID if found is None else invalid(cast(Reason, found[0]), found[1])
-
-    def _next_turn(self) -> Prompt | None:
+    async def _next_turn(self) -> WorldReply:
         turn = len(self._made)
         if turn == len(self._row.turns):
-            return None
+            row = self._row
+            found = await self._host.failing(row.scene, self._made, row.ground_truth)
+            self._verdict = VALID if found is None else invalid(cast(Reason, found[0]), found[1])
+            return WorldReply()
         self._made.append([])
         self._steps = 0
-        self._messages += _asked(self._row, turn)
-        return self._asking()
+        self._shown = _shown(self._row, turn)
+        asked = _asked(self._row, turn)
+        self._messages += asked
+        return WorldReply(messages=asked, tools=self._shown.definitions)
 
-    def _asking(self) -> Prompt:
-        return Prompt(
-            id=self._prompt.id, messages=tuple(self._messages), tools=self._shown.definitions
-        )
 
-    @property
-    def _shown(self) -> Tools:
-        """The functions that there are in the present turn."""
-        added = [each for turn in range(len(self._made)) for each in self._row.added.get(turn, ())]
-        return tools((*self._row.functions, *added), "python")
+def _shown(row: MultiTurnRow, turn: int) -> Tools:
+    """The functions that there are in a turn."""
+    added = [each for earlier in range(turn + 1) for each in row.added.get(earlier, ())]
+    return tools((*row.functions, *added), "python")
 
 
 def _calling(text: str, calls: tuple[DecodedCall, ...]) -> Mapping[str, Any]:

@@ -21,7 +21,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from types import SimpleNamespace
+from types import CodeType, SimpleNamespace
 from typing import Any, Final
 
 _PACKAGE: Final = "bfcl_eval.eval_checker.multi_turn_eval.func_source_code."
@@ -56,7 +56,14 @@ class Modules:
 
     def __init__(self, source: Callable[[str], str]) -> None:
         self._source = source
+        self._code: dict[str, CodeType] = {}
         self._known: dict[str, dict[str, Any]] = {}
+
+    def anew(self) -> Modules:
+        """The same as if nothing had been called: services write into tables of their modules."""
+        other = Modules(self._source)
+        other._code = self._code
+        return other
 
     def service(self, name: str) -> Any:
         """The class of a service."""
@@ -66,7 +73,9 @@ class Modules:
         if module not in self._known:
             own = {**vars(builtins), "__import__": self._import}
             names: dict[str, Any] = {"__name__": _PACKAGE + module, "__builtins__": own}
-            exec(compile(self._source(module), f"{module}.py", "exec"), names)
+            if module not in self._code:
+                self._code[module] = compile(self._source(module), f"{module}.py", "exec")
+            exec(self._code[module], names)
             self._known[module] = names
         return self._known[module]
 

@@ -21,14 +21,15 @@ Reason = Literal[
     "missing_result",  # answer to a wanted call that no call has
     "broken_off",  # a conversation that would not end
     "error",  # the original checker raises here
+    "failed",  # the services, so that nobody knows
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class CallCheck:
-    """Outcome of a check of an answer: valid, or the reason that it is not."""
+    """Outcome of a check of an answer: valid, or the reason that it is not, or is not known."""
 
-    valid: bool
+    valid: bool | None
     reason: Reason | None = None
     detail: str = ""
 

@@ -25,6 +25,7 @@ _BYTES: Final = 4 * 2**30
 def answer(modules: Modules, question: dict[str, Any]) -> Any:
     """The answer to one question: answers to the calls, or the reason of a wrong conversation."""
     scene, turns, wanted = question["scene"], question["turns"], question["wanted"]
+    modules = modules.anew()
     if wanted is None:
         return answers(modules, scene, turns)
     return failing(modules, scene, turns, [[read_call(text) for text in turn] for turn in wanted])
@@ -40,7 +41,12 @@ def main(version: Any, path: str, seconds: str) -> None:
         modules.service(name)
     for line in sys.stdin:
         signal.setitimer(signal.ITIMER_PROF, float(seconds))  # whose signal ends the process
-        print(json.dumps(answer(modules, json.loads(line))), file=replies, flush=True)
+        try:
+            found = json.dumps(answer(modules, json.loads(line)))
+        except MemoryError:
+            signal.raise_signal(signal.SIGPROF)
+            raise
+        print(found, file=replies, flush=True)
         signal.setitimer(signal.ITIMER_PROF, 0.0)
 
 

@@ -7,13 +7,13 @@ import math
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
 from functools import partial
 from threading import Condition
 from typing import Any, Final, TypeVar
 
 from rvpo.environments import WorldReply
 from rvpo.errors import EngineError
+from rvpo.rollout.episodes.limits import EpisodeLimits
 from rvpo.rollout.episodes.live_episode import EpisodeEnd, LiveEpisode
 from rvpo.rollout.episodes.scribe import Scribe
 from rvpo.rollout.episodes.worlds import Worlds
@@ -27,21 +27,6 @@ T = TypeVar("T")
 
 _PULSE_S: Final = 1.0
 """Seconds between two looks whether the event loop still runs."""
-
-
-@dataclass(frozen=True, slots=True)
-class EpisodeLimits:
-    """Limits of an episode."""
-
-    turns: int
-    tokens: int
-    """Tokens behind the prompt, those of the world included."""
-    context: int
-    """Tokens of the whole conversation."""
-    seconds: float | None
-    """Seconds after which it gets no further turn."""
-    patience: float
-    """Seconds that the event loop of all worlds may stand still."""
 
 
 class Conversations:
@@ -207,8 +192,7 @@ class Conversations:
         live = self._lives[row]
         told = await self._worlds.begin(live, seed)
         if told:
-            room = self._limits.context - self._limits.tokens
-            live.end = await self._beside(self._scribe.begin, live, told, room)
+            live.end = await self._beside(self._scribe.begin, live, told)
         return TurnRequest(row, 0, live.prompt, self._limits.tokens)
 
     async def _beside(self, work: Callable[..., T], *arguments: Any) -> T:
@@ -222,26 +206,21 @@ class Conversations:
         live = self._lives[row]
         said = await self._beside(self._scribe.said, sample)
         live.hear(sample, said)
-        found = live.end
-        if found is None and sample.finish_reason == "length":
-            found = EpisodeEnd("out_of_tokens")
-        if found is None:
+        end = live.end or self._scribe.cut(live, sample)
+        if end is None:
             answer = await self._worlds.answer(live, said.heard)
             if isinstance(answer, EpisodeEnd):
-                found = answer
+                end = answer
             else:
                 live.read(answer)
-                found = self._end(live, answer)
-                if found is None:
-                    found = await self._beside(self._scribe.tell, live, answer.messages)
-        room = min(self._limits.tokens - len(live.ids), self._limits.context - len(live.token_ids))
-        if found is None and room < 1:
-            found = EpisodeEnd("out_of_tokens")
-        if found is None:
-            prompt = replace(live.prompt, token_ids=live.token_ids, prefill="")
-            return TurnRequest(row, len(live.samples), prompt, room)
-        found, state = await self._worlds.end(live, found)
-        return await self._beside(live.sample, found, state)
+                end = self._end(live, answer)
+        if end is None:
+            found = await self._beside(self._scribe.tell, row, live, answer)
+            if isinstance(found, TurnRequest):
+                return found
+            end = found
+        end, state = await self._worlds.end(live, end)
+        return await self._beside(live.sample, end, state)
 
     def _end(self, live: LiveEpisode, reply: WorldReply) -> EpisodeEnd | None:
         """The end of an episode behind a turn of its world; None where it goes on."""

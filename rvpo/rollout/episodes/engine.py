@@ -11,10 +11,12 @@ from rvpo.errors import EngineError
 from rvpo.rollout.encoder import Encoder
 from rvpo.rollout.engine import OnSample, RolloutEngine, Weights
 from rvpo.rollout.episodes.bridge import Bridge
-from rvpo.rollout.episodes.conversations import Conversations, EpisodeLimits
+from rvpo.rollout.episodes.conversations import Conversations
 from rvpo.rollout.episodes.deadline import WorldBroken, in_words, within
+from rvpo.rollout.episodes.limits import EpisodeLimits
 from rvpo.rollout.episodes.live_episode import LiveEpisode
 from rvpo.rollout.episodes.scribe import Scribe
+from rvpo.rollout.episodes.served_scribe import ServedScribe
 from rvpo.rollout.episodes.worlds import Worlds
 from rvpo.rollout.further import Further
 from rvpo.runtime.event_loop import EventLoop
@@ -40,6 +42,8 @@ class EpisodeEngine:
         sampling: the way of training.
         say: hears once of an episode that the chat template would have written otherwise, of one
             without a score, and of a world that failed to close.
+        as_served: true to ask as whoever has the model served, see `ServedScribe`, for samples that
+            nothing is trained on.
     """
 
     def __init__(
@@ -50,7 +54,10 @@ class EpisodeEngine:
         encoder: Encoder,
         sampling: Sampling,
         say: Callable[[str], None] = ignore,
+        *,
+        as_served: bool = False,
     ) -> None:
+        self._as_served = as_served
         self._engine = engine
         self._environment = environment
         self._config = config
@@ -83,12 +90,15 @@ class EpisodeEngine:
                 )
             on_sample(row, sample)
 
+        limits = self._limits(sampling)
         talks = Conversations(
             lives,
             self._loop,
             Worlds(self._environment, self._config, self._say_open),
-            Scribe(self._bridge, self._say_rewritten),
-            self._limits(sampling),
+            ServedScribe(self._bridge, limits)
+            if self._as_served
+            else Scribe(self._bridge, limits, self._say_rewritten),
+            limits,
             finished,
         )
         try:

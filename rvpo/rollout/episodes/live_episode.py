@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from rvpo.environments import Session, WorldReply
-from rvpo.episode import Ending, Episode, Turn
+from rvpo.episode import BROKEN, Ending, Episode, Turn
 from rvpo.types import Message, Prompt, Sample
 
 HEARD: Final = ("role", "content", "reasoning_content")
@@ -57,6 +57,10 @@ class LiveEpisode:
     end: EpisodeEnd | None = None
     """The one that comes behind the policy's first turn, where its world did not begin."""
     begun: float = field(default_factory=time.monotonic)
+    is_cut: bool = False
+    """True once tokens ran out."""
+    tools: tuple[Mapping[str, Any], ...] | None = None
+    """Tools that the world has put in the place of the prompt's."""
     is_closed: bool = False
     """True once its world was told to give up what it holds."""
     seconds: float = 0.0
@@ -140,7 +144,7 @@ class LiveEpisode:
             prompt_ids=self.samples[0].prompt_ids,
             completion_ids=tuple(self.ids[:length]),
             logprobs=tuple(p for part in parts for p in _logprobs(part)),
-            finish_reason="length" if end.ending == "out_of_tokens" else "stop",
+            finish_reason="length" if self.is_cut and end.ending not in BROKEN else "stop",
             policy_version=oldest,
             versions=tuple(versions) if set(versions) != {oldest} else (),
             given=tuple(place for place in self.given if place < length),

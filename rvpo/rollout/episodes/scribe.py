@@ -6,22 +6,29 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from rvpo.calls import CALL_MARKS
+from rvpo.environments import WorldReply
 from rvpo.environments.opening import opening
 from rvpo.errors import DataError
 from rvpo.rollout.episodes.bridge import Bridge
+from rvpo.rollout.episodes.limits import EpisodeLimits
 from rvpo.rollout.episodes.live_episode import EpisodeEnd, LiveEpisode, Said
+from rvpo.rollout.further import TurnRequest
+from rvpo.runtime.ignore import ignore
 from rvpo.types import Message, Prompt, Sample
 
 
 class Scribe:
-    """Writes down the turns of the episodes of a rollout.
+    """Writes down the turns of the episodes of a rollout, as one sequence with what was sampled.
 
     Args:
         say: hears of episodes that the chat template would have written otherwise.
     """
 
-    def __init__(self, bridge: Bridge, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, bridge: Bridge, limits: EpisodeLimits, say: Callable[[str], None] = ignore
+    ) -> None:
         self._encoder = bridge.encoder
+        self._limits = limits
         self._bridge = bridge
         self._say = say
         added = bridge.encoder.tokenizer.added_tokens_decoder
@@ -56,9 +63,31 @@ class Scribe:
             heard=heard,
         )
 
-    def tell(self, live: LiveEpisode, messages: Sequence[Message]) -> EpisodeEnd | None:
-        """Write what the world says behind the policy's turn; the end of the episode, where the
-        chat template refuses it."""
+    def cut(self, live: LiveEpisode, sample: Sample) -> EpisodeEnd | None:
+        """The end of an episode whose last turn was cut off; None where it was not."""
+        return _full(live) if sample.finish_reason == "length" else None
+
+    def tell(self, row: int, live: LiveEpisode, reply: WorldReply) -> TurnRequest | EpisodeEnd:
+        """Write what the world says behind the policy's turn, and ask for the next one; the end of
+        the episode, where the chat template refuses it or no room is left.
+
+        Args:
+            row: the one of the rollout that goes on.
+        """
+        if reply.tools is not None:
+            return EpisodeEnd(
+                "world_broken", "it has other tools for a prompt that stays as it was written"
+            )
+        if (refused := self._write(live, reply.messages)) is not None:
+            return refused
+        limits = self._limits
+        room = min(limits.tokens - len(live.ids), limits.context - len(live.token_ids))
+        if room < 1:
+            return _full(live)
+        prompt = replace(live.prompt, token_ids=live.token_ids, prefill="")
+        return TurnRequest(row, len(live.samples), prompt, room)
+
+    def _write(self, live: LiveEpisode, messages: Sequence[Message]) -> EpisodeEnd | None:
         if not live.known:
             live.known = self._opening(live.prompt)
         said = live.said
@@ -81,16 +110,10 @@ class Scribe:
         live.tell(messages, passage.token_ids)
         return None
 
-    def begin(
-        self, live: LiveEpisode, told: Sequence[Message] | str, room: int
-    ) -> EpisodeEnd | None:
+    def begin(self, live: LiveEpisode, told: Sequence[Message] | str) -> EpisodeEnd | None:
         """Put what the world says first behind the prompt, or text at its end; the end of the
-        episode, where it has no place there.
-
-        Args:
-            room: tokens that the prompt may have with it.
-        """
-        prompt = opening(live.prompt, told)
+        episode, where it has no place there."""
+        prompt, room = opening(live.prompt, told), self._limits.context - self._limits.tokens
         try:
             length = len(self._encoder.encode(prompt))
         except DataError as error:
@@ -114,3 +137,8 @@ class Scribe:
             "as it was sampled; whatever serves the model later shows it the other way. "
             "episodes/rewritten_frac counts such conversations"
         )
+
+
+def _full(live: LiveEpisode) -> EpisodeEnd:
+    live.is_cut = True
+    return EpisodeEnd("out_of_tokens")

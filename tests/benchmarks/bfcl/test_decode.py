@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rvpo.benchmarks.bfcl.decode import Decoded, decode_toolrl, decode_tools
+from rvpo.benchmarks.bfcl.decode import Decoded, decode_toolrl, decode_tools, storable
 
 CALL = '{"name": "get_time", "arguments": {"city": "Oslo"}}'
 TOOLRL = '{"name": "get.time", "parameters": {"city": "Oslo"}}'
@@ -120,6 +120,20 @@ def test_toolrl_reads_on_where_the_block_was_last_opened() -> None:
 def test_toolrl_takes_both_keys_for_one_call() -> None:
     line = '{"name": "get.time", "arguments": {}, "parameters": {"city": "Oslo"}}'
     assert decode_toolrl(toolrl(line)) == Decoded((OSLO,), is_well_formed=True)
+
+
+@pytest.mark.parametrize("levels", [1, 30, 50, 100, 490, 700, 900, 980, 5000, 10**6])
+def test_a_call_of_any_depth_can_be_stored_or_is_none(levels: int) -> None:
+    value = "[" * levels + "]" * levels
+    deep, deep_toolrl = (call.replace('"Oslo"', value) for call in (CALL, TOOLRL))
+    text = json.dumps({"name": "get_time", "arguments": f'{{"city": {value}}}'})
+    for answer in (deep, f"<tool_call>{deep}</tool_call>", f"```json\n{deep}\n```", text):
+        found = decode_tools(answer, own_name)
+        assert json.dumps(storable(list(found.calls)))
+        assert found.is_well_formed == bool(found.calls) == (levels <= 50)
+    decode_tools(value.replace("[]", f"[{CALL}]"), own_name)
+    toolrl = f"<think>So.</think><tool_call>{deep_toolrl}</tool_call>"
+    assert bool(decode_toolrl(toolrl).calls) == (levels <= 50)
 
 
 def test_long_blanks_are_read_in_no_time() -> None:

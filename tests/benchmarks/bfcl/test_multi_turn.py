@@ -3,12 +3,17 @@ checker on calls that are right, wrong and missing."""
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import json
 import os
+import random
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,18 +24,26 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from rvpo.benchmarks.bfcl.bfcl import Bfcl, BfclConfig
+from rvpo.benchmarks.bfcl.decode import storable
 from rvpo.benchmarks.bfcl.distribution import Version, Wheel, find
 from rvpo.benchmarks.bfcl.multi_turn import MOST_STEPS
 from rvpo.benchmarks.bfcl.multi_turn_rows import MultiTurnRow, load_multi_turn
 from rvpo.benchmarks.bfcl.rows import MULTI_TURN
-from rvpo.benchmarks.bfcl.service_host import TOO_LONG, ServiceHost
-from rvpo.benchmarks.bfcl.services import Modules, Services, answers, failing, read_call
-from rvpo.errors import ConfigError
+from rvpo.benchmarks.bfcl.service_host import TOO_LONG, ServiceHost, check_services
+from rvpo.benchmarks.bfcl.services import MODULES, Modules, Services, answers, failing, read_call
+from rvpo.benchmarks.bfcl.worker import answer
+from rvpo.benchmarks.bfcl.world import BfclWorld
+from rvpo.environments import Session, ToolFailed, WorldReply
+from rvpo.errors import ConfigError, RewardError
 from rvpo.evaluate.measure import measure
 from rvpo.evaluate.results import ResultFolder
+from rvpo.rollout.encoder import Encoder
 from rvpo.runtime.ranks import Ranks
-from rvpo.types import Prompt
-from tests.fakes import FakeEngine
+from rvpo.thinking import NO_MODEL
+from rvpo.types import Prompt, Sample
+from tests.benchmarks.bfcl.plain_loop import Shown, played
+from tests.fakes import FakeEngine, make_sample
+from tests.tiny import tiny_tokenizer
 
 Call = tuple[str, Sequence[Any], Mapping[str, Any]]
 
@@ -184,22 +197,115 @@ def test_every_call_has_an_answer(name: str, values: dict[str, Any]) -> None:
     assert isinstance(said, str)
 
 
+HUGE: list[Call] = [("power", (), {"base": 10**9, "exponent": 10**9})]
+SMALL: list[Call] = [("power", (), {"base": 2, "exponent": 3})]
+EIGHT = ['{"result": 8}']
+
+
+def hosted(work: Callable[[ServiceHost], Awaitable[None]], seconds: float = 20.0) -> None:
+    async def asked() -> None:
+        host = ServiceHost(find("v3"), seconds)
+        try:
+            await work(host)
+        finally:
+            await host.close()
+
+    asyncio.run(asked())
+
+
 def test_services_that_take_for_ever_end_the_call_and_not_the_evaluation() -> None:
-    huge = [("power", (), {"base": 10**9, "exponent": 10**9})]
-    with ServiceHost(find("v3"), seconds=1.0) as host:
-        assert host.answers(SCENE, [huge]) is None
-        assert host.failing(SCENE, [huge], [["power(base=2, exponent=3)"]]) == ("error", TOO_LONG)
-        assert host.answers(SCENE, [[("power", (), {"base": 2, "exponent": 3})]]) == [
-            '{"result": 8}'
-        ]
+    async def work(host: ServiceHost) -> None:
+        assert await host.answers(SCENE, [HUGE]) is None
+        truth = [["power(base=2, exponent=3)"]]
+        assert await host.failing(SCENE, [HUGE], truth) == ("error", TOO_LONG)
+        assert await host.answers(SCENE, [SMALL]) == EIGHT
+
+    hosted(work, seconds=1.0)
+
+
+def test_nobody_hears_the_answer_to_a_question_that_was_given_up() -> None:
+    async def work(host: ServiceHost) -> None:
+        assert await host.answers(SCENE, [[]]) == []
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(host.answers(SCENE, [HUGE]), 0.3)
+        assert await host.answers(SCENE, [SMALL]) == EIGHT
+
+    hosted(work)
+
+
+def test_questions_at_the_same_time_have_their_own_answers() -> None:
+    async def work(host: ServiceHost) -> None:
+        wanted = [("add", (), {"a": n, "b": 1}) for n in range(6)]
+        found = await asyncio.gather(*(host.answers(SCENE, [[call]]) for call in wanted[:3]))
+        found += await asyncio.gather(*(host.answers(SCENE, [[call]]) for call in wanted[3:]))
+        assert found == [[json.dumps({"result": n + 1})] for n in range(6)]
+
+    hosted(work)
+
+
+def test_a_worker_that_something_else_ends_blames_no_call() -> None:
+    async def work(host: ServiceHost) -> None:
+        asked = asyncio.ensure_future(host.answers(SCENE, [HUGE]))
+        while not host._every:
+            await asyncio.sleep(0.01)
+        host._every[0].kill()
+        with pytest.raises(ToolFailed, match="ended by signal 9"):
+            await asked
+        assert await host.answers(SCENE, [SMALL]) == EIGHT
+
+    hosted(work)
 
 
 def test_services_that_do_not_run_are_one_sentence(tmp_path: Path) -> None:
-    with (
-        ServiceHost(Wheel("v3", tmp_path, None)) as host,
-        pytest.raises(ConfigError, match=r"do not run here .*gorilla_file_system.py is not there"),
-    ):
-        host.answers(SCENE, [[]])
+    broken = Wheel("v3", tmp_path, None)
+    wanted = r"do not run here .*gorilla_file_system.py is not there"
+    with pytest.raises(ConfigError, match=rf"bfcl.categories: .*{wanted}.*leave the multi_turn"):
+        check_services(broken)
+
+    async def ask() -> None:
+        host = ServiceHost(broken)
+        with pytest.raises(ToolFailed, match=wanted):
+            await host.answers(SCENE, [[]])
+        await host.close()
+
+    asyncio.run(ask())
+
+
+def data_in(names: Mapping[str, Any]) -> dict[str, Any]:
+    """What modules and their classes hold that is no code."""
+    found: dict[str, Any] = {}
+    for name, value in names.items():
+        if name.startswith("__") or isinstance(value, ModuleType):
+            continue
+        if isinstance(value, type):
+            if value.__module__.startswith("bfcl_eval"):
+                found[name] = data_in(vars(value))
+        elif not callable(value):
+            found[name] = repr(value)
+    return found
+
+
+def test_a_question_finds_the_services_as_if_nothing_had_been_asked_before() -> None:
+    known = Modules(find("v3").source)
+    for name in MODULES:
+        known.service(name)
+    before = {name: data_in(names) for name, names in known._known.items()}
+    chance = random.Random(0)
+    values = ["a", "AAPL", "document", "*", -1, 3, [1, 2], ["AAPL"], {"a": 1}, True, 2.5]
+    changed = 0
+    for row in rows("v3")[200::37]:
+        scene = {**row.scene, "long": True}
+        methods = Services(known.anew(), scene)._methods
+        calls = [
+            (name, (), {each: chance.choice(values) for each in signature(method).parameters})
+            for name, method in chance.choices(list(methods.items()), k=40)
+        ]
+        asked = {"scene": scene, "turns": [calls], "wanted": None}
+        assert answer(known, asked) == answer(known, asked)
+        answers(other := known.anew(), scene, [calls])
+        changed += any(data_in(names) != before[name] for name, names in other._known.items())
+    assert {name: data_in(names) for name, names in known._known.items()} == before
+    assert changed  # some of them do write
 
 
 def test_only_the_published_wheel_is_run(tmp_path: Path) -> None:
@@ -216,13 +322,18 @@ def test_toolrl_has_no_form_for_several_turns() -> None:
 
 def benchmark(**settings: Any) -> Bfcl:
     given = {"categories": ["multi_turn_base", "simple_python"], "limit": 4, **settings}
-    return BfclConfig.model_validate(given).read(lambda words: None)
+    return _read(json.dumps(given))
+
+
+@cache
+def _read(settings: str) -> Bfcl:
+    return BfclConfig.model_validate(json.loads(settings)).read(lambda words: None)
 
 
 def written(call: Call) -> str:
     name, places, named = call
-    assert not places
-    return f"<tool_call>{json.dumps({'name': name, 'arguments': named})}</tool_call>"
+    values = {**named, **{f"place_{n}": each for n, each in enumerate(places)}}
+    return f"<tool_call>{json.dumps({'name': name, 'arguments': values})}</tool_call>"
 
 
 class Player:
@@ -241,7 +352,20 @@ class Player:
         return "".join(written(read_call(text)) for text in row.ground_truth[turn])
 
 
-def evaluated(exam: Bfcl, folder: Path, rule: Any, **fields: Any) -> Any:
+TEMPLATE = (
+    "{% for t in tools or [] %}{{ t.function.name }} {% endfor %}{% for m in messages %}"
+    "<|im_start|>{{ m.role }}\n{{ m.content }}{{ m.tool_calls | tojson if m.tool_calls }}<|im_end|>"
+    "\n{% endfor %}<|im_start|>assistant\n"
+)
+
+
+def encoder(context: int = 10**6) -> Encoder:
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = TEMPLATE
+    return Encoder(tokenizer, (tokenizer.eos_token_id,), context, len(tokenizer))
+
+
+def evaluated(exam: Bfcl, folder: Path, rule: Any, context: int = 10**6) -> Any:
     return measure(
         exam,
         FakeEngine(rule),
@@ -250,7 +374,7 @@ def evaluated(exam: Bfcl, folder: Path, rule: Any, **fields: Any) -> Any:
         weights={},
         seed=0,
         say=lambda words: None,
-        **fields,
+        encoder=encoder(context),
     )
 
 
@@ -306,8 +430,178 @@ def test_a_conversation_that_would_never_end_is_broken_off_and_wrong(tmp_path: P
 def test_a_prompt_that_grows_too_long_breaks_its_conversation_off(tmp_path: Path) -> None:
     exam = benchmark(categories=["multi_turn_base"], limit=2)
     player = Player(exam)
-    summary = evaluated(exam, tmp_path, player, refusal=lambda prompt: "too long")
+    longest = max(len(encoder().encode(prompt)) for prompt in exam.prompts)
+    room = longest + exam.config.max_completion_tokens
+    summary = evaluated(exam, tmp_path, player, context=room)
     assert summary.metrics["multi_turn_base"] == 0
-    assert len(player.asked) == 2
+    assert len(player.asked) < 6
     lines = kept(tmp_path)
-    assert {(line["reason"], line["detail"]) for line in lines} == {("broken_off", "too long")}
+    assert {line["reason"] for line in lines} == {"broken_off"}
+    assert all(f"do not fit in the context of {room}" in line["detail"] for line in lines)
+
+
+class Erring:
+    """Takes turns as models do that are no good: what it says follows from what it is shown, and
+    for some questions is right, or never ends."""
+
+    def __init__(self, exam: Bfcl, seed: int) -> None:
+        self.rows = exam.rows
+        self.seed = seed
+        self.asked: dict[str, list[Shown]] = {}
+
+    def __call__(self, prompt: Prompt) -> Sample:
+        shown = (list(prompt.messages), prompt.tools)
+        self.asked.setdefault(prompt.id, []).append(shown)
+        text, is_cut = self.says(prompt.id, shown)
+        return make_sample(prompt, text, finish_reason="length" if is_cut else "stop")
+
+    def says(self, id: str, shown: Shown) -> tuple[str, bool]:
+        messages, row = shown[0], self.rows[id]
+        assert isinstance(row, MultiTurnRow)
+        turn = sum(message["role"] == "user" for message in messages) - 1
+        asked = messages[-1]["role"] == "user"
+        truth = row.ground_truth[turn] if asked and turn < len(row.ground_truth) else ()
+        right = "".join(written(read_call(text)) for text in truth)
+        habit = random.Random(f"{self.seed} {id}").choice(
+            ["right", "right", "mixed", "mixed", "endless"]
+        )
+        if habit == "right":
+            return right or "It is done.", False
+        if habit == "endless":
+            return written(("nothing", (), {})), False
+        drawn = random.Random(f"{self.seed} {id} {len(messages)}")
+        said = drawn.choice(
+            [right, right, "", "It is done.", "It is done.", "It is done.", *ERRORS]
+        )
+        return said, drawn.random() < 0.2
+
+
+ERRORS = (
+    "<tool_call>{bad",
+    "<think>So, so",
+    "<think>So.</think>" + written(("ls", (), {})),
+    "I look." + written(("cd", (), {"folder": "document"})) + written(("pwd", (), {"a": True})),
+    json.dumps([{"name": "ls", "arguments": {}}, {"name": "pwd", "parameters": {}}]),
+    '```json\n{"name": "cd", "arguments": {"folder": "temp"}}\n```',
+    '{"name": "cd", "arguments": {"folder": NaN}}',
+    '{"name": "echo", "arguments": "{\\"content\\": \\"x\\"}"}',
+    '{"name": "cd", "arguments": {"folder": ' + 900 * "[" + 900 * "]" + "}}",
+    written(("__import__", (), {"name": "os"})),
+    written(("ls.__class__", (), {})),
+    written(("cd", (), {"self": 1})),
+    written(("exit", (), {})),
+    written(("power", (), {"base": 10, "exponent": 5000})),
+)
+
+
+@pytest.mark.parametrize(("version", "context"), [("v3", 10**6), ("v4", 12_000)])
+def test_what_is_asked_and_graded_is_what_a_plain_loop_asks_and_grades(
+    version: Version, context: int, tmp_path: Path
+) -> None:
+    exam = benchmark(version=version, categories=MULTI_TURN, limit=20, max_completion_tokens=99)
+    policy, writer = Erring(exam, seed=3), encoder(context)
+    summary = evaluated(exam, tmp_path, policy, context)
+    lines = {line["id"]: line for line in kept(tmp_path)}
+    outcomes = Counter(line["reason"] for line in lines.values())
+
+    def has_room(shown: Shown) -> bool:
+        prompt = Prompt(id="", messages=tuple(shown[0]), tools=tuple(shown[1]))
+        return len(writer.encode(prompt)) <= context - 99
+
+    for prompt in exam.prompts:
+        row, id = exam.rows[prompt.id], prompt.id
+        assert isinstance(row, MultiTurnRow)
+
+        def said(shown: Shown, id: str = id) -> str:
+            return NO_MODEL.split(policy.says(id, shown)[0]).answer
+
+        asked, messages, is_right = played(row, modules(version).anew(), said, has_room)
+        assert policy.asked[id] == asked
+        assert lines[id]["conversation"] == json.loads(json.dumps(storable(messages)))
+        assert lines[id]["valid"] is is_right
+    assert outcomes[None]
+    assert outcomes["broken_off"]
+    assert len(outcomes) > 3
+    assert any(row.added for row in exam.rows.values() if isinstance(row, MultiTurnRow))
+    assert summary.scores["accuracy"].coverage is None
+
+
+@dataclass(frozen=True)
+class Failing(Bfcl):
+    """The services of some conversations fail at the first try."""
+
+    faults: dict[str, Exception] = field(default_factory=dict)
+
+    def open(self) -> BfclWorld:
+        return FailingWorld(self)
+
+
+class FailingWorld(BfclWorld):
+    def __init__(self, exam: Failing) -> None:
+        super().__init__(exam._conversations, exam.wheel)
+        self.faults = exam.faults
+
+    def session(self, prompt: Prompt, seed: int) -> Session:
+        session = super().session(prompt, seed)
+        if prompt.id not in self.faults:
+            return session
+        return FailingSession(session, self.faults)
+
+
+class FailingSession:
+    def __init__(self, session: Session, faults: dict[str, Exception]) -> None:
+        self.session = session
+        self.state = session.state
+        self.faults = faults
+        self.begin = session.begin
+        self.close = session.close
+
+    async def answer(self, message: Mapping[str, Any]) -> WorldReply:
+        reply = await self.session.answer(message)
+        if reply.messages and self.faults:
+            raise self.faults.popitem()[1]
+        return reply
+
+
+def failing_exam(*faults: Exception, limit: int, **settings: Any) -> Failing:
+    exam = benchmark(categories=["multi_turn_base"], limit=limit, **settings)
+    ids = [prompt.id for prompt in exam.prompts]
+    parts = (exam.config, exam.prompts, exam.rows, exam.shown, exam.wheel)
+    return Failing(*parts, faults=dict(zip(ids, faults, strict=False)))
+
+
+def test_services_that_fail_cost_their_conversation_alone_and_it_is_played_again(
+    tmp_path: Path,
+) -> None:
+    settings = {"limit": 3, "repeats": 2, "temperature": 1.0, "at_k": [1, 2]}
+    exam = failing_exam(ToolFailed("it hung"), OSError("gone"), **settings)
+    first = evaluated(
+        exam, tmp_path, Player(whole := benchmark(categories=["multi_turn_base"], **settings))
+    )
+    lost = [line for line in kept(tmp_path) if line["valid"] is None]
+    assert {line["reason"] for line in lost} == {"failed"}
+    assert {line["detail"] for line in lost} == {
+        "tool_failed: it hung",
+        "world_broken: OSError: gone",
+    }
+    score = first.scores["accuracy"]
+    assert (score.count, score.coverage) == (4, pytest.approx(4 / 6))
+    assert score.possible == (
+        pytest.approx(score.value * 4 / 6),
+        pytest.approx((score.value * 4 + 2) / 6),
+    )
+    assert first.scores["pass@2"].count == 2
+    again = Player(whole)
+    second = evaluated(exam, tmp_path, again)
+    assert {prompt.id for prompt in again.asked} == {line["id"] for line in lost}
+    assert second.metrics == evaluated(whole, tmp_path / "unharmed", Player(whole)).metrics
+
+
+def test_services_that_fail_most_conversations_end_the_evaluation_with_a_sentence(
+    tmp_path: Path,
+) -> None:
+    exam = failing_exam(*[ToolFailed("it hung")] * 3, limit=4)
+    with pytest.raises(
+        RewardError, match=r"world of its conv.* 75% .*\(mostly tool_failed: it hung\)"
+    ):
+        evaluated(exam, tmp_path, Player(exam))

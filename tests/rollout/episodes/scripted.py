@@ -152,8 +152,11 @@ def engine_of(
     rule: Callable[[int, int], str],
     say: Callable[[str], None] = ignore,
     tokens: int = 2000,
+    *,
+    as_served: bool = False,
     **settings: Any,
 ) -> EpisodeEngine:
     sampling = Sampling(temperature=1.0, max_completion_tokens=tokens)
     config = ScriptedConfig(**settings)
-    return EpisodeEngine(ScriptedEngine(encoder, rule), world, config, encoder, sampling, say=say)
+    engine = ScriptedEngine(encoder, rule)
+    return EpisodeEngine(engine, world, config, encoder, sampling, say=say, as_served=as_served)
