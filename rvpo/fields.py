@@ -149,7 +149,10 @@ CellType = Literal["int", "float", "json"]
 class Section(BaseModel):
     """A frozen part of the tree."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    # YAML's bytes need not be text, and trackers are told of settings as JSON.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, ser_json_bytes="base64"
+    )
 
 
 def _all_by_zero(value: Any) -> Any:

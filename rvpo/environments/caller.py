@@ -18,6 +18,30 @@ from rvpo.runtime.redaction import Hidden
 from rvpo.types import Message
 
 
+class TimeLeft:
+    """Time that the calls of a turn have together.
+
+    Args:
+        seconds: all of it.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._until = time.monotonic() + seconds
+        self._stopped = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """What is left of it."""
+        return max(0.0, self._until - time.monotonic())
+
+    def stop(self) -> None:
+        """Count no time until `go`."""
+        self._stopped = time.monotonic()
+
+    def go(self) -> None:
+        self._until += time.monotonic() - self._stopped
+
+
 @dataclass(frozen=True)
 class ToolCaller:
     """Makes the calls of each turn, one after the other.
@@ -43,11 +67,11 @@ class ToolCaller:
         Raises:
             ToolFailed: see `Calling`; or a tool raised it.
         """
-        until = time.monotonic() + self.seconds
+        left = TimeLeft(self.seconds)
         numbers = itertools.count(1)
 
         async def result(call: ToolCall) -> CallResult:
-            return await self._result(tools, next(numbers), call, until)
+            return await self._result(tools, next(numbers), call, left)
 
         return await answered(message, [tool.schema for tool in tools.values()], result)
 
@@ -67,13 +91,30 @@ class ToolCaller:
             RuntimeError: it raised.
         """
         try:
-            return await self._called(function, arguments, time.monotonic() + self.seconds, then)
+            return await self._called(function, arguments, TimeLeft(self.seconds), then)
         except Raised as error:
             said = self.hidden.out_of(str(error))
             raise RuntimeError(f"{name_of(function)} failed: {said}") from error
 
+    async def close(self) -> None:
+        """End what calls left behind. Calling it twice does no harm."""
+        await self.calling.close()
+
+    def told(self, result: str) -> CallResult:
+        """What the policy is told of a result, as `read_by_policy` makes it."""
+        return CallResult(self._shortened(result))
+
+    def told_of_error(self, tool: str, error: Raised) -> CallResult:
+        """What it is told of an error.
+
+        Args:
+            tool: name of the tool that raised it.
+        """
+        said = self._shortened(written(error.said or error.kind))
+        return failed(said, f"{tool}: {error.kind}")
+
     async def _result(
-        self, tools: Mapping[str, Tool], number: int, call: ToolCall, until: float
+        self, tools: Mapping[str, Tool], number: int, call: ToolCall, left: TimeLeft
     ) -> CallResult:
         if number > self.most_calls:
             return failed(f"a turn has at most {self.most_calls} calls", "too many calls")
@@ -82,25 +123,26 @@ class ToolCaller:
         tool = tools[call.name]
         if problem := tool.problem_with(call.arguments):
             return failed(problem, f"{tool.name}: wrong arguments")
+        # Its own: what a function does to them is no part of what the policy said.
+        return await self._made(tool, own(call.arguments), left)
+
+    async def _made(self, tool: Tool, arguments: Mapping[str, Any], left: TimeLeft) -> CallResult:
+        """The result of a call that can be made."""
         try:
-            # Its own: what a function does to them is no part of what the policy said.
-            given = own(call.arguments)
-            told = await self._called(tool.function, given, until, read_by_policy)
+            found = await self._called(tool.function, arguments, left, read_by_policy)
         except Raised as error:
-            said = self._shortened(written(error.said or error.kind))
-            return failed(said, f"{tool.name}: {error.kind}")
-        return CallResult(self._shortened(told))
+            return self.told_of_error(tool.name, error)
+        return self.told(found)
 
     async def _called(
         self,
         function: Callable[..., Any],
         arguments: Mapping[str, Any],
-        until: float,
+        left: TimeLeft,
         then: Callable[[Any], Any],
     ) -> Any:
-        left = max(0.0, until - time.monotonic())
         try:
-            return await self.calling(function, arguments, left, then)
+            return await self.calling(function, arguments, left.seconds, then)
         except ToolFailed as error:
             raise ToolFailed(self.hidden.out_of(str(error))) from error
 

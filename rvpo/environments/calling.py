@@ -154,6 +154,15 @@ def name_of(function: Callable[..., Any]) -> str:
     return getattr(function, "__qualname__", type(function).__name__).rpartition(">.")[2]
 
 
+def outcome_of(error: BaseException) -> Raised | ToolFailed:
+    """An error by its text, which is read where the function ran: it is code of others too."""
+    try:
+        said = str(error)
+    except Exception:  # the same code
+        said = ""
+    return ToolFailed(said) if isinstance(error, ToolFailed) else Raised(type(error).__name__, said)
+
+
 def _work(
     function: Callable[..., Any],
     arguments: Mapping[str, Any],
@@ -166,7 +175,7 @@ def _work(
     try:
         outcome = (then(function(**arguments)),)
     except BaseException as error:  # whatever it is, it belongs to who waits
-        outcome = _in_words(error)
+        outcome = outcome_of(error)
     if os.getpid() != own_process:  # it forked, and there are two of us
         os._exit(0)
     try:
@@ -191,21 +200,12 @@ async def _awaited(
         task = asyncio.current_task()
         if task is not None and task.cancelling():  # we end it, not the function itself
             raise
-        outcome = _in_words(error)
+        outcome = outcome_of(error)
     except (Exception, SystemExit, KeyboardInterrupt) as error:  # two of which would end the loop
-        outcome = _in_words(error)
+        outcome = outcome_of(error)
     if os.getpid() != own_process:
         os._exit(0)
     return outcome
-
-
-def _in_words(error: BaseException) -> Raised | ToolFailed:
-    """An error by its text, which is read where the function ran: it is code of others too."""
-    try:
-        said = str(error)
-    except Exception:  # the same code
-        said = ""
-    return ToolFailed(said) if isinstance(error, ToolFailed) else Raised(type(error).__name__, said)
 
 
 def _late(function: Callable[..., Any]) -> ToolFailed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field
@@ -62,12 +62,18 @@ class CallsConfig(EnvironmentConfig):
             ConfigError: one does not import or cannot be a tool, or a variable of its arguments is
                 not in the environment.
         """
-        found = []
+        return [tool_of(function, where, given) for where, function, given in self.filled_in()]
+
+    def filled_in(self) -> Iterator[tuple[str, Callable[..., Any], dict[str, Any]]]:
+        """The setting that names each function, the function, and its arguments of the settings.
+
+        Raises:
+            ConfigError: it does not import, or a variable is not in the environment.
+        """
         for number, each in enumerate(self.functions):
             where = f"{FUNCTIONS}[{number}]"
             given = filled(each.arguments, f"{where}.arguments")
-            found.append(tool_of(import_function(each.function, where), where, given))
-        return found
+            yield where, import_function(each.function, where), given
 
     def caller(self, arguments: Mapping[str, Any] | None = None) -> ToolCaller:
         """Makes the calls of episodes.

@@ -23,6 +23,11 @@ class EnvironmentConfig(Section):
     """Worlds that may be at work at the same time, on each rank; the others wait, and their seconds
     begin behind that."""
 
+    @property
+    def start_seconds(self) -> float:
+        """Time that processes may take to start beside a world's own in each turn."""
+        return 0.0
+
     def open(self) -> Environment:
         """The environment, ready for sessions.
 

@@ -101,7 +101,7 @@ class PythonEnvironment:
 
     async def close(self) -> None:
         """See `Environment.close`."""
-        await self.caller.calling.close()
+        await self.caller.close()
 
 
 class PythonSession:

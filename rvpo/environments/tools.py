@@ -9,8 +9,10 @@ from pydantic import Field
 
 from rvpo.environments.caller import ToolCaller
 from rvpo.environments.calls_config import FUNCTIONS, AnyFunction, CallsConfig
-from rvpo.environments.environment import WorldReply
+from rvpo.environments.environment import ToolFailed, WorldReply
+from rvpo.environments.isolated import START_S, IsolatedCaller, ToolProcesses
 from rvpo.environments.tool import Tool, by_name
+from rvpo.errors import ConfigError
 from rvpo.types import Message, Prompt
 
 
@@ -22,9 +24,31 @@ class ToolsConfig(CallsConfig):
     functions: tuple[AnyFunction, ...] = Field(min_length=1)
     """Functions that the policy may call, each as `module:function`, or with `arguments`."""
 
+    isolated: bool = False
+    """True has each call made in a process of its own, a copy of one that has imported the
+    functions. What ends Python, fills memory or does not return costs its episode alone; what a
+    function keeps is gone with its call."""
+
+    @property
+    def start_seconds(self) -> float:
+        """See `EnvironmentConfig.start_seconds`."""
+        return START_S if self.isolated else 0.0
+
     def open(self) -> FunctionTools:
-        """The functions, ready to be called."""
-        return FunctionTools(by_name(self.imported(), FUNCTIONS), self.caller())
+        """The functions, ready to be called.
+
+        Raises:
+            ConfigError: see `CallsConfig.imported`; or their process does not start.
+        """
+        tools = by_name(self.imported(), FUNCTIONS)
+        caller = self.caller()
+        if self.isolated:
+            try:
+                processes = ToolProcesses(self, list(tools))
+            except ToolFailed as error:
+                raise ConfigError(f"environment.isolated: {error}") from error
+            caller = IsolatedCaller(**vars(caller), processes=processes)
+        return FunctionTools(tools, caller)
 
 
 class FunctionTools:
@@ -45,7 +69,7 @@ class FunctionTools:
 
     async def close(self) -> None:
         """See `Environment.close`."""
-        await self._caller.calling.close()
+        await self._caller.close()
 
 
 class ToolSession:

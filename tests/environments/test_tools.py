@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from rvpo.config.yaml_file import load
 from rvpo.environments import AnyEnvironment, ToolFailed, ToolsConfig, WorldReply
 from rvpo.environments.tool import tool_of
 from rvpo.environments.tools import FunctionTools
@@ -380,6 +381,19 @@ def test_an_argument_that_a_function_does_not_have_is_refused() -> None:
     given = {"function": f"{HOSTILE}:optional", "arguments": {"town": "Rome"}}
     with pytest.raises(ConfigError, match=r"functions\[0\].arguments.town: optional has no such"):
         config(given).open()
+
+
+@pytest.mark.parametrize(
+    "text", ["2024-01-02", "!!binary gICA", "!!set {a}", "{1: a}", "{2024-01-02: a}", ".nan"]
+)
+def test_arguments_of_all_that_yaml_has_are_given_and_can_be_written_down(text: str) -> None:
+    given = load(text)
+    settings = config({"function": f"{HOSTILE}:takes_json", "arguments": {"anything": given}})
+    assert json.dumps(settings.model_dump(mode="json"))
+    partly = {"kind": "a", "number": None, "rows": [], "span": {"start": 2}}
+    assert told(settings.open(), call("takes_json", **partly)) == [
+        f"a None [] {{'start': 2}} {given} ()"
+    ]
 
 
 @pytest.mark.parametrize("functions", [[], ["optional"], [{"arguments": {}}]])

@@ -18,12 +18,16 @@ class WorldBroken(Exception):
     """A world failed its episode; the reason, in words."""
 
 
-async def within(seconds: float, work: Callable[[], Awaitable[T]], doing: str) -> T:
+async def within(
+    seconds: float, work: Callable[[], Awaitable[T]], doing: str, grace: float = 0.0
+) -> T:
     """The result of the work. One that does not end in time is told to, and not waited for: code
     that will not be cancelled holds up nobody.
 
     Args:
+        seconds: time that it has, as the settings say.
         doing: name of the work, for messages, such as "answer a turn".
+        grace: seconds that it may take longer, of which nobody is told.
 
     Raises:
         ToolFailed: as the work says.
@@ -33,7 +37,7 @@ async def within(seconds: float, work: Callable[[], Awaitable[T]], doing: str) -
     task = asyncio.ensure_future(_contained(work))
     task.add_done_callback(_read)
     try:
-        await asyncio.wait({task}, timeout=seconds)
+        await asyncio.wait({task}, timeout=seconds + grace)
     finally:
         task.cancel()
     if not task.done():

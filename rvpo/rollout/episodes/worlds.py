@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 from rvpo.environments import Environment, EnvironmentConfig, ToolFailed, WorldReply
@@ -32,7 +33,7 @@ class Worlds:
         say: Callable[[str], None],
     ) -> None:
         self._environment = environment
-        self._seconds = config.seconds + _GRACE_S
+        self._within = partial(within, config.seconds, grace=config.start_seconds + _GRACE_S)
         self._room = asyncio.Semaphore(config.at_once)
         self._say = say
 
@@ -47,7 +48,7 @@ class Worlds:
 
         try:
             async with self._timed(live):
-                told = await within(self._seconds, begun, "begin")
+                told = await self._within(begun, "begin")
             _check([{"role": "user", "content": told}] if isinstance(told, str) else told)
         except (ToolFailed, WorldBroken) as error:
             live.end = _end(error)
@@ -60,9 +61,7 @@ class Worlds:
         assert session is not None
         try:
             async with self._timed(live):
-                reply = await within(
-                    self._seconds, lambda: session.answer(message), "answer a turn"
-                )
+                reply = await self._within(lambda: session.answer(message), "answer a turn")
             return _checked(reply)
         except (ToolFailed, WorldBroken) as error:
             return _end(error)
@@ -77,7 +76,7 @@ class Worlds:
                 return session.state
 
             try:
-                state = await within(self._seconds, read, "tell its state")
+                state = await self._within(read, "tell its state")
             except (ToolFailed, WorldBroken) as error:
                 end = end if end.ending in BROKEN else _end(error)
         await self.close(live)
@@ -90,7 +89,7 @@ class Worlds:
             return
         live.is_closed = True
         try:
-            await within(self._seconds, lambda: session.close(), "close")
+            await self._within(lambda: session.close(), "close")
         except (ToolFailed, WorldBroken) as error:
             self._say(
                 f"environment: the world of prompt {live.prompt.id!r} failed to close "

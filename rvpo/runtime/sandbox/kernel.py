@@ -35,7 +35,9 @@ PR_SET_PDEATHSIG: Final = 1
 PR_SET_DUMPABLE: Final = 4
 PR_CAPBSET_DROP: Final = 24
 PR_SET_SECCOMP: Final = 22
+PR_SET_CHILD_SUBREAPER: Final = 36
 PR_SET_NO_NEW_PRIVS: Final = 38
+_PIDFD_OPEN: Final = 434  # on every machine
 _CAPABILITY_VERSION_3: Final = 0x20080522
 _MOST_CAPABILITIES: Final = 64
 
@@ -58,6 +60,12 @@ def prctl(option: int, value: int, pointer: object = None) -> None:
     zero = ctypes.c_ulong(0)  # all 64 bits of it, which the kernel looks at
     given = zero if pointer is None else pointer
     _checked(_libc.prctl(option, ctypes.c_ulong(value), given, zero, zero), f"prctl({option})")
+
+
+def pidfd_open(process: int) -> int:
+    """A file descriptor that can be read once a process has ended; not every build of Python has
+    `os.pidfd_open`."""
+    return _checked(_libc.syscall(ctypes.c_long(_PIDFD_OPEN), process, 0), "pidfd_open")
 
 
 def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
@@ -110,7 +118,8 @@ def _syscall(name: str, *arguments: object) -> None:
     _checked(_libc.syscall(ctypes.c_long(numbers[name]), *arguments), name)
 
 
-def _checked(result: int, call: str) -> None:
+def _checked(result: int, call: str) -> int:
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), call)
+    return result
