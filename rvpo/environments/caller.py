@@ -31,7 +31,7 @@ class TimeLeft:
 
     @property
     def seconds(self) -> float:
-        """What is left of it."""
+        """The part of it that is left."""
         return max(0.0, self._until - time.monotonic())
 
     def stop(self) -> None:
@@ -101,11 +101,11 @@ class ToolCaller:
         await self.calling.close()
 
     def told(self, result: str) -> CallResult:
-        """What the policy is told of a result, as `read_by_policy` makes it."""
+        """The words for the policy of a result, as `read_by_policy` makes it."""
         return CallResult(self._shortened(result))
 
     def told_of_error(self, tool: str, error: Raised) -> CallResult:
-        """What it is told of an error.
+        """The words for the policy of an error.
 
         Args:
             tool: name of the tool that raised it.

@@ -157,6 +157,11 @@ def test_a_fault_in_an_answer_costs_its_episode_alone(fault: str, encoder: Encod
     assert rollout.samples[1].text == "1.0"
 
 
+def test_the_reason_of_a_world_that_hangs_has_the_seconds_of_the_settings(encoder: Encoder) -> None:
+    rollout, _ = rolled(encoder, ScriptedSession(hanging))
+    assert episodes(rollout)[1].reason == f"did not answer a turn in {SECONDS:g} s"
+
+
 @pytest.mark.parametrize("kind", [ToolFailed, OSError])
 def test_a_reason_is_one_short_line_that_everything_can_write(
     kind: type[Exception], encoder: Encoder
