@@ -286,6 +286,7 @@ from rvpo.commands.engine import build_engine, check_engine
 from rvpo.commands.plan import plan
 from rvpo.commands.settings import of_section, render
 from rvpo.config.run import load_config
+from rvpo.errors import ConfigError
 from rvpo.plan.machine import examine
 from rvpo.rollout.encoder import Encoder
 from rvpo.runtime.ranks import Ranks
@@ -302,6 +303,10 @@ Path(engine.path).write_text("".join(json.dumps(row) + chr(10) for row in rows))
 print(render(of_section("rollout.engine.path")))
 found = plan(config, examine(engine), gpus=1, gpu_memory_gib=80)
 print([each.part for each in found.findings if each.part in ("rollout", "  engine", "KV cache")])
+try:
+    load_config(Path(sys.argv[1]), [f"model.path={model}", "environment={name: mcp, url: http://a}"])
+except ConfigError as error:
+    print(str(error).splitlines()[1].strip())
 check_engine(config.rollout, ranks)
 built = build_engine(config.model, config.rollout, model, encoder, config.seed, ranks)
 built.load_weights(iter([("a", torch.zeros(1))]), version=3)
@@ -322,6 +327,8 @@ def test_an_engine_is_a_file_and_a_word(copy: Path, tiny_model: Path) -> None:
         "rollout.engine.path  [replay]: text = required",
         "    A .jsonl file; each line a completion, with `prompt` (an id), `ids`, `logprobs`.",
         "[]",
+        "environment: replay samples one answer to each prompt, and takes no further turns; set "
+        "rollout.engine.name=vllm or transformers or servers, or leave the environment out",
         "[0, 1] [('four', 'stop', 3), ('4', 'stop', 3)]",
     ]
 

@@ -103,7 +103,7 @@ def sampling_problems(engine: EngineConfig, drawn: Mapping[str, Sampling]) -> It
             yield f"{where}.{problem}"
 
 
-def engines_that(able: Literal["concurrent", "ends_thoughts", "in_flight"]) -> str:
+def engines_that(able: Literal["concurrent", "ends_thoughts", "goes_on", "in_flight"]) -> str:
     """The setting that chooses an engine which can do something."""
     names = [
         kind.model_fields["name"].default for kind in get_args(AnyEngine) if getattr(kind, able)

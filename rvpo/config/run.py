@@ -172,7 +172,13 @@ class RunConfig(Section):
             )
 
     def _environment_problems(self) -> Iterator[str]:
-        """Rewards that read the episodes of another environment."""
+        """An engine that cannot play episodes, and rewards that read those of another world."""
+        engine = self.rollout.engine
+        if self.environment is not None and not engine.goes_on:
+            yield (
+                f"environment: {engine.name} samples one answer to each prompt, and takes no "
+                f"further turns; set {engines_that('goes_on')}, or leave the environment out"
+            )
         there = None if self.environment is None else self.environment.name
         for name, reward in self.rewards.items():
             path = reward.function if isinstance(reward, FunctionRewardConfig) else ""

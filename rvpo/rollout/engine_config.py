@@ -70,6 +70,8 @@ class EngineConfig(Section):
     """True where it can take new weights while it generates, as `rollout.in_flight` asks."""
     ends_thoughts: ClassVar[bool] = False
     """True where it can end thoughts, as `rollout.max_thought_tokens` asks."""
+    goes_on: ClassVar[bool] = False
+    """True where it takes further requests while it generates, as `environment` asks."""
 
     def requires(self) -> tuple[Requirement, ...]:
         """Packages that it imports, beside those of every run."""

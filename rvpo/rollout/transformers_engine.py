@@ -37,6 +37,7 @@ class TransformersConfig(EngineConfig):
     """Tokens of the longest prompt plus completion; the model's own limit if left out."""
 
     ends_thoughts: ClassVar[bool] = True
+    goes_on: ClassVar[bool] = True
 
     def sampling_problem(self, sampling: Sampling, *, in_training: bool) -> str:
         """See `EngineConfig.sampling_problem`; it has no grammars."""

@@ -158,6 +158,7 @@ class ServersConfig(EngineConfig):
     concurrent: ClassVar[bool] = True
     in_flight: ClassVar[bool] = True
     ends_thoughts: ClassVar[bool] = True
+    goes_on: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

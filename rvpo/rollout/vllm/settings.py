@@ -58,6 +58,7 @@ class VllmConfig(EngineConfig):
     concurrent: ClassVar[bool] = True
     in_flight: ClassVar[bool] = True
     ends_thoughts: ClassVar[bool] = True
+    goes_on: ClassVar[bool] = True
 
     def requires(self) -> tuple[Requirement, ...]:
         """vLLM, of which there are builds for GPUs and for CPUs."""
