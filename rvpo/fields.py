@@ -18,13 +18,16 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     PlainSerializer,
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
     model_validator,
 )
+from pydantic_core import CoreSchema
 
+from rvpo.docstrings import docstrings
 from rvpo.errors import nearest
 from rvpo.runtime.terminal import printable
 from rvpo.sampling import Sampling
@@ -151,8 +154,19 @@ class Section(BaseModel):
 
     # YAML's bytes need not be text, and trackers are told of settings as JSON.
     model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, ser_json_bytes="base64"
+        extra="forbid", frozen=True, defer_build=True, ser_json_bytes="base64"
     )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        # Only here: pydantic's `use_attribute_docstrings` reads each class's source at each start.
+        schema = handler(core)
+        properties = handler.resolve_ref_schema(schema)["properties"]
+        for name, text in docstrings(cls).items():
+            properties[name]["description"] = text
+        return schema
 
 
 def _all_by_zero(value: Any) -> Any:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 import json
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from rvpo.advantage import Estimator, Ramp
 from rvpo.config.rewards import Condition
 from rvpo.config.run import RunConfig
+from rvpo.docstrings import docstrings
 from rvpo.errors import ConfigError, nearest
 from rvpo.satisfied import Satisfied
 
@@ -75,10 +74,10 @@ class _Walk:
     def __init__(self, definitions: Mapping[str, Any]) -> None:
         self._definitions = definitions
         plain = (*get_args(Estimator), Ramp, Condition, Satisfied)
-        self._documented = {each.__name__: each for each in plain}
+        self._documented = {each.__name__: docstrings(each) for each in plain}
 
     def section(self, schema: Mapping[str, Any], path: str, variant: str) -> Iterator[Setting]:
-        helps = _docstrings(self._documented.get(str(schema.get("title"))))
+        helps = self._documented.get(str(schema.get("title")), {})
         for name, each in schema.get("properties", {}).items():
             if "const" not in each or name != "name":  # the word that chooses the variant
                 here = f"{path}.{name}".lstrip(".")
@@ -173,21 +172,3 @@ def _named(default: Any) -> Any:
     if isinstance(default, list):
         return [_named(each) for each in default]
     return default.get("name", default) if isinstance(default, dict) else default
-
-
-def _docstrings(cls: type | None) -> dict[str, str]:
-    """The texts below the fields of a dataclass and of its bases."""
-    found: dict[str, str] = {}
-    for each in reversed(cls.__mro__ if cls else ()):
-        if not is_dataclass(each):
-            continue
-        own = {field.name for field in fields(each)}
-        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(each))).body
-        assert isinstance(tree, ast.ClassDef)
-        for line, below in zip(tree.body, tree.body[1:], strict=False):
-            target = line.target if isinstance(line, ast.AnnAssign) else None
-            if isinstance(target, ast.Name) and target.id in own and isinstance(below, ast.Expr):
-                value = below.value
-                if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                    found[target.id] = value.value
-    return found

@@ -17,6 +17,7 @@ from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
 from rvpo.config.secret_name import is_of_endpoints
+from rvpo.docstrings import docstrings
 from rvpo.errors import ConfigError, nearest
 
 M = TypeVar("M", bound=BaseModel)
@@ -160,8 +161,8 @@ def _missing(spot: _Spot, document: Any) -> str:
         guess = nearest(str(entry), names)
         if guess is not None:
             return f"{text}; did you mean '{_dotted((*holder, guess))}', which has one?"
-    info = getattr(spot.section, "model_fields", {}).get(spot.path[-1])
-    about = " ".join((info.description or "").split()).rstrip(".") if info else ""
+    helps = docstrings(spot.section) if isinstance(spot.section, type) else {}
+    about = " ".join(helps.get(str(spot.path[-1]), "").split()).rstrip(".")
     return f"{text}: {about[0].lower()}{about[1:]}" if about else text
 
 

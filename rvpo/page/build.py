@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 import heapq
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
 from rvpo.page.compared import compared, compared_by
 from rvpo.page.conversation import conversation
 from rvpo.page.criteria import WINDOW, criteria_tables
+from rvpo.page.drawn import Drawn
 from rvpo.page.figures import notes, plots
 from rvpo.page.history import PageArm, read_arms
-from rvpo.page.panels import THEMES, Plot, Theme
 from rvpo.page.template import rendered
-from rvpo.report.picture import plain_texts
 from rvpo.report.record import STEP_TIME
 from rvpo.report.run_folder import write_text, writing
 from rvpo.report.stored import Number, Pair, Stored, Text, checked, read_json
@@ -67,7 +62,7 @@ def build(paths: Sequence[Path], output: Path) -> tuple[Path, list[Path]]:
         CheckpointError: something cannot be written, or what is read is damaged.
     """
     arms, verdicts = read_arms(paths), read_verdicts(paths)
-    drawn = plots(arms, thresholds_of(verdicts))
+    drawn = [Drawn.of(plot) for plot in plots(arms, thresholds_of(verdicts))]
     write_text(output, page_of(paths, arms, verdicts, drawn), _ELSEWHERE)
     return output, _pictures(drawn, output.with_suffix(""))
 
@@ -83,7 +78,7 @@ def page_of(
     paths: Sequence[Path],
     arms: Sequence[PageArm],
     verdicts: Sequence[Mapping[str, Any]],
-    drawn: Sequence[Plot],
+    drawn: Sequence[Drawn],
     *,
     live: bool = False,
     remarks: Sequence[str] = (),
@@ -108,11 +103,7 @@ def page_of(
         criteria=criteria_tables(arms),
         window=WINDOW,
         live=live,
-        plots=[
-            {"title": p.title, "caption": p.caption}
-            | {name: as_data(p, theme) for name, theme in THEMES.items()}
-            for p in drawn
-        ],
+        plots=drawn,
         compared=compared_by(arms),
         samples=[row for arm in arms for row in _samples(arm)],
     )
@@ -131,27 +122,13 @@ def read_verdicts(paths: Sequence[Path]) -> list[dict[str, Any]]:
     ]
 
 
-def _png(plot: Plot, theme: Theme) -> bytes:
-    buffer = io.BytesIO()
-    with matplotlib.rc_context(theme.rc()), plain_texts():
-        plot.draw(theme).savefig(buffer, format="png")
-    return buffer.getvalue()
-
-
-def as_data(plot: Plot, theme: Theme) -> str:
-    """The figure as a URL that holds it."""
-    return "data:image/png;base64," + base64.b64encode(_png(plot, theme)).decode()
-
-
-def _pictures(drawn: Sequence[Plot], folder: Path) -> list[Path]:
+def _pictures(drawn: Sequence[Drawn], folder: Path) -> list[Path]:
     found = []
     with writing(folder, _ELSEWHERE):
         folder.mkdir(parents=True, exist_ok=True)
         for plot in drawn:
             path = folder / (plot.title.lower().replace(" ", "_").replace(",", "") + ".png")
-            colours = THEMES["light"].rc(**{"savefig.facecolor": "white"})
-            with matplotlib.rc_context(colours), plain_texts():
-                plot.draw(THEMES["light"]).savefig(path)
+            plot.save_on_white(path)
             found.append(path)
     return found
 

@@ -17,6 +17,7 @@ from rvpo.page.correlation import correlation
 from rvpo.page.gold import gold_watch
 from rvpo.page.history import PageArm, reward_names
 from rvpo.page.panels import (
+    DPI,
     Plot,
     Theme,
     band,
@@ -279,7 +280,7 @@ def _phases(arms: Sequence[PageArm]) -> Plot:
     caption = f"seconds of a step, median over the steps of all runs; {count_of(arms)}"
 
     def draw(theme: Theme) -> Figure:
-        figure = Figure(figsize=(8, 0.8 + 0.4 * len(arms)), dpi=120, layout="constrained")
+        figure = Figure(figsize=(8, 0.8 + 0.4 * len(arms)), dpi=DPI, layout="constrained")
         axes = figure.subplots()
         left = np.zeros(len(arms))
         names = [label(arm.name) for arm in arms]

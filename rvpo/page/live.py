@@ -12,6 +12,7 @@ from typing import Final
 
 from rvpo.errors import CheckpointError
 from rvpo.page.build import page_of, read_verdicts, thresholds_of
+from rvpo.page.drawn import Drawn
 from rvpo.page.figures import plots
 from rvpo.page.history import RunHistory, progress, read_arms, runs_in
 from rvpo.report.run_folder import RunFolder
@@ -75,7 +76,7 @@ class LivePage:
             if not arms:
                 return page_of(self.paths, (), (), (), live=True, remarks=remarks)
             verdicts = read_verdicts(self.paths)
-            drawn = plots(arms, thresholds_of(verdicts))
+            drawn = [Drawn.of(plot) for plot in plots(arms, thresholds_of(verdicts))]
             return page_of(self.paths, arms, verdicts, drawn, live=True, remarks=remarks)
         except CheckpointError as error:  # a page that shows what is wrong, and mends itself
             return page_of(self.paths, (), (), (), live=True, remarks=[str(error)])

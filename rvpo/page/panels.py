@@ -17,6 +17,8 @@ from rvpo.page.history import PageArm
 from rvpo.report.curves import COLOURS, Floats
 from rvpo.report.picture import label
 
+DPI = 120
+"""Pixels for each inch of a figure."""
 _NARROWEST, _WIDEST = 3.8, 10.6
 """Inches of a figure of one panel, and of all panels beside one another."""
 
@@ -63,7 +65,7 @@ def grid(count: int, height: float = 2.3, width: float = 3.4) -> tuple[Figure, l
     columns = max(1, min(count, int(_WIDEST / width)))
     rows = math.ceil(count / columns)
     size = (max(_NARROWEST, width * columns + 0.4), height * rows + 0.4)
-    figure = Figure(figsize=size, dpi=120)
+    figure = Figure(figsize=size, dpi=DPI)
     figure.set_layout_engine("constrained")
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes in panels[count:]:

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from rvpo.advantage.state import undivided
-from rvpo.page.build import as_data
-from rvpo.page.panels import THEMES, Plot, Theme, finish, grid, name_lines
+from rvpo.page.drawn import Drawn
+from rvpo.page.panels import Plot, Theme, finish, grid, name_lines
 from rvpo.page.template import rendered
 from rvpo.replay.replayed import EstimatorReplay, RunReplay, StepReplay
 from rvpo.report.curves import COLOURS, line_styles, trailing_mean
@@ -41,11 +41,7 @@ def write_replay_page(title: str, about: str, found: RunReplay, output: Path) ->
         }
         for each in found.every
     ]
-    plots = [
-        {"title": plot.title, "caption": plot.caption}
-        | {name: as_data(plot, theme) for name, theme in THEMES.items()}
-        for plot in _plots(found, names)
-    ]
+    plots = [Drawn.of(plot) for plot in _plots(found, names)]
     page = rendered("replay.html.j2", title=title, about=about, names=names, rows=rows, plots=plots)
     write_text(output, page, "with another --page FILE")
     return output

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from rvpo.config.run import RunConfig
 from rvpo.config.sentences import validated
+from rvpo.docstrings import docstrings
 from rvpo.errors import ConfigError
 from rvpo.fields import Float, NonNegativeFloat, PositiveFloat, PositiveInt, Section
 from rvpo.plan.card import USUAL, Card
@@ -61,7 +62,7 @@ class Assumptions(Section):
 
 
 def _about(name: str) -> str:
-    text = str(Assumptions.model_fields[name].description)
+    text = docstrings(Assumptions)[name]
     return text[0].lower() + text[1:].removesuffix(".")
 
 

@@ -201,7 +201,10 @@ def test_every_problem_is_reported_at_once(file: Path) -> None:
             "advantage.k=[1]",
             "advantage.k: must be a number or a table of start and end, got [1]",
         ),
-        ("advantage.k={start: 1}", "advantage.k.end: required and not given"),
+        (
+            "advantage.k={start: 1}",
+            "advantage.k.end: required and not given: value at the last step",
+        ),
         (
             "update.schedule=cosin",
             "update.schedule: 'cosin' is not available; did you mean 'cosine'? "

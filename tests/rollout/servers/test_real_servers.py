@@ -90,7 +90,10 @@ class RealServers:
         config = ServersConfig(urls=self.urls, max_context_tokens=CONTEXT)
         served = Served(path=str(self.models[0]), dtype="float32", trust_remote_code=False, seed=1)
         log = self._folder / f"{place.port}.log"
-        return VllmServer(server_start(config, served, place, where="a test", log=log))
+        start = server_start(config, served, place, where="a test", log=log)
+        # On a CPU vLLM's worker then needs no process of its own, to import all once more.
+        alone = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+        return VllmServer(replace(start, environment={**start.environment, **alone}))
 
     def ready(self) -> None:
         for server in self._servers:
