@@ -44,6 +44,7 @@ def _check_arguments(factory: Callable[..., Any], given: Iterable[str], path: st
         parameters = inspect.signature(factory).parameters.values()
     except (TypeError, ValueError):  # Python does not tell what some of its own take
         return
+    check_named(parameters, path)
     names = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
     unknown = next((each for each in given if each not in names), None)
@@ -57,3 +58,17 @@ def _check_arguments(factory: Callable[..., Any], given: Iterable[str], path: st
         raise ConfigError(
             f"{ARGUMENTS}: {path} needs {', '.join(lacking)}; write {ARGUMENTS}.{lacking[0]}=..."
         )
+
+
+def check_named(parameters: Iterable[inspect.Parameter], path: str) -> None:
+    """Refuse parameters that cannot be given by their names.
+
+    Raises:
+        ConfigError: one has to be given by its position.
+    """
+    for each in parameters:
+        if each.kind is each.POSITIONAL_ONLY and each.default is each.empty:
+            raise ConfigError(
+                f"{FACTORY}: {path} takes '{each.name}' by its position alone, and is given all by "
+                "name; take the / out of its parameters"
+            )

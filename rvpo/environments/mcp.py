@@ -62,7 +62,7 @@ class McpConfig(EnvironmentConfig):
     name: Literal["mcp"] = "mcp"
     command: tuple[str, ...] | None = Field(default=None, min_length=1)
     """Program and arguments of a server that speaks over stdin and stdout. It ends with the run,
-    however that ends (on Linux)."""
+    even one that is killed (on Linux); what it starts itself ends as it sees to that."""
     url: Annotated[str, AfterValidator(_address)] | None = None
     """Address of a server that runs already, by streamable HTTP, as http://127.0.0.1:8000/mcp; in
     place of `command`."""

@@ -12,7 +12,7 @@ from pydantic import Field
 from rvpo.environments.caller import ToolCaller
 from rvpo.environments.calls_config import CallsConfig
 from rvpo.environments.environment import WorldReply
-from rvpo.environments.making import ARGUMENTS, FACTORY, made
+from rvpo.environments.making import ARGUMENTS, FACTORY, check_named, made
 from rvpo.environments.tool import Tool, by_name, read_by_policy, tool_of
 from rvpo.errors import ConfigError, DataError, nearest
 from rvpo.fields import ImportPath
@@ -60,13 +60,15 @@ class PythonConfig(CallsConfig):
                 f"{FACTORY}: {self.factory} has no public method beside reset, and nothing for a "
                 "policy to call; write one, or name functions"
             )
+        reset = tuple(inspect.signature(trial.reset).parameters.values())
+        check_named(reset, f"{self.factory}.reset")
         return PythonEnvironment(
             tools,
             caller,
             factory,
             given,
             methods=frozenset(tool.name for tool in methods),
-            reset=tuple(inspect.signature(trial.reset).parameters.values()),
+            reset=reset,
             has_reward=callable(getattr(trial, "get_reward", None)),
         )
 

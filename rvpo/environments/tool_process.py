@@ -31,6 +31,7 @@ from rvpo.environments.calling import Raised, is_async, outcome_of
 from rvpo.environments.calls_config import CallsConfig
 from rvpo.environments.tool import read_by_policy
 from rvpo.errors import ConfigError
+from rvpo.runtime.process import ending
 from rvpo.runtime.sandbox.kernel import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, pidfd_open, prctl
 
 _LIFELINE: Final = 0
@@ -116,7 +117,7 @@ def _keep(
                 for left in Path(f"/proc/self/task/{keeper}/children").read_text().split():
                     os.kill(int(left), signal.SIGKILL)
                 os.waitpid(-1, 0)
-    say("ended", f"exit status {status}" if status >= 0 else signal.Signals(-status).name)
+    say("ended", ending(status))
 
 
 def _call(

@@ -32,7 +32,7 @@ class ToolsConfig(CallsConfig):
     @property
     def start_seconds(self) -> float:
         """See `EnvironmentConfig.start_seconds`."""
-        return START_S if self.isolated else 0.0
+        return START_S * self.calls_per_turn if self.isolated else 0.0
 
     def open(self) -> FunctionTools:
         """The functions, ready to be called.

@@ -58,7 +58,7 @@ class ConstantRewards:
             (reason, _), *_ = reasons.most_common(1)
             self._say(
                 f"reward '{name}' has no score in {PATIENCE} steps, so nothing is learned from it: "
-                f"all are missing, most of them for {reason}"
+                f"all are missing, most often for {reason}"
             )
             return
         if not values:

@@ -186,7 +186,7 @@ def _without_scores(record: StepRecord) -> str:
     share = sum(record.metrics.get(f"episodes/ended/{ending}", 0.0) for ending in BROKEN)
     samples = len(record.advantages.values)
     most = max(reasons, key=reasons.__getitem__)
-    lead = "" if len(reasons) == 1 else "most of them for "
+    lead = "" if len(reasons) == 1 else "most often for "
     return f"{round(share * samples)} of {samples} episodes without a score: {lead}{most}"
 
 

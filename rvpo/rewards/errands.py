@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
-from rvpo.calls import parsed
+from rvpo.calls import named, parsed
 from rvpo.rewards.final_answer import final_answer
 from rvpo.types import Message
 
-_ANSWER = re.compile(r"Answer: (-?\d+(?:,\d{3})*(?:\.\d+)?)(?!\d)")
+_ANSWER = re.compile(r"Answer: (-?\d+(?:,\d{3})*(?:\.\d+)?)(?![.,]?\d)")
 _CALL = re.compile(r"<tool_call>\n(.*?)\n</tool_call>", re.DOTALL)
 
 
@@ -23,7 +24,7 @@ def solved(
 ) -> list[float]:
     """1 where the last turn has the right number behind `Answer:`, else 0."""
     return [
-        float(_answered(said) is not None and _answered(said) == final_answer(str(right)))
+        float(_answered(said) is not None and _answered(said) == final_answer(_written(right)))
         for said, right in zip(completions, answer, strict=True)
     ]
 
@@ -61,6 +62,11 @@ def _answered(said: Sequence[Message]) -> str | None:
     return final_answer(numbers[-1]) if numbers else None
 
 
+def _written(number: float) -> str:
+    """All digits of a number, which Python shortens where there are many."""
+    return f"{Decimal(str(number)):f}"
+
+
 def _in_form(turns: Sequence[str]) -> float:
     calls = sum(_is_call(text) for text in turns[:-1])
     return (calls + (_ANSWER.fullmatch(turns[-1].strip()) is not None)) / len(turns)
@@ -69,4 +75,4 @@ def _in_form(turns: Sequence[str]) -> float:
 def _is_call(text: str) -> bool:
     calls = _CALL.findall(text)
     is_alone = not _CALL.sub("", text).strip()
-    return bool(calls) and is_alone and all(isinstance(parsed(call), dict) for call in calls)
+    return bool(calls) and is_alone and all(named(parsed(call)) is not None for call in calls)

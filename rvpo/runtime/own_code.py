@@ -28,6 +28,8 @@ def line_of(error: BaseException, function: Callable[..., Any] | None = None) ->
     Args:
         function: the one that was called, which is named where it was not even entered.
     """
+    if isinstance(error, SyntaxError) and not (error.filename or "<").startswith("<"):
+        return ""  # its words end with the file and the line
     frames = [(each, _home(each.filename)) for each in traceback.extract_tb(error.__traceback__)]
     others = [home for _, home in frames if home not in (_PYTHON, _PACKAGE)]
     if others:

@@ -133,7 +133,7 @@ class Child:
             return ""
         if status > 128 and status - 128 in set(signal.Signals):
             status = 128 - status  # what a shell or the leash makes of a signal
-        return f"exit status {status}" if status >= 0 else signal.Signals(-status).name
+        return ending(status)
 
     def last_words(self) -> str:
         """Its end in words, and the last line in its log."""
@@ -195,6 +195,18 @@ def end_with_parent() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=hold, name="lifeline", daemon=True).start()
+
+
+def ending(status: int) -> str:
+    """The end of a process in words, "exit status 1" or "SIGKILL".
+
+    Args:
+        status: below 0 the signal that ended it, some of which have no name.
+    """
+    if status >= 0:
+        return f"exit status {status}"
+    is_named = -status in set(signal.Signals)
+    return signal.Signals(-status).name if is_named else f"signal {-status}"
 
 
 class Log:

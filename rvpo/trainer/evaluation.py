@@ -149,7 +149,7 @@ class HeldOut:
             return
         ((most, _),) = reasons.most_common(1)
         self.tell(
-            f"{reasons.total()} of {len(every)} held-out episodes have no score, most of them for "
+            f"{reasons.total()} of {len(every)} held-out episodes have no score, most often for "
             f"{most}"
         )
 

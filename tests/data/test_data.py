@@ -246,7 +246,7 @@ def test_module_in_the_working_directory_is_found(in_folder: Path) -> None:
     ("name", "text", "message"),
     [
         ("my_missing", "import nowhere_to_be_found", "ModuleNotFoundError: No module named"),
-        ("my_syntax", "def f(:", "SyntaxError: "),
+        ("my_syntax", "def f(:", r"SyntaxError: .*\(my_syntax.py, line 1\)$"),
         ("my_error", "1 / 0", "ZeroDivisionError: division by zero"),
     ],
 )

@@ -69,6 +69,12 @@ def breaks_memory() -> str:
     return str(ctypes.string_at(0))
 
 
+def ends_by_a_signal_without_a_name() -> str:
+    """Sends itself one of the real-time signals."""
+    os.kill(os.getpid(), 40)
+    return "alive"
+
+
 def ends_all_of_its_group() -> str:
     """Kills its process, and what it began with."""
     os.kill(0, signal.SIGKILL)

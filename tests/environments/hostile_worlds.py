@@ -34,6 +34,19 @@ class TakesSeed(World):
         self.given = {"seed": seed}
 
 
+class TakesPlace(World):
+    def reset(self, hint: list[int], /) -> None:
+        self.given = {"hint": hint}
+
+
+class MadeByPlace(World):
+    def __init__(self, size: int, /) -> None:
+        self.size = size
+
+    def reset(self) -> None:
+        self.given = {}
+
+
 class TakesNothing(World):
     def reset(self) -> None:
         self.given = {}

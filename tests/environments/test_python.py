@@ -159,6 +159,8 @@ def test_a_column_that_reset_needs_is_asked_for() -> None:
     ("name", "reason"),
     [
         ("NoReset", "makes a value of type NoReset, which has no method reset; write one"),
+        ("TakesPlace", r"TakesPlace\.reset takes 'hint' by its position alone.* take the / out"),
+        ("MadeByPlace", "MadeByPlace takes 'size' by its position alone"),
         ("NoTool", "has no public method beside reset"),
         ("NoDocstring", "move cannot be shown to a policy"),
         ("FailsAtOnce", r"FailsAtOnce failed: OSError: no server \(hostile_worlds.py:\d+\)"),

@@ -46,7 +46,7 @@ def test_a_reward_whose_scores_all_failed_is_named_with_the_reason() -> None:
         report(replace(make_record(step), scored=scored))
     (sentence,) = heard
     assert sentence.startswith("reward 'correct' has no score in 3 steps")
-    assert sentence.endswith("most of them for world_broken: it is gone")
+    assert sentence.endswith("most often for world_broken: it is gone")
 
 
 @given(st.integers(0, PATIENCE - 1), st.integers(0, 1))

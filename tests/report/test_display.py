@@ -73,9 +73,7 @@ def test_episodes_without_a_score_are_said_in_every_step_with_their_commonest_re
     }
     show(make_record(1, METRICS | broken))
     show.close()
-    assert (
-        "3 of 4 episodes without a score: most of them for world_broken: OSError" in out.getvalue()
-    )
+    assert "3 of 4 episodes without a score: most often for world_broken: OSError" in out.getvalue()
 
 
 def test_on_a_terminal_the_panel_shows_step_rewards_and_times():

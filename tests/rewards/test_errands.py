@@ -33,6 +33,10 @@ def episode(*said: str) -> list[dict[str, Any]]:
         ((CALL, CALL, CALL), (0, 2 / 3, 0)),
         (("<tool_call>\n{no JSON}\n</tool_call>", "Answer: 6"), (1, 0.5, 1)),
         (("<tool_call>\n[1]\n</tool_call>", "Answer: 60"), (0, 0.5, 1)),
+        (("<tool_call>\n{}\n</tool_call>", "Answer: 6"), (1, 0.5, 1)),
+        ((CALL, "Answer: 6,5"), (0, 0.5, 0)),
+        ((CALL, "Answer: 6.5.1"), (0, 0.5, 0)),
+        ((CALL, "Answer: 6."), (1, 0.5, 1)),
         (("",), (0, 0, 0)),
         ((f"{CALL}\n{CALL}", "Answer: 6"), (1, 1, 1)),
         ((f"{CALL}\n{{}}\n{CALL}", "Answer: 6"), (1, 0.5, 1)),
@@ -55,7 +59,15 @@ def test_each_reward_looks_at_its_own(said: tuple[str, ...], scores: tuple[float
 
 @pytest.mark.parametrize(
     ("right", "said"),
-    [(1344, "1,344"), (1344, "1344.00"), (2.5, "2.5"), ("2.50", "2.5"), (-3, "-3")],
+    [
+        (1344, "1,344"),
+        (1344, "1344.00"),
+        (2.5, "2.5"),
+        ("2.50", "2.5"),
+        (-3, "-3"),
+        (1e16, f"1{16 * '0'}"),
+        (1e-5, "0.00001"),
+    ],
 )
 def test_a_number_is_right_however_it_is_written(right: Any, said: str) -> None:
     assert solved([episode(CALL, f"Answer: {said}")], answer=[right]) == [1.0]

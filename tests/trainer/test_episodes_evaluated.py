@@ -78,7 +78,7 @@ def test_worlds_that_fail_on_one_rank_are_told_and_none_of_their_scores_is_a_zer
     names += ["pass@2/correct", "maj@2/correct", "all_satisfied@2"]
     assert both == [({f"eval/{name}": 1.0 for name in names}, {})] * 2
     assert said == [
-        "4 of 8 held-out episodes have no score, most of them for world_broken: it is gone"
+        "4 of 8 held-out episodes have no score, most often for world_broken: it is gone"
     ]
     (file,) = RunFolder(tmp_path).evaluations.iterdir()
     assert json.loads(file.read_text())["means"] == [[1.0], [1.0], [None], [None]]

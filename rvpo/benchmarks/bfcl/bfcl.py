@@ -42,12 +42,11 @@ from rvpo.fields import InputFile
 from rvpo.thinking import NO_MODEL, Sees
 from rvpo.types import Prompt
 
-NOT_RUN: Final[Mapping[str, str]] = {
-    "v3": "multi-turn categories are run where categories names them",
-    "v4": "multi-turn categories are run where categories names them; agentic ones need services "
-    "that are not included",
+_LACKING: Final[Mapping[str, str]] = {
+    "v3": "",
+    "v4": "agentic categories, which need services that are not included",
 }
-
+"""Categories of a version that nobody can run."""
 
 AnyRow = BfclRow | MultiTurnRow
 
@@ -260,11 +259,15 @@ class Bfcl(Benchmark):
             about={
                 "release": PINS[self.config.version].release,
                 "format": self.config.format,
-                "not run": NOT_RUN[self.config.version],
+                "not run": self._not_run(),
                 "without a value": ", ".join(missing),
                 "because": missing,
             },
         )
+
+    def _not_run(self) -> str:
+        unnamed = "" if self._conversations else "multi-turn categories, which categories may name"
+        return "; ".join(filter(None, (unnamed, _LACKING[self.config.version])))
 
     def _official(
         self, by: Mapping[str, Sequence[Graded]]

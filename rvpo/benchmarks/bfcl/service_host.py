@@ -15,7 +15,7 @@ from rvpo.benchmarks.bfcl.distribution import Wheel
 from rvpo.environments import ToolFailed
 from rvpo.errors import ConfigError
 from rvpo.runtime.environment import child_environment
-from rvpo.runtime.process import Log, python_module
+from rvpo.runtime.process import Log, ending, python_module
 
 MadeCall = tuple[str, Sequence[Any], Mapping[str, Any]]
 TOO_LONG: Final = "Error during execution: it took too long, or too much memory"
@@ -78,13 +78,13 @@ class ServiceHost:
         return None if found is None else (found[0], found[1])
 
     async def _ask(self, question: Mapping[str, Any], ended: Any = None) -> Any:
-        worker = self._idle.pop() if self._idle else await self._start()
+        worker = self._living() or await self._start()
         try:
             line = await _answer(worker, json.dumps(question))
         except asyncio.CancelledError:  # whoever asks next would hear this answer
             worker.kill()
             raise
-        if line:
+        if line.endswith(b"\n"):  # else it ended within the line
             self._idle.append(worker)
             return json.loads(line)
         status = await worker.wait()
@@ -93,6 +93,13 @@ class ServiceHost:
         if -status in _NOT_OURS:
             raise ToolFailed(f"the process of the services was ended by signal {-status}")
         return ended
+
+    def _living(self) -> Process | None:
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.returncode is None:
+                return worker
+        return None
 
     async def _start(self) -> Process:
         worker = await asyncio.create_subprocess_exec(
@@ -121,9 +128,10 @@ def check_services(wheel: Wheel) -> None:
         env=child_environment(),
     )
     if asked.returncode or not asked.stdout:
+        log = asked.stderr.splitlines() or [ending(asked.returncode)]
         raise ConfigError(
-            f"benchmarks.bfcl.categories: {_cannot_run(asked.stderr.splitlines())}; mend that, or "
-            "leave the multi_turn categories out"
+            f"benchmarks.bfcl.categories: {_cannot_run(log)}; mend that, or leave the multi_turn "
+            "categories out"
         )
 
 

@@ -256,6 +256,17 @@ def test_a_worker_that_something_else_ends_blames_no_call() -> None:
     hosted(work)
 
 
+def test_a_worker_that_ends_while_nobody_asks_costs_nothing() -> None:
+    async def work(host: ServiceHost) -> None:
+        assert await host.answers(SCENE, [[]]) == []
+        (worker,) = host._every
+        worker.kill()
+        await worker.wait()
+        assert await host.answers(SCENE, [SMALL]) == EIGHT
+
+    hosted(work)
+
+
 def test_services_that_do_not_run_are_one_sentence(tmp_path: Path) -> None:
     broken = Wheel("v3", tmp_path, None)
     wanted = r"do not run here .*gorilla_file_system.py is not there"
