@@ -15,7 +15,7 @@ import signal
 import sys
 from typing import Final
 
-_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h; as a program this file can import nothing of rvpo
 
 
 def end_with(parent: int, number: int) -> None:
